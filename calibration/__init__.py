@@ -1,0 +1,1 @@
+"""Numbers an engine needs from good pictures: thresholds."""

@@ -1,0 +1,1 @@
+"""Inspections become alarms, and alarms leave through sinks."""

@@ -1,0 +1,84 @@
+"""`--roi`, `--ignore`, `--tiles` and `--overlap`: words to a `Geometry`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from edge_ad.geometry import Geometry
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Roi(click.ParamType):
+    """`x,y,width,height` in frame pixels."""
+
+    name = "x,y,w,h"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        numbers = _integers(value)
+        if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
+            self.fail(f"expected x,y,width,height in pixels, like 80,0,640,480; got '{value}'")
+        return tuple(numbers)
+
+
+class Polygon(click.ParamType):
+    """`x,y x,y x,y ...` in frame pixels."""
+
+    name = "x,y x,y x,y"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[tuple[int, int], ...]:
+        numbers = _integers(value)
+        if len(numbers) < 6 or len(numbers) % 2:
+            self.fail(f"expected three or more corners, like '0,0 90,0 0,60'; got '{value}'")
+        return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+class Tiles(click.ParamType):
+    """`rows x columns`, like `3x4`."""
+
+    name = "RxC"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        numbers = _integers(value)
+        if len(numbers) != 2 or not all(1 <= number <= 64 for number in numbers):
+            self.fail(f"expected rows x columns from 1 to 64, like 3x4; got '{value}'")
+        return (numbers[0], numbers[1])
+
+
+def geometry_options(function: _F) -> _F:
+    """Add the four options; `geometry_from` makes a Geometry of what the verb receives."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def geometry_from(options: dict[str, Any], base: Geometry | None = None) -> Geometry:
+    """Take the four options out of `options`; one not given keeps the value of `base`."""
+    given = {
+        "roi_xywh": options.pop("roi"),
+        "ignore": options.pop("ignore") or None,
+        "tiles": options.pop("tiles"),
+        "overlap": options.pop("overlap"),
+    }
+    changed = {name: value for name, value in given.items() if value is not None}
+    return Geometry.model_validate({**(base or Geometry()).model_dump(), **changed})
+
+
+def _integers(value: Any) -> list[int]:
+    """The integers of '1,2 3x4', of (1, 2) or of [[1, 2], [3, 4]]; empty when there is other text."""
+    text = str(value)
+    if re.fullmatch(r"[\[\]()'\s]*(-?\d+[\[\]()',\sx]*)+", text) is None:
+        return []
+    return [int(number) for number in re.findall(r"-?\d+", text)]
+
+
+_OPTIONS = [
+    click.option("--roi", type=Roi(), help="Judge only this part of the frame."),
+    click.option("--ignore", type=Polygon(), multiple=True, help="Polygon to leave out; repeats."),
+    click.option("--tiles", type=Tiles(), help="Cut the frame into rows x columns tiles."),
+    click.option("--overlap", type=click.FloatRange(0, 0.5), help="Shared part of a tile's side."),
+]

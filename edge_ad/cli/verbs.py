@@ -1,0 +1,54 @@
+"""The table of verbs, in the order a line engineer meets them."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# verb -> its one line in the help; module and attribute follow from the name
+VERBS = {
+    "capture": "Collect pictures of good parts from a camera.",
+    "train": "Fit a detector to pictures of good parts.",
+    "evaluate": "Measure a detector on labelled pictures.",
+    "export": "Turn weights into an engine file.",
+    "threshold": "Set the rejection threshold from good pictures.",
+    "run": "Judge frames and raise alarms.",
+    "inspect": "Print what a file is and where it came from.",
+    "doctor": "Print what this machine has and what is missing.",
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its commands' names and imports each only to run it or explain it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"edge_ad.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest verb when a verb is misspelt."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            ctx.fail(unknown("command", args[0], VERBS))
+        return super().resolve_command(ctx, args)
+
+
+def unknown(what: str, name: str, known: object) -> str:
+    """'No such command 'rum'. Did you mean 'run'?'"""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)  # type: ignore[call-overload]
+    return f"No such {what} '{name}'." + (f" Did you mean '{near[0]}'?" if near else "")

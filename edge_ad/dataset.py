@@ -1,0 +1,116 @@
+"""Folders of pictures, in MVTec AD's layout or plain: which are normal, where the masks are.
+
+DATA/train/good/*.png                     pictures of good parts
+DATA/test/good/*.png                      normal test pictures
+DATA/test/<type>/<name>.png               anomalous test pictures of one defect type
+DATA/ground_truth/<type>/<name>_mask.png  their masks
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_ad.errors import DataError
+from edge_ad.frame import Image
+from edge_ad.images import list_images, read_image
+
+GOOD = "good"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled test picture; `kind` is `good` or the defect type, `mask` its ground truth."""
+
+    path: Path
+    kind: str
+    mask: Path | None = None
+
+    @property
+    def anomalous(self) -> bool:
+        return self.kind != GOOD
+
+
+def good_images(folder: Path) -> list[Path]:
+    """Pictures of good parts: `folder/train/good`, `folder/good`, or those directly in `folder`.
+
+    Raises DataError when there is no such folder or it holds no picture.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Expected pictures of good parts there.")
+    places = [folder / "train" / GOOD, folder / GOOD, folder]
+    place = next(place for place in places if place.is_dir())
+    images = list_images(place)
+    if not images:
+        raise DataError(
+            f"{place}: holds no pictures. Collect some with: edge-ad capture --camera 0 -o {place}"
+        )
+    return images
+
+
+def labelled_images(folder: Path) -> list[Sample]:
+    """The test part of a folder in MVTec AD's layout, normal pictures first, by type and name.
+
+    Raises DataError when the layout is not that, a mask has no picture, or some pictures of a
+    type have masks and others none. A type without any mask counts for image metrics only.
+    """
+    test = folder / "test"
+    if not test.is_dir():
+        raise DataError(
+            f"{folder}: no folder 'test' in it. Expected MVTec AD's layout: test/good, "
+            "test/<type>, ground_truth/<type>/<name>_mask.png"
+        )
+    kinds = sorted((p.name for p in test.iterdir() if p.is_dir()), key=lambda k: (k != GOOD, k))
+    samples = [sample for kind in kinds for sample in _of_kind(folder, kind)]
+    if not any(sample.kind == GOOD for sample in samples):
+        raise DataError(f"{test}/good: no pictures of normal parts, so nothing can be compared.")
+    return samples
+
+
+def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
+    """Decode pictures one by one; unreadable ones are logged and left out.
+
+    Raises DataError when there were pictures and none can be read.
+    """
+    bad, good = [], 0
+    for path in paths:
+        try:
+            image = read_image(path)
+        except DataError as error:
+            bad.append(str(error))
+            _log.warning("left out: %s", error)
+            continue
+        good += 1
+        yield path, image
+    if bad and not good:
+        raise DataError(f"none of the {len(bad)} pictures can be read. The first: {bad[0]}")
+
+
+def _of_kind(folder: Path, kind: str) -> list[Sample]:
+    images = list_images(folder / "test" / kind)
+    if kind == GOOD:
+        return [Sample(path, GOOD) for path in images]
+    masks = _masks(folder / "ground_truth" / kind)
+    _check_pairs(folder, kind, {path.stem for path in images}, set(masks))
+    return [Sample(path, kind, masks.get(path.stem)) for path in images]
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    found = list_images(folder) if folder.is_dir() else []
+    return {path.stem.removesuffix("_mask"): path for path in found}
+
+
+def _check_pairs(folder: Path, kind: str, images: set[str], masks: set[str]) -> None:
+    if orphans := sorted(masks - images):
+        raise DataError(
+            f"{folder}/ground_truth/{kind}: {len(orphans)} masks have no picture in test/{kind}; "
+            f"the first is '{orphans[0]}'. Remove the masks or bring the pictures back."
+        )
+    if masks and (bare := sorted(images - masks)):
+        raise DataError(
+            f"{folder}/test/{kind}: {len(bare)} pictures have no mask in ground_truth/{kind}; "
+            f"the first is '{bare[0]}'. Add '{bare[0]}_mask.png', or remove all masks of this type."
+        )

@@ -1,0 +1,116 @@
+"""The engine contract on ONNX Runtime: any CPU, no other package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from typing_extensions import Self
+
+from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction, check_batch, in_batches
+from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
+from edge_ad.frame import Image
+from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+
+class OnnxRuntimeEngine:
+    """An ONNX file under ONNX Runtime's CPU provider.
+
+    Raises IncompatibleError when the file is not ONNX, carries no manifest, or its inputs and
+    outputs are not the contract's.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        self.name = str(path)
+        self._session = _open_session(path, threads)
+        self.manifest = _read_manifest(self._session, path)
+        _check_contract(self._session, self.manifest, path)
+        self.infer(np.zeros((self.manifest.batch or 1, *self.manifest.size_hw, 3), np.uint8))
+
+    def infer(self, batch: Image) -> Prediction:
+        check_batch(batch, self.manifest, self.name)
+        if len(batch) == self.manifest.batch or self.manifest.batch is None:
+            return self._run(batch)
+        answers = [self._run(part) for part in in_batches(batch, self.manifest.batch)]
+        maps, scores = (np.concatenate(parts)[: len(batch)] for parts in zip(*answers, strict=True))
+        return Prediction(maps, scores)
+
+    def close(self) -> None:
+        self.__dict__.pop("_session", None)
+
+    def _run(self, batch: Image) -> Prediction:
+        try:
+            maps, scores = self._session.run([MAP, SCORE], {INPUT: batch})
+        except Exception as error:  # ONNX Runtime's errors share no public base class
+            raise EdgeAdError(f"{self.name}: ONNX Runtime failed: {error}") from error
+        return Prediction(maps, scores)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open_session(path: Path, threads: int) -> ort.InferenceSession:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise MissingExtra(f"running {path.name}", "onnxruntime", "onnxruntime") from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only: warnings about its own fusions help nobody here
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise IncompatibleError(
+            f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}. "
+            "The file may be cut off, or not be ONNX; export it again."
+        ) from error
+
+
+def _read_manifest(session: ort.InferenceSession, path: Path) -> Manifest:
+    metadata = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        raise IncompatibleError(
+            f"{path}: an ONNX file without edge-ad's manifest, so its scaling and scores "
+            "are unknown. Export it with: edge-ad export WEIGHTS.pt"
+        )
+    return manifest_from_json(metadata[METADATA_KEY], str(path))
+
+
+def _check_contract(session: ort.InferenceSession, manifest: Manifest, path: Path) -> None:
+    """Compare the graph's doors with the contract, name by name."""
+    height, width = manifest.size_hw
+    batch = manifest.batch
+    wanted = {
+        INPUT: ("tensor(uint8)", (batch, height, width, 3)),
+        MAP: ("tensor(float)", (batch, height, width)),
+        SCORE: ("tensor(float)", (batch,)),
+    }
+    found = {
+        door.name: (
+            door.type,
+            tuple(side if isinstance(side, int) else None for side in door.shape),
+        )
+        for door in (*session.get_inputs(), *session.get_outputs())
+    }
+    if found != wanted:
+        raise IncompatibleError(
+            f"{path}: its inputs and outputs are not the engine contract. "
+            f"Expected {_doors(wanted)}; got {_doors(found)}. Export it with: edge-ad export"
+        )
+
+
+def _doors(doors: dict[str, tuple[str, tuple[int | None, ...]]]) -> str:
+    return ", ".join(f"{name} {kind} {list(shape)}" for name, (kind, shape) in doors.items())

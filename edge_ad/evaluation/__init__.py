@@ -1,0 +1,1 @@
+"""How well a detector tells anomalous from normal parts."""

@@ -1,0 +1,145 @@
+"""What a model file expects, means and descends from.
+
+A manifest travels inside an ONNX file (its `metadata_props`) and inside the weights file. Beside an
+engine lies its sidecar, `<engine>.yaml`: what may change without a rebuild (the threshold), and for
+compiled plans all that must match before they are loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_ad.errors import IncompatibleError
+from edge_ad.files import sha256, write_text
+from edge_ad.geometry import Geometry
+
+METADATA_KEY = "edge_ad.manifest"
+Precision = Literal["fp32", "fp16", "int8"]
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Score(_Strict):
+    """How the graph reduces a map to the image score: mean filter, then mean of the largest pixels.
+
+    Written down so that the line can score again with ignored polygons left out.
+    """
+
+    top_k: Positive = 1
+    mean_filter_px: Positive = 1
+
+
+class Provenance(_Strict):
+    """Where a file came from. `made_with` maps package names to versions."""
+
+    made_with: dict[str, str] = {}
+    created_utc: str = ""
+    data_sha256: str = ""
+    images: int = 0
+    parent_sha256: str = ""
+    notes: dict[str, str] = {}
+
+
+class Manifest(_Strict):
+    """What every room must know of a model to use it. `batch` None means any number of images."""
+
+    schema_version: Literal[1] = 1
+    method: str
+    precision: Precision = "fp32"
+    size_hw: tuple[Positive, Positive]
+    batch: Positive | None = 1
+    geometry: Geometry = Geometry()
+    score: Score = Score()
+    provenance: Provenance = Provenance()
+
+
+class Threshold(_Strict):
+    """Where the line rejects, in raw score units, and the promise behind it.
+
+    With probability `confidence` at most `false_alarm_rate` of normal frames exceed `image`, as far
+    as `images` independent normal frames can tell; likewise for `pixel` and a map's maximum.
+    """
+
+    image: float
+    pixel: float
+    false_alarm_rate: Fraction
+    confidence: Fraction
+    images: Positive
+    data_sha256: str = ""
+
+
+class Sidecar(_Strict):
+    """The YAML file beside an engine, bound to its bytes by `engine_sha256`."""
+
+    schema_version: Literal[1] = 1
+    engine_sha256: str
+    threshold: Threshold | None = None
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def manifest_from_json(text: str, name: str) -> Manifest:
+    """Parse a manifest found in file `name`; raises IncompatibleError when it does not fit."""
+    return _validated(Manifest, text, name)
+
+
+def sidecar_path(engine: Path) -> Path:
+    """`destseg.onnx` -> `destseg.onnx.yaml`."""
+    return engine.with_name(engine.name + ".yaml")
+
+
+def load_sidecar(engine: Path) -> Sidecar | None:
+    """The sidecar of an engine file, or None when there is none.
+
+    Raises IncompatibleError when it is malformed or belongs to other bytes than the engine's.
+    """
+    path = sidecar_path(engine)
+    if not path.exists():
+        return None
+    sidecar = _validated(Sidecar, _json_from_yaml(path), str(path))
+    found = sha256(engine)
+    if sidecar.engine_sha256 != found:
+        raise IncompatibleError(
+            f"{path} was written for another engine: it names sha256 {sidecar.engine_sha256[:12]}, "
+            f"{engine.name} has {found[:12]}. Set the threshold anew with: "
+            f"edge-ad threshold {engine} --images GOOD_DIR"
+        )
+    return sidecar
+
+
+def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
+    """Write the sidecar beside its engine and return its path."""
+    path = sidecar_path(engine)
+    text = yaml.safe_dump(sidecar.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    write_text(path, text)
+    return path
+
+
+def _json_from_yaml(path: Path) -> str:
+    try:
+        return json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError) as error:
+        raise IncompatibleError(f"{path} is not readable YAML: {error}") from error
+
+
+def _validated(model: type[_Model], text: str, name: str) -> _Model:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "top level"
+        raise IncompatibleError(
+            f"{name}: its edge-ad {model.__name__.lower()} does not fit this version: "
+            f"{where}: {first['msg']} (and {error.error_count() - 1} more). "
+            "Make the file anew with this version of edge-ad."
+        ) from error

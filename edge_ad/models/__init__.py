@@ -1,0 +1,1 @@
+"""The networks: one file per method, pure modules that know nothing of training."""

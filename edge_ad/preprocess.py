@@ -1,0 +1,182 @@
+"""Frame to network-size batch and maps back to the frame: the only place that crops or resizes.
+
+Training, calibration, thresholds and the line all go through here, so they see the same pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import UsageError
+from edge_ad.frame import Image
+from edge_ad.geometry import Geometry
+
+Map = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyMap:
+    """One stitched map and its place in the frame.
+
+    `values` float32 (h, w), raw units; pixel (row, column) covers the frame's rectangle from
+    `origin_xy + (column, row) * scale_xy` to the next. Ignored pixels hold minus infinity.
+    """
+
+    values: Map
+    origin_xy: tuple[float, float]
+    scale_xy: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the tiles of one frame size lie, in the frame and on the stitched canvas."""
+
+    roi_xywh: tuple[int, int, int, int]
+    tile_wh: tuple[int, int]
+    tiles_xy: tuple[tuple[int, int], ...]  # top left corners in the frame
+    places_rc: tuple[tuple[int, int], ...]  # top left corners on the canvas
+    canvas_hw: tuple[int, int]
+
+
+class Preprocess:
+    """Cuts a frame into the network's batch, and stitches what the network answers.
+
+    Raises UsageError when the geometry does not fit the frame.
+    """
+
+    def __init__(self, size_hw: tuple[int, int], geometry: Geometry | None = None) -> None:
+        self.size_hw = size_hw
+        self.geometry = geometry or Geometry()
+        self._layout = lru_cache(maxsize=8)(self._make_layout)
+        self._ignored = lru_cache(maxsize=8)(self._draw_ignored)
+        self._weights = lru_cache(maxsize=8)(self._blend_weights)
+
+    def __call__(self, image: Image) -> Image:
+        """uint8 (h, w, 3) BGR frame -> uint8 (tiles, H, W, 3) BGR batch, row by row."""
+        layout = self._layout(_hw(image))
+        (height, width), (tile_w, tile_h) = self.size_hw, layout.tile_wh
+        batch = np.empty((len(layout.tiles_xy), height, width, 3), np.uint8)
+        for tile, (x, y) in zip(batch, layout.tiles_xy, strict=True):
+            _resize(image[y : y + tile_h, x : x + tile_w], self.size_hw, tile)
+        return batch
+
+    def stitch(self, maps: Map, frame_hw: tuple[int, int]) -> AnomalyMap:
+        """float32 (tiles, H, W) -> one map; overlapping tiles fade into each other, no seams."""
+        layout = self._layout(frame_hw)
+        values = maps[0] if len(maps) == 1 else self._blend(maps, layout, frame_hw)
+        if self.geometry.ignore:
+            values = np.where(self._ignored(frame_hw), np.float32(-np.inf), values)
+        x, y, width, height = layout.roi_xywh
+        rows, columns = layout.canvas_hw
+        return AnomalyMap(values, (x, y), (width / columns, height / rows))
+
+    def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Ground truth bool (h, w) -> bool on the stitched canvas, averaged, rounded at 0.5."""
+        layout = self._layout(_hw(mask))
+        x, y, width, height = layout.roi_xywh
+        part = mask[y : y + height, x : x + width].astype(np.float32)
+        return _resize(part, layout.canvas_hw) >= 0.5
+
+    def ignored(self, frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """bool on the stitched canvas: true inside the ignored polygons."""
+        return self._ignored(frame_hw)
+
+    def tile_ignored(self, frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """bool (tiles, H, W): the ignored polygons as each tile sees them."""
+        canvas, layout, (height, width) = (
+            self.ignored(frame_hw),
+            self._layout(frame_hw),
+            self.size_hw,
+        )
+        return np.stack([canvas[r : r + height, c : c + width] for r, c in layout.places_rc])
+
+    def _make_layout(self, frame_hw: tuple[int, int]) -> Layout:
+        roi = _roi(self.geometry, frame_hw)
+        (rows, columns), overlap = self.geometry.tiles, self.geometry.overlap
+        xs, tile_w = _starts(roi[2], columns, overlap)
+        ys, tile_h = _starts(roi[3], rows, overlap)
+        height, width = self.size_hw
+        places_x = [round(x * width / tile_w) for x in xs]
+        places_y = [round(y * height / tile_h) for y in ys]
+        return Layout(
+            roi_xywh=roi,
+            tile_wh=(tile_w, tile_h),
+            tiles_xy=tuple((roi[0] + x, roi[1] + y) for y in ys for x in xs),
+            places_rc=tuple((y, x) for y in places_y for x in places_x),
+            canvas_hw=(places_y[-1] + height, places_x[-1] + width),
+        )
+
+    def _blend(self, maps: Map, layout: Layout, frame_hw: tuple[int, int]) -> Map:
+        canvas = np.zeros(layout.canvas_hw, np.float32)
+        height, width = self.size_hw
+        weights = self._weights(frame_hw)
+        for values, weight, (row, column) in zip(maps, weights, layout.places_rc, strict=True):
+            canvas[row : row + height, column : column + width] += values * weight
+        return canvas
+
+    def _blend_weights(self, frame_hw: tuple[int, int]) -> Map:
+        """float32 (tiles, H, W): ramps that fall towards a tile's rim and sum to one everywhere."""
+        layout, (height, width) = self._layout(frame_hw), self.size_hw
+        ramp = np.outer(_ramp(height), _ramp(width)).astype(np.float32)
+        total = np.zeros(layout.canvas_hw, np.float32)
+        windows = [np.s_[r : r + height, c : c + width] for r, c in layout.places_rc]
+        for window in windows:
+            total[window] += ramp
+        return np.stack([ramp / total[window] for window in windows])
+
+    def _draw_ignored(self, frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        layout = self._layout(frame_hw)
+        x, y, width, height = layout.roi_xywh
+        rows, columns = layout.canvas_hw
+        scale = np.array([columns / width, rows / height])
+        drawn = np.zeros((rows, columns), np.uint8)
+        for polygon in self.geometry.ignore:
+            points = np.round((np.array(polygon) - (x, y)) * scale).astype(np.int32)
+            cv2.fillPoly(drawn, [points], 1)
+        return drawn.astype(np.bool_)
+
+
+def _resize(image: NDArray, size_hw: tuple[int, int], out: NDArray | None = None) -> NDArray:  # type: ignore[type-arg]
+    height, width = size_hw
+    shrinks = image.shape[0] > height or image.shape[1] > width
+    how = (
+        cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )  # area: a scratch must not fall between samples
+    return cv2.resize(image, (width, height), dst=out, interpolation=how)
+
+
+def _roi(geometry: Geometry, frame_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    height, width = frame_hw
+    if geometry.roi_xywh is None:
+        return (0, 0, width, height)
+    x, y, w, h = geometry.roi_xywh
+    if x + w > width or y + h > height:
+        raise UsageError(
+            f"the region of interest x={x} y={y} width={w} height={h} does not lie inside the "
+            f"frame, which is {width}x{height}. Correct --roi, or the camera's resolution."
+        )
+    return geometry.roi_xywh
+
+
+def _starts(length: int, count: int, overlap: float) -> tuple[list[int], int]:
+    """First pixel of each of `count` tiles along a side of `length`, and the tiles' length."""
+    tile = min(length, int(np.ceil(length / (count - (count - 1) * overlap))))
+    if count == 1:
+        return [0], tile
+    step = (length - tile) / (count - 1)
+    return [round(step * index) for index in range(count)], tile
+
+
+def _ramp(length: int) -> NDArray[np.float64]:
+    """1, 2, 3 ... 3, 2, 1: the weight of a pixel by its distance from the tile's rim."""
+    index = np.arange(length)
+    return np.minimum(index + 1, length - index).astype(np.float64)
+
+
+def _hw(image: NDArray) -> tuple[int, int]:  # type: ignore[type-arg]
+    return (image.shape[0], image.shape[1])

@@ -1,0 +1,1 @@
+"""Frames come from here: a URI becomes an iterator of grabs."""

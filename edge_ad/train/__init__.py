@@ -1,0 +1,1 @@
+"""Fitting a detector to pictures of good parts."""

@@ -1,0 +1,1 @@
+"""Weights become graphs: ONNX with the engine contract."""
