@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One connected defect in frame pixels: bounding box, area, highest map value and where it is."""
+    """One connected defect in frame pixels: bounding box, area, highest map value and its place."""
 
     x: int
     y: int
@@ -59,7 +60,8 @@ def find_regions(anomaly_map: AnomalyMap, level: float) -> tuple[Region, ...]:
     """
     values = anomaly_map.values
     level = min(level, float(values.max()))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((values >= level).astype(np.uint8))
+    above = (values >= level).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(above)
     regions = [_region(anomaly_map, labels, label, stats[label]) for label in range(1, len(stats))]
     return tuple(sorted(regions, key=lambda region: -region.peak))
 
@@ -75,7 +77,8 @@ def rescore(maps: Map, ignored: NDArray[np.bool_], score: Score) -> float:
 def _tile_score(values: Map, ignored: NDArray[np.bool_], score: Score) -> float:
     if score.mean_filter_px > 1:
         side = (score.mean_filter_px, score.mean_filter_px)
-        values = cv2.blur(values, side, borderType=cv2.BORDER_CONSTANT)  # zero padding counts
+        blurred = cv2.blur(values, side, borderType=cv2.BORDER_CONSTANT)  # zero padding counts
+        values = np.asarray(blurred, np.float32)
     kept = values[~ignored]
     if not kept.size:
         return float("-inf")
@@ -84,7 +87,7 @@ def _tile_score(values: Map, ignored: NDArray[np.bool_], score: Score) -> float:
 
 
 def _region(
-    anomaly_map: AnomalyMap, labels: NDArray[np.int32], label: int, stats: NDArray[np.int32]
+    anomaly_map: AnomalyMap, labels: NDArray[Any], label: int, stats: NDArray[Any]
 ) -> Region:
     """Translate one labelled component to frame pixels."""
     left, top, width, height, area = (int(value) for value in stats)

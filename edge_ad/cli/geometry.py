@@ -13,7 +13,7 @@ from edge_ad.geometry import Geometry
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class Roi(click.ParamType):
+class Roi(click.ParamType[Any]):
     """`x,y,width,height` in frame pixels."""
 
     name = "x,y,w,h"
@@ -25,7 +25,7 @@ class Roi(click.ParamType):
         return tuple(numbers)
 
 
-class Polygon(click.ParamType):
+class Polygon(click.ParamType[Any]):
     """`x,y x,y x,y ...` in frame pixels."""
 
     name = "x,y x,y x,y"
@@ -37,7 +37,7 @@ class Polygon(click.ParamType):
         return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-class Tiles(click.ParamType):
+class Tiles(click.ParamType[Any]):
     """`rows x columns`, like `3x4`."""
 
     name = "RxC"
@@ -69,9 +69,9 @@ def geometry_from(options: dict[str, Any], base: Geometry | None = None) -> Geom
 
 
 def _integers(value: Any) -> list[int]:
-    """The integers of '1,2 3x4', of (1, 2) or of [[1, 2], [3, 4]]; empty when there is other text."""
+    """The integers of '1,2 3x4' or of a YAML list like [[1, 2], [3, 4]]; empty for other text."""
     text = str(value)
-    if re.fullmatch(r"[\[\]()'\s]*(-?\d+[\[\]()',\sx]*)+", text) is None:
+    if re.search(r"[^-\d\[\](),'\sx]", text):
         return []
     return [int(number) for number in re.findall(r"-?\d+", text)]
 
