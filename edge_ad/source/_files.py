@@ -1,0 +1,94 @@
+"""Pictures and videos as grabs: every one is delivered, in order."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_ad.errors import DataError, SourceLost
+from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.images import SUFFIXES, list_images, read_image, to_bgr8
+
+_log = logging.getLogger(__name__)
+
+
+def open_folder(folder: Path) -> Iterator[Grab]:
+    """The pictures directly in `folder`, by name; one that cannot be read is a BadFrame.
+
+    Raises SourceLost when there are none, and after the last one when none could be read.
+    """
+    paths = list_images(folder)
+    if not paths:
+        raise SourceLost(
+            f"{folder}: no pictures in it. Expected files ending in {', '.join(sorted(SUFFIXES))}."
+        )
+    return _pictures(paths, str(folder))
+
+
+def open_picture(path: Path) -> Iterator[Grab]:
+    """One picture; otherwise like `open_folder`."""
+    return _pictures([path], str(path))
+
+
+def _pictures(paths: list[Path], name: str) -> Iterator[Grab]:
+    read = 0
+    for index, path in enumerate(paths):
+        grab = _picture(path, index, name)
+        read += isinstance(grab, Frame)
+        yield grab
+    if not read:
+        raise SourceLost(f"{name}: none of the {len(paths)} pictures can be read.")
+
+
+def _picture(path: Path, index: int, name: str) -> Grab:
+    try:
+        image = read_image(path)
+    except DataError as error:
+        return BadFrame(str(error), index, time.monotonic(), name, path.name)
+    return Frame(image, index, time.monotonic(), name, path.name)
+
+
+def open_video(path: Path) -> Iterator[Grab]:
+    """A video's frames. It ends with the last one that decodes, whatever the header promises.
+
+    Raises SourceLost when it cannot be opened, and at its end when no frame decoded. A shortfall
+    against the header is logged.
+    """
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise SourceLost(
+            f"{path}: OpenCV cannot open it as a video. It may be cut off, not be a video, or "
+            "need a codec this OpenCV lacks. Check it with a player, or record it again."
+        )
+    return _video_frames(capture, path)
+
+
+def _video_frames(capture: cv2.VideoCapture, path: Path) -> Iterator[Grab]:
+    count = 0
+    try:
+        for count in itertools.count():
+            read, image = capture.read()
+            if not read:
+                break
+            yield Frame(to_bgr8(np.asarray(image), str(path)), count, time.monotonic(), str(path))
+        _check_count(path, count, promised=round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    finally:
+        capture.release()
+
+
+def _check_count(path: Path, decoded: int, promised: int) -> None:
+    if not decoded:
+        raise SourceLost(f"{path}: a video without a single frame that decodes.")
+    if decoded < promised:
+        _log.warning(
+            "%s: its header promises %d frames, %d decoded; the file may be cut off",
+            path,
+            promised,
+            decoded,
+        )
