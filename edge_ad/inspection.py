@@ -52,18 +52,19 @@ class Inspection:
     file: str = ""
 
 
-def find_regions(anomaly_map: AnomalyMap, level: float) -> tuple[Region, ...]:
-    """Connected areas (8 neighbours) at or above `level`, highest peak first.
+def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) -> tuple[Region, ...]:
+    """Connected areas (8 neighbours) above `level`, highest peak first, no more than `at_most`.
 
-    When the whole map lies below `level`, the region around its maximum is returned, so that a
-    rejected frame always says where to look.
+    When nothing exceeds `level`, the region at the map's maximum is returned, so that a rejected
+    frame always says where to look.
     """
     values = anomaly_map.values
-    level = min(level, float(values.max()))
-    above = (values >= level).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(above)
+    above = values > level
+    if not above.any():
+        above = values >= values.max()
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
     regions = [_region(anomaly_map, labels, label, stats[label]) for label in range(1, len(stats))]
-    return tuple(sorted(regions, key=lambda region: -region.peak))
+    return tuple(sorted(regions, key=lambda region: -region.peak)[:at_most])
 
 
 def rescore(maps: Map, ignored: NDArray[np.bool_], score: Score) -> float:

@@ -1,0 +1,111 @@
+"""What `run` shows a person: a line per inspection, alarms in colour, a summary, a window."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+import click
+import cv2
+
+from edge_ad.alarm.drawing import draw_regions
+from edge_ad.alarm.event import AlarmEvent, Event, Kind
+from edge_ad.alarm.sink import Seen
+from edge_ad.errors import UsageError
+from edge_ad.frame import Image
+from edge_ad.inspection import Inspection, Verdict
+
+_COLOUR = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.INVALID: "yellow"}
+_TITLE = "edge-ad"
+
+
+class Console:
+    """Inspections scroll by on stdout; with `quiet` only alarms do."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+        if not self._quiet:
+            click.echo(_inspection_text(inspection))
+
+    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+        click.echo(_alarm_text(event))
+
+    def close(self) -> None:
+        """Stdout stays open."""
+
+
+class Window:
+    """A preview of the newest frame. Sinks are called from any thread, the window from one."""
+
+    def __init__(self) -> None:
+        if sys.platform == "linux" and not (
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        ):
+            raise UsageError("--show needs a display, and there is none. Run without --show.")
+        self._newest: Image | None = None
+        self._lock = threading.Lock()
+
+    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+        if seen.image is None:
+            return
+        image = draw_regions(seen.image.copy(), inspection.regions)
+        text = f"{inspection.verdict.value} {inspection.score:.4g} / {inspection.threshold:.4g}"
+        cv2.putText(image, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2)
+        with self._lock:
+            self._newest = image
+
+    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+        """The regions in the picture tell."""
+
+    def close(self) -> None:
+        cv2.destroyAllWindows()
+
+    def closed_by_user(self) -> bool:
+        """Draw the newest frame; true once the person pressed q or Escape."""
+        with self._lock:
+            image, self._newest = self._newest, None
+        if image is not None:
+            cv2.imshow(_TITLE, image)
+        return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
+
+
+def summary_text(result: dict[str, Any]) -> str:
+    """The closing lines of a run."""
+    lines = [
+        "",
+        f"frames     {result['frames']}  (judged {result['judged']}, dropped {result['dropped']}, "
+        f"invalid {result['invalid']})",
+        f"rejected   {result['rejected']}",
+        f"alarms     {result['alarms']}",
+        f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
+    ]
+    for name, key in (("latency", "latency_ms"), ("engine", "engine_ms")):
+        if times := result[key]:
+            spread = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
+            lines.append(f"{name:10} {spread} ms")
+    return "\n".join(lines)
+
+
+def _inspection_text(inspection: Inspection) -> str:
+    verdict = click.style(f"{inspection.verdict.value:7}", fg=_COLOUR[inspection.verdict])
+    place = inspection.file or f"frame {inspection.frame:6d}"
+    if inspection.verdict is Verdict.INVALID:
+        return f"{place}  {verdict}  {inspection.reason}"
+    regions = f"  {len(inspection.regions)} regions" if inspection.regions else ""
+    return f"{place}  {verdict}  {inspection.score:.4g} / {inspection.threshold:.4g}{regions}"
+
+
+def _alarm_text(event: AlarmEvent) -> str:
+    head = click.style(f"ALARM {event.event.value:6}", fg="red", bold=event.event is Event.NEW)
+    if event.kind is Kind.CAMERA_FAULT:
+        return f"{head} {event.id}  camera fault: {event.reason}"
+    where = ""
+    if event.regions:
+        region = event.regions[0]
+        where = f"  {region.width}x{region.height} px at x={region.x} y={region.y}"
+    score = f"score {event.peak_score:.4g} > {event.threshold:.4g}"
+    return f"{head} {event.id}  frame {event.frame}  {score}{where}"

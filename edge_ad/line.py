@@ -1,0 +1,128 @@
+"""A line put together: cameras, one engine, thresholds, alarm rule, sinks.
+
+with open_line(LineConfig(cameras=("0",), engine=Path("destseg.onnx")), sinks) as line:
+    line.start()
+    line.wait(timeout_s=60)
+    print(line.finish())
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+from edge_ad.alarm.alarm import Alarm, AlarmRule
+from edge_ad.alarm.sink import Sink, Sinks
+from edge_ad.engine import Engine, open_engine
+from edge_ad.errors import UsageError
+from edge_ad.geometry import Geometry
+from edge_ad.health import FrameGate
+from edge_ad.judge import Judge, Limits
+from edge_ad.loop import Tally
+from edge_ad.manifest import load_sidecar
+from edge_ad.source import open_source
+from edge_ad.supervisor import Camera, Supervisor
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LineConfig:
+    """All that describes a line. None means: as stored with the engine."""
+
+    cameras: tuple[str, ...]
+    engine: Path
+    geometry: Geometry | None = None
+    threshold: float | None = None
+    pixel_threshold: float | None = None
+    rule: AlarmRule = field(default_factory=AlarmRule)
+    frames: int = 0
+    timeout_s: float = 10.0
+    reopen_for_s: float = 60.0
+    threads: int = 0
+
+
+@contextmanager
+def open_line(
+    config: LineConfig, sinks: list[Sink], stop: threading.Event | None = None
+) -> Iterator[Supervisor]:
+    """Load the engine, open every camera, and yield the line ready to start.
+
+    Raises what `open_engine`, `load_sidecar` and `open_source` raise, before anything is judged.
+    """
+    with ExitStack() as stack:
+        limits = stored_limits(config)
+        engine = stack.enter_context(open_engine(config.engine, threads=config.threads))
+        _warn_of_other_geometry(config, engine)
+        next_id, lock = _ids(), threading.Lock()
+        cameras = []
+        for uri in config.cameras:
+            camera = _open_camera(uri, config, engine, limits, lock, next_id)
+            stack.callback(lambda camera=camera: camera.source.close())
+            cameras.append(camera)
+        yield Supervisor(
+            cameras, Sinks(sinks), config.reopen_for_s, stop if stop else threading.Event()
+        )
+
+
+def stored_limits(config: LineConfig) -> Limits:
+    """The thresholds stored beside the engine, or those given in their place.
+
+    A lone image threshold, without stored ones, outlines regions too: both have the map's unit.
+    """
+    sidecar = load_sidecar(config.engine) if config.engine.is_file() else None
+    stored = sidecar.threshold if sidecar else None
+    image, pixel = config.threshold, config.pixel_threshold
+    if stored is not None:
+        return Limits(
+            image=stored.image if image is None else image,
+            pixel=stored.pixel if pixel is None else pixel,
+        )
+    if image is None and config.engine.is_file():
+        raise UsageError(
+            f"{config.engine} has no threshold yet. Set one from pictures of good parts with: "
+            f"edge-ad threshold {config.engine} --images GOOD_DIR  (or give --threshold)"
+        )
+    image = image if image is not None else 0.0  # a missing engine is reported when it is opened
+    return Limits(image=image, pixel=image if pixel is None else pixel)
+
+
+def _open_camera(
+    uri: str,
+    config: LineConfig,
+    engine: Engine,
+    limits: Limits,
+    lock: threading.Lock,
+    next_id: itertools.count[int],
+) -> Camera:
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    reopen = partial(open_source, uri, timeout_s=config.timeout_s)
+    source = reopen()
+    gate = FrameGate(live=source.live)
+    return Camera(
+        source=source,
+        reopen=reopen,
+        judge=Judge(engine, limits, gate, geometry=config.geometry, lock=lock),
+        alarm=Alarm(config.rule, lambda: f"{stamp}-{next(next_id):04d}"),
+        tally=Tally(frames_wanted=config.frames),
+    )
+
+
+def _ids() -> itertools.count[int]:
+    return itertools.count(1)
+
+
+def _warn_of_other_geometry(config: LineConfig, engine: Engine) -> None:
+    trained, used = engine.manifest.geometry, config.geometry
+    if used and (used.roi_xywh, used.tiles) != (trained.roi_xywh, trained.tiles):
+        _log.warning(
+            "region of interest or tiles differ from those of the engine's training; "
+            "set the threshold anew with the same geometry"
+        )

@@ -1,0 +1,97 @@
+"""Camera to alarm, the straight line:
+
+source -> judge (gate, preprocess, engine, threshold) -> inspection -> alarm -> sinks
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_ad.alarm.alarm import Alarm
+from edge_ad.alarm.event import Event, Kind
+from edge_ad.alarm.sink import Sinks
+from edge_ad.frame import Grab
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.judge import Judge, Judged
+from edge_ad.source import Source
+
+_REMEMBERED = 100_000  # latencies; percentiles of a year's run are those of its last hour
+
+
+def watch(
+    source: Source, judge: Judge, alarm: Alarm, sinks: Sinks, tally: Tally, stop: threading.Event
+) -> None:
+    """Judge what the source delivers until it ends or `stop` is set."""
+    for grab in source:
+        judged = tally.timed(judge, grab, live=source.live)
+        sinks.inspected(judged.inspection, judged.seen)
+        for event in alarm.update(judged.inspection):
+            tally.count_alarm(event.event, event.kind)
+            sinks.alarmed(event, judged.seen)
+        if stop.is_set() or tally.is_full():
+            return
+
+
+@dataclass
+class Tally:
+    """What one camera's run has come to so far. `frames_wanted` 0 means no limit."""
+
+    frames_wanted: int = 0
+    frames: int = 0
+    invalid: int = 0
+    rejected: int = 0
+    alarms: int = 0
+    camera_faults: int = 0
+    last: Inspection | None = None
+    latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    engine_s: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+    def timed(self, judge: Judge, grab: Grab, *, live: bool) -> Judged:
+        """Judge a grab and count it.
+
+        Latency runs to the verdict, from a live frame's capture, or from a file's turn.
+        """
+        began = time.perf_counter()
+        waited = time.monotonic() - grab.captured_s if live else 0.0
+        judged = judge(grab)
+        self._count(judged, waited + time.perf_counter() - began)
+        return judged
+
+    def count_alarm(self, event: Event, kind: Kind) -> None:
+        if event is Event.NEW and kind is Kind.DEFECT:
+            self.alarms += 1
+        elif event is Event.NEW:
+            self.camera_faults += 1
+
+    def is_full(self) -> bool:
+        return 0 < self.frames_wanted <= self.frames
+
+    @property
+    def judged(self) -> int:
+        return self.frames - self.invalid
+
+    def _count(self, judged: Judged, latency_s: float) -> None:
+        self.frames += 1
+        self.last = judged.inspection
+        if judged.inspection.verdict is Verdict.INVALID:
+            self.invalid += 1
+            return
+        self.rejected += judged.inspection.verdict is Verdict.REJECT
+        self.latency_s.append(latency_s)
+        self.engine_s.append(judged.engine_s)
+
+
+def percentiles_ms(seconds: deque[float]) -> dict[str, float] | None:
+    """p50, p95, p99 and max in milliseconds; None when nothing was timed."""
+    if not seconds:
+        return None
+    values = np.array(seconds) * 1e3
+    names = ("p50", "p95", "p99", "max")
+    return dict(
+        zip(names, np.round(np.percentile(values, [50, 95, 99, 100]), 3).tolist(), strict=True)
+    )
