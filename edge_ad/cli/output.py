@@ -1,0 +1,33 @@
+"""Files a command is asked to write: refused at once when they cannot be, not after an hour."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_ad.errors import SinkLost, UsageError
+
+
+@contextlib.contextmanager
+def output_file(path: Path, suffix: str) -> Iterator[Path]:
+    """Check the name and its folder now; turn a failed write inside the block into SinkLost.
+
+    Raises UsageError for another suffix or a folder of that name.
+    """
+    if path.suffix != suffix:
+        raise UsageError(f"-o {path}: expected a name that ends in {suffix}.")
+    if path.is_dir():
+        raise UsageError(f"-o {path}: that is a folder. Name a file in it.")
+    _check_folder(path)
+    try:
+        yield path
+    except OSError as error:
+        raise SinkLost(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def _check_folder(path: Path) -> None:
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise SinkLost(f"{path}: cannot be written, since {existing} is no writable folder.")

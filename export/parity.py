@@ -1,0 +1,115 @@
+"""Do two artefacts answer alike? Differences in numbers, with a limit that has a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.engine import Prediction
+from edge_ad.errors import GateFailed
+from edge_ad.frame import Image
+from edge_ad.manifest import Precision
+
+Infer: TypeAlias = Callable[[Image], Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """The largest difference allowed, as a share of the reference's largest absolute value."""
+
+    relative: float
+    reason: str
+
+
+TOLERANCE: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(
+        1e-4,
+        "both compute in fp32 and differ in the order of sums (about 1e-6 a layer); "
+        "normalisations enlarge that where features are nearly zero",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two artefacts differ on the same frames; maps and scores in the model's raw units.
+
+    `spearman` compares the order of the scores, None where all are equal.
+    """
+
+    frames: int
+    max_abs_map: float
+    max_abs_score: float
+    mean_abs_map: float
+    map_scale: float
+    score_scale: float
+    spearman: float | None
+
+    def within(self, tolerance: Tolerance) -> bool:
+        return (
+            self.max_abs_map <= tolerance.relative * self.map_scale
+            and self.max_abs_score <= tolerance.relative * self.score_scale
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.frames} frames maps differ by at most {self.max_abs_map:.2g} (largest value "
+            f"{self.map_scale:.3g}), scores by at most {self.max_abs_score:.2g} (largest "
+            f"{self.score_scale:.3g})"
+        )
+
+
+def compare(reference: Prediction, other: Prediction) -> Agreement:
+    """Measure the differences of two answers to the same frames.
+
+    Raises GateFailed when either holds a number that is not finite.
+    """
+    for name, answer in (("the reference", reference), ("the other", other)):
+        _check_finite(name, answer)
+    map_gap = np.abs(reference.maps - other.maps)
+    return Agreement(
+        frames=len(reference.scores),
+        max_abs_map=float(map_gap.max()),
+        max_abs_score=float(np.abs(reference.scores - other.scores).max()),
+        mean_abs_map=float(map_gap.mean()),
+        map_scale=float(np.abs(reference.maps).max()),
+        score_scale=float(np.abs(reference.scores).max()),
+        spearman=spearman(reference.scores, other.scores),
+    )
+
+
+def check_parity(agreement: Agreement, tolerance: Tolerance, what: str) -> None:
+    """Raise GateFailed with the figures when the difference exceeds the tolerance."""
+    if not agreement.within(tolerance):
+        raise GateFailed(
+            f"{what}: {agreement}. Allowed is a share of {tolerance.relative:g} of the largest "
+            f"value, because {tolerance.reason}."
+        )
+
+
+def spearman(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
+    """Rank correlation, ties sharing their mean rank; None when one side is constant."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
+def _check_finite(name: str, answer: Prediction) -> None:
+    bad = ~np.isfinite(answer.maps).all(axis=(1, 2)) | ~np.isfinite(answer.scores)
+    if bad.any():
+        raise GateFailed(
+            f"{name} answers with numbers that are not finite on {int(bad.sum())} of {len(bad)} "
+            f"frames, the first being frame {int(bad.argmax())}."
+        )
