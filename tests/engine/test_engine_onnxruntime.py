@@ -9,7 +9,6 @@ import pytest
 from edge_ad.engine import ScriptedEngine, open_engine
 from edge_ad.errors import IncompatibleError, UsageError
 
-onnx = pytest.importorskip("onnx")
 MakeEngine = Callable[..., Path]
 
 
@@ -55,6 +54,7 @@ def test_what_is_not_onnx_is_refused(make_engine: MakeEngine, content: bytes | N
 
 
 def test_a_foreign_onnx_is_refused(make_engine: MakeEngine) -> None:
+    onnx = pytest.importorskip("onnx")
     path = make_engine()
     model = onnx.load(path)
     del model.metadata_props[:]
@@ -66,6 +66,7 @@ def test_a_foreign_onnx_is_refused(make_engine: MakeEngine) -> None:
 def test_a_graph_that_breaks_the_contract_is_refused_with_both_shapes(
     make_engine: MakeEngine,
 ) -> None:
+    onnx = pytest.importorskip("onnx")
     path = make_engine()
     model = onnx.load(path)
     model.metadata_props[0].value = model.metadata_props[0].value.replace("[32,32]", "[64,64]")
@@ -75,6 +76,7 @@ def test_a_graph_that_breaks_the_contract_is_refused_with_both_shapes(
 
 
 def test_a_manifest_of_another_version_is_refused(make_engine: MakeEngine) -> None:
+    onnx = pytest.importorskip("onnx")
     path = make_engine()
     model = onnx.load(path)
     model.metadata_props[0].value = '{"schema_version": 99}'

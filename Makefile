@@ -1,0 +1,44 @@
+# make demo    a detector watches footage of a line: alarms, evidence pictures, a contact sheet
+# make test    the tests
+# make lint    ruff, mypy, import-linter
+# make sample  make the shipped footage and detector anew (needs TEACHER, ResNet-18 weights)
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint sample clean
+
+demo: $(VENV)/runtime
+	$(BIN)/edge-ad run --camera edge_ad/sample/footage.mp4 --engine edge_ad/sample/engine.onnx \
+		--output demo --overwrite
+	@echo
+	@echo "Look at demo/contact-sheet.jpg; the event log is demo/events.jsonl."
+
+test: $(VENV)/everything
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/everything
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+sample: $(VENV)/everything
+	$(BIN)/python -m edge_ad.sample.make --teacher $(TEACHER)
+
+$(VENV)/runtime: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[onnxruntime]'
+	@touch $@
+
+# torch is pinned and comes first: what follows then finds it satisfied.
+$(VENV)/everything: $(VENV)/runtime
+	$(PIP) $(TORCH)
+	$(PIP) --editable '.[train,export,test,lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

@@ -1,0 +1,190 @@
+"""`edge-ad run` as a user types it: a process, its output, its files, its exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MakePath = Callable[..., Path]
+EDGE_AD = (sys.executable, "-m", "edge_ad")
+
+
+def edge_ad(*words: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [*EDGE_AD, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def parts(make_folder: MakePath) -> Path:
+    return make_folder("parts", 12, bright=(4, 5, 6))
+
+
+def test_json_tells_inspections_alarms_and_last_the_summary(
+    make_engine: MakePath, parts: Path
+) -> None:
+    done = edge_ad("run", "--camera", parts, "--engine", make_engine(), "--json")
+    assert done.returncode == 0, done.stderr
+    records = lines(done)
+    kinds = [record["type"] for record in records]
+    assert kinds.count("inspection") == 12 and kinds[-1] == "summary"
+    fifth = next(r for r in records if r["type"] == "inspection" and r["frame"] == 4)
+    wanted = {"frame", "source", "score", "threshold", "verdict", "regions"}
+    assert wanted <= set(fifth) and fifth["verdict"] == "REJECT" and fifth["threshold"] == 0.5
+    assert [r["event"] for r in records if r["type"] == "alarm"] == ["new", "end"]
+    assert len({r["id"] for r in records if r["type"] == "alarm"}) == 1
+    summary = records[-1]
+    assert (summary["frames"], summary["rejected"], summary["alarms"]) == (12, 3, 1)
+    assert set(summary["latency_ms"]) == {"p50", "p95", "p99", "max"}
+
+
+def test_the_output_folder_holds_log_picture_sheet_and_summary(
+    make_engine: MakePath, parts: Path, tmp_path: Path
+) -> None:
+    words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "out")
+    done = edge_ad(*words)
+    assert done.returncode == 0, done.stderr
+    assert "ALARM new" in done.stdout and "alarms     1" in done.stdout
+    out = tmp_path / "out"
+    assert len(list((out / "evidence").glob("*.jpg"))) == 1
+    assert (out / "contact-sheet.jpg").stat().st_size > 1000
+    assert json.loads((out / "summary.json").read_text())["alarms"] == 1
+    log = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    assert [one["type"] for one in log].count("inspection") == 12
+    again = edge_ad(*words)
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    assert edge_ad(*words, "--overwrite", "--quiet").returncode == 0
+    assert len(list((out / "evidence").glob("*.jpg"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--camera", "PARTS", "--engine", "none.onnx"], 2, "no engine at none.onnx"),
+        (["--camera", "none.mp4", "--engine", "ENGINE"], 5, "no such file"),
+        (["--camera", "97", "--engine", "ENGINE"], 5, "97"),
+        (["--camera", "PARTS", "--engine", "ENGINE", "--roi", "0,0,9999,9999"], 2, "64x64"),
+        (["--camera", "PARTS", "--engine", "ENGINE", "--roi", "left"], 2, "x,y,width,height"),
+        (["--camera", "PARTS", "--engine", "ENGINE", "--tiles", "0x3"], 2, "rows x columns"),
+        (["--camera", "PARTS", "--engine", "ENGINE", "--alarm-k", "5"], 2, "5 of 3"),
+        (["--camera", "PARTS", "--engine", "ENGINE", "-o", "/proc/none"], 6, "/proc/none"),
+        (["--engine", "ENGINE"], 2, "--camera"),
+        (["--camera", "PARTS", "--engine", "ENGINE", "--thresold", "1"], 2, "--threshold"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_paragraph(
+    make_engine: MakePath, parts: Path, words: list[str], code: int, message: str
+) -> None:
+    names = {"PARTS": str(parts), "ENGINE": str(make_engine())}
+    done = edge_ad("run", *[names.get(word, word) for word in words])
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unreadable_picture_is_invalid_and_all_of_them_an_error(
+    make_engine: MakePath, parts: Path, tmp_path: Path
+) -> None:
+    (parts / "003.png").write_bytes(b"")
+    done = edge_ad("run", "--camera", parts, "--engine", make_engine(), "--json")
+    assert done.returncode == 0, done.stderr
+    record = lines(done)[3]
+    assert (record["verdict"], record["score"], record["file"]) == ("INVALID", None, "003.png")
+    for picture in parts.iterdir():
+        picture.write_bytes(b"")
+    done = edge_ad("run", "--camera", parts, "--engine", make_engine())
+    assert done.returncode == 5 and "none of the 12 pictures" in done.stderr
+
+
+def test_errors_are_json_too(make_engine: MakePath) -> None:
+    done = edge_ad("run", "--camera", "none.mp4", "--engine", make_engine(), "--json")
+    (record,) = lines(done)
+    assert record["type"] == "error" and record["exit"] == done.returncode == 5
+
+
+def test_a_file_describes_the_line_and_flags_win(
+    make_engine: MakePath, parts: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "line.yaml"
+    config.write_text(
+        f"camera: [{parts}]\nengine: {make_engine()}\nthreshold: 2.0\nroi: [0, 0, 64, 32]\n"
+        "ignore: [[[0, 0], [4, 0], [0, 4]]]\nquiet: true\n"
+    )
+    done = edge_ad("run", "-c", config, "--json")
+    assert done.returncode == 0, done.stderr
+    assert lines(done)[-1]["rejected"] == 0
+    assert lines(edge_ad("run", "-c", config, "--json", "--threshold", 0.5))[-1]["rejected"] == 3
+    shown = edge_ad("run", "-c", config, "--threshold", 0.5, "--print-config").stdout
+    assert "threshold: 0.5  # flag" in shown
+    assert "alarm_k: 2  # default" in shown
+    assert "# file" in next(line for line in shown.splitlines() if line.startswith("engine"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("camra: 0", "Did you mean 'camera'?"),
+        ("- 1", "expected 'key: value'"),
+        ("a: [", "not valid YAML"),
+        ("alarm_k: many", "alarm-k"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    config = tmp_path / "line.yaml"
+    config.write_text(text)
+    done = edge_ad("run", "-c", config, "--camera", "0", "--engine", "a.onnx")
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_finishes_with_the_summary(
+    make_engine: MakePath, number: signal.Signals, code: int
+) -> None:
+    words = ("run", "--camera", "pattern://?fps=20", "--engine", make_engine(), "--json")
+    with subprocess.Popen(
+        [*EDGE_AD, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        time.sleep(0.3)
+        running.send_signal(number)
+        out, err = running.communicate(timeout=20)
+    assert first.startswith('{"type": "inspection"'), err
+    assert running.returncode == code, err
+    assert json.loads(out.splitlines()[-1])["type"] == "summary"
+
+
+def test_a_full_disk_is_reported_and_every_frame_is_judged(
+    make_engine: MakePath, parts: Path, tmp_path: Path
+) -> None:
+    """A limit on file size makes the kernel refuse what a full disk would refuse."""
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "sys.argv = ['edge-ad', *sys.argv[1:]]; runpy.run_module('edge_ad', run_name='__main__')"
+    )
+    words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "o", "--quiet")
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *map(str, words)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "frames     12  (judged 12" in done.stdout, done.stderr
+    assert done.returncode == 6 and "records were lost" in done.stderr
+
+
+def test_show_without_a_display_says_so(
+    make_engine: MakePath, parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    done = edge_ad("run", "--camera", parts, "--engine", make_engine(), "--show")
+    assert done.returncode == 2 and "no" in done.stderr and "--show" in done.stderr

@@ -1,0 +1,71 @@
+"""What must hold of the house itself."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge_ad
+from edge_ad.cli.verbs import VERBS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_package_is_listed() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    folders = {
+        f"edge_ad.{path.parent.name}" for top in ("export", "calibration")
+        for path in ROOT.glob(f"{top}/__init__.py")
+    }  # fmt: skip
+    for path in ROOT.glob("edge_ad/**/__init__.py"):
+        if not any(part.is_symlink() for part in path.parents):
+            folders.add(".".join(path.parent.relative_to(ROOT).parts))
+    assert listed == folders
+
+
+@pytest.mark.parametrize(
+    "module", ["edge_ad.line", "edge_ad.cli.run", "edge_ad.calibration.threshold"]
+)
+def test_the_runtime_loads_no_workshop(module: str) -> None:
+    heavy = ["torch", "onnx", "tensorrt", "tensorrt_rtx", "matplotlib", "sklearn", "scipy", "rich"]
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_loads_no_room() -> None:
+    code = (
+        "import sys, edge_ad.cli; "
+        "print([m for m in ('numpy', 'cv2', 'pydantic', 'onnxruntime') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_every_verb_explains_itself_and_speaks_json(verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_ad", verb, "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for option in ("--json", "--config", "--print-config"):
+        assert option in done.stdout, f"{verb} lacks {option}"
+
+
+def test_a_misspelt_verb_is_answered_with_the_nearest() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_ad", "trian"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "Did you mean 'train'?" in done.stderr
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == edge_ad.__version__
