@@ -61,6 +61,31 @@ def store_in_8_bits(model: onnx.ModelProto) -> int:
     return len(changed)
 
 
+def multiply_out(model: onnx.ModelProto) -> int:
+    """Undo `store_in_8_bits` in place, for TensorRT, which refuses int8 before a plain Cast.
+
+    Answers how many weights are fp32 again.
+    """
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    scaled = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "Mul" and {f"{node.output[0]}.int8", node.input[1]} <= stored.keys()
+    }
+    for name in scaled:
+        parts = [stored[f"{name}.int8"], stored[f"{name}.scale"]]
+        whole, scale = (numpy_helper.to_array(part) for part in parts)
+        graph.initializer.append(numpy_helper.from_array(whole.astype(np.float32) * scale, name))
+        for part in parts:
+            graph.initializer.remove(part)
+    gone = {*scaled, *(f"{name}.float" for name in scaled)}
+    kept = [node for node in graph.node if not gone & set(node.output)]
+    del graph.node[:]
+    graph.node.extend(kept)
+    return len(scaled)
+
+
 def _convolution_weights(graph: onnx.GraphProto) -> Iterator[tuple[str, int]]:
     for node in graph.node:
         if node.op_type in _CHANNEL_AXIS:

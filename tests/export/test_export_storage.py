@@ -13,11 +13,13 @@ import torch
 from export_models import SIZE, tiny_manifest, tiny_module
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import numpy_helper
 from torch import nn
 
 from edge_ad.engine import open_engine
 from edge_ad.export.frames import generated
-from edge_ad.export.storage import rounded, store_in_8_bits
+from edge_ad.export.storage import multiply_out, rounded, store_in_8_bits
 from edge_ad.export.to_onnx import onnx_from_module
 from edge_ad.models.graph import EngineGraph
 
@@ -56,6 +58,23 @@ def test_the_file_shrinks_by_three_bytes_a_weight(files: tuple[Path, Path]) -> N
     assert plain - small > 0.7 * 3 * (16 * 16 * 3 * 3)
 
 
+def test_multiplying_out_brings_the_fp32_graph_back(files: tuple[Path, Path]) -> None:
+    plain, small = (onnx.load(path) for path in files)
+    assert multiply_out(small) == 1
+    assert list(small.graph.node) == list(plain.graph.node)
+    weights = [_weights(model) for model in (plain, small)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, values in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], values, rtol=1e-6)
+
+
+def test_multiplying_out_leaves_other_graphs_alone(files: tuple[Path, Path]) -> None:
+    model = onnx.load(files[0])
+    before = model.SerializeToString()
+    assert multiply_out(model) == 0
+    assert model.SerializeToString() == before
+
+
 def test_weights_off_the_grid_stay_as_they_are() -> None:
     model = onnx_from_module(EngineGraph(tiny_module()), tiny_manifest())
     before = model.SerializeToString()
@@ -80,6 +99,10 @@ def test_each_channel_moves_by_at_most_half_its_step(seed: int, size: float) -> 
     moved = (rounded(layer).weight - layer.weight).abs().amax(dim=(1, 2, 3))  # type: ignore[operator]
     step = layer.weight.abs().amax(dim=(1, 2, 3)) / 127
     assert (moved <= step * 0.501).all()
+
+
+def _weights(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def _operators_after_loading(path: Path, folder: Path) -> Counter[str]:
