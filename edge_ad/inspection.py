@@ -63,8 +63,10 @@ def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) ->
     if not above.any():
         above = values >= values.max()
     _, labels, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
-    regions = [_region(anomaly_map, labels, label, stats[label]) for label in range(1, len(stats))]
-    return tuple(sorted(regions, key=lambda region: -region.peak)[:at_most])
+    peaks = np.full(len(stats), -np.inf, np.float32)
+    np.maximum.at(peaks, labels[above], values[above])
+    worst = np.argsort(-peaks, kind="stable")[: min(at_most, len(stats) - 1)]
+    return tuple(_region(anomaly_map, labels, int(label), stats[label]) for label in worst)
 
 
 def rescore(maps: Map, ignored: NDArray[np.bool_], score: Score) -> float:

@@ -142,12 +142,22 @@ class Preprocess:
 
 
 def _resize(image: NDArray, size_hw: tuple[int, int], out: NDArray | None = None) -> NDArray:  # type: ignore[type-arg]
+    """Shrink by averaging areas, so that a thin scratch cannot fall between samples; else bilinear.
+
+    Even sizes are halved first: exact 2 x 2 means are an order of magnitude faster than OpenCV's
+    means over areas of fractional size, which then work on what is left.
+    """
     height, width = size_hw
+    while _halves(image.shape[0], height) and _halves(image.shape[1], width):
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
     shrinks = image.shape[0] > height or image.shape[1] > width
-    how = (
-        cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )  # area: a scratch must not fall between samples
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), dst=out, interpolation=how)
+
+
+def _halves(length: int, target: int) -> bool:
+    return length % 2 == 0 and length // 2 >= target
 
 
 def _roi(geometry: Geometry, frame_hw: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -164,8 +174,11 @@ def _roi(geometry: Geometry, frame_hw: tuple[int, int]) -> tuple[int, int, int, 
 
 
 def _starts(length: int, count: int, overlap: float) -> tuple[list[int], int]:
-    """First pixel of each of `count` tiles along a side of `length`, and the tiles' length."""
-    tile = min(length, int(np.ceil(length / (count - (count - 1) * overlap))))
+    """First pixel of each of `count` tiles along a side of `length`, and the tiles' length.
+
+    The length is rounded up to a multiple of 8, which halves well, at the cost of some overlap.
+    """
+    tile = min(length, int(np.ceil(length / (count - (count - 1) * overlap) / 8)) * 8)
     if count == 1:
         return [0], tile
     step = (length - tile) / (count - 1)
