@@ -14,6 +14,7 @@ VERBS = {
     "export": "Turn weights into an engine file.",
     "threshold": "Set the rejection threshold from good pictures.",
     "run": "Judge frames and raise alarms.",
+    "bench": "Measure engine and loop.",
     "inspect": "Print what a file is and where it came from.",
     "doctor": "Print what this machine has and what is missing.",
 }

@@ -1,0 +1,138 @@
+"""`edge-ad bench`: how fast this machine judges."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_ad.cli.options import emit, shared
+
+_LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
+_COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+class Limit(click.ParamType[Any]):
+    """A promise to keep, like `p99_ms<8` or `loop_ratio>=0.9`."""
+
+    name = "name<value"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str, float]:
+        found = _LIMIT.match(str(value))
+        if found is None:
+            self.fail(f"expected a comparison like p99_ms<8 or loop_ratio>=0.9; got '{value}'")
+        return found[1], found[2], float(found[3])
+
+
+@click.command()
+@click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
+@click.option(
+    "--camera",
+    "uri",
+    metavar="URI",
+    help="Video or folder to judge; with it the whole loop is measured too.",
+)
+@click.option(
+    "--rounds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Engine and loop are measured in turn, so many times.",
+)
+@click.option("--frames", default=0, type=click.IntRange(0), help="Frames a round; 0 means all.")
+@click.option(
+    "--warmup-ms", default=200.0, show_default=True, type=click.FloatRange(0), help="Not counted."
+)
+@click.option(
+    "--duration-s",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="How long the engine alone is measured.",
+)
+@click.option("--threads", default=0, type=click.IntRange(0), help="Engine threads.")
+@click.option(
+    "--assert",
+    "limits",
+    multiple=True,
+    type=Limit(),
+    help="Exit 4 unless it holds, like p99_ms<8 or loop_ratio>=0.9; repeats.",
+)
+@shared
+def command(
+    *,
+    engine: Path,
+    uri: str | None,
+    as_json: bool,
+    limits: tuple[tuple[str, str, float], ...],
+    **options: Any,
+) -> None:
+    """Measure an engine, and with --camera the whole loop beside it.
+
+    Latencies are percentiles of every call after the warm-up. `loop_ratio` compares the loop's
+    throughput with the engine's own on the same frames, taken in turn.
+    """
+    result = _engine_alone(engine, options)
+    if uri is not None:
+        result |= _loop(engine, uri, options)
+    if as_json:
+        emit(result)
+    else:
+        click.echo("\n".join(f"{name:16} {value}" for name, value in result.items()))
+    _check(result, limits)
+
+
+def _engine_alone(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    from edge_ad.bench import time_engine
+    from edge_ad.engine import open_engine
+    from edge_ad.loop import percentiles_ms
+
+    with open_engine(path, threads=options["threads"]) as engine:
+        shape = (engine.manifest.batch or 1, *engine.manifest.size_hw, 3)
+        batch = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+        calls = time_engine(
+            engine, [batch],
+            warmup_s=options["warmup_ms"] / 1e3, duration_s=options["duration_s"],
+        )  # fmt: skip
+    result: dict[str, Any] = {"engine": str(path), "batch": shape[0], "calls": len(calls)}
+    result["engine_fps"] = round(shape[0] * len(calls) / sum(calls), 2)
+    times = percentiles_ms(deque(calls)) or {}
+    return result | {f"{name}_ms": value for name, value in times.items()}
+
+
+def _loop(path: Path, uri: str, options: dict[str, Any]) -> dict[str, Any]:
+    from edge_ad.bench import bench_loop
+    from edge_ad.line import LineConfig
+    from edge_ad.manifest import sidecar_path
+
+    threshold = None if sidecar_path(path).exists() else float("inf")  # speed needs no promise
+    config = LineConfig(
+        (uri,), path, threshold=threshold, frames=options["frames"], threads=options["threads"]
+    )
+    found = bench_loop(config, rounds=options["rounds"])
+    return {
+        "loop_frames": found.frames,
+        "loop_fps": round(found.loop_fps, 2),
+        "loop_engine_fps": round(found.engine_fps, 2),
+        "loop_ratio": round(found.ratio, 4),
+        "loop_latency_ms": found.latency_ms,
+        "loop_engine_ms": found.engine_ms,
+    }
+
+
+def _check(result: dict[str, Any], limits: tuple[tuple[str, str, float], ...]) -> None:
+    from edge_ad.errors import GateFailed, UsageError
+
+    for name, how, wanted in limits:
+        value = result.get(name)
+        if not isinstance(value, int | float):
+            known = [key for key, held in result.items() if isinstance(held, int | float)]
+            raise UsageError(f"--assert {name}: not measured. Measured: {', '.join(known)}.")
+        if not _COMPARE[how](value, wanted):
+            raise GateFailed(f"{name} is {value}, and {name} {how} {wanted:g} was asked for.")
