@@ -1,0 +1,103 @@
+"""A trained detector as one file: network, configuration and manifest, loadable without pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from edge_ad.errors import DataError, UsageError
+from edge_ad.files import replacing
+from edge_ad.manifest import Manifest, manifest_from_json
+from edge_ad.models.method import METHODS, Config, method_named, parse_config
+
+FORMAT = "edge-ad weights 1"
+_RETRAIN = "Train it anew with: edge-ad train --data GOOD_DIR -o WEIGHTS.pt"
+
+
+class Detector(NamedTuple):
+    """A network in eval mode, what its file promises, and the configuration that shaped it."""
+
+    module: nn.Module
+    manifest: Manifest
+    config: dict[str, Any]
+
+
+def build_module(manifest: Manifest, config: dict[str, Any], name: str = "config") -> nn.Module:
+    """The network that manifest and configuration describe, untrained."""
+    method = method_named(manifest.method)
+    return method.build(parse_config(method, config, name), manifest.size_hw)
+
+
+def save_detector(path: Path, module: nn.Module, manifest: Manifest, config: Config) -> None:
+    """Write the file in one step; parameters are stored on the CPU."""
+    state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
+    content = {
+        "format": FORMAT,
+        "manifest": manifest.model_dump_json(),
+        "config": config.model_dump(mode="json"),
+        "state": state,
+    }
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_detector(path: Path) -> Detector:
+    """Read a weights file into a network in eval mode on the CPU.
+
+    Raises UsageError for a missing file, DataError for one that is not ours, of a method this
+    version lacks, or whose parameters do not fit.
+    """
+    content = _read(path)
+    manifest = manifest_from_json(content["manifest"], str(path))
+    if manifest.method not in METHODS:
+        raise DataError(
+            f"{path}: weights of the method '{manifest.method}', which this version lacks; "
+            f"it has: {', '.join(METHODS)}."
+        )
+    module = build_module(manifest, content["config"], str(path))
+    _check_state(module.state_dict(), content["state"], path)
+    module.load_state_dict(content["state"])
+    return Detector(module.eval(), manifest, content["config"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"no weights at {path}. {_RETRAIN}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for foreign bytes
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path}: cannot be read as weights ({reason}). The file is cut off, or not made by "
+            f"edge-ad train. {_RETRAIN}"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise DataError(
+            f"{path}: not an edge-ad weights file: expected format '{FORMAT}', got {found!r}. "
+            f"{_RETRAIN}"
+        )
+    return content
+
+
+def _check_state(wanted: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+    """Name the first parameters that are missing, unknown or misshapen."""
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unknown": sorted(found.keys() - wanted.keys()),
+        "of another shape": sorted(
+            key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape
+        ),
+    }
+    told = [f"{len(keys)} {how} ({_some(keys)})" for how, keys in problems.items() if keys]
+    if told:
+        raise DataError(
+            f"{path}: its parameters do not fit its configuration: {'; '.join(told)}. {_RETRAIN}"
+        )
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
