@@ -1,0 +1,116 @@
+"""`edge-ad inspect`: what a file is, what it expects, where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_ad.cli.options import emit, shared
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@shared
+def command(*, file: Path, as_json: bool) -> None:
+    """Print what FILE is: weights (.pt), an engine (.onnx), or an engine's sidecar (.yaml)."""
+    from edge_ad.inspecting import inspect_file
+
+    found = inspect_file(file)
+    if as_json:
+        return emit({"type": "inspect", **found})
+    for name, value in _rows(found):
+        click.echo(f"{name:<12}{value}")
+
+
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield found["kind"], f"{found['file']}, {found['bytes'] / 1e6:.2f} MB"
+    yield "sha256", found["sha256"]
+    if manifest := found["manifest"]:
+        yield from _manifest_rows(manifest)
+    if "contract" in found:
+        yield "contract", _contract(found["contract"])
+    if graph := found["graph"]:
+        yield from _graph_rows(graph)
+    if "config" in found:
+        yield "config", ", ".join(f"{key} {value}" for key, value in found["config"].items())
+    if "threshold" in found:
+        yield from _threshold_rows(found)
+    if manifest:
+        yield from _provenance_rows(manifest["provenance"])
+
+
+def _manifest_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    height, width = manifest["size_hw"]
+    batch = manifest["batch"] or "any number"
+    yield "method", f"{manifest['method']}, {manifest['precision']}"
+    yield "size", f"{width}x{height}, {batch} images a call"
+    yield "geometry", _geometry(manifest["geometry"])
+    score = manifest["score"]
+    yield "score", f"mean of the {score['top_k']} largest values" + _filtered(score)
+
+
+def _geometry(geometry: dict[str, Any]) -> str:
+    parts = []
+    if geometry["roi_xywh"]:
+        parts.append("region x={} y={} width={} height={}".format(*geometry["roi_xywh"]))
+    rows, columns = geometry["tiles"]
+    if rows * columns > 1:
+        parts.append(f"{rows}x{columns} tiles, {geometry['overlap']:.0%} overlap")
+    if geometry["ignore"]:
+        parts.append(f"{len(geometry['ignore'])} ignored polygons")
+    return ", ".join(parts) or "the whole frame"
+
+
+def _filtered(score: dict[str, Any]) -> str:
+    side = score["mean_filter_px"]
+    return f" after a {side}x{side} mean filter" if side > 1 else ""
+
+
+def _contract(contract: dict[str, Any]) -> str:
+    if contract["kept"]:
+        return "kept: image uint8 in, anomaly_map and anomaly_score float32 out"
+    return f"{'not checked' if contract['kept'] is None else 'NOT kept'}: {contract['fault']}"
+
+
+def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for direction in ("inputs", "outputs"):
+        for door in graph.get(direction, ()):
+            yield direction[:-1], f"{door['name']} {door['type']} {door['shape']}"
+    if "opset" in graph:
+        opsets = ", ".join(f"{domain} {version}" for domain, version in graph["opset"].items())
+        yield "opset", f"{opsets}; IR {graph['ir_version']}; {graph['producer']}"
+    types = graph.get("weights", {})
+    stored = ", ".join(f"{count:,} {kind}" for kind, count in types.items())
+    yield "parameters", f"{graph['parameters']:,}" + (f" ({stored})" if len(types) > 1 else "")
+    if graph.get("gflops") is not None:
+        yield "arithmetic", f"{graph['gflops']:.3g} GFLOPs an image"
+    if "operators" in graph:
+        yield "operators", ", ".join(f"{n} {kind}" for kind, n in graph["operators"].items())
+
+
+def _threshold_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    threshold = found["threshold"]
+    if threshold:
+        yield "threshold", f"image {threshold['image']:.6g}, pixel {threshold['pixel']:.6g}"
+        yield "promise", threshold["promise"]
+    elif "sidecar_fault" in found:
+        yield "threshold", f"not usable: {found['sidecar_fault']}"
+    else:
+        yield "threshold", f"none; set one: edge-ad threshold {found['file']} --images GOOD_DIR"
+
+
+def _provenance_rows(provenance: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    made = ", ".join(f"{name} {version}" for name, version in provenance["made_with"].items())
+    if made:
+        yield "made with", made
+    if provenance["created_utc"]:
+        yield "made at", provenance["created_utc"]
+    if provenance["images"]:
+        yield "trained on", f"{provenance['images']} images, {provenance['data_sha256'][:12]}"
+    if provenance["parent_sha256"]:
+        yield "made from", provenance["parent_sha256"]
+    for name, value in provenance["notes"].items():
+        yield "note", f"{name}: {value}"

@@ -1,0 +1,130 @@
+"""What edge-ad can do on this machine, and what each feature still lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from edge_ad.machine.camera import OpenCv, VideoDevice
+from edge_ad.machine.gpu import Gpus
+from edge_ad.machine.host import Jetson
+from edge_ad.machine.packages import Package
+
+_FOR_DEVELOPERS = frozenset({"test", "lint"})
+_EXTRAS = {
+    "onnxruntime": "engines on any CPU (.onnx)",
+    "evaluate": "reports with curves and tables",
+    "train": "training",
+    "export": "exporting engines",
+}
+# A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
+_SYSTEM_OPENCV = (
+    "sudo apt install python3-opencv && python3 -m venv --system-site-packages .venv && "
+    ".venv/bin/pip install edge-ad 'numpy<2' && .venv/bin/pip uninstall -y opencv-python"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """`lacks` is empty when it works; `mend` is the command that helps."""
+
+    name: str
+    lacks: str = ""
+    mend: str = ""
+
+
+def extra_features(missing: dict[str, list[str]]) -> Iterator[Feature]:
+    """One feature for each of edge-ad's extras; `missing` maps extras to absent packages."""
+    for extra, packages in missing.items():
+        if extra not in _FOR_DEVELOPERS:
+            name = _EXTRAS.get(extra, f"the extra '{extra}'")
+            mend = f"pip install 'edge-ad[{extra}]'" if packages else ""
+            yield Feature(name, _listed("Python package", packages), mend)
+
+
+def camera_features(opencv: OpenCv, devices: list[VideoDevice]) -> Iterator[Feature]:
+    """USB cameras, network cameras, GStreamer pipelines (CSI among them), and the window."""
+    yield _usb(opencv, devices)
+    yield _back_end("network cameras and videos", "FFMPEG", opencv, "pip install opencv-python")
+    yield _back_end("CSI cameras and GStreamer pipelines", "GSTREAMER", opencv, _SYSTEM_OPENCV)
+    yield _window(opencv)
+
+
+def gpu_features(gpus: Gpus, jetson: Jetson | None, packages: list[Package]) -> Iterator[Feature]:
+    """What compiling and running plans needs; `packages` are TensorRT's flavours and PyCUDA."""
+    found = {package.name: package for package in packages}
+    flavours = [found["tensorrt"], found["tensorrt_rtx"]]
+    yield _tensorrt(flavours, jetson)
+    pycuda = found["pycuda"]
+    lacks = [*_no_card(gpus), *_faults([pycuda])]
+    if not any(flavour.usable for flavour in flavours):
+        lacks.append("TensorRT")
+    mend = "" if pycuda.usable else "pip install pycuda"
+    if gpus.fault and jetson is None:
+        mend = " && ".join(filter(None, ["sudo ubuntu-drivers install", mend]))
+    yield Feature("running plans on a GPU (.plan)", "; ".join(lacks), mend if lacks else "")
+
+
+def _no_card(gpus: Gpus) -> list[str]:
+    if gpus.cards:
+        return []
+    return [f"an NVIDIA GPU: {gpus.fault}" if gpus.fault else "an NVIDIA GPU"]
+
+
+def _usb(opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
+    name = "USB cameras"
+    if "V4L2" not in opencv.back_ends:
+        return Feature(name, "OpenCV's V4L2 back end", "pip install opencv-python")
+    if not devices:
+        return Feature(
+            name, "a camera: there is no /dev/video*", "plug one in, then: ls /dev/video*"
+        )
+    closed = [device.device for device in devices if not device.readable]
+    if closed:
+        return Feature(
+            name,
+            f"permission to read {', '.join(closed)}",
+            'sudo usermod -aG video "$USER", then log in again',
+        )
+    return Feature(name)
+
+
+def _back_end(name: str, back_end: str, opencv: OpenCv, mend: str) -> Feature:
+    if back_end in opencv.back_ends:
+        return Feature(name)
+    return Feature(name, f"OpenCV's {back_end} back end", mend)
+
+
+def _window(opencv: OpenCv) -> Feature:
+    name = "the preview window (run --show)"
+    if not opencv.gui:
+        mend = "pip uninstall -y opencv-python-headless && pip install opencv-python"
+        return Feature(name, "an OpenCV with windows", mend)
+    if not opencv.display:
+        return Feature(name, "a display", "export DISPLAY=:0, in a desktop session of this machine")
+    return Feature(name)
+
+
+def _tensorrt(flavours: list[Package], jetson: Jetson | None) -> Feature:
+    name = "compiling plans"
+    if any(flavour.usable for flavour in flavours):
+        return Feature(name)
+    broken = _faults([flavour for flavour in flavours if flavour.version])
+    mend = "pip install tensorrt"
+    if jetson is not None:
+        mend = "sudo apt install nvidia-jetpack && python3 -m venv --system-site-packages .venv"
+    return Feature(name, "; ".join(broken) or "TensorRT or TensorRT-RTX", mend)
+
+
+def _faults(packages: Iterable[Package]) -> list[str]:
+    return [
+        f"{package.name} ({package.fault})" if package.fault else package.name
+        for package in packages
+        if not package.usable
+    ]
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"the {what}{'s' if len(names) > 1 else ''} {', '.join(names)}"

@@ -1,0 +1,169 @@
+"""What is missing for which feature, and the command that mends it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_ad.machine import camera, packages
+from edge_ad.machine.camera import OpenCv, VideoDevice
+from edge_ad.machine.features import camera_features, extra_features, gpu_features
+from edge_ad.machine.gpu import Gpu, Gpus
+from edge_ad.machine.host import Jetson
+from edge_ad.machine.packages import Package
+
+FULL = OpenCv("4.12.0", ("FFMPEG", "GSTREAMER", "V4L2"), "GTK", display=True)
+CAMERA = VideoDevice("/dev/video0", "Example", readable=True)
+CARD = Gpus((Gpu("Example RTX", "8.9", 8192),), "580.95.05", "13.1")
+JETSON = Jetson("Example Orin", "36.4.3", "6")
+NO_DRIVER = Gpus(fault="no NVIDIA driver")
+
+
+def of_camera(opencv: OpenCv, devices: list[VideoDevice]) -> dict[str, tuple[str, str]]:
+    return {one.name: (one.lacks, one.mend) for one in camera_features(opencv, devices)}
+
+
+def of_gpu(gpus: Gpus, jetson: Jetson | None, *usable: str) -> dict[str, tuple[str, str]]:
+    names = ("tensorrt", "tensorrt_rtx", "pycuda")
+    found = [Package(name, "1.0" if name in usable else "") for name in names]
+    return {one.name: (one.lacks, one.mend) for one in gpu_features(gpus, jetson, found)}
+
+
+def test_a_complete_machine_lacks_nothing() -> None:
+    cameras = of_camera(FULL, [CAMERA])
+    plans = of_gpu(CARD, None, "tensorrt", "pycuda")
+    assert set(cameras.values()) | set(plans.values()) == {("", "")}
+
+
+@pytest.mark.parametrize(
+    ("opencv", "devices", "feature", "lacks", "mend"),
+    [
+        pytest.param(
+            OpenCv("5.0.0", ("FFMPEG", "V4L2"), "QT5", display=True),
+            [CAMERA],
+            "CSI cameras and GStreamer pipelines",
+            "GSTREAMER",
+            "pip uninstall -y opencv-python",
+            id="the wheel has no GStreamer",
+        ),
+        pytest.param(FULL, [], "USB cameras", "there is no /dev/video", "plug one in", id="none"),
+        pytest.param(
+            FULL,
+            [VideoDevice("/dev/video0", "Example", readable=False)],
+            "USB cameras",
+            "permission to read /dev/video0",
+            "usermod -aG video",
+            id="a camera of another group",
+        ),
+        pytest.param(
+            OpenCv("4.12.0", FULL.back_ends, "", display=True),
+            [CAMERA],
+            "the preview window (run --show)",
+            "an OpenCV with windows",
+            "opencv-python-headless",
+            id="a headless build",
+        ),
+        pytest.param(
+            OpenCv("4.12.0", FULL.back_ends, "GTK", display=False),
+            [CAMERA],
+            "the preview window (run --show)",
+            "a display",
+            "DISPLAY",
+            id="no display",
+        ),
+    ],
+)
+def test_cameras_and_windows(
+    opencv: OpenCv, devices: list[VideoDevice], feature: str, lacks: str, mend: str
+) -> None:
+    found = of_camera(opencv, devices)[feature]
+    assert lacks in found[0]
+    assert mend in found[1]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "jetson", "usable", "lacks", "mend"),
+    [
+        pytest.param(CARD, None, ("tensorrt",), "pycuda", "pip install pycuda", id="no PyCUDA"),
+        pytest.param(NO_DRIVER, None, ("tensorrt", "pycuda"), "GPU", "ubuntu-drivers", id="driver"),
+        pytest.param(CARD, None, ("pycuda",), "TensorRT", "", id="no TensorRT"),
+        pytest.param(Gpus(), JETSON, ("tensorrt", "pycuda"), "an NVIDIA GPU", "", id="no card"),
+    ],
+)
+def test_running_plans(
+    gpus: Gpus, jetson: Jetson | None, usable: tuple[str, ...], lacks: str, mend: str
+) -> None:
+    found = of_gpu(gpus, jetson, *usable)["running plans on a GPU (.plan)"]
+    assert lacks in found[0]
+    assert mend in found[1]
+
+
+def test_a_jetson_takes_tensorrt_from_its_system() -> None:
+    assert "nvidia-jetpack" in of_gpu(CARD, JETSON)["compiling plans"][1]
+
+
+def test_a_broken_tensorrt_says_why() -> None:
+    broken = Package("tensorrt", "10.3.0", fault="ImportError: libnvinfer.so.10")
+    found = list(gpu_features(CARD, None, [broken, Package("tensorrt_rtx"), Package("pycuda")]))
+    assert "libnvinfer.so.10" in found[0].lacks
+
+
+def test_an_extra_names_its_packages_and_command() -> None:
+    (train,) = extra_features({"train": ["torch"], "lint": ["ruff"]})
+    assert (train.name, train.lacks) == ("training", "the Python package torch")
+    assert train.mend == "pip install 'edge-ad[train]'"
+
+
+def test_extras_are_read_with_those_they_contain(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [
+        "numpy",
+        'edge-ad[inner]; extra == "outer"',
+        'surely-absent>=3; extra == "inner"',
+        'numpy>=1; extra == "inner"',
+    ]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: wanted)
+    assert packages.missing_for("outer") == ["surely-absent"]
+    assert packages.missing_for("other") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "usable", "says"),
+    [
+        pytest.param("", True, "", id="loads"),
+        pytest.param("import surely_absent", False, "surely_absent", id="raises"),
+        pytest.param("import os; os.abort()", False, "ends the process", id="crashes"),
+    ],
+)
+def test_a_package_is_tried_in_a_process_of_its_own(
+    source: str, *, usable: bool, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tried_package.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    found = packages.read_package("tried_package")
+    assert found.usable is usable
+    assert says in found.fault
+
+
+def test_a_package_that_is_absent_has_no_version() -> None:
+    assert packages.read_package("surely_absent") == Package("surely_absent")
+
+
+@pytest.mark.parametrize(
+    ("build", "gui"),
+    [
+        pytest.param(
+            "  GUI:                 QT5\n    QT:  YES (ver 5.15)\n\n", "QT5", id="a wheel"
+        ),
+        pytest.param("  GUI: \n    QT:   NO\n    GTK+:  YES (ver 3.24)\n\n", "GTK+", id="Ubuntu"),
+        pytest.param("  GUI:                 NONE\n    GTK+:  NO\n\n", "", id="headless"),
+        pytest.param("  Media I/O:\n\n", "", id="no such part"),
+    ],
+)
+def test_the_window_system_is_read_from_the_build(
+    build: str, gui: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: build)
+    assert camera.read_opencv().gui == gui

@@ -1,0 +1,67 @@
+"""Asking an NVIDIA driver that may be absent, broken or well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_ad.machine.gpu import LIBRARY, Gpu, Gpus, driver_version, read_gpus
+
+VERSION = (
+    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 10:11:16 UTC 2025\n"
+)
+
+
+class Driver:
+    """libcuda with one card; `refuses` names the function that answers with an error."""
+
+    def __init__(self, refuses: str = "") -> None:
+        self.refuses = refuses
+
+    def __getattr__(self, function: str) -> Any:
+        return lambda *words: 100 if function == self.refuses else self.answer(function, words)
+
+    def answer(self, function: str, words: tuple[Any, ...]) -> int:
+        numbers = {"cuDeviceGetCount": 1, "cuDriverGetVersion": 13010, "cuDeviceGet": 0}
+        if function == "cuDeviceGetName":
+            words[0].value = b"Example RTX"
+        elif function == "cuDeviceTotalMem_v2":
+            words[0]._obj.value = 8 << 30
+        elif function == "cuDeviceGetAttribute":
+            words[0]._obj.value = {75: 8, 76: 9}[words[1]]
+        elif function in numbers:
+            words[0]._obj.value = numbers[function]
+        return 0
+
+
+def test_cards_are_told_by_the_driver(tmp_path: Path) -> None:
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/version").write_text(VERSION)
+    found = read_gpus(lambda name: Driver(), tmp_path)
+    assert found == Gpus((Gpu("Example RTX", "8.9", 8192),), "580.95.05", "13.1")
+
+
+@pytest.mark.parametrize("function", ["cuInit", "cuDeviceGetCount", "cuDeviceTotalMem_v2"])
+def test_a_driver_that_refuses_is_named_not_raised(function: str, tmp_path: Path) -> None:
+    found = read_gpus(lambda name: Driver(refuses=function), tmp_path)
+    assert found.cards == ()
+    assert f"{function} answers 100" in found.fault
+
+
+def test_a_library_that_is_no_driver_is_named_not_raised(tmp_path: Path) -> None:
+    assert "refuses" in read_gpus(lambda name: object(), tmp_path).fault
+
+
+def test_a_machine_without_driver_is_named_not_raised(tmp_path: Path) -> None:
+    def absent(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    assert read_gpus(absent, tmp_path) == Gpus(
+        fault=f"no NVIDIA driver ({LIBRARY} is not installed)"
+    )
+
+
+def test_without_a_loaded_module_there_is_no_version(tmp_path: Path) -> None:
+    assert driver_version(tmp_path) == ""
