@@ -5,6 +5,7 @@
     |   +-- DataError        2   a folder, picture, mask or weights file unfit for its use
     +-- IncompatibleError    3   an engine unfit for this machine, version or contract
     |   +-- MissingExtra     3   a feature whose package is not installed
+    +-- EngineLost           1   an engine that its graphics card can no longer run
     +-- GateFailed           4   accuracy, parity or false-alarm rate outside its limit
     +-- SourceLost           5   a camera, file or folder that gives no (more) frames
     |   +-- SourceTimeout    5   ... within the time allowed
@@ -42,6 +43,10 @@ class MissingExtra(IncompatibleError):
             f"{feature} needs the package {package}, which is not installed. "
             f"Install it with: pip install 'edge-ad[{extra}]'"
         )
+
+
+class EngineLost(EdgeAdError):
+    """The engine is closed and what it held is freed; opening it anew may help."""
 
 
 class GateFailed(EdgeAdError):

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
+from edge_ad.plan import Build, Options, build_line
 
 METADATA_KEY = "edge_ad.manifest"
 Precision = Literal["fp32", "fp16", "int8"]
@@ -78,11 +79,16 @@ class Threshold(_Strict):
 
 
 class Sidecar(_Strict):
-    """The YAML file beside an engine, bound to its bytes by `engine_sha256`."""
+    """The YAML file beside an engine, bound to its bytes by `engine_sha256`.
+
+    A plan holds nothing but compiled code, so its manifest and the record of its build are here.
+    """
 
     schema_version: Literal[1] = 1
     engine_sha256: str
     threshold: Threshold | None = None
+    manifest: Manifest | None = None
+    build: Build | None = None
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -106,15 +112,24 @@ def load_sidecar(engine: Path) -> Sidecar | None:
     path = sidecar_path(engine)
     if not path.exists():
         return None
-    sidecar = _validated(Sidecar, _json_from_yaml(path), str(path))
+    try:
+        sidecar = _validated(Sidecar, _json_from_yaml(path), str(path))
+    except IncompatibleError as error:
+        raise IncompatibleError(f"{error} {_mend(engine, None)}") from error
     found = sha256(engine)
     if sidecar.engine_sha256 != found:
         raise IncompatibleError(
             f"{path} was written for another engine: it names sha256 {sidecar.engine_sha256[:12]}, "
-            f"{engine.name} has {found[:12]}. Set the threshold anew with: "
-            f"edge-ad threshold {engine} --images GOOD_DIR"
+            f"{engine.name} has {found[:12]}{_length(engine, sidecar)}. {_mend(engine, sidecar)}"
         )
     return sidecar
+
+
+def set_threshold(engine: Path, threshold: Threshold) -> Path:
+    """Store a threshold beside an engine, keep what else its sidecar says, return its path."""
+    known = load_sidecar(engine) if _is_plan(engine) else None
+    sidecar = known or Sidecar(engine_sha256=sha256(engine))
+    return save_sidecar(engine, sidecar.model_copy(update={"threshold": threshold}))
 
 
 def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
@@ -123,6 +138,27 @@ def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
     text = yaml.safe_dump(sidecar.model_dump(mode="json", exclude_none=True), sort_keys=False)
     write_text(path, text)
     return path
+
+
+def _is_plan(engine: Path) -> bool:
+    return engine.suffix == ".plan"
+
+
+def _length(engine: Path, sidecar: Sidecar) -> str:
+    """Says so when a plan's length alone betrays a copy that was cut off."""
+    size = engine.stat().st_size
+    if sidecar.build is None or sidecar.build.plan_bytes == size:
+        return ""
+    return f" and {size} bytes instead of {sidecar.build.plan_bytes}"
+
+
+def _mend(engine: Path, sidecar: Sidecar | None) -> str:
+    if not _is_plan(engine):
+        return f"Set the threshold anew with: edge-ad threshold {engine} --images GOOD_DIR"
+    build = sidecar.build if sidecar else None
+    onnx = engine.with_name(build.onnx) if build else engine.with_suffix(".onnx")
+    options = build.options if build else Options()
+    return f"Copy plan and sidecar anew, or build with: {build_line(onnx, engine, options)}"
 
 
 def _json_from_yaml(path: Path) -> str:

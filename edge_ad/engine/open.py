@@ -7,17 +7,32 @@ from pathlib import Path
 from edge_ad.engine.base import Engine
 from edge_ad.errors import UsageError
 
+_MAKERS = {
+    ".onnx": "edge-ad export WEIGHTS.pt -o {path}",
+    ".plan": "edge-ad build {onnx} -o {path}",
+}
 
-def open_engine(path: Path, *, threads: int = 0) -> Engine:
+
+def open_engine(
+    path: Path, *, threads: int = 0, trust_host_code: bool = False, cuda_graph: bool = True
+) -> Engine:
     """Load, check and warm up the engine in `path`; use it in a `with` block.
 
-    `threads` bounds ONNX Runtime's arithmetic threads; 0 means one per core. Raises UsageError for
-    a missing file or unknown kind, IncompatibleError for a file that breaks the contract.
+    `threads` bounds ONNX Runtime's arithmetic threads; 0 means one per core. Of plans,
+    `trust_host_code` loads those that carry program code, and `cuda_graph` replays launches.
+    Raises UsageError for a missing file or unknown kind, IncompatibleError for a file that breaks
+    the contract or does not fit this machine.
     """
+    if path.suffix not in _MAKERS:
+        kinds = " or ".join(_MAKERS)
+        raise UsageError(f"{path}: unknown kind of engine '{path.suffix}', expected {kinds}")
     if not path.is_file():
-        raise UsageError(f"no engine at {path}. Make one with: edge-ad export WEIGHTS.pt -o {path}")
-    if path.suffix == ".onnx":
-        from edge_ad.engine._onnxruntime import OnnxRuntimeEngine
+        line = _MAKERS[path.suffix].format(path=path, onnx=path.with_suffix(".onnx"))
+        raise UsageError(f"no engine at {path}. Make one with: {line}")
+    if path.suffix == ".plan":
+        from edge_ad.engine._tensorrt import open_plan
 
-        return OnnxRuntimeEngine(path, threads=threads)
-    raise UsageError(f"{path}: unknown kind of engine '{path.suffix}', expected .onnx")
+        return open_plan(path, trust_host_code=trust_host_code, cuda_graph=cuda_graph)
+    from edge_ad.engine._onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(path, threads=threads)

@@ -1,0 +1,231 @@
+"""What an engine needs of a graphics card, and PyCUDA's implementation of it.
+
+Everything above this seam (`_pipeline`) is tested on `HostCuda`, which keeps the same promises in
+host memory; only this file imports PyCUDA.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
+
+
+class CudaFailed(EdgeAdError):
+    """A CUDA call was refused, or an earlier asynchronous one has failed."""
+
+
+class CaptureRefused(Exception):
+    """The work cannot become a graph; the message says why."""
+
+
+class Stream(Protocol):
+    """A queue of work on the card; entries run in order, queues run beside each other."""
+
+    handle: int
+
+    def wait(self, event: Event) -> None:
+        """Let later entries wait until `event` has happened; returns at once."""
+
+    def synchronize(self) -> None:
+        """Block until the queue is empty. Raises CudaFailed."""
+
+
+class Event(Protocol):
+    """A mark in a stream."""
+
+    def record(self, stream: Stream) -> None:
+        """Mark the stream's present end."""
+
+    def synchronize(self) -> None:
+        """Block until the mark is reached. Raises CudaFailed."""
+
+    def ms_since(self, earlier: Event) -> float:
+        """Milliseconds on the card's clock between two marks that were reached."""
+
+
+class Graph(Protocol):
+    """Captured work that is launched as one."""
+
+    def launch(self, stream: Stream) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Cuda(Protocol):
+    """One card: memory, queues and marks, all of them freed by `close`; graphs are their users'."""
+
+    def current(self) -> AbstractContextManager[None]:
+        """Every other call belongs into this block, in whichever thread."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """A page-locked host array: only such are copied asynchronously."""
+
+    def memory(self, size: int) -> int:
+        """The address of `size` bytes on the card. Raises CudaFailed when they are not there."""
+
+    def stream(self) -> Stream: ...
+
+    def event(self) -> Event: ...
+
+    def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
+        """Queue a copy to the card; the array must stay as it is until the copy is done."""
+
+    def download(self, array: NDArray[Any], address: int, stream: Stream) -> None:
+        """Queue a copy from the card."""
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
+        """What `work` queues, as a graph; nothing runs. Raises CaptureRefused."""
+
+    def close(self) -> None:
+        """Wait for the card and free everything, after a failure as far as that goes."""
+
+
+class PyCuda:
+    """The first card, in its primary context: the one TensorRT uses too.
+
+    Raises IncompatibleError or MissingExtra when there is no PyCUDA that loads.
+    """
+
+    def __init__(self) -> None:
+        self._driver = _import_driver()
+        with _translated(self._driver, "cannot use the card"):
+            self._driver.init()
+            self._context = self._driver.Device(0).retain_primary_context()
+        self._memory: list[Any] = []
+        self._pinned: list[Any] = []
+        self._closed = False
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._driver.Context.pop()
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        with _translated(self._driver, f"no {size} bytes of page-locked memory"):
+            array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
+        self._pinned.append(array.base)
+        return array
+
+    def memory(self, size: int) -> int:
+        with _translated(self._driver, f"no {size} bytes of the card's memory"):
+            allocation = self._driver.mem_alloc(size)
+        self._memory.append(allocation)
+        return int(allocation)
+
+    def stream(self) -> Stream:
+        with _translated(self._driver, "no stream"):
+            return _PyStream(self._driver)
+
+    def event(self) -> Event:
+        with _translated(self._driver, "no event"):
+            return _PyEvent(self._driver)
+
+    def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
+        with _translated(self._driver, "upload failed"):
+            self._driver.memcpy_htod_async(to, array, _queue(stream))
+
+    def download(self, array: NDArray[Any], address: int, stream: Stream) -> None:
+        with _translated(self._driver, "download failed"):
+            self._driver.memcpy_dtoh_async(array, address, _queue(stream))
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
+        from edge_ad.engine._graph import capture
+
+        return capture(stream.handle, work)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with self.current():
+            with contextlib.suppress(self._driver.Error):
+                self._driver.Context.synchronize()
+            for allocation in (*self._memory, *self._pinned):
+                with contextlib.suppress(self._driver.Error):
+                    allocation.free()
+            self._memory, self._pinned = [], []
+        self._context.detach()
+
+
+class _PyStream:
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self.queue = driver.Stream()
+        self.handle = int(self.queue.handle)
+
+    def wait(self, event: Event) -> None:
+        assert isinstance(event, _PyEvent)
+        with _translated(self._driver, "a stream cannot wait"):
+            self.queue.wait_for_event(event.mark)
+
+    def synchronize(self) -> None:
+        with _translated(self._driver, "the card reports"):
+            self.queue.synchronize()
+
+
+class _PyEvent:
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self.mark = driver.Event()
+
+    def record(self, stream: Stream) -> None:
+        with _translated(self._driver, "an event cannot be recorded"):
+            self.mark.record(_queue(stream))
+
+    def synchronize(self) -> None:
+        with _translated(self._driver, "the card reports"):
+            self.mark.synchronize()
+
+    def ms_since(self, earlier: Event) -> float:
+        assert isinstance(earlier, _PyEvent)
+        with _translated(self._driver, "an event was not reached"):
+            return float(self.mark.time_since(earlier.mark))
+
+
+def _queue(stream: Stream) -> Any:
+    assert isinstance(stream, _PyStream)
+    return stream.queue
+
+
+def _import_driver() -> Any:
+    try:
+        import pycuda.driver as driver
+    except ModuleNotFoundError as error:
+        raise MissingExtra("running a plan", "pycuda", "tensorrt") from error
+    except ImportError as error:  # libcuda or libcurand is not there
+        raise IncompatibleError(
+            f"PyCUDA is installed but does not load: {error}. Install the NVIDIA driver, or PyCUDA "
+            "anew for this CUDA: pip install --force-reinstall --no-binary pycuda pycuda"
+        ) from error
+    return driver
+
+
+@contextlib.contextmanager
+def _translated(driver: Any, what: str) -> Iterator[None]:
+    """PyCUDA's errors as ours. Running out of memory names how much is left."""
+    try:
+        yield
+    except driver.MemoryError as error:
+        raise CudaFailed(f"{what} ({_free_memory(driver)}): {error}") from error
+    except driver.Error as error:
+        raise CudaFailed(f"{what}: {error}") from error
+
+
+def _free_memory(driver: Any) -> str:
+    try:
+        free, total = driver.mem_get_info()
+    except driver.Error:
+        return "the card is out of memory"
+    return f"{free >> 20} of {total >> 20} MiB are free"

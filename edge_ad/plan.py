@@ -1,0 +1,207 @@
+"""What a compiled plan was built from and for, and what must match before it is loaded.
+
+TensorRT has no call that says whether a plan will load, so this comparison is the preflight; the
+line it prints is the `edge-ad build` command that makes the plan anew for the machine at hand.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Flavour = Literal["tensorrt", "tensorrt-rtx"]
+Reach = Literal["ampere-plus", "same-compute-capability"]
+Capability = Annotated[str, Field(pattern=r"^\d+\.\d$")]
+Count = Annotated[int, Field(ge=1)]
+
+NAMES: dict[Flavour, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
+
+# Versions that build no plan, or wrong ones. 10.2.0: ultralytics pull request 24367.
+DENIED: dict[tuple[Flavour, str], str] = {
+    ("tensorrt", "10.2.0"): "its packages look for a builder library of another operating system "
+    "(libnvinfer_builder_resource_win.so.10.2.0), so that engines fail to build",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Options(_Strict):
+    """What a user asked of a build; None leaves the choice to TensorRT.
+
+    `batch` is (least, usual, most) images a call; `compute_capabilities` are TensorRT-RTX's
+    targets; `hardware_compatible` says how far from the building GPU a TensorRT plan may travel.
+    """
+
+    batch: tuple[Count, Count, Count] | None = None
+    workspace_mib: Count | None = None
+    optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
+    version_compatible: bool = False
+    hardware_compatible: Reach | None = None
+    dla_core: Annotated[int, Field(ge=0)] | None = None
+    compute_capabilities: tuple[Capability, ...] = ()
+
+
+class Build(_Strict):
+    """The record of one build; empty words mean that the building machine could not tell.
+
+    `compute_capability` and `gpu` are the building GPU's, `cuda` is the CUDA version its driver
+    served, `jetpack` the Jetson's Linux release.
+    """
+
+    flavour: Flavour
+    version: str
+    onnx: str
+    onnx_sha256: str
+    plan_bytes: Count
+    options: Options = Options()
+    gpu: str = ""
+    compute_capability: Capability | Literal[""] = ""
+    cuda: str = ""
+    driver: str = ""
+    jetpack: str = ""
+    edge_ad: str = ""
+    created_utc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A graphics card as its driver describes it; `cuda` is the newest CUDA the driver serves."""
+
+    name: str
+    compute_capability: str
+    cuda: str
+    driver: str
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoGpu:
+    """Why there is no card to use."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is here to run a plan: one flavour of TensorRT, and a card or the lack of one."""
+
+    flavour: Flavour
+    version: str
+    gpu: Gpu | NoGpu
+
+
+def denied(flavour: Flavour, version: str) -> str:
+    """Why this version must not be used, or an empty string."""
+    return DENIED.get((flavour, version), "")
+
+
+def differences(build: Build, machine: Machine) -> list[str]:
+    """What keeps a plan from this machine, one clause each; empty when it may be loaded."""
+    found = [_flavour(build, machine), _version(build, machine)]
+    if isinstance(machine.gpu, NoGpu):
+        found.append(f"there is no GPU to run it ({machine.gpu.reason})")
+    else:
+        found += [_capability(build, machine.gpu), _driver(build, machine.gpu)]
+    return [clause for clause in found if clause]
+
+
+def options_for(build: Build, machine: Machine) -> Options:
+    """The options a plan was built with, less those that keep it from this machine's card."""
+    options = build.options
+    if isinstance(machine.gpu, NoGpu):
+        return options
+    here = machine.gpu.compute_capability
+    old_card = numbers(here) < (8, 0)
+    changed: dict[str, object] = {}
+    if machine.flavour == "tensorrt-rtx" and (old_card or here not in options.compute_capabilities):
+        changed["compute_capabilities"] = (here,) if old_card else ()
+    if options.hardware_compatible == "ampere-plus" and old_card:
+        changed["hardware_compatible"] = None
+    return options.model_copy(update=changed)
+
+
+def build_line(onnx: Path, plan: Path, options: Options, flavour: Flavour | None = None) -> str:
+    """The `edge-ad build` command with these options; those that `flavour` lacks are left out."""
+    words = ["edge-ad", "build", str(onnx), "-o", str(plan)]
+    words += ["--flavour", flavour] if flavour else []
+    words += _words("--batch", options.batch and ":".join(str(n) for n in options.batch))
+    words += _words("--workspace-mib", options.workspace_mib)
+    words += _words("--optimization-level", options.optimization_level)
+    if flavour != "tensorrt-rtx":
+        words += ["--version-compatible"] if options.version_compatible else []
+        words += _words("--hardware-compatible", options.hardware_compatible)
+        words += _words("--dla", options.dla_core)
+    if flavour != "tensorrt":
+        for capability in options.compute_capabilities:
+            words += ["--compute-capability", capability]
+    return shlex.join(words)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """'10.3.0' -> (10, 3, 0), for comparing versions."""
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def _words(flag: str, value: object) -> list[str]:
+    return [] if value is None else [flag, str(value)]
+
+
+def _flavour(build: Build, machine: Machine) -> str:
+    if build.flavour == machine.flavour:
+        return ""
+    return f"it was built by {NAMES[build.flavour]}, here is {NAMES[machine.flavour]}"
+
+
+def _version(build: Build, machine: Machine) -> str:
+    """Plans load in the very version that built them; version-compatible ones in newer ones too.
+
+    One major version further is the documented limit.
+    """
+    if build.flavour != machine.flavour or build.version == machine.version:
+        return ""
+    name = NAMES[build.flavour]
+    if not build.options.version_compatible:
+        return f"it was built by {name} {build.version}, here is {machine.version}"
+    built, here = numbers(build.version), numbers(machine.version)
+    if here >= built and here[0] - built[0] <= 1:
+        return ""
+    return (
+        f"it was built by {name} {build.version}, and even version-compatible plans do not load "
+        f"in {machine.version}"
+    )
+
+
+def _capability(build: Build, gpu: Gpu) -> str:
+    here = f"here is an {gpu.name} with {gpu.compute_capability}"
+    if targets := build.options.compute_capabilities:
+        fits = gpu.compute_capability in targets
+        return "" if fits else f"it was built for compute capability {', '.join(targets)}, {here}"
+    if build.flavour == "tensorrt-rtx" or build.options.hardware_compatible == "ampere-plus":
+        fits = numbers(gpu.compute_capability) >= (8, 0)
+        return "" if fits else f"it needs compute capability 8.0 or later, {here}"
+    if build.compute_capability in ("", gpu.compute_capability):
+        return ""
+    built = f"compute capability {build.compute_capability} ({build.gpu})"
+    return f"it was built for {built}, {here}"
+
+
+def _driver(build: Build, gpu: Gpu) -> str:
+    """An older driver may lack what the plan's kernels need; newer ones run them.
+
+    TensorRT-RTX makes its kernels where the plan is loaded, so its builder's driver is no matter.
+    """
+    if build.flavour == "tensorrt-rtx" or not build.cuda:
+        return ""
+    if numbers(gpu.cuda) >= numbers(build.cuda):
+        return ""
+    return (
+        f"it was built under driver {build.driver or '(unknown)'} for CUDA {build.cuda}, here is "
+        f"{gpu.driver or '(unknown)'} for CUDA {gpu.cuda}: update the driver, or rebuild"
+    )

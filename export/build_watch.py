@@ -1,0 +1,88 @@
+"""How far a build has come, by TensorRT's own progress monitor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edge_ad.engine.flavour import TensorRT
+
+Report = Callable[[float, str], None]
+"""Called with the share done, 0 to 1, and the phase's name; from TensorRT's threads."""
+
+
+@dataclass
+class _Phase:
+    parent: str | None
+    steps: int
+    done: int = 0
+
+
+class Progress:
+    """Nested phases as one share that only grows. Thread-safe.
+
+    A phase counts as one step of its parent; TensorRT names phases uniquely while they run.
+    """
+
+    def __init__(self) -> None:
+        self._phases: dict[str, _Phase] = {}
+        self._lock = threading.Lock()
+        self._share = 0.0
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        with self._lock:
+            self._phases[name] = _Phase(parent, max(steps, 1))
+
+    def step(self, name: str, step: int) -> float:
+        """Note that `step` of a phase has ended; the share done."""
+        with self._lock:
+            if phase := self._phases.get(name):
+                phase.done = min(step + 1, phase.steps)
+            self._share = max(self._share, self._reached(name))
+            return self._share
+
+    def finish(self, name: str) -> None:
+        with self._lock:
+            self._phases.pop(name, None)
+
+    def _reached(self, name: str | None) -> float:
+        """The share done when the innermost running phase is `name`."""
+        share = 0.0
+        while name is not None and (phase := self._phases.get(name)):
+            share = min((phase.done + share) / phase.steps, 1.0)
+            name = phase.parent
+        return share
+
+
+def monitor(trt: TensorRT, report: Report) -> Any:
+    """An IProgressMonitor that reports; its `interrupted` is true after Ctrl-C cancelled a build.
+
+    Python runs signal handlers in whatever it does next, which during a build is one of these
+    callbacks, and TensorRT drops exceptions in them: so they are noted and the build is cancelled.
+    """
+    progress = Progress()
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base is known only at run time
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.interrupted = False
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._noting(lambda: progress.start(phase_name, parent_phase, num_steps))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._noting(lambda: report(progress.step(phase_name, step), phase_name))
+            return not self.interrupted
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._noting(lambda: progress.finish(phase_name))
+
+        def _noting(self, work: Callable[[], None]) -> None:
+            try:
+                work()
+            except KeyboardInterrupt:
+                self.interrupted = True
+
+    return Monitor()
