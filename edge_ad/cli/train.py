@@ -1,0 +1,151 @@
+"""`edge-ad train`: pictures of good parts become a detector."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import output_file
+from edge_ad.cli.signals import Signals
+from edge_ad.cli.size import Size
+from edge_ad.errors import MissingExtra, UsageError
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--method", default="destseg", show_default=True, help="What to train.")
+@click.option("--data", type=_FILE, required=True, help="Folder of good pictures, or MVTec AD's.")
+@click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like destseg.pt.")
+@click.option(
+    "--teacher", type=_FILE, help="torchvision's ResNet-18 weights, for methods with one."
+)
+@click.option(
+    "--textures", type=_FILE, help="Folder of texture pictures; generated ones otherwise."
+)
+@click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
+@click.option("--width", type=float, help="Scales the trained nets; 0.5 has a quarter of the work.")
+@click.option("--steps", type=click.IntRange(2), help="Training steps of all phases together.")
+@click.option("--batch", type=click.IntRange(2, 1024), help="Tiles a step.")
+@click.option(
+    "--budget-minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Train this long, whatever --steps.",
+)
+@click.option("--branch", help="Which of the network's maps scores; measured unless given.")
+@click.option(
+    "--rotation", type=click.Choice(["none", "small", "full"]), help="How good parts may lie."
+)
+@click.option(
+    "--set", "assigned", multiple=True, metavar="NAME=VALUE", help="Any other setting; repeats."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option(
+    "--arithmetic",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Mixed precision on CUDA unless given; bf16 on CPUs that have it is faster.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; one per core unless given.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Threads that draw damaged tiles.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run.")
+@geometry_options
+@shared
+def command(*, output: Path, as_json: bool, **options: Any) -> None:
+    """Fit a detector to pictures of good parts.
+
+    Writes the weights, <output>.report.json and a picture with loss curves and examples. Ctrl-C
+    leaves a checkpoint; the same command with --resume goes on to the same weights.
+    """
+    with output_file(output, ".pt") as out:
+        result = _train(out, options)
+    emit(result) if as_json else click.echo(_told(result))
+
+
+def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        import torch
+
+        from edge_ad.train.bar import Bar
+        from edge_ad.train.fit import Interrupted
+        from edge_ad.train.session import train
+    except ImportError as error:
+        raise MissingExtra("training", str(error.name), "train") from error
+    torch.set_num_threads(options.pop("threads") or os.cpu_count() or 1)
+    job = _job(output, options)
+    stop = threading.Event()
+    with Signals(stop) as signals, Bar() as bar:
+        try:
+            return train(job, stop, bar.update)
+        except Interrupted:
+            bar.note(f"interrupted; go on with the same command and --resume ({job.output})")
+            number = signals.received or signal.SIGINT
+    sys.exit(128 + number)
+
+
+def _job(output: Path, options: dict[str, Any]) -> Any:
+    from edge_ad.train.recipe import recipe_named, settings_from
+    from edge_ad.train.session import Job
+
+    given = dict(_assignment(text) for text in options.pop("assigned"))
+    for option, setting in _SETTINGS.items():
+        value = options.pop(option)
+        if value is not None:
+            given[setting] = value
+    return Job(
+        method=options["method"],
+        data=options["data"],
+        output=output,
+        size_hw=options["size"],
+        settings=settings_from(recipe_named(options["method"]), given),
+        geometry=geometry_from(options),
+        textures=options["textures"],
+        teacher=options["teacher"],
+        seed=options["seed"],
+        device=options["device"],
+        arithmetic=options["arithmetic"],
+        workers=options["workers"] or 1,
+        budget_minutes=options["budget_minutes"],
+        resume=options["resume"],
+    )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """`name=value`; a value with commas is a list."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--set {text}: expected NAME=VALUE, like lr_student=0.2.")
+    return name.strip(), value.split(",") if "," in value else value.strip()
+
+
+def _told(result: dict[str, Any]) -> str:
+    steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
+    lines = [
+        f"pictures  {result['pictures']}, {len(result['skipped'])} skipped",
+        f"tiles     {result['tiles']}",
+        f"steps     {steps}, in {result['minutes']} minutes",
+        f"scores    {result['choice'].get('branch', 'one map')}",
+        f"weights   {result['weights']}",
+        f"report    {result['report']}, {result['picture']}",
+    ]
+    if result["grey"]:
+        lines.insert(2, "colour    the parts are grey, so textures were used without colour")
+    return "\n".join(lines)
+
+
+# options that are settings of the method
+_SETTINGS = {
+    "width": "width",
+    "steps": "steps",
+    "batch": "batch",
+    "branch": "branch",
+    "rotation": "damage.rotation",
+}

@@ -1,0 +1,144 @@
+"""DeSTSeg's training (paper, sections 3.2 to 4.1, and the released code): student, then head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+
+from edge_ad.errors import UsageError
+from edge_ad.models.destseg import Branch, DeSTSeg, DeSTSegConfig, default_top_k
+from edge_ad.models.resnet import WHERE, load_resnet18
+from edge_ad.train.batches import Batch
+from edge_ad.train.choice import measure
+from edge_ad.train.losses import cosine_loss, focal_loss, l1_loss
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings
+
+Rate = Annotated[float, Field(gt=0)]
+STUDENT, SEGMENTATION = "student", "segmentation"
+
+
+class DeSTSegSettings(Settings):
+    """The published schedule. `student_share` splits steps; `student_time` splits a time budget.
+
+    `branch` None measures which branch scores best; `top_k` None scales the paper's 100 with the
+    image area. `width` scales student and segmentation net.
+    """
+
+    steps: Annotated[int, Field(ge=2)] = 5000
+    student_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    student_time: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    lr_student: Rate = 0.4
+    lr_res: Rate = 0.1
+    lr_head: Rate = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    focal: Annotated[float, Field(ge=0)] = 1.0
+    gamma: Annotated[float, Field(ge=0)] = 4.0
+    l1: Annotated[float, Field(ge=0)] = 1.0
+    width: Annotated[float, Field(ge=0.0625, le=2)] = 1.0
+    branch: Branch | Literal["auto"] = "auto"
+    top_k: Annotated[int, Field(ge=1, le=3840)] | None = None
+    norm_eps: Annotated[float, Field(ge=1e-6, le=1e-2)] = 1e-6
+
+
+class DeSTSegTrainer:
+    """Phase `student` fits the student alone, phase `segmentation` the segmentation net alone."""
+
+    def __init__(
+        self, settings: DeSTSegSettings, size_hw: tuple[int, int], teacher: Path | None
+    ) -> None:
+        if teacher is None:
+            raise UsageError(f"DeSTSeg needs a teacher's weights: --teacher FILE. {WHERE}")
+        self.settings = settings
+        self.module = DeSTSeg(_config(settings, size_hw), size_hw)
+        load_resnet18(self.module.teacher, teacher)
+        student = max(1, round(settings.steps * settings.student_share))
+        self.phases = (
+            Phase(STUDENT, student, settings.student_time),
+            Phase(SEGMENTATION, settings.steps - student, 1 - settings.student_time),
+        )
+
+    def begin(self, phase: str) -> Optimizer:
+        net, s = self.module.eval(), self.settings
+        trained: nn.Module = net.student if phase == STUDENT else net.segmentation
+        net.requires_grad_(requires_grad=False)
+        trained.train().requires_grad_()
+        res = list(net.segmentation.res.parameters())
+        kept = {id(parameter) for parameter in res}
+        head = [p for p in net.segmentation.parameters() if id(p) not in kept]
+        groups = {
+            STUDENT: [{"params": list(net.student.parameters()), "lr": s.lr_student}],
+            SEGMENTATION: [{"params": res, "lr": s.lr_res}, {"params": head, "lr": s.lr_head}],
+        }
+        return SGD(groups[phase], momentum=s.momentum, weight_decay=s.weight_decay)
+
+    def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        return self._student(batch) if phase == STUDENT else self._segmentation(batch)
+
+    def _student(self, batch: Batch) -> dict[str, Tensor]:
+        """The student sees damage and must answer as the teacher does to the clean tile."""
+        net = self.module
+        with torch.no_grad():
+            wanted = net.directions(net.teacher(net.normalised(batch.clean)))
+        given = net.directions(net.student(net.normalised(batch.damaged)))
+        with torch.autocast(batch.clean.device.type, enabled=False):
+            return {"cosine": cosine_loss(_float(wanted), _float(given))}
+
+    def _segmentation(self, batch: Batch) -> dict[str, Tensor]:
+        """Teacher and student both see damage; the segmentation net learns to point at it."""
+        net, s = self.module, self.settings
+        with torch.no_grad():
+            agreement = net.agreement(*net.features(batch.damaged))
+        logits = net.segmentation(agreement)
+        with torch.autocast(batch.clean.device.type, enabled=False):
+            logits, target = logits.float(), mask_at(batch.mask, net.sizes[0])
+            return {
+                "focal": s.focal * focal_loss(logits, target, s.gamma),
+                "l1": s.l1 * l1_loss(logits, target),
+            }
+
+    @torch.inference_mode()
+    def choose(self, held_back: Batch) -> Choice:
+        """Score with the branch that tells damaged from clean best, unless one was named."""
+        net = self.module.eval()
+        measured = measure(held_back, lambda rgb: _branches(net, rgb))
+        best = max(measured, key=lambda branch: measured[branch]["merit"])
+        named = self.settings.branch
+        chosen = best if named == "auto" else named
+        config = net.config.model_copy(update={"branch": chosen})
+        why = "named by the user" if named != "auto" else "highest merit on held-back good pictures"
+        return Choice(config, {"branch": chosen, "why": why, "measured": measured})
+
+
+def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """The mask on the segmentation grid: bilinear, then 1 from 0.5 on."""
+    small = F.interpolate(mask, size=size, mode="bilinear", align_corners=False)
+    return (small >= 0.5).float()
+
+
+def _config(settings: DeSTSegSettings, size_hw: tuple[int, int]) -> DeSTSegConfig:
+    return DeSTSegConfig(
+        width=settings.width,
+        top_k=settings.top_k or default_top_k(size_hw),
+        norm_eps=settings.norm_eps,
+    )
+
+
+def _branches(net: DeSTSeg, rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Each branch's maps and scores."""
+    features = net.features(rgb)
+    maps = {"segmentation": net.probability(*features), "distance": net.distance(*features)}
+    return {branch: (values, net.score(values)) for branch, values in maps.items()}
+
+
+def _float(levels: list[Tensor]) -> list[Tensor]:
+    return [level.float() for level in levels]
+
+
+RECIPE = Recipe("destseg", DeSTSegSettings, DeSTSegTrainer)

@@ -1,0 +1,31 @@
+"""DeSTSeg's losses (paper, sections 3.1 and 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def cosine_loss(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+    """Sum over levels and batch of the mean over positions of 1 - cosine; inputs of length 1.
+
+    The sum over the batch is the released code's; its learning rate of 0.4 belongs to it.
+    """
+    levels = [
+        (1 - (t * s).sum(dim=1)).mean(dim=(1, 2)).sum()
+        for t, s in zip(teacher, student, strict=True)
+    ]
+    return torch.stack(levels).sum()
+
+
+def focal_loss(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Mean of -(1 - p)^gamma log p, p the probability of the true class; target 0 or 1."""
+    log_p = torch.nn.functional.logsigmoid(torch.where(target > 0.5, logits, -logits))
+    return (-((1 - log_p.exp()) ** gamma) * log_p).mean()
+
+
+def l1_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean distance of the probability to the mask."""
+    return (torch.sigmoid(logits) - target).abs().mean()
