@@ -14,8 +14,6 @@ from edge_ad.images import list_images
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
 
-GENERATED = "generated"
-
 
 def pictures(folder: Path, manifest: Manifest, limit: int) -> Image:
     """uint8 (n, H, W, 3): pictures below `folder`, evenly picked, cut as the line cuts its frames.
@@ -47,6 +45,11 @@ def frames_for(manifest: Manifest, folder: Path | None, limit: int) -> Image:
     if folder is None:
         return generated(manifest.size_hw, limit)
     return pictures(folder, manifest, limit)
+
+
+def origin(folder: Path | None) -> str:
+    """Where `frames_for` takes its frames from, in words for a report."""
+    return "generated" if folder is None else str(folder)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from edge_ad.files import write_text
+
+Say: TypeAlias = Callable[[str], None]
+"""Hears in words what a long step is doing."""
 
 
 def report_path(artefact: Path) -> Path:

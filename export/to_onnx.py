@@ -13,7 +13,8 @@ from torch import nn
 
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.errors import EdgeAdError
-from edge_ad.manifest import METADATA_KEY, Manifest
+from edge_ad.export.metadata import set_manifest
+from edge_ad.manifest import Manifest
 
 OPSET = 18  # the exporter's own; ONNX Runtime 1.14 and TensorRT 8.6 read it already
 IR_VERSION = (
@@ -30,7 +31,7 @@ def onnx_from_module(module: nn.Module, manifest: Manifest) -> onnx.ModelProto:
     """
     model = _trace(module.eval(), manifest)
     _strip(model)
-    _set_manifest(model, manifest)
+    set_manifest(model, manifest)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -65,11 +66,6 @@ def _strip(model: onnx.ModelProto) -> None:
         del part.metadata_props[:]
     del graph.value_info[:]
     model.ir_version = IR_VERSION
-
-
-def _set_manifest(model: onnx.ModelProto, manifest: Manifest) -> None:
-    model.graph.name = manifest.method
-    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
 
 
 @contextlib.contextmanager

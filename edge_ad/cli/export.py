@@ -9,6 +9,7 @@ import click
 
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
+from edge_ad.cli.parity import told
 from edge_ad.errors import MissingExtra, UsageError
 
 
@@ -17,6 +18,13 @@ from edge_ad.errors import MissingExtra, UsageError
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: WEIGHTS.onnx.")
 @click.option("--batch", type=click.IntRange(1, 1024), help="Images a call; 1 unless given.")
 @click.option("--dynamic-batch", is_flag=True, help="Any number of images a call.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="fp16: where it is safe; norms, differences, score and last layer stay in fp32.",
+)
 @click.option(
     "--store-weights",
     type=click.Choice(["fp32", "int8"]),
@@ -53,10 +61,12 @@ def command(
     """
     if dynamic_batch and batch is not None:
         raise UsageError("--batch and --dynamic-batch exclude each other; give one.")
+    if wishes["precision"] == "fp16" and wishes["store_weights"] == "int8":
+        raise UsageError("--store-weights int8 is a form of fp32 files; leave --precision out.")
     wishes["batch"] = None if dynamic_batch else batch or 1
     with output_file(output or weights.with_suffix(".onnx"), ".onnx") as out:
         report = _export(weights, out, wishes)
-    emit(report) if as_json else click.echo(_told(report))
+    emit(report) if as_json else click.echo(told(report))
 
 
 def _export(weights: Path, out: Path, wishes: dict[str, Any]) -> dict[str, Any]:
@@ -70,22 +80,3 @@ def _export(weights: Path, out: Path, wishes: dict[str, Any]) -> dict[str, Any]:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _told(report: dict[str, Any]) -> str:
-    lines = [
-        f"{report['engine']}: {report['bytes'] / 1e6:.1f} MB, {_figures(report['parity'])}",
-        f"report: {report['engine']}.report.json",
-        f"next: edge-ad threshold {report['engine']} --images GOOD_DIR",
-    ]
-    if "rounding" in report:
-        lines.insert(1, f"8-bit weights: {_figures(report['rounding'])}")
-    return "\n".join(lines)
-
-
-def _figures(found: dict[str, Any]) -> str:
-    return (
-        f"differs from {found['against']} by at most {found['max_abs_map']:.2g} in the map "
-        f"(largest {found['map_scale']:.3g}) and {found['max_abs_score']:.2g} in the score "
-        f"(largest {found['score_scale']:.3g}) on {found['frames']} frames"
-    )

@@ -12,6 +12,7 @@ VERBS = {
     "train": "Fit a detector to pictures of good parts.",
     "evaluate": "Measure a detector on labelled pictures.",
     "export": "Turn weights into an engine file.",
+    "convert": "Turn an engine file into one of another precision.",
     "build": "Compile an engine file for TensorRT.",
     "threshold": "Set the rejection threshold from good pictures.",
     "run": "Judge frames and raise alarms.",

@@ -40,6 +40,17 @@ def test_the_manifest_says_batch_and_descent(
         assert "torch" in engine.manifest.provenance.made_with
 
 
+def test_fp16_is_named_in_manifest_and_report(
+    weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("export", weights, "--precision", "fp16", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["parity"]["against"] == "torch"
+    assert 0 < report["fp16"]["kept_in_fp32"] < report["fp16"]["nodes"]
+    with open_engine(weights.with_suffix(".onnx")) as engine:
+        assert engine.manifest.precision == "fp16"
+
+
 def test_a_difference_beyond_the_tolerance_leaves_nothing(
     weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +82,9 @@ def test_nothing_is_left_when_the_disk_is_full(
         pytest.param(["-o", "tiny.pt/out.onnx"], 6, "cannot be written", id="below a file"),
         pytest.param(["--images", "nowhere"], 2, "no such folder", id="no pictures"),
         pytest.param(["--images", "folder.onnx"], 2, "holds no pictures", id="empty folder"),
+        pytest.param(
+            ["--store-weights", "int8", "--precision", "fp16"], 2, "leave --precision", id="both"
+        ),
         pytest.param(["--store-weights", "int4"], 2, "int4", id="an unknown storage"),
     ],
 )

@@ -1,0 +1,66 @@
+"""`edge-ad convert`: an fp32 engine file becomes one of another precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import output_file
+from edge_ad.cli.parity import told
+from edge_ad.errors import MissingExtra, UsageError
+
+
+@click.command()
+@click.argument("engine", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Default: ENGINE.PRECISION.onnx."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp16", "fp32"]),
+    required=True,
+    help="fp16 where it is safe; fp32 only undoes export's --store-weights int8.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder of pictures for ranges and comparison; generated frames otherwise.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 10000),
+    default=8,
+    show_default=True,
+    help="How many frames to measure and compare.",
+)
+@shared
+def command(
+    *, engine: Path, output: Path | None, precision: str, as_json: bool, **change: Any
+) -> None:
+    """Turn ENGINE (.onnx, fp32) into a file of another precision, checked against it.
+
+    fp16 keeps in fp32 what fp16 cannot say: norms, differences, the score, the last layer, and
+    what leaves its range on the frames. A difference beyond the tolerance ends with exit code 4.
+    """
+    out = output or engine.with_name(f"{engine.stem}.{precision}.onnx")
+    if out.absolute() == engine.absolute():
+        raise UsageError(f"-o {out}: that is the file to convert. Name another.")
+    with output_file(out, ".onnx"):
+        report = _convert(engine, out, {**change, "precision": precision})
+    emit(report) if as_json else click.echo(told(report))
+
+
+def _convert(engine: Path, out: Path, change: dict[str, Any]) -> dict[str, Any]:
+    try:
+        from edge_ad.export.converted import Change, convert_engine
+
+        return convert_engine(engine, out, Change(**change), _say)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("convert", str(error.name), "export") from error
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,31 @@
+"""The report of a new engine file, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def told(report: dict[str, Any]) -> str:
+    """What `export` and `convert` print of their report."""
+    lines = [f"{report['engine']}: {report['bytes'] / 1e6:.1f} MB, {_figures(report['parity'])}"]
+    if "rounding" in report:
+        lines.append(f"8-bit weights: {_figures(report['rounding'])}")
+    if "fp16" in report:
+        lines += _kept(report["fp16"])
+    lines.append(f"report: {report['engine']}.report.json")
+    lines.append(f"next: edge-ad threshold {report['engine']} --images GOOD_DIR")
+    return "\n".join(lines)
+
+
+def _figures(found: dict[str, Any]) -> str:
+    return (
+        f"differs from {found['against']} by at most {found['max_abs_map']:.2g} in the map "
+        f"(largest {found['map_scale']:.3g}) and {found['max_abs_score']:.2g} in the score "
+        f"(largest {found['score_scale']:.3g}) on {found['frames']} frames"
+    )
+
+
+def _kept(fp16: dict[str, Any]) -> list[str]:
+    """How many nodes stay in fp32, and how many for which reason."""
+    head = f"fp16: {fp16['nodes'] - fp16['kept_in_fp32']} of {fp16['nodes']} nodes; in fp32 stay:"
+    return [head, *(f"  {len(names):4}  {why}" for why, names in fp16["why"].items())]

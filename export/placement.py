@@ -1,0 +1,123 @@
+"""Which nodes of a graph stay in fp32 when the rest becomes fp16, and why.
+
+The rules hold for anomaly detectors (and any graph): what cannot be said with 11 bits or leaves
+fp16's range keeps its 24 bits; convolutions and matrix products, where the time goes, change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from edge_ad.export.wiring import FLOAT, Wiring, half_slots
+
+Reasons: TypeAlias = dict[int, str]
+"""Node position -> why it stays in fp32."""
+
+TYPE = "no fp16 form of this operator"
+FRONT = "pixels and their normalisation, before the first layer"
+BACK = "last layer, map and score"
+NORM = "norm, mean, root, power or quotient"
+EXPONENT = "exponential or logarithm"
+DIFFERENCE = "difference of values that may be nearly equal"
+JOINED = "one elementwise step beside such a node"
+BETWEEN = "between nodes in fp32"
+
+_KINDS = {
+    NORM: (
+        "Div Sqrt Reciprocal Pow ReduceMean ReduceSum ReduceProd ReduceL1 ReduceL2 ReduceSumSquare "
+        "LpNormalization LpPool GlobalAveragePool GlobalLpPool LayerNormalization "
+        "InstanceNormalization GroupNormalization MeanVarianceNormalization CumSum"
+    ),
+    EXPONENT: "Exp Log Softmax LogSoftmax ReduceLogSum ReduceLogSumExp Softplus",
+    DIFFERENCE: "Sub",
+    BACK: "TopK",
+}
+_KIND_OF = {kind: why for why, kinds in _KINDS.items() for kind in kinds.split()}
+_JOINS = frozenset({"Mul", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Max"})
+
+
+def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
+    """The nodes that structure alone keeps in fp32; ranges may add to them."""
+    reasons: Reasons = dict.fromkeys(_without_half(wiring, opsets), TYPE)
+    for index in _back(wiring):
+        reasons.setdefault(index, BACK)
+    for index in _front(wiring):
+        reasons.setdefault(index, FRONT)
+    for index, node in enumerate(wiring.nodes):
+        if node.op_type in _KIND_OF:
+            reasons.setdefault(index, _KIND_OF[node.op_type])
+    _join(wiring, reasons)
+    return close_gaps(wiring, reasons)
+
+
+def close_gaps(wiring: Wiring, reasons: Reasons) -> Reasons:
+    """Add nodes whose neighbours all stay in fp32: casts there would only lose bits."""
+    for index in range(len(wiring.nodes)):
+        if index in reasons or wiring.has_weights(index):
+            continue
+        around = {*wiring.before(index), *wiring.after(index)}
+        if around and around <= reasons.keys():
+            reasons[index] = BETWEEN
+    return reasons
+
+
+def _without_half(wiring: Wiring, opsets: dict[str, int]) -> Iterator[int]:
+    """Nodes with a float output that their operator cannot give, or knows nothing of, in fp16."""
+    for index, node in enumerate(wiring.nodes):
+        slots = half_slots(node, opsets)
+        floats = [wiring.types.get(name) == FLOAT for name in node.output]
+        if slots is None or any(f and not half for f, half in zip(floats, slots[1], strict=True)):
+            yield index
+
+
+def _front(wiring: Wiring) -> Iterator[int]:
+    """Nodes between the inputs and the first layers."""
+    starts = [taker for name in wiring.inputs for taker in wiring.takers.get(name, ())]
+    return (i for i in _walk(starts, wiring, forward=True) if not wiring.has_weights(i))
+
+
+def _back(wiring: Wiring) -> Iterator[int]:
+    """Nodes between the last layers and the outputs, and the last layer where there is one."""
+    ends = [wiring.maker[name] for name in wiring.outputs if name in wiring.maker]
+    reached = list(_walk(ends, wiring, forward=False))
+    layers = [index for index in reached if wiring.has_weights(index)]
+    yield from (index for index in reached if index not in layers)
+    if len(layers) == 1:
+        yield layers[0]
+
+
+def _walk(starts: Iterable[int], wiring: Wiring, *, forward: bool) -> Iterator[int]:
+    """Nodes reached without passing through a layer; the layers met are among them."""
+    todo, seen = list(starts), set[int]()
+    while todo:
+        index = todo.pop()
+        if index in seen:
+            continue
+        seen.add(index)
+        yield index
+        if not wiring.has_weights(index):
+            todo += wiring.after(index) if forward else wiring.before(index)
+
+
+def _join(wiring: Wiring, reasons: Reasons) -> None:
+    """Let fp32 spread over elementwise neighbours: a square before a sum, a product after a root.
+
+    They share one kernel with it anyway. Additions of two computed tensors end the spread, or
+    residual networks would stay in fp32 as a whole.
+    """
+    todo = [index for index, why in reasons.items() if why in (NORM, EXPONENT, DIFFERENCE)]
+    while todo:
+        index = todo.pop()
+        for near in (*wiring.before(index), *wiring.after(index)):
+            if near not in reasons and _joins(wiring, near):
+                reasons[near] = JOINED
+                todo.append(near)
+
+
+def _joins(wiring: Wiring, index: int) -> bool:
+    node = wiring.nodes[index]
+    if node.op_type not in _JOINS:
+        return False
+    computed = [name for name in node.input if name and name not in wiring.constants]
+    return len(computed) < 2 or node.op_type == "Mul"
