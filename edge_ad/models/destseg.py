@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
 from edge_ad.models.method import Config, Method
 from edge_ad.models.resnet import ResNet18, two_blocks
@@ -95,6 +96,7 @@ class DeSTSeg(nn.Module):
 
     def __init__(self, config: DeSTSegConfig, size_hw: SizeHW) -> None:
         super().__init__()
+        _check_top_k(config, size_hw)
         self.config, self.size_hw = config, size_hw
         self.sizes = level_sizes(size_hw)
         self.teacher = ResNet18(TEACHER)
@@ -167,6 +169,14 @@ def unit(x: Tensor, eps: float) -> Tensor:
 def default_top_k(size_hw: SizeHW) -> int:
     """The paper code's T = 100 at 256x256, scaled with the area."""
     return min(3840, max(1, round(100 * size_hw[0] * size_hw[1] / 256**2)))
+
+
+def _check_top_k(config: DeSTSegConfig, size_hw: SizeHW) -> None:
+    if config.top_k > size_hw[0] * size_hw[1]:
+        raise UsageError(
+            f"top_k {config.top_k} exceeds the pixels of a {size_hw[0]}x{size_hw[1]} map; "
+            "give a smaller one."
+        )
 
 
 def _projection(channels: int, teacher: int) -> nn.Module:

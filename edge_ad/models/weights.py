@@ -80,7 +80,15 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: not an edge-ad weights file: expected format '{FORMAT}', got {found!r}. "
             f"{_RETRAIN}"
         )
+    _check_parts(content, path)
     return content
+
+
+def _check_parts(content: dict[str, Any], path: Path) -> None:
+    parts = {"manifest": str, "config": dict, "state": dict}
+    absent = [part for part, kind in parts.items() if not isinstance(content.get(part), kind)]
+    if absent:
+        raise DataError(f"{path}: a weights file that lacks its {', '.join(absent)}. {_RETRAIN}")
 
 
 def _check_state(wanted: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:

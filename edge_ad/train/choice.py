@@ -23,8 +23,8 @@ def measure(held_back: Batch, branches: Branches) -> Measured:
     empty mask count for pixels only. NaN-free: without any damage all figures are 0.5.
     """
     seen = {"clean": _judge(held_back.clean, branches), "hurt": _judge(held_back.damaged, branches)}
-    mask = held_back.mask[:, 0].bool().numpy()
-    real = mask.any(axis=(1, 2))
+    mask: NDArray[np.bool_] = held_back.mask[:, 0].bool().numpy()
+    real = mask.reshape(len(mask), -1).max(axis=1)
     return {
         branch: _figures(seen["clean"][branch], seen["hurt"][branch], mask, real)
         for branch in seen["clean"]

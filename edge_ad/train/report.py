@@ -64,7 +64,7 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
 
     figure = Figure(figsize=(11, 3 + 1.6 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=(3, max(1.0, 1.6 * len(rows)))))
+    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 1.6 * len(rows)), squeeze=False)[:, 0]
     _draw_losses(upper.subplots(), history, method)
     grid = lower.subplots(len(rows), len(rows[0]), squeeze=False)
     titles = ("clean", "damaged", "mask", "anomaly map")
