@@ -6,7 +6,7 @@ fp16's range keeps its 24 bits; convolutions and matrix products, where the time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from edge_ad.export.wiring import FLOAT, Wiring, half_slots
@@ -34,7 +34,8 @@ _KINDS = {
     BACK: "TopK",
 }
 _KIND_OF = {kind: why for why, kinds in _KINDS.items() for kind in kinds.split()}
-_JOINS = frozenset({"Mul", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Max"})
+_ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Elu", "Gelu", "HardSwish", "Mish"})
+_JOINS = frozenset({"Mul", "Div", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Max"})
 
 
 def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
@@ -45,7 +46,7 @@ def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
     for index in _front(wiring):
         reasons.setdefault(index, FRONT)
     for index, node in enumerate(wiring.nodes):
-        if node.op_type in _KIND_OF:
+        if node.op_type in _KIND_OF and not _only_scales(wiring, index):
             reasons.setdefault(index, _KIND_OF[node.op_type])
     _join(wiring, reasons)
     return close_gaps(wiring, reasons)
@@ -74,21 +75,32 @@ def _without_half(wiring: Wiring, opsets: dict[str, int]) -> Iterator[int]:
 def _front(wiring: Wiring) -> Iterator[int]:
     """Nodes between the inputs and the first layers."""
     starts = [taker for name in wiring.inputs for taker in wiring.takers.get(name, ())]
-    return (i for i in _walk(starts, wiring, forward=True) if not wiring.has_weights(i))
+    reached = _walk(starts, wiring.after, stop=wiring.has_weights)
+    return (index for index in reached if not wiring.has_weights(index))
 
 
 def _back(wiring: Wiring) -> Iterator[int]:
-    """Nodes between the last layers and the outputs, and the last layer where there is one."""
+    """Nodes between the last layers and the outputs, and the last layer where there is one.
+
+    A residual block's activation ends the way back as a layer does: through its shortcut the
+    blocks before it would stay in fp32 as well.
+    """
+
+    def stop(index: int) -> bool:
+        return wiring.has_weights(index) or _ends_block(wiring, index)
+
     ends = [wiring.maker[name] for name in wiring.outputs if name in wiring.maker]
-    reached = list(_walk(ends, wiring, forward=False))
+    reached = list(_walk(ends, wiring.before, stop=stop))
+    yield from (index for index in reached if not stop(index))
     layers = [index for index in reached if wiring.has_weights(index)]
-    yield from (index for index in reached if index not in layers)
     if len(layers) == 1:
         yield layers[0]
 
 
-def _walk(starts: Iterable[int], wiring: Wiring, *, forward: bool) -> Iterator[int]:
-    """Nodes reached without passing through a layer; the layers met are among them."""
+def _walk(
+    starts: Iterable[int], near: Callable[[int], Iterator[int]], stop: Callable[[int], bool]
+) -> Iterator[int]:
+    """Nodes reached from `starts`, the nodes that stop the walk among them."""
     todo, seen = list(starts), set[int]()
     while todo:
         index = todo.pop()
@@ -96,8 +108,16 @@ def _walk(starts: Iterable[int], wiring: Wiring, *, forward: bool) -> Iterator[i
             continue
         seen.add(index)
         yield index
-        if not wiring.has_weights(index):
-            todo += wiring.after(index) if forward else wiring.before(index)
+        if not stop(index):
+            todo += near(index)
+
+
+def _ends_block(wiring: Wiring, index: int) -> bool:
+    """Whether this is the activation after the sum of a residual block."""
+    return wiring.nodes[index].op_type in _ACTIVATIONS and any(
+        wiring.nodes[before].op_type == "Add" and _computed(wiring, before) > 1
+        for before in wiring.before(index)
+    )
 
 
 def _join(wiring: Wiring, reasons: Reasons) -> None:
@@ -115,9 +135,19 @@ def _join(wiring: Wiring, reasons: Reasons) -> None:
                 todo.append(near)
 
 
+def _only_scales(wiring: Wiring, index: int) -> bool:
+    """Whether this is a quotient by a constant, which rounds as a product does."""
+    node = wiring.nodes[index]
+    return node.op_type == "Div" and node.input[1] in wiring.constants
+
+
 def _joins(wiring: Wiring, index: int) -> bool:
     node = wiring.nodes[index]
     if node.op_type not in _JOINS:
         return False
-    computed = [name for name in node.input if name and name not in wiring.constants]
-    return len(computed) < 2 or node.op_type == "Mul"
+    return _computed(wiring, index) < 2 or node.op_type == "Mul"
+
+
+def _computed(wiring: Wiring, index: int) -> int:
+    """How many of a node's inputs are no constants."""
+    return sum(bool(n) and n not in wiring.constants for n in wiring.nodes[index].input)

@@ -50,6 +50,7 @@ def kept(found: Mixed) -> dict[str, str]:
         ),
         pytest.param("a = Softmax <axis = 1> (c) z = Conv (a, k)", ["a"], id="a softmax stays"),
         pytest.param("r = Relu (c) z = Sub (r, one)", ["z"], id="a difference stays"),
+        pytest.param("r = Relu (c) z = Div (r, one)", [], id="a quotient by a constant changes"),
         pytest.param("r = Relu (c) z = Add (r, c)", [], id="a residual sum changes"),
         pytest.param("a = Exp (c) b = Relu (a) z = Log (b)", ["a", "b", "z"], id="a gap closes"),
         pytest.param(
@@ -77,6 +78,14 @@ def test_weights_change_in_place_and_casts_stand_at_the_borders() -> None:
     assert constant(model, "w.fp16").dtype == np.float16
     assert constant(model, "v").dtype == np.float32  # the last layer
     assert operators(model).count("Cast") == 3  # pixels, into the layer, into the last layer
+
+
+def test_fp32_does_not_spread_through_the_shortcuts_of_blocks() -> None:
+    model = drawn("r = Relu (c) d = Conv (r, k) s = Add (d, r) z = Relu (s)")
+    model.graph.node[-3].CopyFrom(onnx.parser.parse_node("last = ReduceMean (z, axis)"))
+    found = kept(mixed_from_fp32(model, FRAMES, MANIFEST))
+    assert "last" in found
+    assert not {"r", "d", "s", "z"} & found.keys()
 
 
 def test_a_tensor_taken_in_both_precisions_is_cast_once() -> None:
