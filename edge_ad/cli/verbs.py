@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "Measure a detector on labelled pictures.",
     "export": "Turn weights into an engine file.",
     "convert": "Turn an engine file into one of another precision.",
+    "calibrate": "Turn an engine file into int8 that passes a gate.",
     "build": "Compile an engine file for TensorRT.",
     "threshold": "Set the rejection threshold from good pictures.",
     "run": "Judge frames and raise alarms.",

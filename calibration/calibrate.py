@@ -1,0 +1,191 @@
+"""From an fp32 engine and pictures of good parts to an int8 engine that passed the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_ad.calibration.collect import Collected, collect
+from edge_ad.calibration.costs import block_costs
+from edge_ad.calibration.engine_file import save_int8
+from edge_ad.calibration.exam import Exam, labelled_exam, synthetic_exam
+from edge_ad.calibration.graph import Graph, load_graph
+from edge_ad.calibration.methods import methods_named
+from edge_ad.calibration.order import Order, Tell
+from edge_ad.calibration.pictures import PictureSet, choose
+from edge_ad.calibration.placement import place
+from edge_ad.calibration.search import Found, Search
+from edge_ad.calibration.survey import survey
+from edge_ad.calibration.table import RangeTable, check_fits, load_table, merge, save_table
+from edge_ad.calibration.trials import Candidate, Notebook, Trials, identity
+from edge_ad.dataset import good_images, labelled_images
+from edge_ad.errors import DataError, UsageError
+
+_OWN_GATE = 32  # good pictures outside the calibration set that are enough for the gate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a calibration came to; `found` is None without a gate, `survey` without pictures."""
+
+    trials: Trials
+    candidate: Candidate
+    found: Found | None
+    survey: dict[str, Any] | None
+
+    @property
+    def passed(self) -> bool:
+        return self.found is None or self.found.best.verdict.passed
+
+
+def calibrate(order: Order, tell: Tell) -> Outcome:
+    """Find the int8 graph that passes the gate and write it, with its range table beside it.
+
+    When none passes only the table is written; the outcome says so and why. Raises as `load_graph`,
+    `good_images`, `labelled_images` and `load_table` do for bad input.
+    """
+    graph = load_graph(order.engine)
+    methods = methods_named(order.method)
+    _check(order, methods)
+    pictures = _pictures(order)
+    exam = _exam(order, graph, pictures)
+    notebook = _notebook(order, graph, pictures, exam)
+    table, looked = _table(order, graph, pictures, exam, notebook, tell)
+    save_table(table, order.table_path)
+    trials = Trials(graph, table, exam, order.wanted, notebook, threads=order.threads)
+    _check_placement(trials, methods[0])
+    found = _search(order, trials, tell).run(methods) if order.gate else None
+    outcome = Outcome(
+        trials, found.best.candidate if found else Candidate(methods[0]), found, looked
+    )
+    if outcome.passed:
+        tell("writing", 0, 1)
+        save_int8(trials, outcome.candidate, order.out)
+        notebook.drop()
+    return outcome
+
+
+def _check(order: Order, methods: Sequence[str]) -> None:
+    if not order.gate and len(methods) > 1:
+        raise UsageError(
+            f"--method {order.method} lets the gate choose: name one method, or drop --no-gate."
+        )
+    if order.images is None and order.ranges is None:
+        raise UsageError(
+            "ranges need pictures or a table: give --images GOOD_DIR or --ranges TABLE."
+        )
+    if order.gate and order.images is None and order.test is None:
+        raise UsageError("the gate needs pictures: give --test DIR or --images GOOD_DIR.")
+
+
+def _pictures(order: Order) -> PictureSet | None:
+    if order.images is None:
+        return None
+    paths = good_images(order.images)
+    return choose(paths, samples=order.samples, seed=order.seed, synthetic=order.synthetic)
+
+
+def _exam(order: Order, graph: Graph, pictures: PictureSet | None) -> Exam:
+    """Labelled pictures, else good ones the ranges were not made from while there are enough."""
+    manifest = graph.manifest
+    if not order.gate:
+        return Exam("none", (), manifest)
+    if order.test is not None:
+        return labelled_exam(labelled_images(order.test), manifest, limit=order.gate_images)
+    assert order.images is not None and pictures is not None
+    used = {*pictures.paths, *pictures.unreadable}
+    others = [path for path in good_images(order.images) if path not in used]
+    paths = others if len(others) >= _OWN_GATE else sorted(pictures.paths)
+    return synthetic_exam(paths, manifest, limit=order.gate_images, seed=order.seed)
+
+
+def _notebook(order: Order, graph: Graph, pictures: PictureSet | None, exam: Exam) -> Notebook:
+    parts = [
+        graph.sha256,
+        order.target,
+        order.wanted,
+        order.ranges,
+        order.merge,
+        (pictures.sha256(), pictures.seed, sorted(pictures.damaged)) if pictures else None,
+        exam.kind,
+        [question.path for question in exam.questions],
+    ]
+    return Notebook(order.notes_path, identity(parts), resume=order.resume)
+
+
+def _table(
+    order: Order,
+    graph: Graph,
+    pictures: PictureSet | None,
+    exam: Exam,
+    notebook: Notebook,
+    tell: Tell,
+) -> tuple[RangeTable, dict[str, Any] | None]:
+    """The ranges to use, and what was seen of the pictures on the way."""
+    placement = place(graph, order.target, order.wanted)
+    looked: dict[str, Any] | None = None
+    if order.ranges is not None:
+        names, tables = [str(order.ranges)], [load_table(order.ranges)]
+    else:
+        assert pictures is not None
+        table = _resumed(order, graph, pictures) if notebook.knows("survey") else None
+        if table is None:
+            seen = _collected(graph, placement.tensors, order, pictures, tell)
+            table = seen.table
+            looked = survey(
+                seen.views, seen.curve, unreadable=pictures.unreadable, test=exam.views
+            ).as_json()
+        looked = dict(notebook.get("survey", lambda: looked))
+        names, tables = [str(order.images)], [table]
+    names += [str(path) for path in order.merge]
+    tables += [load_table(path) for path in order.merge]
+    for name, one in zip(names, tables, strict=True):
+        check_fits(one, graph, placement, name)
+    return merge(tables, names), looked
+
+
+def _collected(
+    graph: Graph, tensors: Sequence[str], order: Order, pictures: PictureSet, tell: Tell
+) -> Collected:
+    return collect(
+        graph,
+        tensors,
+        order.target,
+        pictures,
+        seen=lambda count: tell("collecting ranges", count, len(pictures)),
+        threads=order.threads,
+    )
+
+
+def _resumed(order: Order, graph: Graph, pictures: PictureSet) -> RangeTable | None:
+    """The table an interrupted run wrote from these very pictures, if there is one."""
+    if order.merge or not order.table_path.exists():
+        return None
+    try:
+        table = load_table(order.table_path)
+    except DataError:
+        return None
+    same = [found.sha256 for found in table.sets] == [pictures.sha256()]
+    return table if same and table.model.sha256 == graph.sha256 else None
+
+
+def _check_placement(trials: Trials, method: str) -> None:
+    placement = trials.placement(Candidate(method))
+    if not placement.weights:
+        rules = sorted({decision.rule for decision in placement.decisions if decision.block})
+        raise UsageError(
+            f"{trials.graph.name}: nothing is left to quantize ({'; '.join(rules)}). "
+            "Drop --exclude, or name nodes with --include."
+        )
+
+
+def _search(order: Order, trials: Trials, tell: Tell) -> Search:
+    return Search(
+        trials=trials,
+        limits=order.limits,
+        costs=block_costs(trials.graph),
+        most_float=order.most_float if order.fall_back else 0.0,
+        pictures=order.sensitivity_images,
+        tell=tell,
+    )

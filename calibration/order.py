@@ -1,0 +1,53 @@
+"""What a calibration shall do, and what it tells while it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from edge_ad.calibration.gate import Limits
+from edge_ad.calibration.placement import Target, Wanted
+
+Tell: TypeAlias = Callable[[str, int, int], None]  # what is being done, how much of how much
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The wishes behind `edge-ad calibrate`.
+
+    Ranges come from pictures (`images`) or from a table (`ranges`), joined by `merge`. The gate
+    asks about `test`, a labelled folder, or else about good pictures with synthetic defects.
+    """
+
+    engine: Path
+    out: Path
+    target: Target
+    method: str = "all"
+    images: Path | None = None
+    ranges: Path | None = None
+    merge: tuple[Path, ...] = ()
+    test: Path | None = None
+    samples: int = 512
+    seed: int = 0
+    synthetic: float = 0.2
+    wanted: Wanted = field(default_factory=Wanted)
+    limits: Limits = field(default_factory=Limits)
+    gate: bool = True
+    gate_images: int = 400
+    fall_back: bool = True
+    most_float: float = 0.5
+    sensitivity_images: int = 16
+    resume: bool = False
+    threads: int = 0
+
+    @property
+    def table_path(self) -> Path:
+        """`destseg.int8.onnx` -> `destseg.int8.ranges.yaml`."""
+        return self.out.with_suffix(".ranges.yaml")
+
+    @property
+    def notes_path(self) -> Path:
+        """Where a running search keeps what it measured."""
+        return self.out.with_name(f".{self.out.stem}.unfinished.json")

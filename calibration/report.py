@@ -1,0 +1,122 @@
+"""What a calibration measured, as the JSON that lies beside its engine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edge_ad.calibration.calibrate import Outcome
+from edge_ad.calibration.engine_file import made_with
+from edge_ad.calibration.gate import Limits
+from edge_ad.calibration.order import Order
+from edge_ad.calibration.search import Compared, Found
+from edge_ad.calibration.simulate import GraphEngine
+
+_TIMED = 10  # runs a side; the median of so few is steady within a few percent on an idle machine
+
+
+def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
+    """Everything a reader needs to trust the engine, or to see why there is none."""
+    trials, candidate = outcome.trials, outcome.candidate
+    placement = trials.placement(candidate)
+    return {
+        "type": "calibrate",
+        "passed": outcome.passed,
+        "fp32": str(order.engine),
+        "engine": str(order.out) if outcome.passed else None,
+        "target": order.target,
+        "method": candidate.method,
+        "ranges": str(order.table_path),
+        "frames_seen": trials.table.frames_seen,
+        "gate": _gate(outcome, order.limits) if outcome.found else None,
+        "float_blocks": sorted(candidate.float_blocks),
+        "clipped": clipped(outcome),
+        "set": outcome.survey,
+        "nodes": [asdict(decision) for decision in placement.decisions],
+        "int8_nodes": sum(decision.int8 for decision in placement.decisions),
+        "bytes": {"fp32": order.engine.stat().st_size, "int8": _size(order)},
+        "speed": speed(outcome),
+        "made_with": made_with(),
+    }
+
+
+def clipped(outcome: Outcome, most: int = 10) -> list[dict[str, Any]]:
+    """The tensors of which the chosen method cuts off most, by share of their largest value."""
+    method = outcome.candidate.method
+    cut = [
+        {"tensor": name, "kept": found.amax[method], "seen": found.amax["minmax"]}
+        for name, found in outcome.trials.table.tensors.items()
+        if found.amax[method] < found.amax["minmax"]
+    ]
+    return sorted(cut, key=lambda one: float(str(one["kept"])) / float(str(one["seen"])))[:most]
+
+
+def speed(outcome: Outcome) -> dict[str, Any] | None:
+    """Milliseconds an image on this machine's CPU, fp32 and int8 in turn; None for TensorRT."""
+    trials = outcome.trials
+    if trials.table.target != "onnxruntime":
+        return None
+    manifest = trials.graph.manifest
+    batch = np.zeros((manifest.batch or 1, *manifest.size_hw, 3), np.uint8)
+    models = {"fp32": trials.graph.model, "int8": trials.model(outcome.candidate)}
+    engines = {name: _engine(model, outcome) for name, model in models.items()}
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(_TIMED + 1):  # the first run warms up
+        for name, engine in engines.items():
+            began = time.perf_counter()
+            engine.infer(batch)
+            times[name].append((time.perf_counter() - began) / len(batch))
+    medians = {name: 1000 * float(np.median(found[1:])) for name, found in times.items()}
+    return {
+        "fp32_ms": medians["fp32"],
+        "int8_ms": medians["int8"],
+        "times_faster": medians["fp32"] / medians["int8"],
+        "runs": _TIMED,
+    }
+
+
+def _engine(model: onnx.ModelProto, outcome: Outcome) -> GraphEngine:
+    return GraphEngine(model, outcome.trials.graph.manifest, outcome.trials.table.target)
+
+
+def _gate(outcome: Outcome, limits: Limits) -> dict[str, Any]:
+    found, exam = outcome.found, outcome.trials.exam
+    assert found is not None
+    return {
+        "on": exam.kind,
+        "normal": int((~exam.anomalous).sum()),
+        "anomalous": int(exam.anomalous.sum()),
+        "limits": asdict(limits),
+        "fp32": outcome.trials.fp32.as_json(),
+        "int8": found.best.figures.as_json(),
+        **found.best.verdict.as_json(),
+        "methods": [_compared(one) for one in found.methods],
+        "blocks": _blocks(found),
+        "steps": [_compared(one) for one in found.steps],
+    }
+
+
+def _compared(one: Compared) -> dict[str, Any]:
+    return {
+        "method": one.candidate.method,
+        "float_blocks": sorted(one.candidate.float_blocks),
+        **one.figures.as_json(),
+        **one.verdict.as_json(),
+    }
+
+
+def _blocks(found: Found) -> dict[str, Any] | None:
+    if not found.blocks:
+        return None
+    return {
+        "everything_int8": found.everything,
+        "blocks": [asdict(block) for block in found.blocks],
+    }
+
+
+def _size(order: Order) -> int | None:
+    return order.out.stat().st_size if order.out.exists() else None

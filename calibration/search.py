@@ -1,0 +1,188 @@
+"""Which ranges, and which blocks: the cheapest int8 graph that passes the gate.
+
+First the methods compete. If none passes, every block's part in the error is measured twice (it
+alone in int8; all but it), and the worst go back to float, as few as the gate demands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge_ad.calibration.gate import Figures, Limits, Verdict, excess, judge
+from edge_ad.calibration.trials import Candidate, Trials
+
+Passes = Callable[[Candidate, Verdict], Verdict]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One candidate with its figures and verdict."""
+
+    candidate: Candidate
+    figures: Figures
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class BlockError:
+    """A block's part in the map error. `alone` with it alone in int8; `without` all but it.
+
+    `cost` is its share of the multiplications: what float takes back of int8's speed.
+    """
+
+    block: str
+    alone: float
+    without: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The search's end: the best candidate, and all that led to it. `everything` is the map error
+    with every block in int8."""
+
+    best: Compared
+    methods: tuple[Compared, ...]
+    blocks: tuple[BlockError, ...] = ()
+    everything: float = 0.0
+    steps: tuple[Compared, ...] = ()
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a search is done; `most_float` is the share of multiplications that may go back to float,
+    `pictures` how many rank the blocks."""
+
+    trials: Trials
+    limits: Limits
+    costs: dict[str, float]
+    most_float: float = 0.5
+    pictures: int = 16
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None
+    also: Passes = lambda candidate, verdict: verdict
+
+    def run(self, methods: Sequence[str]) -> Found:
+        """The best candidate; whether it passes is in its verdict."""
+        compared = self.compare([Candidate(method) for method in methods])
+        best = self.best(compared)
+        if best.verdict.passed or not self.most_float:
+            return Found(best, compared)
+        return self._fall_back(best, compared)
+
+    def compare(self, candidates: Sequence[Candidate]) -> tuple[Compared, ...]:
+        found = []
+        for done, candidate in enumerate(candidates):
+            self.tell("comparing methods", done, len(candidates))
+            found.append(self.examine(candidate))
+        self.tell("comparing methods", len(candidates), len(candidates))
+        return tuple(found)
+
+    def examine(self, candidate: Candidate) -> Compared:
+        figures = self.trials.figures(candidate)
+        verdict = judge(self.trials.fp32, figures, self.limits)
+        if verdict.passed:
+            verdict = self.also(candidate, verdict)
+        return Compared(candidate, figures, verdict)
+
+    def best(self, compared: Sequence[Compared]) -> Compared:
+        """Passing before failing; then least beyond the limits, ties by the maps' error.
+
+        Within the limits the figures differ by chance, so there the error of the maps decides.
+        """
+
+        def rank(one: Compared) -> tuple[bool, float, float]:
+            over = max(excess(one.verdict, self.limits), 1.0)
+            return (not one.verdict.passed, over, one.figures.map_error)
+
+        return min(compared, key=rank)
+
+    def sensitivity(self, method: str) -> tuple[BlockError, ...]:
+        """Every block's part in the error, worst first."""
+        whole = self.trials.placement(Candidate(method)).blocks
+        found = []
+        for done, block in enumerate(whole):
+            self.tell("sensitivity of blocks", done, len(whole))
+            others = frozenset(whole) - {block}
+            alone = self.trials.error(Candidate(method, others), self.pictures)
+            without = self.trials.error(Candidate(method, frozenset({block})), self.pictures)
+            found.append(BlockError(block, alone, without, self.costs.get(block, 0.0)))
+        self.tell("sensitivity of blocks", len(whole), len(whole))
+        return tuple(sorted(found, key=lambda one: one.without - one.alone))
+
+    def _fall_back(self, start: Compared, compared: tuple[Compared, ...]) -> Found:
+        method = start.candidate.method
+        everything = self.trials.error(Candidate(method), self.pictures)
+        blocks = self.sensitivity(method)
+        order = self._affordable(by_gain(blocks, everything))
+        steps = self._fewest(method, order)
+        best = self._cheapest([start, *steps])
+        if best.verdict.passed:
+            kept, more = self._given_back(best, blocks)
+            best, steps = kept, [*steps, *more]
+        return Found(best, compared, blocks, everything, tuple(steps))
+
+    def _affordable(self, order: Sequence[BlockError]) -> list[str]:
+        """As many of the worst as leave int8 worth its name."""
+        names, cost = [], 0.0
+        for block in order:
+            cost += block.cost
+            if cost > self.most_float:
+                break
+            names.append(block.block)
+        return names
+
+    def _fewest(self, method: str, order: Sequence[str]) -> list[Compared]:
+        """Return 1, 2, 4 ... of the worst blocks to float until the gate holds, then bisect."""
+        steps: list[Compared] = []
+        failing, passing = 0, 0
+        while not passing and failing < len(order):
+            count = min(max(1, 2 * failing), len(order))
+            steps.append(self._returned(method, order[:count]))
+            failing, passing = (failing, count) if steps[-1].verdict.passed else (count, 0)
+        while passing - failing > 1:
+            count = (failing + passing) // 2
+            steps.append(self._returned(method, order[:count]))
+            failing, passing = (failing, count) if steps[-1].verdict.passed else (count, passing)
+        return steps
+
+    def _returned(self, method: str, blocks: Sequence[str]) -> Compared:
+        self.tell(f"returning {len(blocks)} blocks to float", 0, 1)
+        return self.examine(Candidate(method, frozenset(blocks)))
+
+    def _cheapest(self, compared: Sequence[Compared]) -> Compared:
+        """The passing candidate that gives up the least int8; without one, the best failing."""
+        passing = [one for one in compared if one.verdict.passed]
+        if not passing:
+            return self.best(compared)
+        return min(passing, key=lambda one: self.float_share(one.candidate))
+
+    def float_share(self, candidate: Candidate) -> float:
+        """The share of multiplications that a candidate's returned blocks stand for."""
+        return sum(self.costs.get(block, 0.0) for block in candidate.float_blocks)
+
+    def _given_back(
+        self, best: Compared, blocks: Sequence[BlockError]
+    ) -> tuple[Compared, list[Compared]]:
+        """Quantize each returned block again, the most costly first, where the gate holds."""
+        steps = []
+        costly = sorted(blocks, key=lambda one: -one.cost)
+        for block in [b.block for b in costly if b.block in best.candidate.float_blocks]:
+            fewer = best.candidate.float_blocks - {block}
+            if not fewer:
+                break  # that candidate is the one that failed
+            step = self.examine(Candidate(best.candidate.method, fewer))
+            steps.append(step)
+            if step.verdict.passed:
+                best = step
+        return best, steps
+
+
+def by_gain(blocks: Sequence[BlockError], everything: float) -> list[BlockError]:
+    """Blocks by how much error leaves with them for each multiplication returned to float."""
+
+    def gain(one: BlockError) -> float:
+        left = max(everything**2 - one.without**2, 0.0) + 0.1 * one.alone**2
+        return left / (one.cost + 0.01)
+
+    return sorted(blocks, key=gain, reverse=True)

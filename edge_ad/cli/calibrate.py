@@ -1,0 +1,201 @@
+"""`edge-ad calibrate`: an fp32 engine and pictures of good parts become an int8 engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import output_file
+from edge_ad.errors import GateFailed, MissingExtra
+
+if TYPE_CHECKING:
+    from edge_ad.calibration.calibrate import Outcome
+    from edge_ad.calibration.order import Order, Tell
+
+_FOLDER = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "percentile-99.999",
+            "mse", "entropy", "all")  # fmt: skip
+
+
+@click.command()
+@click.argument("engine", type=_FILE)
+@click.option("-o", "--output", type=_FILE, help="Default: ENGINE.int8.onnx.")
+@click.option(
+    "--target",
+    type=click.Choice(["tensorrt", "onnxruntime"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What will run the file: one Q/DQ file is not best for both.",
+)
+@click.option("--images", type=_FOLDER, help="Pictures of good parts to take ranges from.")
+@click.option("--samples", type=click.IntRange(8), default=512, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--synthetic-defects",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Share of the pictures that get synthetic damage, for the ranges defects excite.",
+)
+@click.option("--method", type=click.Choice(_METHODS), default="all", show_default=True)
+@click.option("--ranges", type=_FILE, help="Use this range table again instead of pictures.")
+@click.option("--merge", type=_FILE, multiple=True, help="Join another range table; repeats.")
+@click.option("--exclude", multiple=True, help="Operator or regex of nodes to keep in float.")
+@click.option("--include", multiple=True, help="Operator or regex of nodes to quantize anyway.")
+@click.option("--test", type=_FOLDER, help="Labelled pictures (MVTec AD's layout) for the gate.")
+@click.option("--max-auroc-loss", type=click.FloatRange(0, 1), default=0.002, show_default=True)
+@click.option("--max-pixel-ap-loss", type=click.FloatRange(0, 1), default=0.01, show_default=True)
+@click.option("--no-gate", is_flag=True, help="Write the file unexamined; needs one --method.")
+@click.option("--gate-images", type=click.IntRange(8), default=400, show_default=True)
+@click.option("--no-fall-back", is_flag=True, help="Return no block to float; pass or fail.")
+@click.option(
+    "--max-float",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of the multiplications that may return to float.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run was.")
+@click.option("--list-nodes", is_flag=True, help="Print every node and its rule, and stop.")
+@shared
+def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any) -> None:
+    """Turn ENGINE (fp32 .onnx) into an int8 engine that lost nothing that matters.
+
+    Ranges come from pictures of good parts, the method and the layers left in float from what the
+    gate measures; a file is only written when the gate is passed, otherwise exit code 4.
+    """
+    listing = options.pop("list_nodes")
+    with output_file(output or engine.with_suffix(".int8.onnx"), ".onnx") as out:
+        order = _order(engine, out, options)
+        result = _nodes(order) if listing else _calibrate(order)
+    if as_json:
+        emit(result)
+    else:
+        click.echo(_listed(result) if listing else _told(result))
+    if not listing and not result["passed"]:
+        raise GateFailed(_failure(result))
+
+
+def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
+    try:
+        from edge_ad.calibration.gate import Limits
+        from edge_ad.calibration.order import Order
+        from edge_ad.calibration.placement import Wanted
+    except ModuleNotFoundError as error:
+        raise MissingExtra("calibrate", str(error.name), "calibrate") from error
+    limits = Limits(options.pop("max_auroc_loss"), options.pop("max_pixel_ap_loss"))
+    wanted = Wanted(options.pop("exclude"), options.pop("include"))
+    return Order(
+        engine=engine,
+        out=out,
+        wanted=wanted,
+        limits=limits,
+        synthetic=options.pop("synthetic_defects"),
+        gate=not options.pop("no_gate"),
+        fall_back=not options.pop("no_fall_back"),
+        most_float=options.pop("max_float"),
+        **options,
+    )
+
+
+def _calibrate(order: Order) -> dict[str, Any]:
+    from edge_ad.calibration.calibrate import calibrate
+    from edge_ad.calibration.report import report_of
+
+    with _progress() as tell:
+        outcome = calibrate(order, tell)
+        tell("measuring speed", 0, 1)
+        report = report_of(order, outcome)
+    _warn(outcome)
+    return report
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A bar with the time left on a terminal's stderr; elsewhere a line when the work changes."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=1)
+
+        def tell(what: str, done: int, total: int) -> None:
+            if bar.tasks[0].description != what:
+                bar.reset(task, description=what)
+            bar.update(task, completed=done, total=total)
+
+        yield tell
+
+
+class _Lines:
+    """One line on stderr for each kind of work."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self._last:
+            click.echo(f"{what} ({total})" if total > 1 else what, err=True)
+        self._last = what
+
+
+def _warn(outcome: Outcome) -> None:
+    for line in (outcome.survey or {}).get("warnings", []):
+        click.echo(f"calibration set: {line}", err=True)
+
+
+def _nodes(order: Order) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from edge_ad.calibration.graph import load_graph
+    from edge_ad.calibration.placement import place
+
+    placement = place(load_graph(order.engine), order.target, order.wanted)
+    return {"type": "nodes", "nodes": [asdict(decision) for decision in placement.decisions]}
+
+
+def _listed(result: dict[str, Any]) -> str:
+    rows = [
+        (("int8" if node["int8"] else "float"), node["op"], node["node"], node["rule"])
+        for node in result["nodes"]
+    ]
+    return "\n".join(f"{kind:6}{op:20}{name:32}{rule}" for kind, op, name, rule in rows)
+
+
+def _told(result: dict[str, Any]) -> str:
+    gate, speed = result["gate"], result["speed"]
+    lines = [
+        f"{result['engine'] or 'no engine written'}: {result['method']}, "
+        f"{result['int8_nodes']} of {len(result['nodes'])} nodes in int8"
+    ]
+    if gate:
+        lines.append(f"gate on {gate['normal']} normal and {gate['anomalous']} anomalous pictures:")
+        lines += [f"  {name} lost {loss:+.4f}" for name, loss in gate["losses"].items()]
+    if result["float_blocks"]:
+        lines.append(f"returned to float: {', '.join(result['float_blocks'])}")
+    if speed:
+        lines.append(
+            f"here: fp32 {speed['fp32_ms']:.1f} ms, int8 {speed['int8_ms']:.1f} ms an image, "
+            f"{speed['times_faster']:.2f} times faster"
+        )
+    return "\n".join([*lines, f"ranges: {result['ranges']}"])
+
+
+def _failure(result: dict[str, Any]) -> str:
+    return (
+        f"no int8 engine of {result['fp32']} passes the gate. The best found ({result['method']}, "
+        f"{len(result['float_blocks'])} blocks in float): {'; '.join(result['gate']['failures'])}. "
+        "Allow more layers in float with --max-float, a larger loss with --max-auroc-loss or "
+        "--max-pixel-ap-loss, or deploy fp16."
+    )
