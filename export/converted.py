@@ -62,6 +62,4 @@ def _changed(
 
 def _manifest(manifest: Manifest, source: Path, change: Change) -> Manifest:
     provenance = signed(manifest.provenance, sha256(source), {})
-    notes = {key: note for key, note in provenance.notes.items() if key != "weights stored as"}
-    provenance = provenance.model_copy(update={"notes": notes})
     return manifest.model_copy(update={"precision": change.precision, "provenance": provenance})

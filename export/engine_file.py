@@ -20,6 +20,7 @@ from edge_ad.export.parity import compare
 from edge_ad.export.report import Say
 from edge_ad.export.storage import rounded, store_in_8_bits
 from edge_ad.export.to_onnx import onnx_from_module
+from edge_ad.export.verification import WEIGHTS_NOTE
 from edge_ad.files import sha256
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
@@ -88,7 +89,7 @@ def _typed(
 
 def _manifest(detector: Detector, weights: Path, wishes: Wishes) -> Manifest:
     """The weights' manifest, with this step's batch, precision and descent."""
-    notes = {"weights stored as": wishes.store_weights} if wishes.store_weights != "fp32" else {}
+    notes = {WEIGHTS_NOTE: "int8"} if wishes.store_weights == "int8" else {}
     provenance = signed(detector.manifest.provenance, sha256(weights), notes)
     changed = {"batch": wishes.batch, "precision": wishes.precision, "provenance": provenance}
     return detector.manifest.model_copy(update=changed)

@@ -36,7 +36,17 @@ TOLERANCE: dict[Precision, Tolerance] = {
         "fp16 keeps 11 bits, so a layer rounds by 5e-4 of a value, and some thirty layers add up; "
         "verdicts nearer than 1 % to a threshold are a matter of noise in the image itself",
     ),
+    "int8": Tolerance(
+        0.25,
+        "int8 keeps 7 bits and a sign, so a layer rounds by 4e-3 of its range and edges of regions "
+        "move; what it may cost is decided by accuracy, this limit only finds broken files",
+    ),
 }
+
+ROUNDED_WEIGHTS = Tolerance(
+    5e-2,
+    "weights rounded to 8 bits are other weights, each off by up to 4e-3 of its channel's largest",
+)
 
 
 @dataclass(frozen=True, slots=True)

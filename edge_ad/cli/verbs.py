@@ -15,6 +15,7 @@ VERBS = {
     "convert": "Turn an engine file into one of another precision.",
     "calibrate": "Turn an engine file into int8 that passes a gate.",
     "build": "Compile an engine file for TensorRT.",
+    "verify": "Compare two artefacts on the same frames.",
     "threshold": "Set the rejection threshold from good pictures.",
     "run": "Judge frames and raise alarms.",
     "bench": "Measure engine and loop.",

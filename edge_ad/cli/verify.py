@@ -1,0 +1,137 @@
+"""`edge-ad verify`: do two artefacts answer alike?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import output_file
+from edge_ad.errors import GateFailed, IncompatibleError
+
+if TYPE_CHECKING:
+    from edge_ad.engine import Prediction
+    from edge_ad.export.parity import Tolerance
+    from edge_ad.frame import Image
+    from edge_ad.manifest import Manifest
+
+_Found = tuple[dict[str, Any], "Image", "Prediction", "Prediction"]
+
+
+@click.command()
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder of pictures to compare on; generated frames otherwise.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 100000),
+    default=64,
+    show_default=True,
+    help="How many frames at most.",
+)
+@click.option("--threshold", type=float, help="Compare verdicts here; default: the stored one.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="Largest difference, as a share of the largest value; default: by precision.",
+)
+@click.option("--sheet", type=click.Path(path_type=Path), help="Default: OTHER.verify.png.")
+@shared
+def command(
+    *, reference: Path, other: Path, sheet: Path | None, as_json: bool, **limits: Any
+) -> None:
+    """Compare REFERENCE and OTHER (.pt, .onnx, .plan) on the same frames.
+
+    A difference beyond the tolerance of the coarser precision, or a verdict that flips farther
+    than 1 % from the threshold, ends with exit code 4.
+    """
+    with output_file(sheet or other.with_name(f"{other.name}.verify.png"), ".png") as picture:
+        found = _compare(reference, other, picture, limits)
+    if as_json:
+        emit({"type": "verify", **found})
+    else:
+        for line in _lines(found):
+            click.echo(line)
+    if not found["within"]:
+        click.echo(f"edge-ad: {found['fault']}", err=True)
+        sys.exit(GateFailed.exit_code)
+
+
+def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) -> dict[str, Any]:
+    from edge_ad.cli.artifact import open_artifact
+    from edge_ad.export.frames import frames_for, origin
+    from edge_ad.export.sheet import difference_sheet
+    from edge_ad.export.verification import answers, check_comparable, verify
+    from edge_ad.images import write_image
+
+    with open_artifact(reference) as engine:
+        first = engine.manifest
+        frames = frames_for(first, limits["images"], limits["frames"])
+        wanted = answers(engine, frames)
+    with open_artifact(other) as engine:
+        check_comparable(first, engine.manifest, (reference, other))
+        given, tolerance = answers(engine, frames), _tolerance(first, engine.manifest, limits)
+    threshold = _threshold(reference, other, limits["threshold"])
+    found = verify(wanted, given, tolerance, threshold)
+    write_image(sheet, difference_sheet(frames, wanted, given))
+    return {
+        "reference": str(reference),
+        "other": str(other),
+        "frames_from": origin(limits["images"]),
+        **found.as_json(),
+        "sheet": str(sheet),
+    }
+
+
+def _tolerance(first: Manifest, second: Manifest, limits: dict[str, Any]) -> Tolerance:
+    from edge_ad.export.parity import Tolerance
+    from edge_ad.export.verification import tolerance_between
+
+    if limits["tolerance"] is None:
+        return tolerance_between(first, second)
+    return Tolerance(limits["tolerance"], "given by --tolerance")
+
+
+def _threshold(reference: Path, other: Path, given: float | None) -> float | None:
+    """The threshold given, or the one stored beside either artefact, the reference's first."""
+    from edge_ad.manifest import load_sidecar
+
+    if given is not None:
+        return given
+    for path in (reference, other):
+        try:
+            sidecar = load_sidecar(path)
+        except IncompatibleError as error:
+            click.echo(f"left out: {error}", err=True)
+            continue
+        if sidecar is not None and sidecar.threshold is not None:
+            return sidecar.threshold.image
+    return None
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    allowed = found["tolerance"]
+    yield f"{found['reference']} and {found['other']}, {found['frames']} frames"
+    for what in ("map", "score"):
+        worst, scale = found[f"max_abs_{what}"], found[f"{what}_scale"]
+        yield f"{what:<10}differs by at most {worst:.3g}; {allowed * scale:.3g} is allowed"
+    order = found["spearman"]
+    yield f"{'order':<10}" + ("all scores are equal" if order is None else f"Spearman {order:.5f}")
+    yield f"{'verdicts':<10}{_flips(found)}"
+    yield f"{'tolerance':<10}{allowed:g} of the largest value: {found['reason']}"
+    yield f"{'sheet':<10}{found['sheet']}"
+
+
+def _flips(found: dict[str, Any]) -> str:
+    if found["threshold"] is None:
+        return "not compared; give --threshold, or set one with: edge-ad threshold"
+    far = f"{found['far_flips']} of them farther than 1 % from it"
+    return f"{found['verdict_flips']} flip at the threshold {found['threshold']:.6g}, {far}"
