@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,16 @@ from edge_ad.images import SUFFIXES
 from edge_ad.source._files import open_folder, open_picture, open_video
 from edge_ad.source.base import Source
 from edge_ad.source.buffered import BufferedSource
-from edge_ad.source.uri import check_options, parse_uri, without_credentials
+from edge_ad.source.uri import Uri, parse_uri, without_credentials
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How to open a source; `hold` keeps it from starting before somebody takes frames."""
+
+    opener: Callable[[], Iterator[Grab]]
+    live: bool
+    hold: bool = False
 
 
 def open_source(uri: str, *, timeout_s: float = 10.0, open_within_s: float = 15.0) -> Source:
@@ -21,11 +31,39 @@ def open_source(uri: str, *, timeout_s: float = 10.0, open_within_s: float = 15.
     `timeout_s` bounds the wait for each frame, `open_within_s` the wait for the device. Raises
     SourceLost for what is not there or does not open, UsageError for a URI that cannot be meant.
     """
-    parsed = parse_uri(uri)
-    name = without_credentials(uri)
-    opening = {"timeout_s": timeout_s, "open_within_s": open_within_s}
-    check_options(parsed, ())
-    return BufferedSource(name, partial(_open_path, Path(parsed.place)), live=False, **opening)
+    plan = _plan(parse_uri(uri), timeout_s, open_within_s)
+    return BufferedSource(
+        without_credentials(uri),
+        plan.opener,
+        live=plan.live,
+        hold=plan.hold,
+        timeout_s=timeout_s,
+        open_within_s=open_within_s,
+    )
+
+
+def _plan(uri: Uri, timeout_s: float, open_within_s: float) -> _Plan:
+    if uri.scheme == "file":
+        return _Plan(partial(_open_path, Path(uri.place)), live=False)
+    if uri.scheme == "pattern":
+        return _plan_pattern(uri)
+    from edge_ad.source import _camera  # files and the pattern need none of it
+
+    if uri.scheme == "v4l2":
+        return _Plan(partial(_camera.open_v4l2, uri), live=True)
+    if uri.scheme == "csi":
+        return _Plan(partial(_camera.open_csi, uri), live=True)
+    if uri.scheme == "gst":
+        return _Plan(partial(_camera.open_pipeline, uri.place), live=True)
+    waits = {"timeout_s": timeout_s, "open_within_s": open_within_s}
+    return _Plan(partial(_camera.open_network, uri, **waits), live=True)
+
+
+def _plan_pattern(uri: Uri) -> _Plan:
+    from edge_ad.source._pattern import open_pattern, parse_pattern
+
+    pattern = parse_pattern(uri)
+    return _Plan(partial(open_pattern, pattern), live=pattern.fps > 0, hold=True)
 
 
 def _open_path(path: Path) -> Iterator[Grab]:

@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl
 from edge_ad.errors import UsageError
 
 SCHEMES = ("v4l2", "rtsp", "rtsps", "http", "https", "csi", "gst", "pattern", "file")
-_USER = re.compile(r"(?<=//)[^/@\s]+@")
+_NETWORK = re.compile(r"(rtsps?|https?|gst):")
+_USER = re.compile(r"(?<=//)\S*@")  # to the last @: passwords hold slashes and more of them
 _SECRET = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token)=)[^&\s]+")
 
 
@@ -46,6 +47,8 @@ def parse_uri(text: str) -> Uri:
 
 def without_credentials(text: str) -> str:
     """The same URI or pipeline, fit for logs."""
+    if not _NETWORK.match(text):
+        return text
     return _SECRET.sub(r"\1***", _USER.sub("", text))
 
 
