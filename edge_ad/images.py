@@ -55,7 +55,8 @@ def to_bgr8(image: NDArray[np.generic], name: str) -> Image:
 
 def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 90) -> bytes:
     """The bytes of a picture file; `quality` counts for JPEG only."""
-    done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in {".jpg", ".jpeg"} else []
+    done, data = cv2.imencode(suffix, image, options)
     if not done:
         raise SinkLost(f"OpenCV cannot encode a {suffix} picture of shape {image.shape}.")
     return bytes(data)

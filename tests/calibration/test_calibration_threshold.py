@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_ad.calibration.threshold import (
+    GoodScores,
+    Promise,
+    best_promise,
+    images_needed,
+    largest_rank,
+    score_good,
+    supported_rate,
+    threshold_for,
+)
+from edge_ad.engine import ScriptedEngine
+from edge_ad.errors import DataError, GateFailed
+from edge_ad.geometry import Geometry
+
+Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+def good(scores: NDArray[np.float64]) -> GoodScores:
+    names = [str(index) for index in range(len(scores))]
+    return GoodScores(names, list(scores), list(scores))
+
+
+@pytest.mark.parametrize(
+    ("rate", "confidence", "needed"), [(0.001, 0.95, 2995), (0.01, 0.95, 299), (0.05, 0.9, 45)]
+)
+def test_the_number_of_pictures_a_promise_needs(
+    rate: float, confidence: float, needed: int
+) -> None:
+    promise = Promise(rate, confidence)
+    assert images_needed(promise) == needed
+    assert largest_rank(needed, promise) == 1
+    assert largest_rank(needed - 1, promise) == 0
+
+
+def test_the_rank_agrees_with_the_exact_binomial_sum() -> None:
+    n, rate, confidence = 400, 0.03, 0.95
+    terms = [math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(40)]
+    expected = max(m for m in range(40) if 1 - sum(terms[:m]) >= confidence)
+    assert largest_rank(n, Promise(rate, confidence)) == expected
+
+
+@given(st.integers(1, 3000), st.floats(0.001, 0.5), st.floats(0.5, 0.999))
+def test_more_is_never_promised_than_the_pictures_support(
+    images: int, rate: float, confidence: float
+) -> None:
+    promise = Promise(rate, confidence)
+    best = best_promise(images, promise)
+    assert largest_rank(images, best) >= 1 or best.rate == 0.999
+    assert best == promise or best.rate >= supported_rate(images, confidence) > rate - 1e-9
+
+
+LAWS: dict[str, tuple[Draw, Callable[[float], float]]] = {
+    "uniform": (lambda rng, n: rng.random(n), lambda t: 1 - t),
+    "exponential": (lambda rng, n: rng.exponential(size=n), lambda t: math.exp(-t)),
+    "heavy tail": (lambda rng, n: rng.pareto(1.0, n), lambda t: 1 / (1 + t)),
+    "ties": (
+        lambda rng, n: rng.integers(0, 20, n).astype(float),
+        lambda t: (19 - math.floor(t)) / 20,
+    ),
+}
+
+
+@pytest.mark.parametrize("law", list(LAWS))
+@pytest.mark.parametrize(("images", "rate"), [(60, 0.05), (300, 0.02), (500, 0.05)])
+def test_the_promise_holds_whatever_the_law(law: str, images: int, rate: float) -> None:
+    draw, share_above = LAWS[law]
+    rng, promise, rounds = np.random.default_rng(3), Promise(rate, 0.95), 400
+    kept = sum(
+        share_above(threshold_for(good(draw(rng, images)), promise).image) <= rate
+        for _ in range(rounds)
+    )
+    slack = 3 * math.sqrt(0.95 * 0.05 / rounds)  # three standard errors of the simulation
+    assert kept / rounds >= 0.95 - slack
+
+
+def test_enough_pictures_let_the_threshold_fall_below_the_maximum() -> None:
+    scores = np.arange(3000, dtype=np.float64)
+    threshold = threshold_for(good(scores), Promise(0.01, 0.95))
+    assert 2950 < threshold.image < 2999
+    assert (scores > threshold.image).mean() <= 0.01
+
+
+def test_too_few_pictures_are_refused_with_what_is_needed_and_what_they_support() -> None:
+    with pytest.raises(GateFailed, match=r"needs 2995 .* support 0\.03 .* --at-best"):
+        threshold_for(good(np.arange(100.0)), Promise(0.001, 0.95))
+
+
+def pictures(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]]:
+    made = [
+        (f"{seed}.png", np.random.default_rng(seed).integers(0, 200, (32, 32, 3)).astype(np.uint8))
+        for seed in range(count)
+    ]
+    return made + [(f"copy{index}.png", made[0][1]) for index in range(repeat)]
+
+
+def test_near_duplicates_support_no_promise() -> None:
+    scores = score_good(ScriptedEngine(), pictures(20, repeat=5))
+    assert len(scores.image) == 20
+    assert scores.repeats[0] == ("copy0.png", "0.png") and len(scores.repeats) == 5
+
+
+def test_the_pixel_threshold_bounds_the_map_and_ignored_areas_do_not_count() -> None:
+    bright = np.zeros((32, 32, 3), np.uint8)
+    bright[4:8, 4:8] = 255
+    engine = ScriptedEngine()
+    whole = score_good(engine, [("a", bright)])
+    hidden = Geometry(ignore=(((0, 0), (12, 0), (12, 12), (0, 12)),))
+    assert (whole.image, whole.pixel) == ([1.0], [1.0])
+    partly = score_good(engine, [("a", bright)], hidden)
+    assert (partly.image, partly.pixel) == ([0.0], [0.0])
+
+
+def test_no_picture_is_an_error() -> None:
+    with pytest.raises(DataError, match="no good picture"):
+        score_good(ScriptedEngine(), [])

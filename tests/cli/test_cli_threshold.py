@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_ad.manifest import load_sidecar
+
+MakePath = Callable[..., Path]
+
+
+def threshold(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_ad", "threshold", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_promise_is_stored_and_the_line_uses_it(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    engine, good = make_engine(threshold=None), make_folder("good", 60)
+    done = threshold(engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["images"], found["needed"], found["near_duplicates"]) == (60, 59, 0)
+    sidecar = load_sidecar(engine)
+    assert sidecar is not None and sidecar.threshold is not None
+    assert sidecar.threshold.image == found["image"] < 60 / 255
+    assert len(sidecar.threshold.data_sha256) == 64
+    run = subprocess.run(
+        [sys.executable, "-m", "edge_ad", "run", "--json", "--engine", str(engine),
+         "--camera", str(make_folder("parts", 6, bright=(2, 3)))],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(run.stdout.splitlines()[-1])["rejected"] == 2
+
+
+def test_what_the_pictures_cannot_support_is_refused_and_nothing_is_stored(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    engine, good = make_engine(threshold=None), make_folder("good", 20)
+    done = threshold(engine, "--images", good)
+    assert done.returncode == 4 and "2995" in done.stderr
+    assert load_sidecar(engine) is None
+    done = threshold(engine, "--images", good, "--at-best")
+    assert done.returncode == 0 and "0.14" in done.stdout
+    assert load_sidecar(engine) is not None
+
+
+@pytest.mark.parametrize("bad", ["missing", "empty", "all unreadable"])
+def test_bad_pictures_are_named(make_engine: MakePath, make_folder: MakePath, bad: str) -> None:
+    folder = make_folder("good", 0 if bad == "empty" else 2)
+    for picture in folder.iterdir():
+        picture.write_bytes(b"")
+    uri = folder / "none" if bad == "missing" else folder
+    done = threshold(make_engine(), "--images", uri, "--at-best")
+    assert done.returncode in (2, 5) and str(uri) in done.stderr
+    assert "Traceback" not in done.stderr
