@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from edge_ad.calibration.alarms import Thresholds
 from edge_ad.calibration.collect import Collected, collect
 from edge_ad.calibration.costs import block_costs
 from edge_ad.calibration.engine_file import save_int8
@@ -18,9 +19,11 @@ from edge_ad.calibration.placement import place
 from edge_ad.calibration.search import Found, Search
 from edge_ad.calibration.survey import survey
 from edge_ad.calibration.table import RangeTable, check_fits, load_table, merge, save_table
+from edge_ad.calibration.threshold import Promise
 from edge_ad.calibration.trials import Candidate, Notebook, Trials, identity
 from edge_ad.dataset import good_images, labelled_images
 from edge_ad.errors import DataError, UsageError
+from edge_ad.manifest import Threshold, load_sidecar, set_threshold
 
 _OWN_GATE = 32  # good pictures outside the calibration set that are enough for the gate
 
@@ -33,6 +36,7 @@ class Outcome:
     candidate: Candidate
     found: Found | None
     survey: dict[str, Any] | None
+    threshold: Threshold | None = None
 
     @property
     def passed(self) -> bool:
@@ -55,15 +59,19 @@ def calibrate(order: Order, tell: Tell) -> Outcome:
     save_table(table, order.table_path)
     trials = Trials(graph, table, exam, order.wanted, notebook, threads=order.threads)
     _check_placement(trials, methods[0])
-    found = _search(order, trials, tell).run(methods) if order.gate else None
-    outcome = Outcome(
-        trials, found.best.candidate if found else Candidate(methods[0]), found, looked
-    )
-    if outcome.passed:
-        tell("writing", 0, 1)
-        save_int8(trials, outcome.candidate, order.out)
-        notebook.drop()
-    return outcome
+    thresholds = _thresholds(order, trials, pictures, tell)
+    found = _search(order, trials, thresholds, tell).run(methods) if order.gate else None
+    candidate = found.best.candidate if found else Candidate(methods[0])
+    outcome = Outcome(trials, candidate, found, looked)
+    if not outcome.passed:
+        return outcome
+    threshold = thresholds.of(candidate) if thresholds else None
+    tell("writing", 0, 1)
+    save_int8(trials, candidate, order.out)
+    if threshold:
+        set_threshold(order.out, threshold)
+    notebook.drop()
+    return replace(outcome, threshold=threshold)
 
 
 def _check(order: Order, methods: Sequence[str]) -> None:
@@ -180,7 +188,21 @@ def _check_placement(trials: Trials, method: str) -> None:
         )
 
 
-def _search(order: Order, trials: Trials, tell: Tell) -> Search:
+def _thresholds(
+    order: Order, trials: Trials, pictures: PictureSet | None, tell: Tell
+) -> Thresholds | None:
+    """From the good pictures of the calibration set, by the promise fp32's own threshold gives."""
+    if pictures is None:
+        return None
+    sidecar = load_sidecar(order.engine)
+    known = sidecar.threshold if sidecar else None
+    promise = Promise(order.false_alarm_rate, order.confidence)
+    if known:
+        promise = Promise(known.false_alarm_rate, known.confidence)
+    return Thresholds(trials, sorted(pictures.paths), promise, tell)
+
+
+def _search(order: Order, trials: Trials, thresholds: Thresholds | None, tell: Tell) -> Search:
     return Search(
         trials=trials,
         limits=order.limits,
@@ -188,4 +210,5 @@ def _search(order: Order, trials: Trials, tell: Tell) -> Search:
         most_float=order.most_float if order.fall_back else 0.0,
         pictures=order.sensitivity_images,
         tell=tell,
+        alarms=thresholds.alarms if thresholds else lambda candidate: None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import comb
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Figures:
-    """One engine on the exam; pixel figures are None without masks, AUPRO where not asked for.
+    """One engine on the exam; pixel figures are None without masks. AUPRO limits nothing.
 
     `map_error` is the rms difference of its maps from fp32's, relative to the spread of those.
     """
@@ -53,6 +53,13 @@ class Alarms:
     flips: int
 
 
+class AtThreshold(NamedTuple):
+    """Scores of the exam's pictures, and where the engine rejects."""
+
+    scores: NDArray[np.float32]
+    threshold: float
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Losses against fp32 (positive is worse) and, when something is too much, which."""
@@ -68,11 +75,8 @@ class Verdict:
         return {"passed": self.passed, "losses": self.losses, "failures": list(self.failures)}
 
 
-def figures(exam: Exam, reference: Answers, found: Answers, *, thorough: bool = False) -> Figures:
-    """Measure an engine's answers; `reference` are fp32's to the same questions.
-
-    `thorough` adds AUPRO, which takes longer than all the rest and limits nothing.
-    """
+def figures(exam: Exam, reference: Answers, found: Answers) -> Figures:
+    """Measure an engine's answers; `reference` are fp32's to the same questions."""
     known = [(values, m) for values, m in zip(found.maps, exam.masks, strict=True) if m is not None]
     pixels = pooled([values for values, _ in known], [mask for _, mask in known])
     auroc = image_auroc(found.scores.tolist(), exam.anomalous.tolist())
@@ -80,7 +84,7 @@ def figures(exam: Exam, reference: Answers, found: Answers, *, thorough: bool = 
     return Figures(
         image_auroc=auroc,
         pixel_ap=pixel_ap(pixels),
-        aupro=aupro(pixels) if thorough else None,
+        aupro=aupro(pixels),
         map_error=map_error(reference.maps, found.maps),
     )
 
@@ -129,18 +133,14 @@ def too_many(alarms: Alarms, chance: float) -> bool:
 
 
 def count_alarms(
-    exam: Exam,
-    reference: tuple[Answers, float],
-    found: tuple[Answers, float],
-    promised: float,
+    anomalous: NDArray[np.bool_], reference: AtThreshold, found: AtThreshold, promised: float
 ) -> Alarms:
-    """Verdicts at each engine's own threshold; both are pairs of answers and threshold."""
-    theirs, ours = (answers.scores > threshold for answers, threshold in (reference, found))
-    normal = ~exam.anomalous
+    """Verdicts of fp32 and int8, each at its own threshold."""
+    theirs, ours = (side.scores > side.threshold for side in (reference, found))
     return Alarms(
-        threshold=found[1],
-        normal=int(normal.sum()),
-        false_alarms=int((ours & normal).sum()),
+        threshold=found.threshold,
+        normal=int((~anomalous).sum()),
+        false_alarms=int((ours & ~anomalous).sum()),
         promised=promised,
         flips=int((theirs != ours).sum()),
     )

@@ -39,6 +39,8 @@ class Order:
     fall_back: bool = True
     most_float: float = 0.5
     sensitivity_images: int = 16
+    false_alarm_rate: float = 0.01
+    confidence: float = 0.95
     resume: bool = False
     threads: int = 0
 

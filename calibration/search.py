@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge_ad.calibration.gate import Figures, Limits, Verdict, excess, judge
+from edge_ad.calibration.gate import Alarms, Figures, Limits, Verdict, excess, judge
 from edge_ad.calibration.trials import Candidate, Trials
 
-Passes = Callable[[Candidate, Verdict], Verdict]
+Alarmed = Callable[[Candidate], Alarms | None]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Compared:
     candidate: Candidate
     figures: Figures
     verdict: Verdict
+    alarms: Alarms | None = None
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class Search:
     most_float: float = 0.5
     pictures: int = 16
     tell: Callable[[str, int, int], None] = lambda what, done, total: None
-    also: Passes = lambda candidate, verdict: verdict
+    alarms: Alarmed = lambda candidate: None
 
     def run(self, methods: Sequence[str]) -> Found:
         """The best candidate; whether it passes is in its verdict."""
         compared = self.compare([Candidate(method) for method in methods])
-        best = self.best(compared)
+        best = self.examine(self.best(compared).candidate)
         if best.verdict.passed or not self.most_float:
             return Found(best, compared)
         return self._fall_back(best, compared)
@@ -74,16 +75,20 @@ class Search:
         found = []
         for done, candidate in enumerate(candidates):
             self.tell("comparing methods", done, len(candidates))
-            found.append(self.examine(candidate))
+            figures = self.trials.figures(candidate)
+            verdict = judge(self.trials.fp32, figures, self.limits)
+            found.append(Compared(candidate, figures, verdict))
         self.tell("comparing methods", len(candidates), len(candidates))
         return tuple(found)
 
     def examine(self, candidate: Candidate) -> Compared:
+        """One candidate; false alarms are counted once the other figures are within limits."""
         figures = self.trials.figures(candidate)
         verdict = judge(self.trials.fp32, figures, self.limits)
-        if verdict.passed:
-            verdict = self.also(candidate, verdict)
-        return Compared(candidate, figures, verdict)
+        alarms = self.alarms(candidate) if verdict.passed else None
+        if alarms:
+            verdict = judge(self.trials.fp32, figures, self.limits, alarms)
+        return Compared(candidate, figures, verdict, alarms)
 
     def best(self, compared: Sequence[Compared]) -> Compared:
         """Passing before failing; then least beyond the limits, ties by the maps' error.

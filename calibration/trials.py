@@ -11,7 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edge_ad.calibration.exam import Answers, Exam, answer
 from edge_ad.calibration.gate import Figures, figures, map_error
@@ -99,7 +101,7 @@ class Trials:
     @cached_property
     def reference(self) -> Answers:
         """fp32's answers to the whole exam."""
-        return self._answers(self.graph.model, len(self.exam.questions))
+        return self._answers(None, len(self.exam.questions))
 
     @cached_property
     def fp32(self) -> Figures:
@@ -117,30 +119,43 @@ class Trials:
 
     def figures(self, candidate: Candidate) -> Figures:
         """The candidate on the whole exam."""
-        found = self._notebook.get(f"figures {candidate}", lambda: self._measure(candidate))
-        return Figures(**found)
+        return Figures(**self._measured(candidate)["figures"])
 
-    def answers(self, candidate: Candidate) -> Answers:
-        return self._answers(self.model(candidate), len(self.exam.questions))
+    def scores(self, candidate: Candidate) -> NDArray[np.float32]:
+        """The exam's image scores by the candidate."""
+        return np.array(self._measured(candidate)["scores"], np.float32)
+
+    def threshold(self, candidate: Candidate | None, measure: Callable[[], Any]) -> Any:
+        """What `measure` answers for the candidate (None: fp32), kept like all results."""
+        return self._notebook.get(f"threshold {candidate or 'fp32'}", measure)
+
+    def engine(self, candidate: Candidate | None) -> GraphEngine:
+        """The candidate, or fp32, as an engine in memory."""
+        model = self.graph.model if candidate is None else self.model(candidate)
+        return GraphEngine(model, self.graph.manifest, self.table.target, threads=self._threads)
 
     def error(self, candidate: Candidate, pictures: int) -> float:
         """Map error on the first pictures: a quick measure that ranks blocks."""
         key = f"error on {pictures} {candidate}"
         return float(self._notebook.get(key, lambda: self._error(candidate, pictures)))
 
-    def _measure(self, candidate: Candidate) -> dict[str, float | None]:
-        return figures(self.exam, self.reference, self.answers(candidate)).as_json()
+    def _measured(self, candidate: Candidate) -> dict[str, Any]:
+        return dict(self._notebook.get(f"exam {candidate}", lambda: self._measure(candidate)))
+
+    def _measure(self, candidate: Candidate) -> dict[str, Any]:
+        found = self._answers(candidate, len(self.exam.questions))
+        measured = figures(self.exam, self.reference, found)
+        return {"figures": measured.as_json(), "scores": found.scores.tolist()}
 
     def _error(self, candidate: Candidate, pictures: int) -> float:
         some = every_nth(len(self.exam.questions), pictures)
-        found = self._answers(self.model(candidate), pictures)
+        found = self._answers(candidate, pictures)
         return map_error([self.reference.maps[i] for i in some], found.maps)
 
-    def _answers(self, model: onnx.ModelProto, pictures: int) -> Answers:
+    def _answers(self, candidate: Candidate | None, pictures: int) -> Answers:
         questions = self.exam.questions
         some = [questions[i] for i in every_nth(len(questions), pictures)]
-        manifest, target = self.graph.manifest, self.table.target
-        with GraphEngine(model, manifest, target, threads=self._threads) as engine:
+        with self.engine(candidate) as engine:
             return answer(engine, some)
 
 

@@ -216,14 +216,14 @@ def test_defective_and_grey_and_odd_sized_pictures_are_taken_and_told(
 
 KILLED = """
 import sys, time
-from edge_ad.calibration import search
-examine = search.Search.examine
+from edge_ad.calibration.trials import Trials
+figures = Trials.figures
 def slow(self, candidate):
-    found = examine(self, candidate)
+    found = figures(self, candidate)
     print("examined", file=sys.stderr, flush=True)
     time.sleep(0.4)
     return found
-search.Search.examine = slow
+Trials.figures = slow
 from edge_ad.cli import main
 main()
 """
@@ -250,7 +250,7 @@ def test_a_killed_run_leaves_nothing_half_written_and_resumes(
     assert not out.exists()
     notes = out.with_name(".tiny.int8.unfinished.json")
     known = json.loads(notes.read_text())["results"]
-    assert sum(key.startswith("figures") for key in known) >= 2
+    assert sum(key.startswith("exam") for key in known) >= 2
     began = time.perf_counter()
     assert run(*words, "--resume", "--json") == 0
     assert time.perf_counter() - began < 60
@@ -259,7 +259,7 @@ def test_a_killed_run_leaves_nothing_half_written_and_resumes(
     report = json.loads(told.out.splitlines()[-1])
     kept = {one["method"]: one["map_error"] for one in report["gate"]["methods"]}
     for key, found in known.items():
-        if key.startswith("figures"):
-            assert kept[key.split()[1]] == found["map_error"]
+        if key.startswith("exam"):
+            assert kept[key.split()[1]] == found["figures"]["map_error"]
     assert not notes.exists()
     assert set(list_images(good)) == before

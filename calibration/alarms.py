@@ -1,0 +1,56 @@
+"""The int8 engine's own threshold, from the same good pictures, and the verdicts it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_ad.calibration.gate import Alarms, AtThreshold, count_alarms
+from edge_ad.calibration.threshold import Promise, best_promise, score_good, threshold_for
+from edge_ad.calibration.trials import Candidate, Trials
+from edge_ad.dataset import readable
+from edge_ad.files import sha256_of
+from edge_ad.frame import Image
+from edge_ad.manifest import Threshold
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Sets thresholds for candidates from `good` pictures, by one promise for all of them.
+
+    Every precision then alarms at the same rate, whatever its scores are.
+    """
+
+    trials: Trials
+    good: Sequence[Path]
+    promise: Promise
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None
+
+    def alarms(self, candidate: Candidate) -> Alarms:
+        """The candidate's verdicts on the exam beside fp32's."""
+        theirs, ours = self.of(None), self.of(candidate)
+        return count_alarms(
+            self.trials.exam.anomalous,
+            AtThreshold(self.trials.reference.scores, theirs.image),
+            AtThreshold(self.trials.scores(candidate), ours.image),
+            ours.false_alarm_rate,
+        )
+
+    def of(self, candidate: Candidate | None) -> Threshold:
+        """The threshold of a candidate, or of fp32."""
+        found = self.trials.threshold(
+            candidate, lambda: self._measure(candidate).model_dump(mode="json")
+        )
+        return Threshold.model_validate(found)
+
+    def _measure(self, candidate: Candidate | None) -> Threshold:
+        with self.trials.engine(candidate) as engine:
+            scores = score_good(engine, self._pictures())
+        promise = best_promise(len(scores.image), self.promise)
+        return threshold_for(scores, promise, sha256_of(self.good))
+
+    def _pictures(self) -> Iterator[tuple[str, Image]]:
+        for done, (path, image) in enumerate(readable(self.good)):
+            self.tell("setting the threshold", done, len(self.good))
+            yield path.name, image
