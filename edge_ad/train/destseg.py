@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from edge_ad.models.destseg import Branch, DeSTSeg, DeSTSegConfig, default_top_k
 from edge_ad.models.resnet import WHERE, load_resnet18
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
+from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings
 
@@ -58,6 +60,7 @@ class DeSTSegTrainer:
         self.settings = settings
         self.module = DeSTSeg(_config(settings, size_hw), size_hw)
         load_resnet18(self.module.teacher, teacher)
+        self._frozen = FrozenFeatures(self._see)
         student = max(1, round(settings.steps * settings.student_share))
         self.phases = (
             Phase(STUDENT, student, settings.student_time),
@@ -84,17 +87,28 @@ class DeSTSegTrainer:
     def _student(self, batch: Batch) -> dict[str, Tensor]:
         """The student sees damage and must answer as the teacher does to the clean tile."""
         net = self.module
-        with torch.no_grad():
-            wanted = net.directions(net.teacher(net.normalised(batch.clean)))
-        given = net.directions(net.student(net.normalised(batch.damaged)))
+        wanted = self._teacher(batch)
+        given = net.student(net.normalised(batch.damaged))
         with torch.autocast(batch.clean.device.type, enabled=False):
-            return {"cosine": cosine_loss(_float(wanted), _float(given))}
+            return {"cosine": cosine_loss(*(net.directions(_float(x)) for x in (wanted, given)))}
+
+    def _teacher(self, batch: Batch) -> list[Tensor]:
+        """The teacher's levels for the clean tiles; tiles that never turn are looked at once."""
+        if batch.clean.is_cuda or self.settings.damage.rotation != "none":
+            with torch.no_grad():
+                return list(self._see(batch.clean))
+        return self._frozen(batch.clean, batch.tile)
+
+    def _see(self, rgb: Tensor) -> tuple[Tensor, ...]:
+        levels: tuple[Tensor, ...] = self.module.teacher(self.module.normalised(rgb))
+        return levels
 
     def _segmentation(self, batch: Batch) -> dict[str, Tensor]:
         """Teacher and student both see damage; the segmentation net learns to point at it."""
         net, s = self.module, self.settings
         with torch.no_grad():
-            agreement = net.agreement(*net.features(batch.damaged))
+            teacher, student = self._see(batch.damaged), net.student(net.normalised(batch.damaged))
+            agreement = net.agreement(*(net.directions(_float(x)) for x in (teacher, student)))
         logits = net.segmentation(agreement)
         with torch.autocast(batch.clean.device.type, enabled=False):
             logits, target = logits.float(), mask_at(batch.mask, net.sizes[0])
@@ -137,7 +151,7 @@ def _branches(net: DeSTSeg, rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     return {branch: (values, net.score(values)) for branch, values in maps.items()}
 
 
-def _float(levels: list[Tensor]) -> list[Tensor]:
+def _float(levels: Iterable[Tensor]) -> list[Tensor]:
     return [level.float() for level in levels]
 
 

@@ -15,6 +15,7 @@ from edge_ad.errors import UsageError
 from edge_ad.train.batches import Batch, Drawer
 from edge_ad.train.damage import DamageSettings
 from edge_ad.train.destseg import RECIPE, DeSTSegSettings, DeSTSegTrainer, mask_at
+from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.train.recipe import settings_from
 from edge_ad.train.textures import ProceduralTextures
@@ -168,3 +169,40 @@ def test_settings_are_parsed_from_words() -> None:
 def test_no_teacher_says_where_to_get_one() -> None:
     with pytest.raises(UsageError, match=r"--teacher FILE.*IMAGENET1K_V1"):
         RECIPE.trainer(settings_from(RECIPE, SMALL), (32, 32), None)
+
+
+def test_frozen_features_are_computed_once_and_do_not_depend_on_neighbours() -> None:
+    net = nn.Conv2d(3, 4, 3).eval()
+    seen: list[int] = []
+
+    def network(pictures: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(len(pictures))
+        return [net(pictures)]
+
+    pictures = torch.rand(5, 3, 8, 8)
+    frozen = FrozenFeatures(network)
+    forward = frozen(pictures, torch.arange(5))
+    backward = frozen(pictures.flip(0), torch.arange(4, -1, -1))
+    assert torch.equal(forward[0], backward[0].flip(0))
+    assert seen == [1] * 6  # the first once more, to learn its size
+
+
+def test_frozen_features_beyond_their_memory_are_computed_each_time() -> None:
+    frozen = FrozenFeatures(lambda pictures: [pictures * 2], keep_bytes=3 * 3 * 8 * 8 * 4)
+    pictures = torch.rand(5, 3, 8, 8)
+    for _ in range(2):
+        assert torch.equal(frozen(pictures, torch.arange(5))[0], pictures * 2)
+    assert len(frozen._kept) <= 3
+
+
+def test_the_student_learns_from_the_clean_tile_by_way_of_remembered_features(
+    tmp_path: Path,
+) -> None:
+    made, drawn = trainer(tmp_path), batch()
+    made.begin("student")
+    net = made.module
+    with torch.no_grad():
+        wanted = net.directions(net.teacher(net.normalised(drawn.clean)))
+        student = net.directions(net.student(net.normalised(drawn.damaged)))
+    told = made.losses("student", drawn)["cosine"]
+    assert told.item() == pytest.approx(cosine_loss(wanted, student).item(), rel=1e-4)
