@@ -41,13 +41,13 @@ _JOINS = frozenset({"Mul", "Div", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Ma
 def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
     """The nodes that structure alone keeps in fp32; ranges may add to them."""
     reasons: Reasons = dict.fromkeys(_without_half(wiring, opsets), TYPE)
-    for index in _back(wiring):
-        reasons.setdefault(index, BACK)
     for index in _front(wiring):
         reasons.setdefault(index, FRONT)
     for index, node in enumerate(wiring.nodes):
         if node.op_type in _KIND_OF and not _only_scales(wiring, index):
             reasons.setdefault(index, _KIND_OF[node.op_type])
+    for index in _back(wiring):
+        reasons.setdefault(index, BACK)
     _join(wiring, reasons)
     return close_gaps(wiring, reasons)
 
