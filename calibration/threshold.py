@@ -173,7 +173,7 @@ class _Thumbs:
 
     def _squares(self, thumb: NDArray[np.float32]) -> NDArray[np.float32]:
         difference = self._seen[: len(self._names)] - thumb
-        return np.einsum("ij,ij->i", difference, difference)
+        return np.asarray(np.einsum("ij,ij->i", difference, difference))
 
     def _append(self, thumb: NDArray[np.float32]) -> None:
         """Grow by doubling: thousands of pictures must not copy the store each time."""

@@ -41,7 +41,7 @@ class FrameGate:
         return self._live_fault(frame, thin) if self._live else ""
 
     def _live_fault(self, frame: Frame, thin: Image) -> str:
-        content = zlib.crc32(thin)
+        content = zlib.crc32(thin.tobytes())
         self._repeats = self._repeats + 1 if content == self._last else 0
         self._last = content
         if self._repeats >= self._frozen_after:

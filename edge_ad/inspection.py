@@ -62,7 +62,8 @@ def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) ->
     above = values > level
     if not above.any():
         above = values >= values.max()
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
+    _, found, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
+    labels = np.asarray(found, np.int32)
     peaks = np.full(len(stats), -np.inf, np.float32)
     np.maximum.at(peaks, labels[above], values[above])
     worst = np.argsort(-peaks, kind="stable")[: min(at_most, len(stats) - 1)]

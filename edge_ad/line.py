@@ -65,7 +65,7 @@ def open_line(
         cameras = []
         for uri in config.cameras:
             camera = _open_camera(uri, config, engine, limits, lock, next_id)
-            stack.callback(lambda camera=camera: camera.source.close())
+            stack.callback(_close_source, camera)
             cameras.append(camera)
         yield Supervisor(
             cameras, Sinks(sinks), config.reopen_for_s, stop if stop else threading.Event()
@@ -113,6 +113,11 @@ def _open_camera(
         alarm=Alarm(config.rule, lambda: f"{stamp}-{next(next_id):04d}"),
         tally=Tally(frames_wanted=config.frames),
     )
+
+
+def _close_source(camera: Camera) -> None:
+    """The source it has when the line closes, which may not be the one it began with."""
+    camera.source.close()
 
 
 def _ids() -> itertools.count[int]:

@@ -69,7 +69,7 @@ def _overlay(image: Image, anomaly_map: AnomalyMap, threshold: float) -> Image:
     level = cv2.resize(level.astype(np.float32), (width, height))
     colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_JET)
     alpha = (0.6 * np.sqrt(level))[:, :, None]
-    out = image.copy()
+    out: Image = image.copy()
     part = out[y : y + height, x : x + width]
     part[:] = (part * (1 - alpha) + colours * alpha).astype(np.uint8)
     return out

@@ -17,6 +17,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 
 if TYPE_CHECKING:
+    from edge_ad.alarm.sink import Sink
     from edge_ad.cli.console import Window
     from edge_ad.line import LineConfig
     from edge_ad.supervisor import Supervisor
@@ -151,14 +152,16 @@ class _Outputs:
             for name in ("overwrite", "evidence_count", "evidence_mib", "show", "quiet")
         }
 
-    def prepare(self) -> list[Any]:
+    def prepare(self) -> list[Sink]:
         """Make the output folder and the sinks; raises before anything is judged."""
         import sys
 
         from edge_ad.alarm.log import JsonLines
         from edge_ad.cli.console import Console, Window
 
-        sinks = [JsonLines(sys.stdout) if self._json else Console(quiet=self._take["quiet"])]
+        sinks: list[Sink] = [
+            JsonLines(sys.stdout) if self._json else Console(quiet=self._take["quiet"])
+        ]
         if self._folder is not None:
             sinks += self._files(self._folder)
         if self._take["show"]:
@@ -178,7 +181,7 @@ class _Outputs:
         if self._folder is not None:
             write_text(self._folder / "summary.json", json.dumps(result, indent=2) + "\n")
 
-    def _files(self, folder: Path) -> list[Any]:
+    def _files(self, folder: Path) -> list[Sink]:
         from edge_ad.alarm.evidence import EvidenceFolder
         from edge_ad.alarm.log import EventLog
         from edge_ad.cli.folder import make_output_folder

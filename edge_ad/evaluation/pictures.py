@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from edge_ad.evaluation.judged import Judged
-from edge_ad.evaluation.metrics import pro_curve
+from edge_ad.evaluation.metrics import Floats, pro_curve
 from edge_ad.evaluation.summary import pixels_of
 from edge_ad.files import replacing
 from edge_ad.frame import Image
@@ -73,14 +73,15 @@ def _row(one: Judged, low: float, top: float) -> Image:
         place = (10, 40 + 30 * index)
         cv2.putText(words, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1)
     row = np.hstack([*panels, words])
-    return cv2.copyMakeBorder(row, 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    framed = cv2.copyMakeBorder(row, 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    return np.asarray(framed, np.uint8)
 
 
 def _square(image: Image) -> Image:
     return np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """A curve of millions of points, drawn with those a screen can show."""
     step = max(1, len(x) // _CURVE_POINTS)
     return x[::step], y[::step]

@@ -12,7 +12,7 @@ from edge_ad.errors import IncompatibleError, UsageError
 MakeEngine = Callable[..., Path]
 
 
-def batch_of(count: int) -> np.ndarray:  # type: ignore[type-arg]
+def batch_of(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
 
 

@@ -42,7 +42,7 @@ def golden() -> Pictures:
 def test_the_golden_vector() -> None:
     maps, masks = golden()
     pixels = pooled(maps, masks)  # type: ignore[arg-type]
-    assert image_auroc([m.max() for m in maps], [m.any() for m in masks]) == 1.0
+    assert image_auroc([m.max() for m in maps], [bool(m.any()) for m in masks]) == 1.0
     found = {
         "pixel_auroc": pixel_auroc(pixels),
         "pixel_ap": pixel_ap(pixels),
@@ -126,7 +126,7 @@ def test_only_ranks_matter(seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.integers(0, levels, (12, 12)).astype(np.float32)  # few levels: many ties
     mask = rng.random((12, 12)) > 0.7
-    raw, squeezed = pooled([values], [mask]), pooled([np.sqrt(values) / 10], [mask])
+    raw, squeezed = pooled([values], [mask]), pooled([np.sqrt(values) / np.float32(10)], [mask])
     for metric in (pixel_auroc, pixel_ap, aupro, iap):
         one, other = metric(raw), metric(squeezed)
         assert one == pytest.approx(other)

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from edge_ad.frame import Frame
 from edge_ad.health import FrameGate
 
-NOISE = np.random.default_rng(0).integers(10, 240, (120, 160, 3)).astype(np.uint8)
+NOISE: NDArray[np.uint8] = (
+    np.random.default_rng(0).integers(10, 240, (120, 160, 3)).astype(np.uint8)
+)
 
 
 def frame(image: NDArray[np.uint8], *, age_s: float = 0.0, file: str = "") -> Frame:

@@ -42,7 +42,7 @@ def test_there_is_a_limit_to_what_is_told() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(arrays.arrays(np.float32, (12, 16), elements=st.floats(-1, 1, width=32)), st.floats(-1, 1))
-def test_every_pixel_above_the_level_lies_in_a_region(values: np.ndarray, level: float) -> None:  # type: ignore[type-arg]
+def test_every_pixel_above_the_level_lies_in_a_region(values: np.ndarray, level: float) -> None:
     regions = find_regions(AnomalyMap(values, (0, 0), (1, 1)), level, at_most=1000)
     inside = np.zeros(values.shape, np.bool_)
     for region in regions:

@@ -1,4 +1,4 @@
-"""Makes the tiny engines beside this file: python tests/engines/make.py
+"""Makes the tiny engines beside this file: python tests/engines/make_green.py
 
 Each answers with the image's green channel over 255 as its map and the maximum as its score, so a
 test can draw the anomaly it wants to be found.

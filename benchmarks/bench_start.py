@@ -1,0 +1,73 @@
+"""Measures how soon `edge-ad run` gives its first verdict, and what it holds in memory.
+
+    python benchmarks/bench_start.py [--repeat 7]
+
+Each repeat is a fresh process on the shipped sample. Memory is the process's peak resident set over
+the whole footage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from results import write_result  # the script's own folder is on the path
+
+SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample"
+RUN = (
+    sys.executable, "-m", "edge_ad", "run", "--json",
+    "--camera", str(SAMPLE / "footage.mp4"), "--engine", str(SAMPLE / "engine.onnx"),
+)  # fmt: skip
+
+
+def first_verdict_s() -> float:
+    """Seconds from starting the process to its first line on stdout."""
+    began = time.perf_counter()
+    with subprocess.Popen([*RUN, "--frames", "1"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        elapsed_s = time.perf_counter() - began
+    assert b'"inspection"' in line, line
+    return elapsed_s
+
+
+def help_s() -> float:
+    """Seconds that `edge-ad --help` takes."""
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "edge_ad", "--help"], check=True, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - began
+
+
+def peak_mib() -> float:
+    """Peak resident memory of a run over the whole footage, in MiB."""
+    process = subprocess.Popen(RUN, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=7)
+    repeat = parser.parse_args().repeat
+    verdicts = [first_verdict_s() for _ in range(repeat)]
+    helps = [help_s() for _ in range(repeat)]
+    metrics = {
+        "first_verdict_s": round(median(verdicts), 3),
+        "help_s": round(median(helps), 3),
+        "peak_mib": round(peak_mib(), 1),
+    }
+    samples = {"first_verdict_s": verdicts, "help_s": helps}
+    print(metrics, write_result("start", "sample", "fp32", metrics=metrics, samples=samples))
+
+
+if __name__ == "__main__":
+    main()
