@@ -142,7 +142,7 @@ def _critical_scores(pixels: Pixels) -> NDArray[np.float32]:
     order = np.lexsort((-scores, number))
     scores, number = scores[order], number[order]
     _, first, count = np.unique(number, return_index=True, return_counts=True)
-    return np.asarray(scores[first + count // 2], np.float32)
+    return np.asarray(scores[first + count // 2])  # never rounded: it is compared with scores
 
 
 def _both(anomalous: NDArray[np.bool_]) -> bool:

@@ -19,7 +19,7 @@ def frame(image: NDArray[np.uint8], *, age_s: float = 0.0, file: str = "") -> Fr
 
 
 def torn(fill: int) -> NDArray[np.uint8]:
-    image = NOISE.copy()
+    image: NDArray[np.uint8] = NOISE.copy()
     image[70:] = fill
     return image
 
