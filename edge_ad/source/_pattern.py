@@ -136,12 +136,13 @@ def _stamped(grab: Grab) -> Grab:
 
 
 def _filled(image: Image, level: int) -> Image:
-    return np.full(image.shape, level, np.uint8)
+    filled: Image = np.full(image.shape, level, np.uint8)
+    return filled
 
 
 def _torn(image: Image) -> Image:
     """The lower two fifths hold the grey that decoders put where nothing arrived."""
-    torn = image.copy()
+    torn: Image = np.array(image)
     torn[image.shape[0] * 3 // 5 :] = 128
     return torn
 
