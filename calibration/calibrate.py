@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_ad.calibration.alarms import Thresholds
+from edge_ad.calibration.cache import header, save_cache, table_from_cache
 from edge_ad.calibration.collect import Collected, collect
 from edge_ad.calibration.costs import block_costs
 from edge_ad.calibration.engine_file import save_int8
@@ -70,6 +71,8 @@ def calibrate(order: Order, tell: Tell) -> Outcome:
     save_int8(trials, candidate, order.out)
     if threshold:
         set_threshold(order.out, threshold)
+    if order.write_cache:
+        save_cache(trials.ranges(candidate), order.write_cache, order.cache_version)
     notebook.drop()
     return replace(outcome, threshold=threshold)
 
@@ -79,10 +82,15 @@ def _check(order: Order, methods: Sequence[str]) -> None:
         raise UsageError(
             f"--method {order.method} lets the gate choose: name one method, or drop --no-gate."
         )
-    if order.images is None and order.ranges is None:
+    if not (order.images or order.ranges or order.read_cache):
         raise UsageError(
             "ranges need pictures or a table: give --images GOOD_DIR or --ranges TABLE."
         )
+    if order.ranges and order.read_cache:
+        raise UsageError("--ranges and --read-cache exclude each other; give one.")
+    if order.target != "tensorrt" and (order.read_cache or order.write_cache):
+        raise UsageError("calibration caches are TensorRT's: they need --target tensorrt.")
+    header(order.cache_version)
     if order.gate and order.images is None and order.test is None:
         raise UsageError("the gate needs pictures: give --test DIR or --images GOOD_DIR.")
 
@@ -114,6 +122,7 @@ def _notebook(order: Order, graph: Graph, pictures: PictureSet | None, exam: Exa
         order.target,
         order.wanted,
         order.ranges,
+        order.read_cache,
         order.merge,
         (pictures.sha256(), pictures.seed, sorted(pictures.damaged)) if pictures else None,
         exam.kind,
@@ -135,6 +144,8 @@ def _table(
     looked: dict[str, Any] | None = None
     if order.ranges is not None:
         names, tables = [str(order.ranges)], [load_table(order.ranges)]
+    elif order.read_cache is not None:
+        names, tables = [str(order.read_cache)], [table_from_cache(order.read_cache, graph)]
     else:
         assert pictures is not None
         table = _resumed(order, graph, pictures) if notebook.knows("survey") else None

@@ -17,8 +17,9 @@ Tell: TypeAlias = Callable[[str, int, int], None]  # what is being done, how muc
 class Order:
     """The wishes behind `edge-ad calibrate`.
 
-    Ranges come from pictures (`images`) or from a table (`ranges`), joined by `merge`. The gate
-    asks about `test`, a labelled folder, or else about good pictures with synthetic defects.
+    Ranges come from pictures (`images`), a table (`ranges`) or a TensorRT calibration cache
+    (`read_cache`), joined by `merge`. The gate asks about `test`, a labelled folder, or else about
+    good pictures with synthetic defects.
     """
 
     engine: Path
@@ -27,6 +28,9 @@ class Order:
     method: str = "all"
     images: Path | None = None
     ranges: Path | None = None
+    read_cache: Path | None = None
+    write_cache: Path | None = None
+    cache_version: str = "10.3.0"
     merge: tuple[Path, ...] = ()
     test: Path | None = None
     samples: int = 512
@@ -48,6 +52,11 @@ class Order:
     def table_path(self) -> Path:
         """`destseg.int8.onnx` -> `destseg.int8.ranges.yaml`."""
         return self.out.with_suffix(".ranges.yaml")
+
+    @property
+    def report_path(self) -> Path:
+        """`destseg.int8.onnx` -> `destseg.int8.onnx.report.json`; the page ends in .html."""
+        return self.out.with_name(self.out.name + ".report.json")
 
     @property
     def notes_path(self) -> Path:

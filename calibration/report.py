@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from edge_ad.calibration.gate import Limits
 from edge_ad.calibration.order import Order
 from edge_ad.calibration.search import Compared, Found
 from edge_ad.calibration.simulate import GraphEngine
+from edge_ad.files import write_text
 
 _TIMED = 10  # runs a side; the median of so few is steady within a few percent on an idle machine
 
@@ -34,6 +37,7 @@ def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
         "frames_seen": trials.table.frames_seen,
         "gate": _gate(outcome, order.limits) if outcome.found else None,
         "float_blocks": sorted(candidate.float_blocks),
+        "threshold": outcome.threshold.model_dump(mode="json") if outcome.threshold else None,
         "clipped": clipped(outcome),
         "set": outcome.survey,
         "nodes": [asdict(decision) for decision in placement.decisions],
@@ -42,6 +46,12 @@ def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
         "speed": speed(outcome),
         "made_with": made_with(),
     }
+
+
+def save_report(report: dict[str, Any], order: Order) -> Path:
+    """Write the JSON in one step and answer its path."""
+    write_text(order.report_path, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    return order.report_path
 
 
 def clipped(outcome: Outcome, most: int = 10) -> list[dict[str, Any]]:
@@ -94,6 +104,7 @@ def _gate(outcome: Outcome, limits: Limits) -> dict[str, Any]:
         "fp32": outcome.trials.fp32.as_json(),
         "int8": found.best.figures.as_json(),
         **found.best.verdict.as_json(),
+        "alarms": asdict(found.best.alarms) if found.best.alarms else None,
         "methods": [_compared(one) for one in found.methods],
         "blocks": _blocks(found),
         "steps": [_compared(one) for one in found.steps],

@@ -46,12 +46,16 @@ class ModelId(_Strict):
 
 
 class SetId(_Strict):
-    """The pictures that were seen; `damaged` of them got synthetic defects."""
+    """The pictures that were seen; `damaged` of them got synthetic defects.
+
+    Ranges that come from elsewhere name their `origin` and count no pictures.
+    """
 
     sha256: str
-    pictures: Annotated[int, Field(ge=1)]
+    pictures: Annotated[int, Field(ge=0)]
     damaged: int = 0
     seed: int = 0
+    origin: str = "pictures"
 
 
 class RangeTable(_Strict):

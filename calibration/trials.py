@@ -19,7 +19,7 @@ from edge_ad.calibration.exam import Answers, Exam, answer
 from edge_ad.calibration.gate import Figures, figures, map_error
 from edge_ad.calibration.graph import Graph
 from edge_ad.calibration.placement import Placement, Wanted, place
-from edge_ad.calibration.qdq import quantize
+from edge_ad.calibration.qdq import Range, quantize
 from edge_ad.calibration.simulate import GraphEngine
 from edge_ad.calibration.table import RangeTable
 from edge_ad.files import write_text
@@ -113,9 +113,13 @@ class Trials:
 
     def model(self, candidate: Candidate) -> onnx.ModelProto:
         """The candidate's graph with its Q/DQ pairs."""
+        return quantize(self.graph, self.placement(candidate), self.ranges(candidate))
+
+    def ranges(self, candidate: Candidate) -> dict[str, Range]:
+        """What the candidate's tensors tell apart."""
         placement = self.placement(candidate)
-        ranges = shared_ranges(placement, self.table, candidate.method)
-        return quantize(self.graph, placement, ranges)
+        found = shared_ranges(placement, self.table, candidate.method)
+        return {tensor: found[tensor] for tensor in placement.tensors}
 
     def figures(self, candidate: Candidate) -> Figures:
         """The candidate on the whole exam."""
@@ -165,14 +169,14 @@ def every_nth(count: int, wanted: int) -> Sequence[int]:
     return [i * count // kept for i in range(kept)]
 
 
-def shared_ranges(placement: Placement, table: RangeTable, method: str) -> dict[str, Any]:
+def shared_ranges(placement: Placement, table: RangeTable, method: str) -> dict[str, Range]:
     """The table's ranges by one method, made equal across each group that shares a scale."""
     ranges = table.ranges(method)
     for group in placement.groups:
         known = [ranges[tensor] for tensor in group if tensor in ranges]
         if not known:
             continue
-        widest = type(known[0])(min(r.low for r in known), max(r.high for r in known))
+        widest = Range(min(r.low for r in known), max(r.high for r in known))
         ranges.update(dict.fromkeys(group, widest))
     return ranges
 

@@ -45,6 +45,9 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 )
 @click.option("--method", type=click.Choice(_METHODS), default="all", show_default=True)
 @click.option("--ranges", type=_FILE, help="Use this range table again instead of pictures.")
+@click.option("--read-cache", type=_FILE, help="Ranges from a TensorRT calibration cache.")
+@click.option("--write-cache", type=_FILE, help="Write the ranges as one, for old pipelines.")
+@click.option("--cache-version", default="10.3.0", show_default=True, help="Its TensorRT version.")
 @click.option("--merge", type=_FILE, multiple=True, help="Join another range table; repeats.")
 @click.option("--exclude", multiple=True, help="Operator or regex of nodes to keep in float.")
 @click.option("--include", multiple=True, help="Operator or regex of nodes to quantize anyway.")
@@ -60,6 +63,13 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
     default=0.5,
     show_default=True,
     help="Share of the multiplications that may return to float.",
+)
+@click.option(
+    "--sensitivity-images",
+    type=click.IntRange(2),
+    default=16,
+    show_default=True,
+    help="Pictures that rank the blocks when some must return to float.",
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run was.")
 @click.option("--list-nodes", is_flag=True, help="Print every node and its rule, and stop.")
@@ -106,12 +116,14 @@ def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
 
 def _calibrate(order: Order) -> dict[str, Any]:
     from edge_ad.calibration.calibrate import calibrate
-    from edge_ad.calibration.report import report_of
+    from edge_ad.calibration.page import write_page
+    from edge_ad.calibration.report import report_of, save_report
 
     with _progress() as tell:
         outcome = calibrate(order, tell)
         tell("measuring speed", 0, 1)
         report = report_of(order, outcome)
+        write_page(report, outcome, save_report(report, order).with_suffix(".html"))
     _warn(outcome)
     return report
 
@@ -188,6 +200,11 @@ def _told(result: dict[str, Any]) -> str:
         lines.append(
             f"here: fp32 {speed['fp32_ms']:.1f} ms, int8 {speed['int8_ms']:.1f} ms an image, "
             f"{speed['times_faster']:.2f} times faster"
+        )
+    if gate and gate["alarms"]:
+        lines.append(
+            f"  {gate['alarms']['false_alarms']} false alarms, {gate['alarms']['flips']} verdicts "
+            "other than fp32's, each at its own threshold"
         )
     return "\n".join([*lines, f"ranges: {result['ranges']}"])
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from int8_models import Tiny, labelled, pictures
+from int8_models import Tiny, labelled, picture, pictures
 
 from edge_ad.calibration.table import load_table
 from edge_ad.cli import main
@@ -263,3 +264,57 @@ def test_a_killed_run_leaves_nothing_half_written_and_resumes(
             assert kept[key.split()[1]] == found["figures"]["map_error"]
     assert not notes.exists()
     assert set(list_images(good)) == before
+
+
+def test_the_report_is_a_file_and_a_page_with_its_pictures_inside(
+    engine: Path, good: Path, test_set: Path
+) -> None:
+    assert run(engine, "--images", good, "--test", test_set, *LOOSE) == 0
+    out = engine.with_suffix(".int8.onnx")
+    report = json.loads(out.with_name("tiny.int8.onnx.report.json").read_text())
+    page = out.with_name("tiny.int8.onnx.report.html").read_text()
+    assert report["bytes"]["int8"] == out.stat().st_size
+    assert page.count("data:image/") == 2  # the set's convergence, the example maps
+    assert all(node["node"] in page for node in report["nodes"])
+    assert all(one["method"] in page for one in report["gate"]["methods"])
+
+
+def test_a_failed_gate_leaves_its_report_too(engine: Path, good: Path, test_set: Path) -> None:
+    words = ("--images", good, "--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
+    assert run(engine, *words, "--method", "percentile-99.9") == 4
+    report = json.loads(engine.with_name("tiny.int8.onnx.report.json").read_text())
+    assert report["passed"] is False
+    assert report["engine"] is None
+    assert "pixel_ap lost" in engine.with_name("tiny.int8.onnx.report.html").read_text()
+
+
+def test_int8_gets_its_own_threshold_by_the_promise_of_fp32(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge_ad.manifest import Threshold, load_sidecar, set_threshold
+
+    fp32 = Threshold(image=0.5, pixel=0.5, false_alarm_rate=0.3, confidence=0.9, images=16)
+    set_threshold(engine, fp32)
+    assert run(engine, "--images", good, *LOOSE, "--json") == 0
+    sidecar = load_sidecar(engine.with_suffix(".int8.onnx"))
+    assert sidecar is not None
+    assert sidecar.threshold is not None
+    assert (sidecar.threshold.false_alarm_rate, sidecar.threshold.confidence) == (0.3, 0.9)
+    assert sidecar.threshold.image != 0.5
+    assert _report(capsys)["threshold"]["images"] == 16
+
+
+def test_ranges_go_through_a_tensorrt_cache_and_back(
+    engine: Path, good: Path, tmp_path: Path
+) -> None:
+    words = ("--target", "tensorrt", "--method", "minmax", "--no-gate")
+    cache = tmp_path / "calib.cache"
+    made = ("--images", good, "-o", tmp_path / "a.onnx", "--write-cache", cache)
+    assert run(engine, *made, *words) == 0
+    assert run(engine, "--read-cache", cache, "-o", tmp_path / "b.onnx", *words) == 0
+    image = picture(np.random.default_rng(3))[None, :32, :32]
+    answers = []
+    for name in ("a.onnx", "b.onnx"):
+        with open_engine(tmp_path / name) as opened:
+            answers.append(opened.infer(image).maps)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
