@@ -26,7 +26,7 @@ class FrameGate:
     def __init__(
         self, *, live: bool, frozen_after: int = 5, stale_after_s: float | None = 2.0
     ) -> None:
-        self._live = live
+        self.live = live
         self._frozen_after = frozen_after
         self._stale_after_s = stale_after_s
         self._last, self._repeats = 0, 0
@@ -38,7 +38,7 @@ class FrameGate:
             return fault
         if not frame.file and _is_torn(frame.image):
             return "torn: the end of the picture is a single colour"
-        return self._live_fault(frame, thin) if self._live else ""
+        return self._live_fault(frame, thin) if self.live else ""
 
     def _live_fault(self, frame: Frame, thin: Image) -> str:
         content = zlib.crc32(thin.tobytes())

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 
 from edge_ad.alarm.sink import Seen
-from edge_ad.engine import Engine, Prediction
+from edge_ad.engine import Engine, OverlappingEngine, Prediction
 from edge_ad.errors import UsageError
-from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.geometry import Geometry
 from edge_ad.health import FrameGate
 from edge_ad.inspection import Inspection, Verdict, find_regions, rescore
-from edge_ad.preprocess import Preprocess
+from edge_ad.preprocess import AnomalyMap, Preprocess
 
 _NO_SCORE = float("nan")
 
@@ -28,15 +28,37 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An inspection, what led to it, and the engine's share of the time in seconds."""
+    """An inspection and what led to it.
+
+    Seconds: `latency_s` to the verdict, from a live frame's capture or a file's turn; `engine_s` of
+    it spent on the engine, or waiting for it.
+    """
 
     inspection: Inspection
     seen: Seen
+    latency_s: float = 0.0
     engine_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A grab on its way: its batch is under way, unless there was a `fault` instead.
+
+    `since` is when its latency began, on the clock of `time.perf_counter`.
+    """
+
+    grab: Grab
+    since: float
+    batch: Image | None = None
+    fault: str = ""
+
+
 class Judge:
-    """Judges the frames of one camera. Several judges may share an engine and its `lock`."""
+    """Judges the frames of one camera. Several judges may share an engine and its `lock`.
+
+    With `overlap` the engine must be an OverlappingEngine of this judge alone: `begin` then starts
+    it on a frame, and up to two frames may be begun before `finish` is called for the first.
+    """
 
     def __init__(
         self,
@@ -46,27 +68,55 @@ class Judge:
         *,
         geometry: Geometry | None = None,
         lock: threading.Lock | None = None,
+        overlap: bool = False,
     ) -> None:
         manifest = engine.manifest
         self._engine, self._limits, self._gate = engine, limits, gate
         self._geometry = geometry or manifest.geometry
         self._preprocess = Preprocess(manifest.size_hw, self._geometry)
         self._lock = lock or threading.Lock()
+        self._overlapping = engine if overlap and isinstance(engine, OverlappingEngine) else None
+
+    @property
+    def overlaps(self) -> bool:
+        return self._overlapping is not None
 
     def __call__(self, grab: Grab) -> Judged:
         """Judge one grab. Raises UsageError when the geometry does not fit the frame."""
-        if isinstance(grab, BadFrame):
-            return Judged(self._invalid(grab, grab.reason), Seen())
-        if fault := self._gate.fault(grab):
-            return Judged(self._invalid(grab, fault), Seen(grab.image))
+        return self.finish(self.begin(grab))
+
+    def begin(self, grab: Grab) -> Begun:
+        """Gate and preprocess a grab, and start an overlapping engine on it."""
+        waited = time.monotonic() - grab.captured_s if self._gate.live else 0.0
+        since = time.perf_counter() - waited
+        fault = grab.reason if isinstance(grab, BadFrame) else self._gate.fault(grab)
+        if isinstance(grab, BadFrame) or fault:
+            return Begun(grab, since, fault=fault)
         batch = self._preprocess(grab.image)
+        if self._overlapping is not None:
+            self._overlapping.submit(batch)
+        return Begun(grab, since, batch)
+
+    def finish(self, begun: Begun) -> Judged:
+        """The verdict on a grab that was begun; with overlap, in the order of beginning."""
+        grab = begun.grab
+        if begun.batch is None or isinstance(grab, BadFrame):
+            seen = Seen() if isinstance(grab, BadFrame) else Seen(grab.image)
+            return Judged(self._invalid(grab, begun.fault), seen)
         with self._lock:  # the engine's arrays are its own until the next call
             began = time.perf_counter()
-            prediction = self._engine.infer(batch)
+            prediction = self._answer(begun.batch)
             engine_s = time.perf_counter() - began
-            return self._decide(grab, prediction, engine_s)
+            inspection, anomaly_map = self._decide(grab, prediction)
+        latency_s = time.perf_counter() - begun.since
+        return Judged(inspection, Seen(grab.image, anomaly_map), latency_s, engine_s)
 
-    def _decide(self, frame: Frame, prediction: Prediction, engine_s: float) -> Judged:
+    def _answer(self, batch: Image) -> Prediction:
+        if self._overlapping is not None:
+            return self._overlapping.collect()
+        return self._engine.infer(batch)
+
+    def _decide(self, frame: Frame, prediction: Prediction) -> tuple[Inspection, AnomalyMap]:
         hw = (frame.image.shape[0], frame.image.shape[1])
         anomaly_map = self._preprocess.stitch(prediction.maps, hw)
         score = self._score(prediction, hw)
@@ -80,7 +130,7 @@ class Judge:
             regions=find_regions(anomaly_map, self._limits.pixel) if rejected else (),
             file=frame.file,
         )
-        return Judged(inspection, Seen(frame.image, anomaly_map), engine_s)
+        return inspection, anomaly_map
 
     def _score(self, prediction: Prediction, frame_hw: tuple[int, int]) -> float:
         """The graph's own score, unless part of its map is to be ignored."""

@@ -106,10 +106,11 @@ def _open_camera(
     reopen = partial(open_source, uri, timeout_s=config.timeout_s)
     source = reopen()
     gate = FrameGate(live=source.live)
+    overlap = not source.live and len(config.cameras) == 1  # live: the newest frame, at once
     return Camera(
         source=source,
         reopen=reopen,
-        judge=Judge(engine, limits, gate, geometry=config.geometry, lock=lock),
+        judge=Judge(engine, limits, gate, geometry=config.geometry, lock=lock, overlap=overlap),
         alarm=Alarm(config.rule, lambda: f"{stamp}-{next(next_id):04d}"),
         tally=Tally(frames_wanted=config.frames),
     )

@@ -6,18 +6,18 @@ source -> judge (gate, preprocess, engine, threshold) -> inspection -> alarm -> 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge_ad.alarm.alarm import Alarm
-from edge_ad.alarm.event import Event, Kind
+from edge_ad.alarm.event import AlarmEvent, Event, Kind
 from edge_ad.alarm.sink import Sinks
 from edge_ad.frame import Grab
 from edge_ad.inspection import Inspection, Verdict
-from edge_ad.judge import Judge, Judged
+from edge_ad.judge import Begun, Judge, Judged
 from edge_ad.source import Source
 
 _REMEMBERED = 100_000  # latencies; percentiles of a year's run are those of its last hour
@@ -27,14 +27,33 @@ def watch(
     source: Source, judge: Judge, alarm: Alarm, sinks: Sinks, tally: Tally, stop: threading.Event
 ) -> None:
     """Judge what the source delivers until it ends or `stop` is set."""
-    for grab in source:
-        judged = tally.timed(judge, grab, live=source.live)
+    for judged in judged_in_turn(source, judge):
+        tally.count(judged)
         sinks.inspected(judged.inspection, judged.seen)
         for event in alarm.update(judged.inspection):
-            tally.count_alarm(event.event, event.kind)
+            tally.count_alarm(event)
             sinks.alarmed(event, judged.seen)
         if stop.is_set() or tally.is_full():
             return
+
+
+def judged_in_turn(source: Iterable[Grab], judge: Judge) -> Generator[Judged, None, None]:
+    """Every grab judged, in order.
+
+    With an engine that overlaps, a frame is prepared and uploaded while the one before it is
+    inferred; what was begun and nobody waits for is still collected.
+    """
+    begun: list[Begun] = []
+    try:
+        for grab in source:
+            begun.append(judge.begin(grab))
+            while len(begun) > judge.overlaps:
+                yield judge.finish(begun.pop(0))
+        while begun:
+            yield judge.finish(begun.pop(0))
+    finally:
+        for one in begun:
+            judge.finish(one)
 
 
 @dataclass
@@ -51,21 +70,20 @@ class Tally:
     latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     engine_s: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
-    def timed(self, judge: Judge, grab: Grab, *, live: bool) -> Judged:
-        """Judge a grab and count it.
+    def count(self, judged: Judged) -> None:
+        self.frames += 1
+        self.last = judged.inspection
+        if judged.inspection.verdict is Verdict.INVALID:
+            self.invalid += 1
+            return
+        self.rejected += judged.inspection.verdict is Verdict.REJECT
+        self.latency_s.append(judged.latency_s)
+        self.engine_s.append(judged.engine_s)
 
-        Latency runs to the verdict, from a live frame's capture, or from a file's turn.
-        """
-        began = time.perf_counter()
-        waited = time.monotonic() - grab.captured_s if live else 0.0
-        judged = judge(grab)
-        self._count(judged, waited + time.perf_counter() - began)
-        return judged
-
-    def count_alarm(self, event: Event, kind: Kind) -> None:
-        if event is Event.NEW and kind is Kind.DEFECT:
+    def count_alarm(self, event: AlarmEvent) -> None:
+        if event.event is Event.NEW and event.kind is Kind.DEFECT:
             self.alarms += 1
-        elif event is Event.NEW:
+        elif event.event is Event.NEW:
             self.camera_faults += 1
 
     def is_full(self) -> bool:
@@ -74,16 +92,6 @@ class Tally:
     @property
     def judged(self) -> int:
         return self.frames - self.invalid
-
-    def _count(self, judged: Judged, latency_s: float) -> None:
-        self.frames += 1
-        self.last = judged.inspection
-        if judged.inspection.verdict is Verdict.INVALID:
-            self.invalid += 1
-            return
-        self.rejected += judged.inspection.verdict is Verdict.REJECT
-        self.latency_s.append(latency_s)
-        self.engine_s.append(judged.engine_s)
 
 
 def percentiles_ms(seconds: deque[float]) -> dict[str, float] | None:

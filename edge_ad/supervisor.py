@@ -121,10 +121,11 @@ class Supervisor:
         """A missing frame is INVALID like a black one."""
         index = camera.tally.last.frame + 1 if camera.tally.last else 0
         grab = BadFrame(f"lost: {lost}", index, time.monotonic(), camera.source.name)
-        judged = camera.tally.timed(camera.judge, grab, live=True)
+        judged = camera.judge(grab)
+        camera.tally.count(judged)
         self.sinks.inspected(judged.inspection, judged.seen)
         for event in camera.alarm.update(judged.inspection):
-            camera.tally.count_alarm(event.event, event.kind)
+            camera.tally.count_alarm(event)
             self.sinks.alarmed(event, judged.seen)
 
     def _reopen(self, camera: Camera) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,20 @@ class Engine(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class OverlappingEngine(Engine, Protocol):
+    """An engine that works while its caller does: `infer` in two halves.
+
+    Two batches may be under way; answers come in the order of submission.
+    """
+
+    def submit(self, batch: Image) -> None:
+        """Start judging; the array may be reused at once."""
+
+    def collect(self) -> Prediction:
+        """Wait for the oldest batch submitted."""
 
 
 def in_batches(batch: Image, size: int) -> list[Image]:
