@@ -25,12 +25,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--method", default="destseg", show_default=True, help="What to train.")
 @click.option("--data", type=_FILE, required=True, help="Folder of good pictures, or MVTec AD's.")
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like destseg.pt.")
-@click.option(
-    "--teacher", type=_FILE, help="torchvision's ResNet-18 weights, for methods with one."
-)
+@click.option("--teacher", type=_FILE, help="Pretrained weights, for methods that need them.")
 @click.option(
     "--textures", type=_FILE, help="Folder of texture pictures; generated ones otherwise."
 )
+@click.option("--preset", help="A method's named settings, like edge for small devices.")
 @click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
 @click.option("--width", type=float, help="Scales the trained nets; 0.5 has a quarter of the work.")
 @click.option("--steps", type=click.IntRange(2), help="Training steps of all phases together.")
@@ -84,7 +83,7 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
     stop = threading.Event()
     with Signals(stop) as signals, Bar() as bar:
         try:
-            return train(job, stop, bar.update)
+            return train(job, stop, bar.update, lambda cost: bar.note(f"{job.method}: {cost}"))
         except Interrupted:
             bar.note(f"interrupted; go on with the same command and --resume ({job.output})")
             number = signals.received or signal.SIGINT
@@ -105,7 +104,7 @@ def _job(output: Path, options: dict[str, Any]) -> Any:
         data=options["data"],
         output=output,
         size_hw=options["size"],
-        settings=settings_from(recipe_named(options["method"]), given),
+        settings=settings_from(recipe_named(options["method"]), given, options["preset"]),
         geometry=geometry_from(options),
         textures=options["textures"],
         teacher=options["teacher"],

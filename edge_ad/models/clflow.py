@@ -65,6 +65,7 @@ class CLFlow(nn.Module):
             )
             for c, size in zip(channels, level_sizes(size_hw), strict=True)
         )
+        self.head = nn.Linear(sum(channels), 2)  # classifies while training; judging ignores it
         self.norm = ImageNetNorm()
 
     @override

@@ -156,9 +156,8 @@ class EAR(nn.Module):
         # attention sums to one over the patches: about 1e-3 each, so scale before squaring
         attention = attention * (self.size_hw[0] * self.size_hw[1])
         mean = attention.mean(dim=(2, 3), keepdim=True)
-        spread: Tensor = (attention - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
-        salient: Tensor = attention > mean + self.config.threshold_sigma * spread
-        return salient.to(rgb.dtype)
+        spread = (attention - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
+        return torch.gt(attention, mean + self.config.threshold_sigma * spread).float()
 
     def excise(self, rgb: Tensor, salient: Tensor | None) -> Tensor:
         """The picture with its salient pixels, or all, behind the mosaic (or zero)."""
@@ -172,7 +171,7 @@ class EAR(nn.Module):
 
     def restore(self, excised: Tensor, off: int | None = None) -> Tensor:
         """The U-Net's answer, cut to [0, 1]."""
-        return self.unet(excised, off).clamp(0.0, 1.0)
+        return torch.clamp(self.unet(excised, off), 0.0, 1.0)
 
     def _attend(self, rgb: Tensor) -> Tensor:
         assert self.attention is not None

@@ -14,7 +14,7 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Score
 
 # method -> module that defines METHOD
-METHODS = {"destseg": "edge_ad.models.destseg"}
+METHODS = {name: f"edge_ad.models.{name}" for name in ("destseg", "draem", "clflow", "ear", "pmb")}
 
 
 class Config(BaseModel):

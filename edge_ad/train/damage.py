@@ -36,7 +36,8 @@ class DamageSettings(BaseModel):
     perlin_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     perlin_rotate_deg: Annotated[float, Field(ge=0, le=180)] = 90
     rotation: Rotation = "none"
-    rotation_small_deg: Annotated[float, Field(ge=0, le=45)] = 5
+    rotation_share: Share = 1.0
+    rotation_small_deg: Annotated[float, Field(ge=0, le=180)] = 5
     rotation_fill: Annotated[int, Field(ge=0, le=255)] = 114
 
 
@@ -75,6 +76,8 @@ def damaged(
 def turned(tile: Image, settings: DamageSettings, rng: Random) -> Image:
     """Turn a tile as the product allows: not at all, by a few degrees, or by quarters as well."""
     if settings.rotation == "none":
+        return tile
+    if settings.rotation_share < 1 and rng.random() >= settings.rotation_share:
         return tile
     if settings.rotation == "full":
         square = tile.shape[0] == tile.shape[1]

@@ -35,7 +35,7 @@ class FitOptions:
     workers: int = 1
     budget_s: float | None = None
     checkpoint_every_s: float = 300.0
-    lr_tail: float = 0.0
+    rate: Callable[[float], float] = lambda done: 1.0
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,8 @@ class Fit:
         return torch.autocast(self.options.device.type, kind, enabled=kind is not None)
 
     def _set_rate(self, optimizer: Optimizer) -> None:
-        """The learning rate is constant, then falls to 0 over the last `lr_tail` of a phase."""
-        left = 1 - self._phase_done()
-        factor = min(1.0, left / self.options.lr_tail) if self.options.lr_tail else 1.0
+        """The learning rates follow the method's schedule, by steps or by time."""
+        factor = self.options.rate(self._phase_done())
         for group in optimizer.param_groups:
             group["lr"] = group["full_lr"] * factor
 

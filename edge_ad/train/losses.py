@@ -1,4 +1,4 @@
-"""DeSTSeg's losses (paper, sections 3.1 and 3.3)."""
+"""Losses of DeSTSeg (paper, sections 3.1 and 3.3) and DRAEM (section 3.3 and released code)."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
 def l1_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean distance of the probability to the mask."""
     return (torch.sigmoid(logits) - target).abs().mean()
+
+
+def smooth_focal_loss(logits: Tensor, target: Tensor, gamma: float, eps: float) -> Tensor:
+    """DRAEM's focal loss of two-class logits (N, 2, H, W), target (N, 1, H, W) 0 or 1; no weights.
+
+    The one-hot target is kept `eps` away from 0 and 1, and `eps` is added to the probability.
+    """
+    both = torch.cat([1 - target, target], dim=1).clamp(eps, 1 - eps)
+    p = (both * torch.softmax(logits, dim=1)).sum(dim=1) + eps
+    return (-((1 - p) ** gamma) * torch.log(p)).mean()

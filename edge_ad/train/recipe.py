@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,9 +17,10 @@ from edge_ad.errors import UsageError
 from edge_ad.models.method import Config
 from edge_ad.train.batches import Batch
 from edge_ad.train.damage import DamageSettings
+from edge_ad.train.textures import Textures
 
 # method -> module that defines RECIPE
-RECIPES = {"destseg": "edge_ad.train.destseg"}
+RECIPES = {name: f"edge_ad.train.{name}" for name in ("destseg", "draem", "clflow", "ear", "pmb")}
 
 
 class Settings(BaseModel):
@@ -33,6 +34,19 @@ class Settings(BaseModel):
     batch: int = Field(32, ge=2, le=1024)
     lr_tail: float = Field(0.0, ge=0, le=1)
     damage: DamageSettings = DamageSettings()
+
+    def rate(self, done: float) -> float:
+        """Factor on the learning rates when the share `done` of a phase is behind; 0 to 1."""
+        return min(1.0, (1 - done) / self.lr_tail) if self.lr_tail else 1.0
+
+    def changed(self, textures: Textures) -> Textures:
+        """The textures as this method damages parts with them; most take them as they are."""
+        return textures
+
+
+def decayed(done: float, factor: float, at: tuple[float, ...]) -> float:
+    """A learning rate that falls to `factor` of itself at each share in `at`."""
+    return factor ** sum(done >= share for share in at)
 
 
 class Phase(NamedTuple):
@@ -71,11 +85,15 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method's settings and the maker of its trainer from (settings, size_hw, teacher file)."""
+    """A method's settings and the maker of its trainer from (settings, size_hw, teacher file).
+
+    `presets` are named groups of settings, like `edge` for small devices.
+    """
 
     name: str
     settings: type[Settings]
     trainer: Callable[[Any, tuple[int, int], Path | None], Trainer]
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def recipe_named(name: str) -> Recipe:
@@ -87,18 +105,19 @@ def recipe_named(name: str) -> Recipe:
     return recipe
 
 
-def settings_from(recipe: Recipe, given: dict[str, Any]) -> Settings:
-    """Settings from names to values; a dot reaches inside, as in `damage.rotation`.
+def settings_from(recipe: Recipe, given: dict[str, Any], preset: str | None = None) -> Settings:
+    """Settings from names to values, over those of a preset; a dot reaches inside, as in
+    `damage.rotation`.
 
     Raises UsageError for an unknown name, with the nearest known one, or a value that is none.
     """
     nested: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in {**_preset(recipe, preset), **given}.items():
         _check_name(recipe, name)
         *outer, last = name.split(".")
         place = nested
         for part in outer:
-            place = place.setdefault(part, {})
+            place = place.setdefault(part, _default(recipe, part))
         place[last] = value
     try:
         return recipe.settings.model_validate(nested)
@@ -106,6 +125,22 @@ def settings_from(recipe: Recipe, given: dict[str, Any]) -> Settings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"setting {where}: {first['msg']}, got {first['input']!r}.") from error
+
+
+def _default(recipe: Recipe, name: str) -> dict[str, Any]:
+    """A group of settings as this method has it: naming one member must not reset the others."""
+    group = recipe.settings.model_fields[name].get_default(call_default_factory=True)
+    values: dict[str, Any] = group.model_dump()
+    return values
+
+
+def _preset(recipe: Recipe, preset: str | None) -> dict[str, Any]:
+    if preset is None:
+        return {}
+    if preset not in recipe.presets:
+        there = f"; it has: {', '.join(recipe.presets)}" if recipe.presets else ""
+        raise UsageError(f"{recipe.name} has no preset '{preset}'{there}.")
+    return recipe.presets[preset]
 
 
 def _check_name(recipe: Recipe, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,7 @@ from edge_ad.models.weights import load_detector, save_detector
 from edge_ad.preprocess import Preprocess
 from edge_ad.train.batches import Batch, Drawer, batch_of
 from edge_ad.train.checkpoint import checkpoint_path
+from edge_ad.train.cost import Cost, cost_of
 from edge_ad.train.damage import DamageSettings, damaged, is_grey
 from edge_ad.train.device import Arithmetic, arithmetic_for, pick_device
 from edge_ad.train.fit import Fit, FitOptions, Report
@@ -63,14 +65,22 @@ class Prepared(NamedTuple):
     drawer: Drawer
 
 
-def train(job: Job, stop: threading.Event, report: Report) -> dict[str, Any]:
+def train(
+    job: Job,
+    stop: threading.Event,
+    report: Report,
+    announce: Callable[[Cost], None] = lambda cost: None,
+) -> dict[str, Any]:
     """Train, write weights and report, and return the report.
 
+    `announce` hears what the network costs before training starts; `report` hears every step.
     Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
     """
     recipe = recipe_named(job.method)
     prepared = _prepare(job, recipe)
     fit = Fit(prepared.trainer, prepared.drawer, _fit_options(job, prepared))
+    cost = cost_of(prepared.trainer.module, job.size_hw)
+    announce(cost)
     if job.resume:
         fit.resume()
     fit.run(stop, report)
@@ -80,7 +90,7 @@ def train(job: Job, stop: threading.Event, report: Report) -> dict[str, Any]:
     save_detector(job.output, prepared.trainer.module, manifest, choice.config)
     module = load_detector(job.output).module
     rows = example_rows(module, prepared.held_back)
-    result = write_report(job.output, _told(job, prepared, fit, choice), fit.history, rows)
+    result = write_report(job.output, _told(job, prepared, fit, choice, cost), fit.history, rows)
     checkpoint_path(job.output).unlink(missing_ok=True)
     return result
 
@@ -88,7 +98,7 @@ def train(job: Job, stop: threading.Event, report: Report) -> dict[str, Any]:
 def _prepare(job: Job, recipe: Recipe) -> Prepared:
     torch.manual_seed(job.seed)
     trainer = recipe.trainer(job.settings, job.size_hw, job.teacher)
-    textures = _textures(job)
+    textures = job.settings.changed(_textures(job))
     good = load_tiles(good_images(job.data), Preprocess(job.size_hw, job.geometry))
     grey = is_grey(good.tiles)
     chosen, held_back = good.split()
@@ -133,7 +143,7 @@ def _fit_options(job: Job, prepared: Prepared) -> FitOptions:
         arithmetic=arithmetic_for(device, job.arithmetic),
         workers=job.workers,
         budget_s=job.budget_minutes and job.budget_minutes * 60,
-        lr_tail=job.settings.lr_tail,
+        rate=job.settings.rate,
     )
 
 
@@ -177,7 +187,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice) -> dict[str, Any]:
+def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice, cost: Cost) -> dict[str, Any]:
     good = prepared.good
     return {
         "method": job.method,
@@ -196,5 +206,7 @@ def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice) -> dict[str, A
         "budget_minutes": job.budget_minutes,
         "steps": fit.steps_made,
         "minutes": round(fit.elapsed_s / 60, 2),
+        "parameters": cost.parameters,
+        "gflops": round(cost.flops / 1e9, 2),
         "choice": choice.report,
     }

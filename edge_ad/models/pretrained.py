@@ -1,0 +1,113 @@
+"""Weights that others trained: read without running code, and named when they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edge_ad.errors import DataError
+from edge_ad.models.vit import ViT, fitted_positions
+
+State = dict[str, Tensor]
+
+# names by which a file is recognised, and what they belong to
+_KNOWN = (
+    ("fast_flow_blocks", "a FastFlow model of anomalib"),
+    ("encoder_segment.", "DRAEM's discriminative network"),
+    ("decoder.fin_out.", "DRAEM's reconstructive network"),
+    ("segmentation_net.", "DeSTSeg of its authors"),
+    ("patch_embed.proj", "a vision transformer"),
+    ("layer1.0.conv3", "a ResNet of bottlenecks, like Wide ResNet-50"),
+    ("layer1.0.conv1", "a ResNet of basic blocks, like ResNet-18"),
+    ("look.", "edge-ad's digit attention"),
+)
+
+
+def read_state(path: Path, what: str) -> State:
+    """The tensors of a checkpoint, whatever wraps them (`state_dict`, `model`, `teacher`).
+
+    Raises DataError when the file is missing, needs code to unpickle, or holds no tensors.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file with {what}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for foreign bytes
+        raise DataError(_unreadable(path, error)) from error
+    state = _tensors(content)
+    if not state:
+        raise DataError(f"{path}: holds no state dict of tensors; expected {what}.")
+    return state
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
+    """Load all parameters of a module from a state that may hold more.
+
+    Raises DataError naming what is missing or misshapen, and what the file looks like.
+    """
+    wanted = module.state_dict()
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    misshaped = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
+    if missing or misshaped:
+        raise DataError(
+            f"{path}: does not hold {what}: {_told('lacks', missing)}"
+            f"{_told('has in another shape', misshaped)}it looks like {looks_like(state)}."
+        )
+    module.load_state_dict({**wanted, **{k: state[k] for k in wanted if k in state}})
+
+
+def fill_vit(vit: ViT, path: Path, what: str) -> None:
+    """A vision transformer from a file with DINO's names; positions are fitted to its grid."""
+    state = {_bare(name): value for name, value in read_state(path, what).items()}
+    embed = state.get("pos_embed")
+    if embed is not None and embed.dim() == 3 and embed.shape[2] == vit.pos_embed.shape[2]:
+        state["pos_embed"] = fitted_positions(embed, vit.grid_hw)
+    fill(vit, state, path, what)
+
+
+def looks_like(state: Mapping[str, Tensor]) -> str:
+    """What the parameters' names say it is."""
+    for sign, what in _KNOWN:
+        if any(sign in name for name in state):
+            return what
+    some = ", ".join(list(state)[:3])
+    return f"nothing edge-ad knows; its first parameters are {some}"
+
+
+def _tensors(content: Any) -> State:
+    """The first mapping of names to tensors, at the top or one level down."""
+    if not isinstance(content, Mapping):
+        return {}
+    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    if state:
+        return state
+    inner = (content.get(key) for key in ("state_dict", "model", "teacher", "student"))
+    return next((found for part in inner if (found := _tensors(part))), {})
+
+
+def _bare(name: str) -> str:
+    """A name without the wrappers of distributed training and of DINO's full checkpoints."""
+    for prefix in ("module.", "backbone."):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _told(verb: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = ", ..." if len(names) > 3 else ""
+    return f"it {verb} {len(names)} parameters ({', '.join(names[:3])}{more}); "
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+        return (
+            f"{path}: reading it would run code that is stored in it, which edge-ad refuses. Save "
+            "the tensors alone where the file was made: torch.save(model.state_dict(), FILE)."
+        )
+    return f"{path}: cannot be read as PyTorch weights: {reason}."

@@ -1,0 +1,197 @@
+"""CL-Flow's training (reconstructed): likelihood of normal parts, contrast with damaged ones.
+
+The paper (Wang et al., ISPP 2024) was known by its abstract and one note that names the terms:
+flow likelihood, a classification proxy with label smoothing, and cosine terms that pull normal
+latents together and push damaged boxes from the same boxes undamaged. Their exact form, weights
+and schedule are ours, and settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from edge_ad.errors import UsageError
+from edge_ad.models.clflow import Backbone, CLFlow, CLFlowConfig
+from edge_ad.models.flow import Kernels
+from edge_ad.models.pretrained import fill, read_state
+from edge_ad.models.resnet import WHERE, ResNet18, load_resnet18
+from edge_ad.train.batches import Batch
+from edge_ad.train.boxes import boxes_of, inside
+from edge_ad.train.choice import measure
+from edge_ad.train.damage import DamageSettings
+from edge_ad.train.frozen import FrozenFeatures
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings
+
+Weight = Annotated[float, Field(ge=0)]
+LIKELIHOOD, CONTRAST = "likelihood", "contrast"
+
+
+class CLFlowSettings(Settings):
+    """`batch` counts pairs of a good tile and its damaged copy; FastFlow's rates and epochs.
+
+    `warmup` is the share of the steps that learns the likelihood alone. `pull`, `push` and
+    `classify` weigh the contrastive terms against the likelihood's 1; `push_margin` is the cosine
+    below which a damaged box is far enough.
+    """
+
+    batch: int = Field(16, ge=2, le=1024)
+    steps: Annotated[int, Field(ge=2)] = 7500
+    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.04
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Weight = 1e-5
+    pull: Weight = 1.0
+    push: Weight = 1.0
+    push_margin: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    classify: Weight = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    box_min_px: Annotated[int, Field(ge=1)] = 16
+    box_max_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    backbone: Backbone = "wide_resnet50_2"
+    flow_steps: Annotated[int, Field(ge=1, le=64)] = 8
+    kernels: Kernels = "alternate"
+    hidden_ratio: Annotated[float, Field(gt=0, le=4)] = 1.0
+    clamp: Annotated[float, Field(gt=0, le=5)] = 2.0
+    pre_scale: Annotated[float, Field(gt=0, le=1)] = 0.1
+    damage: DamageSettings = DamageSettings(marks_share=0.5, texture_weight=(0.3, 1.0))
+
+
+class CLFlowTrainer:
+    """Phase `likelihood` fits the flows to good tiles; `contrast` adds the damaged ones."""
+
+    def __init__(
+        self, settings: CLFlowSettings, size_hw: tuple[int, int], teacher: Path | None
+    ) -> None:
+        self.settings = settings
+        self.module = CLFlow(_config(settings), size_hw)
+        _load_backbone(self.module, teacher)
+        warmup = max(1, round(settings.steps * settings.warmup))
+        self.phases = (
+            Phase(LIKELIHOOD, warmup, settings.warmup),
+            Phase(CONTRAST, settings.steps - warmup, 1 - settings.warmup),
+        )
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        self._kept = FrozenFeatures(self.module.features)
+        self._optimizer = Adam(trained, settings.lr, weight_decay=settings.weight_decay)
+
+    def begin(self, phase: str) -> Optimizer:
+        """One optimiser for both phases: its moments are worth keeping."""
+        self.module.train()
+        return self._optimizer
+
+    def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            good = self._good(batch)
+            hurt = self.module.features(batch.damaged) if phase == CONTRAST else ()
+        with torch.autocast(batch.clean.device.type, enabled=False):
+            latents, likelihood = self._likelihood(good)
+            if phase == LIKELIHOOD:
+                return {"likelihood": likelihood}
+            others = [flow(x.float())[0] for flow, x in zip(self.module.flows, hurt, strict=True)]
+            return {"likelihood": likelihood, **self._contrast(latents, others, batch.mask)}
+
+    def _good(self, batch: Batch) -> Sequence[Tensor]:
+        """The good tiles' features, from memory where tiles lie as they were stored."""
+        if self.settings.damage.rotation == "none":
+            return self._kept(batch.clean, batch.tile)
+        return self.module.features(batch.clean)
+
+    def _likelihood(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Latents, and -log p of the features per element, mean over levels and pictures."""
+        latents, losses = [], []
+        for flow, level in zip(self.module.flows, features, strict=True):
+            z, change = flow(level.float())
+            energy = 0.5 * z.square().sum(dim=(1, 2, 3))
+            latents.append(z)
+            losses.append((energy - change).mean() / z[0].numel())
+        return latents, torch.stack(losses).mean()
+
+    def _contrast(self, good: list[Tensor], hurt: list[Tensor], mask: Tensor) -> dict[str, Tensor]:
+        s = self.settings
+        boxes, real = boxes_of(mask, s.box_min_px, s.box_max_share)
+        pulls = torch.stack([pull_loss(z) for z in good]).mean()
+        parts = {"pull": s.pull * pulls}
+        if not real.any():  # every mask of this batch drew empty
+            return parts
+        where = [inside(boxes[real], z.shape[2], z.shape[3], self.module.size_hw) for z in good]
+        pushes = [
+            push_loss(box_mean(a[real], w), box_mean(b[real], w), s.push_margin)
+            for a, b, w in zip(good, hurt, where, strict=True)
+        ]
+        normal = torch.cat([z.square().mean(dim=(2, 3)) for z in good], dim=1)
+        damaged = [box_mean(z[real].square(), w) for z, w in zip(hurt, where, strict=True)]
+        parts["push"] = s.push * torch.stack(pushes).mean()
+        parts["classify"] = s.classify * self._classified(normal, torch.cat(damaged, dim=1))
+        return parts
+
+    def _classified(self, normal: Tensor, damaged: Tensor) -> Tensor:
+        """Cross-entropy of telling normal pictures' mean z^2 from damaged boxes'."""
+        labels = torch.cat([normal.new_zeros(len(normal)), normal.new_ones(len(damaged))]).long()
+        logits = self.module.head(torch.cat([normal, damaged]))
+        return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+
+    @torch.inference_mode()
+    def choose(self, held_back: Batch) -> Choice:
+        """There is one map; how it does on held-back pictures is told."""
+        net = self.module.eval()
+        return Choice(net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})})
+
+
+def pull_loss(z: Tensor) -> Tensor:
+    """1 - mean cosine between the global features of different pictures; 0 for a batch of one."""
+    unit = F.normalize(z.mean(dim=(2, 3)), dim=1)
+    cosines = unit @ unit.T
+    pairs = len(z) * (len(z) - 1)
+    return 1 - (cosines.sum() - cosines.diagonal().sum()) / pairs if pairs else z.sum() * 0
+
+
+def push_loss(good: Tensor, hurt: Tensor, margin: float) -> Tensor:
+    """Mean of how far the cosine of a damaged box and the same box undamaged exceeds the margin."""
+    return torch.relu(F.cosine_similarity(good, hurt, dim=1) - margin).mean()
+
+
+def box_mean(z: Tensor, weight: Tensor) -> Tensor:
+    """Mean of z (N, C, H, W) where weight (N, 1, H, W) is 1. (N, C)."""
+    return (z * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
+
+
+def _config(settings: CLFlowSettings) -> CLFlowConfig:
+    fields = {name: getattr(settings, name) for name in CLFlowConfig.model_fields}
+    return CLFlowConfig(**fields)
+
+
+def _load_backbone(net: CLFlow, path: Path | None) -> None:
+    name = net.config.backbone
+    if path is None:
+        raise UsageError(
+            f"CL-Flow (reconstructed) needs the weights of its backbone {name}: --teacher FILE, "
+            f"torchvision's state dict. A light one: --set backbone=resnet18. {WHERE}"
+        )
+    if isinstance(net.backbone, ResNet18):
+        load_resnet18(net.backbone, path)
+    else:
+        what = "torchvision's Wide ResNet-50-2 up to layer3"
+        fill(net.backbone, read_state(path, what), path, what)
+
+
+RECIPE = Recipe(
+    "clflow",
+    CLFlowSettings,
+    CLFlowTrainer,
+    presets={
+        "edge": {
+            "backbone": "resnet18",
+            "hidden_ratio": 0.16,
+            "batch": 8,
+            "steps": 1500,
+            "lr_tail": 0.3,
+        }
+    },
+)
