@@ -6,6 +6,7 @@ teacher's clean features; a segmentation net reads where the two disagree (paper
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
@@ -19,8 +20,9 @@ from edge_ad.models.method import Config, Method
 from edge_ad.models.resnet import ResNet18, two_blocks
 
 TEACHER = (64, 128, 256)
-Branch = Literal["segmentation", "distance"]
+Branch = Literal["segmentation", "distance", "combined"]
 SizeHW = tuple[int, int]
+Levels = list[Tensor]
 
 
 class DeSTSegConfig(Config):
@@ -88,7 +90,8 @@ class DeSTSeg(nn.Module):
     """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,).
 
     The map of branch `segmentation` is a probability; that of `distance` the product of the three
-    levels' cosine distances. Only what the branch needs is computed.
+    levels' cosine distances; that of `combined` the product of both. Only what the branch needs is
+    computed.
     """
 
     mean: Tensor
@@ -109,13 +112,18 @@ class DeSTSeg(nn.Module):
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         teacher, student = self.features(rgb)
-        if self.config.branch == "segmentation":
-            anomaly_map = self.probability(teacher, student)
-        else:
-            anomaly_map = self.distance(teacher, student)
+        anomaly_map = self.branch_map(self.config.branch, teacher, student)
         return anomaly_map, self.score(anomaly_map)
 
-    def features(self, rgb: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def branch_map(self, branch: Branch, teacher: Levels, student: Levels) -> Tensor:
+        """(N, H, W): what a branch makes of the directions of teacher and student."""
+        if branch == "segmentation":
+            return self.probability(teacher, student)
+        if branch == "distance":
+            return self.distance(teacher, student)
+        return self.probability(teacher, student) * self.distance(teacher, student)
+
+    def features(self, rgb: Tensor) -> tuple[Levels, Levels]:
         """The three levels of teacher and student, each of length 1 along the channels."""
         x = self.normalised(rgb)
         return self.directions(self.teacher(x)), self.directions(self.student(x))
@@ -124,20 +132,20 @@ class DeSTSeg(nn.Module):
         """ImageNet's mean and spread removed."""
         return (rgb - self.mean) / self.std
 
-    def directions(self, levels: list[Tensor]) -> list[Tensor]:
+    def directions(self, levels: Iterable[Tensor]) -> Levels:
         return [unit(level, self.config.norm_eps) for level in levels]
 
-    def agreement(self, teacher: list[Tensor], student: list[Tensor]) -> Tensor:
+    def agreement(self, teacher: Levels, student: Levels) -> Tensor:
         """(N, 448, H/4, W/4): channel-wise products, negative as in the authors' code (eq. 2)."""
         products = [-t * s for t, s in zip(teacher, student, strict=True)]
         return torch.cat([_resize(product, self.sizes[0]) for product in products], dim=1)
 
-    def probability(self, teacher: list[Tensor], student: list[Tensor]) -> Tensor:
+    def probability(self, teacher: Levels, student: Levels) -> Tensor:
         """(N, H, W) in (0, 1): the segmentation net's answer."""
         logits = self.segmentation(self.agreement(teacher, student))
         return _resize(torch.sigmoid(logits), self.size_hw)[:, 0]
 
-    def distance(self, teacher: list[Tensor], student: list[Tensor]) -> Tensor:
+    def distance(self, teacher: Levels, student: Levels) -> Tensor:
         """(N, H, W): product over the levels of 1 - cosine, the paper's parameter-free map."""
         product = torch.ones((), device=self.mean.device)
         for t, s in zip(teacher, student, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 from pydantic import Field
@@ -147,7 +147,7 @@ def _config(settings: DeSTSegSettings, size_hw: tuple[int, int]) -> DeSTSegConfi
 def _branches(net: DeSTSeg, rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Each branch's maps and scores."""
     features = net.features(rgb)
-    maps = {"segmentation": net.probability(*features), "distance": net.distance(*features)}
+    maps: dict[str, Tensor] = {name: net.branch_map(name, *features) for name in get_args(Branch)}
     return {branch: (values, net.score(values)) for branch, values in maps.items()}
 
 

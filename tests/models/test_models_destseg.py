@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
 from edge_ad.errors import UsageError
 from edge_ad.models.destseg import (
+    Branch,
     DeSTSeg,
     DeSTSegConfig,
     default_top_k,
@@ -61,7 +64,7 @@ def test_student_answers_in_the_teachers_shapes(width: float) -> None:
     assert net.agreement(teacher, student).shape == (2, 448, 18, 14)
 
 
-@pytest.mark.parametrize("branch", ["segmentation", "distance"])
+@pytest.mark.parametrize("branch", get_args(Branch))
 def test_map_and_score_have_the_contracts_shapes(branch: str) -> None:
     anomaly_map, score = small(branch)(torch.rand(3, 3, 64, 48))
     assert anomaly_map.shape == (3, 64, 48)
@@ -84,6 +87,12 @@ def test_distance_is_zero_where_the_student_agrees() -> None:
     net = small("distance")
     teacher, _ = net.features(torch.rand(1, 3, 64, 48))
     assert bool((net.distance(teacher, teacher).abs() < 1e-3).all())
+
+
+def test_combined_is_the_product_of_both_branches() -> None:
+    picture = torch.rand(2, 3, 64, 48)
+    maps = {branch: small(branch)(picture)[0] for branch in get_args(Branch)}
+    assert torch.allclose(maps["combined"], maps["segmentation"] * maps["distance"])
 
 
 def test_distance_branch_leaves_the_segmentation_net_alone() -> None:

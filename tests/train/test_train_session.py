@@ -43,7 +43,7 @@ def test_training_leaves_weights_report_and_picture(folder: Path) -> None:
     report = json.loads((folder / "destseg.report.json").read_text())
     assert report["pictures"] == 10
     assert report["steps"] == {"student": 2, "segmentation": 2}
-    assert set(report["choice"]["measured"]) == {"segmentation", "distance"}
+    assert set(report["choice"]["measured"]) == {"segmentation", "distance", "combined"}
     assert result["choice"]["branch"] in report["choice"]["measured"]
     assert cv2.imread(str(folder / "destseg.report.png")) is not None
     assert sorted(path.name for path in folder.glob("destseg*")) == [
