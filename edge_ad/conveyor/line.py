@@ -113,10 +113,16 @@ class Line:
         kind = self.spec.kinds[rng.integers(len(self.spec.kinds))]
         return Defect(kind, float(rng.random()), float(rng.random()))
 
+    def frames_of(self, part: int) -> tuple[int, int]:
+        """The first and the last frame that may show a corner of plate number `part`."""
+        reach = PLATE_WH[0] * 0.65 + _JITTER_XY[0]
+        centre = part * PITCH
+        leaves = centre + 2 * reach + self._hw[1] / self._scale
+        return max(0, int(centre / SPEED)), int(np.ceil(leaves / SPEED))
+
     def frames_until(self, parts: int) -> int:
         """How many frames it takes until `parts` plates have passed and left."""
-        last = (parts - 1) * PITCH + _JITTER_XY[0] + PLATE_WH[0] * 1.3
-        return int(np.ceil((last + self._hw[1] / self._scale) / SPEED))
+        return self.frames_of(parts - 1)[1]
 
     def _in_view(self, moved: float) -> list[int]:
         """Numbers of the plates that may show at least a corner."""
