@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -100,7 +100,7 @@ def label(node: NodeProto) -> str:
     return node.name or f"{node.op_type}:{node.output[0]}"
 
 
-def _at(slots: list[OpSchema.FormalParameter], place: int) -> OpSchema.FormalParameter:
+def _at(slots: Sequence[OpSchema.FormalParameter], place: int) -> OpSchema.FormalParameter:
     return slots[min(place, len(slots) - 1)]  # the last one may repeat
 
 

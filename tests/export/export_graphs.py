@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,6 +59,6 @@ def operators(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
-def constant(model: onnx.ModelProto, name: str) -> NDArray[np.generic]:
+def constant(model: onnx.ModelProto, name: str) -> NDArray[Any]:
     found = {tensor.name: tensor for tensor in model.graph.initializer}
-    return onnx.numpy_helper.to_array(found[name])
+    return np.asarray(onnx.numpy_helper.to_array(found[name]))
