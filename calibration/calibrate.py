@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import onnx
 
 from edge_ad.calibration.alarms import Thresholds
 from edge_ad.calibration.cache import header, save_cache, table_from_cache
 from edge_ad.calibration.collect import Collected, collect
+from edge_ad.calibration.contest import Contest, hold_contest
 from edge_ad.calibration.costs import block_costs
 from edge_ad.calibration.engine_file import save_int8
 from edge_ad.calibration.exam import Exam, labelled_exam, synthetic_exam
+from edge_ad.calibration.gate import Verdict
 from edge_ad.calibration.graph import Graph, load_graph
 from edge_ad.calibration.methods import methods_named
 from edge_ad.calibration.order import Order, Tell
@@ -24,7 +28,7 @@ from edge_ad.calibration.threshold import Promise
 from edge_ad.calibration.trials import Candidate, Notebook, Trials, identity
 from edge_ad.dataset import good_images, labelled_images
 from edge_ad.errors import DataError, UsageError
-from edge_ad.manifest import Threshold, load_sidecar, set_threshold
+from edge_ad.manifest import Precision, Threshold, load_sidecar, set_threshold
 
 _OWN_GATE = 32  # good pictures outside the calibration set that are enough for the gate
 
@@ -38,16 +42,21 @@ class Outcome:
     found: Found | None
     survey: dict[str, Any] | None
     threshold: Threshold | None = None
+    contest: Contest | None = None
+    written: bool = False
 
     @property
     def passed(self) -> bool:
         return self.found is None or self.found.best.verdict.passed
 
 
-def calibrate(order: Order, tell: Tell) -> Outcome:
+def calibrate(
+    order: Order, tell: Tell, rivals: Mapping[Precision, onnx.ModelProto] | None = None
+) -> Outcome:
     """Find the int8 graph that passes the gate and write it, with its range table beside it.
 
-    When none passes only the table is written; the outcome says so and why. Raises as `load_graph`,
+    When none passes only the table is written; the outcome says so and why. With `rivals`, graphs
+    of other precisions, int8 must also be the fastest by `order.margin`. Raises as `load_graph`,
     `good_images`, `labelled_images` and `load_table` do for bad input.
     """
     graph = load_graph(order.engine)
@@ -64,7 +73,10 @@ def calibrate(order: Order, tell: Tell) -> Outcome:
     found = _search(order, trials, thresholds, tell).run(methods) if order.gate else None
     candidate = found.best.candidate if found else Candidate(methods[0])
     outcome = Outcome(trials, candidate, found, looked)
-    if not outcome.passed:
+    if rivals is not None:
+        tell("comparing precisions", 0, 1)
+        outcome = replace(outcome, contest=_contest(order, outcome, rivals))
+    if not outcome.passed or (outcome.contest and outcome.contest.winner.precision != "int8"):
         return outcome
     threshold = thresholds.of(candidate) if thresholds else None
     tell("writing", 0, 1)
@@ -74,7 +86,7 @@ def calibrate(order: Order, tell: Tell) -> Outcome:
     if order.write_cache:
         save_cache(trials.ranges(candidate), order.write_cache, order.cache_version)
     notebook.drop()
-    return replace(outcome, threshold=threshold)
+    return replace(outcome, threshold=threshold, written=True)
 
 
 def _check(order: Order, methods: Sequence[str]) -> None:
@@ -211,6 +223,18 @@ def _thresholds(
     if known:
         promise = Promise(known.false_alarm_rate, known.confidence)
     return Thresholds(trials, sorted(pictures.paths), promise, tell)
+
+
+def _contest(
+    order: Order, outcome: Outcome, rivals: Mapping[Precision, onnx.ModelProto]
+) -> Contest:
+    trials = outcome.trials
+    models: dict[Precision, onnx.ModelProto] = {"fp32": trials.graph.model, **rivals}
+    models["int8"] = trials.model(outcome.candidate)
+    known: dict[Precision, Verdict] = {}
+    if outcome.found:
+        known["int8"] = outcome.found.best.verdict
+    return hold_contest(trials, models, known, order.limits, margin=order.margin)
 
 
 def _search(order: Order, trials: Trials, thresholds: Thresholds | None, tell: Tell) -> Search:

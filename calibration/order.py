@@ -43,6 +43,7 @@ class Order:
     fall_back: bool = True
     most_float: float = 0.5
     sensitivity_images: int = 16
+    margin: float = 0.05
     false_alarm_rate: float = 0.01
     confidence: float = 0.95
     resume: bool = False

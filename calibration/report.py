@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-
 from edge_ad.calibration.calibrate import Outcome
+from edge_ad.calibration.compiled import compiled
+from edge_ad.calibration.contest import timed
 from edge_ad.calibration.engine_file import made_with
 from edge_ad.calibration.gate import Limits
 from edge_ad.calibration.order import Order
 from edge_ad.calibration.search import Compared, Found
-from edge_ad.calibration.simulate import GraphEngine
 from edge_ad.files import write_text
-
-_TIMED = 10  # runs a side; the median of so few is steady within a few percent on an idle machine
 
 
 def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
@@ -30,7 +25,8 @@ def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
         "type": "calibrate",
         "passed": outcome.passed,
         "fp32": str(order.engine),
-        "engine": str(order.out) if outcome.passed else None,
+        "engine": str(order.out) if outcome.written else None,
+        "contest": outcome.contest.as_json() if outcome.contest else None,
         "target": order.target,
         "method": candidate.method,
         "ranges": str(order.table_path),
@@ -44,6 +40,9 @@ def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
         "int8_nodes": sum(decision.int8 for decision in placement.decisions),
         "bytes": {"fp32": order.engine.stat().st_size, "int8": _size(order)},
         "speed": speed(outcome),
+        "compiled": compiled(order.out, placement)
+        if outcome.written and order.target == "tensorrt"
+        else None,
         "made_with": made_with(),
     }
 
@@ -70,27 +69,12 @@ def speed(outcome: Outcome) -> dict[str, Any] | None:
     trials = outcome.trials
     if trials.table.target != "onnxruntime":
         return None
-    manifest = trials.graph.manifest
-    batch = np.zeros((manifest.batch or 1, *manifest.size_hw, 3), np.uint8)
-    models = {"fp32": trials.graph.model, "int8": trials.model(outcome.candidate)}
-    engines = {name: _engine(model, outcome) for name, model in models.items()}
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(_TIMED + 1):  # the first run warms up
-        for name, engine in engines.items():
-            began = time.perf_counter()
-            engine.infer(batch)
-            times[name].append((time.perf_counter() - began) / len(batch))
-    medians = {name: 1000 * float(np.median(found[1:])) for name, found in times.items()}
+    times = timed(trials, {"fp32": trials.graph.model, "int8": trials.model(outcome.candidate)})
     return {
-        "fp32_ms": medians["fp32"],
-        "int8_ms": medians["int8"],
-        "times_faster": medians["fp32"] / medians["int8"],
-        "runs": _TIMED,
+        "fp32_ms": times["fp32"],
+        "int8_ms": times["int8"],
+        "times_faster": times["fp32"] / times["int8"],
     }
-
-
-def _engine(model: onnx.ModelProto, outcome: Outcome) -> GraphEngine:
-    return GraphEngine(model, outcome.trials.graph.manifest, outcome.trials.table.target)
 
 
 def _gate(outcome: Outcome, limits: Limits) -> dict[str, Any]:

@@ -11,11 +11,14 @@ import click
 
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
-from edge_ad.errors import GateFailed, MissingExtra
+from edge_ad.errors import GateFailed, MissingExtra, UsageError
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from edge_ad.calibration.calibrate import Outcome
     from edge_ad.calibration.order import Order, Tell
+    from edge_ad.manifest import Precision
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -54,6 +57,20 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 @click.option("--test", type=_FOLDER, help="Labelled pictures (MVTec AD's layout) for the gate.")
 @click.option("--max-auroc-loss", type=click.FloatRange(0, 1), default=0.002, show_default=True)
 @click.option("--max-pixel-ap-loss", type=click.FloatRange(0, 1), default=0.01, show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "auto"]),
+    default="int8",
+    show_default=True,
+    help="auto: measure fp32, fp16 and int8 on this machine, keep the fastest that passes.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 10),
+    default=0.05,
+    show_default=True,
+    help="By how much a precision must be faster than the simpler ones, for auto.",
+)
 @click.option("--no-gate", is_flag=True, help="Write the file unexamined; needs one --method.")
 @click.option("--gate-images", type=click.IntRange(8), default=400, show_default=True)
 @click.option("--no-fall-back", is_flag=True, help="Return no block to float; pass or fail.")
@@ -80,15 +97,15 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
     Ranges come from pictures of good parts, the method and the layers left in float from what the
     gate measures; a file is only written when the gate is passed, otherwise exit code 4.
     """
-    listing = options.pop("list_nodes")
+    listing, precision = options.pop("list_nodes"), options.pop("precision")
     with output_file(output or engine.with_suffix(".int8.onnx"), ".onnx") as out:
         order = _order(engine, out, options)
-        result = _nodes(order) if listing else _calibrate(order)
+        result = _nodes(order) if listing else _calibrate(order, precision)
     if as_json:
         emit(result)
     else:
         click.echo(_listed(result) if listing else _told(result))
-    if not listing and not result["passed"]:
+    if not listing and not result["passed"] and precision != "auto":
         raise GateFailed(_failure(result))
 
 
@@ -114,18 +131,38 @@ def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
     )
 
 
-def _calibrate(order: Order) -> dict[str, Any]:
+def _calibrate(order: Order, precision: str) -> dict[str, Any]:
     from edge_ad.calibration.calibrate import calibrate
     from edge_ad.calibration.page import write_page
     from edge_ad.calibration.report import report_of, save_report
 
     with _progress() as tell:
-        outcome = calibrate(order, tell)
+        rivals = _rivals(order) if precision == "auto" else None
+        outcome = calibrate(order, tell, rivals)
         tell("measuring speed", 0, 1)
         report = report_of(order, outcome)
         write_page(report, outcome, save_report(report, order).with_suffix(".html"))
     _warn(outcome)
     return report
+
+
+def _rivals(order: Order) -> dict[Precision, ModelProto]:
+    """The other precisions, for `auto`."""
+    if order.target != "onnxruntime" or not order.gate:
+        raise UsageError(
+            "--precision auto measures with ONNX Runtime here and judges by the gate: it needs "
+            "--target onnxruntime and no --no-gate. For TensorRT, build the files on the device "
+            "and compare them with edge-ad bench."
+        )
+    try:
+        from edge_ad.export.frames import frames_for
+        from edge_ad.export.metadata import load_model
+        from edge_ad.export.mixed import mixed_from_fp32
+    except ModuleNotFoundError as error:
+        raise MissingExtra("--precision auto", str(error.name), "export") from error
+    model, manifest = load_model(order.engine)
+    frames = frames_for(manifest, order.images or order.test, 8)
+    return {"fp16": mixed_from_fp32(model, frames, manifest).model}
 
 
 @contextmanager
@@ -191,6 +228,8 @@ def _told(result: dict[str, Any]) -> str:
         f"{result['engine'] or 'no engine written'}: {result['method']}, "
         f"{result['int8_nodes']} of {len(result['nodes'])} nodes in int8"
     ]
+    if result["contest"]:
+        lines.append(_winner(result["contest"], result["fp32"]))
     if gate:
         lines.append(f"gate on {gate['normal']} normal and {gate['anomalous']} anomalous pictures:")
         lines += [f"  {name} lost {loss:+.4f}" for name, loss in gate["losses"].items()]
@@ -206,7 +245,24 @@ def _told(result: dict[str, Any]) -> str:
             f"  {gate['alarms']['false_alarms']} false alarms, {gate['alarms']['flips']} verdicts "
             "other than fp32's, each at its own threshold"
         )
+    if result["compiled"]:
+        counts = result["compiled"]["layers"]
+        told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        lines.append(f"TensorRT-RTX compiles it to: {told}")
     return "\n".join([*lines, f"ranges: {result['ranges']}"])
+
+
+def _winner(contest: dict[str, Any], fp32: str) -> str:
+    times = ", ".join(
+        f"{one['precision']} {one['ms']:.1f} ms" + ("" if one["passed"] else " (fails the gate)")
+        for one in contest["contenders"]
+    )
+    deploy = {
+        "int8": "deploy the int8 file",
+        "fp16": f"int8 is not worth it here: edge-ad convert {fp32} --precision fp16",
+        "fp32": f"int8 is not worth it here: deploy {fp32}",
+    }
+    return f"an image takes {times}: {deploy[contest['winner']]}"
 
 
 def _failure(result: dict[str, Any]) -> str:

@@ -318,3 +318,42 @@ def test_ranges_go_through_a_tensorrt_cache_and_back(
         with open_engine(tmp_path / name) as opened:
             answers.append(opened.infer(image).maps)
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
+
+
+def _slow_int8(trials: object, models: dict[str, object]) -> dict[str, float]:
+    return {name: 9.9 if name == "int8" else 10.0 + len(name) for name in models}
+
+
+def test_auto_keeps_what_is_fastest_and_passes(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--images", good, "--method", "mse", "--precision", "auto", "--json")
+    monkeypatch.setattr("edge_ad.calibration.contest.timed", _slow_int8)
+    assert run(engine, *words, *LOOSE) == 0
+    report = _report(capsys)
+    assert report["contest"]["winner"] == "int8"
+    assert [one["precision"] for one in report["contest"]["contenders"]] == ["fp32", "fp16", "int8"]
+    engine.with_suffix(".int8.onnx").unlink()
+    assert run(engine, *words, *LOOSE, "--margin", 0.5) == 0
+    report = _report(capsys)
+    assert report["contest"]["winner"] == "fp32"
+    assert report["engine"] is None
+    assert not engine.with_suffix(".int8.onnx").exists()
+
+
+def test_auto_never_keeps_an_int8_that_fails_the_gate(
+    engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--images", good, "--method", "percentile-99.9", "--precision", "auto", "--json")
+    strict = ("--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
+    assert run(engine, *words, *strict) == 0
+    report = _report(capsys)
+    assert report["contest"]["winner"] != "int8"
+    assert report["contest"]["contenders"][-1]["passed"] is False
+
+
+def test_auto_is_refused_where_it_cannot_measure(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(engine, "--images", good, "--precision", "auto", "--target", "tensorrt") == 2
+    assert "edge-ad bench" in capsys.readouterr().err
