@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from edge_ad.errors import DataError, UsageError
+from edge_ad.errors import DataError, SinkLost, UsageError
 from edge_ad.files import replacing
 from edge_ad.manifest import Manifest, manifest_from_json
 from edge_ad.models.method import METHODS, Config, method_named, parse_config
@@ -40,8 +40,20 @@ def save_detector(path: Path, module: nn.Module, manifest: Manifest, config: Con
         "config": config.model_dump(mode="json"),
         "state": state,
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    write_tensors(path, content)
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values in one step; raises SinkLost when the disk does not take them.
+
+    torch reports a full disk as RuntimeError, which nobody could tell from a bug.
+    """
+    try:
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise SinkLost(f"{path}: cannot be written ({reason}). Is the disk full?") from error
 
 
 def load_detector(path: Path) -> Detector:

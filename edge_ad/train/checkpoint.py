@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edge_ad.errors import DataError, UsageError
-from edge_ad.files import replacing
+from edge_ad.models.weights import write_tensors
 
 FORMAT = "edge-ad checkpoint 1"
 
@@ -42,9 +42,11 @@ def checkpoint_path(output: Path) -> Path:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it in one step, so that a kill leaves the old one or the new one."""
-    with replacing(path) as temporary:
-        torch.save({"format": FORMAT, **asdict(checkpoint)}, temporary)
+    """Write it in one step, so that a kill leaves the old one or the new one.
+
+    Raises SinkLost when it cannot be written; the old one stays then, too.
+    """
+    write_tensors(path, {"format": FORMAT, **vars(checkpoint)})
 
 
 def load_checkpoint(path: Path, identity: dict[str, str]) -> Checkpoint:

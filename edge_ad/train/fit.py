@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import threading
 import time
@@ -15,10 +16,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import EdgeAdError, SinkLost
 from edge_ad.train.batches import Drawer, prefetched
 from edge_ad.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edge_ad.train.recipe import Trainer
+
+_log = logging.getLogger(__name__)
 
 Arithmetic = Literal["fp32", "bf16", "fp16"]
 KEEP_EVERY = 10  # steps between two points of the loss curves
@@ -102,9 +105,16 @@ class Fit:
                     self.save()
                     raise Interrupted
                 if time.monotonic() - saved_at > self.options.checkpoint_every_s:
-                    self.save()
+                    self._save_if_possible()
                     saved_at = time.monotonic()
-        self.save()
+        self._save_if_possible()
+
+    def _save_if_possible(self) -> None:
+        """A full disk costs the checkpoint, not hours of training."""
+        try:
+            self.save()
+        except SinkLost as error:
+            _log.warning("training goes on without a new checkpoint: %s", error)
 
     def save(self) -> None:
         """Write the checkpoint, unless the weights are beyond repair: then the old one stays."""
