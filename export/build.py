@@ -138,6 +138,8 @@ def _refusal(source: Source, record: Build, errors: list[str]) -> EdgeAdError:
     mend = "Run with --debug for all it said."
     if "workspace" in reason.lower() and record.options.workspace_mib:
         mend = f"Give it more than --workspace-mib {record.options.workspace_mib}."
+    elif "Quantized constant" in reason:
+        mend = f"Its weights are stored in 8 bits: edge-ad convert {source.path} --precision fp32"
     elif "memory" in reason.lower():
         mend = "Close other programs on the card, or lower --batch or --workspace-mib."
     name = f"{NAMES[record.flavour]} {record.version}"

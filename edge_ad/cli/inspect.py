@@ -15,7 +15,7 @@ from edge_ad.cli.options import emit, shared
 @click.argument("file", type=click.Path(path_type=Path))
 @shared
 def command(*, file: Path, as_json: bool) -> None:
-    """Print what FILE is: weights (.pt), an engine (.onnx), or an engine's sidecar (.yaml)."""
+    """Print what FILE is: weights (.pt), an engine (.onnx, .plan), or its sidecar (.yaml)."""
     from edge_ad.inspecting import inspect_file
 
     found = inspect_file(file)
@@ -30,6 +30,8 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "sha256", found["sha256"]
     if manifest := found["manifest"]:
         yield from _manifest_rows(manifest)
+    if "build" in found:
+        yield from _build_rows(found)
     if "contract" in found:
         yield "contract", _contract(found["contract"])
     if graph := found["graph"]:
@@ -82,13 +84,30 @@ def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "opset" in graph:
         opsets = ", ".join(f"{domain} {version}" for domain, version in graph["opset"].items())
         yield "opset", f"{opsets}; IR {graph['ir_version']}; {graph['producer']}"
-    types = graph.get("weights", {})
-    stored = ", ".join(f"{count:,} {kind}" for kind, count in types.items())
-    yield "parameters", f"{graph['parameters']:,}" + (f" ({stored})" if len(types) > 1 else "")
+    if "parameters" in graph:
+        yield "parameters", _parameters(graph)
+    if "layers" in graph:
+        precisions = ", ".join(f"{count} {kind}" for kind, count in graph["precisions"].items())
+        yield "layers", f"{graph['layers']} ({precisions}, {graph['reformats']} reformats)"
+        yield "memory", f"{graph['device_memory_mib']:g} MiB on the card while it runs"
     if graph.get("gflops") is not None:
         yield "arithmetic", f"{graph['gflops']:.3g} GFLOPs an image"
     if "operators" in graph:
         yield "operators", ", ".join(f"{n} {kind}" for kind, n in graph["operators"].items())
+
+
+def _parameters(graph: dict[str, Any]) -> str:
+    types = graph.get("weights", {})
+    stored = ", ".join(f"{count:,} {kind}" for kind, count in types.items())
+    return f"{graph['parameters']:,}" + (f" ({stored})" if len(types) > 1 else "")
+
+
+def _build_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    build, here = found["build"], found["runs_here"]
+    card = f"{build['gpu']} ({build['compute_capability']})" if build["gpu"] else "no card"
+    yield "built by", f"{build['flavour']} {build['version']} on {card}, {build['created_utc']}"
+    yield "built from", f"{build['onnx']}, {build['onnx_sha256']}"
+    yield "runs here", "yes" if here["fits"] else f"NO: {here['fault']}"
 
 
 def _threshold_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

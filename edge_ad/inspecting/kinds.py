@@ -13,6 +13,7 @@ from edge_ad.files import sha256
 KINDS = {
     ".pt": "edge_ad.inspecting.weights_file",
     ".onnx": "edge_ad.inspecting.onnx_file",
+    ".plan": "edge_ad.inspecting.plan_file",
 }
 SIDECAR = ".yaml"
 

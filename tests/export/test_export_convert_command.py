@@ -116,3 +116,17 @@ def test_what_cannot_be_converted_is_explained(
     message = capsys.readouterr().err
     assert says in message
     assert "Traceback" not in message
+
+
+def test_tensorrt_says_how_to_bring_8_bit_weights_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    model = onnx_from_module(EngineGraph(rounded(tiny_module())), tiny_manifest())
+    store_in_8_bits(model)
+    onnx.save(model, tmp_path / "small.onnx")
+    assert run("build", tmp_path / "small.onnx", "--flavour", "tensorrt-rtx") == 3
+    mend = f"edge-ad convert {tmp_path / 'small.onnx'} --precision fp32"
+    assert mend in capsys.readouterr().err
+    assert run(*mend.split()[1:]) == 0
+    assert run("build", tmp_path / "small.fp32.onnx", "--flavour", "tensorrt-rtx") == 0
