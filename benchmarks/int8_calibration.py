@@ -1,0 +1,102 @@
+"""Measures how long ranges take, for one method and for all, and what memory they need.
+
+    python benchmarks/int8_calibration.py --engine destseg.onnx --images GOOD_DIR --name NAME
+
+Every variant runs in a process of its own, so that peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+from results import write_result  # the script's own folder is on the path
+
+from edge_ad.calibration.collect import collect
+from edge_ad.calibration.graph import load_graph
+from edge_ad.calibration.histogram import Histogram
+from edge_ad.calibration.methods import METHODS
+from edge_ad.calibration.pictures import choose
+from edge_ad.calibration.placement import Target, place
+from edge_ad.dataset import good_images
+
+VARIANTS = ("minmax", "all")
+
+
+def measured(engine: Path, images: Path, target: Target, variant: str, count: int) -> Any:
+    """Seconds and peak memory of one pass; `minmax` keeps no histogram, `all` is what we do."""
+    began = time.perf_counter()
+    graph = load_graph(engine)
+    pictures = choose(good_images(images), samples=count, synthetic=0.2)
+    tensors = place(graph, target).tensors
+    with _only_minmax() if variant == "minmax" else nullcontext():
+        table = collect(graph, tensors, target, pictures).table
+    return {
+        "seconds": time.perf_counter() - began,
+        "pictures": table.frames_seen,
+        "tensors": len(table.tensors),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+class Extremes(Histogram):
+    """What a calibrator would keep that needs least and largest values alone."""
+
+    def _count(self, values: NDArray[np.float32]) -> None:
+        self.counts[-1] += values.size
+
+
+@contextmanager
+def _only_minmax() -> Iterator[None]:
+    room = "edge_ad.calibration.collect"
+    with (
+        patch(f"{room}.Histogram", Extremes),
+        patch(f"{room}.all_amax", lambda found, steps: dict.fromkeys(METHODS, found.amax)),
+    ):
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
+    parser.add_argument("--variant", choices=VARIANTS)
+    wanted = parser.parse_args()
+    if wanted.variant:
+        found = measured(
+            wanted.engine, wanted.images, wanted.target, wanted.variant, wanted.pictures
+        )
+        print(json.dumps(found))
+        return
+    results = {}
+    for variant in VARIANTS:
+        words = [sys.executable, *sys.argv, "--variant", variant]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        results[variant] = json.loads(done.stdout.splitlines()[-1])
+    ratio = results["all"]["seconds"] / results["minmax"]["seconds"]
+    path = write_result(
+        "int8-calibration",
+        f"{wanted.name}-{wanted.target}",
+        "int8",
+        metrics={**results, "all_over_minmax": ratio},
+        settings={"pictures": wanted.pictures, "target": wanted.target},
+    )
+    print(path.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Measures int8 against fp32 on ONNX Runtime, and our placement against its own quantizer.
+
+    python benchmarks/int8_speed.py --engine destseg.onnx --images GOOD_DIR --name random-weights
+
+All graphs run in turn in one process, so that whatever else the machine does hits all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from results import write_result  # the script's own folder is on the path
+
+from edge_ad.calibration.collect import collect
+from edge_ad.calibration.exam import synthetic_exam
+from edge_ad.calibration.gate import map_error
+from edge_ad.calibration.graph import Graph, load_graph
+from edge_ad.calibration.pictures import choose
+from edge_ad.calibration.placement import TARGETS, Target, place
+from edge_ad.calibration.qdq import quantize
+from edge_ad.calibration.simulate import open_session
+from edge_ad.calibration.trials import shared_ranges
+from edge_ad.dataset import good_images
+from edge_ad.engine.base import INPUT, MAP, SCORE
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no stubs
+    """Hands ONNX Runtime's quantizer the same pictures."""
+
+    def __init__(self, batches: list[NDArray[np.uint8]]) -> None:
+        self._left = iter(batches)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._left, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def ours(graph: Graph, target: Target, images: Path, count: int) -> onnx.ModelProto:
+    """Our Q/DQ graph with minmax ranges, as ONNX Runtime's quantizer has by default."""
+    pictures = choose(good_images(images), samples=count)
+    placement = place(graph, target)
+    table = collect(graph, placement.tensors, target, pictures).table
+    return quantize(graph, placement, shared_ranges(placement, table, "minmax"))
+
+
+def theirs(
+    engine: Path, batches: list[NDArray[np.uint8]], ops: list[str] | None
+) -> onnx.ModelProto:
+    """ONNX Runtime's own static quantization: QDQ, uint8 activations, int8 weights per channel."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "theirs.onnx"
+        quantize_static(
+            engine,
+            out,
+            Reader(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=ops,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return onnx.load(out)
+
+
+def timed(models: dict[str, onnx.ModelProto], batch: Any, runs: int) -> dict[str, list[float]]:
+    """Milliseconds of every run, the graphs in turn."""
+    sessions = {name: open_session(model, threads=2) for name, model in models.items()}
+    samples: dict[str, list[float]] = {name: [] for name in sessions}
+    for _ in range(runs + 1):
+        for name, session in sessions.items():
+            began = time.perf_counter()
+            session.run([MAP, SCORE], {INPUT: batch})
+            samples[name].append(1000 * (time.perf_counter() - began))
+    return {name: found[1:] for name, found in samples.items()}
+
+
+def errors(models: dict[str, onnx.ModelProto], batches: list[Any]) -> dict[str, float]:
+    """Every graph's map error against fp32."""
+    maps = {}
+    for name, model in models.items():
+        session = open_session(model, threads=2)
+        maps[name] = [session.run([MAP], {INPUT: batch})[0] for batch in batches]
+    return {name: map_error(maps["fp32"], found) for name, found in maps.items()}
+
+
+def contenders(engine: Path, images: Path, count: int) -> Iterator[tuple[str, onnx.ModelProto]]:
+    graph = load_graph(engine)
+    yield "fp32", graph.model
+    for target in TARGETS:
+        yield f"edge-ad for {target}", ours(graph, target, images, count)
+    exam = synthetic_exam(good_images(images)[:count], graph.manifest, limit=count, seed=0)
+    batches = [question.batch for question in exam.questions]
+    yield "onnxruntime, all operators", theirs(engine, batches, None)
+    yield "onnxruntime, convolutions", theirs(engine, batches, ["Conv"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--pictures", type=int, default=16)
+    wanted = parser.parse_args()
+    models = dict(contenders(wanted.engine, wanted.images, wanted.pictures))
+    manifest = load_graph(wanted.engine).manifest
+    exam = synthetic_exam(good_images(wanted.images)[-16:], manifest, limit=16, seed=1)
+    batches = [question.batch for question in exam.questions]
+    samples = timed(models, batches[0], wanted.runs)
+    medians = {name: float(np.median(found)) for name, found in samples.items()}
+    fastest = {name: float(np.min(found)) for name, found in samples.items()}
+    path = write_result(
+        "int8-speed",
+        wanted.name,
+        "int8",
+        metrics={
+            "median_ms": medians,
+            "fastest_ms": fastest,
+            "throughput_over_fp32": {n: medians["fp32"] / ms for n, ms in medians.items()},
+            "throughput_over_fp32_fastest": {n: fastest["fp32"] / ms for n, ms in fastest.items()},
+            "map_error": errors(models, batches),
+            "bytes": {name: model.ByteSize() for name, model in models.items()},
+        },
+        settings={
+            "threads": 2,
+            "runs": wanted.runs,
+            "size_hw": manifest.size_hw,
+            "method": "minmax",
+            "pictures": wanted.pictures,
+        },
+        samples=samples,
+    )
+    print(path.read_text()[:1500])
+
+
+if __name__ == "__main__":
+    main()
