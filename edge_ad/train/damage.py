@@ -127,7 +127,15 @@ def _scratch(clean: Image, rng: Random) -> tuple[Drawn, Image]:
         )
         thickness = max(1, round(rng.uniform(0.005, 0.025) * size))
         points = np.round(path * 8).astype(np.int32)
-        cv2.polylines(weight, [points], False, 1.0, thickness, cv2.LINE_AA, 3)  # noqa: FBT003
+        cv2.polylines(
+            weight,
+            [points],
+            isClosed=False,
+            color=1.0,
+            thickness=thickness,
+            lineType=cv2.LINE_AA,
+            shift=3,
+        )
     return _soft(weight, rng.uniform(0.4, 1.0)), _shifted(clean, rng)
 
 
