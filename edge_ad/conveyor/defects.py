@@ -25,6 +25,7 @@ from edge_ad.conveyor.parts import (
 )
 
 VISIBLE = 0.04  # of full scale: a smaller change drowns in the camera's noise
+_ACROSS = (np.deg2rad(25), np.deg2rad(155))  # along the brushing even people do not see a scratch
 _XY = tuple[float, float]
 
 
@@ -48,8 +49,8 @@ def damaged(
     change = np.abs(worse.colour() - plate.colour()).max(axis=2) * plate.alpha
     mask = (change > VISIBLE).astype(np.uint8)
     if defect.kind == "missing_print":
-        side = max(1, round(4 * plate.unit))
-        mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8)))
+        side = 2 * round(2 * plate.unit) + 1
+        mask |= cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
     return worse, mask.astype(np.bool_)
 
 
@@ -139,7 +140,7 @@ def _place(rng: np.random.Generator, margin: float) -> _XY:
 
 def _bent_line(rng: np.random.Generator, middle: _XY, length: float) -> list[_XY]:
     """Points of a gently bent line around `middle`."""
-    angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.5, 0.5)
+    angle, bend = rng.uniform(*_ACROSS), rng.uniform(-0.5, 0.5)
     steps = np.linspace(-0.5, 0.5, 13)
     along, aside = steps * length, bend * length * (steps**2 - 0.1)
     cosine, sine = np.cos(angle), np.sin(angle)

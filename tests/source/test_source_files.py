@@ -1,0 +1,141 @@
+"""Videos, pictures and folders: every frame, in order, and a clean end."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.errors import SourceLost
+from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.images import write_image
+from edge_ad.sample.footage import write_video
+from edge_ad.source import open_source
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def grabs_of(uri: Path) -> list[Grab]:
+    with open_source(str(uri)) as source:
+        assert not source.live
+        grabs = list(source)
+        assert source.dropped == 0
+    return grabs
+
+
+def video(path: Path, frames: int) -> Path:
+    images = (np.full((48, 64, 3), 20 + 5 * index, np.uint8) for index in range(frames))
+    write_video(path, images)
+    return path
+
+
+def test_every_frame_of_a_video_comes_in_order(tmp_path: Path) -> None:
+    grabs = grabs_of(video(tmp_path / "a.mp4", 20))
+    assert [grab.index for grab in grabs] == list(range(20))
+    levels = [float(grab.image.mean()) for grab in grabs if isinstance(grab, Frame)]
+    assert levels == pytest.approx([20 + 5 * index for index in range(20)], abs=4)
+
+
+def test_a_video_cut_in_half_is_refused_or_ends_early(tmp_path: Path) -> None:
+    whole = video(tmp_path / "a.mp4", 20)
+    half = tmp_path / "half.mp4"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(SourceLost, match="cannot open it as a video"):
+        grabs_of(half)  # an .mp4 keeps its index at the end
+
+
+def test_a_video_that_ends_mid_frame_delivers_what_decodes(tmp_path: Path) -> None:
+    whole = tmp_path / "a.avi"  # an .avi can be read up to where it was cut
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        writer.write(random.integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    half = tmp_path / "half.avi"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    grabs = grabs_of(half)
+    assert 5 <= len(grabs) <= 15
+    assert all(isinstance(grab, Frame) for grab in grabs)
+
+
+def test_a_header_that_promises_more_frames_is_reported(
+    shared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = shared / "data" / "videos" / "counter_conveyor.mp4"
+    if not path.exists():
+        pytest.skip(f"no {path.name} there")
+    with caplog.at_level(logging.WARNING), open_source(str(path)) as source:
+        assert sum(1 for _ in source) == 372
+    assert "promises 374 frames, 372 decoded" in caplog.text
+
+
+def test_a_picture_is_a_source_of_one_frame(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.full((8, 9, 3), 7, np.uint8))
+    (grab,) = grabs_of(tmp_path / "a.png")
+    assert isinstance(grab, Frame) and grab.image.shape == (8, 9, 3) and grab.file == "a.png"
+
+
+def test_a_mixed_folder_gives_frames_by_name_and_bad_frames_for_the_unreadable(
+    tmp_path: Path,
+) -> None:
+    write_image(tmp_path / "a.png", np.full((8, 9, 3), 7, np.uint8))
+    write_image(tmp_path / "b-grey.png", np.full((20, 30), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "c-deep.png"), np.full((6, 6), 0x4080, np.uint16))
+    (tmp_path / "d-empty.png").touch()
+    (tmp_path / "e-noise.jpg").write_bytes(b"not a picture")
+    write_image(tmp_path / "f-cut.jpg", np.zeros((64, 64, 3), np.uint8))
+    os.truncate(tmp_path / "f-cut.jpg", 300)
+    (tmp_path / "notes.txt").write_text("no picture")
+    grabs = grabs_of(tmp_path)
+    shown = {grab.file: grab.image.shape for grab in grabs if isinstance(grab, Frame)}
+    assert shown == {"a.png": (8, 9, 3), "b-grey.png": (20, 30, 3), "c-deep.png": (6, 6, 3)}
+    deep = next(grab for grab in grabs if grab.file == "c-deep.png")
+    assert isinstance(deep, Frame) and (deep.image == 0x40).all()
+    bad = [grab for grab in grabs if isinstance(grab, BadFrame)]
+    assert [grab.file for grab in bad] == ["d-empty.png", "e-noise.jpg", "f-cut.jpg"]
+    assert all(grab.reason for grab in bad)
+    assert [grab.index for grab in grabs] == list(range(6))
+
+
+def test_a_folder_where_nothing_can_be_read_fails_after_saying_so(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").touch()
+    with open_source(str(tmp_path)) as source:
+        grabs = iter(source)
+        assert all(isinstance(grab, BadFrame) for grab in itertools.islice(grabs, 2))
+        with pytest.raises(SourceLost, match="none of the 2 pictures can be read"):
+            next(grabs)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("missing.mp4", None, "no such file or folder"),
+        ("empty.mp4", b"", "cannot open it as a video"),
+        ("text.mp4", b"hello" * 100, "cannot open it as a video"),
+        ("read.me", b"hello", "cannot open it as a video"),
+    ],
+)
+def test_what_is_no_video_is_a_lost_source(
+    tmp_path: Path, name: str, content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceLost, match=says):
+        open_source(str(tmp_path / name))
+
+
+def test_an_empty_folder_is_a_lost_source(tmp_path: Path) -> None:
+    with pytest.raises(SourceLost, match="no pictures in it"):
+        open_source(str(tmp_path))
+
+
+def test_leaving_a_long_video_early_does_not_wait_for_it(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", 40)
+    with open_source(str(path)) as source:
+        assert next(iter(source)).index == 0
