@@ -18,11 +18,12 @@ from edge_ad.cli.signals import Signals
 from edge_ad.cli.size import Size
 from edge_ad.errors import MissingExtra, UsageError
 
+_METHODS = "destseg, draem, ear, clflow (reconstructed) or pmb (reconstructed)."
 _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--method", default="destseg", show_default=True, help="What to train.")
+@click.option("--method", default="destseg", show_default=True, help=_METHODS)
 @click.option("--data", type=_FILE, required=True, help="Folder of good pictures, or MVTec AD's.")
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like destseg.pt.")
 @click.option("--teacher", type=_FILE, help="Pretrained weights, for methods that need them.")

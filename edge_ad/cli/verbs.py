@@ -9,6 +9,7 @@ import click
 # verb -> its one line in the help; module and attribute follow from the name
 VERBS = {
     "capture": "Collect pictures of good parts from a camera.",
+    "methods": "Compare the methods: what they need, cost and reach.",
     "train": "Fit a detector to pictures of good parts.",
     "evaluate": "Measure a detector on labelled pictures.",
     "export": "Turn weights into an engine file.",

@@ -155,4 +155,17 @@ def _float(levels: Iterable[Tensor]) -> list[Tensor]:
     return [level.float() for level in levels]
 
 
-RECIPE = Recipe("destseg", DeSTSegSettings, DeSTSegTrainer)
+RECIPE = Recipe(
+    "destseg",
+    DeSTSegSettings,
+    DeSTSegTrainer,
+    presets={
+        "edge": {
+            "width": 0.25,
+            "batch": 16,
+            "student_time": 0.5,
+            "lr_tail": 0.3,
+            "damage.marks_share": 0.5,
+        }
+    },
+)

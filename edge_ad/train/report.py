@@ -37,7 +37,7 @@ def write_report(
     picture = path.with_suffix(".png")
     told = {**told, "weights": str(output), "report": str(path), "picture": str(picture)}
     write_text(path, json.dumps({**told, "history": history}, indent=1))
-    _draw(picture, history, rows, str(told["method"]))
+    _draw(picture, history, rows, str(told["title"]))
     return told
 
 

@@ -17,6 +17,7 @@ import edge_ad
 from edge_ad.dataset import good_images
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest, Provenance
+from edge_ad.models.catalogue import titled
 from edge_ad.models.method import method_named
 from edge_ad.models.weights import load_detector, save_detector
 from edge_ad.preprocess import Preprocess
@@ -172,7 +173,11 @@ def _manifest(job: Job, prepared: Prepared, choice: Choice) -> Manifest:
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             data_sha256=prepared.good.data_sha256,
             images=prepared.good.pictures,
-            notes={"seed": str(job.seed), "textures": Path(prepared.textures.name).name},
+            notes={
+                "method": titled(job.method),
+                "seed": str(job.seed),
+                "textures": Path(prepared.textures.name).name,
+            },
         ),
     )
 
@@ -191,6 +196,7 @@ def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice, cost: Cost) ->
     good = prepared.good
     return {
         "method": job.method,
+        "title": titled(job.method),
         "size_hw": list(job.size_hw),
         "pictures": good.pictures,
         "tiles": len(good.tiles),
