@@ -19,10 +19,14 @@ Infer: TypeAlias = Callable[[Image], Prediction]
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The largest difference allowed, as a share of the reference's largest absolute value."""
+    """The largest difference allowed, as a share of the reference's largest absolute value.
+
+    Verdicts may flip where the score is within the share `near` of the threshold.
+    """
 
     relative: float
     reason: str
+    near: float = 0.01  # a camera's noise moves a score as much
 
 
 TOLERANCE: dict[Precision, Tolerance] = {
@@ -40,12 +44,14 @@ TOLERANCE: dict[Precision, Tolerance] = {
         0.25,
         "int8 keeps 7 bits and a sign, so a layer rounds by 4e-3 of its range and edges of regions "
         "move; what it may cost is decided by accuracy, this limit only finds broken files",
+        near=0.1,
     ),
 }
 
 ROUNDED_WEIGHTS = Tolerance(
     5e-2,
     "weights rounded to 8 bits are other weights, each off by up to 4e-3 of its channel's largest",
+    near=0.05,
 )
 
 

@@ -14,7 +14,6 @@ from edge_ad.export.parity import ROUNDED_WEIGHTS, TOLERANCE, Agreement, Toleran
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest, Precision
 
-NEAR = 0.01  # verdicts may flip within this share of the threshold: noise of the camera does it too
 WEIGHTS_NOTE = "weights rounded to"  # in the provenance of files whose weights were
 _AT_ONCE = 16  # images through an engine together, to bound memory
 _COARSER: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -24,7 +23,7 @@ _COARSER: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 class Verification:
     """What `verify` found. `flips` are None where there is no threshold to judge by.
 
-    `far_flips` are those of scores farther than `NEAR` from the threshold.
+    `far_flips` are those of scores farther from the threshold than the tolerance's `near`.
     """
 
     agreement: Agreement
@@ -44,7 +43,8 @@ class Verification:
         if self.far_flips:
             return (
                 f"{self.far_flips} of {self.agreement.frames} verdicts flip at the threshold "
-                f"{self.threshold:.6g} though their scores are farther than {NEAR:.0%} from it."
+                f"{self.threshold:.6g} though their scores are farther than "
+                f"{self.tolerance.near:.0%} from it."
             )
         return ""
 
@@ -54,6 +54,7 @@ class Verification:
             "threshold": self.threshold,
             "verdict_flips": self.flips,
             "far_flips": self.far_flips,
+            "near": self.tolerance.near,
             "tolerance": self.tolerance.relative,
             "reason": self.tolerance.reason,
             "within": not self.fault,
@@ -79,7 +80,7 @@ def verify(
         flips = (reference.scores > threshold) != (other.scores > threshold)
         distance = np.abs(reference.scores - threshold)
         flipped = int(flips.sum())
-        far = int((flips & (distance > NEAR * abs(threshold))).sum())
+        far = int((flips & (distance > tolerance.near * abs(threshold))).sum())
     return Verification(compare(reference, other), tolerance, threshold, flipped, far)
 
 

@@ -115,6 +115,11 @@ def test_a_flip_beside_the_threshold_is_no_fault() -> None:
     assert (found.flips, found.far_flips, found.fault) == (1, 0, "")
 
 
+def test_a_coarser_precision_may_flip_farther_from_the_threshold() -> None:
+    found = verify(answer(0.95, 2.0), answer(1.01, 2.0), TOLERANCE["int8"], 1.0)
+    assert (found.flips, found.far_flips) == (1, 0)
+
+
 def manifest(**changes: object) -> Manifest:
     return MANIFEST.model_copy(update=changes)
 
