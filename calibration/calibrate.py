@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
 
@@ -28,8 +28,9 @@ from edge_ad.calibration.threshold import Promise
 from edge_ad.calibration.trials import Candidate, Notebook, Trials, identity
 from edge_ad.dataset import good_images, labelled_images
 from edge_ad.errors import DataError, UsageError
-from edge_ad.manifest import Precision, Threshold, load_sidecar, set_threshold
+from edge_ad.manifest import Manifest, Precision, Threshold, load_sidecar, set_threshold
 
+ToHalf: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
 _OWN_GATE = 32  # good pictures outside the calibration set that are enough for the gate
 
 
@@ -51,13 +52,17 @@ class Outcome:
 
 
 def calibrate(
-    order: Order, tell: Tell, rivals: Mapping[Precision, onnx.ModelProto] | None = None
+    order: Order,
+    tell: Tell,
+    rivals: Mapping[Precision, onnx.ModelProto] | None = None,
+    to_half: ToHalf | None = None,
 ) -> Outcome:
     """Find the int8 graph that passes the gate and write it, with its range table beside it.
 
     When none passes only the table is written; the outcome says so and why. With `rivals`, graphs
-    of other precisions, int8 must also be the fastest by `order.margin`. Raises as `load_graph`,
-    `good_images`, `labelled_images` and `load_table` do for bad input.
+    of other precisions, int8 must also be the fastest by `order.margin`. `to_half` makes the fp16
+    graph in which the rest is computed, if that passes too. Raises as `load_graph`, `good_images`,
+    `labelled_images` and `load_table` do for bad input.
     """
     graph = load_graph(order.engine)
     methods = methods_named(order.method)
@@ -67,11 +72,13 @@ def calibrate(
     notebook = _notebook(order, graph, pictures, exam)
     table, looked = _table(order, graph, pictures, exam, notebook, tell)
     save_table(table, order.table_path)
-    trials = Trials(graph, table, exam, order.wanted, notebook, threads=order.threads)
+    half = to_half(graph.model, graph.manifest) if to_half else None
+    trials = Trials(graph, table, exam, order.wanted, notebook, half=half, threads=order.threads)
     _check_placement(trials, methods[0])
     thresholds = _thresholds(order, trials, pictures, tell)
     found = _search(order, trials, thresholds, tell).run(methods) if order.gate else None
-    candidate = found.best.candidate if found else Candidate(methods[0])
+    unexamined = Candidate(methods[0], rest="fp16" if half else "fp32")
+    candidate = found.best.candidate if found else unexamined
     outcome = Outcome(trials, candidate, found, looked)
     if rivals is not None:
         tell("comparing precisions", 0, 1)

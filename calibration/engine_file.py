@@ -40,6 +40,8 @@ def int8_manifest(
         "calibration set sha256": ", ".join(found.sha256 for found in table.sets),
         "calibration pictures": str(table.frames_seen),
     }
+    if candidate.rest != "fp32":
+        notes["what is not int8"] = candidate.rest
     if candidate.float_blocks:
         notes["blocks left in float"] = ", ".join(sorted(candidate.float_blocks))
     provenance = fp32.provenance.model_copy(

@@ -21,6 +21,8 @@ from edge_ad.calibration.placement import Placement, Target
 
 Floats = NDArray[np.float32]
 _INT32 = 2**31 - 1
+_FP16_SCALES = 19  # the first opset with them
+_LEAST_HALF = 2.0**-24
 
 
 class Range(NamedTuple):
@@ -46,55 +48,87 @@ def scale_of(found: Range, target: Target) -> Scale:
     return Scale(step, round(-low / step))
 
 
-def quantize(graph: Graph, placement: Placement, ranges: Mapping[str, Range]) -> onnx.ModelProto:
+def quantize(
+    graph: Graph,
+    placement: Placement,
+    ranges: Mapping[str, Range],
+    onto: onnx.ModelProto | None = None,
+) -> onnx.ModelProto:
     """A copy of the graph's model with Q/DQ pairs where the placement says.
 
-    `ranges` must name every tensor of the placement.
+    `ranges` must name every tensor of the placement. `onto` is the same graph with fp16 in places:
+    there the pairs have fp16 scales, so that what is not int8 stays fp16.
     """
-    writer = _Writer(graph, placement, ranges)
     model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    writer.write(model.graph)
+    model.CopyFrom(onto or graph.model)
+    _Writer(graph, placement, ranges, _halves(model) if onto else set()).write(model.graph)
+    if onto:
+        _raise_opset(model)
     return model
 
 
+def _halves(model: onnx.ModelProto) -> set[str]:
+    """The fp16 tensors of a model."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    kinds = {info.name: info.type.tensor_type.elem_type for info in inferred.value_info}
+    kinds.update({tensor.name: tensor.data_type for tensor in inferred.initializer})
+    return {name for name, kind in kinds.items() if kind == onnx.TensorProto.FLOAT16}
+
+
+def _raise_opset(model: onnx.ModelProto) -> None:
+    """fp16 scales came with opset 19; what else changed there only adds to older operators."""
+    for opset in model.opset_import:
+        if opset.domain == "":
+            opset.version = max(opset.version, _FP16_SCALES)
+
+
 class _Writer:
-    def __init__(self, graph: Graph, placement: Placement, ranges: Mapping[str, Range]) -> None:
-        self._graph, self._placement = graph, placement
+    def __init__(
+        self, graph: Graph, placement: Placement, ranges: Mapping[str, Range], halves: set[str]
+    ) -> None:
+        self._graph, self._placement, self._halves = graph, placement, halves
         target = placement.target
         self._scales = {t: scale_of(ranges[t], target) for t in placement.tensors}
         self._constants: dict[str, NDArray[np.generic]] = {}
         self._nodes: list[onnx.NodeProto] = []
+        self._paired: set[str] = set()
 
     def write(self, graph: onnx.GraphProto) -> None:
         for node in graph.node:
             if Edge(node.name, 1) in self._placement.weights:
                 self._weights(node)
-            for index, tensor in enumerate(node.input):
-                if Edge(node.name, index) in self._placement.edges:
-                    node.input[index] = f"{tensor}.dequantized"
+            for place, tensor in enumerate(node.input):
+                if Edge(node.name, place) in self._placement.edges:
+                    self._pair(tensor, self._graph.nodes[node.name].input[place])
+                    node.input[place] = f"{tensor}.dequantized"
             self._nodes.append(node)
-            for output in node.output:
-                if output in self._scales:
-                    self._pair(output)
         self._store(graph)
 
-    def _pair(self, tensor: str) -> None:
-        """Quantize a tensor right behind its maker and dequantize it again."""
-        scale, zero_point = self._scales[tensor]
+    def _pair(self, tensor: str, known_as: str) -> None:
+        """Quantize a tensor and dequantize it again, once for all its readers."""
+        if tensor in self._paired:
+            return
+        self._paired.add(tensor)
+        scale, zero_point = self._scales[known_as]
         kind = np.int8 if self._placement.target == "tensorrt" else np.uint8
         names = [f"{tensor}.scale", f"{tensor}.zero_point"]
-        self._constants[names[0]] = np.array(scale, np.float32)
+        self._constants[names[0]] = self._real(np.array(scale), tensor)
         self._constants[names[1]] = np.array(zero_point, kind)
         whole, back = f"{tensor}.quantized", f"{tensor}.dequantized"
         self._node("QuantizeLinear", [tensor, *names], whole)
         self._node("DequantizeLinear", [whole, *names], back)
 
+    def _real(self, steps: NDArray[np.floating], tensor: str) -> Floats | NDArray[np.float16]:
+        """Steps in the type of the tensor they belong to; in fp16 never rounded to nothing."""
+        if tensor not in self._halves:
+            return np.asarray(steps, np.float32)
+        return np.asarray(np.maximum(steps, _LEAST_HALF), np.float16)
+
     def _weights(self, node: onnx.NodeProto) -> None:
         axis = self._placement.weights[Edge(node.name, 1)]
-        weight = self._graph.weight_of(node)
+        weight = self._graph.weight_of(self._graph.nodes[node.name])
         assert weight is not None
-        steps = _channel_steps(weight, axis)
+        steps = self._real(_channel_steps(weight, axis), node.input[1]).astype(np.float32)
         if self._placement.target == "onnxruntime":
             steps = self._bias(node, steps)
         name = node.input[1]
@@ -117,10 +151,11 @@ class _Writer:
         self, name: str, node: onnx.NodeProto, whole: NDArray[np.generic], steps: Floats, axis: int
     ) -> str:
         """Store whole numbers and steps; answers the name of the tensor dequantized from them."""
-        stem = f"{name}.of.{node.name}" if len(self._graph.readers[name]) > 1 else name
+        stem = f"{name}.of.{node.name}" if f"{name}.quantized" in self._constants else name
         names = [f"{stem}.quantized", f"{stem}.scale", f"{stem}.zero_point"]
         zero = np.zeros(steps.shape, whole.dtype)
-        self._constants.update(zip(names, (whole, steps, zero), strict=True))
+        stored = self._real(steps, name)
+        self._constants.update(zip(names, (whole, stored, zero), strict=True))
         self._node("DequantizeLinear", names, f"{stem}.dequantized", axis=axis)
         return f"{stem}.dequantized"
 

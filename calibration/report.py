@@ -32,6 +32,7 @@ def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
         "ranges": str(order.table_path),
         "frames_seen": trials.table.frames_seen,
         "gate": _gate(outcome, order.limits) if outcome.found else None,
+        "rest": candidate.rest,
         "float_blocks": sorted(candidate.float_blocks),
         "threshold": outcome.threshold.model_dump(mode="json") if outcome.threshold else None,
         "clipped": clipped(outcome),
@@ -98,6 +99,7 @@ def _gate(outcome: Outcome, limits: Limits) -> dict[str, Any]:
 def _compared(one: Compared) -> dict[str, Any]:
     return {
         "method": one.candidate.method,
+        "rest": one.candidate.rest,
         "float_blocks": sorted(one.candidate.float_blocks),
         **one.figures.as_json(),
         **one.verdict.as_json(),

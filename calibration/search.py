@@ -7,7 +7,7 @@ alone in int8; all but it), and the worst go back to float, as few as the gate d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_ad.calibration.gate import Alarms, Figures, Limits, Verdict, excess, judge
 from edge_ad.calibration.trials import Candidate, Trials
@@ -67,9 +67,18 @@ class Search:
         """The best candidate; whether it passes is in its verdict."""
         compared = self.compare([Candidate(method) for method in methods])
         best = self.examine(self.best(compared).candidate)
-        if best.verdict.passed or not self.most_float:
-            return Found(best, compared)
-        return self._fall_back(best, compared)
+        found = Found(best, compared)
+        if not best.verdict.passed and self.most_float:
+            found = self._fall_back(best, compared)
+        return self._in_half(found)
+
+    def _in_half(self, found: Found) -> Found:
+        """What is not int8 goes to fp16 where there is such a graph and it passes as well."""
+        if not found.best.verdict.passed or self.trials.half is None:
+            return found
+        step = self.examine(replace(found.best.candidate, rest="fp16"))
+        best = step if step.verdict.passed else found.best
+        return replace(found, best=best, steps=(*found.steps, step))
 
     def compare(self, candidates: Sequence[Candidate]) -> tuple[Compared, ...]:
         found = []

@@ -23,19 +23,22 @@ from edge_ad.calibration.qdq import Range, quantize
 from edge_ad.calibration.simulate import GraphEngine
 from edge_ad.calibration.table import RangeTable
 from edge_ad.files import write_text
+from edge_ad.manifest import Precision
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An int8 graph not yet built: which ranges, and which blocks stay float."""
+    """An int8 graph not yet built: which ranges, which blocks stay float, and in which precision
+    what is not int8 is computed."""
 
     method: str
     float_blocks: frozenset[str] = frozenset()
+    rest: Precision = "fp32"
 
     def __str__(self) -> str:
-        return f"{self.method} without {sorted(self.float_blocks)}"
+        return f"{self.method} without {sorted(self.float_blocks)}, rest {self.rest}"
 
 
 class Notebook:
@@ -92,9 +95,10 @@ class Trials:
         wanted: Wanted,
         notebook: Notebook,
         *,
+        half: onnx.ModelProto | None = None,
         threads: int = 0,
     ) -> None:
-        self.graph, self.table, self.exam = graph, table, exam
+        self.graph, self.table, self.exam, self.half = graph, table, exam, half
         self.wanted = replace(wanted, silent=frozenset(table.silent))
         self._notebook, self._threads = notebook, threads
 
@@ -113,7 +117,8 @@ class Trials:
 
     def model(self, candidate: Candidate) -> onnx.ModelProto:
         """The candidate's graph with its Q/DQ pairs."""
-        return quantize(self.graph, self.placement(candidate), self.ranges(candidate))
+        onto = self.half if candidate.rest == "fp16" else None
+        return quantize(self.graph, self.placement(candidate), self.ranges(candidate), onto)
 
     def ranges(self, candidate: Candidate) -> dict[str, Range]:
         """What the candidate's tensors tell apart."""

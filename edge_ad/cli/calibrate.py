@@ -16,9 +16,9 @@ from edge_ad.errors import GateFailed, MissingExtra, UsageError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edge_ad.calibration.calibrate import Outcome
+    from edge_ad.calibration.calibrate import Outcome, ToHalf
     from edge_ad.calibration.order import Order, Tell
-    from edge_ad.manifest import Precision
+    from edge_ad.manifest import Manifest, Precision
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -71,6 +71,11 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
     show_default=True,
     help="By how much a precision must be faster than the simpler ones, for auto.",
 )
+@click.option(
+    "--rest",
+    type=click.Choice(["fp32", "fp16"]),
+    help="Precision of what is not int8. Default: fp16 for TensorRT, fp32 for ONNX Runtime.",
+)
 @click.option("--no-gate", is_flag=True, help="Write the file unexamined; needs one --method.")
 @click.option("--gate-images", type=click.IntRange(8), default=400, show_default=True)
 @click.option("--no-fall-back", is_flag=True, help="Return no block to float; pass or fail.")
@@ -98,9 +103,10 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
     gate measures; a file is only written when the gate is passed, otherwise exit code 4.
     """
     listing, precision = options.pop("list_nodes"), options.pop("precision")
+    rest = options.pop("rest") or ("fp16" if options["target"] == "tensorrt" else "fp32")
     with output_file(output or engine.with_suffix(".int8.onnx"), ".onnx") as out:
         order = _order(engine, out, options)
-        result = _nodes(order) if listing else _calibrate(order, precision)
+        result = _nodes(order) if listing else _calibrate(order, precision, rest)
     if as_json:
         emit(result)
     else:
@@ -131,14 +137,14 @@ def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
     )
 
 
-def _calibrate(order: Order, precision: str) -> dict[str, Any]:
+def _calibrate(order: Order, precision: str, rest: str) -> dict[str, Any]:
     from edge_ad.calibration.calibrate import calibrate
     from edge_ad.calibration.page import write_page
     from edge_ad.calibration.report import report_of, save_report
 
     with _progress() as tell:
         rivals = _rivals(order) if precision == "auto" else None
-        outcome = calibrate(order, tell, rivals)
+        outcome = calibrate(order, tell, rivals, _to_half(order) if rest == "fp16" else None)
         tell("measuring speed", 0, 1)
         report = report_of(order, outcome)
         write_page(report, outcome, save_report(report, order).with_suffix(".html"))
@@ -154,15 +160,26 @@ def _rivals(order: Order) -> dict[Precision, ModelProto]:
             "--target onnxruntime and no --no-gate. For TensorRT, build the files on the device "
             "and compare them with edge-ad bench."
         )
+    from edge_ad.calibration.graph import load_graph
+
+    graph = load_graph(order.engine)
+    return {"fp16": _to_half(order)(graph.model, graph.manifest)}
+
+
+def _to_half(order: Order) -> ToHalf:
+    """Casts to fp16 what the calibration pictures, or generated ones, show to be safe."""
     try:
         from edge_ad.export.frames import frames_for
-        from edge_ad.export.metadata import load_model
         from edge_ad.export.mixed import mixed_from_fp32
     except ModuleNotFoundError as error:
-        raise MissingExtra("--precision auto", str(error.name), "export") from error
-    model, manifest = load_model(order.engine)
-    frames = frames_for(manifest, order.images or order.test, 8)
-    return {"fp16": mixed_from_fp32(model, frames, manifest).model}
+        raise MissingExtra(
+            "fp16 (--rest fp16, --precision auto)", str(error.name), "export"
+        ) from error
+
+    def to_half(model: ModelProto, manifest: Manifest) -> ModelProto:
+        return mixed_from_fp32(model, frames_for(manifest, order.images, 8), manifest).model
+
+    return to_half
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def test_an_engine_and_good_pictures_make_an_int8_engine(
     assert manifest.provenance.notes["int8 target"] == target
     assert manifest.provenance.notes["calibration set sha256"] == table.sets[0].sha256
     assert report["passed"] is True
+    assert report["rest"] == ("fp16" if target == "tensorrt" else "fp32")
     assert len(report["gate"]["methods"]) == 6
     assert report["gate"]["on"] == "good pictures with synthetic defects"
     assert len(report["nodes"]) == len(Tiny().nodes)

@@ -17,6 +17,7 @@ from edge_ad.calibration.placement import Placement, Target, Wanted, channel_axi
 from edge_ad.calibration.qdq import Range, quantize, scale_of
 from edge_ad.calibration.simulate import GraphEngine
 from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.export.mixed import mixed_from_fp32
 
 TARGETS: tuple[Target, ...] = ("tensorrt", "onnxruntime")
 
@@ -230,6 +231,26 @@ def test_an_int8_graph_answers_nearly_as_the_fp32_graph(
         found = engine.infer(images)
     assert found.maps.shape == (4, SIZE, SIZE)
     assert 0 < np.abs(found.maps - wanted.maps).max() < 0.1 * np.ptp(wanted.maps) + 0.02
+
+
+def test_what_is_not_int8_can_be_fp16(graph: Graph) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, SIZE, SIZE, 3), dtype=np.uint8)
+    half = mixed_from_fp32(graph.model, images, graph.manifest).model
+    placement = place(graph, "tensorrt")
+    ranges = dict.fromkeys(placement.tensors, Range(-1.0, 4.0))
+    models = [quantize(graph, placement, ranges, onto) for onto in (None, half)]
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in models[1].graph.initializer}
+    kinds = {value.dtype for name, value in stored.items() if name.endswith(".scale")}
+    assert kinds == {np.dtype(np.float16)}
+    for one in models:
+        onnx.checker.check_model(one, full_check=True)
+        quantized = [node for node in one.graph.node if node.op_type == "QuantizeLinear"]
+        assert len(quantized) == len(placement.tensors)
+    answers = []
+    for one in models:
+        with GraphEngine(one, graph.manifest, "tensorrt") as engine:
+            answers.append(engine.infer(images).maps)
+    assert 0 < np.abs(answers[0] - answers[1]).max() < 0.02
 
 
 def test_weights_stored_in_8_bits_are_multiplied_out_before_calibration(tmp_path: Path) -> None:
