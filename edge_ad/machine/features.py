@@ -15,7 +15,8 @@ _EXTRAS = {
     "onnxruntime": "engines on any CPU (.onnx)",
     "evaluate": "reports with curves and tables",
     "train": "training",
-    "export": "exporting engines",
+    "export": "exporting and converting engines",
+    "calibrate": "quantizing to int8",
 }
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
 _SYSTEM_OPENCV = (
