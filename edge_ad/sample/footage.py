@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import click
 import cv2
 import yaml
 
-from edge_ad.conveyor import Defect, Line, LineSpec, Shot
+from edge_ad.conveyor import Defect, Line, LineSpec, Plant
 from edge_ad.errors import SinkLost
 from edge_ad.files import replacing, write_text
 from edge_ad.frame import Image
@@ -65,9 +65,9 @@ def shipped_line() -> Line:
 
 def film(line: Line, frames: int, path: Path) -> None:
     """Write frames 0 to `frames` - 1 as a video, and the truth to `path`.yaml."""
-    shots = [line.shot(index) for index in range(frames)]
-    write_video(path, (shot.image for shot in shots))
-    text = yaml.safe_dump(truth(line, shots), sort_keys=False, default_flow_style=None, width=100)
+    plants: list[tuple[Plant, ...]] = []
+    write_video(path, _images(line, frames, plants))
+    text = yaml.safe_dump(truth(line, plants), sort_keys=False, default_flow_style=None, width=100)
     write_text(path.with_name(path.name + ".yaml"), text)
 
 
@@ -78,16 +78,27 @@ def write_video(path: Path, images: Iterable[Image], fps: float = FPS) -> None:
             encoder.write(image)
 
 
-def truth(line: Line, shots: list[Shot]) -> dict[str, Any]:
+def truth(line: Line, plants: Sequence[tuple[Plant, ...]]) -> dict[str, Any]:
     """What is planted, and frame by frame where it shows; boxes are x, y, width, height."""
-    seen = sorted({part for shot in shots for part in shot.parts})
+    planted = sorted({plant.part for frame in plants for plant in frame})
     return {
         "seed": line.spec.seed,
-        "frames": len(shots),
-        "parts": len(seen),
-        "defects": [_planted(line, part) for part in seen if line.defect_of(part)],
-        "visible": {index: list(_visible(shot)) for index, shot in enumerate(shots) if shot.plants},
+        "frames": len(plants),
+        "defects": [_planted(line, part) for part in planted],
+        "visible": {
+            index: [_visible(plant) for plant in frame]
+            for index, frame in enumerate(plants)
+            if frame
+        },
     }
+
+
+def _images(line: Line, frames: int, plants: list[tuple[Plant, ...]]) -> Iterator[Image]:
+    """The pictures one by one; what is planted in each is noted on the way."""
+    for index in range(frames):
+        shot = line.shot(index)
+        plants.append(shot.plants)
+        yield shot.image
 
 
 class _Encoder:
@@ -122,9 +133,8 @@ def _planted(line: Line, part: int) -> dict[str, Any]:
     }
 
 
-def _visible(shot: Shot) -> Iterator[dict[str, Any]]:
-    for plant in shot.plants:
-        yield {"part": plant.part, "box": list(plant.box_xywh), "area": plant.area_px}
+def _visible(plant: Plant) -> dict[str, Any]:
+    return {"part": plant.part, "box": list(plant.box_xywh), "area": plant.area_px}
 
 
 @click.command()
