@@ -165,7 +165,8 @@ def _json_from_yaml(path: Path) -> str:
     try:
         return json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError) as error:
-        raise IncompatibleError(f"{path} is not readable YAML: {error}") from error
+        reason = " ".join(str(error).split())
+        raise IncompatibleError(f"{path} is not readable YAML: {reason}.") from error
 
 
 def _validated(model: type[_Model], text: str, name: str) -> _Model:

@@ -6,8 +6,11 @@ host memory; only this file imports PyCUDA.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -88,6 +91,11 @@ class Cuda(Protocol):
         """Wait for the card and free everything, after a failure as far as that goes."""
 
 
+def is_out_of_memory(reason: str) -> bool:
+    """Whether CUDA's or TensorRT's words say that the card's memory does not suffice."""
+    return bool(re.search(r"out ?of ?memory|insufficient (gpu )?memory|bytes of", reason, re.I))
+
+
 class PyCuda:
     """The first card, in its primary context: the one TensorRT uses too.
 
@@ -97,15 +105,14 @@ class PyCuda:
     def __init__(self) -> None:
         self._driver = _import_driver()
         with _translated(self._driver, "cannot use the card"):
-            self._driver.init()
-            self._context = self._driver.Device(0).retain_primary_context()
+            self._context = _primary_context()
         self._memory: list[Any] = []
-        self._pinned: list[Any] = []
-        self._closed = False
+        self._queues: list[_PyStream | _PyEvent] = []
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        self._context.push()
+        with _translated(self._driver, "cannot use the card"):
+            self._context.push()
         try:
             yield
         finally:
@@ -115,7 +122,7 @@ class PyCuda:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         with _translated(self._driver, f"no {size} bytes of page-locked memory"):
             array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
-        self._pinned.append(array.base)
+        self._memory.append(array.base)
         return array
 
     def memory(self, size: int) -> int:
@@ -126,11 +133,15 @@ class PyCuda:
 
     def stream(self) -> Stream:
         with _translated(self._driver, "no stream"):
-            return _PyStream(self._driver)
+            stream = _PyStream(self._driver)
+        self._queues.append(stream)
+        return stream
 
     def event(self) -> Event:
         with _translated(self._driver, "no event"):
-            return _PyEvent(self._driver)
+            event = _PyEvent(self._driver)
+        self._queues.append(event)
+        return event
 
     def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
         with _translated(self._driver, "upload failed"):
@@ -146,24 +157,26 @@ class PyCuda:
         return capture(stream.handle, work)
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        with self.current():
+        with contextlib.suppress(CudaFailed), self.current():
             with contextlib.suppress(self._driver.Error):
                 self._driver.Context.synchronize()
-            for allocation in (*self._memory, *self._pinned):
+            for allocation in self._memory:
                 with contextlib.suppress(self._driver.Error):
                     allocation.free()
-            self._memory, self._pinned = [], []
-        self._context.detach()
+            for queue in self._queues:
+                queue.free()
+            self._memory, self._queues = [], []
 
 
 class _PyStream:
     def __init__(self, driver: Any) -> None:
         self._driver = driver
-        self.queue = driver.Stream()
+        self.queue: Any = driver.Stream()
         self.handle = int(self.queue.handle)
+
+    def free(self) -> None:
+        """PyCUDA destroys a stream with its last reference, where its context is current."""
+        self.queue = None
 
     def wait(self, event: Event) -> None:
         assert isinstance(event, _PyEvent)
@@ -178,7 +191,11 @@ class _PyStream:
 class _PyEvent:
     def __init__(self, driver: Any) -> None:
         self._driver = driver
-        self.mark = driver.Event()
+        self.mark: Any = driver.Event()
+
+    def free(self) -> None:
+        """As a stream is freed."""
+        self.mark = None
 
     def record(self, stream: Stream) -> None:
         with _translated(self._driver, "an event cannot be recorded"):
@@ -197,6 +214,20 @@ class _PyEvent:
 def _queue(stream: Stream) -> Any:
     assert isinstance(stream, _PyStream)
     return stream.queue
+
+
+@functools.cache
+def _primary_context() -> Any:
+    """The first card's primary context, retained once and for the life of the process.
+
+    TensorRT does the same. Releasing it in between would leave it on the thread's stack of current
+    contexts (PyCUDA 2026.1, `context::detach`).
+    """
+    driver = _import_driver()
+    driver.init()
+    context = driver.Device(0).retain_primary_context()
+    atexit.register(context.detach)
+    return context
 
 
 def _import_driver() -> Any:

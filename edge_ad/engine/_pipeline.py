@@ -104,9 +104,10 @@ class Pipeline:
         return Prediction(order.maps, order.scores)
 
     def close(self) -> None:
-        """Free the graphs; buffers are the card's to free."""
+        """Free the graphs and forget what is under way; buffers are the card's to free."""
         for slot in (*self._free, *self._busy):
             slot.forget_graph()
+        self._orders.clear()
 
     def _start(self, part: Image, order: _Order) -> None:
         slot = self._free.popleft()
@@ -199,12 +200,10 @@ class _Slot:
         self._kept = 0
 
     def load(self, part: Image, order: _Order, *, least: int) -> int:
-        """Copy images in, padded to `least` with copies of the last; how many that makes."""
-        count = max(len(part), least)
+        """Copy images in; how many to launch. Older ones lie beyond, their answers are dropped."""
         self.images[: len(part)] = part
-        self.images[len(part) : count] = part[-1]
         self._order, self._kept = order, len(part)
-        return count
+        return max(len(part), least)
 
     def deliver(self) -> None:
         assert self._order is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.engine import _runtime_cache
-from edge_ad.engine._cuda import CudaFailed, Stream
+from edge_ad.engine._cuda import CudaFailed, Stream, is_out_of_memory
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.engine.flavour import TensorRT, first_error, messages
 from edge_ad.engine.preflight import Cleared
@@ -109,7 +109,7 @@ def _ask_validity(trt: TensorRT, runtime: Any, data: bytes, cleared: Cleared) ->
 
 
 def _refusal(cleared: Cleared, reason: str) -> Exception:
-    if "memory" in reason.lower():
+    if is_out_of_memory(reason):
         return CudaFailed(reason)
     build = cleared.build
     line = build_line(

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from edge_ad.engine._cuda import Cuda, CudaFailed, PyCuda
+from edge_ad.engine._cuda import Cuda, CudaFailed, PyCuda, is_out_of_memory
 from edge_ad.engine._pipeline import Pipeline, Program
 from edge_ad.engine._program import load_program
 from edge_ad.engine.base import Prediction, check_batch
@@ -146,7 +146,7 @@ def open_plan(
 
 
 def _lost(name: str, reason: str) -> str:
-    if "memory" in reason.lower():
+    if is_out_of_memory(reason):
         mend = "Close other programs on the card, or build the plan for a smaller --batch."
     else:
         mend = (

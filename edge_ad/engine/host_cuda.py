@@ -129,7 +129,7 @@ class HostCuda:
     closed: int = 0
 
     def __post_init__(self) -> None:
-        self._streams: list[HostStream] = []
+        self.streams: list[HostStream] = []
         self._pinned: list[NDArray[Any]] = []
         self._memory: dict[int, NDArray[np.uint8]] = {}
         self._next_address = 0x1000
@@ -159,8 +159,8 @@ class HostCuda:
 
     def stream(self) -> HostStream:
         self._called("stream")
-        self._streams.append(HostStream(self, len(self._streams) + 1))
-        return self._streams[-1]
+        self.streams.append(HostStream(self, len(self.streams) + 1))
+        return self.streams[-1]
 
     def event(self) -> HostEvent:
         self._called("event")
@@ -193,7 +193,7 @@ class HostCuda:
         self.closed += 1
         for array in (*self._pinned, *self._memory.values()):
             array.view(np.uint8)[...] = _POISON
-        self._pinned, self._memory, self._streams = [], {}, []
+        self._pinned, self._memory, self.streams = [], {}, []
 
     @property
     def held(self) -> int:
@@ -211,7 +211,7 @@ class HostCuda:
         """Run queued work until `done`; work that waits for ever is an error."""
         while not done():
             self._fail_if_dead()
-            ready = [stream for stream in self._streams if stream.ready]
+            ready = [stream for stream in self.streams if stream.ready]
             if not ready:
                 raise CudaFailed("the queues wait for each other")
             self._run(self.choose(ready).queue.popleft())
