@@ -53,7 +53,7 @@ class CLFlow(nn.Module):
         self.config, self.size_hw = config, size_hw
         channels = CHANNELS[config.backbone]
         self.backbone = ResNet18(channels) if config.backbone == "resnet18" else WideResNet50()
-        self.backbone.requires_grad_(requires_grad=False)
+        self.backbone.eval().requires_grad_(requires_grad=False)
         self.flows = nn.ModuleList(
             Flow(
                 (c, *size),

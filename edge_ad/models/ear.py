@@ -129,7 +129,7 @@ class EAR(nn.Module):
         self.smooth = Smooth(size_hw, config.smooth_sigma)
         self.norm = ImageNetNorm()
         if self.attention is not None:
-            self.attention.requires_grad_(requires_grad=False)
+            self.attention.eval().requires_grad_(requires_grad=False)
 
     @override
     def train(self, mode: bool = True) -> Self:

@@ -105,7 +105,7 @@ def _told(verb: str, names: list[str]) -> str:
 
 def _unreadable(path: Path, error: Exception) -> str:
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+    if "Unsupported global" in str(error) or "Unsupported class" in str(error):
         return (
             f"{path}: reading it would run code that is stored in it, which edge-ad refuses. Save "
             "the tensors alone where the file was made: torch.save(model.state_dict(), FILE)."

@@ -28,7 +28,7 @@ from edge_ad.train.boxes import boxes_of, inside
 from edge_ad.train.choice import measure
 from edge_ad.train.damage import DamageSettings
 from edge_ad.train.frozen import FrozenFeatures
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles
 
 Weight = Annotated[float, Field(ge=0)]
 LIKELIHOOD, CONTRAST = "likelihood", "contrast"
@@ -42,7 +42,7 @@ class CLFlowSettings(Settings):
     below which a damaged box is far enough.
     """
 
-    batch: int = Field(16, ge=2, le=1024)
+    batch: Tiles = 16
     steps: Annotated[int, Field(ge=2)] = 7500
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.04
     lr: Annotated[float, Field(gt=0)] = 1e-3

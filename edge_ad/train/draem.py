@@ -18,7 +18,7 @@ from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.damage import DamageSettings
 from edge_ad.train.losses import smooth_focal_loss
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, decayed
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed
 from edge_ad.train.textures import Textures
 
 Weight = Annotated[float, Field(ge=0)]
@@ -33,7 +33,7 @@ class DRAEMSettings(Settings):
     for 3 in 10 samples; `--rotation none` leaves them as they lie.
     """
 
-    batch: int = Field(8, ge=2, le=1024)
+    batch: Tiles = 8
     steps: Annotated[int, Field(ge=2)] = 21000
     lr: Annotated[float, Field(gt=0)] = 1e-4
     decay: Share = 0.2

@@ -24,7 +24,7 @@ from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.damage import DamageSettings
 from edge_ad.train.frozen import FrozenFeatures
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles
 
 SKIPS: tuple[SkipOff, ...] = ("none", "shallow", "middle", "deep")
 Weight = Annotated[float, Field(ge=0)]
@@ -42,7 +42,7 @@ class EARSettings(Settings):
     to 64 with the product. `skip_off` auto measures which connection to leave out.
     """
 
-    batch: int = Field(16, ge=2, le=1024)
+    batch: Tiles = 16
     steps: Annotated[int, Field(ge=2)] = 4500
     lr: Annotated[float, Field(gt=0)] = 5e-4
     lr_end: Annotated[float, Field(gt=0, le=1)] = 0.2

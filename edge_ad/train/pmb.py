@@ -21,7 +21,7 @@ from edge_ad.models.ssim import ssim_loss
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import AT_ONCE, measure
 from edge_ad.train.damage import DamageSettings
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, decayed
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -36,7 +36,7 @@ class PMBSettings(Settings):
     `PMBConfig`. `top_k` and `smooth_sigma` None scale 100 and 4 at 256x256 with the image.
     """
 
-    batch: int = Field(16, ge=2, le=1024)
+    batch: Tiles = 16
     steps: Annotated[int, Field(ge=2)] = 4500
     lr: Annotated[float, Field(gt=0)] = 1e-4
     decay: Share = 0.2

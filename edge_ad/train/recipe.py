@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from edge_ad.train.textures import Textures
 RECIPES = {name: f"edge_ad.train.{name}" for name in ("destseg", "draem", "clflow", "ear", "pmb")}
 
 
+Tiles = Annotated[int, Field(ge=2, le=1024)]  # in a step; batch norm needs two
+
+
 class Settings(BaseModel):
     """Base of a method's training settings; every field can be set with `--set name=value`.
 
@@ -31,8 +34,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    batch: int = Field(32, ge=2, le=1024)
-    lr_tail: float = Field(0.0, ge=0, le=1)
+    batch: Tiles = 32
+    lr_tail: Annotated[float, Field(ge=0, le=1)] = 0.0
     damage: DamageSettings = DamageSettings()
 
     def rate(self, done: float) -> float:
