@@ -102,7 +102,7 @@ class _Album:
         self._room = options["max_mib"] * _MIB
         self._bytes = 0
         self._selection: Selection | None = None
-        self._stopped_by = "end of the source"
+        self._stopped_by = "an error"
         self._next = _make_folder(folder)
 
     def fill(
@@ -112,18 +112,21 @@ class _Album:
 
         Raises SourceLost when there were frames and none could be kept.
         """
+        from edge_ad.frame import Frame
         from edge_ad.source.selection import Fate
 
         self._selection = selection
         end_s = time.monotonic() + limit_s if limit_s else float("inf")
         with _Counter(selection) as counter:
             for grab in source:
-                if selection.judge(grab) is Fate.KEPT:
-                    self._save(grab)  # type: ignore[arg-type]  # only frames are kept
+                if selection.judge(grab) is Fate.KEPT and isinstance(grab, Frame):
+                    self._save(grab)
                 counter.show()
                 if reason := self._limit(stop, end_s):
                     self._stopped_by = reason
                     break
+            else:
+                self._stopped_by = "end of the source"
         if selection.counts[Fate.INVALID] and not selection.counts[Fate.KEPT]:
             raise SourceLost(
                 f"{source.name}: none of its {selection.counts[Fate.INVALID]} frames can be kept. "

@@ -1,4 +1,4 @@
-"""A camera for tests: RTSP over TCP with one JPEG stream (RFC 2326 and 2435), as small as it goes."""
+"""A camera for tests: RTSP over TCP with one JPEG stream (RFC 2326, 2435), small as it goes."""
 
 from __future__ import annotations
 
