@@ -1,0 +1,80 @@
+"""Holding a run against the truth, and the shipped detector against its footage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge_ad.sample
+from edge_ad.errors import GateFailed
+from edge_ad.sample.check import compare, read_truth, require_all_found
+
+HERE = Path(edge_ad.sample.__file__).parent
+TRUTH = {
+    "defects": [{"part": 2, "kind": "dent"}, {"part": 5, "kind": "stain"}],
+    "visible": {
+        **{frame: [{"part": 2, "box": [100 + frame, 50, 10, 10]}] for frame in range(10, 20)},
+        **{frame: [{"part": 5, "box": [100 + frame, 50, 10, 10]}] for frame in range(60, 70)},
+    },
+}
+
+
+def reject(frame: int, x: int = 112, y: int = 52) -> dict[str, Any]:
+    region = {"x": x, "y": y, "width": 5, "height": 5}
+    return {"type": "inspection", "frame": frame, "verdict": "REJECT", "regions": [region]}
+
+
+def alarm(frame: int) -> dict[str, Any]:
+    return {"type": "alarm", "event": "new", "frame": frame}
+
+
+def test_a_plate_with_two_rejected_frames_that_point_at_it_is_found() -> None:
+    records = [reject(12), reject(13), alarm(13), reject(62, x=165), reject(63, x=165), alarm(63)]
+    outcome = compare(records, TRUTH)
+    assert outcome.missed == [] and outcome.false_alarms == ()
+    require_all_found(outcome)
+
+
+@pytest.mark.parametrize(
+    ("records", "missed", "false_alarms"),
+    [
+        pytest.param([reject(12), alarm(13)], [2, 5], (), id="one frame is not enough"),
+        pytest.param([reject(12, x=200), reject(13, x=200)], [2, 5], (), id="the wrong place"),
+        pytest.param([reject(12), reject(13), alarm(40)], [5], (40,), id="an alarm at nothing"),
+        pytest.param([], [2, 5], (), id="a blind detector"),
+    ],
+)
+def test_what_is_missed_or_false_fails_the_gate(
+    records: list[dict[str, Any]], missed: list[int], false_alarms: tuple[int, ...]
+) -> None:
+    outcome = compare(records, TRUTH)
+    assert (outcome.missed, outcome.false_alarms) == (missed, false_alarms)
+    with pytest.raises(GateFailed, match=f"{len(missed)} of 2 planted"):
+        require_all_found(outcome)
+
+
+def test_the_summary_counts_by_kind() -> None:
+    told = compare([reject(12), reject(13)], TRUTH).summary()
+    assert told["by_kind"]["dent"] == {"planted": 1, "found": 1}
+    assert told["by_kind"]["stain"] == {"planted": 1, "found": 0}
+
+
+def test_the_shipped_files_are_small_enough_to_ship() -> None:
+    assert (HERE / "engine.onnx").stat().st_size <= 6_000_000
+    assert (HERE / "footage.mp4").stat().st_size <= 3_000_000
+
+
+def test_the_shipped_detector_finds_every_planted_plate_and_nothing_else() -> None:
+    words = ["run", "--camera", HERE / "footage.mp4", "--engine", HERE / "engine.onnx", "--json"]
+    command = [sys.executable, "-m", "edge_ad", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    outcome = compare(records, read_truth(HERE / "footage.mp4.yaml"))
+    assert set(outcome.planted.values()) == {"scratch", "dent", "stain", "missing_print"}
+    require_all_found(outcome)
