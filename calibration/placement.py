@@ -199,7 +199,9 @@ class _Rules:
         graph = self._graph
         if not any(later.op_type in WEIGHTED for later in graph.after(node)):
             return "last layer: its rounding would be the map's"
-        maker = graph.makers.get(node.input[0])
+        weight, maker = graph.weight_of(node), graph.makers.get(node.input[0])
+        if node.op_type == "MatMul" and weight is not None and weight.ndim != 2:
+            return "stacked matrices: no int8 kernel has a step for each column of each"
         if maker is not None and maker.op_type in _POOLS:
             return "pooled branch: a single value a channel, nothing to gain"
         if self._target == "onnxruntime":
@@ -226,6 +228,8 @@ def _why_float(node: onnx.NodeProto) -> str:
         return "norms, softmax and exp stay float"
     if node.op_type == "Sub":
         return "differences stay float: rounding exceeds what is left"
+    if node.op_type in WEIGHTED:
+        return "both operands are computed"
     if node.op_type in _HEADS:
         return "heads stay float"
     if node.op_type in _RIDES:

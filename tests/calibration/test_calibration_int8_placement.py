@@ -144,6 +144,26 @@ def test_weights_have_one_step_an_output_channel(
     assert channel_axis(node) == axis
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("shape", "rule"), [((16, 24), "constant weights"), ((16, 16, 24), "stacked matrices")]
+)
+def test_products_are_int8_with_one_matrix_and_float_with_a_stack(
+    tmp_path: Path, target: Target, shape: tuple[int, ...], rule: str
+) -> None:
+    tiny = Tiny()
+    rng = np.random.default_rng(0)
+    tiny.constant("net.mix.0.weight", rng.normal(size=shape))
+    tiny.constant("net.last.0.weight", rng.normal(size=(24, 16)))
+    tiny.node("MatMul", ["pooled", "net.mix.0.weight"], "mixed")
+    tiny.node("MatMul", ["mixed", "net.last.0.weight"], "after")
+    graph = load_graph(tiny.save(tmp_path / "mix.onnx"))
+    placement = place(graph, target)
+    assert rule in _rules(placement)["node_mixed"][1]
+    with GraphEngine(_quantized(graph, placement), graph.manifest, target) as engine:
+        assert np.isfinite(engine.infer(np.zeros((1, SIZE, SIZE, 3), np.uint8)).maps).all()
+
+
 def test_transposed_convolutions_are_dequantized_along_their_output_channels(
     tmp_path: Path,
 ) -> None:
