@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from edge_ad.engine import Engine, open_engine
+from edge_ad.engine import Engine
 from edge_ad.errors import SourceLost
 from edge_ad.frame import Frame, Image
 from edge_ad.line import LineConfig, open_line
@@ -78,7 +78,7 @@ def bench_loop(config: LineConfig, *, rounds: int = 5) -> LoopBench:
     one round takes; 0 is all.
     """
     (uri,) = config.cameras
-    with open_engine(config.engine, threads=config.threads) as engine:
+    with config.open_engine() as engine:
         batches = load_batches(uri, engine, config.frames or 10_000)
         time_engine(engine, batches, duration_s=0.0)
         taken, latency, timed = [], deque[float](), deque[float]()

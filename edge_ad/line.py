@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edge_ad.alarm.alarm import Alarm, AlarmRule
 from edge_ad.alarm.sink import Sink, Sinks
-from edge_ad.engine import Engine, open_engine
+from edge_ad.engine import Device, Engine, open_engine
 from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.health import FrameGate
@@ -46,7 +46,20 @@ class LineConfig:
     frames: int = 0
     timeout_s: float = 10.0
     reopen_for_s: float = 60.0
+    device: Device = "cpu"
     threads: int = 0
+    trust_host_code: bool = False
+    cuda_graph: bool = True
+
+    def open_engine(self) -> Engine:
+        """The engine, loaded and warmed up as this line wants it."""
+        return open_engine(
+            self.engine,
+            device=self.device,
+            threads=self.threads,
+            trust_host_code=self.trust_host_code,
+            cuda_graph=self.cuda_graph,
+        )
 
 
 @contextmanager
@@ -59,7 +72,7 @@ def open_line(
     """
     with ExitStack() as stack:
         limits = stored_limits(config)
-        engine = stack.enter_context(open_engine(config.engine, threads=config.threads))
+        engine = stack.enter_context(config.open_engine())
         _warn_of_other_geometry(config, engine)
         next_id, lock = _ids(), threading.Lock()
         cameras = []

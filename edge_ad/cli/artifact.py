@@ -11,7 +11,7 @@ from edge_ad.errors import MissingExtra
 def open_artifact(path: Path, *, device: str = "cpu", threads: int = 0) -> Engine:
     """Open `.pt` weights with torch on `device`, anything else as an engine; use it with `with`."""
     if path.suffix != ".pt":
-        return open_engine(path, threads=threads)
+        return open_engine(path, device="cuda" if device == "cuda" else "cpu", threads=threads)
     try:
         from edge_ad.models.engine import TorchEngine
     except ImportError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.options import emit, shared
 
 _LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
@@ -54,7 +55,7 @@ class Limit(click.ParamType[Any]):
     type=click.FloatRange(0),
     help="How long the engine alone is measured.",
 )
-@click.option("--threads", default=0, type=click.IntRange(0), help="Engine threads.")
+@engine_options
 @click.option(
     "--assert",
     "limits",
@@ -76,9 +77,10 @@ def command(
     Latencies are percentiles of every call after the warm-up. `loop_ratio` compares the loop's
     throughput with the engine's own on the same frames, taken in turn.
     """
-    result = _engine_alone(engine, options)
+    how = engine_options_from(options)
+    result = _engine_alone(engine, how, options)
     if uri is not None:
-        result |= _loop(engine, uri, options)
+        result |= _loop(engine, uri, how, options)
     if as_json:
         emit(result)
     else:
@@ -86,14 +88,14 @@ def command(
     _check(result, limits)
 
 
-def _engine_alone(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _engine_alone(path: Path, how: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from edge_ad.bench import time_engine
     from edge_ad.engine import open_engine
     from edge_ad.loop import percentiles_ms
 
-    with open_engine(path, threads=options["threads"]) as engine:
+    with open_engine(path, **how) as engine:
         shape = (engine.manifest.batch or 1, *engine.manifest.size_hw, 3)
         batch = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
         calls = time_engine(
@@ -106,15 +108,13 @@ def _engine_alone(path: Path, options: dict[str, Any]) -> dict[str, Any]:
     return result | {f"{name}_ms": value for name, value in times.items()}
 
 
-def _loop(path: Path, uri: str, options: dict[str, Any]) -> dict[str, Any]:
+def _loop(path: Path, uri: str, how: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     from edge_ad.bench import bench_loop
     from edge_ad.line import LineConfig
     from edge_ad.manifest import sidecar_path
 
     threshold = None if sidecar_path(path).exists() else float("inf")  # speed needs no promise
-    config = LineConfig(
-        (uri,), path, threshold=threshold, frames=options["frames"], threads=options["threads"]
-    )
+    config = LineConfig((uri,), path, threshold=threshold, frames=options["frames"], **how)
     found = bench_loop(config, rounds=options["rounds"])
     return {
         "loop_frames": found.frames,

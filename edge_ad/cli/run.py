@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_from, geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
@@ -92,7 +93,7 @@ _POSITIVE, _COUNT = click.FloatRange(0, min_open=True), click.IntRange(0)
     type=click.FloatRange(0),
     help="Try so long to open a lost camera again.",
 )
-@click.option("--threads", default=0, type=_COUNT, help="Engine threads; 0 means one per core.")
+@engine_options
 @click.option("--show", is_flag=True, help="Show frames and regions in a window.")
 @click.option("--quiet", is_flag=True, help="Print alarms and the summary only.")
 @shared

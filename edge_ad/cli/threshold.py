@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_from, geometry_options
 from edge_ad.cli.options import emit, shared
 
@@ -44,7 +45,7 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @click.option("--at-best", is_flag=True, help="Take the nearest rate that the pictures support.")
 @geometry_options
-@click.option("--threads", default=0, type=click.IntRange(0), help="Engine threads.")
+@engine_options
 @shared
 def command(
     *,
@@ -53,7 +54,6 @@ def command(
     false_alarm_rate: float,
     confidence: float,
     at_best: bool,
-    threads: int,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -76,7 +76,7 @@ def command(
 
     asked = Promise(false_alarm_rate, confidence)
     paths = _pictures(uri)
-    with open_engine(engine, threads=threads) as loaded:
+    with open_engine(engine, **engine_options_from(options)) as loaded:
         geometry = geometry_from(options, loaded.manifest.geometry)
         scores = score_good(loaded, _images(uri, paths), geometry)
     promise = best_promise(len(scores.image), asked) if at_best else asked

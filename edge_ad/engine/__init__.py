@@ -5,8 +5,8 @@ anomaly_map    out  float32 (N, H, W)     higher is worse, raw units
 anomaly_score  out  float32 (N,)          same direction
 """
 
-from edge_ad.engine.base import Engine, OverlappingEngine, Prediction
+from edge_ad.engine.base import Device, Engine, OverlappingEngine, Prediction
 from edge_ad.engine.open import open_engine
 from edge_ad.engine.scripted import ScriptedEngine
 
-__all__ = ["Engine", "OverlappingEngine", "Prediction", "ScriptedEngine", "open_engine"]
+__all__ = ["Device", "Engine", "OverlappingEngine", "Prediction", "ScriptedEngine", "open_engine"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import Self
 
-from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction, check_batch, in_batches
+from edge_ad.engine.base import INPUT, MAP, SCORE, Device, Prediction, check_batch, in_batches
 from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntimeEngine:
-    """An ONNX file under ONNX Runtime's CPU provider.
+    """An ONNX file under ONNX Runtime, on the CPU or on an NVIDIA card.
 
-    Raises IncompatibleError when the file is not ONNX, carries no manifest, or its inputs and
-    outputs are not the contract's.
+    Raises IncompatibleError when the file is not ONNX, carries no manifest, its inputs and outputs
+    are not the contract's, or the device is not to be had.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, device: Device = "cpu", threads: int = 0) -> None:
         self.name = str(path)
-        self._session = _open_session(path, threads)
+        self._device = device
+        self._session = _open_session(path, device, threads)
         self.manifest = _read_manifest(self._session, path)
         _check_contract(self._session, self.manifest, path)
         self.infer(np.zeros((self.manifest.batch or 1, *self.manifest.size_hw, 3), np.uint8))
@@ -45,6 +46,8 @@ class OnnxRuntimeEngine:
 
     def _run(self, batch: Image) -> Prediction:
         try:
+            if self._device == "cuda":
+                return _run_bound(self._session, batch)
             maps, scores = self._session.run([MAP, SCORE], {INPUT: batch})
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise EdgeAdError(f"{self.name}: ONNX Runtime failed: {error}") from error
@@ -62,7 +65,18 @@ class OnnxRuntimeEngine:
         self.close()
 
 
-def _open_session(path: Path, threads: int) -> ort.InferenceSession:
+def _run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
+    """One run through an IO binding: a single upload, and one download when all is done."""
+    binding = session.io_binding()
+    binding.bind_cpu_input(INPUT, batch)
+    for name in (MAP, SCORE):
+        binding.bind_output(name)
+    session.run_with_iobinding(binding)
+    maps, scores = binding.copy_outputs_to_cpu()
+    return Prediction(maps, scores)
+
+
+def _open_session(path: Path, device: Device, threads: int) -> ort.InferenceSession:
     try:
         import onnxruntime as ort
     except ImportError as error:
@@ -70,13 +84,31 @@ def _open_session(path: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only: warnings about its own fusions help nobody here
+    provider = _provider(ort.get_available_providers(), device)
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # as above
         raise IncompatibleError(
             f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}. "
             "The file may be cut off, or not be ONNX; export it again."
         ) from error
+    if provider not in session.get_providers():  # it falls back to the CPU without an error
+        raise IncompatibleError(
+            f"{path}: ONNX Runtime could not start {provider}: no NVIDIA driver, or CUDA libraries "
+            "that do not fit. See what edge-ad doctor says, or run it with --device cpu."
+        )
+    return session
+
+
+def _provider(available: list[str], device: Device) -> str:
+    """ONNX Runtime's name for a device; raises IncompatibleError when this build lacks it."""
+    name = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
+    if name not in available:
+        raise IncompatibleError(
+            f"this ONNX Runtime has no {name}. Replace the package onnxruntime by onnxruntime-gpu, "
+            "or run with --device cpu."
+        )
+    return name
 
 
 def _read_manifest(session: ort.InferenceSession, path: Path) -> Manifest:

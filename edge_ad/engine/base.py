@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from typing_extensions import Self
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 
+Device = Literal["cpu", "cuda"]
 INPUT, MAP, SCORE = "image", "anomaly_map", "anomaly_score"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_ad.engine.base import Engine
+from edge_ad.engine.base import Device, Engine
 from edge_ad.errors import UsageError
 
 _MAKERS = {
@@ -14,11 +14,17 @@ _MAKERS = {
 
 
 def open_engine(
-    path: Path, *, threads: int = 0, trust_host_code: bool = False, cuda_graph: bool = True
+    path: Path,
+    *,
+    device: Device = "cpu",
+    threads: int = 0,
+    trust_host_code: bool = False,
+    cuda_graph: bool = True,
 ) -> Engine:
     """Load, check and warm up the engine in `path`; use it in a `with` block.
 
-    `threads` bounds ONNX Runtime's arithmetic threads; 0 means one per core. Of plans,
+    Of ONNX files, `device` is where ONNX Runtime computes and `threads` bounds its arithmetic
+    threads; 0 means one per core. Plans run on the first NVIDIA card whatever `device`; of them,
     `trust_host_code` loads those that carry program code, and `cuda_graph` replays launches.
     Raises UsageError for a missing file or unknown kind, IncompatibleError for a file that breaks
     the contract or does not fit this machine.
@@ -35,4 +41,4 @@ def open_engine(
         return open_plan(path, trust_host_code=trust_host_code, cuda_graph=cuda_graph)
     from edge_ad.engine._onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(path, threads=threads)
+    return OnnxRuntimeEngine(path, device=device, threads=threads)

@@ -83,3 +83,26 @@ def test_a_manifest_of_another_version_is_refused(make_engine: MakeEngine) -> No
     onnx.save(model, path)
     with pytest.raises(IncompatibleError, match="does not fit this version"):
         open_engine(path)
+
+
+def test_an_io_binding_answers_like_a_plain_run(make_engine: MakeEngine) -> None:
+    """The card's path, on the CPU: the binding is the same, only the provider differs."""
+    import onnxruntime as ort
+
+    from edge_ad.engine._onnxruntime import _run_bound
+
+    images, path = batch_of(3), make_engine(batch=3)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = _run_bound(session, images)
+    expected = ScriptedEngine().infer(images)
+    np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-6)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+
+
+def test_a_device_that_is_not_here_is_refused_with_what_to_do(make_engine: MakeEngine) -> None:
+    import onnxruntime as ort
+
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime can use a card")
+    with pytest.raises(IncompatibleError, match="onnxruntime-gpu"):
+        open_engine(make_engine(), device="cuda")
