@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+RTX ?= 1.7.1.116
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -34,10 +35,15 @@ $(VENV)/runtime: setup.cfg pyproject.toml
 	$(PIP) --editable '.[onnxruntime]'
 	@touch $@
 
-# torch is pinned and comes first: what follows then finds it satisfied.
+# torch is pinned and comes first: what follows then finds it satisfied. TensorRT-RTX builds plans
+# without a GPU; it has wheels for x86-64 Linux only, and elsewhere the tests that need it skip.
 $(VENV)/everything: $(VENV)/runtime
 	$(PIP) $(TORCH)
-	$(PIP) --editable '.[train,export,test,lint]'
+	$(PIP) --editable '.[train,export,calibrate,test,lint]'
+	if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+		$(PIP) tensorrt-rtx-cu13-libs==$(RTX) tensorrt-rtx-cu13-bindings==$(RTX) && \
+		$(PIP) --no-deps tensorrt-rtx-cu13==$(RTX); \
+	fi
 	@touch $@
 
 clean:
