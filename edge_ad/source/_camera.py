@@ -16,7 +16,7 @@ import numpy as np
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import Frame, Grab
 from edge_ad.images import to_bgr8
-from edge_ad.source.uri import Uri, check_options, number, whole, without_credentials
+from edge_ad.source.uri import Uri, check_options, number, whole
 
 CAMERA_OPTIONS = ("width", "height", "fps", "format")
 CSI_OPTIONS = ("width", "height", "fps", "flip")
@@ -25,7 +25,7 @@ _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # the only door OpenCV has fo
 _environment = threading.Lock()
 
 
-def open_v4l2(uri: Uri) -> Iterator[Grab]:
+def open_v4l2(uri: Uri, name: str) -> Iterator[Grab]:
     """A camera at a device file; width, height, fps and format (like MJPG) as options.
 
     Raises SourceLost when it does not open, UsageError when it cannot give the size asked for.
@@ -44,12 +44,11 @@ def open_v4l2(uri: Uri) -> Iterator[Grab]:
     for setting, value in settings:  # the format first: it decides which sizes there are
         if value:
             capture.set(setting, value)
-    return _checked_size(_frames(capture, uri.place), wanted_wh, uri.place)
+    return _checked_size(_frames(capture, name), wanted_wh, uri.place)
 
 
-def open_network(uri: Uri, *, open_within_s: float, timeout_s: float) -> Iterator[Grab]:
+def open_network(uri: Uri, name: str, *, open_within_s: float, timeout_s: float) -> Iterator[Grab]:
     """An RTSP camera, over TCP, or an HTTP stream; both waits are bounded inside OpenCV too."""
-    name = without_credentials(uri.place)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_within_s * 1000)]
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(timeout_s * 1000)]
     with _rtsp_over_tcp():
@@ -62,14 +61,13 @@ def open_network(uri: Uri, *, open_within_s: float, timeout_s: float) -> Iterato
     return _frames(capture, name)
 
 
-def open_csi(uri: Uri) -> Iterator[Grab]:
+def open_csi(uri: Uri, name: str) -> Iterator[Grab]:
     """A camera on a Jetson's CSI port: `csi://0?width=1920&height=1080&fps=30&flip=2`."""
-    return open_pipeline(csi_pipeline(uri))
+    return open_pipeline(csi_pipeline(uri), name)
 
 
-def open_pipeline(pipeline: str) -> Iterator[Grab]:
+def open_pipeline(pipeline: str, name: str) -> Iterator[Grab]:
     """Any GStreamer pipeline; without an appsink at its end, a converting one is added."""
-    name = without_credentials(f"gst:{pipeline}")
     if not _has_gstreamer():
         raise SourceLost(
             f"{name}: this OpenCV ({cv2.__version__}) was built without GStreamer; the wheels on "
@@ -78,7 +76,7 @@ def open_pipeline(pipeline: str) -> Iterator[Grab]:
         )
     capture = cv2.VideoCapture(with_appsink(pipeline), cv2.CAP_GSTREAMER)
     if not capture.isOpened():
-        raise SourceLost(f"{name} does not start. Try it with: gst-launch-1.0 (and fakesink).")
+        raise SourceLost(f"{name} does not start. Try its pipeline with gst-launch-1.0.")
     return _frames(capture, name)
 
 

@@ -18,7 +18,7 @@ from edge_ad.images import SUFFIXES, list_images, read_image, to_bgr8
 _log = logging.getLogger(__name__)
 
 
-def open_folder(folder: Path) -> Iterator[Grab]:
+def open_folder(folder: Path, name: str) -> Iterator[Grab]:
     """The pictures directly in `folder`, by name; one that cannot be read is a BadFrame.
 
     Raises SourceLost when there are none, and after the last one when none could be read.
@@ -28,12 +28,12 @@ def open_folder(folder: Path) -> Iterator[Grab]:
         raise SourceLost(
             f"{folder}: no pictures in it. Expected files ending in {', '.join(sorted(SUFFIXES))}."
         )
-    return _pictures(paths, str(folder))
+    return _pictures(paths, name)
 
 
-def open_picture(path: Path) -> Iterator[Grab]:
+def open_picture(path: Path, name: str) -> Iterator[Grab]:
     """One picture; otherwise like `open_folder`."""
-    return _pictures([path], str(path))
+    return _pictures([path], name)
 
 
 def _pictures(paths: list[Path], name: str) -> Iterator[Grab]:
@@ -54,7 +54,7 @@ def _picture(path: Path, index: int, name: str) -> Grab:
     return Frame(image, index, time.monotonic(), name, path.name)
 
 
-def open_video(path: Path) -> Iterator[Grab]:
+def open_video(path: Path, name: str) -> Iterator[Grab]:
     """A video's frames. It ends with the last one that decodes, whatever the header promises.
 
     Raises SourceLost when it cannot be opened, and at its end when no frame decoded. A shortfall
@@ -66,29 +66,29 @@ def open_video(path: Path) -> Iterator[Grab]:
             f"{path}: OpenCV cannot open it as a video. It may be cut off, not be a video, or "
             "need a codec this OpenCV lacks. Check it with a player, or record it again."
         )
-    return _video_frames(capture, path)
+    return _video_frames(capture, name)
 
 
-def _video_frames(capture: cv2.VideoCapture, path: Path) -> Iterator[Grab]:
+def _video_frames(capture: cv2.VideoCapture, name: str) -> Iterator[Grab]:
     count = 0
     try:
         for count in itertools.count():
             read, image = capture.read()
             if not read:
                 break
-            yield Frame(to_bgr8(np.asarray(image), str(path)), count, time.monotonic(), str(path))
-        _check_count(path, count, promised=round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+            yield Frame(to_bgr8(np.asarray(image), name), count, time.monotonic(), name)
+        _check_count(name, count, promised=round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     finally:
         capture.release()
 
 
-def _check_count(path: Path, decoded: int, promised: int) -> None:
+def _check_count(name: str, decoded: int, promised: int) -> None:
     if not decoded:
-        raise SourceLost(f"{path}: a video without a single frame that decodes.")
+        raise SourceLost(f"{name}: a video without a single frame that decodes.")
     if decoded < promised:
         _log.warning(
             "%s: its header promises %d frames, %d decoded; the file may be cut off",
-            path,
+            name,
             promised,
             decoded,
         )

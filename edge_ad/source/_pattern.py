@@ -33,8 +33,8 @@ from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.source.uri import Uri, check_options, number, whole
 
 OPTIONS = ("seed", "fps", "frames", "width", "height", "defects", "kinds", "faults")
-FAULTS = ("black", "white", "freeze", "torn", "bad", "drop", "stall", "lost")
-NAME = "pattern"
+_NO_PICTURE = ("bad", "drop", "stall", "lost")
+FAULTS = ("black", "white", "freeze", "torn", *_NO_PICTURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,9 @@ def parse_faults(text: str) -> dict[int, str]:
     return faults
 
 
-def open_pattern(pattern: Pattern) -> Iterator[Grab]:
-    """The grabs, paced when there is an fps."""
-    line = Line(pattern.line)
-    grabs = _grabs(line, pattern)
+def open_pattern(pattern: Pattern, name: str) -> Iterator[Grab]:
+    """The grabs of the source called `name`, paced when there is an fps."""
+    grabs = _grabs(Line(pattern.line), pattern, name)
     return _in_time(grabs, pattern) if pattern.fps else (grab for _, grab in grabs if grab)
 
 
@@ -95,28 +94,29 @@ def _kinds(uri: Uri) -> tuple[str, ...]:
     return kinds
 
 
-def _grabs(line: Line, pattern: Pattern) -> Iterator[tuple[int, Grab | None]]:
+def _grabs(line: Line, pattern: Pattern, name: str) -> Iterator[tuple[int, Grab | None]]:
     """Frame numbers with their grabs; None where the script lets nothing arrive."""
     last = 0  # the newest frame that showed the line as it was
     for index in itertools.count():
         if pattern.frames and index >= pattern.frames:
             return
         fault = pattern.faults.get(index, "")
+        if fault in _NO_PICTURE:
+            yield index, _nothing(fault, index, name)
+            continue
         last = index if fault != "freeze" else last
-        yield index, _grab(line, index, last, fault)
+        image = line.shot(last).image
+        spoilt = _SPOIL[fault](image) if fault in _SPOIL else image
+        yield index, Frame(spoilt, index, time.monotonic(), name)
 
 
-def _grab(line: Line, index: int, last: int, fault: str) -> Grab | None:
-    if fault in ("drop", "stall"):
-        return None
+def _nothing(fault: str, index: int, name: str) -> Grab | None:
+    """What arrives when no picture does."""
     if fault == "lost":
-        raise SourceLost(f"{NAME}: the script lost the camera at frame {index}.")
+        raise SourceLost(f"{name}: the script lost the camera at frame {index}.")
     if fault == "bad":
-        return BadFrame("the grab failed, as scripted", index, time.monotonic(), NAME)
-    image = line.shot(last).image
-    if fault in _SPOIL:
-        image = _SPOIL[fault](image)
-    return Frame(image, index, time.monotonic(), NAME)
+        return BadFrame("the grab failed, as scripted", index, time.monotonic(), name)
+    return None
 
 
 def _in_time(grabs: Iterator[tuple[int, Grab | None]], pattern: Pattern) -> Iterator[Grab]:

@@ -31,9 +31,10 @@ def open_source(uri: str, *, timeout_s: float = 10.0, open_within_s: float = 15.
     `timeout_s` bounds the wait for each frame, `open_within_s` the wait for the device. Raises
     SourceLost for what is not there or does not open, UsageError for a URI that cannot be meant.
     """
-    plan = _plan(parse_uri(uri), timeout_s, open_within_s)
+    name = without_credentials(uri)
+    plan = _plan(parse_uri(uri), name, timeout_s, open_within_s)
     return BufferedSource(
-        without_credentials(uri),
+        name,
         plan.opener,
         live=plan.live,
         hold=plan.hold,
@@ -42,33 +43,35 @@ def open_source(uri: str, *, timeout_s: float = 10.0, open_within_s: float = 15.
     )
 
 
-def _plan(uri: Uri, timeout_s: float, open_within_s: float) -> _Plan:
+def _plan(uri: Uri, name: str, timeout_s: float, open_within_s: float) -> _Plan:
     if uri.scheme == "file":
-        return _Plan(partial(_open_path, Path(uri.place)), live=False)
+        return _Plan(partial(_open_path, Path(uri.place), name), live=False)
     if uri.scheme == "pattern":
-        return _plan_pattern(uri)
+        return _plan_pattern(uri, name)
     from edge_ad.source import _camera  # files and the pattern need none of it
 
     if uri.scheme == "v4l2":
-        return _Plan(partial(_camera.open_v4l2, uri), live=True)
+        return _Plan(partial(_camera.open_v4l2, uri, name), live=True)
     if uri.scheme == "csi":
-        return _Plan(partial(_camera.open_csi, uri), live=True)
+        return _Plan(partial(_camera.open_csi, uri, name), live=True)
     if uri.scheme == "gst":
-        return _Plan(partial(_camera.open_pipeline, uri.place), live=True)
+        return _Plan(partial(_camera.open_pipeline, uri.place, name), live=True)
     waits = {"timeout_s": timeout_s, "open_within_s": open_within_s}
-    return _Plan(partial(_camera.open_network, uri, **waits), live=True)
+    return _Plan(partial(_camera.open_network, uri, name, **waits), live=True)
 
 
-def _plan_pattern(uri: Uri) -> _Plan:
+def _plan_pattern(uri: Uri, name: str) -> _Plan:
     from edge_ad.source._pattern import open_pattern, parse_pattern
 
     pattern = parse_pattern(uri)
-    return _Plan(partial(open_pattern, pattern), live=pattern.fps > 0, hold=True)
+    return _Plan(partial(open_pattern, pattern, name), live=pattern.fps > 0, hold=True)
 
 
-def _open_path(path: Path) -> Iterator[Grab]:
+def _open_path(path: Path, name: str) -> Iterator[Grab]:
     if path.is_dir():
-        return open_folder(path)
+        return open_folder(path, name)
     if not path.exists():
         raise SourceLost(f"{path}: no such file or folder. Check the name given with --camera.")
-    return open_picture(path) if path.suffix.lower() in SUFFIXES else open_video(path)
+    if path.suffix.lower() in SUFFIXES:
+        return open_picture(path, name)
+    return open_video(path, name)

@@ -139,3 +139,11 @@ def test_leaving_a_long_video_early_does_not_wait_for_it(tmp_path: Path) -> None
     path = video(tmp_path / "a.mp4", 40)
     with open_source(str(path)) as source:
         assert next(iter(source)).index == 0
+
+
+def test_frames_carry_the_name_of_their_source(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", 3)
+    for uri in (str(path), f"file://{path}", "pattern://?fps=0&frames=3"):
+        with open_source(uri) as source:
+            assert source.name == uri
+            assert {grab.source for grab in source} == {uri}
