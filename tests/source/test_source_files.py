@@ -49,18 +49,32 @@ def test_a_video_cut_in_half_is_refused_or_ends_early(tmp_path: Path) -> None:
         grabs_of(half)  # an .mp4 keeps its index at the end
 
 
-def test_a_video_that_ends_mid_frame_delivers_what_decodes(tmp_path: Path) -> None:
-    whole = tmp_path / "a.avi"  # an .avi can be read up to where it was cut
-    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+def noisy_avi(path: Path) -> bytes:
+    """The content of an .avi of 20 frames: unlike an .mp4, it can be read up to where it is cut."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
     random = np.random.default_rng(0)
     for _ in range(20):
         writer.write(random.integers(0, 256, (48, 64, 3), np.uint8))
     writer.release()
-    half = tmp_path / "half.avi"
-    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    grabs = grabs_of(half)
+    return path.read_bytes()
+
+
+def test_a_video_that_ends_mid_frame_delivers_what_decodes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = noisy_avi(tmp_path / "a.avi")
+    (tmp_path / "half.avi").write_bytes(content[: len(content) // 2])
+    grabs = grabs_of(tmp_path / "half.avi")
     assert 5 <= len(grabs) <= 15
     assert all(isinstance(grab, Frame) for grab in grabs)
+    assert f"promises 20 frames, {len(grabs)} decoded" in caplog.text
+
+
+def test_a_video_without_a_frame_that_decodes_is_a_lost_source(tmp_path: Path) -> None:
+    content = noisy_avi(tmp_path / "a.avi")
+    (tmp_path / "none.avi").write_bytes(content[: content.index(b"movi") + 20])
+    with pytest.raises(SourceLost, match="without a single frame that decodes"):
+        grabs_of(tmp_path / "none.avi")
 
 
 def test_a_header_that_promises_more_frames_is_reported(
