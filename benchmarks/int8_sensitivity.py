@@ -1,0 +1,67 @@
+"""Measures what the sensitivity search costs and finds: every block alone in int8, and all but it.
+
+python benchmarks/int8_sensitivity.py --engine destseg.onnx --images GOOD_DIR --name NAME
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from results import write_result  # the script's own folder is on the path
+
+from edge_ad.calibration.collect import collect
+from edge_ad.calibration.costs import block_costs
+from edge_ad.calibration.exam import synthetic_exam
+from edge_ad.calibration.gate import Limits
+from edge_ad.calibration.graph import load_graph
+from edge_ad.calibration.pictures import choose
+from edge_ad.calibration.placement import Wanted, place
+from edge_ad.calibration.search import Search
+from edge_ad.calibration.trials import Candidate, Notebook, Trials
+from edge_ad.dataset import good_images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
+    parser.add_argument("--pictures", type=int, default=16)
+    parser.add_argument("--method", default="mse")
+    wanted = parser.parse_args()
+    graph = load_graph(wanted.engine)
+    paths = good_images(wanted.images)
+    tensors = place(graph, wanted.target).tensors
+    table = collect(graph, tensors, wanted.target, choose(paths, samples=32, synthetic=0.2)).table
+    exam = synthetic_exam(paths, graph.manifest, limit=wanted.pictures, seed=0)
+    trials = Trials(graph, table, exam, Wanted(), Notebook(None, "", resume=False))
+    search = Search(trials, Limits(), block_costs(graph), pictures=wanted.pictures)
+    began, busy = time.perf_counter(), time.process_time()
+    blocks = search.sensitivity(wanted.method)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - busy
+    path = write_result(
+        "int8-sensitivity",
+        f"{wanted.name}-{wanted.target}",
+        "int8",
+        metrics={
+            "seconds": seconds,
+            "cpu_seconds": cpu,
+            "everything_int8": trials.error(Candidate(wanted.method), wanted.pictures),
+            "blocks": [asdict(block) for block in blocks],
+        },
+        settings={
+            "pictures": wanted.pictures,
+            "method": wanted.method,
+            "target": wanted.target,
+            "size_hw": graph.manifest.size_hw,
+        },
+    )
+    print(path.read_text()[:600])
+
+
+if __name__ == "__main__":
+    main()
