@@ -20,7 +20,7 @@ from results import write_result  # the script's own folder is on the path
 
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
-from edge_ad.evaluation.judged import Judged, Unreadable, judge_all
+from edge_ad.evaluation.judged import Judged, LeftOut, judge_all
 from edge_ad.evaluation.summary import metrics_of
 from edge_ad.export.frames import frames_for
 from edge_ad.export.metadata import load_model, set_manifest
@@ -33,7 +33,7 @@ METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro")
 def judged_by(path: Path, data: Path) -> list[Judged]:
     """Every test picture, judged by the engine in a file."""
     with open_engine(path) as engine:
-        return list(judge_all(engine, labelled_images(data), Unreadable()))
+        return list(judge_all(engine, labelled_images(data), LeftOut()))
 
 
 def changes(before: list[Judged], after: list[Judged]) -> dict[str, Any]:

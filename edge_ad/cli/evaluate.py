@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ from edge_ad.cli.geometry import geometry_from, geometry_options
 from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
-    from edge_ad.evaluation.judged import Judged, Unreadable
+    from edge_ad.dataset import Sample
+    from edge_ad.engine import Engine
+    from edge_ad.evaluation.judged import Judged, LeftOut
+    from edge_ad.geometry import Geometry
 
 _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
 
@@ -48,66 +52,123 @@ def command(
     """Measure weights or an engine on labelled pictures.
 
     Image AUROC, pixel AUROC, pixel AP, AUPRO (up to 0.3), IAP and IAP@90, overall and per defect
-    type, with curves and the worst misses as pictures.
+    type; escapes and overkill at the stored threshold; with -o, curves and the worst misses as
+    pictures. Masks are brought to the map's size by averaging and rounding at 0.5.
     """
+    _require("sklearn", "scipy", "rich", *(["matplotlib"] if output else []))
     from edge_ad.cli.artifact import open_artifact
-    from edge_ad.evaluation.judged import Unreadable
-    from edge_ad.evaluation.summary import metrics_of
-    from edge_ad.files import sha256
+    from edge_ad.dataset import labelled_images
+    from edge_ad.evaluation.judged import LeftOut
+    from edge_ad.evaluation.report import report_of, write_report
 
-    left_out = Unreadable()
+    samples, left_out = labelled_images(data), LeftOut()
+    if output is not None:
+        with _writing(output):
+            output.mkdir(parents=True, exist_ok=True)  # now, not after an hour
     with open_artifact(artifact, device=device, threads=threads) as engine:
         geometry = geometry_from(options, engine.manifest.geometry)
-        judged = _judge(engine, data, geometry, left_out)
-    result = {"type": "evaluation", "artifact": str(artifact), "sha256": sha256(artifact)}
-    result |= metrics_of(judged) | {"unreadable": left_out.reasons}
+        judged = _judge(engine, samples, geometry, left_out)
+        result = _described(artifact, data, engine, geometry)
+    result |= report_of(artifact, judged, left_out)
     if output is not None:
-        _write(output, result, judged)
+        with _writing(output):
+            write_report(output, result, judged, geometry)
     if as_json:
         emit(result)
     else:
         _print(result)
+        _remark(result, output)
 
 
-def _judge(engine: Any, data: Path, geometry: Any, left_out: Unreadable) -> list[Judged]:
+def _require(*packages: str) -> None:
+    """Name a missing package before anything is judged."""
+    import importlib.util
+
+    from edge_ad.errors import MissingExtra
+
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra("evaluate", package, "evaluate")
+
+
+def _judge(
+    engine: Engine, samples: list[Sample], geometry: Geometry, left_out: LeftOut
+) -> list[Judged]:
     from rich.console import Console
     from rich.progress import track
 
-    from edge_ad.dataset import labelled_images
     from edge_ad.errors import DataError
     from edge_ad.evaluation.judged import judge_all
 
-    samples = labelled_images(data)
     console = Console(stderr=True)
     shown = track(samples, "judging", console=console, disable=not console.is_terminal)
     judged = list(judge_all(engine, shown, left_out, geometry))
     if not judged:
         first = next(iter(left_out.reasons.values()))
-        raise DataError(f"{data}: none of its {len(samples)} pictures can be read. {first}")
+        raise DataError(f"none of the {len(samples)} pictures can be judged. The first: {first}")
     for reason in left_out.reasons.values():
         click.echo(f"left out: {reason}", err=True)
     return judged
 
 
-def _write(folder: Path, result: dict[str, Any], judged: list[Judged]) -> None:
-    from edge_ad.evaluation.pictures import write_curves, write_misses
-    from edge_ad.files import write_text
+def _described(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> dict[str, Any]:
+    """What was measured, so that a report can be told from another."""
+    from edge_ad.files import sha256
 
-    write_text(folder / "report.json", json.dumps(result, indent=2) + "\n")
-    write_curves(judged, folder / "curves.png")
-    write_misses(judged, folder / "misses.png")
+    manifest = engine.manifest
+    return {
+        "type": "evaluation",
+        "artifact": str(artifact),
+        "sha256": sha256(artifact),
+        "data": str(data),
+        "method": manifest.method,
+        "precision": manifest.precision,
+        "size_hw": list(manifest.size_hw),
+        "geometry": geometry.model_dump(mode="json"),
+    }
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    from edge_ad.errors import SinkLost
+
+    try:
+        yield
+    except OSError as error:
+        raise SinkLost(f"{folder}: cannot be written ({error.strerror or error}).") from error
 
 
 def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "pictures", *_SHOWN)
-    rows = {"all": result} | result["by_type"]
-    for name, numbers in rows.items():
+    table = Table("", "pictures", *_SHOWN, "escapes")
+    for name, numbers in ({"all": result} | result["by_type"]).items():
         values = ["-" if numbers[key] is None else f"{numbers[key]:.4f}" for key in _SHOWN]
-        table.add_row(name, f"{numbers['good']} + {numbers['defective']}", *values)
+        escapes = numbers.get("escapes", numbers.get("at_threshold", {}).get("escapes", "-"))
+        table.add_row(name, f"{numbers['good']} + {numbers['defective']}", *values, str(escapes))
     console = Console()
-    Console(width=None if console.is_terminal else 110).print(table)
+    Console(width=None if console.is_terminal else 120).print(table)
+
+
+def _remark(result: dict[str, Any], output: Path | None) -> None:
+    """What the table does not say."""
+    if at := result.get("at_threshold"):
+        click.echo(
+            f"At threshold {at['image']:.6g} ({at['from']}): {at['escapes']} of "
+            f"{result['defective']} defective pass, {at['overkill']} of {result['good']} good are "
+            "rejected."
+        )
     if result["tiny_defects"]:
         click.echo(f"{result['tiny_defects']} of {result['defects']} defects have 1 or 2 pixels.")
+    if kinds := result["types_without_masks"]:
+        click.echo(f"No masks for {', '.join(kinds)}: counted in image AUROC only.")
+    if hidden := result["defects_out_of_sight"]:
+        click.echo(
+            f"{len(hidden)} defects lie outside what is judged (region of interest, ignored "
+            f"polygons, or too small for the map); the first: {hidden[0]}"
+        )
+    if left_out := result["left_out"]:
+        click.echo(f"{len(left_out)} pictures were left out.")
+    if output is not None:
+        click.echo(f"Report: {output}/report.json, curves.png, misses.png")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.dataset import Sample
 from edge_ad.engine import Engine
-from edge_ad.errors import DataError
-from edge_ad.frame import Image
+from edge_ad.errors import DataError, EdgeAdError, UsageError
+from edge_ad.evaluation.shelf import Shelf
+from edge_ad.frame import Frame, Image
 from edge_ad.geometry import Geometry
+from edge_ad.health import FrameGate
 from edge_ad.images import read_image, read_mask
 from edge_ad.inspection import rescore
 from edge_ad.preprocess import Map, Preprocess
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +33,19 @@ class Judged:
     sample: Sample
     score: float
     values: Map
-    mask: NDArray[np.bool_] | None
+    mask: Mask | None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether nothing of its known defect lies where the line looks."""
+        if self.mask is None or not self.sample.anomalous:
+            return False
+        return not bool((self.mask & ~np.isneginf(self.values)).any())
 
 
 @dataclass
-class Unreadable:
-    """Pictures and masks that could not be read, with the reason."""
+class LeftOut:
+    """Pictures that could not be read, or that the line would call INVALID, with the reason."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -41,45 +53,78 @@ class Unreadable:
 def judge_all(
     engine: Engine,
     samples: Iterable[Sample],
-    left_out: Unreadable,
+    left_out: LeftOut,
     geometry: Geometry | None = None,
 ) -> Iterator[Judged]:
-    """Score and map of every readable sample, in order; the others are noted in `left_out`."""
-    used = geometry or engine.manifest.geometry
-    preprocess = Preprocess(engine.manifest.size_hw, used)
-    for sample in samples:
-        try:
-            image, mask = read_image(sample.path), _mask_of(sample)
-        except DataError as error:
-            left_out.reasons[str(sample.path)] = str(error)
-            continue
-        yield _judge(engine, preprocess, sample, image, mask)
+    """Score and map of every sample that can be judged, in order; `left_out` notes the others.
+
+    Maps and masks are kept on disk, so that the results of any data set can be held in a list.
+    """
+    preprocess = Preprocess(engine.manifest.size_hw, geometry or engine.manifest.geometry)
+    with Shelf() as shelf:
+        for sample in samples:
+            try:
+                image, mask = _read(sample.path), _mask_of(sample)
+            except DataError as error:
+                left_out.reasons[str(sample.path)] = str(error)
+                continue
+            yield _judge(engine, preprocess, shelf, sample, image, mask)
 
 
 def score_and_map(engine: Engine, preprocess: Preprocess, image: Image) -> tuple[float, Map]:
-    """The image score and the stitched map of one frame, ignored polygons left out of both."""
+    """The image score and the stitched map of one frame, ignored polygons left out of both.
+
+    Raises EdgeAdError for what is not a number.
+    """
     frame_hw = (image.shape[0], image.shape[1])
     maps, scores = engine.infer(preprocess(image))
+    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
+        raise EdgeAdError(
+            f"{engine.name} answers with values that are not numbers, so it can judge nothing. "
+            "Train or export it anew."
+        )
     values = preprocess.stitch(maps, frame_hw).values.copy()  # the engine reuses its arrays
     if not preprocess.geometry.ignore:
         return float(scores.max()), values
-    return rescore(maps, preprocess.tile_ignored(frame_hw), engine.manifest.score), values
+    ignored = preprocess.tile_ignored(frame_hw)
+    if ignored.all():
+        raise UsageError("the ignored polygons cover all that is judged. Shrink --ignore.")
+    return rescore(maps, ignored, engine.manifest.score), values
 
 
 def _judge(
-    engine: Engine, preprocess: Preprocess, sample: Sample, image: Image,
-    mask: NDArray[np.bool_] | None,
-) -> Judged:  # fmt: skip
+    engine: Engine,
+    preprocess: Preprocess,
+    shelf: Shelf,
+    sample: Sample,
+    image: Image,
+    mask: Mask | None,
+) -> Judged:
     if mask is not None and mask.shape != image.shape[:2]:
         raise DataError(
             f"{sample.mask}: a mask of {mask.shape[1]}x{mask.shape[0]} for a picture of "
             f"{image.shape[1]}x{image.shape[0]}. Make it anew at the picture's size."
         )
-    score, values = score_and_map(engine, preprocess, image)
+    try:
+        score, values = score_and_map(engine, preprocess, image)
+    except UsageError as error:
+        raise UsageError(f"{sample.path}: {error}") from error
     if not sample.anomalous:
-        return Judged(sample, score, values, np.zeros(values.shape, np.bool_))
-    return Judged(sample, score, values, None if mask is None else preprocess.mask(mask))
+        truth = np.zeros(values.shape, np.bool_)
+    elif mask is None:
+        return Judged(sample, score, shelf.put(values), None)
+    else:
+        truth = preprocess.mask(mask)
+    return Judged(sample, score, shelf.put(values), shelf.put(truth))
 
 
-def _mask_of(sample: Sample) -> NDArray[np.bool_] | None:
+def _read(path: Path) -> Image:
+    """Decode a picture. Raises DataError too for one that the line would call INVALID."""
+    image = read_image(path)
+    if fault := FrameGate(live=False).fault(Frame(image, 0, 0.0, "", path.name)):
+        raise DataError(f"{path}: the line would not judge it, {fault}.")
+    return image
+
+
+def _mask_of(sample: Sample) -> Mask | None:
     return None if sample.mask is None else read_mask(sample.mask)

@@ -1,4 +1,4 @@
-"""Curves and the sheet of worst misses, as pictures."""
+"""The sheet of worst misses, as one picture."""
 
 from __future__ import annotations
 
@@ -7,42 +7,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from edge_ad.evaluation.judged import Judged
-from edge_ad.evaluation.metrics import Floats, pro_curve
-from edge_ad.evaluation.summary import pixels_of
-from edge_ad.files import replacing
 from edge_ad.frame import Image
+from edge_ad.geometry import Geometry
 from edge_ad.images import read_image, write_image
+from edge_ad.preprocess import Map, Preprocess
 
-_SIDE, _GAP = 192, 4
-_CURVE_POINTS = 2000
-
-
-def write_curves(judged: Sequence[Judged], path: Path) -> None:
-    """Image ROC, pixel precision over recall, and region overlap over false positives, as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    roc, pr, pro = figure.subplots(1, 3)
-    anomalous = [one.sample.anomalous for one in judged]
-    if any(anomalous) and not all(anomalous):
-        rate, found, _ = roc_curve(anomalous, [one.score for one in judged])
-        roc.plot(rate, found)
-    if (pixels := pixels_of(judged)) is not None:
-        precision, recall, _ = precision_recall_curve(pixels.anomalous, pixels.scores)
-        pr.plot(*_thinned(recall, precision))
-        pro.plot(*_thinned(*pro_curve(pixels)))
-        pro.axvspan(0, 0.3, alpha=0.1)
-    for axes, title, x, y in (
-        (roc, "images", "normal rejected", "anomalous rejected"),
-        (pr, "pixels", "recall", "precision"),
-        (pro, "regions", "normal pixels above threshold", "mean region overlap"),
-    ):
-        axes.set(title=title, xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.01))
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+_SIDE, _GAP, _WORDS_WIDTH = 192, 4, 400
+_GREY, _WHITE = (96, 96, 96), (255, 255, 255)
+_COLOURS = {"ESCAPE": (64, 64, 255), "OVERKILL": (0, 165, 255)}
 
 
 def worst_misses(judged: Sequence[Judged], count: int = 6) -> list[Judged]:
@@ -52,36 +26,77 @@ def worst_misses(judged: Sequence[Judged], count: int = 6) -> list[Judged]:
     return escapes[:count] + overkill[:count]
 
 
-def write_misses(judged: Sequence[Judged], path: Path) -> None:
-    """A row a picture: the picture, its map (one scale for all), its ground truth, its score."""
+def write_misses(
+    judged: Sequence[Judged], threshold: float | None, geometry: Geometry, path: Path
+) -> None:
+    """A row a picture: what the line sees of it, its map (one scale for all), its ground truth.
+
+    Pictures on the right side of the threshold are shown too, as the nearest to a miss.
+    """
     chosen = worst_misses(judged)
-    top = max(float(one.values.max()) for one in judged)
-    low = min(float(np.median(one.values)) for one in judged)
-    write_image(path, np.vstack([_row(one, low, top) for one in chosen]))
+    low = min(float(np.median(_seen(one))) for one in chosen)
+    top = max(float(_seen(one).max()) for one in chosen)
+    roi = Geometry(roi_xywh=geometry.roi_xywh)
+    rows = [_row(one, (low, top), verdict_word(one, threshold), roi) for one in chosen]
+    write_image(path, np.vstack(rows))
 
 
-def _row(one: Judged, low: float, top: float) -> Image:
-    level = np.clip((one.values - low) / max(top - low, 1e-12), 0, 1)
-    heat = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_JET)
-    truth = np.zeros((*one.values.shape, 3), np.uint8)
-    truth[one.mask if one.mask is not None else False] = 255
-    panels = [_square(panel) for panel in (read_image(one.sample.path), heat, truth)]
-    words = np.full((_SIDE, 2 * _SIDE, 3), 32, np.uint8)
-    lines = ("ESCAPE" if one.sample.anomalous else "OVERKILL", one.sample.kind,
-             one.sample.path.name, f"score {one.score:.4g}")  # fmt: skip
-    for index, text in enumerate(lines):
-        place = (10, 40 + 30 * index)
-        cv2.putText(words, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1)
-    row = np.hstack([*panels, words])
+def verdict_word(one: Judged, threshold: float | None) -> str:
+    """What became of a picture at the threshold."""
+    if threshold is None:
+        return "no threshold"
+    rejected = one.score > threshold
+    if rejected == one.sample.anomalous:
+        return "rejected, rightly" if rejected else "passed, rightly"
+    return "OVERKILL" if rejected else "ESCAPE"
+
+
+def _row(one: Judged, scale: tuple[float, float], word: str, roi: Geometry) -> Image:
+    size_hw = (one.values.shape[0], one.values.shape[1])
+    picture = Preprocess(size_hw, roi)(read_image(one.sample.path))[0]
+    panels = [_fitted(panel) for panel in (picture, _heat(one, scale), _truth(one))]
+    lines = (word, one.sample.kind, one.sample.path.name, f"score {one.score:.4g}")
+    row = np.hstack([*panels, _words(lines, _COLOURS.get(word, _WHITE))])
     framed = cv2.copyMakeBorder(row, 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0))
     return np.asarray(framed, np.uint8)
 
 
-def _square(image: Image) -> Image:
-    return np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+def _heat(one: Judged, scale: tuple[float, float]) -> Image:
+    low, top = scale
+    level = np.clip((one.values - low) / max(top - low, 1e-12), 0, 1)
+    heat = np.asarray(cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_JET))
+    heat[np.isneginf(one.values)] = _GREY
+    return np.asarray(heat, np.uint8)
 
 
-def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """A curve of millions of points, drawn with those a screen can show."""
-    step = max(1, len(x) // _CURVE_POINTS)
-    return x[::step], y[::step]
+def _truth(one: Judged) -> Image:
+    truth = np.zeros((*one.values.shape, 3), np.uint8)
+    truth[:] = _GREY if one.mask is None else 0
+    truth[one.mask if one.mask is not None else False] = _WHITE
+    return truth
+
+
+def _words(lines: Sequence[str], colour: tuple[int, int, int]) -> Image:
+    words = np.full((_SIDE, _WORDS_WIDTH, 3), 32, np.uint8)
+    for index, text in enumerate(lines):
+        shown = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
+        place = (10, 40 + 30 * index)
+        cv2.putText(words, shown, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 1)
+        colour = _WHITE
+    return words
+
+
+def _fitted(image: Image) -> Image:
+    """The picture in a square, its sides' ratio kept."""
+    height, width = image.shape[:2]
+    scale = _SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    square = np.full((_SIDE, _SIDE, 3), 32, np.uint8)
+    top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
+    square[top : top + size[1], left : left + size[0]] = small
+    return square
+
+
+def _seen(one: Judged) -> Map:
+    return one.values[~np.isneginf(one.values)]

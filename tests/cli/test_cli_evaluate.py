@@ -68,7 +68,7 @@ def test_an_unreadable_picture_is_left_out_and_named(make_engine: MakePath, data
     (data / "test" / "good" / "0.png").write_bytes(b"")
     done = evaluate(make_engine(), "--data", data, "--json")
     found = json.loads(done.stdout)
-    assert found["good"] == 3 and len(found["unreadable"]) == 1
+    assert found["good"] == 3 and len(found["left_out"]) == 1
     assert "0.png" in done.stderr
 
 

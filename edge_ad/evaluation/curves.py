@@ -1,0 +1,73 @@
+"""ROC, precision-recall and region-overlap curves, at every distinct threshold."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.evaluation.pixels import Pixels
+
+Floats = NDArray[np.float64]
+
+
+class Curve(NamedTuple):
+    """Points (n,), from the highest threshold to the lowest."""
+
+    x: Floats
+    y: Floats
+
+
+def roc(pixels: Pixels) -> Curve:
+    """Share of anomalous pixels above the threshold over that of normal ones."""
+    hits = np.cumsum(pixels.anomalous[::-1])
+    return _over_normal(pixels, hits / max(1, int(pixels.anomalous.sum())))
+
+
+def region_overlap(pixels: Pixels) -> Curve:
+    """Mean covered share of the defects (PRO) over the share of normal pixels above."""
+    return _over_normal(pixels, np.cumsum(pixels.overlap[::-1]))
+
+
+def precision_recall(pixels: Pixels) -> Curve:
+    """Pixel precision over pixel recall."""
+    hits = np.cumsum(pixels.anomalous[::-1])
+    return Curve(hits / max(1, int(pixels.anomalous.sum())), precision(pixels)[::-1])
+
+
+def precision(pixels: Pixels) -> Floats:
+    """Pixel precision (d,) with the threshold at each of `pixels.values`."""
+    hits = np.cumsum(pixels.anomalous[::-1])[::-1]
+    return np.asarray(hits / (hits + pixels.normal_from), np.float64)
+
+
+def up_to(curve: Curve, limit: float) -> Curve:
+    """The part of a curve up to exactly x = `limit`; its last height is interpolated."""
+    inside = curve.x <= limit
+    if inside.all():
+        return curve
+    end = int(inside.argmin())  # the first point beyond
+    around = np.s_[end - 1 : end + 1]
+    height = np.interp(limit, curve.x[around], curve.y[around])
+    return Curve(np.append(curve.x[:end], limit), np.append(curve.y[:end], height))
+
+
+def thinned(curve: Curve, most: int = 400) -> Curve:
+    """About `most` points, evenly spread over the curve's length on paper, both ends kept."""
+    if len(curve.x) <= most:
+        return curve
+    way = np.cumsum(np.abs(np.diff(curve.x, prepend=0)) + np.abs(np.diff(curve.y, prepend=0)))
+    near = np.searchsorted(way, np.linspace(way[0], way[-1], most))
+    kept = np.union1d(near.clip(0, len(way) - 1), [0, len(way) - 1])
+    return Curve(curve.x[kept], curve.y[kept])
+
+
+def _over_normal(pixels: Pixels, reached: Floats) -> Curve:
+    """A falling threshold passes normal pixels alone (level), then those it ties with (slanted)."""
+    x, y = np.zeros((2, 2 * len(reached) + 2))
+    x[1:-1:2] = pixels.normal_above[::-1] / max(1, pixels.normal)
+    x[2:-1:2] = pixels.normal_from[::-1] / max(1, pixels.normal)
+    y[3:-1:2], y[2:-1:2] = reached[:-1], reached
+    x[-1], y[-1] = 1, 1
+    return Curve(x, y)

@@ -1,0 +1,118 @@
+"""All pixels of a data set, reduced to what the pixel metrics need: exact, in bounded memory.
+
+Every pixel metric changes only at the scores of anomalous pixels, which are few. So those are
+kept, and normal pixels are merely counted between them, map by map: memory grows with the area of
+the defects and not with the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from edge_ad.errors import EdgeAdError
+from edge_ad.preprocess import Map
+
+Mask = NDArray[np.bool_]
+_EIGHT = np.ones((3, 3), np.int8)  # neighbours that touch at a corner are one defect
+_Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What lies where on the scale of scores.
+
+    `values` (d,) are the distinct scores of anomalous pixels, increasing. For each of them,
+    `anomalous` pixels have exactly this score, `normal_from` normal pixels this or a higher one,
+    `normal_above` a higher one, and `overlap` is what those anomalous pixels add to the mean
+    covered share of the defects. By defect (connected, 8 neighbours), `critical` (k,) is the
+    highest threshold at which more than half of it is reached, and `sizes` its pixels.
+    """
+
+    values: Map
+    anomalous: _Counts
+    overlap: NDArray[np.float64]
+    normal_from: _Counts
+    normal_above: _Counts
+    normal: int
+    critical: Map
+    sizes: _Counts
+
+    @property
+    def both_classes(self) -> bool:
+        return self.normal > 0 and len(self.values) > 0
+
+
+def pooled(maps: Sequence[Map], masks: Sequence[Mask]) -> Pixels:
+    """Count maps against ground truth of equal shapes; pixels at minus infinity (ignored) are out.
+
+    Maps may differ in size: every judged pixel weighs the same. They are read twice. Raises
+    EdgeAdError for NaN, which no metric can rank.
+    """
+    pairs = list(zip(maps, masks, strict=True))
+    defects = [scores for values, mask in pairs for scores in _defects(values, mask)]
+    sizes = np.array([len(scores) for scores in defects], np.int64)
+    values, place = np.unique(np.concatenate([_NONE, *defects]), return_inverse=True)
+    shares = np.repeat(1 / np.maximum(sizes, 1) / max(1, len(sizes)), sizes)
+    above, from_here, normal = _count_normal(pairs, values)
+    return Pixels(
+        values=values,
+        anomalous=np.bincount(place, minlength=len(values)),
+        overlap=np.bincount(place, shares, len(values)).astype(np.float64),
+        normal_from=from_here,
+        normal_above=above,
+        normal=normal,
+        critical=np.sort(np.concatenate([_NONE, *(_critical(scores) for scores in defects)])),
+        sizes=sizes,
+    )
+
+
+_NONE: Map = np.empty(0, np.float32)
+
+
+def _defects(values: Map, mask: Mask) -> Iterator[Map]:
+    """The scores of each connected defect, without its ignored pixels."""
+    _check_numbers(values)
+    labels, count = ndimage.label(mask, _EIGHT)
+    seen = mask & ~np.isneginf(values)
+    scores, owners = values[seen], labels[seen]
+    order = np.argsort(owners, kind="stable")
+    ends = np.cumsum(np.bincount(owners, minlength=count + 1))
+    for start, end in pairwise(ends):
+        if end > start:
+            yield scores[order[start:end]]
+
+
+def _critical(scores: Map) -> Map:
+    middle = (len(scores) - 1) // 2  # counted from the lowest, so that more than half reach it
+    return np.asarray(np.partition(scores, middle)[middle : middle + 1])
+
+
+def _count_normal(pairs: Sequence[tuple[Map, Mask]], values: Map) -> tuple[_Counts, _Counts, int]:
+    """How many normal pixels lie above each value, at it or above, and how many there are."""
+    above, from_here = np.zeros((2, len(values)), np.int64)
+    normal = 0
+    for scores, mask in pairs:
+        ranked = np.sort(scores[~mask & ~np.isneginf(scores)])
+        normal += len(ranked)
+        above += _reaching(np.searchsorted(values, ranked, "left"), len(values))
+        from_here += _reaching(np.searchsorted(values, ranked, "right"), len(values))
+    return above, from_here, normal
+
+
+def _reaching(passed: NDArray[np.intp], count: int) -> _Counts:
+    """How many pixels passed each of `count` values; `passed` says how many values each passed."""
+    histogram = np.bincount(passed, minlength=count + 1)
+    return np.asarray(np.cumsum(histogram[::-1])[::-1][1:], np.int64)
+
+
+def _check_numbers(values: Map) -> None:
+    if np.isnan(values).any() or np.isposinf(values).any():
+        raise EdgeAdError(
+            "the anomaly maps hold values that are not numbers; the detector is broken."
+        )

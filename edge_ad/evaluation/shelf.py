@@ -1,0 +1,57 @@
+"""Room on disk for the maps of a whole data set, which need not fit in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from edge_ad.errors import SinkLost
+
+_T = TypeVar("_T", bound=np.generic)
+_PAGE = 4096  # a memory map begins on a page
+
+
+class Shelf:
+    """Arrays put here come back as read-only views of a temporary file, which vanishes by itself.
+
+    Pages that nobody reads cost no memory. Raises SinkLost when the temporary folder is full.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._file = tempfile.TemporaryFile(prefix="edge-ad-")
+        except OSError as error:
+            raise _full(error) from error
+        self._end = 0
+
+    def put(self, array: NDArray[_T]) -> NDArray[_T]:
+        """Keep a copy and return it; the view outlives the shelf."""
+        start = self._end
+        try:
+            self._file.seek(start)
+            self._file.write(np.ascontiguousarray(array).data)
+            self._file.flush()
+        except OSError as error:
+            raise _full(error) from error
+        self._end = -(-(start + array.nbytes) // _PAGE) * _PAGE
+        return np.memmap(self._file, array.dtype, "r", start, array.shape)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _full(error: OSError) -> SinkLost:
+    return SinkLost(
+        f"{tempfile.gettempdir()}: anomaly maps cannot be kept there ({error.strerror}). "
+        "Make room, or name another folder in the environment variable TMPDIR."
+    )
