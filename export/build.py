@@ -15,13 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import edge_ad
-from edge_ad.engine.flavour import TensorRT, first_error, installed, load, messages
+from edge_ad.engine.flavour import (
+    TensorRT,
+    first_error,
+    installed,
+    is_out_of_memory,
+    load,
+    messages,
+)
 from edge_ad.engine.preflight import gpu_here
 from edge_ad.errors import EdgeAdError, IncompatibleError, SinkLost, UsageError
 from edge_ad.export.build_config import TimingCache, batch_profile, configure
 from edge_ad.export.build_network import parse
 from edge_ad.export.build_source import Source, read_source
-from edge_ad.export.build_watch import Report, monitor
+from edge_ad.export.build_watch import Interrupt, Report, monitor
 from edge_ad.files import replacing
 from edge_ad.machine.host import read_jetson
 from edge_ad.manifest import Sidecar, Threshold, load_sidecar, save_sidecar
@@ -106,15 +113,15 @@ def _record(trt: TensorRT, source: Source, flavour: Flavour, options: Options) -
 def _compile(
     trt: TensorRT, source: Source, record: Build, timing_cache: Path | None, report: Report
 ) -> bytes:
-    logger, watch = messages(trt), monitor(trt, report)
-    builder = _builder(trt, logger)
-    network = parse(trt, builder, logger, source)
-    config = configure(trt, builder, source, record.flavour, record.options)
-    config.progress_monitor = watch
-    cache = TimingCache(timing_cache, config, record) if timing_cache else None
-    plan = builder.build_serialized_network(network, config)
-    if watch.interrupted:
-        raise KeyboardInterrupt
+    logger = messages(trt)
+    with Interrupt() as interrupt:
+        builder = _builder(trt, logger)
+        network = parse(trt, builder, logger, source)
+        config = configure(trt, builder, source, record.flavour, record.options)
+        cache = TimingCache(timing_cache, config, record) if timing_cache else None
+        watch = monitor(trt, report, interrupt)  # named: it must live as long as the build
+        config.progress_monitor = watch
+        plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise _refusal(source, record, logger.errors)
     if cache is not None:
@@ -136,11 +143,15 @@ def _builder(trt: TensorRT, logger: Any) -> Any:
 def _refusal(source: Source, record: Build, errors: list[str]) -> EdgeAdError:
     reason = first_error(errors)
     mend = "Run with --debug for all it said."
-    if "workspace" in reason.lower() and record.options.workspace_mib:
+    if "Quantized constant" in reason:
+        fp32 = source.path.with_suffix(".fp32.onnx")
+        line = f"edge-ad convert {source.path} --precision fp32 -o {fp32}"
+        mend = f"It stores weights in 8 bits; write them out with: {line}"
+    elif "workspace" in reason.lower() and record.options.workspace_mib:
         mend = f"Give it more than --workspace-mib {record.options.workspace_mib}."
     elif "Quantized constant" in reason:
         mend = f"Its weights are stored in 8 bits: edge-ad convert {source.path} --precision fp32"
-    elif "memory" in reason.lower():
+    elif is_out_of_memory(reason):
         mend = "Close other programs on the card, or lower --batch or --workspace-mib."
     name = f"{NAMES[record.flavour]} {record.version}"
     return IncompatibleError(f"{name} cannot build {source.path}: {reason}. {mend}")

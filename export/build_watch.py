@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,33 +57,48 @@ class Progress:
         return share
 
 
-def monitor(trt: TensorRT, report: Report) -> Any:
-    """An IProgressMonitor that reports; its `interrupted` is true after Ctrl-C cancelled a build.
-
-    Python runs signal handlers in whatever it does next, which during a build is one of these
-    callbacks, and TensorRT drops exceptions in them: so they are noted and the build is cancelled.
-    """
+def monitor(trt: TensorRT, report: Report, interrupt: Interrupt) -> Any:
+    """An IProgressMonitor that reports, and cancels the build after Ctrl-C."""
     progress = Progress()
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base is known only at run time
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-            self.interrupted = False
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._noting(lambda: progress.start(phase_name, parent_phase, num_steps))
+            progress.start(phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._noting(lambda: report(progress.step(phase_name, step), phase_name))
-            return not self.interrupted
+            report(progress.step(phase_name, step), phase_name)
+            return not interrupt.pressed
 
         def phase_finish(self, phase_name: str) -> None:
-            self._noting(lambda: progress.finish(phase_name))
-
-        def _noting(self, work: Callable[[], None]) -> None:
-            try:
-                work()
-            except KeyboardInterrupt:
-                self.interrupted = True
+            progress.finish(phase_name)
 
     return Monitor()
+
+
+class Interrupt:
+    """Notes Ctrl-C while its block runs, and raises KeyboardInterrupt at the block's end.
+
+    During a build Python runs signal handlers in TensorRT's callbacks, mostly in the logger, and
+    TensorRT prints and drops what they raise: the key would be lost.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def __enter__(self) -> Interrupt:
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():  # others get no signals
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+        if self.pressed and kind is None:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: object) -> None:
+        self.pressed = True

@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import functools
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -89,11 +88,6 @@ class Cuda(Protocol):
 
     def close(self) -> None:
         """Wait for the card and free everything, after a failure as far as that goes."""
-
-
-def is_out_of_memory(reason: str) -> bool:
-    """Whether CUDA's or TensorRT's words say that the card's memory does not suffice."""
-    return bool(re.search(r"out ?of ?memory|insufficient (gpu )?memory|bytes of", reason, re.I))
 
 
 class PyCuda:

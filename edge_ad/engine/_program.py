@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.engine import _runtime_cache
-from edge_ad.engine._cuda import CudaFailed, Stream, is_out_of_memory
+from edge_ad.engine._cuda import CudaFailed, Stream
 from edge_ad.engine.base import INPUT, MAP, SCORE
-from edge_ad.engine.flavour import TensorRT, first_error, messages
+from edge_ad.engine.flavour import TensorRT, first_error, is_out_of_memory, messages
 from edge_ad.engine.preflight import Cleared
 from edge_ad.errors import IncompatibleError
 from edge_ad.manifest import Manifest

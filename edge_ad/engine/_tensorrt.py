@@ -14,10 +14,11 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from edge_ad.engine._cuda import Cuda, CudaFailed, PyCuda, is_out_of_memory
+from edge_ad.engine._cuda import Cuda, CudaFailed, PyCuda
 from edge_ad.engine._pipeline import Pipeline, Program
 from edge_ad.engine._program import load_program
 from edge_ad.engine.base import Prediction, check_batch
+from edge_ad.engine.flavour import is_out_of_memory
 from edge_ad.engine.preflight import clear
 from edge_ad.errors import EngineLost
 from edge_ad.frame import Image

@@ -91,6 +91,11 @@ def first_error(errors: list[str]) -> str:
     return _WHERE.sub("", " ".join(telling[0].split())).strip()
 
 
+def is_out_of_memory(reason: str) -> bool:
+    """Whether CUDA's or TensorRT's words say that the card's memory does not suffice."""
+    return bool(re.search(r"out ?of ?memory|insufficient (gpu )?memory|bytes of", reason, re.I))
+
+
 def _import(flavour: Flavour) -> TensorRT:
     if flavour == "tensorrt":
         import tensorrt
