@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 
 import click
 
@@ -11,6 +12,8 @@ VERBS = {
     "capture": "Collect pictures of good parts from a camera.",
     "methods": "Compare the methods: what they need, cost and reach.",
     "train": "Fit a detector to pictures of good parts.",
+    "attention": "Learn what EAR's digit attention looks with.",
+    "import": "Turn a checkpoint trained elsewhere into weights.",
     "evaluate": "Measure a detector on labelled pictures.",
     "export": "Turn weights into an engine file.",
     "convert": "Turn an engine file into one of another precision.",
@@ -34,7 +37,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"edge_ad.cli.{cmd_name}")
+        name = cmd_name + "_" * keyword.iskeyword(cmd_name)
+        module = importlib.import_module(f"edge_ad.cli.{name}")
         command = module.command
         assert isinstance(command, click.Command)
         return command

@@ -1,0 +1,189 @@
+"""Checkpoints named and laid out as others keep them become detectors that answer alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from golden_formula import picture, value_of
+from test_golden import _check, _frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from edge_ad.cli.import_ import command
+from edge_ad.errors import DataError, UsageError
+from edge_ad.models.destseg import DeSTSeg, DeSTSegConfig
+from edge_ad.models.draem import DRAEM, DRAEMConfig
+from edge_ad.models.foreign import import_checkpoint
+from edge_ad.models.official import (
+    DESTSEG,
+    DRAEM_DISCRIMINATIVE,
+    DRAEM_RECONSTRUCTIVE,
+    Rules,
+    renamed,
+)
+from edge_ad.models.weights import load_detector
+
+NAMES = json.loads((Path(__file__).parent / "names.json").read_text(encoding="utf-8"))
+SIZE = (64, 96)
+
+
+def _official(kind: str, rules: Rules, like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The formula's weights under the authors' names."""
+    ours = {name: str(renamed(name, rules)) for name in NAMES[kind]}
+    return {name: value_of(mine, like[mine]) for name, mine in ours.items()}
+
+
+@pytest.fixture(scope="module")
+def draem_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    like = DRAEM(DRAEMConfig(rec_base=32, seg_base=16), SIZE).state_dict()
+    folder = tmp_path_factory.mktemp("draem")
+    rec, seg = folder / "bottle_.pckl", folder / "bottle__seg.pckl"
+    torch.save(_official("draem_reconstructive", DRAEM_RECONSTRUCTIVE, like), rec)
+    torch.save(_official("draem_discriminative", DRAEM_DISCRIMINATIVE, like), seg)
+    return rec, seg
+
+
+def _answer(weights: Path, rgb: Tensor) -> dict[str, Tensor]:
+    with torch.no_grad():
+        anomaly_map, score = load_detector(weights).module(rgb)
+    return {"map": anomaly_map, "score": score}
+
+
+def _import(*words: str | Path) -> Any:
+    done = CliRunner().invoke(command, [*map(str, words), "--json"], catch_exceptions=False)
+    return json.loads(done.stdout)
+
+
+def test_official_draem_answers_as_it_did(draem_files: tuple[Path, Path], tmp_path: Path) -> None:
+    told = _import(*reversed(draem_files), "-o", tmp_path / "x.pt", "--size", "64x96")
+    assert told["method"] == "draem" and told["config"]["rec_base"] == 32
+    case, official = _frozen("draem-small")
+    _check(_answer(tmp_path / "x.pt", picture(case["count"], *case["size"])), official)
+
+
+def test_official_destseg_answers_as_it_did(tmp_path: Path) -> None:
+    case, official = _frozen("destseg")
+    like = DeSTSeg(DeSTSegConfig(), tuple(case["size"])).state_dict()
+    torch.save(_official("destseg", DESTSEG, like), tmp_path / "bottle.pckl")
+    size = "x".join(map(str, case["size"]))
+    told = _import(tmp_path / "bottle.pckl", "-o", tmp_path / "x.pt", "--size", size)
+    assert told["title"] == "DeSTSeg"
+    answer = _answer(tmp_path / "x.pt", picture(case["count"], *case["size"]))
+    _check({"map": answer["map"]}, official)
+
+
+def test_anomalibs_draem_sees_the_picture_first_and_in_rgb(
+    draem_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    rec, seg = (torch.load(path, weights_only=True) for path in draem_files)
+    first = seg["encoder_segment.block1.0.weight"]
+    seg["encoder_segment.block1.0.weight"] = torch.cat([first[:, 3:], first[:, :3]], dim=1)
+    state = {f"model.reconstructive_subnetwork.{k}": v for k, v in rec.items()}
+    state |= {f"model.discriminative_subnetwork.{k}": v for k, v in seg.items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "model.ckpt")
+    told = _import(tmp_path / "model.ckpt", "-o", tmp_path / "x.pt", "--size", "64x96")
+    assert told["origin"] == "anomalib" and told["config"]["mean_filter_px"] == 1
+    case, official = _frozen("draem-small")
+    bgr = picture(case["count"], *case["size"]).flip(1)  # what the frozen answer was given
+    answer = _answer(tmp_path / "x.pt", bgr)
+    _check({"map": answer["map"]}, official)
+    assert torch.equal(answer["score"], answer["map"].flatten(1).amax(1))
+
+
+def _fastflow(size: int, steps: int, ratio: float) -> dict[str, Tensor]:
+    """A FastFlow state with anomalib's names on ResNet-18, from the formula."""
+    from edge_ad.models.resnet import ResNet18
+
+    trunk = ResNet18((64, 128, 256)).state_dict()
+    state = {f"feature_extractor.{k}": v for k, v in trunk.items()}
+    for level, channels in enumerate((64, 128, 256)):
+        side, half = size // (4 << level), channels // 2
+        inner = int(half * ratio)
+        for part in ("weight", "bias"):
+            state[f"norms.{level}.{part}"] = torch.zeros(channels, side, side)
+        for step in range(steps):
+            kernel, block = 1 if step % 2 else 3, f"fast_flow_blocks.{level}.module_list.{step}"
+            order = torch.from_numpy(np.random.default_rng(step).permutation(channels))
+            state[f"{block}.w_perm"] = torch.eye(channels)[order].view(channels, channels, 1, 1)
+            state[f"{block}.w_perm_inv"] = state[f"{block}.w_perm"].transpose(0, 1)
+            state[f"{block}.global_scale"] = torch.zeros(1, channels, 1, 1)
+            state[f"{block}.global_offset"] = torch.zeros(1, channels, 1, 1)
+            state[f"{block}.subnet.1.weight"] = torch.zeros(inner, half, kernel, kernel)
+            state[f"{block}.subnet.1.bias"] = torch.zeros(inner)
+            state[f"{block}.subnet.4.weight"] = torch.zeros(channels, inner, kernel, kernel)
+            state[f"{block}.subnet.4.bias"] = torch.zeros(channels)
+    kept = ("w_perm", "w_perm_inv")
+    return {k: v if k.endswith(kept) else value_of(k, v) for k, v in state.items()}
+
+
+def _flowed(state: dict[str, Tensor], level: int, steps: int, x: Tensor) -> Tensor:
+    """The level's latent by the definition: permutation as a 1x1 convolution with a matrix."""
+    x = F.layer_norm(x, x.shape[1:], state[f"norms.{level}.weight"], state[f"norms.{level}.bias"])
+    for step in range(steps):
+        at = f"fast_flow_blocks.{level}.module_list.{step}"
+        half = x.shape[1] // 2
+        one, two = x[:, :half], x[:, half:]
+        for number in (1, 4):
+            weight, bias = (state[f"{at}.subnet.{number}.{part}"] for part in ("weight", "bias"))
+            one = F.conv2d(one, weight, bias, padding=weight.shape[2] // 2)
+            one = torch.relu(one) if number == 1 else one * 0.1
+        moved = two * torch.exp(2.0 * torch.tanh(one[:, :half])) + one[:, half:]
+        x = torch.cat([x[:, :half], moved], dim=1)
+        scale = 0.1 * F.softplus(state[f"{at}.global_scale"], beta=0.5)
+        x = F.conv2d(x * scale + state[f"{at}.global_offset"], state[f"{at}.w_perm"])
+    return x
+
+
+def test_anomalibs_fastflow_answers_as_its_definition(tmp_path: Path) -> None:
+    state = _fastflow(64, steps=3, ratio=0.16)
+    path = tmp_path / "model.ckpt"
+    torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}}, path)
+    told = _import(path, "-o", tmp_path / "x.pt", "--size", "64x64")
+    assert told["title"] == "CL-Flow (reconstructed)" and told["config"]["flow_steps"] == 3
+    module: Any = load_detector(tmp_path / "x.pt").module
+    rgb = picture(2, 64, 64)
+    with torch.no_grad():
+        features = module.features(rgb)
+        latents = [_flowed(state, level, 3, x) for level, x in enumerate(features)]
+        probabilities = [torch.exp(-0.5 * z.square().mean(1, keepdim=True)) for z in latents]
+        maps = [F.interpolate(-p, size=(64, 64), mode="bilinear") for p in probabilities]
+        wanted = torch.stack(maps).mean(0)[:, 0]
+        torch.testing.assert_close(module(rgb)[0] - 1, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_fastflow_of_another_size_names_its_own(tmp_path: Path) -> None:
+    state = {f"model.{k}": v for k, v in _fastflow(64, steps=2, ratio=0.16).items()}
+    torch.save({"state_dict": state}, tmp_path / "model.ckpt")
+    with pytest.raises(UsageError, match=r"made for 64x64.*--size 64x64"):
+        import_checkpoint([tmp_path / "model.ckpt"], (128, 128))
+
+
+def test_half_of_draem_asks_for_the_other(draem_files: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match=r"two files; the discriminative network .* is missing"):
+        import_checkpoint(draem_files[:1], SIZE)
+
+
+def test_an_unknown_checkpoint_says_what_it_looks_like(tmp_path: Path) -> None:
+    torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "x.pth")
+    with pytest.raises(DataError, match=r"like ResNet-18. Known are"):
+        import_checkpoint([tmp_path / "x.pth"], SIZE)
+
+
+def test_missing_and_foreign_parameters_are_named(
+    draem_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    rec = torch.load(draem_files[0], weights_only=True)
+    del rec["encoder.block3.0.weight"]
+    torch.save(rec, tmp_path / "rec.pckl")
+    with pytest.raises(DataError, match=r"lacks 1 parameters \(reconstructive.encoder.2.0.weight"):
+        import_checkpoint([tmp_path / "rec.pckl", draem_files[1]], SIZE)
+    rec["encoder.extra.weight"] = torch.zeros(1)
+    torch.save(rec, tmp_path / "rec.pckl")
+    with pytest.raises(DataError, match=r"1 parameters that it does not have, like encoder.extra"):
+        import_checkpoint([tmp_path / "rec.pckl", draem_files[1]], SIZE)
