@@ -16,18 +16,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_ad.calibration.distinct import Distinct
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, GateFailed
-from edge_ad.frame import Image
+from edge_ad.evaluation.judged import score_and_map
+from edge_ad.frame import Frame, Image
 from edge_ad.geometry import Geometry
-from edge_ad.inspection import rescore
+from edge_ad.health import FrameGate
 from edge_ad.manifest import Threshold
 from edge_ad.preprocess import Preprocess
-
-_THUMB = (32, 32)
-_SAME = 1.0  # grey levels, root mean square: a picture and its recompressed copy differ by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +40,44 @@ class Promise:
 class GoodScores:
     """What good pictures score, one entry a distinct picture.
 
-    `image` holds image scores, `pixel` the maps' maxima; `repeats` pairs a near-duplicate with the
-    picture it repeats. Repeats are not independent, so they support no promise and are left out.
+    `image` holds image scores, `pixel` the maps' maxima. `repeats` pairs a near-duplicate with the
+    picture it repeats: the two are not independent, so they count once, with the higher score.
+    `left_out` are pictures that the line would call INVALID, with the reason.
     """
 
     names: list[str] = field(default_factory=list)
     image: list[float] = field(default_factory=list)
     pixel: list[float] = field(default_factory=list)
     repeats: list[tuple[str, str]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, score: float, peak: float, twin: int | None) -> None:
+        """Note a picture; `twin` is the number of the distinct picture it repeats, if any."""
+        if twin is None:
+            self.names.append(name)
+            self.image.append(score)
+            self.pixel.append(peak)
+            return
+        self.repeats.append((name, self.names[twin]))
+        self.image[twin] = max(self.image[twin], score)
+        self.pixel[twin] = max(self.pixel[twin], peak)
 
 
 def score_good(
     engine: Engine, pictures: Iterable[tuple[str, Image]], geometry: Geometry | None = None
 ) -> GoodScores:
-    """Score named good pictures as the line does. Raises DataError when there is none."""
+    """Score named good pictures as the line does. Raises DataError when none can be judged."""
     used = geometry or engine.manifest.geometry
-    preprocess = Preprocess(engine.manifest.size_hw, used)
-    found, thumbs = GoodScores(), _Thumbs()
+    preprocess, distinct = Preprocess(engine.manifest.size_hw, used), Distinct(used)
+    found, gate = GoodScores(), FrameGate(live=False)
     for name, image in pictures:
-        if (twin := thumbs.repeated(name, image)) is not None:
-            found.repeats.append((name, twin))
+        if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
+            found.left_out[name] = fault
             continue
-        score, peak = _score(engine, preprocess, image)
-        found.names.append(name)
-        found.image.append(score)
-        found.pixel.append(peak)
+        score, values = score_and_map(engine, preprocess, image)
+        found.add(name, score, float(values.max()), distinct.repeats(image))
     if not found.names:
-        raise DataError("no good picture to set a threshold from.")
-    if not np.isfinite([*found.image, *found.pixel]).all():
-        raise DataError("a good picture scores no number; the detector is broken, or all ignored.")
+        raise DataError(f"no good picture to set a threshold from{_first(found.left_out)}.")
     return found
 
 
@@ -84,10 +91,12 @@ def threshold_for(scores: GoodScores, promise: Promise, data_sha256: str = "") -
     if rank == 0:
         best = supported_rate(count, promise.confidence)
         raise GateFailed(
-            f"{count} good pictures cannot promise a false-alarm rate of {promise.rate:g} with "
+            f"{_told(count)} cannot promise a false-alarm rate of {promise.rate:g} with "
             f"confidence {promise.confidence:g}: that needs {images_needed(promise)} of them, "
-            f"independent and without near-duplicates. These support {best:.2g} at best: collect "
-            f"more, ask for --false-alarm-rate {_rounded_up(best):g}, or give --at-best."
+            f"independent and without near-duplicates. These support {_rounded_up(best):g} at "
+            f"best: collect more, ask for --false-alarm-rate {_rounded_up(best):g}, or give "
+            "--at-best.",
+            figures(count, promise),
         )
     return Threshold(
         image=_ranked(scores.image, rank),
@@ -125,6 +134,16 @@ def supported_rate(images: int, confidence: float) -> float:
     return -math.expm1(math.log1p(-confidence) / images)
 
 
+def figures(images: int, promise: Promise) -> dict[str, float]:
+    """What so many pictures can promise beside what was asked."""
+    return {
+        "images": images,
+        "asked_rate": promise.rate,
+        "needed": images_needed(promise),
+        "supported": supported_rate(images, promise.confidence),
+    }
+
+
 def _binomial(n: int, k: int, p: float) -> float:
     """P(Binomial(n, p) = k), by logarithms since n may be many thousands."""
     ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
@@ -137,49 +156,16 @@ def _rounded_up(rate: float) -> float:
     return min(0.999, math.ceil(rate / step - 1e-9) * step)
 
 
+def _told(count: int) -> str:
+    return "one good picture" if count == 1 else f"{count} good pictures"
+
+
+def _first(left_out: dict[str, str]) -> str:
+    if not left_out:
+        return ""
+    name, why = next(iter(left_out.items()))
+    return f": the line would judge none of the {len(left_out)}, like {name}, which is {why}"
+
+
 def _ranked(scores: Sequence[float], rank: int) -> float:
     return float(np.partition(scores, len(scores) - rank)[len(scores) - rank])
-
-
-def _score(engine: Engine, preprocess: Preprocess, image: Image) -> tuple[float, float]:
-    """Image score and the map's maximum, with ignored polygons left out of both."""
-    frame_hw = (image.shape[0], image.shape[1])
-    prediction = engine.infer(preprocess(image))
-    peak = float(preprocess.stitch(prediction.maps, frame_hw).values.max())
-    if not preprocess.geometry.ignore:
-        return float(prediction.scores.max()), peak
-    ignored = preprocess.tile_ignored(frame_hw)
-    return rescore(prediction.maps, ignored, engine.manifest.score), peak
-
-
-class _Thumbs:
-    """Remembers pictures at 32 x 32 to recognise one that comes again."""
-
-    def __init__(self) -> None:
-        self._shrink = Preprocess(_THUMB)
-        self._names: list[str] = []
-        self._seen = np.empty((0, _THUMB[0] * _THUMB[1] * 3), np.float32)
-
-    def repeated(self, name: str, image: Image) -> str | None:
-        """The name of an earlier picture that is this one again, or None."""
-        thumb = self._shrink(image).reshape(1, -1).astype(np.float32)
-        if self._names:
-            distance = np.sqrt(self._squares(thumb) / thumb.size)
-            if distance.min() < _SAME:
-                return self._names[int(distance.argmin())]
-        self._names.append(name)
-        self._append(thumb)
-        return None
-
-    def _squares(self, thumb: NDArray[np.float32]) -> NDArray[np.float32]:
-        difference = self._seen[: len(self._names)] - thumb
-        return np.asarray(np.einsum("ij,ij->i", difference, difference))
-
-    def _append(self, thumb: NDArray[np.float32]) -> None:
-        """Grow by doubling: thousands of pictures must not copy the store each time."""
-        count = len(self._names)
-        if count > len(self._seen):
-            grown = np.empty((max(64, 2 * count), thumb.size), np.float32)
-            grown[: count - 1] = self._seen[: count - 1]
-            self._seen = grown
-        self._seen[count - 1] = thumb

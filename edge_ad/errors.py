@@ -16,6 +16,8 @@ A message is one paragraph: what is wrong, what was expected, what was found, wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class EdgeAdError(Exception):
     """Base of all errors a user should read without a traceback."""
@@ -50,7 +52,13 @@ class EngineLost(EdgeAdError):
 
 
 class GateFailed(EdgeAdError):
+    """`facts` are the figures behind the verdict, for `--json`."""
+
     exit_code = 4
+
+    def __init__(self, message: str, facts: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.facts = dict(facts or {})
 
 
 class SourceLost(EdgeAdError):

@@ -9,7 +9,7 @@ import sys
 import click
 
 from edge_ad.cli.verbs import Verbs
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import EdgeAdError, GateFailed
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,5 +44,6 @@ def _report(error: EdgeAdError) -> None:
     if "--json" in sys.argv:
         kind = type(error).__name__
         found = {"type": "error", "error": kind, "message": str(error), "exit": error.exit_code}
-        click.echo(json.dumps(found))
+        facts = error.facts if isinstance(error, GateFailed) else {}
+        click.echo(json.dumps(facts | found))
     click.echo(f"edge-ad: {error}", err=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_from, geometry_options
 from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
+    from edge_ad.calibration.good import GoodFolder, GoodFrames
     from edge_ad.calibration.threshold import GoodScores, Promise
     from edge_ad.frame import Image
     from edge_ad.manifest import Threshold
@@ -44,8 +44,10 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     help="Probability that the promise holds.",
 )
 @click.option("--at-best", is_flag=True, help="Take the nearest rate that the pictures support.")
+@click.option("--frames", type=click.IntRange(1), help="Stop after so many frames of a source.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the scores to this PNG file.")
 @geometry_options
-@engine_options
+@click.option("--threads", default=0, type=click.IntRange(0), help="Engine threads.")
 @shared
 def command(
     *,
@@ -54,87 +56,158 @@ def command(
     false_alarm_rate: float,
     confidence: float,
     at_best: bool,
+    frames: int | None,
+    plot: Path | None,
+    threads: int,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Set an engine's thresholds from good pictures and store them beside it.
 
-    The promise is distribution-free: of future good frames, independent and like the pictures, at
-    most --false-alarm-rate score above the threshold, with probability --confidence.
+    The promise needs no law of the scores: of future good frames, independent and like the
+    pictures, at most --false-alarm-rate score above the threshold, with probability --confidence.
+    The same holds, by itself, for the pixel threshold and a map's highest value. What lies exactly
+    at a threshold passes. Near-duplicates count once.
     """
-    from edge_ad.calibration.threshold import (
-        Promise,
-        best_promise,
-        images_needed,
-        score_good,
-        supported_rate,
-        threshold_for,
-    )  # fmt: skip
+    from edge_ad.calibration.good import GoodFolder, GoodFrames
+    from edge_ad.calibration.threshold import Promise, best_promise, score_good, threshold_for
     from edge_ad.engine import open_engine
-    from edge_ad.files import sha256_of
-    from edge_ad.manifest import set_threshold
 
+    _refuse_early(engine, plot)
     asked = Promise(false_alarm_rate, confidence)
-    paths = _pictures(uri)
-    with open_engine(engine, **engine_options_from(options)) as loaded:
-        geometry = geometry_from(options, loaded.manifest.geometry)
-        scores = score_good(loaded, _images(uri, paths), geometry)
+    pictures = GoodFolder(Path(uri)) if Path(uri).is_dir() else GoodFrames(uri, frames)
+    with open_engine(engine, threads=threads) as loaded:
+        manifest = loaded.manifest
+        geometry = geometry_from(options, manifest.geometry)
+        scores = score_good(loaded, _counted(pictures), geometry)
     promise = best_promise(len(scores.image), asked) if at_best else asked
-    threshold = threshold_for(scores, promise, sha256_of(paths))
-    sidecar = set_threshold(engine, threshold)
-    result = {"type": "threshold", "engine": str(engine), "sidecar": str(sidecar)}
-    result |= threshold.model_dump() | {
-        "asked_rate": asked.rate,
-        "needed": images_needed(asked),
-        "supported_rate": supported_rate(len(scores.image), confidence),
-        "near_duplicates": len(scores.repeats),
-    }
+    threshold = threshold_for(scores, promise, pictures.sha256())
+    result = _stored(engine, threshold)
+    result |= _figures(scores, promise, asked)
+    result["left_out"] = pictures.left_out | scores.left_out
+    result["trained_on"] = threshold.data_sha256 == manifest.provenance.data_sha256 != ""
+    if plot is not None:
+        _draw(plot, scores, threshold)
     if as_json:
         emit(result)
     else:
-        click.echo(_words(threshold, asked, sidecar))
-    _warn_of_repeats(scores)
+        click.echo(_words(result))
+    for line in _warnings(result, scores):
+        click.echo(line, err=True)
+    if geometry != manifest.geometry:
+        click.echo(
+            "Set for another geometry than the engine's: run needs the same flags.", err=True
+        )
 
 
-def _pictures(uri: str) -> list[Path]:
-    """The picture files of a folder; empty for a video or camera."""
-    from edge_ad.dataset import good_images
+def _refuse_early(engine: Path, plot: Path | None) -> None:
+    """Refuse what would only be found out after every picture was judged."""
+    import importlib.util
 
-    return good_images(Path(uri)) if Path(uri).is_dir() else []
+    from edge_ad.errors import MissingExtra, UsageError
+
+    if engine.suffix == ".pt":
+        raise UsageError(
+            f"{engine}: weights do not run on a line, so their threshold would be lost. First "
+            f"make an engine with: edge-ad export {engine}"
+        )
+    if plot is not None and plot.suffix != ".png":
+        raise UsageError(f"--plot {plot}: expected a name that ends in .png.")
+    if plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtra("threshold --plot", "matplotlib", "evaluate")
 
 
-def _images(uri: str, paths: list[Path]) -> Iterator[tuple[str, Image]]:
-    from edge_ad.dataset import readable
-    from edge_ad.frame import Frame
-    from edge_ad.source import open_source
+def _counted(pictures: GoodFolder | GoodFrames) -> Iterator[tuple[str, Image]]:
+    """Show on stderr how far we are, where a person can see it."""
+    import sys
 
-    if paths:
-        yield from ((path.name, image) for path, image in readable(paths))
+    if not sys.stderr.isatty():
+        yield from pictures
         return
-    with open_source(uri) as source:
-        for grab in source:
-            if isinstance(grab, Frame):
-                yield f"frame {grab.index}", grab.image
+    length = len(pictures) if hasattr(pictures, "__len__") else None
+    with click.progressbar(pictures, length, "judging", file=sys.stderr) as shown:
+        yield from shown
 
 
-def _words(threshold: Threshold, asked: Promise, sidecar: Path) -> str:
-    settled = (
-        "" if threshold.false_alarm_rate == asked.rate
-        else f"\n(asked was {asked.rate:g}; this is the nearest that the pictures support)"
-    )  # fmt: skip
-    return (
-        f"threshold {threshold.image:.6g} for images, {threshold.pixel:.6g} for pixels\n"
-        f"At most {threshold.false_alarm_rate:.3g} of good frames like these {threshold.images} "
-        f"pictures will be rejected, with confidence {threshold.confidence:g}.{settled}\n"
-        f"Stored in {sidecar}."
-    )
+def _stored(engine: Path, threshold: Threshold) -> dict[str, Any]:
+    """Write the sidecar; what is stored, and where."""
+    from edge_ad.errors import SinkLost
+    from edge_ad.manifest import set_threshold, sidecar_path
+
+    try:
+        sidecar = set_threshold(engine, threshold)
+    except OSError as error:
+        raise SinkLost(
+            f"{sidecar_path(engine)}: cannot be written ({error.strerror or error})."
+        ) from error
+    kept = threshold.model_dump()
+    rate = kept.pop("false_alarm_rate")
+    return {
+        "type": "threshold",
+        "engine": str(engine),
+        "sidecar": str(sidecar),
+        "rate": rate,
+        **kept,
+    }
 
 
-def _warn_of_repeats(scores: GoodScores) -> None:
-    if not scores.repeats:
-        return
-    some = ", ".join(f"{name} repeats {twin}" for name, twin in scores.repeats[:3])
-    click.echo(
-        f"{len(scores.repeats)} near-duplicates were not counted, since they promise nothing new: "
-        f"{some}{' ...' if len(scores.repeats) > 3 else ''}", err=True,
-    )  # fmt: skip
+def _figures(scores: GoodScores, promise: Promise, asked: Promise) -> dict[str, Any]:
+    """What the pictures support beside what was asked; the threshold is the rank-th score."""
+    from edge_ad.calibration.threshold import figures, largest_rank
+
+    count = len(scores.image)
+    more = {"rank": largest_rank(count, promise), "near_duplicates": len(scores.repeats)}
+    return figures(count, asked) | more
+
+
+def _words(result: dict[str, Any]) -> str:
+    lines = [
+        f"threshold {result['image']:.6g} for images, {result['pixel']:.6g} for pixels",
+        f"At most {result['rate']:.3g} of good frames like these {result['images']} pictures will "
+        f"be rejected, with confidence {result['confidence']:g}.",
+        f"Stored in {result['sidecar']}.",
+    ]
+    if result["rate"] != result["asked_rate"]:
+        lines.insert(
+            2,
+            f"Asked was {result['asked_rate']:g}, which needs {result['needed']} pictures; this is "
+            "the nearest rate that these support.",
+        )
+    return "\n".join(lines)
+
+
+def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
+    """What a person should know of the pictures behind the promise."""
+    if scores.repeats:
+        some = ", ".join(f"{name} repeats {twin}" for name, twin in scores.repeats[:3])
+        yield (
+            f"{len(scores.repeats)} near-duplicates were not counted, since they promise nothing "
+            f"new: {some}{' ...' if len(scores.repeats) > 3 else ''}"
+        )
+    for name, why in result["left_out"].items():
+        yield f"left out: {why if name in why else f'{name}: {why}'}"
+    if scores.names[0].startswith("frame "):
+        yield "Frames that show one part are not independent: count parts, not frames."
+    if result["trained_on"]:
+        yield (
+            "These are the pictures that the detector was trained on, which score lower than new "
+            "ones: the line will reject more than promised. Use pictures it has not seen."
+        )
+
+
+def _draw(path: Path, scores: GoodScores, threshold: Threshold) -> None:
+    """A histogram of image scores and one of the maps' maxima, each with its threshold."""
+    from matplotlib.figure import Figure
+
+    from edge_ad.files import replacing
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    drawn = [("image score", scores.image, threshold.image),
+             ("highest value of the map", scores.pixel, threshold.pixel)]  # fmt: skip
+    for axes, (label, values, limit) in zip(figure.subplots(1, 2), drawn, strict=True):
+        axes.hist(values, bins=50, color="tab:green", alpha=0.6)
+        axes.axvline(limit, color="black", linestyle="--", label=f"threshold {limit:.4g}")
+        axes.set(xlabel=label, ylabel="good pictures")
+        axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -20,7 +20,7 @@ from edge_ad.calibration.threshold import (
     threshold_for,
 )
 from edge_ad.engine import ScriptedEngine
-from edge_ad.errors import DataError, GateFailed
+from edge_ad.errors import DataError, EdgeAdError, GateFailed
 from edge_ad.geometry import Geometry
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -106,19 +106,64 @@ def pictures(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8
 
 def test_near_duplicates_support_no_promise() -> None:
     scores = score_good(ScriptedEngine(), pictures(20, repeat=5))
-    assert len(scores.image) == 20
+    assert len(scores.image) == len(scores.names) == 20
     assert scores.repeats[0] == ("copy0.png", "0.png") and len(scores.repeats) == 5
 
 
 def test_the_pixel_threshold_bounds_the_map_and_ignored_areas_do_not_count() -> None:
-    bright = np.zeros((32, 32, 3), np.uint8)
+    bright = np.full((32, 32, 3), 51, np.uint8)
     bright[4:8, 4:8] = 255
     engine = ScriptedEngine()
     whole = score_good(engine, [("a", bright)])
     hidden = Geometry(ignore=(((0, 0), (12, 0), (12, 12), (0, 12)),))
     assert (whole.image, whole.pixel) == ([1.0], [1.0])
     partly = score_good(engine, [("a", bright)], hidden)
-    assert (partly.image, partly.pixel) == ([0.0], [0.0])
+    assert [*partly.image, *partly.pixel] == pytest.approx([0.2, 0.2])
+
+
+def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None:
+    (name, first), *others = pictures(3)
+    brighter = first.copy()
+    row, column = np.unravel_index(int(first[:, :, 1].argmax()), (32, 32))
+    brighter[row, column, 1] = 215  # one pixel: the same part, with a higher score
+    scores = score_good(ScriptedEngine(), [(name, first), *others, ("again", brighter)])
+    assert scores.repeats == [("again", name)]
+    assert scores.image[0] == pytest.approx(215 / 255) and max(scores.image[1:]) < 0.8
+
+
+def test_a_picture_the_line_would_not_judge_is_left_out() -> None:
+    black = ("black", np.zeros((32, 32, 3), np.uint8))
+    scores = score_good(ScriptedEngine(), [*pictures(2), black])
+    assert len(scores.names) == 2 and "black" in scores.left_out["black"]
+    with pytest.raises(DataError, match="would judge none of the 1, like black"):
+        score_good(ScriptedEngine(), [black])
+
+
+def test_an_engine_that_answers_nonsense_sets_no_threshold() -> None:
+    broken = ScriptedEngine(map_of=lambda image: np.full(image.shape[:2], np.inf, np.float32))
+    with pytest.raises(EdgeAdError, match="not numbers"):
+        score_good(broken, pictures(1))
+
+
+def test_what_is_refused_comes_with_its_figures() -> None:
+    with pytest.raises(GateFailed) as refusal:
+        threshold_for(good(np.arange(100.0)), Promise(0.001, 0.95))
+    facts = refusal.value.facts
+    assert (facts["images"], facts["needed"], facts["asked_rate"]) == (100, 2995, 0.001)
+    assert facts["supported"] == pytest.approx(1 - 0.05 ** (1 / 100))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000), st.floats(1e-4, 0.5), st.floats(0.5, 0.999))
+def test_the_rank_is_the_most_generous_that_keeps_the_promise(
+    images: int, rate: float, confidence: float
+) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    rank = largest_rank(images, Promise(rate, confidence))
+    if rank:
+        assert stats.binom.sf(rank - 1, images, rate) >= confidence - 1e-9
+    if rank < images:
+        assert stats.binom.sf(rank, images, rate) < confidence + 1e-9
 
 
 def test_no_picture_is_an_error() -> None:

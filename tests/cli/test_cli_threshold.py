@@ -50,6 +50,37 @@ def test_what_the_pictures_cannot_support_is_refused_and_nothing_is_stored(
     assert load_sidecar(engine) is not None
 
 
+def test_a_refusal_in_json_carries_the_figures(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    done = threshold(make_engine(), "--images", make_folder("good", 20), "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == found["exit"] == 4 and found["error"] == "GateFailed"
+    assert (found["images"], found["needed"]) == (20, 2995)
+    assert found["supported"] == pytest.approx(0.139, abs=1e-3)
+
+
+def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None:
+    done = threshold(tmp_path / "destseg.pt", "--images", make_folder("good", 2))
+    assert done.returncode == 2 and "edge-ad export" in done.stderr
+
+
+def test_another_geometry_than_the_engines_is_told(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    words = ("--images", make_folder("good", 5), "--at-best")
+    done = threshold(make_engine(), *words, "--tiles", "2x2")
+    assert done.returncode == 0 and "run needs the same flags" in done.stderr
+    assert "geometry" not in threshold(make_engine(), *words).stderr
+
+
+def test_the_scores_are_drawn(make_engine: MakePath, make_folder: MakePath, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    words = ("--images", make_folder("good", 9), "--at-best", "--plot", tmp_path / "scores.png")
+    assert threshold(make_engine(), *words).returncode == 0
+    assert (tmp_path / "scores.png").stat().st_size > 5000
+
+
 @pytest.mark.parametrize("bad", ["missing", "empty", "all unreadable"])
 def test_bad_pictures_are_named(make_engine: MakePath, make_folder: MakePath, bad: str) -> None:
     folder = make_folder("good", 0 if bad == "empty" else 2)
