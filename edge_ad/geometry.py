@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +26,10 @@ class Geometry(BaseModel):
     ignore: tuple[Polygon, ...] = ()
     tiles: tuple[Count, Count] = (1, 1)
     overlap: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+
+    def changed(self, parts: Mapping[str, Any]) -> Geometry:
+        """The same geometry with some parts replaced, and checked again."""
+        return Geometry.model_validate({**self.model_dump(), **parts})
 
     @property
     def tile_count(self) -> int:

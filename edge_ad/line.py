@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edge_ad.alarm.alarm import Alarm, AlarmRule
 from edge_ad.alarm.sink import Sink, Sinks
@@ -35,11 +36,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LineConfig:
-    """All that describes a line. None means: as stored with the engine."""
+    """All that describes a line. None means: as stored with the engine.
+
+    `geometry` names the parts that replace those of the engine's training: any of `roi_xywh`,
+    `ignore`, `tiles` and `overlap`.
+    """
 
     cameras: tuple[str, ...]
     engine: Path
-    geometry: Geometry | None = None
+    geometry: Mapping[str, Any] = field(default_factory=dict)
     threshold: float | None = None
     pixel_threshold: float | None = None
     rule: AlarmRule = field(default_factory=AlarmRule)
@@ -73,16 +78,33 @@ def open_line(
     with ExitStack() as stack:
         limits = stored_limits(config)
         engine = stack.enter_context(config.open_engine())
-        _warn_of_other_geometry(config, engine)
-        next_id, lock = _ids(), threading.Lock()
+        shared = _Shared(engine, limits, _geometry(config, engine))
         cameras = []
         for uri in config.cameras:
-            camera = _open_camera(uri, config, engine, limits, lock, next_id)
+            camera = _open_camera(uri, config, shared)
             stack.callback(_close_source, camera)
             cameras.append(camera)
         yield Supervisor(
             cameras, Sinks(sinks), config.reopen_for_s, stop if stop else threading.Event()
         )
+
+
+@dataclass
+class _Shared:
+    """What all cameras of a line have in common."""
+
+    engine: Engine
+    limits: Limits
+    geometry: Geometry
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    began: str = field(
+        default_factory=lambda: datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    )
+
+    def next_id(self) -> str:
+        """An alarm's id: unique over runs by when they began, within a run by its number."""
+        return f"{self.began}-{next(self.numbers):04d}"
 
 
 def stored_limits(config: LineConfig) -> Limits:
@@ -107,26 +129,19 @@ def stored_limits(config: LineConfig) -> Limits:
     return Limits(image=image, pixel=image if pixel is None else pixel)
 
 
-def _open_camera(
-    uri: str,
-    config: LineConfig,
-    engine: Engine,
-    limits: Limits,
-    lock: threading.Lock,
-    next_id: itertools.count[int],
-) -> Camera:
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+def _open_camera(uri: str, config: LineConfig, shared: _Shared) -> Camera:
     reopen = partial(open_source, uri, timeout_s=config.timeout_s)
     source = reopen()
-    gate = FrameGate(live=source.live)
-    overlap = not source.live and len(config.cameras) == 1  # live: the newest frame, at once
-    return Camera(
-        source=source,
-        reopen=reopen,
-        judge=Judge(engine, limits, gate, geometry=config.geometry, lock=lock, overlap=overlap),
-        alarm=Alarm(config.rule, lambda: f"{stamp}-{next(next_id):04d}"),
-        tally=Tally(frames_wanted=config.frames),
+    judge = Judge(
+        shared.engine,
+        shared.limits,
+        FrameGate(live=source.live),
+        geometry=shared.geometry,
+        lock=shared.lock,
+        overlap=not source.live and len(config.cameras) == 1,  # live: the newest frame, at once
     )
+    alarm = Alarm(config.rule, shared.next_id)
+    return Camera(source, reopen, judge, alarm, Tally(frames_wanted=config.frames))
 
 
 def _close_source(camera: Camera) -> None:
@@ -134,14 +149,13 @@ def _close_source(camera: Camera) -> None:
     camera.source.close()
 
 
-def _ids() -> itertools.count[int]:
-    return itertools.count(1)
-
-
-def _warn_of_other_geometry(config: LineConfig, engine: Engine) -> None:
-    trained, used = engine.manifest.geometry, config.geometry
-    if used and (used.roi_xywh, used.tiles) != (trained.roi_xywh, trained.tiles):
+def _geometry(config: LineConfig, engine: Engine) -> Geometry:
+    """The engine's own geometry with what the line replaces."""
+    trained = engine.manifest.geometry
+    used = trained.changed(config.geometry)
+    if (used.roi_xywh, used.tiles) != (trained.roi_xywh, trained.tiles):
         _log.warning(
             "region of interest or tiles differ from those of the engine's training; "
             "set the threshold anew with the same geometry"
         )
+    return used

@@ -58,14 +58,18 @@ def geometry_options(function: _F) -> _F:
 
 def geometry_from(options: dict[str, Any], base: Geometry | None = None) -> Geometry:
     """Take the four options out of `options`; one not given keeps the value of `base`."""
+    return (base or Geometry()).changed(geometry_given(options))
+
+
+def geometry_given(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the four options out of `options`, and return those that were given as Geometry's."""
     given = {
         "roi_xywh": options.pop("roi"),
         "ignore": options.pop("ignore") or None,
         "tiles": options.pop("tiles"),
         "overlap": options.pop("overlap"),
     }
-    changed = {name: value for name, value in given.items() if value is not None}
-    return Geometry.model_validate({**(base or Geometry()).model_dump(), **changed})
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _integers(value: Any) -> list[int]:

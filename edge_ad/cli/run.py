@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.engine import engine_options
-from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.geometry import geometry_given, geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 
@@ -123,8 +123,7 @@ def _config(options: dict[str, Any]) -> LineConfig:
     from edge_ad.line import LineConfig
 
     rule = AlarmRule(options.pop("alarm_k"), options.pop("alarm_n"), options.pop("hysteresis"))
-    geometry = geometry_from(options)
-    return LineConfig(rule=rule, geometry=geometry, **options)
+    return LineConfig(rule=rule, geometry=geometry_given(options), **options)
 
 
 def _watch(line: Supervisor, duration_s: float | None, window: Window | None) -> dict[str, Any]:

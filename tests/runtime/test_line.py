@@ -23,6 +23,7 @@ from edge_ad.inspection import Inspection, Verdict
 from edge_ad.judge import Judge, Limits
 from edge_ad.line import LineConfig, open_line
 from edge_ad.loop import Tally
+from edge_ad.manifest import Manifest
 from edge_ad.source import ScriptedSource
 from edge_ad.supervisor import Camera, Supervisor
 
@@ -242,3 +243,26 @@ def test_cameras_share_one_engine_without_mixing_answers(
     }
     assert verdicts == {"good": {Verdict.PASS}, "bad": {Verdict.REJECT}}
     assert threading.active_count() < 10
+
+
+def test_the_geometry_of_training_travels_with_the_engine(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    """Its region of interest leaves out the spot; a line may ask for another region."""
+    pytest.importorskip("onnx", reason="changes the manifest inside an ONNX file")
+    import onnx
+    from conftest import store_threshold
+
+    engine, parts = make_engine(threshold=None), make_folder("parts", 3, bright=(0, 1, 2))
+    model = onnx.load(engine)
+    trained = Manifest(
+        method="green", size_hw=(32, 32), geometry=Geometry(roi_xywh=(0, 32, 64, 32))
+    )
+    model.metadata_props[0].value = trained.model_dump_json()
+    onnx.save(model, engine)
+    store_threshold(engine, 0.5)
+    for geometry, rejected in (({}, 0), ({"roi_xywh": (0, 0, 64, 64)}, 3), ({"tiles": (1, 2)}, 0)):
+        with open_line(LineConfig((str(parts),), engine, geometry=geometry), []) as line:
+            line.start()
+            assert line.wait(20)
+            assert line.finish()["rejected"] == rejected, geometry
