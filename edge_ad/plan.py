@@ -36,12 +36,14 @@ class Options(_Strict):
     """What a user asked of a build; None leaves the choice to TensorRT.
 
     `batch` is (least, usual, most) images a call; `compute_capabilities` are TensorRT-RTX's
-    targets; `hardware_compatible` says how far from the building GPU a TensorRT plan may travel.
+    targets; `hardware_compatible` says how far from the building GPU a TensorRT plan may travel;
+    `tf32` lets fp32 layers multiply with 10 bits in place of 23.
     """
 
     batch: tuple[Count, Count, Count] | None = None
     workspace_mib: Count | None = None
     optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
+    tf32: bool = False
     version_compatible: bool = False
     hardware_compatible: Reach | None = None
     dla_core: Annotated[int, Field(ge=0)] | None = None
@@ -134,6 +136,7 @@ def build_line(onnx: Path, plan: Path, options: Options, flavour: Flavour | None
     words += _words("--batch", options.batch and ":".join(str(n) for n in options.batch))
     words += _words("--workspace-mib", options.workspace_mib)
     words += _words("--optimization-level", options.optimization_level)
+    words += ["--tf32"] if options.tf32 else []
     if flavour != "tensorrt-rtx":
         words += ["--version-compatible"] if options.version_compatible else []
         words += _words("--hardware-compatible", options.hardware_compatible)

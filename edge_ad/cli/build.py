@@ -69,6 +69,9 @@ class Capability(click.ParamType[Any]):
     help="File, or folder, that keeps kernel timings for the next build; one a version and card.",
 )
 @click.option(
+    "--tf32", is_flag=True, help="Let fp32 layers multiply with 10 bits: faster, less exact."
+)
+@click.option(
     "--version-compatible",
     is_flag=True,
     help="Load in newer TensorRT too; the plan then carries code and needs --trust-host-code.",

@@ -182,7 +182,7 @@ def parsed(line: str) -> dict[str, Any]:
     [
         Options(),
         Options(batch=(1, 4, 8), workspace_mib=512, optimization_level=5),
-        Options(version_compatible=True, hardware_compatible="ampere-plus", dla_core=1),
+        Options(tf32=True, version_compatible=True, hardware_compatible="ampere-plus", dla_core=1),
     ],
     ids=["none", "sizes", "compatible"],
 )

@@ -33,7 +33,9 @@ def tensorrt(version: str = "10.3.0") -> TensorRT:
         __version__=version,
         ProfilingVerbosity=SimpleNamespace(DETAILED="detailed"),
         MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
-        BuilderFlag=SimpleNamespace(VERSION_COMPATIBLE="portable", GPU_FALLBACK="fallback"),
+        BuilderFlag=SimpleNamespace(
+            VERSION_COMPATIBLE="portable", GPU_FALLBACK="fallback", TF32="tf32"
+        ),
         HardwareCompatibilityLevel=SimpleNamespace(**levels),
         DeviceType=SimpleNamespace(DLA="dla"),
     )
@@ -45,7 +47,7 @@ class Config:
 
     known: bytes = b""
     told: dict[str, Any] = field(default_factory=dict)
-    flags: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=lambda: ["tf32"])  # TensorRT sets this one itself
     DLA_core: int = -1
     default_device_type: str = "gpu"
     builder_optimization_level: int = 3
@@ -54,6 +56,9 @@ class Config:
 
     def set_flag(self, flag: str) -> None:
         self.flags.append(flag)
+
+    def clear_flag(self, flag: str) -> None:
+        self.flags.remove(flag)
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.told[pool] = size
@@ -100,7 +105,11 @@ def configured(options: Options, *, version: str = "10.3.0", cores: int = 0) -> 
 
 
 def test_nothing_is_set_that_nobody_asked_for() -> None:
-    assert configured(Options()) == Config(profiling_verbosity="detailed")
+    assert configured(Options()) == Config(profiling_verbosity="detailed", flags=[])
+
+
+def test_fp32_means_fp32_unless_tf32_is_asked_for() -> None:
+    assert configured(Options(tf32=True)).flags == ["tf32"]
 
 
 def test_every_option_reaches_the_builder() -> None:
