@@ -1,4 +1,4 @@
-"""`edge-ad import`: checkpoints that others trained become weights of ours."""
+"""`edge-ad import`: what others trained or exported becomes weights or an engine of ours."""
 
 from __future__ import annotations
 
@@ -10,30 +10,92 @@ import click
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.size import Size
-from edge_ad.errors import MissingExtra
+from edge_ad.errors import MissingExtra, UsageError
+
+
+class Numbers(click.ParamType[Any]):
+    """Three numbers, like `0.485,0.456,0.406`, in the order of the colours."""
+
+    name = "A,B,C"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
+        parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        try:
+            numbers = tuple(float(part) for part in parts)
+        except ValueError:
+            numbers = ()
+        if len(numbers) != 3:
+            self.fail(f"expected three numbers like 0.485,0.456,0.406; got '{value}'")
+        return numbers
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 @click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
+@click.option("--adapter", help="How an ONNX file wants its input: anomalib, or say it below.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Of an ONNX file's input.")
+@click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Of an ONNX file's input.")
+@click.option("--scale", type=float, help="Factor on values of 0 to 255, like 0.00392157.")
+@click.option("--mean", type=Numbers(), help="Taken from the scaled values.")
+@click.option("--std", type=Numbers(), help="The scaled values are divided by it.")
+@click.option("--map-output", help="An ONNX file's output that is the map.")
+@click.option("--score-output", help="... that is the score; max: the map's maximum.")
 @shared
-def command(*, files: tuple[Path, ...], output: Path, size: tuple[int, int], as_json: bool) -> None:
-    """Turn FILES, a checkpoint trained elsewhere, into weights (.pt) for edge-ad.
+def command(
+    *,
+    files: tuple[Path, ...],
+    output: Path,
+    size: tuple[int, int],
+    adapter: str | None,
+    as_json: bool,
+    **words: Any,
+) -> None:
+    """Turn FILES made elsewhere into weights (.pt), or an ONNX file into an engine (.onnx).
 
-    Known are DRAEM (two files) and DeSTSeg as their authors' code saves them, and anomalib's DRAEM
-    and FastFlow checkpoints; FastFlow becomes CL-Flow (reconstructed), whose base it is. Files are
-    recognised by their parameters. Tensors alone are read, never code.
+    Known checkpoints are DRAEM (two files) and DeSTSeg as their authors' code saves them, and
+    anomalib's DRAEM and FastFlow; FastFlow becomes CL-Flow (reconstructed), whose base it is. They
+    are recognised by their parameters, and tensors alone are read, never code.
+
+    An ONNX file needs --adapter anomalib, or its input and outputs in words: nothing is guessed.
     """
-    with output_file(output, ".pt") as out:
-        result = _import(files, out, size)
-    if as_json:
-        return emit(result)
-    click.echo(
-        f"{result['weights']}: {result['title']} of {result['origin']}, "
-        f"{result['parameters'] / 1e6:.2f} M parameters\n"
-        f"next: edge-ad export {result['weights']}"
-    )
+    given = {name: value for name, value in words.items() if value is not None}
+    if any(path.suffix == ".onnx" for path in files):
+        result = _adapt(files, output, size, adapter, given)
+    elif adapter or given:
+        raise UsageError("--adapter and the options of inputs and outputs are for ONNX files.")
+    else:
+        with output_file(output, ".pt") as out:
+            result = _import(files, out, size)
+    emit(result) if as_json else click.echo(_told(result))
+
+
+def _adapt(
+    files: tuple[Path, ...],
+    output: Path,
+    size: tuple[int, int],
+    name: str | None,
+    given: dict[str, Any],
+) -> dict[str, Any]:
+    try:
+        from edge_ad.export.adapter import ADAPTERS, Adapter, adapt_onnx
+    except ImportError as error:
+        raise MissingExtra("importing ONNX files", str(error.name), "export") from error
+    if len(files) != 1:
+        raise UsageError(f"one ONNX file at a time, got {len(files)} files.")
+    if name is not None and name not in ADAPTERS:
+        raise UsageError(f"no adapter '{name}'; there is: {', '.join(ADAPTERS)}.")
+    if name is None and not {"scale", "map_output"} <= given.keys():
+        raise UsageError(
+            "an ONNX file does not say what its input means: give --adapter anomalib, or at least "
+            "--scale and --map-output (and --layout, --color, --mean, --std, --score-output)."
+        )
+    base = ADAPTERS[name] if name else Adapter(score_output=None)
+    if given.get("score_output") == "max":
+        given["score_output"] = None
+    fields = {field: getattr(base, field) for field in Adapter.__slots__}
+    with output_file(output, ".onnx") as out:
+        return adapt_onnx(files[0], out, Adapter(**{**fields, **given}), size)
 
 
 def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
@@ -66,3 +128,16 @@ def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dic
         "parameters": sum(p.numel() for p in got.module.parameters()),
         "config": got.config.model_dump(mode="json"),
     }
+
+
+def _told(result: dict[str, Any]) -> str:
+    if "engine" in result:
+        return (
+            f"{result['engine']}: an engine from {result['origin']}\n"
+            f"next: edge-ad threshold {result['engine']} --images GOOD_DIR"
+        )
+    return (
+        f"{result['weights']}: {result['title']} of {result['origin']}, "
+        f"{result['parameters'] / 1e6:.2f} M parameters\n"
+        f"next: edge-ad export {result['weights']}"
+    )

@@ -1,0 +1,220 @@
+"""An ONNX graph from elsewhere behind edge-ad's contract, by words, never by guessing from data.
+
+Around the foreign graph go the cast, layout, colour order and scaling that its input wants, and the
+shapes that edge-ad's outputs have. The graph itself is not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
+
+from edge_ad.engine import open_engine
+from edge_ad.engine.base import INPUT, MAP, SCORE
+from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.export.metadata import set_manifest, signed
+from edge_ad.files import replacing, sha256
+from edge_ad.manifest import Manifest, Provenance, Score
+
+SizeHW = tuple[int, int]
+Operation = tuple[str, list[str], dict[str, Any]]  # its name, its constants, its attributes
+_FOREIGN, _OURS = "foreign/", "edge-ad/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """What a foreign graph's input wants and what its outputs are called.
+
+    A value v of 0 to 255 becomes (v * scale - mean) / std. `score_output` None takes the maximum of
+    the map.
+    """
+
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    color: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    map_output: str = "anomaly_map"
+    score_output: str | None = "pred_score"
+
+
+# anomalib 1.2 and later: pre-processing is in the graph, pictures enter as RGB of 0 to 1
+ADAPTERS = {"anomalib": Adapter()}
+
+
+def adapt_onnx(source: Path, out: Path, adapter: Adapter, size_hw: SizeHW) -> dict[str, Any]:
+    """Write `source` as an engine file and run it once; returns what it is.
+
+    Raises UsageError for outputs or a size it does not have, IncompatibleError when it is no ONNX
+    file or its outputs are no map and score.
+    """
+    foreign = _load(source)
+    batch = _batch(foreign, adapter, size_hw, source)
+    model = adapted(foreign, adapter, size_hw)
+    made = signed(Provenance(), sha256(source), {"imported from": source.name})
+    manifest = Manifest(
+        method="imported", size_hw=size_hw, batch=batch, score=Score(), provenance=made
+    )
+    set_manifest(model, manifest)
+    with replacing(out) as temporary:
+        onnx.save(model, temporary)
+        _try(temporary, source, size_hw)
+    return {
+        "type": "import",
+        "engine": str(out),
+        "origin": source.name,
+        "size_hw": list(size_hw),
+        "batch": batch,
+    }
+
+
+def adapted(foreign: ModelProto, adapter: Adapter, size_hw: SizeHW) -> ModelProto:
+    """The graph between edge-ad's uint8 picture and its map and score."""
+    inside = onnx.compose.add_prefix(foreign, _FOREIGN)
+    graph = inside.graph
+    _check_outputs(foreign.graph, adapter)
+    before, into = _entrance(adapter, graph.input[0].name)
+    after, out_of = _exit(adapter, size_hw)
+    nodes = [*before, *graph.node, *after]
+    batch = _dimension(graph.input[0], 0)
+    made = helper.make_graph(
+        nodes,
+        "imported",
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, *size_hw, 3])],
+        [
+            helper.make_tensor_value_info(MAP, TensorProto.FLOAT, [batch, *size_hw]),
+            helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, [batch]),
+        ],
+        [*graph.initializer, *into, *out_of],
+    )
+    model = helper.make_model(
+        made, opset_imports=list(inside.opset_import), producer_name="edge-ad"
+    )
+    model.functions.extend(inside.functions)
+    model.ir_version = inside.ir_version
+    return model
+
+
+def _entrance(adapter: Adapter, name: str) -> tuple[list[NodeProto], list[TensorProto]]:
+    """From uint8 (N, H, W, 3) BGR to the foreign input. The cast comes first: TensorRT wants it."""
+    scale = np.array([adapter.scale / s for s in adapter.std], np.float32)
+    shift = np.array([-m / s for m, s in zip(adapter.mean, adapter.std, strict=True)], np.float32)
+    constants: dict[str, NDArray[Any]] = {"scale": scale, "shift": shift}
+    steps: list[Operation] = [("Cast", [], {"to": TensorProto.FLOAT})]
+    if adapter.color == "rgb":
+        constants["order"] = np.array([2, 1, 0], np.int64)
+        steps.append(("Gather", ["order"], {"axis": 3}))
+    steps += [("Mul", ["scale"], {}), ("Add", ["shift"], {})]
+    if adapter.layout == "nchw":
+        steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
+    return _chain(INPUT, steps, name), [_constant(*pair) for pair in constants.items()]
+
+
+def _exit(adapter: Adapter, size_hw: SizeHW) -> tuple[list[NodeProto], list[TensorProto]]:
+    """From the foreign outputs to float32 (N, H, W) and (N,)."""
+    flat = np.array([-1], np.int64)
+    constants = {"map-shape": np.array([-1, *size_hw], np.int64), "score-shape": flat}
+    as_float: Operation = ("Cast", [], {"to": TensorProto.FLOAT})
+    source = _FOREIGN + adapter.map_output
+    nodes = _chain(source, [as_float, ("Reshape", ["map-shape"], {})], MAP, tag="map")
+    steps: list[Operation] = [as_float]
+    if adapter.score_output is None:
+        constants["pool-shape"] = np.array([-1, 1, *size_hw], np.int64)
+        steps = [("Reshape", ["pool-shape"], {}), ("GlobalMaxPool", [], {})]
+        source = MAP
+    else:
+        source = _FOREIGN + adapter.score_output
+    nodes += _chain(source, [*steps, ("Reshape", ["score-shape"], {})], SCORE, tag="score")
+    return nodes, [_constant(*pair) for pair in constants.items()]
+
+
+def _chain(first: str, steps: list[Operation], last: str, tag: str = "in") -> list[NodeProto]:
+    """Nodes in a row."""
+    nodes, name = [], first
+    for number, (operator, constants, attributes) in enumerate(steps, 1):
+        out = last if number == len(steps) else f"{_OURS}{tag}{number}"
+        inputs = [name, *(_OURS + constant for constant in constants)]
+        label = f"{_OURS}{tag}-{operator}{number}"
+        nodes.append(helper.make_node(operator, inputs, [out], label, **attributes))
+        name = out
+    return nodes
+
+
+def _constant(name: str, value: NDArray[Any]) -> TensorProto:
+    return numpy_helper.from_array(value, _OURS + name)
+
+
+def _load(source: Path) -> ModelProto:
+    if not source.is_file():
+        raise UsageError(f"no ONNX file at {source}.")
+    try:
+        model = onnx.load(source)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's and onnx's errors share no public base class
+        reason = str(error).strip().splitlines()[0]
+        raise IncompatibleError(f"{source}: not readable as ONNX ({reason}).") from error
+    return model
+
+
+def _batch(model: ModelProto, adapter: Adapter, size_hw: SizeHW, source: Path) -> int | None:
+    """How many pictures a call takes, None for any; checks that the input takes this size."""
+    fed = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in fed]
+    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
+        names = ", ".join(value.name for value in inputs)
+        raise IncompatibleError(f"{source}: expected one input of four dimensions, got: {names}.")
+    rows = 2 if adapter.layout == "nchw" else 1
+    found = [_dimension(inputs[0], axis) for axis in (rows, rows + 1)]
+    if any(isinstance(own, int) and own != want for own, want in zip(found, size_hw, strict=True)):
+        raise UsageError(
+            f"{source} takes {found[0]}x{found[1]} (height x width): name that --size."
+        )
+    batch = _dimension(inputs[0], 0)
+    return batch if isinstance(batch, int) else None
+
+
+def _dimension(value: ValueInfoProto, axis: int) -> int | str:
+    one = value.type.tensor_type.shape.dim[axis]
+    return one.dim_value if one.HasField("dim_value") and one.dim_value > 0 else "batch"
+
+
+def _check_outputs(graph: GraphProto, adapter: Adapter) -> None:
+    there = [value.name for value in graph.output]
+    for option, name in (("map", adapter.map_output), ("score", adapter.score_output)):
+        if name is not None and name not in there:
+            raise UsageError(
+                f"the graph has no output '{name}'; it has: {', '.join(there)}. Name the right one "
+                f"with --{option}-output"
+                + (" (or --score-output max)." if option == "score" else ".")
+            )
+
+
+def _try(path: Path, source: Path, size_hw: SizeHW) -> None:
+    """One grey picture through ONNX Runtime: shapes and numbers must be a map and a score."""
+    picture = np.full((1, *size_hw, 3), 128, np.uint8)
+    try:
+        with open_engine(path) as engine:
+            answer = engine.infer(picture)
+    except Exception as error:  # ONNX Runtime's errors share no public base class
+        reason = str(error).strip().splitlines()[0].replace(str(path), source.name)
+        raise IncompatibleError(f"{source}: does not answer with a map: {reason}") from error
+    good = answer.maps.shape == (1, *size_hw) and answer.scores.shape == (1,)
+    if not good or not np.isfinite(answer.maps).all() or not np.isfinite(answer.scores).all():
+        raise IncompatibleError(
+            f"{source}: expected a finite map {(1, *size_hw)} and one score, got "
+            f"{answer.maps.shape} and {answer.scores.shape}."
+        )
