@@ -12,13 +12,16 @@ from torch import Tensor
 from edge_ad.train.batches import Batch
 
 AT_ONCE = 16
+PIXEL_SHARE = 0.02  # what a pixel AP of 1 adds to the merit
 Branches = Callable[[Tensor], dict[str, tuple[Tensor, Tensor]]]
 Measured = dict[str, dict[str, float]]
 
 
 def measure(held_back: Batch, branches: Branches) -> Measured:
-    """Image AUROC (damaged against clean) and pixel AP of each branch; merit is their sum.
+    """Image AUROC (damaged against clean), pixel AP and merit of each branch; highest merit wins.
 
+    The image score decides what a line rejects, so merit is image AUROC; pixel AP only tells near
+    equals apart, since it flatters the branch that was trained on damage of just these kinds.
     `branches` takes rgb and answers each branch's maps and scores. Tiles whose damage drew an
     empty mask count for pixels only. NaN-free: without any damage all figures are 0.5.
     """
@@ -52,10 +55,15 @@ def _figures(
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     if not real.any():
-        return {"image_auroc": 0.5, "pixel_ap": 0.5, "merit": 1.0}
+        return _told(0.5, 0.5)
     labels = np.repeat([0, 1], [len(clean[1]), int(real.sum())])
     auroc = float(roc_auc_score(labels, np.concatenate([clean[1], hurt[1][real]])))
     maps = np.concatenate([clean[0], hurt[0]])
     truth = np.concatenate([np.zeros_like(mask), mask])
     precision = float(average_precision_score(truth.ravel(), maps.ravel()))
-    return {"image_auroc": auroc, "pixel_ap": precision, "merit": auroc + precision}
+    return _told(auroc, precision)
+
+
+def _told(auroc: float, precision: float) -> dict[str, float]:
+    merit = auroc + PIXEL_SHARE * precision
+    return {"image_auroc": auroc, "pixel_ap": precision, "merit": merit}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edge_ad.train.batches import Batch
-from edge_ad.train.choice import measure
+from edge_ad.train.choice import PIXEL_SHARE, measure
 
 
 def held_back(damaged: int) -> Batch:
@@ -28,10 +28,12 @@ def branches(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
 def test_the_branch_that_sees_the_damage_has_the_highest_merit() -> None:
     torch.manual_seed(0)
     measured = measure(held_back(10), branches)
-    assert measured["seeing"] == pytest.approx({"image_auroc": 1, "pixel_ap": 1, "merit": 2})
+    assert measured["seeing"] == pytest.approx(
+        {"image_auroc": 1, "pixel_ap": 1, "merit": 1 + PIXEL_SHARE}
+    )
     assert measured["constant"]["image_auroc"] == pytest.approx(0.5)
     assert measured["constant"]["pixel_ap"] == pytest.approx(16 / 256 / 2)
-    assert measured["blind"]["merit"] < measured["constant"]["merit"] + 0.5
+    assert measured["blind"]["merit"] < measured["constant"]["merit"] < 0.6
 
 
 def test_tiles_whose_damage_drew_nothing_do_not_count_as_damaged() -> None:
@@ -41,4 +43,4 @@ def test_tiles_whose_damage_drew_nothing_do_not_count_as_damaged() -> None:
 
 def test_without_any_damage_nothing_is_better_than_anything() -> None:
     measured = measure(held_back(0), branches)
-    assert {one["merit"] for one in measured.values()} == {1.0}
+    assert {one["merit"] for one in measured.values()} == {0.5 + PIXEL_SHARE / 2}
