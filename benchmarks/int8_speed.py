@@ -25,7 +25,7 @@ from edge_ad.calibration.exam import synthetic_exam
 from edge_ad.calibration.gate import map_error
 from edge_ad.calibration.graph import Graph, load_graph
 from edge_ad.calibration.pictures import choose
-from edge_ad.calibration.placement import TARGETS, Target, place
+from edge_ad.calibration.placement import TARGETS, Target, Wanted, place
 from edge_ad.calibration.qdq import quantize
 from edge_ad.calibration.simulate import open_session
 from edge_ad.calibration.trials import shared_ranges
@@ -47,8 +47,8 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has n
 def ours(graph: Graph, target: Target, images: Path, count: int) -> onnx.ModelProto:
     """Our Q/DQ graph with minmax ranges, as ONNX Runtime's quantizer has by default."""
     pictures = choose(good_images(images), samples=count)
-    placement = place(graph, target)
-    table = collect(graph, placement.tensors, target, pictures).table
+    table = collect(graph, place(graph, target).tensors, target, pictures).table
+    placement = place(graph, target, Wanted(silent=frozenset(table.silent)))
     return quantize(graph, placement, shared_ranges(placement, table, "minmax"))
 
 

@@ -73,12 +73,24 @@ class Search:
         return self._in_half(found)
 
     def _in_half(self, found: Found) -> Found:
-        """What is not int8 goes to fp16 where there is such a graph and it passes as well."""
+        """What is not int8 goes to fp16 where there is such a graph and it passes as well.
+
+        Other methods that pass get their chance too: fp16 can cost the best one its place.
+        """
         if not found.best.verdict.passed or self.trials.half is None:
             return found
-        step = self.examine(replace(found.best.candidate, rest="fp16"))
-        best = step if step.verdict.passed else found.best
-        return replace(found, best=best, steps=(*found.steps, step))
+        for one in self._passing(found):
+            step = self.examine(replace(one.candidate, rest="fp16"))
+            found = replace(found, steps=(*found.steps, step))
+            if step.verdict.passed:
+                return replace(found, best=step)
+        return found
+
+    def _passing(self, found: Found) -> list[Compared]:
+        """The best candidate, then every other method that passed with nothing in float."""
+        others = [one for one in found.methods if one.verdict.passed]
+        others = [one for one in others if one.candidate != found.best.candidate]
+        return [found.best, *sorted(others, key=lambda one: one.figures.map_error)]
 
     def compare(self, candidates: Sequence[Candidate]) -> tuple[Compared, ...]:
         found = []
