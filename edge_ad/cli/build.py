@@ -114,9 +114,13 @@ def command(*, as_json: bool, onnx: Path, output: Path | None, **options: Any) -
 
 @contextmanager
 def _progress() -> Iterator[Report]:
-    """A bar on stderr that follows TensorRT's phases; without a terminal, nothing."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    """A bar on stderr that follows TensorRT's phases; without a terminal or rich, nothing."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:  # a device may do without
+        yield lambda share, phase: None
+        return
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)

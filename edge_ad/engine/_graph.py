@@ -38,23 +38,26 @@ def capture(stream: int, work: Callable[[], None]) -> CapturedGraph:
     """
     driver = _import_driver()
     mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-    _done(driver.cuStreamBeginCapture(stream, mode))
+    _ask(driver.cuStreamBeginCapture, stream, mode)
     try:
         work()
     except EdgeAdError as error:
         driver.cuStreamEndCapture(stream)  # leaves capture mode; the broken graph is none
         raise CaptureRefused(str(error)) from error
-    (graph,) = _done(driver.cuStreamEndCapture(stream))
+    (graph,) = _ask(driver.cuStreamEndCapture, stream)
     try:
-        (executable,) = _done(driver.cuGraphInstantiate(graph, 0))
+        (executable,) = _ask(driver.cuGraphInstantiate, graph, 0)
     finally:
         driver.cuGraphDestroy(graph)
     return CapturedGraph(driver, executable)
 
 
-def _done(answer: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values of a driver call, less its status."""
-    status, *values = answer
+def _ask(function: Callable[..., tuple[Any, ...]], *words: object) -> tuple[Any, ...]:
+    """The values a driver call answers, less its status."""
+    try:
+        status, *values = function(*words)
+    except RuntimeError as error:  # bindings newer than the driver lack what they look for
+        raise CaptureRefused(f"cuda-bindings do not fit the driver: {error}") from error
     if status:
         raise CaptureRefused(f"the driver answers {status.name}")
     return tuple(values)
@@ -69,6 +72,6 @@ def _import_driver() -> Any:
             from cuda import cuda as driver
     except ImportError as error:
         raise CaptureRefused(
-            "cuda-python is not installed: pip install 'edge-ad[tensorrt]'"
+            "cuda-bindings are not installed: pip install 'edge-ad[tensorrt]'"
         ) from error
     return driver

@@ -296,6 +296,18 @@ def test_a_refused_capture_says_why(
     assert told == story
 
 
+def test_bindings_newer_than_the_driver_capture_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    bindings, _ = played_bindings()
+
+    def unknown(*arguments: object) -> None:
+        raise RuntimeError('Function "cuStreamBeginCapture" not found')
+
+    bindings.cuStreamBeginCapture = unknown
+    install(monkeypatch, bindings)
+    with pytest.raises(CaptureRefused, match="do not fit the driver"):
+        capture(7, lambda: None)
+
+
 def test_work_that_fails_leaves_capture_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     bindings, story = played_bindings()
     install(monkeypatch, bindings)

@@ -332,6 +332,14 @@ def test_the_command_prints_what_was_built(
     assert told["threshold"] is False
 
 
+def test_the_command_needs_no_progress_bar(
+    onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("rich.console", "rich.progress"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run("build", onnx_file, "--flavour", RTX) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [

@@ -1,0 +1,206 @@
+"""All that a machine with a card should prove, in one run: tests, parity, speed, a result file.
+
+    python benchmarks/gpu_check.py                        DeSTSeg at 256x256, fp32 and fp16
+    python benchmarks/gpu_check.py --engine part.onnx     that engine; repeats
+
+Needs TensorRT or TensorRT-RTX, PyCUDA, ONNX Runtime and pytest; the default engines also torch and
+onnx, and are then compared with torch on the same card. Ends with 4 when a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gpu_facts  # the script's own folder is on the path
+import gpu_measure
+from results import write_result
+
+from edge_ad.engine.preflight import gpu_here
+from edge_ad.errors import EdgeAdError, GateFailed, IncompatibleError
+from edge_ad.export.build import build_plan, choose_flavour
+from edge_ad.manifest import Manifest, Score
+from edge_ad.plan import NAMES, Flavour, NoGpu
+
+ROOT = Path(__file__).resolve().parent.parent
+FOOTAGE = ROOT / "edge_ad" / "sample" / "footage.mp4"
+LOOP_RATIO, BEYOND_GPU_P99_MS = 0.95, 0.5  # promises
+
+
+@dataclass
+class Subject:
+    """An engine file to build and measure, and its torch twin where there is one."""
+
+    onnx: Path
+    model: str
+    network: Any = None
+
+
+@dataclass
+class Verdict:
+    """Promises that were not kept."""
+
+    broken: list[str] = field(default_factory=list)
+
+    def hold(self, name: str, *, kept: bool) -> None:
+        print(f"  {'kept  ' if kept else 'BROKEN'} {name}")
+        if not kept:
+            self.broken.append(name)
+
+
+def main() -> None:
+    options = _options()
+    if isinstance(gpu := gpu_here(), NoGpu):
+        raise IncompatibleError(f"nothing to check here: {gpu.reason}.")
+    facts = gpu_facts.card_facts()
+    print(facts)
+    verdict = Verdict()
+    tests = {} if options.skip_tests else run_tests(verdict)
+    flavour = options.flavour or choose_flavour()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subjects = [Subject(path, path.stem) for path in options.engine] or destseg(folder)
+        for subject in subjects:
+            check(subject, flavour, folder, {"facts": facts, "tests": tests}, options, verdict)
+    if verdict.broken:
+        raise GateFailed(f"not kept: {'; '.join(verdict.broken)}.")
+
+
+def run_tests(verdict: Verdict) -> dict[str, Any]:
+    """Everything marked `gpu`."""
+    print("tests")
+    words = ["-m", "pytest", "-q", "-m", "gpu", "-rs", "tests/gpu"]
+    ended = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    lines = ended.stdout.strip().splitlines()
+    print("\n".join(lines[-30:]))
+    verdict.hold("tests on the card", kept=ended.returncode == 0)
+    return {"exit": ended.returncode, "summary": lines[-1] if lines else ended.stderr[-300:]}
+
+
+def check(
+    subject: Subject,
+    flavour: Flavour,
+    folder: Path,
+    settings: dict[str, Any],
+    options: argparse.Namespace,
+    verdict: Verdict,
+) -> None:
+    """Build, compare, measure, write the result file."""
+    plan = folder / f"{subject.model}.plan"
+    built = build_plan(subject.onnx, plan, flavour=flavour)
+    manifest, build = built.sidecar.manifest, built.sidecar.build
+    assert manifest is not None and build is not None
+    name = f"{subject.model} {manifest.precision}"
+    print(f"{name}: {NAMES[flavour]} {build.version} in {built.seconds:.1f} s")
+    parity = gpu_measure.parity(plan, subject.onnx)
+    verdict.hold(f"{name}: parity with ONNX Runtime", kept=parity["within"])
+    before = gpu_facts.clocks()
+    figures, samples = gpu_measure.measure_plan(plan, options.calls)
+    loop = gpu_measure.measure_loop(plan, footage(folder))
+    torch = _torch(subject, manifest, options.calls)
+    _judge(name, figures["replayed"], loop, verdict)
+    path = write_result(
+        flavour,
+        subject.model,
+        manifest.precision,
+        device=settings["facts"]["card"],
+        settings={**settings, "build": build.model_dump(mode="json"), "calls": options.calls,
+                  "warm_up": gpu_measure.WARM_UP, "clocks_before": before,
+                  "clocks_after": gpu_facts.clocks()},
+        metrics={"build_s": round(built.seconds, 2), "parity": parity,
+                 **_flat(figures["replayed"]), **loop, "launched": figures["launched"],
+                 "replayed": figures["replayed"], "torch": torch},
+        samples=samples,
+    )  # fmt: skip
+    print(f"  {path}")
+
+
+def destseg(folder: Path) -> list[Subject]:
+    """DeSTSeg with fresh weights: what it finds is nonsense, what it costs is not."""
+    import onnx
+    import torch
+
+    from edge_ad.export.frames import generated
+    from edge_ad.export.metadata import set_manifest
+    from edge_ad.export.mixed import mixed_from_fp32
+    from edge_ad.export.to_onnx import onnx_from_module
+    from edge_ad.models.destseg import DeSTSeg, DeSTSegConfig
+    from edge_ad.models.graph import EngineGraph
+
+    torch.manual_seed(0)
+    size_hw = (256, 256)
+    network = EngineGraph(DeSTSeg(DeSTSegConfig(), size_hw).eval())
+    manifest = Manifest(method="destseg", size_hw=size_hw, score=Score(top_k=100))
+    fp32 = onnx_from_module(network, manifest)
+    fp16 = mixed_from_fp32(fp32, generated(size_hw, 8), manifest).model
+    set_manifest(fp16, manifest.model_copy(update={"precision": "fp16"}))
+    subjects = []
+    for name, model in {"fp32": fp32, "fp16": fp16}.items():
+        onnx.save(model, folder / f"destseg_256_{name}.onnx")
+        subjects.append(Subject(folder / f"destseg_256_{name}.onnx", "destseg_256", network))
+    return subjects
+
+
+def footage(folder: Path) -> Path:
+    """The sample's, or pictures made here."""
+    if FOOTAGE.is_file():
+        return FOOTAGE
+    pictures = folder / "pictures"
+    if not pictures.is_dir():
+        pictures.mkdir()
+        gpu_measure.write_pictures(pictures)
+    return pictures
+
+
+def _torch(subject: Subject, manifest: Manifest, count: int) -> dict[str, Any]:
+    """torch in fp16 on the same card; empty where torch has none."""
+    if subject.network is None or manifest.precision != "fp16":
+        return {}
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    images = gpu_measure.images_of(manifest)
+    return gpu_measure.measure_torch(subject.network, images, count)
+
+
+def _judge(name: str, figures: dict[str, Any], loop: dict[str, Any], verdict: Verdict) -> None:
+    beyond, ratio = figures["beyond_gpu_p99_ms"], loop["loop_ratio"]
+    verdict.hold(
+        f"{name}: {beyond:.3f} ms beyond the card's time at p99, at most {BEYOND_GPU_P99_MS}",
+        kept=beyond <= BEYOND_GPU_P99_MS,
+    )
+    verdict.hold(
+        f"{name}: loop at {ratio:.3f} of the engine, at least {LOOP_RATIO}",
+        kept=ratio >= LOOP_RATIO,
+    )
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, float]:
+    """The figures a table shows."""
+    wanted = ("call_p50_ms", "call_p99_ms", "gpu_p50_ms", "beyond_gpu_p99_ms", "overlapped_fps")
+    return {name: figures[name] for name in wanted}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--engine", type=Path, action="append", default=[])
+    parser.add_argument("--flavour", choices=list(NAMES))
+    parser.add_argument("--calls", type=int, default=2000)
+    parser.add_argument("--skip-tests", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except EdgeAdError as error:
+        print(f"gpu_check: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,153 @@
+"""What an engine on a card costs: calls, the network's own share, overlap, the whole loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.bench import bench_loop
+from edge_ad.engine import open_engine
+from edge_ad.engine._tensorrt import TensorRTEngine, open_plan
+from edge_ad.export.frames import generated
+from edge_ad.export.verification import answers, tolerance_between, verify
+from edge_ad.frame import Image
+from edge_ad.line import LineConfig
+from edge_ad.manifest import Manifest
+
+WARM_UP = 200
+PICTURES = 300
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Milliseconds of each call, and of the network alone within it."""
+
+    call_ms: NDArray[np.float64]
+    gpu_ms: NDArray[np.float64]
+
+    def figures(self) -> dict[str, float]:
+        return {
+            **percentiles("call", self.call_ms),
+            **percentiles("gpu", self.gpu_ms),
+            **percentiles("beyond_gpu", self.call_ms - self.gpu_ms),
+        }
+
+
+def percentiles(name: str, values: NDArray[np.float64]) -> dict[str, float]:
+    """`{name}_p50_ms` and so on."""
+    found = np.percentile(values, [50, 95, 99, 100])
+    names = ("p50", "p95", "p99", "max")
+    return {
+        f"{name}_{at}_ms": round(float(value), 4) for at, value in zip(names, found, strict=True)
+    }
+
+
+def images_of(manifest: Manifest) -> Image:
+    """One batch as the engine takes it."""
+    return generated(manifest.size_hw, manifest.batch or 1, seed=1)
+
+
+def time_calls(engine: TensorRTEngine, count: int) -> Calls:
+    """`infer`, one call after the other."""
+    images = images_of(engine.manifest)
+    for _ in range(WARM_UP):
+        engine.infer(images)
+    calls, gpu = np.empty(count), np.empty(count)
+    for index in range(count):
+        began = time.perf_counter()
+        engine.infer(images)
+        calls[index] = (time.perf_counter() - began) * 1e3
+        gpu[index] = engine.gpu_ms
+    return Calls(calls, gpu)
+
+
+def overlapped_fps(engine: TensorRTEngine, count: int) -> float:
+    """Calls a second with two batches under way."""
+    images = images_of(engine.manifest)
+    engine.submit(images)
+    began = time.perf_counter()
+    for _ in range(count):
+        engine.submit(images)
+        engine.collect()
+    taken = time.perf_counter() - began
+    engine.collect()
+    return count / taken
+
+
+def measure_plan(plan: Path, count: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Figures with and without graph and overlap, and the raw samples of the first."""
+    figures: dict[str, Any] = {}
+    samples: dict[str, list[float]] = {}
+    for name, graph in (("replayed", True), ("launched", False)):
+        with open_plan(plan, cuda_graph=graph) as engine:
+            calls = time_calls(engine, count)
+            figures[name] = {
+                "graph": engine.graph,
+                **calls.figures(),
+                "fps": round(1e3 / float(calls.call_ms.mean()), 2),
+                "overlapped_fps": round(overlapped_fps(engine, count), 2),
+            }
+            samples[f"{name}_call_ms"] = calls.call_ms.round(4).tolist()
+            samples[f"{name}_gpu_ms"] = calls.gpu_ms.round(4).tolist()
+    return figures, samples
+
+
+def measure_loop(plan: Path, footage: Path) -> dict[str, Any]:
+    """The loop against the engine alone, in turn, on the same pictures."""
+    config = LineConfig((str(footage),), plan, threshold=float("inf"))
+    found = bench_loop(config, rounds=5)
+    return {
+        "loop_ratio": round(found.ratio, 4),
+        "loop_fps": round(found.loop_fps, 2),
+        "engine_fps": round(found.engine_fps, 2),
+        "loop_latency_ms": found.latency_ms,
+    }
+
+
+def parity(plan: Path, onnx: Path) -> dict[str, Any]:
+    """The plan against ONNX Runtime on the CPU, on generated frames."""
+    with open_engine(onnx) as reference, open_plan(plan) as engine:
+        frames = generated(reference.manifest.size_hw, 8)
+        tolerance = tolerance_between(reference.manifest, engine.manifest)
+        return verify(
+            answers(reference, frames), answers(engine, frames), tolerance, None
+        ).as_json()
+
+
+def write_pictures(folder: Path, size_wh: tuple[int, int] = (320, 240)) -> Path:
+    """Footage for machines without a video: pictures that cost little to decode."""
+    width, height = size_wh
+    for index, image in enumerate(generated((height, width), PICTURES, seed=2)):
+        cv2.imwrite(str(folder / f"{index:04d}.bmp"), image)
+    return folder
+
+
+def measure_torch(network: Any, images: Image, count: int) -> dict[str, Any]:
+    """torch on the same card, fp16 by autocast, uploads and downloads included as in a line."""
+    import torch
+
+    network = network.eval().cuda()
+
+    def call(run: Callable[..., Any]) -> None:
+        with torch.inference_mode(), torch.autocast("cuda", dtype=torch.float16):
+            maps, scores = run(torch.from_numpy(images).cuda(non_blocking=True))
+            maps.cpu(), scores.cpu()
+
+    found: dict[str, Any] = {}
+    for name, run in (("eager", network), ("compiled", torch.compile(network))):
+        for _ in range(WARM_UP // 4):
+            call(run)
+        taken = np.empty(count)
+        for index in range(count):
+            began = time.perf_counter()
+            call(run)
+            taken[index] = (time.perf_counter() - began) * 1e3
+        found[name] = percentiles("call", taken)
+    return found
