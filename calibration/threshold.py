@@ -27,6 +27,8 @@ from edge_ad.health import FrameGate
 from edge_ad.manifest import Threshold
 from edge_ad.preprocess import Preprocess
 
+_ROUNDING = 1e-9  # of sums and logarithms in floating point
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:
@@ -118,7 +120,7 @@ def best_promise(images: int, promise: Promise) -> Promise:
 def largest_rank(images: int, promise: Promise) -> int:
     """The greatest m whose m-th largest score keeps the promise; 0 when not even the maximum."""
     rank, below = 0, _binomial(images, 0, promise.rate)
-    while rank < images and 1 - below >= promise.confidence:
+    while rank < images and 1 - below >= promise.confidence - _ROUNDING:
         rank += 1
         below += _binomial(images, rank, promise.rate)
     return rank
@@ -126,7 +128,8 @@ def largest_rank(images: int, promise: Promise) -> int:
 
 def images_needed(promise: Promise) -> int:
     """How many independent good pictures it takes for their maximum to keep the promise."""
-    return math.ceil(math.log1p(-promise.confidence) / math.log1p(-promise.rate))
+    exact = math.log1p(-promise.confidence) / math.log1p(-promise.rate)
+    return max(1, math.ceil(exact - _ROUNDING))
 
 
 def supported_rate(images: int, confidence: float) -> float:
@@ -153,7 +156,7 @@ def _binomial(n: int, k: int, p: float) -> float:
 def _rounded_up(rate: float) -> float:
     """Two significant digits, never less than the rate itself."""
     step = 10.0 ** (math.floor(math.log10(rate)) - 1)
-    return min(0.999, math.ceil(rate / step - 1e-9) * step)
+    return min(0.999, float(f"{math.ceil(rate / step - 1e-9) * step:.2g}"))
 
 
 def _told(count: int) -> str:

@@ -58,12 +58,14 @@ def labelled_images(folder: Path) -> list[Sample]:
     type have masks and others none. A type without any mask counts for image metrics only.
     """
     test = folder / "test"
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Expected labelled pictures there.")
     if not test.is_dir():
         raise DataError(
             f"{folder}: no folder 'test' in it. Expected MVTec AD's layout: test/good, "
             "test/<type>, ground_truth/<type>/<name>_mask.png"
         )
-    kinds = sorted((p.name for p in test.iterdir() if p.is_dir()), key=lambda k: (k != GOOD, k))
+    kinds = sorted(_kinds(test) | _kinds(folder / "ground_truth"), key=lambda k: (k != GOOD, k))
     samples = [sample for kind in kinds for sample in _of_kind(folder, kind)]
     if not any(sample.kind == GOOD for sample in samples):
         raise DataError(f"{test}/good: no pictures of normal parts, so nothing can be compared.")
@@ -90,12 +92,17 @@ def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
 
 
 def _of_kind(folder: Path, kind: str) -> list[Sample]:
-    images = list_images(folder / "test" / kind)
+    place = folder / "test" / kind
+    images = list_images(place) if place.is_dir() else []
     if kind == GOOD:
         return [Sample(path, GOOD) for path in images]
     masks = _masks(folder / "ground_truth" / kind)
     _check_pairs(folder, kind, {path.stem for path in images}, set(masks))
     return [Sample(path, kind, masks.get(path.stem)) for path in images]
+
+
+def _kinds(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
 
 
 def _masks(folder: Path) -> dict[str, Path]:
@@ -106,11 +113,13 @@ def _masks(folder: Path) -> dict[str, Path]:
 def _check_pairs(folder: Path, kind: str, images: set[str], masks: set[str]) -> None:
     if orphans := sorted(masks - images):
         raise DataError(
-            f"{folder}/ground_truth/{kind}: {len(orphans)} masks have no picture in test/{kind}; "
-            f"the first is '{orphans[0]}'. Remove the masks or bring the pictures back."
+            f"{folder}/ground_truth/{kind}: {len(orphans)} of {len(masks)} masks have no picture "
+            f"in test/{kind}; the first is '{orphans[0]}'. Remove the masks or bring the pictures "
+            "back."
         )
     if masks and (bare := sorted(images - masks)):
         raise DataError(
-            f"{folder}/test/{kind}: {len(bare)} pictures have no mask in ground_truth/{kind}; "
-            f"the first is '{bare[0]}'. Add '{bare[0]}_mask.png', or remove all masks of this type."
+            f"{folder}/test/{kind}: {len(bare)} of {len(images)} pictures have no mask in "
+            f"ground_truth/{kind}; the first is '{bare[0]}'. Add '{bare[0]}_mask.png', or "
+            "remove all masks of this type."
         )

@@ -14,7 +14,7 @@ from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
     from edge_ad.dataset import Sample
-    from edge_ad.engine import Engine
+    from edge_ad.engine import Device, Engine
     from edge_ad.evaluation.judged import Judged, LeftOut
     from edge_ad.geometry import Geometry
 
@@ -36,7 +36,13 @@ _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
     help="Folder for report.json, curves.png and misses.png.",
 )
 @geometry_options
-@click.option("--device", default="cpu", show_default=True, help="Where torch runs weights.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where torch or ONNX Runtime computes.",
+)
 @click.option("--threads", default=0, type=click.IntRange(0), help="Engine threads.")
 @shared
 def command(
@@ -45,7 +51,7 @@ def command(
     data: Path,
     output: Path | None,
     as_json: bool,
-    device: str,
+    device: Device,
     threads: int,
     **options: Any,
 ) -> None:
@@ -153,6 +159,8 @@ def _print(result: dict[str, Any]) -> None:
 
 def _remark(result: dict[str, Any], output: Path | None) -> None:
     """What the table does not say."""
+    if not result["defective"]:
+        click.echo("No pictures of defective parts in test/<type>, so there is nothing to rank.")
     if at := result.get("at_threshold"):
         click.echo(
             f"At threshold {at['image']:.6g} ({at['from']}): {at['escapes']} of "

@@ -69,13 +69,12 @@ def command(
     The same holds, by itself, for the pixel threshold and a map's highest value. What lies exactly
     at a threshold passes. Near-duplicates count once.
     """
-    from edge_ad.calibration.good import GoodFolder, GoodFrames
     from edge_ad.calibration.threshold import Promise, best_promise, score_good, threshold_for
     from edge_ad.engine import open_engine
 
     _refuse_early(engine, plot)
     asked = Promise(false_alarm_rate, confidence)
-    pictures = GoodFolder(Path(uri)) if Path(uri).is_dir() else GoodFrames(uri, frames)
+    pictures = _pictures(uri, frames)
     with open_engine(engine, threads=threads) as loaded:
         manifest = loaded.manifest
         geometry = geometry_from(options, manifest.geometry)
@@ -111,10 +110,23 @@ def _refuse_early(engine: Path, plot: Path | None) -> None:
             f"{engine}: weights do not run on a line, so their threshold would be lost. First "
             f"make an engine with: edge-ad export {engine}"
         )
-    if plot is not None and plot.suffix != ".png":
-        raise UsageError(f"--plot {plot}: expected a name that ends in .png.")
+    if plot is not None and (plot.suffix != ".png" or plot.is_dir()):
+        raise UsageError(f"--plot {plot}: expected the name of a file that ends in .png.")
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise MissingExtra("threshold --plot", "matplotlib", "evaluate")
+
+
+def _pictures(uri: str, frames: int | None) -> GoodFolder | GoodFrames:
+    import re
+
+    from edge_ad.calibration.good import GoodFolder, GoodFrames
+    from edge_ad.errors import DataError
+
+    if Path(uri).is_dir():
+        return GoodFolder(Path(uri))
+    if not re.match(r"[a-z0-9]+:|\d+(\?|$)", uri) and not Path(uri).exists():
+        raise DataError(f"{uri}: no such folder or file. Expected pictures of good parts there.")
+    return GoodFrames(uri, frames)
 
 
 def _counted(pictures: GoodFolder | GoodFrames) -> Iterator[tuple[str, Image]]:
@@ -163,7 +175,7 @@ def _figures(scores: GoodScores, promise: Promise, asked: Promise) -> dict[str, 
 def _words(result: dict[str, Any]) -> str:
     lines = [
         f"threshold {result['image']:.6g} for images, {result['pixel']:.6g} for pixels",
-        f"At most {result['rate']:.3g} of good frames like these {result['images']} pictures will "
+        f"At most {result['rate']:.3g} of good frames like these {_pieces(result['images'])} will "
         f"be rejected, with confidence {result['confidence']:g}.",
         f"Stored in {result['sidecar']}.",
     ]
@@ -174,6 +186,10 @@ def _words(result: dict[str, Any]) -> str:
             "the nearest rate that these support.",
         )
     return "\n".join(lines)
+
+
+def _pieces(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
@@ -199,6 +215,7 @@ def _draw(path: Path, scores: GoodScores, threshold: Threshold) -> None:
     """A histogram of image scores and one of the maps' maxima, each with its threshold."""
     from matplotlib.figure import Figure
 
+    from edge_ad.errors import SinkLost
     from edge_ad.files import replacing
 
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -209,5 +226,10 @@ def _draw(path: Path, scores: GoodScores, threshold: Threshold) -> None:
         axes.axvline(limit, color="black", linestyle="--", label=f"threshold {limit:.4g}")
         axes.set(xlabel=label, ylabel="good pictures")
         axes.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=100)
+    except OSError as error:
+        raise SinkLost(
+            f"{path}: cannot be written ({error.strerror or error}). The threshold is stored."
+        ) from error

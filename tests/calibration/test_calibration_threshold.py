@@ -43,6 +43,17 @@ def test_the_number_of_pictures_a_promise_needs(
     assert largest_rank(needed - 1, promise) == 0
 
 
+@pytest.mark.parametrize("images", [1, 2, 10, 299, 2995])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+def test_the_rate_that_pictures_support_is_one_they_can_keep(
+    images: int, confidence: float
+) -> None:
+    best = best_promise(images, Promise(1e-6, confidence))
+    assert largest_rank(images, best) >= 1
+    assert best.rate == float(f"{best.rate:.2g}"), "two digits, for people"
+    assert largest_rank(images, Promise(best.rate * 0.9, confidence)) == 0
+
+
 def test_the_rank_agrees_with_the_exact_binomial_sum() -> None:
     n, rate, confidence = 400, 0.03, 0.95
     terms = [math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(40)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,7 @@ def test_json_holds_every_metric_and_each_type(
     for key in ("pixel_auroc", "pixel_ap", "aupro", "iap", "iap90"):
         assert 0 < found[key] <= 1
         assert found["by_type"]["spot"][key] == found[key], "there is only one type"
+    assert found["at_threshold"] == {"image": 0.5, "from": "stored", "escapes": 1, "overkill": 0}
     for name in ("report.json", "curves.png", "misses.png"):
         assert (tmp_path / "report" / name).stat().st_size > 500
 
@@ -76,6 +78,23 @@ def test_a_mask_of_another_size_is_an_error(make_engine: MakePath, data: Path) -
     _write(data / "ground_truth" / "spot" / "5_mask.png", np.zeros((10, 10), np.uint8))
     done = evaluate(make_engine(), "--data", data)
     assert done.returncode == 2 and "10x10" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_without_defects_there_is_nothing_to_rank(make_engine: MakePath, data: Path) -> None:
+    for folder in ("test", "ground_truth"):
+        shutil.rmtree(data / folder / "spot")
+    done = evaluate(make_engine(), "--data", data)
+    assert done.returncode == 0 and "nothing to rank" in done.stdout
+    found = json.loads(evaluate(make_engine(), "--data", data, "--json").stdout)
+    assert (found["good"], found["defective"], found["by_type"]) == (4, 0, {})
+    assert found["image_auroc"] is None and found["iap90"] is None
+
+
+def test_a_report_that_cannot_be_written_is_named_at_once(
+    make_engine: MakePath, data: Path
+) -> None:
+    done = evaluate(make_engine(), "--data", data, "-o", "/proc/report")
+    assert done.returncode == 6 and "/proc/report" in done.stderr
 
 
 @pytest.mark.parametrize(("what", "code"), [("engine", 2), ("data", 2), ("weights", 2)])

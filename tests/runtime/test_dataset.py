@@ -49,7 +49,8 @@ def test_a_type_without_any_mask_is_accepted(tmp_path: Path) -> None:
     ("extra", "message"),
     [
         ("ground_truth/dent/x_mask.png", "masks have no picture.*'x'"),
-        ("test/dent/bare.png", "pictures have no mask.*'bare'"),
+        ("ground_truth/gone/x_mask.png", "1 of 1 masks have no picture in test/gone"),
+        ("test/dent/bare.png", "1 of 2 pictures have no mask.*'bare'"),
     ],
 )
 def test_pictures_and_masks_must_pair(tmp_path: Path, extra: str, message: str) -> None:
