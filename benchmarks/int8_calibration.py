@@ -91,8 +91,8 @@ def main() -> None:
         results[variant] = json.loads(done.stdout.splitlines()[-1])
     ratio = results["all"]["cpu_seconds"] / results["minmax"]["cpu_seconds"]
     path = write_result(
-        "int8-calibration",
-        f"{wanted.name}-{wanted.target}",
+        "int8_calibration",
+        f"{wanted.name}_{wanted.target}",
         "int8",
         metrics={
             **results,

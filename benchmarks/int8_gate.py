@@ -32,7 +32,19 @@ def calibrated(engine: Path, data: Path, target: str, words: list[str]) -> dict[
     if done.returncode not in (0, 4):
         raise SystemExit(done.returncode)
     report = json.loads(done.stdout.splitlines()[0])
-    return {name: report[name] for name in KEPT} | {"seconds": time.perf_counter() - began}
+    seconds = time.perf_counter() - began
+    return headline(report) | {name: report[name] for name in KEPT} | {"seconds": seconds}
+
+
+def headline(report: dict[str, Any]) -> dict[str, float]:
+    """The figures for a table's row: before and after, and how much faster."""
+    gate, speed = report["gate"], report["speed"]
+    found = {
+        f"{name}_{side}": gate[side][name]
+        for name in ("image_auroc", "pixel_ap")
+        for side in ("fp32", "int8")
+    }
+    return found | ({"times_faster": speed["times_faster"]} if speed else {})
 
 
 def main() -> None:
@@ -45,8 +57,8 @@ def main() -> None:
     for target in wanted.targets:
         found = calibrated(wanted.engine, wanted.data, target, words)
         path = write_result(
-            "int8-gate",
-            f"{wanted.name}-{target}",
+            "int8_gate",
+            f"{wanted.name}_{target}",
             "int8",
             metrics=found,
             settings={"target": target, "options": words},

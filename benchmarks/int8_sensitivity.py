@@ -44,8 +44,8 @@ def main() -> None:
     blocks = search.sensitivity(wanted.method)
     seconds, cpu = time.perf_counter() - began, time.process_time() - busy
     path = write_result(
-        "int8-sensitivity",
-        f"{wanted.name}-{wanted.target}",
+        "int8_sensitivity",
+        f"{wanted.name}_{wanted.target}",
         "int8",
         metrics={
             "seconds": seconds,
