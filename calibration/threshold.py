@@ -64,6 +64,11 @@ class GoodScores:
         self.image[twin] = max(self.image[twin], score)
         self.pixel[twin] = max(self.pixel[twin], peak)
 
+    def highest(self, count: int = 3) -> list[tuple[str, float]]:
+        """The pictures that scored highest: what to look at when a threshold seems too high."""
+        ranked = sorted(zip(self.names, self.image, strict=True), key=lambda one: -one[1])
+        return ranked[:count]
+
 
 def score_good(
     engine: Engine, pictures: Iterable[tuple[str, Image]], geometry: Geometry | None = None

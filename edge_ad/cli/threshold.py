@@ -169,7 +169,7 @@ def _figures(scores: GoodScores, promise: Promise, asked: Promise) -> dict[str, 
 
     count = len(scores.image)
     more = {"rank": largest_rank(count, promise), "near_duplicates": len(scores.repeats)}
-    return figures(count, asked) | more
+    return figures(count, asked) | more | {"highest": scores.highest()}
 
 
 def _words(result: dict[str, Any]) -> str:
@@ -194,6 +194,8 @@ def _pieces(count: int) -> str:
 
 def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
     """What a person should know of the pictures behind the promise."""
+    highest = ", ".join(f"{name} {score:.4g}" for name, score in result["highest"])
+    yield f"Look whether the highest are good parts: {highest}"
     if scores.repeats:
         some = ", ".join(f"{name} repeats {twin}" for name, twin in scores.repeats[:3])
         yield (
@@ -206,8 +208,8 @@ def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
         yield "Frames that show one part are not independent: count parts, not frames."
     if result["trained_on"]:
         yield (
-            "These are the pictures that the detector was trained on, which score lower than new "
-            "ones: the line will reject more than promised. Use pictures it has not seen."
+            "These are the pictures that the detector was trained on. It may score new ones "
+            "higher, and then the line rejects more than promised: use pictures it has not seen."
         )
 
 

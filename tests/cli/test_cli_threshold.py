@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.manifest import load_sidecar
+from edge_ad.files import sha256_of
+from edge_ad.manifest import Provenance, load_sidecar, manifest_from_json
 
 MakePath = Callable[..., Path]
 
@@ -58,6 +59,32 @@ def test_a_refusal_in_json_carries_the_figures(
     assert done.returncode == found["exit"] == 4 and found["error"] == "GateFailed"
     assert (found["images"], found["needed"]) == (20, 2995)
     assert found["supported"] == pytest.approx(0.139, abs=1e-3)
+
+
+def test_the_highest_scores_are_named_since_a_bad_part_may_be_among_them(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    words = ("--images", make_folder("good", 9, bright=(4,)), "--at-best")
+    assert "good parts: 004.png 0.98" in threshold(make_engine(), *words).stderr
+    found = json.loads(threshold(make_engine(), *words, "--json").stdout)
+    assert found["highest"][0] == ["004.png", pytest.approx(250 / 255)]
+
+
+def test_pictures_the_detector_was_trained_on_are_named_as_such(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    engine, good = make_engine(), make_folder("good", 5)
+    model = onnx.load(engine)
+    seen = Provenance(data_sha256=sha256_of(good.iterdir()))
+    (entry,) = model.metadata_props
+    manifest = manifest_from_json(entry.value, "green").model_copy(update={"provenance": seen})
+    entry.value = manifest.model_dump_json()
+    onnx.save(model, engine)
+    done = threshold(engine, "--images", good, "--at-best")
+    assert done.returncode == 0 and "was trained on" in done.stderr
+    (good / "000.png").unlink()
+    assert "was trained on" not in threshold(engine, "--images", good, "--at-best").stderr
 
 
 def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None:
