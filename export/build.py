@@ -79,10 +79,21 @@ def choose_flavour() -> Flavour:
     """The flavour to build with: the one installed, or of two, TensorRT where there is a card."""
     usable = installed()
     if not usable:
-        load("tensorrt-rtx")  # raises, and says how to install it
+        raise IncompatibleError(f"There is no TensorRT to build with. {_faults()}")
     if "tensorrt" in usable and ("tensorrt-rtx" not in usable or isinstance(gpu_here(), Gpu)):
         return "tensorrt"
     return "tensorrt-rtx"
+
+
+def _faults() -> str:
+    """Why neither flavour can be used."""
+    found = []
+    for flavour in NAMES:
+        try:
+            load(flavour)
+        except IncompatibleError as error:
+            found.append(str(error))
+    return " ".join(found)
 
 
 def _record(trt: TensorRT, source: Source, flavour: Flavour, options: Options) -> Build:

@@ -26,12 +26,13 @@ class PlanProgram:
         self.graph = ""
         self._engine, self._logger = engine, logger
         self._kernels: _runtime_cache.RuntimeCache | None = None
+        self._config: Any = None  # kept: the context does not promise to hold it
         if _runtime_cache.decides_itself(trt):
             self.graph = f"replayed by {NAMES[cleared.build.flavour]}"
-            config, self._kernels = _runtime_cache.configure(
+            self._config, self._kernels = _runtime_cache.configure(
                 trt, engine, _kernel_file(cleared), graphs=graphs
             )
-            self._context = engine.create_execution_context(config)
+            self._context = engine.create_execution_context(self._config)
         else:
             self._context = engine.create_execution_context()
         if self._context is None:
@@ -56,7 +57,7 @@ class PlanProgram:
     def close(self) -> None:
         """Free the context before the engine it belongs to."""
         self._context = None
-        self._kernels = None
+        self._config = self._kernels = None
         self._engine = None
 
     def _must(self, done: object) -> None:

@@ -5,6 +5,7 @@ Their modules are played; `tests/gpu` runs the same on a card.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
@@ -184,6 +185,7 @@ def test_failures_are_ours_and_leave_nothing(driver: PlayedDriver, call: str, wo
     driver.fail = call
     with pytest.raises(CudaFailed, match=words), cuda.current():
         used(cuda)
+    gc.collect()  # the played handles' own frames, which the error's trace holds
     cuda.close()
     assert (driver.alive, driver.depth) == (0, 0)
 

@@ -229,10 +229,14 @@ def test_the_flavour_is_what_is_installed(
     assert choose_flavour() == chosen
 
 
-def test_without_any_tensorrt_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("tensorrt", "tensorrt_rtx"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(IncompatibleError, match="pip install tensorrt-rtx"):
+def test_without_any_tensorrt_both_reasons_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(IncompatibleError, match=r"libnvinfer\.so\.10.*pip install tensorrt-rtx"):
         choose_flavour()
 
 
