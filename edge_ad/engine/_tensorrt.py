@@ -1,6 +1,6 @@
 """The engine contract on TensorRT and TensorRT-RTX: a plan, checked, loaded and warmed up.
 
-Memory, streams and events are PyCUDA's (`_cuda`), their use is `_pipeline`'s, the plan is turned
+Memory, streams and events are PyCUDA's (`_pycuda`), their use is `_pipeline`'s, the plan is turned
 into a program by `_program`; this file sees to it that whatever fails, nothing stays allocated.
 """
 
@@ -14,9 +14,10 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from edge_ad.engine._cuda import Cuda, CudaFailed, PyCuda
+from edge_ad.engine._cuda import Cuda, CudaFailed
 from edge_ad.engine._pipeline import Pipeline, Program
 from edge_ad.engine._program import load_program
+from edge_ad.engine._pycuda import PyCuda
 from edge_ad.engine.base import Prediction, check_batch
 from edge_ad.engine.flavour import is_out_of_memory
 from edge_ad.engine.preflight import clear

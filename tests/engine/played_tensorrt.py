@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.host_cuda import HostCuda, HostProgram, HostStream
+from edge_ad.engine.host_cuda import HostCuda, HostStream
+from edge_ad.engine.host_program import HostProgram
 from edge_ad.frame import Image
 
 

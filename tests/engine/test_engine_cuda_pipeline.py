@@ -15,7 +15,8 @@ from edge_ad.engine import OverlappingEngine
 from edge_ad.engine._cuda import CudaFailed
 from edge_ad.engine._tensorrt import TensorRTEngine
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.host_cuda import HostCuda, HostProgram, HostStream
+from edge_ad.engine.host_cuda import HostCuda, HostStream
+from edge_ad.engine.host_program import HostProgram
 from edge_ad.errors import EngineLost
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.engine import _cuda
-from edge_ad.engine._cuda import CaptureRefused, CudaFailed, PyCuda
+from edge_ad.engine import _pycuda
+from edge_ad.engine._cuda import CaptureRefused, CudaFailed
 from edge_ad.engine._graph import capture
+from edge_ad.engine._pycuda import PyCuda
 from edge_ad.errors import IncompatibleError, MissingExtra
 
 
@@ -126,9 +127,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedDriver]:
     package.driver = played  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", played)
-    _cuda._primary_context.cache_clear()
+    _pycuda._primary_context.cache_clear()
     yield played
-    _cuda._primary_context.cache_clear()
+    _pycuda._primary_context.cache_clear()
 
 
 def used(cuda: PyCuda) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.engine._cuda import PyCuda
+from edge_ad.engine._pycuda import PyCuda
 from edge_ad.engine.flavour import installed
 from edge_ad.engine.preflight import gpu_here
 from edge_ad.errors import EdgeAdError

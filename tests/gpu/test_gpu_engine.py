@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from edge_ad.engine import open_engine
-from edge_ad.engine._cuda import CudaFailed, PyCuda
+from edge_ad.engine._cuda import CudaFailed
+from edge_ad.engine._pycuda import PyCuda
 from edge_ad.engine._tensorrt import TensorRTEngine, open_plan
 from edge_ad.engine.base import Prediction
 from edge_ad.errors import EngineLost, IncompatibleError
