@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from results import read_results  # the script's own folder is on the path
+from results import file_name, read_results  # the script's own folder is on the path
 
 from edge_ad.files import write_text
 
@@ -31,7 +31,7 @@ def replaced(text: str, table: str) -> str:
 
 
 def _row(result: dict[str, Any]) -> tuple[str, str, str]:
-    name = f"{result['device']}-{result['bench']}-{result['model']}.{result['precision']}.json"
+    name = file_name(result["device"], result["bench"], result["model"], result["precision"])
     where = result["machine"]["cpu"] if result["device"] == "cpu" else result["device"]
     what = f"{result['bench']}, {result['model']}, {result['precision']} ({where}, " + (
         f"{result['machine']['cores']} cores)"

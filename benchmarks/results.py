@@ -48,9 +48,14 @@ def write_result(
         "metrics": metrics,
         "samples": samples or {},
     }
-    path = RESULTS / f"{_word(device)}-{_word(bench)}-{_word(model)}.{precision}.json"
+    path = RESULTS / file_name(device, bench, model, precision)
     write_text(path, json.dumps(record, indent=1) + "\n")
     return path
+
+
+def file_name(device: str, bench: str, model: str, precision: str) -> str:
+    """`<device>-<bench>-<model>.<precision>.json`, in letters that every file system takes."""
+    return f"{_word(device)}-{_word(bench)}-{_word(model)}.{precision}.json"
 
 
 def read_results() -> list[dict[str, Any]]:

@@ -34,8 +34,8 @@ MakeEngine = Callable[..., Path]
 def make_engine(tmp_path: Path) -> MakeEngine:
     """Copies an engine whose map is the green channel over 255 and whose score is its maximum.
 
-    They are real ONNX files, made by `engines/make_green.py`. A threshold of 0.5 is stored beside the
-    copy unless `threshold` is None.
+    They are real ONNX files, made by `engines/make_green.py`. A threshold of 0.5 is stored beside
+    the copy unless `threshold` is None.
     """
 
     def make(

@@ -111,9 +111,11 @@ def _engine_alone(path: Path, how: dict[str, Any], options: dict[str, Any]) -> d
 def _loop(path: Path, uri: str, how: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     from edge_ad.bench import bench_loop
     from edge_ad.line import LineConfig
-    from edge_ad.manifest import sidecar_path
+    from edge_ad.manifest import load_sidecar
 
-    threshold = None if sidecar_path(path).exists() else float("inf")  # speed needs no promise
+    sidecar = load_sidecar(path)
+    stored = sidecar is not None and sidecar.threshold is not None
+    threshold = None if stored else float("inf")  # speed needs no promise
     config = LineConfig((uri,), path, threshold=threshold, frames=options["frames"], **how)
     found = bench_loop(config, rounds=options["rounds"])
     return {
