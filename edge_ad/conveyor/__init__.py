@@ -1,4 +1,4 @@
-"""A synthetic inspection line: printed plates on a belt, seen from above by a grey camera.
+"""A synthetic inspection line: printed plates on a belt, seen from above, and the truth.
 
 Everything is drawn with numpy and OpenCV from one seed: the same seed gives the same pixels, and
 any frame can be asked for without those before it. Lengths are in frame pixels at 320 x 240; other

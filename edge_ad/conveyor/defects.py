@@ -41,12 +41,12 @@ class Defect:
 def damaged(
     plate: Plate, defect: Defect, rng: np.random.Generator
 ) -> tuple[Plate, NDArray[np.bool_]]:
-    """The plate with one defect, and its mask, bool (H, W): where the shade visibly changed.
+    """The plate with one defect, and its mask, bool (H, W): where the colour visibly changed.
 
     The gaps between letters of one missing text belong to the mask.
     """
     worse = _MAKERS[defect.kind](plate, defect, rng)
-    change = np.abs(worse.shade() - plate.shade()) * plate.alpha
+    change = np.abs(worse.colour() - plate.colour()).max(axis=2) * plate.alpha
     mask = (change > VISIBLE).astype(np.uint8)
     if defect.kind == "missing_print":
         side = 2 * round(2 * plate.unit) + 1
@@ -65,7 +65,7 @@ def _scratch(plate: Plate, defect: Defect, rng: np.random.Generator) -> Plate:
     groove = blur(np.asarray(line / np.float32(255), np.float32), 0.25 * unit)
     shore = np.roll(groove, (round(1.1 * unit), round(0.6 * unit)), (0, 1))
     strength = 0.16 + 0.30 * defect.contrast
-    metal = plate.metal + (groove - 0.8 * shore) * strength
+    metal = plate.metal + ((groove - 0.8 * shore) * strength)[..., None]
     ink = plate.ink * (1 - 0.9 * groove)
     return replace(plate, metal=np.clip(metal, 0, 1.2).astype(np.float32), ink=ink)
 
@@ -83,11 +83,11 @@ def _dent(plate: Plate, defect: Defect, rng: np.random.Generator) -> Plate:
     slope = (dx * LIGHT_XY[0] + dy * LIGHT_XY[1]) / (unit * radius) * hollow
     strength = 0.85 + 1.3 * defect.contrast
     shade = 1 - strength * slope - 0.16 * hollow
-    return replace(plate, metal=np.clip(plate.metal * shade, 0, 1.2).astype(np.float32))
+    return replace(plate, metal=np.clip(plate.metal * shade[..., None], 0, 1.2).astype(np.float32))
 
 
 def _stain(plate: Plate, defect: Defect, rng: np.random.Generator) -> Plate:
-    """A dried drop of oil: a ragged film with a darker rim."""
+    """A dried drop of oil: a ragged, brownish film with a darker rim."""
     unit, radius = plate.unit, 6 + 9 * defect.size
     dx, dy = _offsets(plate, _place(rng, radius + 5))
     ragged = 1 + 0.22 * smooth(rng, plate.alpha.shape, radius * 0.7 * unit)
@@ -95,7 +95,7 @@ def _stain(plate: Plate, defect: Defect, rng: np.random.Generator) -> Plate:
     film = 1 / (1 + np.exp(np.clip((far - 0.85) * 14, -30, 30)))
     rim = np.exp(-(((far - 0.8) / 0.13) ** 2))
     strength = 0.20 + 0.30 * defect.contrast
-    darkening = strength * (0.75 * film + 0.45 * rim)
+    darkening = (strength * (0.75 * film + 0.45 * rim))[..., None] * _BROWN
     return replace(plate, metal=(plate.metal * (1 - darkening)).astype(np.float32))
 
 
@@ -111,6 +111,7 @@ def _missing_print(plate: Plate, defect: Defect, rng: np.random.Generator) -> Pl
     return replace(plate, ink=plate.ink * (1 - (0.6 + 0.4 * defect.contrast) * bare))
 
 
+_BROWN = np.array([1.15, 0.95, 0.78], np.float32)  # how much of blue, green, red it takes
 _MAKERS: dict[str, Callable[[Plate, Defect, np.random.Generator], Plate]] = {
     "scratch": _scratch,
     "dent": _dent,

@@ -17,7 +17,7 @@ from edge_ad.frame import Image
 
 SPEED = 8.0  # frame pixels (at height 240) a plate moves from one frame to the next
 PITCH = 216.0  # from one plate's centre to the next
-_JITTER_XY, _TURN_DEG = (14.0, 5.0), 2.5
+_JITTER_XY, _TURN_DEG = (14.0, 7.0), 4.0
 _FINE = 2  # canvas pixels per frame pixel: text drawn at frame resolution would be ragged
 _BELT_LENGTH = 7  # frame widths
 
@@ -64,7 +64,7 @@ class _Part:
     centre_x: float  # along the belt, frame pixels
     centre_y: float
     turn_deg: float
-    shade: Field
+    colour: Field
     alpha: Field
     defect: Defect | None
     mask: NDArray[np.float32]
@@ -80,7 +80,7 @@ class Line:
         self._scale = height / 240
         rng = np.random.default_rng([spec.seed, 0])
         self._belt = draw_belt(rng, (height, width * _BELT_LENGTH), self._scale)
-        self._rail, self._rail_alpha = draw_rails(rng, self._hw, self._scale)
+        self._rail_colour, self._rail_alpha = draw_rails(rng, self._hw, self._scale)
         self._light = Light(rng, self._hw)
         self._sensor = Sensor(rng, self._hw, self._scale)
         self._part = lru_cache(maxsize=6)(self._draw_part)
@@ -99,7 +99,7 @@ class Line:
             if part.defect is not None and seen.any():
                 plants.append(_plant(part.number, part.defect, seen))
                 mask |= seen
-        scene += (self._rail * dull - scene) * self._rail_alpha
+        scene += (self._rail_colour * dull - scene) * self._rail_alpha[..., None]
         image = self._sensor.expose(scene, np.random.default_rng([self.spec.seed, 2, index]))
         return Shot(image, mask, tuple(plants), tuple(parts))
 
@@ -132,7 +132,7 @@ class Line:
         return list(range(max(0, first), int(np.floor(moved / pitch)) + 1))
 
     def _belt_at(self, moved: float) -> Field:
-        """The belt's part in view, (H, W); it moves to the right by whole pixels."""
+        """The belt's part in view, (H, W, 3); it moves to the right by whole pixels."""
         columns = (np.arange(self._hw[1]) - round(moved)) % self._belt.shape[1]
         return self._belt[:, columns]
 
@@ -150,7 +150,7 @@ class Line:
             centre_x=(number * PITCH + jitter_x) * self._scale,
             centre_y=self._hw[0] / 2 + jitter_y * self._scale,
             turn_deg=turn,
-            shade=blur(plate.shade(), 0.4 * _FINE),
+            colour=blur(plate.colour(), 0.4 * _FINE),
             alpha=blur(plate.alpha, 0.4 * _FINE),
             defect=defect,
             mask=mask.astype(np.float32),
@@ -161,14 +161,14 @@ class Line:
         reach = PLATE_WH[0] * 0.65 * self._scale
         turn = _placing(part, (moved - part.centre_x - reach, part.centre_y))
         size = (self._hw[1], self._hw[0])
-        alpha, shade, mask = (
+        alpha, colour, mask = (
             np.asarray(cv2.warpAffine(layer, turn, size, flags=cv2.INTER_LINEAR), np.float32)
-            for layer in (part.alpha, part.shade, part.mask)
+            for layer in (part.alpha, part.colour, part.mask)
         )
         shift = (round(4 * self._scale), round(3 * self._scale))
         shadow = blur(np.roll(alpha, shift, (0, 1)), 2.5 * self._scale)
-        scene *= 1 - 0.5 * shadow
-        scene += (shade * metal - scene) * alpha
+        scene *= 1 - 0.5 * shadow[..., None]
+        scene += (colour * metal - scene) * alpha[..., None]
         return (mask >= 0.5) & (self._rail_alpha < 0.5)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field = NDArray[np.float32]
-"""float32 (H, W)."""
+"""float32 (H, W) or (H, W, 3)."""
 
 
 def grain(rng: np.random.Generator, hw: tuple[int, int]) -> Field:

@@ -14,7 +14,7 @@ PLATE_WH = (150.0, 106.0)
 CANVAS_WH = (170.0, 126.0)  # the plate and room for its turned corners
 BOSS_XY, BOSS_RADIUS = (45.0, 4.0), 23.0
 HOLES_XY, HOLE_RADIUS = ((-62.0, -40.0), (-62.0, 40.0)), 5.5
-INK = 0.115
+INK_BGR = np.array([0.16, 0.10, 0.09], np.float32)
 LIGHT_XY = (-0.55, -0.83)  # the lamp stands beyond the upper left corner
 LINES = (  # text, upper left corner from the plate's centre, height of the letters
     ("EDGE-AD", (-60.0, -30.0), 13.0),
@@ -26,7 +26,7 @@ BARS_XYWH = (-48.0, 22.0, 58.0, 15.0)
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """A plate before it is lit, all (H, W), 0..1: the metal's shade, the ink on it, its outline.
+    """A plate before it is lit, all (H, W): metal (with 3 channels) and ink 0..1, alpha 0..1.
 
     `unit` is how many canvas pixels one frame pixel has.
     """
@@ -36,17 +36,18 @@ class Plate:
     alpha: Field
     unit: float
 
-    def shade(self) -> Field:
-        """float32 (H, W), 0..1: the metal with its print."""
-        return np.asarray(self.metal * (1 - self.ink) + INK * self.ink, np.float32)
+    def colour(self) -> Field:
+        """float32 (H, W, 3), 0..1: the metal with its print."""
+        ink = self.ink[..., None]
+        return np.asarray(self.metal * (1 - ink) + INK_BGR * ink, np.float32)
 
 
 def draw_plate(rng: np.random.Generator, unit: float) -> Plate:
-    """A good plate; `rng` decides its brushing, shade and strength of print."""
+    """A good plate; `rng` decides its brushing, tint and strength of print."""
     alpha = _outline(unit)
     metal = _brushed(rng, unit)
     _turn_boss(rng, metal, unit)
-    metal *= 1 + _bevel(alpha, unit)
+    metal *= (1 + _bevel(alpha, unit))[..., None]
     ink = _print(unit) * np.float32(rng.uniform(0.84, 0.92))
     return Plate(np.clip(metal, 0, 1.2), ink, alpha, unit)
 
@@ -79,18 +80,19 @@ def _outline(unit: float) -> Field:
 
 
 def _brushed(rng: np.random.Generator, unit: float) -> Field:
-    """Aluminium brushed along x."""
+    """Aluminium brushed along x, (H, W, 3)."""
     hw = canvas_hw(unit)
     shade = 0.60 * (1 + rng.normal(0, 0.015))
+    tint = np.array([1.0, 0.995, 0.985], np.float32) * (1 + rng.normal(0, 0.006, 3))
     lines = 0.030 * streaks(rng, hw, 22 * unit, 0.55 * unit)
     lines += 0.018 * streaks(rng, hw, 5 * unit, 0.4 * unit)
     lines += 0.012 * smooth(rng, hw, 40 * unit)
-    return np.asarray(shade + lines, np.float32)
+    return np.asarray((shade + lines)[..., None] * tint, np.float32)
 
 
 def _turn_boss(rng: np.random.Generator, metal: Field, unit: float) -> None:
     """Replace a disc by a turned surface: rings, and the two bright fans that rings reflect."""
-    rows, columns = np.indices(metal.shape, dtype=np.float32)
+    rows, columns = np.indices(metal.shape[:2], dtype=np.float32)
     centre = to_canvas(BOSS_XY, unit)
     dx, dy = columns - centre[0], rows - centre[1]
     radius = np.hypot(dx, dy) / unit
@@ -100,9 +102,9 @@ def _turn_boss(rng: np.random.Generator, metal: Field, unit: float) -> None:
     turned = 0.58 + 0.10 * fans + 0.022 * rings
     groove = np.exp(-(((radius - BOSS_RADIUS) / 1.1) ** 2)) * 0.30
     groove += np.exp(-(((radius - 7.0) / 0.9) ** 2)) * 0.24
-    inside = np.clip((BOSS_RADIUS - radius) * unit + 0.5, 0, 1)
-    metal[:] = metal * (1 - inside) + turned * inside
-    metal *= 1 - groove
+    inside = np.clip((BOSS_RADIUS - radius) * unit + 0.5, 0, 1)[..., None]
+    metal[:] = metal * (1 - inside) + turned[..., None] * inside
+    metal *= (1 - groove)[..., None]
 
 
 def _bevel(alpha: Field, unit: float) -> Field:

@@ -44,7 +44,7 @@ def test_a_mask_is_where_the_plate_changed(kind: str, size: float, contrast: flo
     plate = draw_plate(np.random.default_rng(3), 2.0)
     for seed in range(4):
         worse, mask = damaged(plate, Defect(kind, size, contrast), np.random.default_rng(seed))
-        change = np.abs(worse.shade() - plate.shade()) * plate.alpha
+        change = np.abs(worse.colour() - plate.colour()).max(axis=2) * plate.alpha
         assert mask.any() and mask.mean() < 0.15
         assert mask[change > VISIBLE].all()
         if kind != "missing_print":
