@@ -38,7 +38,7 @@ PLAN = (  # kind, size and contrast of the shipped footage's plates, one after a
     Defect("missing_print", 0.9, 1.0),
     _GOOD,
     _GOOD,
-    Defect("scratch", 0.5, 0.5),
+    Defect("scratch", 0.8, 1.0),
     _GOOD,
     Defect("dent", 0.4, 0.6),
     _GOOD,
@@ -53,7 +53,7 @@ PLAN = (  # kind, size and contrast of the shipped footage's plates, one after a
     _GOOD,
     Defect("stain", 0.9, 0.3),
     _GOOD,
-    Defect("missing_print", 0.3, 1.0),
+    Defect("missing_print", 0.6, 1.0),
     _GOOD,
 )
 

@@ -29,8 +29,11 @@ FILES = ("footage.mp4", "footage.mp4.yaml", "engine.onnx", "engine.onnx.yaml")
 ROI = "72,54,176,132"  # the plates' lane; its 4:3 is the network's, so nothing is stretched
 SIZE = "96x128"
 TRAIN_SEEDS, THRESHOLD_SEEDS = (101, 102, 103, 104, 105, 106), (201, 202, 203, 204, 205, 206)
-TRAIN_FRAMES, THRESHOLD_FRAMES = 450, 1000
-SETTINGS = ("--width", "0.25", "--batch", "16", "--set", "damage.marks_share=0.5")
+TRAIN_FRAMES, THRESHOLD_FRAMES = 450, 520
+SETTINGS = (
+    *("--width", "0.25", "--batch", "16", "--arithmetic", "bf16", "--branch", "segmentation"),
+    *("--set", "student_time=0.5", "--set", "damage.marks_share=0.5", "--set", "lr_tail=0.3"),
+)
 FALSE_ALARM_RATE = "0.001"
 
 
