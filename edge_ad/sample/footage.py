@@ -49,7 +49,7 @@ PLAN = (  # kind, size and contrast of the shipped footage's plates, one after a
     _GOOD,
     Defect("dent", 0.9, 0.3),
     _GOOD,
-    Defect("scratch", 0.25, 0.9),
+    Defect("scratch", 0.45, 1.0),
     _GOOD,
     Defect("stain", 0.9, 0.3),
     _GOOD,
