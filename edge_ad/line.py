@@ -130,6 +130,7 @@ def stored_limits(config: LineConfig) -> Limits:
 
 
 def _open_camera(uri: str, config: LineConfig, shared: _Shared) -> Camera:
+    alarm = Alarm(config.rule, shared.next_id)  # a bad rule is told before a camera is held
     reopen = partial(open_source, uri, timeout_s=config.timeout_s)
     source = reopen()
     judge = Judge(
@@ -140,7 +141,6 @@ def _open_camera(uri: str, config: LineConfig, shared: _Shared) -> Camera:
         lock=shared.lock,
         overlap=not source.live and len(config.cameras) == 1,  # live: the newest frame, at once
     )
-    alarm = Alarm(config.rule, shared.next_id)
     return Camera(source, reopen, judge, alarm, Tally(frames_wanted=config.frames))
 
 
