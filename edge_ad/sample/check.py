@@ -3,13 +3,14 @@
     edge-ad run --camera footage.mp4 --engine engine.onnx --json > run.jsonl
     python -m edge_ad.sample.check run.jsonl footage.mp4.yaml
 
-A planted plate is found when at least two rejected frames point at its defect: as many as raise an
-alarm. An alarm that begins while no defect is in view is false.
+A planted plate is found when a rejected frame points at its defect while an alarm stands. An alarm
+that begins while no defect is in view is false.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ import yaml
 from edge_ad.errors import GateFailed
 
 _NEAR = 12  # pixels around a defect's box that still point at it: maps are coarser than frames
-_ENOUGH = 2
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Per planted plate its kind and whether it was found; where alarms began without a reason."""
+    """Per planted plate its kind and whether it was found; where alarms began without a reason.
+
+    `rejected_frames` counts, per plate, the frames that point at it while an alarm stands.
+    """
 
     planted: dict[int, str]
     found: frozenset[int]
@@ -54,20 +57,32 @@ class Outcome:
 def compare(records: Iterable[Record], truth: Record) -> Outcome:
     """Hold the lines of `run --json` against the truth that `footage` wrote."""
     visible: dict[int, list[Record]] = {int(k): v for k, v in truth["visible"].items()}
+    lines = list(records)
+    alarms = _alarms(lines)
     hits: Counter[int] = Counter()
-    began = []
-    for record in records:
-        if record["type"] == "inspection" and record["verdict"] == "REJECT":
-            hits.update(_pointed_at(record, visible.get(record["frame"], [])))
-        elif record["type"] == "alarm" and record["event"] == "new":
-            began.append(record["frame"])
+    for line in lines:
+        if line["type"] == "inspection" and line["verdict"] == "REJECT":
+            if any(line["frame"] in frames for frames in alarms):
+                hits.update(_pointed_at(line, visible.get(line["frame"], [])))
     planted = {entry["part"]: entry["kind"] for entry in truth["defects"]}
     return Outcome(
         planted=planted,
-        found=frozenset(part for part in planted if hits[part] >= _ENOUGH),
+        found=frozenset(part for part in planted if hits[part]),
         rejected_frames={part: hits[part] for part in planted},
-        false_alarms=tuple(frame for frame in began if not visible.get(frame)),
+        false_alarms=tuple(alarm.start for alarm in alarms if not visible.get(alarm.start)),
     )
+
+
+def _alarms(lines: Iterable[Record]) -> list[range]:
+    """The frames of each alarm, from the one that raised it to the one before it ended."""
+    began: dict[str, int] = {}
+    alarms = []
+    for line in lines:
+        if line["type"] == "alarm" and line["event"] == "new":
+            began[line["id"]] = line["frame"]
+        elif line["type"] == "alarm" and line["event"] == "end":
+            alarms.append(range(began.pop(line["id"]), line["frame"]))
+    return alarms + [range(start, sys.maxsize) for start in began.values()]
 
 
 def _pointed_at(inspection: Record, plants: list[Record]) -> set[int]:

@@ -29,12 +29,13 @@ def reject(frame: int, x: int = 112, y: int = 52) -> dict[str, Any]:
     return {"type": "inspection", "frame": frame, "verdict": "REJECT", "regions": [region]}
 
 
-def alarm(frame: int) -> dict[str, Any]:
-    return {"type": "alarm", "event": "new", "frame": frame}
+def alarm(frame: int, event: str = "new", name: str = "a") -> dict[str, Any]:
+    return {"type": "alarm", "event": event, "frame": frame, "id": name}
 
 
-def test_a_plate_with_two_rejected_frames_that_point_at_it_is_found() -> None:
-    records = [reject(12), reject(13), alarm(13), reject(62, x=165), reject(63, x=165), alarm(63)]
+def test_a_plate_that_raises_an_alarm_which_points_at_it_is_found() -> None:
+    first = [reject(12), reject(13), alarm(13), alarm(17, "end")]
+    records = [*first, reject(62, x=165), reject(63, x=165), alarm(63, name="b")]
     outcome = compare(records, TRUTH)
     assert outcome.missed == [] and outcome.false_alarms == ()
     require_all_found(outcome)
@@ -43,9 +44,17 @@ def test_a_plate_with_two_rejected_frames_that_point_at_it_is_found() -> None:
 @pytest.mark.parametrize(
     ("records", "missed", "false_alarms"),
     [
-        pytest.param([reject(12), alarm(13)], [2, 5], (), id="one frame is not enough"),
-        pytest.param([reject(12, x=200), reject(13, x=200)], [2, 5], (), id="the wrong place"),
-        pytest.param([reject(12), reject(13), alarm(40)], [5], (40,), id="an alarm at nothing"),
+        pytest.param([reject(12), reject(13)], [2, 5], (), id="rejected without an alarm"),
+        pytest.param(
+            [alarm(11), alarm(12, "end"), reject(13)], [2, 5], (), id="rejected after the alarm"
+        ),
+        pytest.param([reject(13, x=200), alarm(13)], [2, 5], (), id="the wrong place"),
+        pytest.param(
+            [reject(13), alarm(13), alarm(16, "end"), alarm(40, name="b")],
+            [5],
+            (40,),
+            id="an alarm at nothing",
+        ),
         pytest.param([], [2, 5], (), id="a blind detector"),
     ],
 )
@@ -59,7 +68,7 @@ def test_what_is_missed_or_false_fails_the_gate(
 
 
 def test_the_summary_counts_by_kind() -> None:
-    told = compare([reject(12), reject(13)], TRUTH).summary()
+    told = compare([reject(12), reject(13), alarm(13)], TRUTH).summary()
     assert told["by_kind"]["dent"] == {"planted": 1, "found": 1}
     assert told["by_kind"]["stain"] == {"planted": 1, "found": 0}
 
