@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -74,12 +73,13 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
     try:
         import torch
 
+        from edge_ad.machine.host import usable_cores
         from edge_ad.train.bar import Bar
         from edge_ad.train.fit import Interrupted
         from edge_ad.train.session import train
     except ImportError as error:
         raise MissingExtra("training", str(error.name), "train") from error
-    torch.set_num_threads(options.pop("threads") or os.cpu_count() or 1)
+    torch.set_num_threads(options.pop("threads") or usable_cores())
     job = _job(output, options)
     stop = threading.Event()
     with Signals(stop) as signals, Bar() as bar:

@@ -40,7 +40,7 @@ def read_host(root: Path = ROOT) -> Host:
         system=platform.platform(),
         architecture=platform.machine(),
         processor=_processor(root) or platform.processor() or "unknown",
-        cores=_cores(),
+        cores=usable_cores(),
         memory_mib=_memory_mib(root),
         python=platform.python_version(),
         virtual_environment=sys.prefix != sys.base_prefix,
@@ -69,7 +69,8 @@ def _memory_mib(root: Path) -> int:
     return int(found[1]) // 1024 if found else 0
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """How many cores this process may use: fewer than there are under taskset or in a container."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
