@@ -44,7 +44,8 @@ class GoodScores:
 
     `image` holds image scores, `pixel` the maps' maxima. `repeats` pairs a near-duplicate with the
     picture it repeats: the two are not independent, so they count once, with the higher score.
-    `left_out` are pictures that the line would call INVALID, with the reason.
+    `left_out` are pictures that the line would call INVALID, with the reason. `geometry` is what
+    they were scored with.
     """
 
     names: list[str] = field(default_factory=list)
@@ -52,6 +53,7 @@ class GoodScores:
     pixel: list[float] = field(default_factory=list)
     repeats: list[tuple[str, str]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    geometry: Geometry | None = None
 
     def add(self, name: str, score: float, peak: float, twin: int | None) -> None:
         """Note a picture; `twin` is the number of the distinct picture it repeats, if any."""
@@ -76,7 +78,7 @@ def score_good(
     """Score named good pictures as the line does. Raises DataError when none can be judged."""
     used = geometry or engine.manifest.geometry
     preprocess, distinct = Preprocess(engine.manifest.size_hw, used), Distinct(used)
-    found, gate = GoodScores(), FrameGate(live=False)
+    found, gate = GoodScores(geometry=used), FrameGate(live=False)
     for name, image in pictures:
         if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
             found.left_out[name] = fault
@@ -112,6 +114,7 @@ def threshold_for(scores: GoodScores, promise: Promise, data_sha256: str = "") -
         confidence=promise.confidence,
         images=count,
         data_sha256=data_sha256,
+        geometry=scores.geometry,
     )
 
 

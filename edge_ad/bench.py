@@ -15,6 +15,7 @@ from statistics import median
 from edge_ad.engine import Engine
 from edge_ad.errors import SourceLost
 from edge_ad.frame import Frame, Image
+from edge_ad.geometry import Geometry
 from edge_ad.line import LineConfig, open_line
 from edge_ad.loop import percentiles_ms
 from edge_ad.preprocess import Preprocess
@@ -60,9 +61,12 @@ def time_engine(
     return _call_until(engine, turn, time.perf_counter() + duration_s)
 
 
-def load_batches(uri: str, engine: Engine, at_most: int) -> list[Image]:
+def load_batches(
+    uri: str, engine: Engine, at_most: int, geometry: Geometry | None = None
+) -> list[Image]:
     """What the loop feeds the engine: the source's frames after preprocessing."""
-    preprocess = Preprocess(engine.manifest.size_hw, engine.manifest.geometry)
+    manifest = engine.manifest
+    preprocess = Preprocess(manifest.size_hw, geometry or manifest.geometry)
     with open_source(uri) as source:
         pictures = (grab.image for grab in source if isinstance(grab, Frame))
         batches = [preprocess(image) for image in itertools.islice(pictures, at_most)]
@@ -79,7 +83,8 @@ def bench_loop(config: LineConfig, *, rounds: int = 5) -> LoopBench:
     """
     (uri,) = config.cameras
     with config.open_engine() as engine:
-        batches = load_batches(uri, engine, config.frames or 10_000)
+        geometry = engine.manifest.geometry.changed(config.geometry)
+        batches = load_batches(uri, engine, config.frames or 10_000, geometry)
         time_engine(engine, batches, duration_s=0.0)
         taken, latency, timed = [], deque[float](), deque[float]()
         for _ in range(rounds):

@@ -34,3 +34,34 @@ class Geometry(BaseModel):
     @property
     def tile_count(self) -> int:
         return self.tiles[0] * self.tiles[1]
+
+    def flags(self, base: Geometry) -> list[str]:
+        """The command-line words that make this geometry of `base`."""
+        theirs, words = base._words(), list[str]()
+        for flag, values in self._words().items():
+            if values != theirs[flag]:
+                words += [word for value in values for word in (flag, value)]
+        return words
+
+    def differences(self, wanted: Geometry) -> list[str]:
+        """What tells this geometry from the wanted one, one clause a part; empty when nothing."""
+        theirs = wanted._words()
+        return [
+            f"{flag} expected {_told(theirs[flag])}, got {_told(values)}"
+            for flag, values in self._words().items()
+            if values != theirs[flag]
+        ]
+
+    def _words(self) -> dict[str, tuple[str, ...]]:
+        """The options that say it; polygons in any order are the same, one tile has no overlap."""
+        polygons = (" ".join(f"{x},{y}" for x, y in polygon) for polygon in self.ignore)
+        return {
+            "--roi": (",".join(map(str, self.roi_xywh)),) if self.roi_xywh else (),
+            "--ignore": tuple(sorted(polygons)),
+            "--tiles": (f"{self.tiles[0]}x{self.tiles[1]}",),
+            "--overlap": (str(self.overlap),) if self.tile_count > 1 else (),
+        }
+
+
+def _told(values: tuple[str, ...]) -> str:
+    return " and ".join(values) or "none"

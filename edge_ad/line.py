@@ -9,7 +9,6 @@ with open_line(LineConfig(cameras=("0",), engine=Path("destseg.onnx")), sinks) a
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,17 +20,15 @@ from typing import Any
 
 from edge_ad.alarm.alarm import Alarm, AlarmRule
 from edge_ad.alarm.sink import Sink, Sinks
-from edge_ad.engine import Device, Engine, open_engine
+from edge_ad.engine import Device, Engine, Gathered, open_engine
 from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.health import FrameGate
 from edge_ad.judge import Judge, Limits
 from edge_ad.loop import Tally
-from edge_ad.manifest import load_sidecar
+from edge_ad.manifest import check_geometry, load_sidecar
 from edge_ad.source import open_source
 from edge_ad.supervisor import Camera, Supervisor
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,9 +73,11 @@ def open_line(
     Raises what `open_engine`, `load_sidecar` and `open_source` raise, before anything is judged.
     """
     with ExitStack() as stack:
-        limits = stored_limits(config)
         engine = stack.enter_context(config.open_engine())
-        shared = _Shared(engine, limits, _geometry(config, engine))
+        trained = engine.manifest.geometry
+        geometry = trained.changed(config.geometry)
+        limits = stored_limits(config, geometry, trained)
+        shared = _Shared(Gathered(engine), limits, geometry)
         cameras = []
         for uri in config.cameras:
             camera = _open_camera(uri, config, shared)
@@ -93,10 +92,9 @@ def open_line(
 class _Shared:
     """What all cameras of a line have in common."""
 
-    engine: Engine
+    gathered: Gathered
     limits: Limits
     geometry: Geometry
-    lock: threading.Lock = field(default_factory=threading.Lock)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     began: str = field(
         default_factory=lambda: datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -107,39 +105,40 @@ class _Shared:
         return f"{self.began}-{next(self.numbers):04d}"
 
 
-def stored_limits(config: LineConfig) -> Limits:
+def stored_limits(config: LineConfig, geometry: Geometry, trained: Geometry) -> Limits:
     """The thresholds stored beside the engine, or those given in their place.
 
     A lone image threshold, without stored ones, outlines regions too: both have the map's unit.
+    Raises UsageError when there is none, IncompatibleError when the stored one was set under
+    another geometry than the line's.
     """
-    sidecar = load_sidecar(config.engine) if config.engine.is_file() else None
+    sidecar = load_sidecar(config.engine)
     stored = sidecar.threshold if sidecar else None
     image, pixel = config.threshold, config.pixel_threshold
-    if stored is not None:
-        return Limits(
-            image=stored.image if image is None else image,
-            pixel=stored.pixel if pixel is None else pixel,
-        )
-    if image is None and config.engine.is_file():
-        raise UsageError(
-            f"{config.engine} has no threshold yet. Set one from pictures of good parts with: "
-            f"edge-ad threshold {config.engine} --images GOOD_DIR  (or give --threshold)"
-        )
-    image = image if image is not None else 0.0  # a missing engine is reported when it is opened
-    return Limits(image=image, pixel=image if pixel is None else pixel)
+    if image is None:
+        if stored is None:
+            raise UsageError(
+                f"{config.engine} has no threshold yet. Set one from pictures of good parts with: "
+                f"edge-ad threshold {config.engine} --images GOOD_DIR  (or give --threshold)"
+            )
+        check_geometry(config.engine, stored, geometry, trained)
+        image = stored.image
+    if pixel is None:
+        pixel = stored.pixel if stored else image
+    return Limits(image, pixel)
 
 
 def _open_camera(uri: str, config: LineConfig, shared: _Shared) -> Camera:
     alarm = Alarm(config.rule, shared.next_id)  # a bad rule is told before a camera is held
     reopen = partial(open_source, uri, timeout_s=config.timeout_s)
     source = reopen()
+    alone = len(config.cameras) == 1
     judge = Judge(
-        shared.engine,
+        shared.gathered.engine if alone else shared.gathered.seat(),
         shared.limits,
         FrameGate(live=source.live),
         geometry=shared.geometry,
-        lock=shared.lock,
-        overlap=not source.live and len(config.cameras) == 1,  # live: the newest frame, at once
+        overlap=alone and not source.live,  # live: the newest frame, at once
     )
     return Camera(source, reopen, judge, alarm, Tally(frames_wanted=config.frames))
 
@@ -147,15 +146,3 @@ def _open_camera(uri: str, config: LineConfig, shared: _Shared) -> Camera:
 def _close_source(camera: Camera) -> None:
     """The source it has when the line closes, which may not be the one it began with."""
     camera.source.close()
-
-
-def _geometry(config: LineConfig, engine: Engine) -> Geometry:
-    """The engine's own geometry with what the line replaces."""
-    trained = engine.manifest.geometry
-    used = trained.changed(config.geometry)
-    if (used.roi_xywh, used.tiles) != (trained.roi_xywh, trained.tiles):
-        _log.warning(
-            "region of interest or tiles differ from those of the engine's training; "
-            "set the threshold anew with the same geometry"
-        )
-    return used

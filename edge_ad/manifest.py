@@ -8,6 +8,8 @@ compiled plans all that must match before they are loaded.
 from __future__ import annotations
 
 import json
+import logging
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -19,6 +21,7 @@ from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
 from edge_ad.plan import Build, Options, build_line
 
+_log = logging.getLogger(__name__)
 METADATA_KEY = "edge_ad.manifest"
 Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, Field(ge=1)]
@@ -68,6 +71,8 @@ class Threshold(_Strict):
 
     With probability `confidence` at most `false_alarm_rate` of normal frames exceed `image`, as far
     as `images` independent normal frames can tell; likewise for `pixel` and a map's maximum.
+    Scores depend on the geometry they were made with; None means that an older version set it and
+    did not note which.
     """
 
     image: float
@@ -76,6 +81,7 @@ class Threshold(_Strict):
     confidence: Fraction
     images: Positive
     data_sha256: str = ""
+    geometry: Geometry | None = None
 
 
 class Sidecar(_Strict):
@@ -132,12 +138,42 @@ def set_threshold(engine: Path, threshold: Threshold) -> Path:
     return save_sidecar(engine, sidecar.model_copy(update={"threshold": threshold}))
 
 
+def check_geometry(engine: Path, threshold: Threshold, used: Geometry, trained: Geometry) -> None:
+    """Raise IncompatibleError when a threshold was set under another geometry than the one used.
+
+    `trained` is the engine's own, which a command line's flags change. A threshold that knows no
+    geometry is doubted in the log when the two differ.
+    """
+    line = _threshold_line(engine, threshold, used.flags(trained))
+    if threshold.geometry is None and used != trained:
+        _log.warning(
+            "%s: its threshold was set by an older version, which did not note the geometry, so it "
+            "may not fit this one. Set it anew with: %s", engine, line,
+        )  # fmt: skip
+    if threshold.geometry is None or not (found := used.differences(threshold.geometry)):
+        return
+    before = shlex.join(threshold.geometry.flags(trained)) or "no geometry options"
+    raise IncompatibleError(
+        f"{engine}: its threshold was set under another geometry and promises nothing for this one "
+        f"({'; '.join(found)}). Judge as it was set, with {before}; or set it anew with: {line}  "
+        "(or give --threshold)"
+    )
+
+
 def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
     """Write the sidecar beside its engine and return its path."""
     path = sidecar_path(engine)
     text = yaml.safe_dump(sidecar.model_dump(mode="json", exclude_none=True), sort_keys=False)
     write_text(path, text)
     return path
+
+
+def _threshold_line(engine: Path, threshold: Threshold, flags: list[str]) -> str:
+    """The command that sets a threshold anew, with the same promise."""
+    rate, confidence = f"{threshold.false_alarm_rate:g}", f"{threshold.confidence:g}"
+    words = ["edge-ad", "threshold", str(engine), "--images", "GOOD_DIR"]
+    words += ["--false-alarm-rate", rate, "--confidence", confidence]
+    return shlex.join(words + flags)
 
 
 def _is_plan(engine: Path) -> bool:

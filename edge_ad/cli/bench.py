@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edge_ad.cli.engine import engine_options, engine_options_from
+from edge_ad.cli.geometry import geometry_given, geometry_options
 from edge_ad.cli.options import emit, shared
 
 _LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
@@ -55,6 +56,8 @@ class Limit(click.ParamType[Any]):
     type=click.FloatRange(0),
     help="How long the engine alone is measured.",
 )
+@geometry_options
+@click.option("--threshold", type=float, help="Reject above this score, not the stored one.")
 @engine_options
 @click.option(
     "--assert",
@@ -75,7 +78,8 @@ def command(
     """Measure an engine, and with --camera the whole loop beside it.
 
     Latencies are percentiles of every call after the warm-up. `loop_ratio` compares the loop's
-    throughput with the engine's own on the same frames, taken in turn.
+    throughput with the engine's own on the same frames, taken in turn; geometry and threshold are
+    the loop's.
     """
     how = engine_options_from(options)
     result = _engine_alone(engine, how, options)
@@ -115,8 +119,12 @@ def _loop(path: Path, uri: str, how: dict[str, Any], options: dict[str, Any]) ->
 
     sidecar = load_sidecar(path)
     stored = sidecar is not None and sidecar.threshold is not None
-    threshold = None if stored else float("inf")  # speed needs no promise
-    config = LineConfig((uri,), path, threshold=threshold, frames=options["frames"], **how)
+    if options["threshold"] is None and not stored:
+        options["threshold"] = float("inf")  # speed needs no promise
+    geometry = geometry_given(options)
+    config = LineConfig(
+        (uri,), path, geometry, options["threshold"], frames=options["frames"], **how
+    )
     found = bench_loop(config, rounds=options["rounds"])
     return {
         "loop_frames": found.frames,

@@ -36,6 +36,7 @@ _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
     help="Folder for report.json, curves.png and misses.png.",
 )
 @geometry_options
+@click.option("--threshold", type=float, help="Reject above this score, not the stored one.")
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
@@ -50,6 +51,7 @@ def command(
     artifact: Path,
     data: Path,
     output: Path | None,
+    threshold: float | None,
     as_json: bool,
     device: Device,
     threads: int,
@@ -65,7 +67,7 @@ def command(
     from edge_ad.cli.artifact import open_artifact
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.judged import LeftOut
-    from edge_ad.evaluation.report import report_of, write_report
+    from edge_ad.evaluation.report import GIVEN, STORED, report_of, stored_threshold, write_report
 
     samples, left_out = labelled_images(data), LeftOut()
     if output is not None:
@@ -73,9 +75,12 @@ def command(
             output.mkdir(parents=True, exist_ok=True)  # now, not after an hour
     with open_artifact(artifact, device=device, threads=threads) as engine:
         geometry = geometry_from(options, engine.manifest.geometry)
+        origin = STORED if threshold is None else GIVEN
+        if threshold is None:
+            threshold = stored_threshold(artifact, geometry, engine.manifest.geometry)
         judged = _judge(engine, samples, geometry, left_out)
         result = _described(artifact, data, engine, geometry)
-    result |= report_of(artifact, judged, left_out)
+    result |= report_of(judged, left_out, threshold, origin=origin)
     if output is not None:
         with _writing(output):
             write_report(output, result, judged, geometry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,10 +94,9 @@ def command(
         click.echo(_words(result))
     for line in _warnings(result, scores):
         click.echo(line, err=True)
-    if geometry != manifest.geometry:
-        click.echo(
-            "Set for another geometry than the engine's: run needs the same flags.", err=True
-        )
+    if flags := geometry.flags(manifest.geometry):
+        click.echo(f"Set for another geometry than the engine's: run needs {shlex.join(flags)}",
+                   err=True)  # fmt: skip
 
 
 def _refuse_early(engine: Path, plot: Path | None) -> None:
@@ -152,7 +152,7 @@ def _stored(engine: Path, threshold: Threshold) -> dict[str, Any]:
         raise SinkLost(
             f"{sidecar_path(engine)}: cannot be written ({error.strerror or error})."
         ) from error
-    kept = threshold.model_dump()
+    kept = threshold.model_dump(mode="json")
     rate = kept.pop("false_alarm_rate")
     return {
         "type": "threshold",

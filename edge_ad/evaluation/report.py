@@ -14,21 +14,48 @@ from edge_ad.evaluation.metrics import FPR_LIMIT, best_threshold
 from edge_ad.evaluation.summary import curves_of, kinds_of, metrics_of, pixels_of, verdicts
 from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import load_sidecar
+from edge_ad.manifest import check_geometry, load_sidecar
 
-STORED, FITTED = "stored", "best F1 on these pictures"
+STORED, GIVEN, FITTED = "stored", "given", "best F1 on these pictures"
 _log = logging.getLogger(__name__)
 
 
-def report_of(artifact: Path, judged: Sequence[Judged], left_out: LeftOut) -> dict[str, Any]:
-    """Metrics overall and by type, verdicts at the threshold, and what was not measured and why."""
+def stored_threshold(artifact: Path, geometry: Geometry, trained: Geometry) -> float | None:
+    """The image threshold that the line would use, None when there is none to use.
+
+    Raises IncompatibleError when it was set under another geometry than the one judged with.
+    """
+    try:
+        sidecar = load_sidecar(artifact)
+    except IncompatibleError as error:
+        _log.warning("the stored threshold is not used: %s", error)
+        return None
+    if sidecar is None or sidecar.threshold is None:
+        return None
+    check_geometry(artifact, sidecar.threshold, geometry, trained)
+    return sidecar.threshold.image
+
+
+def report_of(
+    judged: Sequence[Judged],
+    left_out: LeftOut,
+    threshold: float | None = None,
+    *,
+    origin: str = STORED,
+) -> dict[str, Any]:
+    """Metrics overall and by type, verdicts at a threshold, and what was not measured and why.
+
+    Without a threshold, the one that suits these pictures best tells the verdicts; `origin` says
+    where a given one is from.
+    """
     found = metrics_of(judged)
-    threshold = _threshold(artifact, judged)
+    threshold, origin = (_fitted(judged), FITTED) if threshold is None else (threshold, origin)
     if threshold is not None:
-        found["at_threshold"] = {**threshold, **verdicts(judged, threshold["image"])}
+        verdict = verdicts(judged, threshold)
+        found["at_threshold"] = {"image": threshold, "from": origin, **verdict}
         for kind in kinds_of(judged):
             some = [one for one in judged if one.sample.kind == kind]
-            found["by_type"][kind]["escapes"] = verdicts(some, threshold["image"])["escapes"]
+            found["by_type"][kind]["escapes"] = verdicts(some, threshold)["escapes"]
     unmasked = {one.sample.kind for one in judged if one.mask is None}
     return found | {
         "left_out": left_out.reasons,
@@ -55,15 +82,6 @@ def write_report(
     write_misses(judged, threshold, geometry, folder / "misses.png")
 
 
-def _threshold(artifact: Path, judged: Sequence[Judged]) -> dict[str, Any] | None:
-    """The threshold the line would use, or else the one that suits these pictures best."""
-    try:
-        sidecar = load_sidecar(artifact)
-    except IncompatibleError as error:
-        _log.warning("the stored threshold is not used: %s", error)
-        sidecar = None
-    if sidecar is not None and sidecar.threshold is not None:
-        return {"image": sidecar.threshold.image, "from": STORED}
+def _fitted(judged: Sequence[Judged]) -> float | None:
     scores, labels = [one.score for one in judged], [one.sample.anomalous for one in judged]
-    best = best_threshold(scores, labels)
-    return None if best is None else {"image": best, "from": FITTED}
+    return best_threshold(scores, labels)

@@ -130,6 +130,8 @@ def test_the_pixel_threshold_bounds_the_map_and_ignored_areas_do_not_count() -> 
     assert (whole.image, whole.pixel) == ([1.0], [1.0])
     partly = score_good(engine, [("a", bright)], hidden)
     assert [*partly.image, *partly.pixel] == pytest.approx([0.2, 0.2])
+    assert threshold_for(partly, Promise(0.96, 0.95)).geometry == hidden
+    assert threshold_for(whole, Promise(0.96, 0.95)).geometry == Geometry()
 
 
 def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None:

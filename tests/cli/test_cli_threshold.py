@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,11 @@ MakePath = Callable[..., Path]
 
 
 def threshold(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_ad", "threshold", *map(str, words)]
+    return edge_ad("threshold", *words)
+
+
+def edge_ad(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_ad", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -97,8 +102,33 @@ def test_another_geometry_than_the_engines_is_told(
 ) -> None:
     words = ("--images", make_folder("good", 5), "--at-best")
     done = threshold(make_engine(), *words, "--tiles", "2x2")
-    assert done.returncode == 0 and "run needs the same flags" in done.stderr
+    assert done.returncode == 0 and "run needs --tiles 2x2" in done.stderr
     assert "geometry" not in threshold(make_engine(), *words).stderr
+
+
+@pytest.mark.parametrize(
+    "verb", [("run", "--camera"), ("bench", "--rounds", 1, "--duration-s", 0, "--camera"),
+             ("evaluate", "--data")],
+)  # fmt: skip
+def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
+    make_engine: MakePath, make_folder: MakePath, verb: tuple[object, ...]
+) -> None:
+    if verb[0] == "evaluate":
+        pytest.importorskip("sklearn", reason="metrics need edge-ad[evaluate]")
+    engine, good = make_engine(), make_folder("good", 5)
+    roi = ("--roi", "0,0,64,32")
+    done = threshold(engine, "--images", good, "--at-best", *roi)
+    assert done.returncode == 0, done.stderr
+    test = good.parent / "data" / "test" / "good"
+    shutil.copytree(good, test)
+    pictures = test.parent.parent if verb[0] == "evaluate" else good
+    words = (*verb, pictures, *([] if verb[0] == "evaluate" else ["--engine"]), engine, "--json")
+    done = edge_ad(*words)
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
+    assert "--roi expected 0,0,64,32, got none" in done.stderr
+    assert f"edge-ad threshold {engine} --images GOOD_DIR --false-alarm-rate" in done.stderr
+    assert edge_ad(*words, *roi).returncode == 0
+    assert edge_ad(*words, "--threshold", 0.5).returncode == 0
 
 
 def test_the_scores_are_drawn(make_engine: MakePath, make_folder: MakePath, tmp_path: Path) -> None:

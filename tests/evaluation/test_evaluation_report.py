@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import ScriptedEngine
-from edge_ad.errors import DataError, EdgeAdError, SinkLost, UsageError
+from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, SinkLost, UsageError
 from edge_ad.evaluation.judged import Judged, LeftOut, judge_all
 from edge_ad.evaluation.pictures import verdict_word, worst_misses, write_misses
-from edge_ad.evaluation.report import FITTED, STORED, report_of, write_report
+from edge_ad.evaluation.report import FITTED, STORED, report_of, stored_threshold, write_report
 from edge_ad.evaluation.shelf import Shelf
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
@@ -53,19 +53,23 @@ def judge(data: Path, geometry: Geometry | None = None) -> tuple[list[Judged], L
     return list(judge_all(ScriptedEngine(), labelled_images(data), left_out, geometry)), left_out
 
 
-def artifact(data: Path, threshold: float | None = None) -> Path:
+def artifact(data: Path, *, threshold: float, geometry: Geometry | None = None) -> Path:
     path = data / "engine.onnx"
     path.write_bytes(b"an engine")
-    if threshold is not None:
-        stored = Threshold(
-            image=threshold, pixel=threshold, false_alarm_rate=0.1, confidence=0.9, images=30
-        )
-        save_sidecar(path, Sidecar(engine_sha256=sha256(path), threshold=stored))
+    stored = Threshold(
+        image=threshold,
+        pixel=threshold,
+        false_alarm_rate=0.1,
+        confidence=0.9,
+        images=30,
+        geometry=geometry,
+    )
+    save_sidecar(path, Sidecar(engine_sha256=sha256(path), threshold=stored))
     return path
 
 
 def test_a_type_without_masks_counts_for_images_only(data: Path) -> None:
-    found = report_of(artifact(data), *judge(data))
+    found = report_of(*judge(data))
     assert found["types_without_masks"] == ["stain"]
     assert found["by_type"]["stain"]["image_auroc"] == 1.0
     assert found["by_type"]["stain"]["pixel_ap"] is None
@@ -73,13 +77,13 @@ def test_a_type_without_masks_counts_for_images_only(data: Path) -> None:
 
 
 def test_a_stored_threshold_tells_escapes_from_overkill(data: Path) -> None:
-    found = report_of(artifact(data, threshold=0.4), *judge(data))
+    found = report_of(*judge(data), 0.4)
     assert found["at_threshold"] == {"image": 0.4, "from": STORED, "escapes": 1, "overkill": 1}
     assert (found["by_type"]["dent"]["escapes"], found["by_type"]["stain"]["escapes"]) == (1, 0)
 
 
 def test_without_one_the_best_f1_decides(data: Path) -> None:
-    found = report_of(artifact(data), *judge(data))
+    found = report_of(*judge(data))
     assert found["at_threshold"]["from"] == FITTED
     assert (found["at_threshold"]["escapes"], found["at_threshold"]["overkill"]) == (0, 1)
 
@@ -89,8 +93,16 @@ def test_a_threshold_of_another_engine_is_not_used(
 ) -> None:
     engine = artifact(data, threshold=0.4)
     engine.write_bytes(b"exported anew")
-    assert report_of(engine, *judge(data))["at_threshold"]["from"] == FITTED
+    assert stored_threshold(engine, Geometry(), Geometry()) is None
     assert "another engine" in caplog.text
+
+
+def test_a_threshold_counts_for_the_geometry_it_was_set_with(data: Path) -> None:
+    upper = Geometry(roi_xywh=(0, 0, 64, 24))
+    engine = artifact(data, threshold=0.4, geometry=upper)
+    assert stored_threshold(engine, upper, Geometry()) == 0.4
+    with pytest.raises(IncompatibleError, match="--roi expected 0,0,64,24, got none"):
+        stored_threshold(engine, Geometry(), Geometry())
 
 
 def test_a_picture_the_line_would_not_judge_is_left_out(data: Path) -> None:
@@ -102,7 +114,7 @@ def test_a_picture_the_line_would_not_judge_is_left_out(data: Path) -> None:
 
 
 def test_a_defect_outside_the_region_of_interest_is_told(data: Path) -> None:
-    found = report_of(artifact(data), *judge(data, Geometry(roi_xywh=(40, 0, 24, 48))))
+    found = report_of(*judge(data, Geometry(roi_xywh=(40, 0, 24, 48))))
     names = [Path(name).name for name in found["defects_out_of_sight"]]
     assert names == ["clear.png", "faint.png"] and found["pixel_ap"] is None
 
@@ -138,12 +150,12 @@ def test_frames_of_several_sizes_are_measured_together(data: Path, geometry: Geo
     if geometry.tile_count == 1:
         assert {one.values.shape for one in judged} == {(32, 32)}
     assert all(one.mask is None or one.mask.shape == one.values.shape for one in judged)
-    assert report_of(artifact(data), judged, LeftOut())["pixel_auroc"] > 0.9
+    assert report_of(judged, LeftOut())["pixel_auroc"] > 0.9
 
 
 def test_the_report_folder_holds_curves_scores_and_pictures(data: Path) -> None:
     judged, left_out = judge(data)
-    result = report_of(artifact(data, threshold=0.4), judged, left_out)
+    result = report_of(judged, left_out, 0.4)
     folder = data / "report"
     write_report(folder, result, judged, Geometry())
     text = (folder / "report.json").read_text()
@@ -153,7 +165,7 @@ def test_the_report_folder_holds_curves_scores_and_pictures(data: Path) -> None:
 
 def test_a_report_without_any_mask_has_pictures_too(data: Path) -> None:
     judged = [one for one in judge(data)[0] if one.sample.kind != "dent"]
-    result = report_of(artifact(data), judged, LeftOut())
+    result = report_of(judged, LeftOut())
     write_report(data / "report", result, judged, Geometry())
     assert result["pixel_auroc"] is None and (data / "report" / "curves.png").exists()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import edge_ad
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
@@ -11,9 +12,11 @@ from edge_ad.manifest import (
     Manifest,
     Sidecar,
     Threshold,
+    check_geometry,
     load_sidecar,
     manifest_from_json,
     save_sidecar,
+    set_threshold,
     sidecar_path,
 )
 
@@ -63,3 +66,104 @@ def test_a_broken_sidecar_is_named(engine: Path, text: str) -> None:
     sidecar_path(engine).write_text(text)
     with pytest.raises(IncompatibleError, match=r"a\.onnx\.yaml"):
         load_sidecar(engine)
+
+
+ROI = Geometry(roi_xywh=(0, 32, 64, 32))
+
+
+def set_with(geometry: Geometry | None) -> Threshold:
+    return THRESHOLD.model_copy(update={"geometry": geometry})
+
+
+def test_a_sidecar_keeps_the_geometry_of_its_threshold(engine: Path) -> None:
+    threshold = set_with(ROI.changed({"ignore": (((0, 0), (5, 0), (0, 5)),), "tiles": (2, 3)}))
+    set_threshold(engine, threshold)
+    found = load_sidecar(engine)
+    assert found is not None and found.threshold == threshold
+    assert Threshold.model_validate(threshold.model_dump(mode="json")) == threshold
+
+
+def test_a_sidecar_of_an_older_version_has_a_threshold_without_geometry(engine: Path) -> None:
+    sidecar_path(engine).write_text(
+        f"schema_version: 1\nengine_sha256: {sha256(engine)}\nthreshold:\n  image: 0.1\n"
+        "  pixel: 0.2\n  false_alarm_rate: 0.01\n  confidence: 0.95\n  images: 300\n"
+    )
+    found = load_sidecar(engine)
+    assert found is not None and found.threshold == THRESHOLD
+    assert THRESHOLD.geometry is None
+
+
+def test_the_shipped_threshold_is_readable() -> None:
+    shipped = Path(edge_ad.__file__).parent / "sample" / "engine.onnx"
+    found = load_sidecar(shipped)
+    assert found is not None and found.threshold is not None
+    check_geometry(shipped, found.threshold, Geometry(), Geometry())
+
+
+@pytest.mark.parametrize(
+    ("threshold", "used", "trained"),
+    [
+        pytest.param(Geometry(), Geometry(), Geometry(), id="nothing said"),
+        pytest.param(ROI, ROI, Geometry(), id="the same flags"),
+        pytest.param(ROI, ROI, ROI, id="from training"),
+        pytest.param(
+            Geometry(overlap=0.1), Geometry(overlap=0.3), Geometry(), id="one tile overlaps nothing"
+        ),
+    ],
+)
+def test_a_threshold_counts_for_its_own_geometry(
+    threshold: Geometry, used: Geometry, trained: Geometry, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_geometry(Path("a.onnx"), set_with(threshold), used, trained)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("threshold", "used", "trained", "told"),
+    [
+        pytest.param(
+            Geometry(), ROI, Geometry(),
+            ["--roi expected none, got 0,32,64,32", "with no geometry options",
+             "edge-ad threshold 'a b.onnx' --images GOOD_DIR --false-alarm-rate 0.01 "
+             "--confidence 0.95 --roi 0,32,64,32  (or"], id="a region for the line alone",
+        ),
+        pytest.param(
+            ROI, Geometry(), Geometry(),
+            ["--roi expected 0,32,64,32, got none", "with --roi 0,32,64,32",
+             "--confidence 0.95  (or"], id="a region for the threshold alone",
+        ),
+        pytest.param(
+            ROI, ROI.changed({"tiles": (2, 1), "overlap": 0.2}), ROI,
+            ["--tiles expected 1x1, got 2x1; --overlap expected none, got 0.2",
+             "--confidence 0.95 --tiles 2x1 --overlap 0.2  (or"], id="tiles",
+        ),
+        pytest.param(
+            Geometry(ignore=(((0, 0), (5, 0), (0, 5)),)),
+            Geometry(ignore=(((0, 0), (5, 0), (0, 9)),)), Geometry(),
+            ["--ignore expected 0,0 5,0 0,5, got 0,0 5,0 0,9", "with --ignore '0,0 5,0 0,5'",
+             "--ignore '0,0 5,0 0,9'  (or"], id="polygons",
+        ),
+    ],
+)  # fmt: skip
+def test_another_geometry_is_refused_with_what_mends_it(
+    threshold: Geometry, used: Geometry, trained: Geometry, told: list[str]
+) -> None:
+    with pytest.raises(IncompatibleError) as raised:
+        check_geometry(Path("a b.onnx"), set_with(threshold), used, trained)
+    for words in told:
+        assert words in str(raised.value)
+
+
+def test_the_order_of_ignored_polygons_means_nothing() -> None:
+    one, two = ((0, 0), (5, 0), (0, 5)), ((9, 9), (5, 9), (9, 5))
+    both = [Geometry(ignore=(one, two)), Geometry(ignore=(two, one))]
+    check_geometry(Path("a.onnx"), set_with(both[0]), both[1], Geometry())
+
+
+def test_a_threshold_that_knows_no_geometry_is_doubted_only_where_it_may_not_fit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    check_geometry(Path("a.onnx"), THRESHOLD, ROI, ROI)
+    assert not caplog.text
+    check_geometry(Path("a.onnx"), THRESHOLD, ROI, Geometry())
+    assert "edge-ad threshold a.onnx" in caplog.text and "--roi 0,32,64,32" in caplog.text
