@@ -10,14 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_ad.engine.base import INPUT
+from edge_ad.engine.base import INPUT, USUAL_MOST
 from edge_ad.engine.flavour import TensorRT
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.build_source import Source
 from edge_ad.files import write_bytes
 from edge_ad.plan import NAMES, Build, Flavour, Options
-
-USUAL_MOST = 8  # images a call, for graphs that leave the number open
 
 
 def configure(

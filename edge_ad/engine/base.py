@@ -14,6 +14,7 @@ from edge_ad.manifest import Manifest
 
 Device = Literal["cpu", "cuda"]
 INPUT, MAP, SCORE = "image", "anomaly_map", "anomaly_score"
+USUAL_MOST = 8  # images a call, for graphs that leave the number open
 
 
 class Prediction(NamedTuple):
