@@ -82,7 +82,7 @@ class Observer:
         return CurvePoint(
             pictures,
             {name: found.amax for name, found in heard.items()},
-            {name: percentile(*found.folded(), _CURVE) for name, found in heard.items()},
+            {name: percentile(found.counts, found.width, _CURVE) for name, found in heard.items()},
         )
 
     def _add(self, tensor: str, values: NDArray[np.float32], name: str) -> None:

@@ -37,7 +37,7 @@ def methods_named(name: str) -> tuple[str, ...]:
 
 def all_amax(histogram: Histogram, steps: int) -> dict[str, float]:
     """amax by every method; `steps` is 127 for signed int8, 255 for unsigned activations."""
-    counts, width = histogram.folded()
+    counts, width = histogram.counts, histogram.width
     top = histogram.amax
     found = {
         "minmax": top,

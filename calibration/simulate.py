@@ -13,6 +13,7 @@ from edge_ad.calibration.placement import Target
 from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction, check_batch, in_batches
 from edge_ad.errors import MissingExtra
 from edge_ad.frame import Image
+from edge_ad.machine.host import usable_cores
 from edge_ad.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -57,14 +58,20 @@ class GraphEngine:
 def open_session(
     model: onnx.ModelProto, target: Target = "onnxruntime", threads: int = 0
 ) -> ort.InferenceSession:
-    """Load a model from memory. Raises MissingExtra without onnxruntime."""
+    """Load a model from memory. Raises MissingExtra without onnxruntime.
+
+    As many threads as there are cores to use, when `threads` is 0, counted here: ONNX Runtime's own
+    count ties each thread to a core, and on a machine that does other work too a picture then took
+    nine times as long. They sleep while they wait, for the same reason.
+    """
     try:
         import onnxruntime as ort
     except ImportError as error:
         raise MissingExtra("calibrating", "onnxruntime", "onnxruntime") from error
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or usable_cores()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if target == "tensorrt":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     return ort.InferenceSession(
