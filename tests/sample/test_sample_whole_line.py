@@ -58,7 +58,7 @@ def train(good: Path, weights: Path, shared: Path) -> None:
 
 def share_rejected(records: list[dict[str, Any]], truth: dict[str, Any]) -> float:
     """Of the frames that show no defect: neighbours are alike, so more than promised may fail."""
-    good = [
+    good: list[bool] = [
         record["verdict"] == "REJECT"
         for record in records
         if record["type"] == "inspection" and not truth["visible"].get(record["frame"])
