@@ -1,115 +1,239 @@
 """Every method, light preset at 128x128, on the same data in the same time: accuracy and speed.
 
-    python benchmarks/bench_methods.py --data line --minutes 30 [--methods draem,pmb]
-    python benchmarks/bench_methods.py --data magnetic_tile --shared ../shared --minutes 30
+    python benchmarks/bench_methods.py --data line --minutes 25 [--methods draem,pmb]
+    python benchmarks/bench_methods.py --data magnetic_tile --shared ../shared --minutes 25
+    python benchmarks/bench_methods.py --data line --stage measure      (weights are there already)
 
-`line` is the synthetic line, written anew from its seed. Speed is ONNX Runtime's, one picture a
-call. One result file a method and data set; the table they make is `edge-ad methods`.
+`line` is the synthetic line, written anew from its seed, seen through the plates' lane. Training
+leaves weights in --out; measuring exports them, converts to fp16, calibrates int8 for ONNX Runtime
+and evaluates and times what came of it. A stage that fails is told in the result file, and the
+others go on. One result file a method and data set.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import numpy as np
 from results import write_result  # the script's own folder is on the path
 
+from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
+from edge_ad.images import read_image
 from edge_ad.models.catalogue import ENTRIES
+from edge_ad.preprocess import Preprocess
 from edge_ad.sample.dataset import write_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90", "good", "defective")
+TRAINED = ("minutes", "steps", "parameters", "gflops")
+SETTINGS = ("settings", "seed", "threads", "arithmetic", "size_hw", "geometry", "textures",
+            "budget_minutes")  # fmt: skip
+PRECISIONS = ("fp32", "fp16", "int8")
 PRETRAINED = ("destseg", "clflow")
-TIMED = 40
+LANE = ("--roi", "72,54,176,132", "--rotation", "none")  # where plates pass, always upright
+GATE_FAILED = 4
+TIMED = 60
+
+Failures = dict[str, str]
+
+
+class CommandFailed(Exception):
+    """A command ended with another exit code than 0; `code` and what it printed."""
+
+    def __init__(self, code: int, printed: str, said: str) -> None:
+        super().__init__(f"exit code {code}: {said.strip()[-800:]}")
+        self.code, self.printed = code, printed
 
 
 def edge_ad(*words: str) -> dict[str, Any]:
     """One of the project's commands, and the JSON object it prints."""
     run = [sys.executable, "-m", "edge_ad", *words, "--json"]
-    done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(run, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise CommandFailed(done.returncode, done.stdout, done.stderr)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def measure(method: str, data: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Train, evaluate the weights, time the engine."""
-    weights = options.out / f"{method}-{options.data}.pt"
-    trained = edge_ad("train", *_words(method, data, options), "-o", str(weights))
-    accuracy = edge_ad("evaluate", str(weights), "--data", str(data))
-    engine = weights.with_suffix(".onnx")
-    edge_ad("export", str(weights), "-o", str(engine))
-    times = _times_ms(engine)
-    metrics = {name: accuracy[name] for name in SHOWN} | {
-        "data": options.data,
-        "minutes": trained["minutes"],
-        "steps": trained["steps"],
-        "parameters": trained["parameters"],
-        "gflops": trained["gflops"],
-        "engine_ms": statistics.median(times),
-        "held_back": trained["choice"].get("measured"),
-    }
-    settings = {"method": method, **{k: trained[k] for k in ("settings", "seed", "threads")}}
-    write_result(
-        "methods", f"{method}-{options.data}", "fp32",
-        metrics=metrics, settings=settings, samples={"engine_ms": times},
-    )  # fmt: skip
-    return metrics
-
-
-def _words(method: str, data: Path, options: argparse.Namespace) -> list[str]:
+def train(method: str, weights: Path, data: Path, options: argparse.Namespace) -> None:
+    """Fit the light preset in the given time; its report lies beside the weights."""
     words = ["--method", method, "--preset", "edge", "--size", "128", "--device", "cpu"]
     words += ["--data", str(data), "--seed", str(options.seed), "--threads", str(options.threads)]
-    words += ["--budget-minutes", str(options.minutes)]
+    words += ["--budget-minutes", str(options.minutes), "--arithmetic", options.arithmetic]
+    words += LANE if options.data == "line" else ["--textures", str(_shared(options, "textures"))]
     if method in PRETRAINED:
-        weights = options.shared / "data" / "weights" / "resnet18_imagenet_stem_to_layer3.pth"
-        words += ["--teacher", str(weights)]
-    if options.arithmetic:
-        words += ["--arithmetic", options.arithmetic]
-    return words
+        stem = _shared(options, "weights") / "resnet18_imagenet_stem_to_layer3.pth"
+        words += ["--teacher", str(stem)]
+    for assigned in options.set:
+        words += ["--set", assigned]
+    edge_ad("train", *words, "-o", str(weights))
 
 
-def _times_ms(engine: Path) -> list[float]:
-    with open_engine(engine) as opened:
-        picture = np.zeros((1, *opened.manifest.size_hw, 3), np.uint8)
-        times = []
-        for _ in range(TIMED):
-            started = time.perf_counter()
-            opened.infer(picture)
-            times.append((time.perf_counter() - started) * 1e3)
+def measure(weights: Path, data: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and raw samples of a trained method in each precision that it reached."""
+    failures: Failures = {}
+    engines = _engines(weights, data, failures)
+    report = _noted(failures, "int8", partial(_int8, engines["fp32"], data, failures))
+    if "int8" not in failures:
+        engines["int8"] = _named(weights, "int8")
+    accuracy: dict[str, Any] = {}
+    for name, engine in list(engines.items()):
+        told = _noted(failures, f"evaluate {name}", partial(_accuracy, engine, data))
+        if told is not None:
+            accuracy[name] = told
+    times = _times_ms(engines, data)
+    rows = {
+        name: {**accuracy.get(name, {}), "engine_ms": median(times[name]), "bytes": _size(engine)}
+        for name, engine in engines.items()
+    }
+    metrics = {**rows.get("fp32", {}), "precisions": rows, "failures": failures, "int8": report}
+    return metrics, {f"{name}_ms": found for name, found in times.items()}
+
+
+def _engines(weights: Path, data: Path, failures: Failures) -> dict[str, Path]:
+    """The fp32 engine, without which there is nothing to measure, and the fp16 one."""
+    found = {}
+    for name in ("fp32", "fp16"):
+        engine = _named(weights, name)
+        words = ["export", str(weights), "-o", str(engine), "--precision", name]
+        words += ["--images", str(data / "test" / "good")]
+        _noted(failures, f"export {name}", partial(edge_ad, *words))
+        if f"export {name}" not in failures:
+            found[name] = engine
+    if "fp32" not in found:
+        raise SystemExit(failures["export fp32"])
+    return found
+
+
+def _int8(engine: Path, data: Path, failures: Failures) -> dict[str, Any]:
+    """What calibration says: the gate, the method of ranges, the blocks that stayed in float."""
+    words = ["calibrate", str(engine), "--images", str(data), "--test", str(data), "--samples"]
+    words += ["128", "--target", "onnxruntime", "-o", str(_named(engine, "int8"))]
+    try:
+        report = edge_ad(*words)
+    except CommandFailed as failed:
+        if failed.code != GATE_FAILED or not failed.printed.strip():
+            raise
+        report = json.loads(failed.printed.splitlines()[0])
+        failures["int8"] = f"gate not passed: {report['gate'].get('failures')}"
+    kept = ("passed", "method", "gate", "float_blocks", "int8_nodes", "bytes", "threshold")
+    return {name: report.get(name) for name in kept}
+
+
+def _accuracy(engine: Path, data: Path) -> dict[str, Any]:
+    measured = edge_ad("evaluate", str(engine), "--data", str(data))
+    kinds = {kind: one["image_auroc"] for kind, one in measured["by_type"].items()}
+    return {name: measured[name] for name in SHOWN} | {"image_auroc_by_type": kinds}
+
+
+def _times_ms(engines: dict[str, Path], data: Path) -> dict[str, list[float]]:
+    """Every call's milliseconds, one picture a call, the precisions in turn: noise hits all."""
+    picture = read_image(labelled_images(data)[0].path)
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    with ExitStack() as stack:
+        opened = {name: stack.enter_context(open_engine(path)) for name, path in engines.items()}
+        manifest = opened["fp32"].manifest
+        batch = Preprocess(manifest.size_hw, manifest.geometry)(picture)[:1]
+        for run in range(TIMED + 3):
+            for name, engine in opened.items():
+                began = time.perf_counter()
+                engine.infer(batch)
+                if run >= 3:  # the first calls warm up
+                    times[name].append((time.perf_counter() - began) * 1e3)
     return times
+
+
+def _noted(failures: Failures, stage: str, work: Callable[[], Any]) -> Any:
+    """What `work` answers; None, and a line in `failures`, when it fails."""
+    try:
+        return work()
+    except Exception as error:
+        failures[stage] = str(error)
+        print(f"{stage} failed: {error}", file=sys.stderr)
+        return None
+
+
+def _named(weights: Path, precision: str) -> Path:
+    stem = weights.name.split(".")[0]
+    return weights.with_name(f"{stem}.{precision}.onnx")
+
+
+def _size(engine: Path) -> int:
+    return engine.stat().st_size
+
+
+def _shared(options: argparse.Namespace, name: str) -> Path:
+    return Path(options.shared / "data" / name)
 
 
 def _data(options: argparse.Namespace) -> Path:
     if options.data != "line":
-        return Path(options.shared / "data" / options.data)
+        return _shared(options, options.data)
     folder = Path(options.out / "line")
     if not folder.exists():
-        write_dataset(folder, train=200, good=50, each=25, size_wh=(320, 240))
+        _write_line(folder)
     return folder
+
+
+def _write_line(folder: Path) -> None:
+    """Under its name when it is whole: two runs may start at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent))
+    write_dataset(new, train=200, good=50, each=25, size_wh=(320, 240))
+    try:
+        new.rename(folder)
+    except OSError:  # the other one was first
+        shutil.rmtree(new)
+
+
+def _save(weights: Path, method: str, options: argparse.Namespace, data: Path) -> dict[str, Any]:
+    """Measure one method's weights and write its result file."""
+    report = json.loads(weights.with_suffix(".report.json").read_text(encoding="utf-8"))
+    metrics, samples = measure(weights, data)
+    metrics |= {"data": options.data, **{name: report[name] for name in TRAINED}}
+    metrics |= {"held_back": report["choice"].get("measured"), "load_average": os.getloadavg()[0]}
+    settings = {"method": method, **{name: report[name] for name in SETTINGS}}
+    write_result(
+        "methods", f"{method}-{options.data}", "all",
+        metrics=metrics, settings=settings, samples=samples,
+    )  # fmt: skip
+    return metrics
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="line")
     parser.add_argument("--methods", default=",".join(entry.name for entry in ENTRIES))
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--stage", choices=["all", "train", "measure"], default="all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--arithmetic", choices=["fp32", "bf16"])
+    parser.add_argument("--arithmetic", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--set", action="append", default=[], help="A setting of the method.")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "methods")
     options = parser.parse_args()
+    data = _data(options)
     for method in options.methods.split(","):
-        metrics = measure(method, _data(options), options)
-        print(method, {name: metrics[name] for name in (*SHOWN, "engine_ms", "minutes")})
+        weights = options.out / f"{method}-{options.data}.pt"
+        if options.stage != "measure":
+            train(method, weights, data, options)
+        if options.stage != "train":
+            metrics = _save(weights, method, options, data)
+            print(method, {name: metrics.get(name) for name in (*SHOWN, "engine_ms", "minutes")})
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ RECIPE = Recipe(
             "steps": 3000,
             "lr": 1e-3,
             "damage.rotation": "none",
-            "damage.marks_share": 0.3,
+            "damage.anomaly_share": 0.75,
+            "damage.marks_share": 0.5,
         }
     },
 )

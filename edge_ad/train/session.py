@@ -198,6 +198,7 @@ def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice, cost: Cost) ->
         "method": job.method,
         "title": titled(job.method),
         "size_hw": list(job.size_hw),
+        "geometry": job.geometry.model_dump(mode="json"),
         "pictures": good.pictures,
         "tiles": len(good.tiles),
         "skipped": list(good.skipped),
