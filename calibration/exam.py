@@ -17,9 +17,9 @@ from edge_ad.engine import Engine
 from edge_ad.errors import DataError
 from edge_ad.frame import Image
 from edge_ad.images import read_mask
-from edge_ad.inspection import rescore
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
+from edge_ad.scoring import Scorer
 
 Mask = NDArray[np.bool_]
 LEAST = 4  # pictures a side; below, an AUROC moves in steps larger than any limit
@@ -96,27 +96,13 @@ def answer(
     engine: Engine, questions: Iterable[Question], seen: Callable[[], None] = lambda: None
 ) -> Answers:
     """Put all questions to an engine, judged as the line judges."""
-    manifest = engine.manifest
-    cut = Preprocess(manifest.size_hw, manifest.geometry)
-    scores, maps = [], []
+    scorer, scores, maps = Scorer(engine), [], []
     for question in questions:
-        found = engine.infer(question.batch)
-        scores.append(_score(found.maps, found.scores, question, cut, manifest))
-        maps.append(cut.stitch(found.maps.copy(), question.frame_hw).values)
+        score, values = scorer.answer(question.batch, question.frame_hw)
+        scores.append(score)
+        maps.append(values)
         seen()
     return Answers(np.array(scores, np.float32), maps)
-
-
-def _score(
-    maps: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    question: Question,
-    cut: Preprocess,
-    manifest: Manifest,
-) -> float:
-    if not manifest.geometry.ignore:
-        return float(scores.max())
-    return rescore(maps, cut.tile_ignored(question.frame_hw), manifest.score)
 
 
 def _labelled(sample: Sample, image: Image, cut: Preprocess) -> Question:

@@ -20,12 +20,11 @@ import numpy as np
 from edge_ad.calibration.distinct import Distinct
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, GateFailed
-from edge_ad.evaluation.judged import score_and_map
 from edge_ad.frame import Frame, Image
 from edge_ad.geometry import Geometry
 from edge_ad.health import FrameGate
 from edge_ad.manifest import Threshold
-from edge_ad.preprocess import Preprocess
+from edge_ad.scoring import Scorer
 
 _ROUNDING = 1e-9  # of sums and logarithms in floating point
 
@@ -77,13 +76,13 @@ def score_good(
 ) -> GoodScores:
     """Score named good pictures as the line does. Raises DataError when none can be judged."""
     used = geometry or engine.manifest.geometry
-    preprocess, distinct = Preprocess(engine.manifest.size_hw, used), Distinct(used)
+    scorer, distinct = Scorer(engine, used), Distinct(used)
     found, gate = GoodScores(geometry=used), FrameGate(live=False)
     for name, image in pictures:
         if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
             found.left_out[name] = fault
             continue
-        score, values = score_and_map(engine, preprocess, image)
+        score, values = scorer(image)
         found.add(name, score, float(values.max()), distinct.repeats(image))
     if not found.names:
         raise DataError(f"no good picture to set a threshold from{_first(found.left_out)}.")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
+import math
 import time
 from dataclasses import dataclass
 
 from edge_ad.alarm.sink import Seen
 from edge_ad.engine import Engine, OverlappingEngine, Prediction
-from edge_ad.errors import UsageError
 from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.geometry import Geometry
 from edge_ad.health import FrameGate
-from edge_ad.inspection import Inspection, Verdict, find_regions, rescore
-from edge_ad.preprocess import AnomalyMap, Preprocess
+from edge_ad.inspection import Inspection, Verdict, find_regions
+from edge_ad.preprocess import AnomalyMap
+from edge_ad.scoring import Scorer
 
 _NO_SCORE = float("nan")
 
@@ -54,10 +54,10 @@ class Begun:
 
 
 class Judge:
-    """Judges the frames of one camera. Several judges may share an engine and its `lock`.
+    """Judges the frames of one camera by an engine of its own, or by its seat at a shared one.
 
-    With `overlap` the engine must be an OverlappingEngine of this judge alone: `begin` then starts
-    it on a frame, and up to two frames may be begun before `finish` is called for the first.
+    With `overlap` and an OverlappingEngine, `begin` starts it on a frame, and up to two frames may
+    be begun before `finish` is called for the first.
     """
 
     def __init__(
@@ -67,14 +67,10 @@ class Judge:
         gate: FrameGate,
         *,
         geometry: Geometry | None = None,
-        lock: threading.Lock | None = None,
         overlap: bool = False,
     ) -> None:
-        manifest = engine.manifest
         self._engine, self._limits, self._gate = engine, limits, gate
-        self._geometry = geometry or manifest.geometry
-        self._preprocess = Preprocess(manifest.size_hw, self._geometry)
-        self._lock = lock or threading.Lock()
+        self._scorer = Scorer(engine, geometry)
         self._overlapping = engine if overlap and isinstance(engine, OverlappingEngine) else None
 
     @property
@@ -92,7 +88,7 @@ class Judge:
         fault = grab.reason if isinstance(grab, BadFrame) else self._gate.fault(grab)
         if isinstance(grab, BadFrame) or fault:
             return Begun(grab, since, fault=fault)
-        batch = self._preprocess(grab.image)
+        batch = self._scorer.preprocess(grab.image)
         if self._overlapping is not None:
             self._overlapping.submit(batch)
         return Begun(grab, since, batch)
@@ -103,11 +99,10 @@ class Judge:
         if begun.batch is None or isinstance(grab, BadFrame):
             seen = Seen() if isinstance(grab, BadFrame) else Seen(grab.image)
             return Judged(self._invalid(grab, begun.fault), seen)
-        with self._lock:  # the engine's arrays are its own until the next call
-            began = time.perf_counter()
-            prediction = self._answer(begun.batch)
-            engine_s = time.perf_counter() - began
-            inspection, anomaly_map = self._decide(grab, prediction)
+        began = time.perf_counter()
+        prediction = self._answer(begun.batch)
+        engine_s = time.perf_counter() - began
+        inspection, anomaly_map = self._decide(grab, prediction)
         latency_s = time.perf_counter() - begun.since
         return Judged(inspection, Seen(grab.image, anomaly_map), latency_s, engine_s)
 
@@ -116,10 +111,11 @@ class Judge:
             return self._overlapping.collect()
         return self._engine.infer(batch)
 
-    def _decide(self, frame: Frame, prediction: Prediction) -> tuple[Inspection, AnomalyMap]:
+    def _decide(self, frame: Frame, prediction: Prediction) -> tuple[Inspection, AnomalyMap | None]:
         hw = (frame.image.shape[0], frame.image.shape[1])
-        anomaly_map = self._preprocess.stitch(prediction.maps, hw)
-        score = self._score(prediction, hw)
+        score, anomaly_map = self._scorer.read(prediction, hw)
+        if math.isnan(score):
+            return self._invalid(frame, "the engine's answer holds what is no number"), None
         rejected = score > self._limits.image
         inspection = Inspection(
             frame=frame.index,
@@ -131,15 +127,6 @@ class Judge:
             file=frame.file,
         )
         return inspection, anomaly_map
-
-    def _score(self, prediction: Prediction, frame_hw: tuple[int, int]) -> float:
-        """The graph's own score, unless part of its map is to be ignored."""
-        if not self._geometry.ignore:
-            return float(prediction.scores.max())
-        ignored = self._preprocess.tile_ignored(frame_hw)
-        if ignored.all():
-            raise UsageError("the ignored polygons cover all that is judged. Shrink --ignore.")
-        return rescore(prediction.maps, ignored, self._engine.manifest.score)
 
     def _invalid(self, grab: Grab, reason: str) -> Inspection:
         return Inspection(

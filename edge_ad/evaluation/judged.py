@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from edge_ad.dataset import Sample
 from edge_ad.engine import Engine
-from edge_ad.errors import DataError, EdgeAdError, UsageError
+from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.shelf import Shelf
 from edge_ad.frame import Frame, Image
 from edge_ad.geometry import Geometry
 from edge_ad.health import FrameGate
 from edge_ad.images import read_image, read_mask
-from edge_ad.inspection import rescore
-from edge_ad.preprocess import Map, Preprocess
+from edge_ad.preprocess import Map
+from edge_ad.scoring import Scorer
 
 Mask = NDArray[np.bool_]
 
@@ -60,7 +60,7 @@ def judge_all(
 
     Maps and masks are kept on disk, so that the results of any data set can be held in a list.
     """
-    preprocess = Preprocess(engine.manifest.size_hw, geometry or engine.manifest.geometry)
+    scorer = Scorer(engine, geometry)
     with Shelf() as shelf:
         for sample in samples:
             try:
@@ -68,33 +68,11 @@ def judge_all(
             except DataError as error:
                 left_out.reasons[str(sample.path)] = str(error)
                 continue
-            yield _judge(engine, preprocess, shelf, sample, image, mask)
-
-
-def score_and_map(engine: Engine, preprocess: Preprocess, image: Image) -> tuple[float, Map]:
-    """The image score and the stitched map of one frame, ignored polygons left out of both.
-
-    Raises EdgeAdError for what is not a number.
-    """
-    frame_hw = (image.shape[0], image.shape[1])
-    maps, scores = engine.infer(preprocess(image))
-    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
-        raise EdgeAdError(
-            f"{engine.name} answers with values that are not numbers, so it can judge nothing. "
-            "Train or export it anew."
-        )
-    values = preprocess.stitch(maps, frame_hw).values.copy()  # the engine reuses its arrays
-    if not preprocess.geometry.ignore:
-        return float(scores.max()), values
-    ignored = preprocess.tile_ignored(frame_hw)
-    if ignored.all():
-        raise UsageError("the ignored polygons cover all that is judged. Shrink --ignore.")
-    return rescore(maps, ignored, engine.manifest.score), values
+            yield _judge(scorer, shelf, sample, image, mask)
 
 
 def _judge(
-    engine: Engine,
-    preprocess: Preprocess,
+    scorer: Scorer,
     shelf: Shelf,
     sample: Sample,
     image: Image,
@@ -106,7 +84,7 @@ def _judge(
             f"{image.shape[1]}x{image.shape[0]}. Make it anew at the picture's size."
         )
     try:
-        score, values = score_and_map(engine, preprocess, image)
+        score, values = scorer(image)
     except UsageError as error:
         raise UsageError(f"{sample.path}: {error}") from error
     if not sample.anomalous:
@@ -114,7 +92,7 @@ def _judge(
     elif mask is None:
         return Judged(sample, score, shelf.put(values), None)
     else:
-        truth = preprocess.mask(mask)
+        truth = scorer.preprocess.mask(mask)
     return Judged(sample, score, shelf.put(values), shelf.put(truth))
 
 
