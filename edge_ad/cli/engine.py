@@ -11,7 +11,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _NAMES = ("device", "threads", "trust_host_code", "cuda_graph")
 _OPTIONS = (
     click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
-                 help="Where ONNX Runtime computes; plans run on the GPU."),
+                 help="Where ONNX Runtime, and torch for weights, compute; plans run on the GPU."),
     click.option("--threads", default=0, type=click.IntRange(0),
                  help="ONNX Runtime's threads; 0 means one per core."),
     click.option("--trust-host-code", is_flag=True,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_from, geometry_options
 from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
     from edge_ad.dataset import Sample
-    from edge_ad.engine import Device, Engine
+    from edge_ad.engine import Engine
     from edge_ad.evaluation.judged import Judged, LeftOut
     from edge_ad.geometry import Geometry
 
@@ -37,14 +38,7 @@ _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
 )
 @geometry_options
 @click.option("--threshold", type=float, help="Reject above this score, not the stored one.")
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "cuda"]),
-    default="cpu",
-    show_default=True,
-    help="Where torch or ONNX Runtime computes.",
-)
-@click.option("--threads", default=0, type=click.IntRange(0), help="Engine threads.")
+@engine_options
 @shared
 def command(
     *,
@@ -53,8 +47,6 @@ def command(
     output: Path | None,
     threshold: float | None,
     as_json: bool,
-    device: Device,
-    threads: int,
     **options: Any,
 ) -> None:
     """Measure weights or an engine on labelled pictures.
@@ -73,7 +65,7 @@ def command(
     if output is not None:
         with _writing(output):
             output.mkdir(parents=True, exist_ok=True)  # now, not after an hour
-    with open_artifact(artifact, device=device, threads=threads) as engine:
+    with open_artifact(artifact, engine_options_from(options)) as engine:
         geometry = geometry_from(options, engine.manifest.geometry)
         origin = STORED if threshold is None else GIVEN
         if threshold is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_from, geometry_options
 from edge_ad.cli.options import emit, shared
 
@@ -48,7 +49,7 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many frames of a source.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the scores to this PNG file.")
 @geometry_options
-@click.option("--threads", default=0, type=click.IntRange(0), help="Engine threads.")
+@engine_options
 @shared
 def command(
     *,
@@ -59,7 +60,6 @@ def command(
     at_best: bool,
     frames: int | None,
     plot: Path | None,
-    threads: int,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -76,7 +76,7 @@ def command(
     _refuse_early(engine, plot)
     asked = Promise(false_alarm_rate, confidence)
     pictures = _pictures(uri, frames)
-    with open_engine(engine, threads=threads) as loaded:
+    with open_engine(engine, **engine_options_from(options)) as loaded:
         manifest = loaded.manifest
         geometry = geometry_from(options, manifest.geometry)
         scores = score_good(loaded, _counted(pictures), geometry)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.errors import GateFailed, IncompatibleError
@@ -44,6 +45,7 @@ _Found = tuple[dict[str, Any], "Image", "Prediction", "Prediction"]
     help="Largest difference, as a share of the largest value; default: by precision.",
 )
 @click.option("--sheet", type=click.Path(path_type=Path), help="Default: OTHER.verify.png.")
+@engine_options
 @shared
 def command(
     *, reference: Path, other: Path, sheet: Path | None, as_json: bool, **limits: Any
@@ -72,11 +74,12 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
     from edge_ad.export.verification import answers, check_comparable, verify
     from edge_ad.images import write_image
 
-    with open_artifact(reference) as engine:
+    how = engine_options_from(limits)
+    with open_artifact(reference, how) as engine:
         first = engine.manifest
         frames = frames_for(first, limits["images"], limits["frames"])
         wanted = answers(engine, frames)
-    with open_artifact(other) as engine:
+    with open_artifact(other, how) as engine:
         check_comparable(first, engine.manifest, (reference, other))
         given, tolerance = answers(engine, frames), _tolerance(first, engine.manifest, limits)
     threshold = _threshold(reference, other, limits["threshold"])
