@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_ad.engine.base import no_manifest
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json
 
@@ -47,10 +48,7 @@ def read_source(path: Path) -> Source:
         ) from error
     metadata = _read_metadata(path, data)
     if METADATA_KEY not in metadata:
-        raise IncompatibleError(
-            f"{path}: an ONNX file without edge-ad's manifest, so its scaling and scores "
-            "are unknown. Export it with: edge-ad export WEIGHTS.pt"
-        )
+        raise no_manifest(path)
     manifest = manifest_from_json(metadata[METADATA_KEY], str(path))
     return Source(path, data, hashlib.sha256(data).hexdigest(), manifest)
 

@@ -18,7 +18,7 @@ from edge_ad.export.report import Say
 from edge_ad.export.storage import multiply_out
 from edge_ad.files import sha256
 from edge_ad.frame import Image
-from edge_ad.manifest import Manifest
+from edge_ad.manifest import Manifest, load_sidecar, set_threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,20 @@ def convert_engine(source: Path, out: Path, change: Change, say: Say) -> dict[st
         check = Check(frames, origin(change.images), engine.infer(frames), source.name)
     changed = _manifest(manifest, source, change)
     model, extra = _changed(model, frames, changed)
-    return write_checked(model, changed, out, check, {"type": "convert", **extra})
+    report = write_checked(model, changed, out, check, {"type": "convert", **extra})
+    return report | {"threshold": _carry_threshold(source, out, changed)}
+
+
+def _carry_threshold(source: Path, out: Path, manifest: Manifest) -> bool:
+    """Give the new file the threshold of the old one, if it has any and answers are the same.
+
+    In fp16 scores move a little; there the promise of a threshold has to be made anew.
+    """
+    known = load_sidecar(source)
+    if manifest.precision != "fp32" or known is None or known.threshold is None:
+        return False
+    set_threshold(out, known.threshold)
+    return True
 
 
 def _changed(

@@ -11,6 +11,7 @@ import onnx
 from onnx import ModelProto
 
 import edge_ad
+from edge_ad.engine.base import no_manifest
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.manifest import METADATA_KEY, Manifest, Provenance, manifest_from_json
 
@@ -64,7 +65,4 @@ def _manifest(model: ModelProto, path: Path) -> Manifest:
     for prop in model.metadata_props:
         if prop.key == METADATA_KEY:
             return manifest_from_json(prop.value, str(path))
-    raise IncompatibleError(
-        f"{path}: an ONNX file without edge-ad's manifest, so its scaling and scores are unknown. "
-        "Export it with: edge-ad export WEIGHTS.pt"
-    )
+    raise no_manifest(path)

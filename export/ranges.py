@@ -60,6 +60,8 @@ def measure(
     The figures are computed inside the graph, so that no tensor has to leave it.
     """
     names = list(names)
+    if not names:
+        return {}
     session = _session(_probed(model, names))
     totals = np.zeros((len(names), 3))
     for batch in in_batches(frames, manifest.batch or len(frames)):

@@ -45,9 +45,9 @@ def command(
     fp16 keeps in fp32 what fp16 cannot say: norms, differences, the score, the last layer, and
     what leaves its range on the frames. A difference beyond the tolerance ends with exit code 4.
     """
-    out = output or engine.with_name(f"{engine.stem}.{precision}.onnx")
+    out = output or engine.with_name(f"{engine.stem.removesuffix('.fp32')}.{precision}.onnx")
     if out.absolute() == engine.absolute():
-        raise UsageError(f"-o {out}: that is the file to convert. Name another.")
+        raise UsageError(f"-o {out}: that is the file to convert. Name another with -o.")
     with output_file(out, ".onnx"):
         report = _convert(engine, out, {**change, "precision": precision})
     emit(report) if as_json else click.echo(told(report))

@@ -13,7 +13,10 @@ def told(report: dict[str, Any]) -> str:
     if "fp16" in report:
         lines += _kept(report["fp16"])
     lines.append(f"report: {report['engine']}.report.json")
-    lines.append(f"next: edge-ad threshold {report['engine']} --images GOOD_DIR")
+    if report.get("threshold"):
+        lines.append("threshold carried over: the answers are the same")
+    else:
+        lines.append(f"next: edge-ad threshold {report['engine']} --images GOOD_DIR")
     return "\n".join(lines)
 
 

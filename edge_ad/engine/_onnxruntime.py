@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import Self
 
-from edge_ad.engine.base import INPUT, MAP, SCORE, Device, Prediction, check_batch, in_batches
+from edge_ad.engine.base import (
+    INPUT,
+    MAP,
+    SCORE,
+    Device,
+    Prediction,
+    check_batch,
+    in_batches,
+    no_manifest,
+)
 from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json
@@ -114,10 +123,7 @@ def _provider(available: list[str], device: Device) -> str:
 def _read_manifest(session: ort.InferenceSession, path: Path) -> Manifest:
     metadata = session.get_modelmeta().custom_metadata_map
     if METADATA_KEY not in metadata:
-        raise IncompatibleError(
-            f"{path}: an ONNX file without edge-ad's manifest, so its scaling and scores "
-            "are unknown. Export it with: edge-ad export WEIGHTS.pt"
-        )
+        raise no_manifest(path)
     return manifest_from_json(metadata[METADATA_KEY], str(path))
 
 

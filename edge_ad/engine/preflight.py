@@ -69,12 +69,20 @@ def read_plan_sidecar(path: Path) -> Sidecar:
 def check(path: Path, build: Build, machine: Machine) -> None:
     """Raise IncompatibleError when a plan so built does not run on this machine."""
     if found := differences(build, machine):
-        line = build_line(
-            path.with_name(build.onnx), path, options_for(build, machine), machine.flavour
+        raise IncompatibleError(
+            f"{path} does not run here: {'; '.join(found)}. {_mend(path, build, machine)}"
         )
-        if isinstance(machine.gpu, NoGpu):
-            line += f"  (a machine without a GPU runs {build.onnx} instead)"
-        raise IncompatibleError(f"{path} does not run here: {'; '.join(found)}. Mend: {line}")
+
+
+def _mend(path: Path, build: Build, machine: Machine) -> str:
+    """The command that makes the plan fit; where there is no card, none does."""
+    onnx = path.with_name(build.onnx)
+    if isinstance(machine.gpu, NoGpu):
+        return (
+            f"Plans run on NVIDIA cards alone: a machine without a GPU runs {build.onnx} instead, "
+            "the file it was built from. Is there a card? See: edge-ad doctor"
+        )
+    return f"Mend: {build_line(onnx, path, options_for(build, machine), machine.flavour)}"
 
 
 def gpu_here() -> Gpu | NoGpu:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from export_models import run
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.cli.import_ import command
@@ -140,3 +141,22 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
 def test_options_of_onnx_files_are_refused_for_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="are for ONNX files"):
         _import(tmp_path / "x.ckpt", "-o", tmp_path / "y.pt", "--adapter", "anomalib")
+
+
+def test_a_foreign_graph_goes_all_the_way_to_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every verb names the line that comes first, and after it they all take the file."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    monkeypatch.chdir(tmp_path)
+    _foreign(Path("theirs.onnx"), batch="n")
+    first = "edge-ad import theirs.onnx --adapter anomalib -o theirs.engine.onnx"
+    for words in (("convert", "--precision", "fp16"), ("build",)):
+        assert run(words[0], "theirs.onnx", *words[1:]) == 3
+        assert first in capsys.readouterr().err
+    assert run(*first.split()[1:], "--size", "32x48") == 0
+    assert run("convert", "theirs.engine.onnx", "--precision", "fp16") == 0
+    assert run("build", "theirs.engine.fp16.onnx", "--flavour", "tensorrt-rtx") == 0
+    assert run("inspect", "theirs.engine.fp16.plan") == 0
+    told = capsys.readouterr().out
+    assert "imported, fp16" in told and "imported from: theirs.onnx" in told

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from conftest import store_threshold
 from export_graphs import MANIFEST, drawn
 from export_models import run, tiny_manifest, tiny_module
 
@@ -16,6 +17,7 @@ from edge_ad.export.parity import TOLERANCE, Tolerance
 from edge_ad.export.storage import rounded, store_in_8_bits
 from edge_ad.export.to_onnx import onnx_from_module
 from edge_ad.files import sha256
+from edge_ad.manifest import load_sidecar
 from edge_ad.models.graph import EngineGraph
 
 
@@ -57,6 +59,25 @@ def test_weights_in_8_bits_become_fp32_or_fp16(tmp_path: Path) -> None:
         assert onnx.TensorProto.INT8 not in kinds
 
 
+def test_fp32_keeps_the_threshold_and_fp16_asks_for_its_own(
+    engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_threshold(engine, 0.5)
+    for precision, kept in (("fp32", True), ("fp16", False)):
+        out = engine.with_name(f"new.{precision}.onnx")
+        assert run("convert", engine, "--precision", precision, "-o", out) == 0
+        sidecar = load_sidecar(out)
+        assert (sidecar is not None and sidecar.threshold is not None) == kept
+        told = capsys.readouterr().out
+        assert ("carried over" in told) == kept and ("edge-ad threshold" in told) != kept
+
+
+def test_a_name_that_says_fp32_says_fp16_afterwards(engine: Path) -> None:
+    fp32 = engine.rename(engine.with_name("part.fp32.onnx"))
+    assert run("convert", fp32, "--precision", "fp16") == 0
+    assert engine.with_name("part.fp16.onnx").is_file()
+
+
 def test_a_difference_beyond_the_tolerance_leaves_nothing(
     engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +110,12 @@ def test_a_file_of_another_precision_is_refused(
     [
         pytest.param(["part.onnx"], 2, "--precision", id="no precision"),
         pytest.param(["none.onnx", "--precision", "fp16"], 2, "no ONNX file at", id="missing"),
-        pytest.param(["foreign.onnx", "--precision", "fp16"], 3, "manifest", id="foreign"),
+        pytest.param(
+            ["foreign.onnx", "--precision", "fp16"],
+            3,
+            "edge-ad import foreign.onnx --adapter anomalib -o foreign.engine.onnx",
+            id="foreign",
+        ),
         pytest.param(["cut.onnx", "--precision", "fp16"], 3, "cut off", id="truncated"),
         pytest.param(
             ["part.onnx", "--precision", "fp16", "-o", "part.onnx"], 2, "Name another", id="itself"

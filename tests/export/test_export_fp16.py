@@ -158,6 +158,30 @@ def test_onnx_own_schemas_say_what_may_be_fp16(
     assert half_slots(node, {"": 18}) == (inputs, outputs)
 
 
+def test_a_graph_of_pixels_alone_stays_as_it_is() -> None:
+    """Nothing in it is a layer, so there is nothing to cast and nothing to measure."""
+    model = drawn_without_layers()
+    mixed = mixed_from_fp32(model, generated(HW, 3), MANIFEST)
+    assert sum(len(names) for names in mixed.kept.values()) == mixed.nodes
+    assert operators(mixed.model) == operators(model)
+
+
+def drawn_without_layers() -> onnx.ModelProto:
+    height, width = HW
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        pixels (uint8[1,{height},{width},3] image)
+        => (float[1,{height},{width}] anomaly_map, float[1] anomaly_score)
+        <int64[1] last = {{3}}, int64[2] sides = {{1, 2}}>
+        {{
+            p = Cast <to = 1> (image)
+            anomaly_map = ReduceMax <keepdims = 0> (p, last)
+            anomaly_score = ReduceMax <keepdims = 0> (anomaly_map, sides)
+        }}"""
+    )
+    return model
+
+
 def test_an_unknown_operator_stays_in_fp32() -> None:
     node = onnx.helper.make_node("Strange", ["a"], ["y"], domain="example")
     assert half_slots(node, {"": 18, "example": 1}) is None
