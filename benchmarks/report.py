@@ -1,6 +1,9 @@
-"""Renders the README's table of measurements from the result files: python benchmarks/report.py
+"""Renders all tables and pictures of measurements from the result files.
 
-A test renders it again and fails when README and files differ: without a file, no number.
+    python benchmarks/report.py
+
+README's table, the methods' comparison in docs/methods.md with its picture, and the figures that
+`edge-ad methods` ships. A test renders them again and fails when one is stale: no file, no number.
 """
 
 from __future__ import annotations
@@ -8,12 +11,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from results import file_name, read_results  # the script's own folder is on the path
+import comparison  # the script's own folder is on the path
+from results import file_name, read_results
 
 from edge_ad.files import write_text
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README, METHODS = ROOT / "README.md", ROOT / "docs" / "methods.md"
+PICTURE, SHIPPED = ROOT / "docs" / "methods.png", ROOT / "edge_ad" / "models" / "measured.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
+# the figures of a row, where a bench's file holds too many for one
+_HEADLINES = {comparison.BENCH: comparison.KEPT}
 _HEAD = ("what", "measured", "file")
 
 
@@ -23,8 +31,24 @@ def render(results: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def texts(results: list[dict[str, Any]]) -> dict[Path, str]:
+    """Every rendered file and what it should say."""
+    return {
+        README: replaced(README.read_text(encoding="utf-8"), render(results)),
+        METHODS: replaced(METHODS.read_text(encoding="utf-8"), comparison.table(results)),
+        SHIPPED: comparison.shipped(results),
+    }
+
+
+def stale(results: list[dict[str, Any]]) -> list[Path]:
+    """The rendered files that do not say what the result files say."""
+    old = [path for path, text in texts(results).items() if path.read_text("utf-8") != text]
+    drawn = PICTURE.exists() and comparison.fingerprint(results).encode() in PICTURE.read_bytes()
+    return old if drawn or not comparison.points(results) else [*old, PICTURE]
+
+
 def replaced(text: str, table: str) -> str:
-    """The README with the part between the two markers replaced."""
+    """A page with the part between the two markers replaced."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{table}\n{END}{tail}"
@@ -36,8 +60,9 @@ def _row(result: dict[str, Any]) -> tuple[str, str, str]:
     what = f"{result['bench']}, {result['model']}, {result['precision']} ({where}, " + (
         f"{result['machine']['cores']} cores)"
     )
+    shown = _HEADLINES.get(result["bench"], tuple(result["metrics"]))
     numbers = [f"{key} {_short(value)}" for key, value in result["metrics"].items()
-               if isinstance(value, int | float)]  # fmt: skip
+               if key in shown and isinstance(value, int | float)]  # fmt: skip
     return what, ", ".join(numbers), f"[json](benchmarks/results/{name})"
 
 
@@ -46,7 +71,12 @@ def _short(value: float) -> str:
 
 
 def main() -> None:
-    write_text(README, replaced(README.read_text(), render(read_results())))
+    results = read_results()
+    if PICTURE in (old := stale(results)):
+        comparison.draw(PICTURE, results)
+    for path, text in texts(results).items():
+        if path in old:
+            write_text(path, text)
 
 
 if __name__ == "__main__":

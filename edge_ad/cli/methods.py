@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from edge_ad.models.catalogue import Entry
 
 BENCH = "methods"  # what benchmarks/bench_methods.py calls its result files
+SHIPPED = "measured.json"  # their figures, in the package: benchmarks/report.py writes them
 _METRICS = (("image_auroc", "image AUROC"), ("pixel_ap", "pixel AP"), ("aupro", "AUPRO"))
 
 
@@ -24,16 +26,14 @@ _METRICS = (("image_auroc", "image AUROC"), ("pixel_ap", "pixel AP"), ("aupro", 
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("benchmarks/results"),
-    show_default=True,
-    help="Folder of result files; without it, costs alone are told.",
+    help="Folder of result files of benchmarks/bench_methods.py, in place of the shipped figures.",
 )
 @shared
-def command(*, name: str | None, results: Path, as_json: bool) -> None:
+def command(*, name: str | None, results: Path | None, as_json: bool) -> None:
     """Compare the methods, or tell more of the one NAME.
 
     Costs are those of one picture: the published network at 256x256, and the preset `edge` at
-    128x128. Speed and accuracy are what result files say was measured.
+    128x128. Speed and accuracy are what was measured with that preset, data set by data set.
     """
     from edge_ad.cli.verbs import unknown
     from edge_ad.errors import UsageError
@@ -43,7 +43,7 @@ def command(*, name: str | None, results: Path, as_json: bool) -> None:
     if name is not None and name not in known:
         raise UsageError(unknown("method", name, known))
     chosen = [entry for entry in ENTRIES if name in (None, entry.name)]
-    measured = _measured(results)
+    measured = _shipped() if results is None else _measured(results)
     if as_json:
         rows = [entry.as_json() | {"measured": measured.get(entry.name, [])} for entry in chosen]
         return emit({"type": "methods", "methods": rows})
@@ -52,8 +52,20 @@ def command(*, name: str | None, results: Path, as_json: bool) -> None:
         click.echo(line)
 
 
+def _shipped() -> dict[str, list[dict[str, Any]]]:
+    """Per method, the measurements that came with this version."""
+    text = resources.files("edge_ad.models").joinpath(SHIPPED).read_text(encoding="utf-8")
+    found: dict[str, list[dict[str, Any]]] = json.loads(text)
+    return found
+
+
 def _measured(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Per method, the measurements found in result files: data set, metrics, milliseconds."""
+    """Per method, the measurements found in result files: data set, metrics, milliseconds.
+
+    Raises DataError when there is no such folder, or a file in it is something else.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Expected result files of bench_{BENCH} there.")
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob(f"*-{BENCH}-*.json")):
         try:
@@ -96,7 +108,8 @@ def _told(entry: Entry, measured: dict[str, list[dict[str, Any]]]) -> Iterator[s
     for name, value in rows.items():
         yield f"{name:9} {value}"
     for row in measured.get(entry.name, []):
-        yield f"{'measured':9} {_figures(row)} ({row['file']})"
+        yield f"{'measured':9} {_figures(row)}"
+        yield f"{'':9} {_where(row)}"
 
 
 def _figures(row: dict[str, Any]) -> str:
@@ -104,3 +117,15 @@ def _figures(row: dict[str, Any]) -> str:
     if "engine_ms" in row:
         figures.append(f"{row['engine_ms']:.1f} ms on {row['device']}")
     return f"{row['data']}, {row['minutes']:.0f} min of training: {', '.join(figures)}"
+
+
+def _where(row: dict[str, Any]) -> str:
+    """The other precisions, and the machine or file that the figures are from."""
+    rows = row.get("precisions", {}).items()
+    told = [
+        f"{name}: image AUROC {one['image_auroc']:.3f}, {one['engine_ms']:.1f} ms"
+        for name, one in rows
+        if "image_auroc" in one
+    ]
+    machine = f"{row['cpu']}, {row['cores']} cores" if "cpu" in row else str(row.get("file", ""))
+    return "; ".join([*told, machine])

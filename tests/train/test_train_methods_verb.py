@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from torch.utils.flop_counter import FlopCounterMode
 
-from edge_ad.cli.methods import command
+from edge_ad.cli.methods import _shipped, command
 from edge_ad.errors import DataError, UsageError
 from edge_ad.models.catalogue import ENTRIES, Cost, Entry, titled
 from edge_ad.models.method import METHODS, method_named
@@ -68,6 +68,27 @@ def test_measured_figures_come_from_result_files(tmp_path: Path) -> None:
     told = CliRunner().invoke(command, ["pmb", *words, "--json"], catch_exceptions=False).output
     (row,) = json.loads(told)["methods"]
     assert row["measured"][0]["image_auroc"] == 0.91234
+
+
+def test_without_a_folder_the_shipped_figures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"fp32": {"image_auroc": 0.95, "engine_ms": 12.0},
+            "int8": {"image_auroc": 0.94, "engine_ms": 4.0}}  # fmt: skip
+    row = {"data": "line", "minutes": 25.0, "device": "cpu", "cpu": "a CPU", "cores": 2}
+    row |= {**rows["fp32"], "precisions": rows}
+    monkeypatch.setattr("edge_ad.cli.methods._shipped", lambda: {"ear": [row]})
+    table = CliRunner().invoke(command, [], catch_exceptions=False).output
+    assert "measured: line, 25 min of training: image AUROC 0.950, 12.0 ms on cpu" in table
+    told = CliRunner().invoke(command, ["ear"], catch_exceptions=False).output
+    assert "int8: image AUROC 0.940, 4.0 ms; a CPU, 2 cores" in told
+
+
+def test_what_is_shipped_is_read_as_a_package_resource() -> None:
+    assert set(_shipped()) <= set(METHODS)
+
+
+def test_a_missing_folder_of_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone: no such folder"):
+        CliRunner().invoke(command, ["--results", str(tmp_path / "gone")], catch_exceptions=False)
 
 
 def test_a_broken_result_file_is_named(tmp_path: Path) -> None:
