@@ -6,7 +6,6 @@ simpler ones, or the simpler one stays.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 
+from edge_ad import bench
 from edge_ad.calibration.exam import answer
 from edge_ad.calibration.gate import Figures, Limits, Verdict, figures, judge
 from edge_ad.calibration.simulate import GraphEngine
 from edge_ad.calibration.trials import Trials
 from edge_ad.manifest import Precision
 
-SIMPLE_FIRST: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _RUNS = 10  # runs a side; the median of so few is steady within a few percent on an idle machine
 
 
@@ -77,7 +76,7 @@ def hold_contest(
     """
     times = timed(trials, models)
     found = []
-    for precision in SIMPLE_FIRST:
+    for precision in bench.SIMPLE_FIRST:
         if precision in models:
             measured = _figures(trials, models[precision])
             verdict = known.get(precision) or judge(trials.fp32, measured, limits)
@@ -87,11 +86,10 @@ def hold_contest(
 
 def fastest(contenders: Sequence[Contender], margin: float) -> Contender:
     """The simplest contender that no other passing one beats by more than the margin."""
-    winner = contenders[0]
-    for one in contenders[1:]:
-        if one.verdict.passed and one.ms * (1 + margin) < winner.ms:
-            winner = one
-    return winner
+    times = {one.precision: one.ms for one in contenders if one.verdict.passed}
+    times["fp32"] = contenders[0].ms
+    winner = bench.fastest(times, margin)
+    return next(one for one in contenders if one.precision == winner)
 
 
 def timed(trials: Trials, models: Mapping[Precision, onnx.ModelProto]) -> dict[Precision, float]:
@@ -99,13 +97,7 @@ def timed(trials: Trials, models: Mapping[Precision, onnx.ModelProto]) -> dict[P
     manifest, target = trials.graph.manifest, trials.table.target
     engines = {name: GraphEngine(model, manifest, target) for name, model in models.items()}
     batch = np.zeros((manifest.batch or 1, *manifest.size_hw, 3), np.uint8)
-    samples: dict[Precision, list[float]] = {name: [] for name in engines}
-    for _ in range(_RUNS + 1):  # the first run warms up
-        for name, engine in engines.items():
-            began = time.perf_counter()
-            engine.infer(batch)
-            samples[name].append((time.perf_counter() - began) / len(batch))
-    return {name: 1000 * float(np.median(found[1:])) for name, found in samples.items()}
+    return bench.time_in_turn(engines, batch, _RUNS)
 
 
 def _figures(trials: Trials, model: onnx.ModelProto) -> Figures:

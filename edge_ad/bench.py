@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -18,8 +18,11 @@ from edge_ad.frame import Frame, Image
 from edge_ad.geometry import Geometry
 from edge_ad.line import LineConfig, open_line
 from edge_ad.loop import percentiles_ms
+from edge_ad.manifest import Precision
 from edge_ad.preprocess import Preprocess
 from edge_ad.source import open_source
+
+SIMPLE_FIRST: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,30 @@ def time_engine(
     turn = itertools.cycle(batches)
     _call_until(engine, turn, time.perf_counter() + warmup_s)
     return _call_until(engine, turn, time.perf_counter() + duration_s)
+
+
+def time_in_turn(
+    engines: Mapping[Precision, Engine], batch: Image, runs: int
+) -> dict[Precision, float]:
+    """Median milliseconds an image, the engines in turn, so that they share every disturbance."""
+    samples: dict[Precision, list[float]] = {name: [] for name in engines}
+    for _ in range(runs + 1):  # the first run warms up
+        for name, engine in engines.items():
+            samples[name].append(_timed_call(engine, batch) / len(batch))
+    return {name: 1e3 * median(taken[1:]) for name, taken in samples.items()}
+
+
+def fastest(times: Mapping[Precision, float], margin: float) -> Precision:
+    """The simplest precision that no other beats by more than the margin.
+
+    `times` holds fp32 and what may be deployed beside it. 0.05 asks a precision to be 5 % faster
+    than the best simpler one.
+    """
+    winner: Precision = "fp32"
+    for precision in SIMPLE_FIRST:
+        if precision in times and times[precision] * (1 + margin) < times[winner]:
+            winner = precision
+    return winner
 
 
 def load_batches(

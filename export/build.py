@@ -75,6 +75,15 @@ def build_plan(
     return Built(plan, sidecar, time.perf_counter() - began, (note,))
 
 
+def rename_plan(built: Built, onnx: Path, plan: Path) -> Built:
+    """Give a plan that was built under another name this one, and the threshold known there."""
+    source, record = read_source(onnx), built.sidecar.build
+    assert record is not None
+    threshold, note = _threshold(source, plan)
+    sidecar = _write(plan, built.plan.read_bytes(), source, record, threshold)
+    return Built(plan, sidecar, built.seconds, (note,))
+
+
 def choose_flavour() -> Flavour:
     """The flavour to build with: the one installed, or of two, TensorRT where there is a card."""
     usable = installed()
@@ -160,8 +169,6 @@ def _refusal(source: Source, record: Build, errors: list[str]) -> EdgeAdError:
         mend = f"It stores weights in 8 bits; write them out with: {line}"
     elif "workspace" in reason.lower() and record.options.workspace_mib:
         mend = f"Give it more than --workspace-mib {record.options.workspace_mib}."
-    elif "Quantized constant" in reason:
-        mend = f"Its weights are stored in 8 bits: edge-ad convert {source.path} --precision fp32"
     elif is_out_of_memory(reason):
         mend = "Close other programs on the card, or lower --batch or --workspace-mib."
     name = f"{NAMES[record.flavour]} {record.version}"

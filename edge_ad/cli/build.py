@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import output_file
 
 if TYPE_CHECKING:
     from edge_ad.export.build import Built
@@ -59,6 +60,12 @@ class Capability(click.ParamType[Any]):
     help="Which TensorRT builds and will run the plan; by default the one installed.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["auto"]),
+    help="auto: build ONNX and the .fp16.onnx and .int8.onnx beside it, measure them on this "
+    "card, keep the fastest that answers alike. Otherwise precision is the file's own.",
+)
+@click.option(
     "--batch", type=Profile(), help="Images a call, for graphs exported with --dynamic-batch."
 )
 @click.option("--workspace-mib", type=click.IntRange(1), help="Scratch memory a layer may use.")
@@ -92,24 +99,44 @@ class Capability(click.ParamType[Any]):
     help="Card TensorRT-RTX builds for, like 8.9; repeats. Default: 8.0 and later.",
 )
 @shared
-def command(*, as_json: bool, onnx: Path, output: Path | None, **options: Any) -> None:
+def command(
+    *, as_json: bool, onnx: Path, output: Path | None, precision: str | None, **options: Any
+) -> None:
     """Compile an ONNX engine to a TensorRT plan.
 
     Precision is the ONNX file's own. The plan is pure TensorRT, so other tools open it; what it
     expects and where it runs is written beside it, and checked before it is loaded.
     """
     from edge_ad.export.build import build_plan
+
+    plan = output or onnx.with_suffix(".plan")
+    if precision == "auto":
+        result, words = _auto(onnx, plan, options)
+    else:
+        with _progress() as report:
+            built = build_plan(onnx, plan, report=report, **_wishes(options))
+        result, words = _result(built), _summary(built)
+    emit(result) if as_json else click.echo(words)
+
+
+def _wishes(options: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `build_plan`."""
     from edge_ad.plan import Options
 
     places = {name: options.pop(name) for name in ("flavour", "timing_cache")}
-    with _progress() as report:
-        built = build_plan(
-            onnx, output or onnx.with_suffix(".plan"), Options(**options), report=report, **places
-        )
-    if as_json:
-        emit(_result(built))
-    else:
-        click.echo(_summary(built))
+    return {"options": Options(**options), **places}
+
+
+def _auto(onnx: Path, plan: Path, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The fastest plan, as JSON and in words."""
+    from edge_ad.export.build_auto import build_fastest, candidates, check_can_measure
+
+    found = candidates(onnx)
+    check_can_measure(onnx)
+    with output_file(plan, ".plan"), _progress() as report:
+        built, race = build_fastest(found, plan, report=report, **_wishes(options))
+    result = _result(built) | {"contest": race.as_json() | {"missing": list(found.missing)}}
+    return result, "\n".join([_summary(built), str(race), *found.missing])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the documentation tells people to type is understood."""
+"""What the documentation of plans tells people to type is understood."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from edge_ad.cli.build import command
+from edge_ad.cli.verbs import Verbs
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 LINES = [
     line.strip()
     for page in ("tensorrt.md", "jetson.md")
     for line in (DOCS / page).read_text().splitlines()
-    if line.startswith("    edge-ad build")
+    if line.startswith("    edge-ad ")
 ]
 
 
 def test_there_is_something_to_check() -> None:
-    assert len(LINES) >= 2
+    assert len(LINES) >= 10
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_every_build_line_parses(line: str) -> None:
-    words = shlex.split(line, comments=True)[2:]
-    assert command.make_context("build", words).params["onnx"].suffix == ".onnx"
+def test_every_line_parses(line: str) -> None:
+    verb, *words = shlex.split(line, comments=True)[1:]
+    found = Verbs().get_command(click.Context(command), verb)
+    assert found is not None, f"no verb {verb}"
+    assert found.make_context(verb, words).params
 
 
 def test_every_option_is_explained() -> None:
