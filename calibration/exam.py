@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.calibration.damage import damaged
 from edge_ad.calibration.views import View, view_of
+from edge_ad.damage.damaged import defective
 from edge_ad.dataset import Sample, readable
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError
@@ -85,7 +85,7 @@ def synthetic_exam(paths: Sequence[Path], manifest: Manifest, *, limit: int, see
     for index, (path, image) in enumerate(readable(_evenly(list(paths), limit))):
         mask = np.zeros(image.shape[:2], np.bool_)
         if index % 2:
-            image, mask = damaged(image, np.random.default_rng((seed, 1, index)))
+            _, image, mask = defective(image, np.random.default_rng((seed, 1, index)))
         hw = (image.shape[0], image.shape[1])
         questions.append(Question(path, cut(image), hw, bool(index % 2), cut.mask(mask)))
     _check_sides(questions)

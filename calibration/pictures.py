@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_ad.calibration.damage import damaged
+from edge_ad.damage.damaged import defective
 from edge_ad.errors import DataError
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
@@ -47,7 +47,7 @@ class PictureSet:
         for index, path in enumerate(self.paths):
             image = read_image(path)
             if index in self.damaged:
-                image, _ = damaged(image, np.random.default_rng((self.seed, index)))
+                image = defective(image, np.random.default_rng((self.seed, index))).damaged
             yield Picture(path, image, index in self.damaged)
 
     def sha256(self) -> str:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_ad.damage.damaged import Damaged, DamageSettings, damaged
+from edge_ad.damage.textures import Textures
 from edge_ad.frame import Image
-from edge_ad.train.damage import Damaged, DamageSettings, damaged
-from edge_ad.train.textures import Textures
 
 
 class Batch(NamedTuple):

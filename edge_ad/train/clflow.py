@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from edge_ad.damage.damaged import DamageSettings
 from edge_ad.errors import UsageError
 from edge_ad.models.clflow import Backbone, CLFlow, CLFlowConfig
 from edge_ad.models.flow import Kernels
@@ -26,7 +27,6 @@ from edge_ad.models.resnet import WHERE, ResNet18, load_resnet18
 from edge_ad.train.batches import Batch
 from edge_ad.train.boxes import boxes_of, inside
 from edge_ad.train.choice import measure
-from edge_ad.train.damage import DamageSettings
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles
 

@@ -11,15 +11,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from edge_ad.damage.augment import AugmentedTextures
+from edge_ad.damage.damaged import DamageSettings
+from edge_ad.damage.textures import Textures
 from edge_ad.models.draem import DRAEM, DRAEMConfig
 from edge_ad.models.ssim import ssim_loss
-from edge_ad.train.augment import AugmentedTextures
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
-from edge_ad.train.damage import DamageSettings
 from edge_ad.train.losses import smooth_focal_loss
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed
-from edge_ad.train.textures import Textures
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]

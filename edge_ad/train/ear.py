@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from edge_ad.damage.damaged import DamageSettings
 from edge_ad.errors import UsageError
 from edge_ad.models.ear import EAR, Attention, EARConfig, SkipOff
 from edge_ad.models.pretrained import fill, fill_vit, read_state
@@ -22,7 +23,6 @@ from edge_ad.models.ssim import ssim_loss
 from edge_ad.models.vit import ViT
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
-from edge_ad.train.damage import DamageSettings
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles
 

@@ -14,13 +14,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from edge_ad.damage.damaged import DamageSettings
 from edge_ad.models.destseg import default_top_k
 from edge_ad.models.memory import Query, Shrink
 from edge_ad.models.pmb import PMB, PMBConfig
 from edge_ad.models.ssim import ssim_loss
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import AT_ONCE, measure
-from edge_ad.train.damage import DamageSettings
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed
 
 Weight = Annotated[float, Field(ge=0)]

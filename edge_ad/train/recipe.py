@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from edge_ad.damage.damaged import DamageSettings
+from edge_ad.damage.textures import Textures
 from edge_ad.errors import UsageError
 from edge_ad.models.method import Config
 from edge_ad.train.batches import Batch
-from edge_ad.train.damage import DamageSettings
-from edge_ad.train.textures import Textures
 
 # method -> module that defines RECIPE
 RECIPES = {name: f"edge_ad.train.{name}" for name in ("destseg", "draem", "clflow", "ear", "pmb")}

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 
 import edge_ad
+from edge_ad.damage.blend import is_grey
+from edge_ad.damage.damaged import DamageSettings, damaged
+from edge_ad.damage.textures import ProceduralTextures, TextureFolder, Textures
 from edge_ad.dataset import good_images
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest, Provenance
@@ -24,12 +27,10 @@ from edge_ad.preprocess import Preprocess
 from edge_ad.train.batches import Batch, Drawer, batch_of
 from edge_ad.train.checkpoint import checkpoint_path
 from edge_ad.train.cost import Cost, cost_of
-from edge_ad.train.damage import DamageSettings, damaged, is_grey
 from edge_ad.train.device import Arithmetic, arithmetic_for, pick_device
 from edge_ad.train.fit import Fit, FitOptions, Report
 from edge_ad.train.recipe import Choice, Recipe, Settings, Trainer, recipe_named
 from edge_ad.train.report import example_rows, write_report
-from edge_ad.train.textures import ProceduralTextures, TextureFolder, Textures
 from edge_ad.train.tiles import GoodTiles, load_tiles
 
 HELD_BACK = (32, 128)  # at least, at most this many held-back samples

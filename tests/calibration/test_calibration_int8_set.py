@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from int8_models import Tiny, picture, pictures
 
 from edge_ad.calibration.collect import Collected, CurvePoint, collect
-from edge_ad.calibration.damage import damaged, defect_mask
 from edge_ad.calibration.graph import load_graph
 from edge_ad.calibration.pictures import choose
 from edge_ad.calibration.placement import place
@@ -72,6 +70,16 @@ def test_all_black_pictures_are_refused(tmp_path: Path) -> None:
         write_image(tmp_path / f"{index}.png", np.full((40, 40, 3), index % 3, np.uint8))
     with pytest.raises(DataError, match="all 9 calibration pictures are black"):
         survey(_views(tmp_path), [])
+
+
+def test_synthetic_defects_do_not_hide_that_all_pictures_are_black(tmp_path: Path) -> None:
+    for index in range(12):
+        write_image(tmp_path / f"{index}.png", np.zeros((40, 40, 3), np.uint8))
+    engine = load_graph(Tiny().save(tmp_path / "engine" / "tiny.onnx"))
+    chosen = choose(list_images(tmp_path), samples=12, synthetic=0.5)
+    seen = collect(engine, ["stem_relu"], "onnxruntime", chosen)
+    with pytest.raises(DataError, match="all 12 calibration pictures are black"):
+        survey(seen.views, seen.curve)
 
 
 def test_the_same_picture_over_and_over_is_refused(tmp_path: Path) -> None:
@@ -162,30 +170,3 @@ def test_pictures_are_cut_by_the_geometry_of_the_engine(tmp_path: Path) -> None:
 def test_a_region_outside_the_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not lie inside"):
         _collect(tmp_path, Geometry(roi_xywh=(0, 0, 100, 100)))
-
-
-def test_defects_are_foreign_and_cover_what_their_mask_says() -> None:
-    rng = np.random.default_rng(0)
-    shares = []
-    for _ in range(60):
-        image = picture(rng)
-        hurt, mask = damaged(image, rng)
-        assert np.array_equal(hurt[~mask], image[~mask])
-        shares.append(mask.mean())
-    assert 0 < min(shares)
-    assert max(shares) <= 0.16
-    assert 0.005 < np.median(shares) < 0.06
-
-
-def test_a_grey_product_gets_grey_defects() -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(20):
-        hurt, _ = damaged(picture(rng), rng)
-        assert np.ptp(hurt.astype(int), axis=2).max() <= 1
-
-
-def test_masks_have_the_size_asked_for() -> None:
-    mask = defect_mask((30, 50), np.random.default_rng(2))
-    assert mask.shape == (30, 50)
-    assert mask.dtype == np.bool_
-    assert cv2.countNonZero(mask.astype(np.uint8)) > 0

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from train_jobs import SMALL, part, write_teacher
 
+from edge_ad.damage.damaged import DamageSettings
+from edge_ad.damage.textures import ProceduralTextures
 from edge_ad.errors import UsageError
 from edge_ad.train.batches import Batch, Drawer
-from edge_ad.train.damage import DamageSettings
 from edge_ad.train.destseg import RECIPE, DeSTSegSettings, DeSTSegTrainer, mask_at
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.train.recipe import settings_from
-from edge_ad.train.textures import ProceduralTextures
 
 
 def levels(seed: int) -> list[torch.Tensor]:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from edge_ad.damage.augment import OPERATIONS, AugmentedTextures, Operation, augmented
+from edge_ad.damage.damaged import damaged
+from edge_ad.damage.textures import ProceduralTextures
 from edge_ad.models.draem import DRAEM
-from edge_ad.train.augment import OPERATIONS, AugmentedTextures, Operation, augmented
 from edge_ad.train.batches import Batch
-from edge_ad.train.damage import damaged
 from edge_ad.train.draem import DRAEMSettings, DRAEMTrainer, default_mean_filter
 from edge_ad.train.losses import smooth_focal_loss
 from edge_ad.train.recipe import decayed
-from edge_ad.train.textures import ProceduralTextures
 
 SMALL = DRAEMSettings(rec_base=4, seg_base=4)
 

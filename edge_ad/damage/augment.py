@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.damage.perlin import rotated
+from edge_ad.damage.textures import Textures
 from edge_ad.frame import Image
-from edge_ad.train.perlin import rotated
-from edge_ad.train.textures import Textures
 
 Random = np.random.Generator
 Operation = Callable[[Image, Random], Image]

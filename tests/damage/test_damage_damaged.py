@@ -7,21 +7,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from train_jobs import part
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from edge_ad.damage.augment import AugmentedTextures
+from edge_ad.damage.blend import blended, is_grey, without_colour
+from edge_ad.damage.damaged import DamageSettings, damaged, defective, turned
+from edge_ad.damage.marks import MARKS
+from edge_ad.damage.perlin import perlin_mask, perlin_noise
+from edge_ad.damage.textures import ProceduralTextures, TextureFolder
 from edge_ad.errors import DataError
 from edge_ad.frame import Image
-from edge_ad.train.damage import (
-    MARKS,
-    DamageSettings,
-    blended,
-    damaged,
-    is_grey,
-    turned,
-    without_colour,
-)
-from edge_ad.train.perlin import perlin_mask, perlin_noise
-from edge_ad.train.textures import ProceduralTextures, TextureFolder
+
+
+def part(seed: int, size_hw: tuple[int, int] = (48, 56)) -> Image:
+    """A coloured tile with a gradient and some noise."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(60, 120, size_hw[1])[None, :, None] * rng.uniform(0.7, 1.3, 3)
+    return np.asarray(ramp + rng.normal(0, 4, (*size_hw, 3)), np.uint8)
 
 
 def test_perlin_masks_cover_what_the_released_codes_do() -> None:
@@ -165,3 +169,65 @@ def test_textures_that_cannot_be_read_end_with_a_message(tmp_path: Path) -> None
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(DataError, match="ten textures in a row cannot be read"):
         TextureFolder(tmp_path, (32, 32)).draw(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("how", "then", "share"),
+    [
+        (DamageSettings(), 3162073035365853033, 0.0381),
+        (DamageSettings(marks_share=1.0), 241132992963701354, 0.0939),
+        (
+            DamageSettings(rotation="full", rotation_share=0.5, anomaly_share=0.5),
+            2405656989332305972,
+            0.0088,
+        ),
+    ],
+    ids=["textures", "marks", "turned, half of them"],
+)
+def test_a_seed_gives_the_damage_it_always_gave(
+    how: DamageSettings, then: int, share: float
+) -> None:
+    """Else a training could not be repeated: what comes next tells what was drawn before."""
+    rng, clean = np.random.default_rng(7), noisy(48, 56, seed=1)
+    textures = ProceduralTextures((48, 56))
+    drawn = [damaged(clean, textures, how, rng, grey=False) for _ in range(20)]
+    assert int(rng.integers(2**62)) == then
+    assert np.mean([one.mask.mean() for one in drawn]) == pytest.approx(share, abs=2e-4)
+
+
+def test_a_seed_gives_the_augmented_textures_it_always_gave() -> None:
+    rng, textures = np.random.default_rng(7), AugmentedTextures(ProceduralTextures((48, 56)))
+    drawn = [textures.draw(rng) for _ in range(20)]
+    assert int(rng.integers(2**62)) == 4538824699201370251
+    assert len({one.tobytes() for one in drawn}) == 20
+
+
+def noisy(height: int, width: int, *, seed: int) -> NDArray[np.uint8]:
+    values = np.random.default_rng(seed).integers(60, 120, (height, width, 3))
+    return values.astype(np.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32))
+def test_a_whole_picture_of_any_size_gets_a_defect(height: int, width: int, seed: int) -> None:
+    clean = noisy(height, width, seed=0)
+    found = defective(clean, np.random.default_rng(seed))
+    again = defective(clean, np.random.default_rng(seed))
+    assert found.damaged.shape == clean.shape and found.mask.any()
+    assert np.array_equal(found.damaged, again.damaged)
+    assert np.array_equal(found.clean, clean)
+
+
+def test_defects_of_whole_pictures_are_specks_and_areas_that_change_them() -> None:
+    clean = noisy(64, 64, seed=2)
+    found = [defective(clean, np.random.default_rng(seed)) for seed in range(200)]
+    shares = np.array([one.mask.mean() for one in found])
+    change = [np.abs(one.damaged.astype(int) - clean)[one.mask].mean() for one in found]
+    assert shares.min() < 0.01 and 0.02 < np.median(shares) < 0.1 and shares.max() < 0.6
+    assert np.median(change) > 20 and np.mean(np.array(change) > 3) > 0.95
+
+
+def test_a_grey_picture_gets_a_grey_defect() -> None:
+    grey = without_colour(part(4))
+    for seed in range(10):
+        assert is_grey(defective(grey, np.random.default_rng(seed)).damaged[None])

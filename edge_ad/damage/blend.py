@@ -1,0 +1,30 @@
+"""What lies over a good tile: shares of it, in colour or in grey."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.frame import Image
+
+Weight = NDArray[np.float32]
+
+
+def blended(clean: Image, texture: Image, weight: Weight) -> Image:
+    """(1 - weight) clean + weight texture; weight float32 (H, W) in 0..1."""
+    share = weight[..., None]
+    return np.asarray(clean + share * (texture.astype(np.float32) - clean) + 0.5, np.uint8)
+
+
+def without_colour(image: Image) -> Image:
+    """The picture in grey, still three channels."""
+    return np.asarray(
+        cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8
+    )
+
+
+def is_grey(tiles: Image) -> bool:
+    """Whether no tile of (n, H, W, 3) shows colour: channels differ by less than 2 of 255."""
+    some = tiles[:: max(1, len(tiles) // 64)].astype(np.int16)
+    return bool((some.max(axis=-1) - some.min(axis=-1)).mean() < 2)
