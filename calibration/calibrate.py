@@ -83,7 +83,10 @@ def calibrate(
     if rivals is not None:
         tell("comparing precisions", 0, 1)
         outcome = replace(outcome, contest=_contest(order, outcome, rivals))
-    if not outcome.passed or (outcome.contest and outcome.contest.winner.precision != "int8"):
+    if not outcome.passed:
+        return outcome
+    if outcome.contest and outcome.contest.winner.precision != "int8":
+        notebook.drop()
         return outcome
     threshold = thresholds.of(candidate) if thresholds else None
     tell("writing", 0, 1)

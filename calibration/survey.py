@@ -79,12 +79,12 @@ def survey(
 
 def check_usable(views: Sequence[View]) -> None:
     """Raise DataError when no range can come from these pictures."""
-    if all(is_black(view) for view in views):
+    same = [view for view in views if not view.damaged]
+    if same and all(is_black(view) for view in same):
         raise DataError(
-            f"all {len(views)} calibration pictures are black, the first is {views[0].path}. "
+            f"all {len(views)} calibration pictures are black, the first is {same[0].path}. "
             "Check light, lens cap and exposure, and collect them again with: edge-ad capture"
         )
-    same = [view for view in views if not view.damaged]
     if len(same) > 1 and alike(same[:1], same).all():
         raise DataError(
             f"all {len(same)} calibration pictures show the same, like {same[0].path}. Ranges from "
@@ -164,12 +164,12 @@ def _brightness(views: Sequence[View]) -> dict[str, float]:
 
 def _warnings(found: Survey) -> list[str]:
     told = [
-        (found.unreadable, "cannot be read and were left out"),
-        ([b for _, b in found.duplicates], "are near-copies of others and add nothing"),
-        (found.odd, "score far above the others and may be defective: look at them"),
-        (found.black, "are black"),
-        ([a for a, _ in found.leaked], "are in the test set too, which flatters int8"),
-        (found.unlit, "of the test set are darker or brighter than any calibration picture"),
+        (found.unreadable, "cannot be read, left out"),
+        ([b for _, b in found.duplicates], "near-copies of others, which add nothing"),
+        (found.odd, "far above the others in score, perhaps defective: look at them"),
+        (found.black, "black"),
+        ([a for a, _ in found.leaked], "in the test set too, which flatters int8"),
+        (found.unlit, "in the test set, darker or brighter than any calibration picture"),
     ]
     lines = [f"{_count(names)} {what}: {_some(names)}" for names, what in told if names]
     if found.enough is None:

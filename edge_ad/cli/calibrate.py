@@ -104,7 +104,10 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
     """
     listing, precision = options.pop("list_nodes"), options.pop("precision")
     rest = options.pop("rest") or ("fp16" if options["target"] == "tensorrt" else "fp32")
-    with output_file(output or engine.with_suffix(".int8.onnx"), ".onnx") as out:
+    output = output or engine.with_suffix(".int8.onnx")
+    if output.absolute() == engine.absolute():
+        raise UsageError(f"-o {output}: that is the fp32 engine itself. Name another file.")
+    with output_file(output, ".onnx") as out:
         order = _order(engine, out, options)
         result = _nodes(order) if listing else _calibrate(order, precision, rest)
     if as_json:
@@ -255,7 +258,7 @@ def _told(result: dict[str, Any]) -> str:
     if speed:
         lines.append(
             f"here: fp32 {speed['fp32_ms']:.1f} ms, int8 {speed['int8_ms']:.1f} ms an image, "
-            f"{speed['times_faster']:.2f} times faster"
+            f"{speed['times_faster']:.2f} times the throughput"
         )
     if gate and gate["alarms"]:
         lines.append(
@@ -275,7 +278,7 @@ def _winner(contest: dict[str, Any], fp32: str) -> str:
         for one in contest["contenders"]
     )
     deploy = {
-        "int8": "deploy the int8 file",
+        "int8": f"{contest['times_faster_than_fp32']:.2f} times fp32, deploy the int8 file",
         "fp16": f"int8 is not worth it here: edge-ad convert {fp32} --precision fp16",
         "fp32": f"int8 is not worth it here: deploy {fp32}",
     }
@@ -287,5 +290,6 @@ def _failure(result: dict[str, Any]) -> str:
         f"no int8 engine of {result['fp32']} passes the gate. The best found ({result['method']}, "
         f"{len(result['float_blocks'])} blocks in float): {'; '.join(result['gate']['failures'])}. "
         "Allow more layers in float with --max-float, a larger loss with --max-auroc-loss or "
-        "--max-pixel-ap-loss, or deploy fp16."
+        "--max-pixel-ap-loss (with --resume, what was measured is not measured again), or deploy "
+        "fp16."
     )

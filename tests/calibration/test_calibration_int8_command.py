@@ -184,6 +184,7 @@ def test_nodes_are_listed_with_their_rules(
         (("--images", "good", "--exclude", "xyz"), "matches no node"),
         (("--images", "good", "--test", "good"), "no folder 'test' in it"),
         (("--images", "empty"), "holds no pictures"),
+        (("--images", "good", "-o", "tiny.onnx"), "that is the fp32 engine itself"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_paragraph(
