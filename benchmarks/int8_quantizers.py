@@ -1,0 +1,162 @@
+"""Compares our Q/DQ placement with ONNX Runtime's own quantizer, on labelled pictures.
+
+    python benchmarks/int8_quantizers.py --engine destseg.onnx --data DIR --name magnetic-tile
+
+Same pictures, same ranges (least and largest value), so that what differs is where Q/DQ pairs go.
+For TensorRT also what TensorRT-RTX compiles each file to, which needs no card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from results import write_result  # the script's own folder is on the path
+
+from edge_ad.calibration.collect import collect
+from edge_ad.calibration.compiled import counted, layers_of
+from edge_ad.calibration.exam import answer, labelled_exam
+from edge_ad.calibration.gate import figures
+from edge_ad.calibration.graph import Graph, load_graph
+from edge_ad.calibration.pictures import PictureSet, choose
+from edge_ad.calibration.placement import Target, Wanted, place
+from edge_ad.calibration.qdq import quantize
+from edge_ad.calibration.simulate import GraphEngine
+from edge_ad.calibration.trials import shared_ranges
+from edge_ad.dataset import good_images, labelled_images
+from edge_ad.engine.base import INPUT
+from edge_ad.engine.flavour import installed
+from edge_ad.manifest import Manifest
+from edge_ad.preprocess import Preprocess
+
+Batches = Sequence[NDArray[np.uint8]]
+TENSORRT: Target = "tensorrt"
+SIGNED: dict[str, Any] = {  # what TensorRT takes: symmetric int8, no integer bias
+    "activation_type": QuantType.QInt8,
+    "extra_options": {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+}
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no stubs
+    """Hands ONNX Runtime's quantizer the same pictures."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._left = iter(batches)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._left, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def cut_pictures(pictures: PictureSet, manifest: Manifest) -> Batches:
+    """The pictures as the network sees them, an image a batch."""
+    cut = Preprocess(manifest.size_hw, manifest.geometry)
+    return [image[None] for picture in pictures for image in cut(picture.image)]
+
+
+def ours(graph: Graph, target: Target, pictures: PictureSet) -> onnx.ModelProto:
+    """Our Q/DQ graph with minmax ranges, as ONNX Runtime's quantizer has by default."""
+    table = collect(graph, place(graph, target).tensors, target, pictures).table
+    placement = place(graph, target, Wanted(silent=frozenset(table.silent)))
+    return quantize(graph, placement, shared_ranges(placement, table, "minmax"))
+
+
+def theirs(engine: Path, batches: Batches, **options: Any) -> onnx.ModelProto:
+    """ONNX Runtime's static quantization: QDQ, int8 weights per channel, uint8 activations."""
+    settings: dict[str, Any] = {"activation_type": QuantType.QUInt8, **options}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "theirs.onnx"
+        quantize_static(
+            engine,
+            out,
+            Reader(batches),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            **settings,
+        )
+        return onnx.load(out)
+
+
+def layers(model: onnx.ModelProto) -> dict[str, int] | str:
+    """What TensorRT-RTX compiles a graph to, or why it refuses."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        try:
+            return counted(layers_of(path))
+        except Exception as error:  # a refusal is a result
+            return str(error)[:300]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="MVTec AD's layout.")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--exam", type=int, default=400)
+    wanted = parser.parse_args()
+    graph = load_graph(wanted.engine)
+    pictures = choose(good_images(wanted.data), samples=wanted.pictures, synthetic=0.2)
+    batches = cut_pictures(pictures, graph.manifest)
+    exam = labelled_exam(labelled_images(wanted.data), graph.manifest, limit=wanted.exam)
+    contenders: dict[str, tuple[Target, onnx.ModelProto]] = {
+        "fp32": ("onnxruntime", graph.model),
+        "edge-ad for onnxruntime": ("onnxruntime", ours(graph, "onnxruntime", pictures)),
+        "onnxruntime, all operators": ("onnxruntime", theirs(wanted.engine, batches)),
+        "onnxruntime, convolutions": (
+            "onnxruntime",
+            theirs(wanted.engine, batches, op_types_to_quantize=["Conv"]),
+        ),
+        "edge-ad for tensorrt": (TENSORRT, ours(graph, "tensorrt", pictures)),
+        "onnxruntime for tensorrt, all operators": (
+            TENSORRT,
+            theirs(wanted.engine, batches, **SIGNED),
+        ),
+        "onnxruntime for tensorrt, convolutions": (
+            TENSORRT,
+            theirs(wanted.engine, batches, **SIGNED, op_types_to_quantize=["Conv"]),
+        ),
+    }
+    answers = {}
+    for name, (target, model) in contenders.items():
+        print(name, flush=True)
+        with GraphEngine(model, graph.manifest, target) as engine:
+            answers[name] = answer(engine, exam.questions)
+    found = {
+        name: figures(exam, answers["fp32"], given).as_json() for name, given in answers.items()
+    }
+    compiled = {
+        name: layers(model)
+        for name, (target, model) in contenders.items()
+        if target == TENSORRT and "tensorrt-rtx" in installed()
+    }
+    path = write_result(
+        "int8_quantizers",
+        wanted.name,
+        "int8",
+        metrics={
+            **{f"map_error {name}": each["map_error"] for name, each in found.items()},
+            "figures": found,
+            "compiled": compiled,
+        },
+        settings={
+            "pictures": wanted.pictures,
+            "exam": len(exam.questions),
+            "method": "minmax",
+            "size_hw": graph.manifest.size_hw,
+        },
+    )
+    print(path.read_text())
+
+
+if __name__ == "__main__":
+    main()
