@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +142,21 @@ def measure_torch(network: Any, images: Image, count: int) -> dict[str, Any]:
             maps.cpu(), scores.cpu()
 
     found: dict[str, Any] = {}
-    for name, run in (("eager", network), ("compiled", torch.compile(network))):
-        for _ in range(WARM_UP // 4):
-            call(run)
-        taken = np.empty(count)
-        for index in range(count):
-            began = time.perf_counter()
-            call(run)
-            taken[index] = (time.perf_counter() - began) * 1e3
-        found[name] = percentiles("call", taken)
+    for name, make in (("eager", lambda: network), ("compiled", lambda: torch.compile(network))):
+        try:
+            found[name] = percentiles("call", _timed(partial(call, make()), count))
+        except Exception as error:  # a compiler that is not there must not cost the whole report
+            found[name] = {"fault": f"{type(error).__name__}: {str(error).strip()[:300]}"}
     return found
+
+
+def _timed(call: Callable[[], None], count: int) -> NDArray[np.float64]:
+    """Milliseconds of each call, after a warm-up."""
+    for _ in range(max(1, WARM_UP // 4)):
+        call()
+    taken = np.empty(count)
+    for index in range(count):
+        began = time.perf_counter()
+        call()
+        taken[index] = (time.perf_counter() - began) * 1e3
+    return taken

@@ -6,13 +6,14 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge_ad.engine import open_engine
+from edge_ad.engine import Engine, Gathered, open_engine
 from edge_ad.engine._cuda import CudaFailed
 from edge_ad.engine._pycuda import PyCuda
 from edge_ad.engine._tensorrt import TensorRTEngine, open_plan
@@ -93,6 +94,20 @@ def test_two_engines_share_the_card(make_plan: MakePlan) -> None:
             assert_parity(second.infer(images), images)
         first.close()
         assert_parity(second.infer(images), images)
+
+
+@pytest.mark.parametrize("batch", [3, None])
+def test_cameras_in_threads_share_a_plan(make_plan: MakePlan, batch: int | None) -> None:
+    def ask(seat: Engine, camera: int) -> None:
+        for number in range(50):
+            images = images_of(1 + camera, camera * 100 + number)
+            assert_parity(seat.infer(images), images)
+
+    with open_plan(make_plan(batch)) as engine, ThreadPoolExecutor(3) as pool:
+        gathered = Gathered(engine)
+        asked = [pool.submit(ask, gathered.seat(), camera) for camera in range(3)]
+        for one in asked:
+            one.result(timeout=60)
 
 
 def test_ten_thousand_inferences_take_no_memory(
