@@ -78,14 +78,11 @@ def open_line(
         geometry = trained.changed(config.geometry)
         limits = stored_limits(config, geometry, trained)
         shared = _Shared(Gathered(engine), limits, geometry)
-        cameras = []
-        for uri in config.cameras:
-            camera = _open_camera(uri, config, shared)
-            stack.callback(_close_source, camera)
-            cameras.append(camera)
-        yield Supervisor(
-            cameras, Sinks(sinks), config.reopen_for_s, stop if stop else threading.Event()
-        )
+        cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
+        stop = stop if stop else threading.Event()
+        line = Supervisor(cameras, Sinks(sinks), config.reopen_for_s, stop)
+        stack.callback(line.halt)
+        yield line
 
 
 @dataclass
@@ -128,10 +125,10 @@ def stored_limits(config: LineConfig, geometry: Geometry, trained: Geometry) -> 
     return Limits(image, pixel)
 
 
-def _open_camera(uri: str, config: LineConfig, shared: _Shared) -> Camera:
+def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack) -> Camera:
     alarm = Alarm(config.rule, shared.next_id)  # a bad rule is told before a camera is held
     reopen = partial(open_source, uri, timeout_s=config.timeout_s)
-    source = reopen()
+    source = stack.enter_context(reopen())
     alone = len(config.cameras) == 1
     judge = Judge(
         shared.gathered.engine if alone else shared.gathered.seat(),
@@ -141,8 +138,3 @@ def _open_camera(uri: str, config: LineConfig, shared: _Shared) -> Camera:
         overlap=alone and not source.live,  # live: the newest frame, at once
     )
     return Camera(source, reopen, judge, alarm, Tally(frames_wanted=config.frames))
-
-
-def _close_source(camera: Camera) -> None:
-    """The source it has when the line closes, which may not be the one it began with."""
-    camera.source.close()

@@ -50,6 +50,7 @@ class Supervisor:
     sinks: Sinks
     reopen_for_s: float = 60.0
     stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list, init=False)
 
     def start(self) -> None:
         self._began = time.perf_counter()
@@ -69,17 +70,21 @@ class Supervisor:
 
     def finish(self) -> dict[str, Any]:
         """Stop, close every source and sink, and return the summary."""
-        self.stop.set()
         elapsed_s = time.perf_counter() - self._began
-        for camera in self.cameras:
-            camera.source.close()
-        self.wait(5.0)
+        self.halt()
         for camera in self.cameras:
             last = camera.tally.last
             for event in camera.alarm.finish(last.frame if last else 0):
                 self.sinks.alarmed(event, Seen())
         self.sinks.close()
         return summary(self.cameras, self.sinks, elapsed_s)
+
+    def halt(self) -> None:
+        """Stop and close every source; what the engine is asked now is still answered."""
+        self.stop.set()
+        self._close_sources()
+        self.wait(5.0)
+        self._close_sources()  # one may have been opened again meanwhile
 
     def raise_errors(self) -> None:
         """Raise what ended a camera, or SourceLost when one had no frame that could be judged."""
@@ -93,6 +98,10 @@ class Supervisor:
                     f"{camera.source.name}: none of its {camera.tally.frames} frames could be "
                     f"judged. The last: {camera.tally.last.reason}"
                 )
+
+    def _close_sources(self) -> None:
+        for camera in self.cameras:
+            camera.source.close()
 
     def _run(self, camera: Camera) -> None:
         try:

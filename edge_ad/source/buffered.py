@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
@@ -13,6 +15,7 @@ from edge_ad.errors import SourceTimeout
 from edge_ad.frame import Grab
 from edge_ad.source.handover import Handover, Keep, crossed
 
+_open: weakref.WeakSet[BufferedSource] = weakref.WeakSet()
 AHEAD = 3  # decoded frames that wait; enough to ride out one slow inspection
 CLOSE_WITHIN_S = 2.0
 _log = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ class BufferedSource:
     or for ever. Every `iter` continues where the last one stopped. `hold` keeps the thread from
     grabbing until somebody iterates; without it a camera's frames are drained from the start, so
     that the first one judged is fresh, and those drained before do not count as dropped.
+
+    What nobody closed is closed when the interpreter ends: a thread that is inside OpenCV then
+    would abort the process and hide its exit code.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class BufferedSource:
         self._thread = threading.Thread(
             target=self._grab, args=(opener,), name=f"grab {name}", daemon=True
         )
+        _open.add(self)
         self._thread.start()
         self._wait_until_open(open_within_s)
 
@@ -64,6 +71,9 @@ class BufferedSource:
             yield grab
 
     def close(self) -> None:
+        if self not in _open:
+            return
+        _open.discard(self)
         self._abandon()
         self._thread.join(CLOSE_WITHIN_S)
         if self._thread.is_alive():
@@ -117,6 +127,15 @@ class BufferedSource:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    left = list(_open)
+    for source in left:
+        source._abandon()  # all at once, so that those who take their time do it together
+    for source in left:
+        source._thread.join(CLOSE_WITHIN_S)
 
 
 def _finish(grabs: Iterator[Grab]) -> None:
