@@ -10,13 +10,14 @@ import onnx
 
 from edge_ad.calibration.alarms import Thresholds
 from edge_ad.calibration.cache import header, save_cache, table_from_cache
-from edge_ad.calibration.collect import Collected, collect
+from edge_ad.calibration.collect import Collected, Progress, collect
 from edge_ad.calibration.contest import Contest, hold_contest
 from edge_ad.calibration.costs import block_costs
 from edge_ad.calibration.engine_file import save_int8
 from edge_ad.calibration.exam import Exam, labelled_exam, synthetic_exam
 from edge_ad.calibration.gate import Verdict
 from edge_ad.calibration.graph import Graph, load_graph
+from edge_ad.calibration.interrupted import PassFile
 from edge_ad.calibration.methods import methods_named
 from edge_ad.calibration.order import Order, Tell
 from edge_ad.calibration.pictures import PictureSet, choose
@@ -72,6 +73,7 @@ def calibrate(
     notebook = _notebook(order, graph, pictures, exam)
     table, looked = _table(order, graph, pictures, exam, notebook, tell)
     save_table(table, order.table_path)
+    order.pass_path.unlink(missing_ok=True)
     half = to_half(graph.model, graph.manifest) if to_half else None
     trials = Trials(graph, table, exam, order.wanted, notebook, half=half, threads=order.threads)
     _check_placement(trials, methods[0])
@@ -189,13 +191,17 @@ def _table(
 def _collected(
     graph: Graph, tensors: Sequence[str], order: Order, pictures: PictureSet, tell: Tell
 ) -> Collected:
+    """The pass over the pictures, or the rest of one that was interrupted."""
+    parts = (graph.sha256, order.target, tensors, pictures.sha256(), pictures.seed)
+    kept = PassFile(order.pass_path, identity([*parts, sorted(pictures.damaged)]))
+
+    def seen(progress: Progress) -> None:
+        tell("collecting ranges", len(progress.views), len(pictures))
+        kept.keep(progress)
+
+    start = kept.load(pictures) if order.resume else None
     return collect(
-        graph,
-        tensors,
-        order.target,
-        pictures,
-        seen=lambda count: tell("collecting ranges", count, len(pictures)),
-        threads=order.threads,
+        graph, tensors, order.target, pictures, seen=seen, start=start, threads=order.threads
     )
 
 

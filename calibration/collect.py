@@ -8,7 +8,7 @@ noted on the way, for the check of the set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,12 +52,21 @@ class Collected:
     views: tuple[View, ...]
 
 
-class Observer:
-    """Feeds batches to the graph and keeps one histogram for each of `tensors`."""
+@dataclass(frozen=True)
+class Progress:
+    """What a pass has seen so far: a histogram a tensor, a view a picture."""
 
-    def __init__(self, graph: Graph, tensors: Iterable[str], *, threads: int = 0) -> None:
+    histograms: dict[str, Histogram]
+    views: list[View] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
+
+
+class Observer:
+    """Feeds batches to the graph and counts in one histogram a tensor."""
+
+    def __init__(self, graph: Graph, histograms: dict[str, Histogram], *, threads: int = 0) -> None:
         self._batch = graph.manifest.batch
-        self.histograms = {tensor: Histogram() for tensor in tensors}
+        self.histograms = histograms
         self._session = _session(graph, list(self.histograms), threads)
 
     def see(self, batch: Image, name: str) -> float:
@@ -101,23 +110,25 @@ def collect(
     target: Target,
     pictures: PictureSet,
     *,
-    seen: Callable[[int], None] = lambda count: None,
+    seen: Callable[[Progress], None] = lambda progress: None,
+    start: Progress | None = None,
     threads: int = 0,
 ) -> Collected:
     """Show every picture, cut as the line cuts its frames, to the fp32 graph, once.
 
-    `seen` hears how many pictures are done. Memory does not grow with the set, but for a
-    thumbnail a picture.
+    `seen` hears what is done after each picture; a pass that has such a `start` goes on there.
+    Memory does not grow with the set, but for a thumbnail a picture.
     """
-    observer = Observer(graph, tensors, threads=threads)
+    progress = start or Progress({tensor: Histogram() for tensor in tensors})
+    observer = Observer(graph, progress.histograms, threads=threads)
     cut = Preprocess(graph.manifest.size_hw, graph.manifest.geometry)
-    views, curve = [], []
-    for count, picture in enumerate(pictures, 1):
+    views, curve = progress.views, progress.curve
+    for picture in pictures.after(len(views)):
         score = observer.see(cut(picture.image), str(picture.path))
         views.append(view_of(picture.path, picture.image, score, damaged=picture.damaged))
-        if count in _checkpoints(len(pictures)):
-            curve.append(observer.point(count))
-        seen(count)
+        if len(views) in _checkpoints(len(pictures)):
+            curve.append(observer.point(len(views)))
+        seen(progress)
     return Collected(
         _table(graph, target, pictures, observer, len(views)), tuple(curve), tuple(views)
     )

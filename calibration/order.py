@@ -63,3 +63,8 @@ class Order:
     def notes_path(self) -> Path:
         """Where a running search keeps what it measured."""
         return self.out.with_name(f".{self.out.stem}.unfinished.json")
+
+    @property
+    def pass_path(self) -> Path:
+        """Where a running pass over the pictures keeps what it has seen."""
+        return self.out.with_name(f".{self.out.stem}.unfinished.npz")

@@ -44,7 +44,11 @@ class PictureSet:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Picture]:
-        for index, path in enumerate(self.paths):
+        return self.after(0)
+
+    def after(self, seen: int) -> Iterator[Picture]:
+        """The pictures without the first `seen`."""
+        for index, path in enumerate(self.paths[seen:], seen):
             image = read_image(path)
             if index in self.damaged:
                 image = defective(image, np.random.default_rng((self.seed, index))).damaged

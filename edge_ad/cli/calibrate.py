@@ -145,7 +145,7 @@ def _calibrate(order: Order, precision: str, rest: str) -> dict[str, Any]:
     from edge_ad.calibration.page import write_page
     from edge_ad.calibration.report import report_of, save_report
 
-    with _progress() as tell:
+    with _told_how_to_go_on(), _progress() as tell:
         rivals = _rivals(order) if precision == "auto" else None
         outcome = calibrate(order, tell, rivals, _to_half(order) if rest == "fp16" else None)
         tell("measuring speed", 0, 1)
@@ -183,6 +183,15 @@ def _to_half(order: Order) -> ToHalf:
         return mixed_from_fp32(model, frames_for(manifest, order.images, 8), manifest).model
 
     return to_half
+
+
+@contextmanager
+def _told_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("go on with the same command and --resume", err=True)
+        raise
 
 
 @contextmanager

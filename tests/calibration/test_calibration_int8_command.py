@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from int8_models import Tiny, labelled, picture, pictures
 
+from edge_ad.calibration.collect import Observer
 from edge_ad.calibration.table import load_table
 from edge_ad.cli import main
 from edge_ad.engine import open_engine
 from edge_ad.files import sha256
+from edge_ad.frame import Image
 from edge_ad.images import list_images, read_image, write_image
 
 FRAGILE = 400.0  # an outlier that leaves the other channels less than one step of int8
@@ -266,6 +268,68 @@ def test_a_killed_run_leaves_nothing_half_written_and_resumes(
             assert kept[key.split()[1]] == found["figures"]["map_error"]
     assert not notes.exists()
     assert set(list_images(good)) == before
+
+
+SLOW = """
+import sys, time
+from edge_ad.calibration import interrupted
+from edge_ad.calibration.collect import Observer
+interrupted._EVERY_S = 0.0
+point = Observer.see
+def slow(self, batch, name):
+    score = point(self, batch, name)
+    print("saw", file=sys.stderr, flush=True)
+    time.sleep(0.2)
+    return score
+Observer.see = slow
+from edge_ad.cli import main
+main()
+"""
+
+
+def test_a_killed_pass_over_the_pictures_goes_on_where_it_was(
+    engine: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [str(engine), "--images", str(good), "--method", "mse", "--no-gate"]
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, "calibrate", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    ) as process:
+        assert process.stderr is not None
+        seen = 0
+        while seen < 6 and (line := process.stderr.readline()):
+            seen += line == "saw\n"
+        process.send_signal(signal.SIGKILL)
+    assert (tmp_path / ".tiny.int8.unfinished.npz").exists()
+    shown: list[str] = []
+    see = Observer.see
+
+    def counted(self: Observer, batch: Image, name: str) -> float:
+        shown.append(name)
+        return see(self, batch, name)
+
+    monkeypatch.setattr(Observer, "see", counted)
+    assert run(*words, "--resume") == 0
+    assert 0 < len(shown) <= 11
+    resumed = (tmp_path / "tiny.int8.ranges.yaml").read_text()
+    assert not (tmp_path / ".tiny.int8.unfinished.npz").exists()
+    assert run(*words) == 0
+    assert len(shown) > 16
+    assert (tmp_path / "tiny.int8.ranges.yaml").read_text() == resumed
+
+
+def test_the_notes_of_another_pass_are_not_used(
+    engine: Path, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ("--images", good, "--method", "mse", "--no-gate", "--resume")
+    notes = tmp_path / ".tiny.int8.unfinished.npz"
+    np.savez(notes, identity="another")
+    assert run(engine, *words) == 0
+    assert "starting anew" in caplog.text
+    notes.write_bytes(b"PK cut off")
+    assert run(engine, *words) == 0
 
 
 def test_the_report_is_a_file_and_a_page_with_its_pictures_inside(
