@@ -1,6 +1,6 @@
 """Makes the shipped footage and detector, with edge-ad's own commands and nothing else.
 
-    python -m edge_ad.sample.make --teacher resnet18.pth [--minutes 12] [--work DIR]
+    python -m edge_ad.sample.make --teacher resnet18.pth [--minutes 30] [--work DIR]
 
 Films of good plates go through the same codec as the footage; `capture` picks pictures from them
 and from the bare synthetic camera, `train`, `export` and `threshold` make the detector, and `run`
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -26,10 +27,11 @@ from edge_ad.sample.footage import PLAN, film, shipped_line
 
 HERE = Path(__file__).parent
 FILES = ("footage.mp4", "footage.mp4.yaml", "engine.onnx", "engine.onnx.yaml")
-ROI = "72,54,176,132"  # the plates' lane; its 4:3 is the network's, so nothing is stretched
-SIZE = "96x128"
-TRAIN_SEEDS, THRESHOLD_SEEDS = (101, 102, 103, 104, 105, 106), (201, 202, 203, 204, 205, 206)
+ROI = "69,54,182,132"  # the plates' lane, as deep as a turned and displaced plate
+SIZE = "128x176"  # nearly the camera's own pixels: fine scratches are one or two of them wide
+TRAIN_SEEDS, THRESHOLD_SEEDS = range(101, 119), range(201, 207)
 TRAIN_FRAMES, THRESHOLD_FRAMES = 450, 520
+TRAIN_EVERY = 9  # 72 pixels of belt: some 300 plates three times each, in every place and turn
 SETTINGS = (
     *("--width", "0.25", "--batch", "16", "--arithmetic", "bf16", "--branch", "segmentation"),
     *("--set", "student_time=0.5", "--set", "damage.marks_share=0.5", "--set", "lr_tail=0.3"),
@@ -41,7 +43,7 @@ def make(work: Path, teacher: Path, minutes: float) -> None:
     """Make all four files in `work`, check them, and put them in place."""
     film(shipped_line(), shipped_line().frames_until(len(PLAN)), work / FILES[0])
     good, held_back = work / "good", work / "threshold"
-    capture_good(good, work, TRAIN_SEEDS, TRAIN_FRAMES, every=3)
+    capture_good(good, work, TRAIN_SEEDS, TRAIN_FRAMES, every=TRAIN_EVERY)
     train(good, work / "sample.pt", teacher, minutes)
     engine = work / "engine.onnx"
     edge_ad("export", work / "sample.pt", "-o", engine, "--store-weights", "int8")
@@ -53,7 +55,7 @@ def make(work: Path, teacher: Path, minutes: float) -> None:
 
 
 def capture_good(
-    folder: Path, work: Path, seeds: tuple[int, ...], frames: int, *, every: int
+    folder: Path, work: Path, seeds: Sequence[int], frames: int, *, every: int
 ) -> None:
     """Pictures of good plates: from films for every second seed, bare from the others."""
     for number, seed in enumerate(seeds):
@@ -100,7 +102,7 @@ def edge_ad(*words: object) -> str:
     type=click.Path(path_type=Path, dir_okay=False),
     help="ResNet-18 weights from ImageNet, as torchvision keeps them.",
 )
-@click.option("--minutes", default=12.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--minutes", default=30.0, show_default=True, type=click.FloatRange(0, min_open=True))
 @click.option(
     "--work", type=click.Path(path_type=Path, file_okay=False), help="Keep what lies between."
 )
