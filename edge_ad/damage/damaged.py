@@ -8,7 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_ad.damage.blend import blended, is_grey, without_colour
+from edge_ad.damage.foreground import foreground
 from edge_ad.damage.marks import marked
+from edge_ad.damage.paste import pasted
 from edge_ad.damage.perlin import Mask, perlin_mask, rotated
 from edge_ad.damage.textures import ProceduralTextures, Textures
 from edge_ad.frame import Image
@@ -16,19 +18,27 @@ from edge_ad.frame import Image
 Share = Annotated[float, Field(ge=0, le=1)]
 Rotation = Literal["none", "small", "full"]
 Random = np.random.Generator
+REDRAWS = 20
 
 
 class DamageSettings(BaseModel):
     """How damage is drawn. The defaults are those of DeSTSeg's released code.
 
     `marks_share` of the samples get marks (scratches, spots, stains, frayed and displaced areas)
-    in place of textures; `texture_weight` bounds how strongly damage covers the part.
+    and `paste_share` a piece of the same tile in another place, in place of textures.
+    `texture_weight` bounds how strongly a texture covers the part, `paste_area` the piece's share
+    of the tile. `foreground` keeps damage on the part, away from a plain ground; `redraw_empty`
+    draws damage again that would show nowhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     anomaly_share: Share = 1.0
     marks_share: Share = 0.0
+    paste_share: Share = 0.0
+    paste_area: tuple[Share, Share] = (0.005, 0.10)
+    foreground: bool = False
+    redraw_empty: bool = False
     texture_weight: tuple[Share, Share] = (0.2, 1.0)
     perlin_exp_max: Annotated[int, Field(ge=0, le=5)] = 5
     perlin_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -52,23 +62,40 @@ def damaged(
 ) -> Damaged:
     """Turn and damage one good tile. `grey` takes the colour out of textures."""
     clean = turned(tile, settings, rng)
-    size_hw = (clean.shape[0], clean.shape[1])
     if rng.random() >= settings.anomaly_share:
-        return Damaged(clean, clean, np.zeros(size_hw, np.bool_))
-    if rng.random() < settings.marks_share:
-        return Damaged(clean, *marked(clean, rng, grey=grey))
+        return Damaged(clean, clean, np.zeros(clean.shape[:2], np.bool_))
+    for _ in range(REDRAWS if settings.redraw_empty else 1):
+        image, mask = _drawn(clean, textures, settings, rng, grey=grey)
+        if settings.foreground:
+            mask &= foreground(clean)
+            image = np.where(mask[..., None], image, clean)
+        if mask.any():
+            break
+    return Damaged(clean, image, mask)
+
+
+def _drawn(
+    clean: Image, textures: Textures, settings: DamageSettings, rng: Random, *, grey: bool
+) -> tuple[Image, Mask]:
+    """One piece of damage: marks, a displaced piece of the tile itself, or a texture."""
+    kind = rng.random()
+    if kind < settings.marks_share:
+        return marked(clean, rng, grey=grey)
+    if kind < settings.marks_share + settings.paste_share:
+        piece, weight = pasted(clean, rng, settings.paste_area)
+        return blended(clean, piece, weight), weight >= 0.5
     mask = perlin_mask(
-        size_hw,
+        (clean.shape[0], clean.shape[1]),
         rng,
         exp_max=settings.perlin_exp_max,
         threshold=settings.perlin_threshold,
         rotate_deg=settings.perlin_rotate_deg,
     )
     texture = textures.draw(rng)
+    texture = without_colour(texture) if grey else texture
     low, high = settings.texture_weight
     weight = high - rng.uniform(0, high - low)
-    return Damaged(clean, blended(clean, without_colour(texture) if grey else texture,
-                                  mask * np.float32(weight)), mask)  # fmt: skip
+    return blended(clean, texture, mask * np.float32(weight)), mask
 
 
 def turned(tile: Image, settings: DamageSettings, rng: Random) -> Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,15 @@ from edge_ad.errors import DataError
 from edge_ad.models.vit import ViT, fitted_positions
 
 State = dict[str, Tensor]
+_COUNTER = "num_batches_tracked"  # older checkpoints do not count batches
 
 # names by which a file is recognised, and what they belong to
 _KNOWN = (
+    ("reconstructive.encoder.", "edge-ad's own DRAEM"),
+    ("student.decoder", "edge-ad's own DeSTSeg"),
+    ("flows.0.steps.", "edge-ad's own CL-Flow (reconstructed)"),
+    ("unet.falls.", "edge-ad's own EAR"),
+    ("climbs.0.up.", "edge-ad's own PMB (reconstructed)"),
     ("fast_flow_blocks", "a FastFlow model of anomalib"),
     ("encoder_segment.", "DRAEM's discriminative network"),
     ("decoder.fin_out.", "DRAEM's reconstructive network"),
@@ -34,30 +42,62 @@ def read_state(path: Path, what: str) -> State:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file with {what}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for foreign bytes
-        raise DataError(_unreadable(path, error)) from error
-    state = _tensors(content)
+    state = tensors_in(read_safely(path))
     if not state:
         raise DataError(f"{path}: holds no state dict of tensors; expected {what}.")
     return state
 
 
+def read_safely(path: Path) -> Any:
+    """What torch stored there, without running code.
+
+    Raises DataError for a file that is cut off, of another kind, or that would run code.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle protocol, to which nobody can object
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for foreign bytes
+        raise DataError(_unreadable(path, error)) from error
+
+
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
     """Load all parameters of a module from a state that may hold more.
 
-    Raises DataError naming what is missing or misshapen, and what the file looks like.
+    Raises DataError naming what is missing, misshapen or no number, and what the file looks like.
     """
     wanted = module.state_dict()
-    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    missing = [k for k in wanted if k not in state and not k.endswith(_COUNTER)]
     misshaped = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
     if missing or misshaped:
         raise DataError(
             f"{path}: does not hold {what}: {_told('lacks', missing)}"
             f"{_told('has in another shape', misshaped)}it looks like {looks_like(state)}."
         )
+    broken = [k for k in wanted if k in state and not bool(state[k].isfinite().all())]
+    if broken:
+        raise DataError(
+            f"{path}: {_told('has NaN or infinity in', broken)}a training that failed wrote it, or "
+            "the file is damaged. Get it anew."
+        )
     module.load_state_dict({**wanted, **{k: state[k] for k in wanted if k in state}})
+
+
+def fill_trunk(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
+    """As `fill`, for the first stages of a network that may go on behind them.
+
+    A deeper one of the same family has all parameters, and more in the same stages: it would fit
+    and answer nonsense, so it is refused as well.
+    """
+    wanted = trunk.state_dict()
+    stages = {key.split(".")[0] for key in wanted}
+    more = [k for k in state if k not in wanted and k.split(".")[0] in stages]
+    fill(trunk, state, path, what)
+    if more := [k for k in more if not k.endswith(_COUNTER)]:
+        raise DataError(
+            f"{path}: does not hold {what}: {_told('has besides', more)}it is a deeper network of "
+            "the same family."
+        )
 
 
 def fill_vit(vit: ViT, path: Path, what: str) -> None:
@@ -78,7 +118,7 @@ def looks_like(state: Mapping[str, Tensor]) -> str:
     return f"nothing edge-ad knows; its first parameters are {some}"
 
 
-def _tensors(content: Any) -> State:
+def tensors_in(content: Any) -> State:
     """The first mapping of names to tensors, at the top or one level down."""
     if not isinstance(content, Mapping):
         return {}
@@ -86,7 +126,7 @@ def _tensors(content: Any) -> State:
     if state:
         return state
     inner = (content.get(key) for key in ("state_dict", "model", "teacher", "student"))
-    return next((found for part in inner if (found := _tensors(part))), {})
+    return next((found for part in inner if (found := tensors_in(part))), {})
 
 
 def _bare(name: str) -> str:
@@ -104,10 +144,13 @@ def _told(verb: str, names: list[str]) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+    """In our words: torch's own advice is to run the code."""
+    if re.search(r"unsupported (global|class)|was not an allowed global", str(error), re.I):
         return (
             f"{path}: reading it would run code that is stored in it, which edge-ad refuses. Save "
             "the tensors alone where the file was made: torch.save(model.state_dict(), FILE)."
         )
-    return f"{path}: cannot be read as PyTorch weights: {reason}."
+    return (
+        f"{path}: cannot be read as PyTorch weights ({type(error).__name__}): it is cut off, "
+        "another kind of file, or pickled code, which edge-ad never runs."
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_ad.errors import DataError
+from edge_ad.models.pretrained import fill_trunk, read_state
 
 WHERE = (
     "Get torchvision's ResNet-18 (IMAGENET1K_V1) on a machine with torchvision:\n"
@@ -76,33 +77,11 @@ class ResNet18(nn.Module):
 def load_resnet18(trunk: ResNet18, path: Path) -> None:
     """Fill a trunk from a torchvision state dict; parts the trunk lacks are left out.
 
-    Raises DataError when the file is missing, is no state dict, or lacks or misshapes a part.
+    Raises DataError when the file is missing, is no state dict, lacks or misshapes a part, or
+    belongs to a deeper ResNet.
     """
-    state = _read_state(path)
-    wanted = trunk.state_dict()
-    missing = sorted(key for key in wanted if key not in state and _matters(key))
-    misshaped = sorted(k for k in wanted if k in state and state[k].shape != wanted[k].shape)
-    if wrong := missing or misshaped:
-        problem = "lacks" if missing else "has in another shape"
-        raise DataError(
-            f"{path}: not ResNet-18 with torchvision's names: it {problem} {len(wrong)} of "
-            f"{len(wanted)} parameters, the first is '{wrong[0]}'. {WHERE}"
-        )
-    trunk.load_state_dict({**wanted, **{k: state[k] for k in wanted if k in state}})
-
-
-def _matters(key: str) -> bool:
-    return not key.endswith("num_batches_tracked")  # older checkpoints do not count batches
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file with the teacher's weights. {WHERE}")
+    what = "ResNet-18 with torchvision's names"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for foreign bytes
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be read as PyTorch weights: {reason}. {WHERE}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise DataError(f"{path}: holds no state dict of tensors. {WHERE}")
-    return state
+        fill_trunk(trunk, read_state(path, what), path, what)
+    except DataError as error:
+        raise DataError(f"{error} {WHERE}") from error

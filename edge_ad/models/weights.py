@@ -12,6 +12,7 @@ from edge_ad.errors import DataError, SinkLost, UsageError
 from edge_ad.files import replacing
 from edge_ad.manifest import Manifest, manifest_from_json
 from edge_ad.models.method import METHODS, Config, method_named, parse_config
+from edge_ad.models.pretrained import looks_like, read_safely, tensors_in
 
 FORMAT = "edge-ad weights 1"
 _RETRAIN = "Train it anew with: edge-ad train --data GOOD_DIR -o WEIGHTS.pt"
@@ -79,21 +80,25 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"no weights at {path}. {_RETRAIN}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for foreign bytes
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{path}: cannot be read as weights ({reason}). The file is cut off, or not made by "
-            f"edge-ad train. {_RETRAIN}"
-        ) from error
+        content = read_safely(path)
+    except DataError as error:
+        raise DataError(f"{error} {_RETRAIN}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise DataError(
-            f"{path}: not an edge-ad weights file: expected format '{FORMAT}', got {found!r}. "
-            f"{_RETRAIN}"
+            f"{path}: not an edge-ad weights file: expected format '{FORMAT}', got "
+            f"{_kind(content)}. {_RETRAIN}"
         )
     _check_parts(content, path)
     return content
+
+
+def _kind(content: Any) -> str:
+    """What was stored instead of a detector."""
+    if isinstance(content, dict) and "format" in content:
+        return repr(content["format"])
+    if state := tensors_in(content):
+        return f"tensors of {looks_like(state)} (edge-ad import takes the known ones)"
+    return f"a {type(content).__name__}"
 
 
 def _check_parts(content: dict[str, Any], path: Path) -> None:
@@ -115,7 +120,8 @@ def _check_state(wanted: dict[str, Tensor], found: dict[str, Tensor], path: Path
     told = [f"{len(keys)} {how} ({_some(keys)})" for how, keys in problems.items() if keys]
     if told:
         raise DataError(
-            f"{path}: its parameters do not fit its configuration: {'; '.join(told)}. {_RETRAIN}"
+            f"{path}: its parameters do not fit its configuration: {'; '.join(told)}. They look "
+            f"like {looks_like(found)}. {_RETRAIN}"
         )
 
 

@@ -22,13 +22,13 @@ from edge_ad.damage.damaged import DamageSettings
 from edge_ad.errors import UsageError
 from edge_ad.models.clflow import Backbone, CLFlow, CLFlowConfig
 from edge_ad.models.flow import Kernels
-from edge_ad.models.pretrained import fill, read_state
+from edge_ad.models.pretrained import fill_trunk, read_state
 from edge_ad.models.resnet import WHERE, ResNet18, load_resnet18
 from edge_ad.train.batches import Batch
 from edge_ad.train.boxes import boxes_of, inside
 from edge_ad.train.choice import measure
 from edge_ad.train.frozen import FrozenFeatures
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, shaped
 
 Weight = Annotated[float, Field(ge=0)]
 LIKELIHOOD, CONTRAST = "likelihood", "contrast"
@@ -37,6 +37,8 @@ LIKELIHOOD, CONTRAST = "likelihood", "contrast"
 class CLFlowSettings(Settings):
     """`batch` counts pairs of a good tile and its damaged copy; FastFlow's rates and epochs.
 
+    Half of the damage is a texture, half a piece of the tile pasted elsewhere; where parts lie on
+    a plain ground, `damage.foreground` keeps it on them.
     `warmup` is the share of the steps that learns the likelihood alone. `pull`, `push` and
     `classify` weigh the contrastive terms against the likelihood's 1; `push_margin` is the cosine
     below which a damaged box is far enough.
@@ -60,7 +62,9 @@ class CLFlowSettings(Settings):
     hidden_ratio: Annotated[float, Field(gt=0, le=4)] = 1.0
     clamp: Annotated[float, Field(gt=0, le=5)] = 2.0
     pre_scale: Annotated[float, Field(gt=0, le=1)] = 0.1
-    damage: DamageSettings = DamageSettings(marks_share=0.5, texture_weight=(0.3, 1.0))
+    damage: DamageSettings = DamageSettings(
+        paste_share=0.5, texture_weight=(0.3, 1.0), redraw_empty=True
+    )
 
 
 class CLFlowTrainer:
@@ -170,8 +174,7 @@ def box_mean(z: Tensor, weight: Tensor) -> Tensor:
 
 
 def _config(settings: CLFlowSettings) -> CLFlowConfig:
-    fields = {name: getattr(settings, name) for name in CLFlowConfig.model_fields}
-    return CLFlowConfig(**fields)
+    return shaped(CLFlowConfig, {n: getattr(settings, n) for n in CLFlowConfig.model_fields})
 
 
 def _load_backbone(net: CLFlow, path: Path | None) -> None:
@@ -185,7 +188,7 @@ def _load_backbone(net: CLFlow, path: Path | None) -> None:
         load_resnet18(net.backbone, path)
     else:
         what = "torchvision's Wide ResNet-50-2 up to layer3"
-        fill(net.backbone, read_state(path, what), path, what)
+        fill_trunk(net.backbone, read_state(path, what), path, what)
 
 
 RECIPE = Recipe(

@@ -19,7 +19,7 @@ from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.losses import cosine_loss, focal_loss, l1_loss
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, shaped
 
 Rate = Annotated[float, Field(gt=0)]
 STUDENT, SEGMENTATION = "student", "segmentation"
@@ -137,10 +137,13 @@ def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _config(settings: DeSTSegSettings, size_hw: tuple[int, int]) -> DeSTSegConfig:
-    return DeSTSegConfig(
-        width=settings.width,
-        top_k=settings.top_k or default_top_k(size_hw),
-        norm_eps=settings.norm_eps,
+    return shaped(
+        DeSTSegConfig,
+        {
+            "width": settings.width,
+            "top_k": settings.top_k or default_top_k(size_hw),
+            "norm_eps": settings.norm_eps,
+        },
     )
 
 

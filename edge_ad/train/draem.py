@@ -19,7 +19,7 @@ from edge_ad.models.ssim import ssim_loss
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.losses import smooth_focal_loss
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed, shaped
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -108,12 +108,15 @@ def default_mean_filter(size_hw: tuple[int, int]) -> int:
 
 
 def _config(settings: DRAEMSettings, size_hw: tuple[int, int]) -> DRAEMConfig:
-    return DRAEMConfig(
-        rec_base=settings.rec_base,
-        seg_base=settings.seg_base,
-        align_corners=settings.align_corners,
-        color=settings.color,
-        mean_filter_px=settings.mean_filter_px or default_mean_filter(size_hw),
+    return shaped(
+        DRAEMConfig,
+        {
+            "rec_base": settings.rec_base,
+            "seg_base": settings.seg_base,
+            "align_corners": settings.align_corners,
+            "color": settings.color,
+            "mean_filter_px": settings.mean_filter_px or default_mean_filter(size_hw),
+        },
     )
 
 

@@ -24,7 +24,7 @@ from edge_ad.models.vit import ViT
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.frozen import FrozenFeatures
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, shaped
 
 SKIPS: tuple[SkipOff, ...] = ("none", "shallow", "middle", "deep")
 Weight = Annotated[float, Field(ge=0)]
@@ -131,7 +131,7 @@ def _config(settings: EARSettings, size_hw: tuple[int, int]) -> EARConfig:
     fields["mosaic_px"] = settings.mosaic_px or default_mosaic(size_hw)
     if settings.skip_off == "auto":
         fields["skip_off"] = "none"
-    return EARConfig(**fields)
+    return shaped(EARConfig, fields)
 
 
 def default_mosaic(size_hw: tuple[int, int]) -> int:

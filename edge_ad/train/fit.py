@@ -29,7 +29,8 @@ KEEP_EVERY = 10  # steps between two points of the loss curves
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to run. `budget_s` ends each phase after its share of the time instead of its steps."""
+    """How to run. `budget_s` ends each phase after its share of the time instead of its steps;
+    `slower` are words that start again with lower rates."""
 
     checkpoint: Path
     identity: dict[str, str]
@@ -39,6 +40,7 @@ class FitOptions:
     budget_s: float | None = None
     checkpoint_every_s: float = 300.0
     rate: Callable[[float], float] = lambda done: 1.0
+    slower: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class Fit:
         raise EdgeAdError(
             f"the loss became {losses} at step {self.step + 1}, phase {phase}: training diverged. "
             + (f"The last good state is kept in {kept}. " if kept.exists() else "")
-            + "Start again with lower rates, like --set lr_student=0.1 --set lr_res=0.03."
+            + f"Start again with lower rates, like {self.options.slower}."
         )
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:

@@ -21,7 +21,7 @@ from edge_ad.models.pmb import PMB, PMBConfig
 from edge_ad.models.ssim import ssim_loss
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import AT_ONCE, measure
-from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed
+from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed, shaped
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -117,7 +117,7 @@ def _config(settings: PMBSettings, size_hw: tuple[int, int]) -> PMBConfig:
     if settings.smooth_sigma is None:
         fields["smooth_sigma"] = 4 * min(size_hw) / 256
     fields["top_k"] = settings.top_k or default_top_k(size_hw)
-    return PMBConfig(**fields)
+    return shaped(PMBConfig, fields)
 
 
 RECIPE = Recipe(

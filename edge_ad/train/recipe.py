@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
@@ -19,10 +20,11 @@ from edge_ad.errors import UsageError
 from edge_ad.models.method import Config
 from edge_ad.train.batches import Batch
 
+C = TypeVar("C", bound=Config)
+
 # method -> module that defines RECIPE
 RECIPES = {name: f"edge_ad.train.{name}" for name in ("destseg", "draem", "clflow", "ear", "pmb")}
-
-
+RATE = r"lr|lr_(student|res|head)"  # settings that are learning rates
 Tiles = Annotated[int, Field(ge=2, le=1024)]  # in a step; batch norm needs two
 
 
@@ -42,9 +44,23 @@ class Settings(BaseModel):
         """Factor on the learning rates when the share `done` of a phase is behind; 0 to 1."""
         return min(1.0, (1 - done) / self.lr_tail) if self.lr_tail else 1.0
 
+    @property
+    def slower(self) -> str:
+        """Words for a training that diverged: the learning rates, a third of what they were."""
+        rates = [name for name in type(self).model_fields if re.fullmatch(RATE, name)]
+        return " ".join(f"--set {name}={getattr(self, name) / 3:.2g}" for name in rates)
+
     def changed(self, textures: Textures) -> Textures:
         """The textures as this method damages parts with them; most take them as they are."""
         return textures
+
+
+def shaped(kind: type[C], fields: dict[str, Any]) -> C:
+    """A network's configuration from settings; raises UsageError for a value it cannot have."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise _refused(error) from error
 
 
 def decayed(done: float, factor: float, at: tuple[float, ...]) -> float:
@@ -125,9 +141,13 @@ def settings_from(recipe: Recipe, given: dict[str, Any], preset: str | None = No
     try:
         return recipe.settings.model_validate(nested)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"setting {where}: {first['msg']}, got {first['input']!r}.") from error
+        raise _refused(error) from error
+
+
+def _refused(error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+    return UsageError(f"setting {where}: {first['msg']}, got {first['input']!r}.")
 
 
 def _default(recipe: Recipe, name: str) -> dict[str, Any]:

@@ -146,6 +146,7 @@ def _fit_options(job: Job, prepared: Prepared) -> FitOptions:
         workers=job.workers,
         budget_s=job.budget_minutes and job.budget_minutes * 60,
         rate=job.settings.rate,
+        slower=job.settings.slower,
     )
 
 

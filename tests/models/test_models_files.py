@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import torch
 
 from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Score
+from edge_ad.models.catalogue import titled
 from edge_ad.models.destseg import DeSTSeg, DeSTSegConfig
 from edge_ad.models.engine import TorchEngine
+from edge_ad.models.method import METHODS, method_named
 from edge_ad.models.resnet import ResNet18, load_resnet18
 from edge_ad.models.weights import load_detector, save_detector
 
@@ -73,14 +78,14 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 def test_foreign_bytes_are_named_unreadable(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "foreign.pt"
     path.write_bytes(data)
-    with pytest.raises(DataError, match="cannot be read as weights"):
+    with pytest.raises(DataError, match="cannot be read as PyTorch weights"):
         load_detector(path)
 
 
 def test_a_truncated_file_is_named_unreadable(weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "short.pt"
     path.write_bytes(weights.read_bytes()[:5000])
-    with pytest.raises(DataError, match="cannot be read as weights"):
+    with pytest.raises(DataError, match="cannot be read as PyTorch weights"):
         load_detector(path)
 
 
@@ -119,6 +124,7 @@ def test_parameters_that_do_not_fit_are_named(weights: Path, tmp_path: Path) -> 
     assert "1 missing (segmentation.head.1.bias)" in text
     assert "1 unknown (stranger)" in text
     assert "1 of another shape (teacher.conv1.weight)" in text
+    assert "They look like edge-ad's own DeSTSeg" in text
 
 
 def test_a_teacher_takes_a_full_or_partial_torchvision_state(tmp_path: Path) -> None:
@@ -145,5 +151,60 @@ def test_a_missing_teacher_says_where_to_get_one(tmp_path: Path) -> None:
 def test_a_teacher_of_another_network_names_what_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "stem.pth"
     torch.save(only_to_layer3(ResNet18().state_dict()), path)
-    with pytest.raises(DataError, match=r"lacks \d+ of \d+ parameters, the first is 'layer4"):
+    with pytest.raises(DataError, match=r"lacks \d+ parameters \(layer4(.|\n)*IMAGENET1K_V1"):
         load_resnet18(ResNet18(), path)
+
+
+def test_a_deeper_network_of_the_family_is_no_teacher(tmp_path: Path) -> None:
+    state = ResNet18().state_dict()
+    more = {k.replace("layer2.1", "layer2.2"): v for k, v in state.items()}
+    torch.save({**state, **more}, tmp_path / "resnet34.pth")
+    with pytest.raises(DataError, match=r"has besides \d+ parameters \(layer2.2.*a deeper network"):
+        load_resnet18(ResNet18(), tmp_path / "resnet34.pth")
+
+
+def test_a_teacher_with_nan_is_refused(tmp_path: Path) -> None:
+    state = ResNet18().state_dict()
+    state["layer1.0.conv1.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(DataError, match=r"NaN or infinity in 1 parameters \(layer1.0.conv1.weight"):
+        load_resnet18(ResNet18(), tmp_path / "nan.pth")
+
+
+class _Evil:
+    """Pickles to a call of a function: what a hostile checkpoint does."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("this code must not run",))
+
+
+@pytest.mark.parametrize("writer", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
+def test_code_in_a_file_is_never_run(
+    writer: Callable[[object, Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "evil.pt"
+    writer({"a": _Evil()}, path)
+    for read in (load_detector, lambda p: load_resnet18(ResNet18(), p)):
+        with pytest.raises(DataError, match=r"would run code|never runs") as refused:
+            read(path)
+        assert "weights_only" not in str(refused.value)  # torch's advice: run it
+    assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04 cut off"])
+def test_a_teacher_of_another_kind_of_file_is_named(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(data)
+    with pytest.raises(DataError, match=r"x.pth: cannot be read as PyTorch weights.*cut off"):
+        load_resnet18(ResNet18(), tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bare_parameters_say_whose_they_are(method: str, tmp_path: Path) -> None:
+    kind = method_named(method)
+    config = {"ear": {"attention": "none"}, "clflow": {"backbone": "resnet18"}}.get(method, {})
+    with torch.device("meta"):
+        names = kind.build(kind.config(**config), (256, 256)).state_dict()
+    torch.save({name: torch.zeros(1) for name in names}, tmp_path / "bare.pt")
+    title = re.escape(titled(method))
+    with pytest.raises(DataError, match=rf"tensors of edge-ad's own {title}"):
+        load_detector(tmp_path / "bare.pt")

@@ -154,6 +154,33 @@ def test_a_backbone_file_that_is_not_what_it_claims_says_what_it_looks_like(
         recipe.trainer(settings_from(recipe, {}), (32, 32), backbone)
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("draem", {"mean_filter_px": 4}, "setting mean_filter_px: .*even number has no middle"),
+        ("pmb", {"lateral": ("pmb", "skip")}, "setting lateral: .*at least 4"),
+        ("ear", {"attention": "none", "widths": (8,)}, "setting widths: .*at least 2"),
+    ],
+)
+def test_settings_that_no_network_can_have_are_refused(
+    method: str, given: dict[str, Any], message: str
+) -> None:
+    recipe = recipe_named(method)
+    with pytest.raises(UsageError, match=message):
+        recipe.trainer(settings_from(recipe, given), (64, 64), None)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("draem", "--set lr=3.3e-05"),
+        ("destseg", "--set lr_student=0.13 --set lr_res=0.033 --set lr_head=0.0033"),
+    ],
+)
+def test_slower_rates_are_the_methods_own(method: str, words: str) -> None:
+    assert settings_from(recipe_named(method), {}).slower == words
+
+
 @pytest.mark.parametrize("attention", ["mnist", "dino_vits8"])
 def test_attention_is_read_from_a_file_and_salient_pixels_are_remembered(
     attention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path
@@ -173,7 +200,7 @@ def test_a_loss_that_is_no_number_stops_training(
     pictures: Path, backbone: Path, tmp_path: Path
 ) -> None:
     job = _job("pmb", pictures, tmp_path / "x.pt", backbone, lr=1e30)
-    with pytest.raises(EdgeAdError, match=r"the loss became .* at step \d"):
+    with pytest.raises(EdgeAdError, match=r"the loss became .* at step \d.*like --set lr=3.3e\+29"):
         _train(job)
     assert not (tmp_path / "x.pt").exists()
 
