@@ -28,13 +28,18 @@ def watch(
 ) -> None:
     """Judge what the source delivers until it ends or `stop` is set."""
     for judged in judged_in_turn(source, judge):
-        tally.count(judged)
-        sinks.inspected(judged.inspection, judged.seen)
-        for event in alarm.update(judged.inspection):
-            tally.count_alarm(event)
-            sinks.alarmed(event, judged.seen)
+        record(judged, alarm, sinks, tally)
         if stop.is_set() or tally.is_full():
             return
+
+
+def record(judged: Judged, alarm: Alarm, sinks: Sinks, tally: Tally) -> None:
+    """Count one judged frame and tell of it, and of what it means for the alarm."""
+    tally.count(judged)
+    sinks.inspected(judged.inspection, judged.seen)
+    for event in alarm.update(judged.inspection):
+        tally.count_alarm(event)
+        sinks.alarmed(event, judged.seen)
 
 
 def judged_in_turn(source: Iterable[Grab], judge: Judge) -> Generator[Judged, None, None]:

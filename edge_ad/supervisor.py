@@ -14,7 +14,7 @@ from edge_ad.alarm.sink import Seen, Sinks
 from edge_ad.errors import EdgeAdError, SourceLost
 from edge_ad.frame import BadFrame
 from edge_ad.judge import Judge
-from edge_ad.loop import Tally, percentiles_ms, watch
+from edge_ad.loop import Tally, percentiles_ms, record, watch
 from edge_ad.source import Source
 
 _log = logging.getLogger(__name__)
@@ -123,19 +123,14 @@ class Supervisor:
                 raise
             _log.warning("%s Opening it again.", lost)
             self._tell_fault(camera, lost)
-            return False
+            return camera.tally.is_full()
         return True
 
     def _tell_fault(self, camera: Camera, lost: SourceLost) -> None:
         """A missing frame is INVALID like a black one."""
         index = camera.tally.last.frame + 1 if camera.tally.last else 0
         grab = BadFrame(f"lost: {lost}", index, time.monotonic(), camera.source.name)
-        judged = camera.judge(grab)
-        camera.tally.count(judged)
-        self.sinks.inspected(judged.inspection, judged.seen)
-        for event in camera.alarm.update(judged.inspection):
-            camera.tally.count_alarm(event)
-            self.sinks.alarmed(event, judged.seen)
+        record(camera.judge(grab), camera.alarm, self.sinks, camera.tally)
 
     def _reopen(self, camera: Camera) -> None:
         camera.source.close()

@@ -147,6 +147,14 @@ def test_a_camera_that_comes_back_is_judged_again() -> None:
     assert (result["judged"], result["camera_faults"]) == (5, 1)
 
 
+def test_a_fault_counts_among_the_frames_that_were_asked_for() -> None:
+    one = camera(Dying(frames("..")), lambda: ScriptedSource(frames("...")))
+    one.tally.frames_wanted = 3
+    line, result, _ = run(one, reopen_for_s=5)
+    line.raise_errors()
+    assert (result["frames"], result["judged"]) == (3, 2)
+
+
 def test_stopping_ends_an_endless_source_with_the_summary() -> None:
     def endless() -> Iterator[Grab]:
         for index in range(10**9):
