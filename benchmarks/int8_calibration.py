@@ -1,6 +1,6 @@
 """Measures how long ranges take, for one method and for all, and what memory they need.
 
-    python benchmarks/int8_calibration.py --engine destseg.onnx --images GOOD_DIR --name NAME
+    python benchmarks/int8_calibration.py --images GOOD_DIR
 
 Every variant runs in a process of its own, so that peak memory is its own. CPU seconds count all
 cores and leave out what other processes took; seconds are those of the clock.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from int8_untrained import engine_or_untrained  # the script's own folder is on the path
 from numpy.typing import NDArray
-from results import write_result  # the script's own folder is on the path
+from results import write_result
 
 from edge_ad.calibration.collect import collect
 from edge_ad.calibration.graph import load_graph
@@ -71,9 +73,9 @@ def _only_minmax() -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", type=Path, required=True)
+    parser.add_argument("--engine", type=Path, help="Default: an untrained DeSTSeg, 256x256.")
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--name", default="destseg_256_untrained")
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
     parser.add_argument("--variant", choices=VARIANTS)
@@ -84,24 +86,30 @@ def main() -> None:
         )
         print(json.dumps(found))
         return
-    results = {}
-    for variant in VARIANTS:
-        words = [sys.executable, *sys.argv, "--variant", variant]
-        done = subprocess.run(words, capture_output=True, text=True, check=True)
-        results[variant] = json.loads(done.stdout.splitlines()[-1])
+    with engine_or_untrained(wanted.engine) as engine:
+        results = {name: in_own_process(name, engine) for name in VARIANTS}
     ratio = results["all"]["cpu_seconds"] / results["minmax"]["cpu_seconds"]
     path = write_result(
         "int8_calibration",
         f"{wanted.name}_{wanted.target}",
         "int8",
         metrics={
-            **results,
+            "minutes_for_512": results["all"]["seconds"] / wanted.pictures * 512 / 60,
             "all_over_minmax_cpu": ratio,
-            "minutes_for_512_all": results["all"]["seconds"] / wanted.pictures * 512 / 60,
+            "peak_mib": results["all"]["peak_mib"],
+            "load_average": os.getloadavg()[0],
+            **results,
         },
         settings={"pictures": wanted.pictures, "target": wanted.target},
     )
     print(path.read_text())
+
+
+def in_own_process(variant: str, engine: Path) -> Any:
+    """What `measured` answers in a fresh process, started with this one's options."""
+    words = [sys.executable, *sys.argv, "--variant", variant, "--engine", str(engine)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

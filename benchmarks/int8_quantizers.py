@@ -93,7 +93,7 @@ def layers(model: onnx.ModelProto) -> dict[str, int] | str:
         try:
             return counted(layers_of(path))
         except Exception as error:  # a refusal is a result
-            return str(error)[:300]
+            return str(error).removeprefix(f"{path}: ")[:300]
 
 
 def main() -> None:

@@ -1,16 +1,18 @@
 """Measures what the sensitivity search costs and finds: every block alone in int8, and all but it.
 
-python benchmarks/int8_sensitivity.py --engine destseg.onnx --images GOOD_DIR --name NAME
+python benchmarks/int8_sensitivity.py --images GOOD_DIR
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-from results import write_result  # the script's own folder is on the path
+from int8_untrained import engine_or_untrained  # the script's own folder is on the path
+from results import write_result
 
 from edge_ad.calibration.collect import collect
 from edge_ad.calibration.costs import block_costs
@@ -26,14 +28,15 @@ from edge_ad.dataset import good_images
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", type=Path, required=True)
+    parser.add_argument("--engine", type=Path, help="Default: an untrained DeSTSeg, 256x256.")
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--name", default="destseg_256_untrained")
     parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
     parser.add_argument("--pictures", type=int, default=16)
     parser.add_argument("--method", default="mse")
     wanted = parser.parse_args()
-    graph = load_graph(wanted.engine)
+    with engine_or_untrained(wanted.engine) as engine:
+        graph = load_graph(engine)
     paths = good_images(wanted.images)
     tensors = place(graph, wanted.target).tensors
     table = collect(graph, tensors, wanted.target, choose(paths, samples=32, synthetic=0.2)).table
@@ -48,8 +51,9 @@ def main() -> None:
         f"{wanted.name}_{wanted.target}",
         "int8",
         metrics={
-            "seconds": seconds,
-            "cpu_seconds": cpu,
+            "minutes": seconds / 60,
+            "cpu_minutes": cpu / 60,
+            "load_average": os.getloadavg()[0],
             "everything_int8": trials.error(Candidate(wanted.method), wanted.pictures),
             "blocks": [asdict(block) for block in blocks],
         },

@@ -1,6 +1,6 @@
 """Measures int8 against fp32 on ONNX Runtime, and our placement against its own quantizer.
 
-    python benchmarks/int8_speed.py --engine destseg.onnx --images GOOD_DIR --name destseg-256
+    python benchmarks/int8_speed.py --images GOOD_DIR
 
 All graphs run in turn in one process, so that whatever else the machine does hits all of them.
 Processor time (all threads, none of them spinning while it waits) is what a busy machine still
@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from int8_quantizers import cut_pictures, ours, theirs  # the script's own folder is on the path
+from int8_untrained import engine_or_untrained
 from results import write_result
 
 from edge_ad.calibration.graph import load_graph
@@ -72,15 +73,16 @@ def patient_session(model: onnx.ModelProto) -> ort.InferenceSession:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", type=Path, required=True)
+    parser.add_argument("--engine", type=Path, help="Default: an untrained DeSTSeg, 256x256.")
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--name", default="destseg_256_untrained")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--pictures", type=int, default=16)
     wanted = parser.parse_args()
-    models = dict(contenders(wanted.engine, wanted.images, wanted.pictures))
-    manifest = load_graph(wanted.engine).manifest
-    frame = np.random.default_rng(0).integers(0, 256, (1, *manifest.size_hw, 3), np.uint8)
+    with engine_or_untrained(wanted.engine) as engine:
+        size_hw = load_graph(engine).manifest.size_hw
+        models = dict(contenders(engine, wanted.images, wanted.pictures))
+    frame = np.random.default_rng(0).integers(0, 256, (1, *size_hw, 3), np.uint8)
     samples, cores = timed(models, frame, wanted.runs)
     medians = {name: float(np.median(found)) for name, found in samples.items()}
     fastest = {name: float(np.min(found)) for name, found in samples.items()}
@@ -103,7 +105,7 @@ def main() -> None:
         settings={
             "threads": 2,
             "runs": wanted.runs,
-            "size_hw": manifest.size_hw,
+            "size_hw": size_hw,
             "method": "minmax",
             "pictures": wanted.pictures,
         },
