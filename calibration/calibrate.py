@@ -14,7 +14,7 @@ from edge_ad.calibration.collect import Collected, Progress, collect
 from edge_ad.calibration.contest import Contest, hold_contest
 from edge_ad.calibration.costs import block_costs
 from edge_ad.calibration.engine_file import save_int8
-from edge_ad.calibration.exam import Exam, labelled_exam, synthetic_exam
+from edge_ad.calibration.exam import Exam, affordable, labelled_exam, synthetic_exam
 from edge_ad.calibration.gate import Verdict
 from edge_ad.calibration.graph import Graph, load_graph
 from edge_ad.calibration.interrupted import PassFile
@@ -131,13 +131,14 @@ def _exam(order: Order, graph: Graph, pictures: PictureSet | None) -> Exam:
     manifest = graph.manifest
     if not order.gate:
         return Exam("none", (), manifest)
+    limit = affordable(order.gate_images, manifest)
     if order.test is not None:
-        return labelled_exam(labelled_images(order.test), manifest, limit=order.gate_images)
+        return labelled_exam(labelled_images(order.test), manifest, limit=limit)
     assert order.images is not None and pictures is not None
     used = {*pictures.paths, *pictures.unreadable}
     others = [path for path in good_images(order.images) if path not in used]
     paths = others if len(others) >= _OWN_GATE else sorted(pictures.paths)
-    return synthetic_exam(paths, manifest, limit=order.gate_images, seed=order.seed)
+    return synthetic_exam(paths, manifest, limit=limit, seed=order.seed)
 
 
 def _notebook(order: Order, graph: Graph, pictures: PictureSet | None, exam: Exam) -> Notebook:

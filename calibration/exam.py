@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from edge_ad.scoring import Scorer
 
 Mask = NDArray[np.bool_]
 LEAST = 4  # pictures a side; below, an AUROC moves in steps larger than any limit
+_MOST_PIXELS = 1 << 27  # of all pictures together; 12 bytes each, for images, masks and two maps
+_log = logging.getLogger(__name__)
 
 
 class Question(NamedTuple):
@@ -90,6 +93,16 @@ def synthetic_exam(paths: Sequence[Path], manifest: Manifest, *, limit: int, see
         questions.append(Question(path, cut(image), hw, bool(index % 2), cut.mask(mask)))
     _check_sides(questions)
     return Exam("good pictures with synthetic defects", tuple(questions), manifest)
+
+
+def affordable(limit: int, manifest: Manifest) -> int:
+    """`limit`, or as many pictures as fit in memory when each is cut into many tiles."""
+    (height, width), tiles = manifest.size_hw, manifest.geometry.tile_count
+    most = max(2 * LEAST, _MOST_PIXELS // (tiles * height * width))
+    if most < limit:
+        told = "at most %d pictures in the gate, not %d: each is %d tiles of %dx%d pixels"
+        _log.warning(told, most, limit, tiles, width, height)
+    return min(limit, most)
 
 
 def answer(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_ad.calibration.contest import Contender, fastest
+from edge_ad.calibration.exam import affordable
 from edge_ad.calibration.gate import (
     Alarms,
     AtThreshold,
@@ -21,6 +22,8 @@ from edge_ad.calibration.gate import (
     too_many,
 )
 from edge_ad.calibration.search import BlockError, by_gain
+from edge_ad.geometry import Geometry
+from edge_ad.manifest import Manifest
 
 FP32 = Figures(image_auroc=0.95, pixel_ap=0.5, aupro=0.8, map_error=0.0)
 
@@ -45,6 +48,16 @@ def test_a_loss_beyond_its_limit_fails(auroc: float, ap: float | None, failures:
     verdict = judge(FP32, _int8(auroc, ap), Limits())
     assert [line.split()[0] for line in verdict.failures] == failures
     assert verdict.passed == (not failures)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "size", "most"), [((1, 1), 256, 400), ((8, 8), 256, 32), ((20, 20), 512, 8)]
+)
+def test_pictures_of_many_tiles_are_fewer_so_that_they_fit_in_memory(
+    tiles: tuple[int, int], size: int, most: int
+) -> None:
+    manifest = Manifest(method="m", size_hw=(size, size), geometry=Geometry(tiles=tiles))
+    assert affordable(400, manifest) == most
 
 
 def test_excess_counts_in_limits() -> None:
