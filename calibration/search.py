@@ -13,6 +13,7 @@ from edge_ad.calibration.gate import Alarms, Figures, Limits, Verdict, excess, j
 from edge_ad.calibration.trials import Candidate, Trials
 
 Alarmed = Callable[[Candidate], Alarms | None]
+Look = Callable[[Candidate], "Compared"]  # by figures alone, or with false alarms counted
 
 
 @dataclass(frozen=True)
@@ -96,20 +97,23 @@ class Search:
         found = []
         for done, candidate in enumerate(candidates):
             self.tell("comparing methods", done, len(candidates))
-            figures = self.trials.figures(candidate)
-            verdict = judge(self.trials.fp32, figures, self.limits)
-            found.append(Compared(candidate, figures, verdict))
+            found.append(self.judged(candidate))
         self.tell("comparing methods", len(candidates), len(candidates))
         return tuple(found)
 
+    def judged(self, candidate: Candidate) -> Compared:
+        """One candidate by its figures alone: false alarms need a threshold, which takes longer."""
+        figures = self.trials.figures(candidate)
+        return Compared(candidate, figures, judge(self.trials.fp32, figures, self.limits))
+
     def examine(self, candidate: Candidate) -> Compared:
         """One candidate; false alarms are counted once the other figures are within limits."""
-        figures = self.trials.figures(candidate)
-        verdict = judge(self.trials.fp32, figures, self.limits)
-        alarms = self.alarms(candidate) if verdict.passed else None
-        if alarms:
-            verdict = judge(self.trials.fp32, figures, self.limits, alarms)
-        return Compared(candidate, figures, verdict, alarms)
+        found = self.judged(candidate)
+        alarms = self.alarms(candidate) if found.verdict.passed else None
+        if not alarms:
+            return found
+        verdict = judge(self.trials.fp32, found.figures, self.limits, alarms)
+        return replace(found, verdict=verdict, alarms=alarms)
 
     def best(self, compared: Sequence[Compared]) -> Compared:
         """Passing before failing; then least beyond the limits, ties by the maps' error.
@@ -141,12 +145,23 @@ class Search:
         everything = self.trials.error(Candidate(method), self.pictures)
         blocks = self.sensitivity(method)
         order = self._affordable(by_gain(blocks, everything))
-        steps = self._fewest(method, order)
+        look = self.examine if start.alarms else self.judged
+        steps = self._fewest(method, order, look)
         best = self._cheapest([start, *steps])
         if best.verdict.passed:
-            kept, more = self._given_back(best, blocks)
-            best, steps = kept, [*steps, *more]
-        return Found(best, compared, blocks, everything, tuple(steps))
+            steps += self._given_back(best, blocks, look)
+        return Found(self._proven(start, steps), compared, blocks, everything, tuple(steps))
+
+    def _proven(self, start: Compared, steps: Sequence[Compared]) -> Compared:
+        """The cheapest step that passes with its false alarms counted; else the best failing."""
+        failed = [start, *(step for step in steps if not step.verdict.passed)]
+        passing = [step for step in steps if step.verdict.passed]
+        for step in sorted(passing, key=lambda one: self.float_share(one.candidate)):
+            found = self.examine(step.candidate)
+            if found.verdict.passed:
+                return found
+            failed.append(found)
+        return self.best(failed)
 
     def _affordable(self, order: Sequence[BlockError]) -> list[str]:
         """As many of the worst as leave int8 worth its name."""
@@ -158,23 +173,23 @@ class Search:
             names.append(block.block)
         return names
 
-    def _fewest(self, method: str, order: Sequence[str]) -> list[Compared]:
+    def _fewest(self, method: str, order: Sequence[str], look: Look) -> list[Compared]:
         """Return 1, 2, 4 ... of the worst blocks to float until the gate holds, then bisect."""
         steps: list[Compared] = []
         failing, passing = 0, 0
         while not passing and failing < len(order):
             count = min(max(1, 2 * failing), len(order))
-            steps.append(self._returned(method, order[:count]))
+            steps.append(self._returned(method, order[:count], look))
             failing, passing = (failing, count) if steps[-1].verdict.passed else (count, 0)
         while passing - failing > 1:
             count = (failing + passing) // 2
-            steps.append(self._returned(method, order[:count]))
+            steps.append(self._returned(method, order[:count], look))
             failing, passing = (failing, count) if steps[-1].verdict.passed else (count, passing)
         return steps
 
-    def _returned(self, method: str, blocks: Sequence[str]) -> Compared:
+    def _returned(self, method: str, blocks: Sequence[str], look: Look) -> Compared:
         self.tell(f"returning {len(blocks)} blocks to float", 0, 1)
-        return self.examine(Candidate(method, frozenset(blocks)))
+        return look(Candidate(method, frozenset(blocks)))
 
     def _cheapest(self, compared: Sequence[Compared]) -> Compared:
         """The passing candidate that gives up the least int8; without one, the best failing."""
@@ -188,8 +203,8 @@ class Search:
         return sum(self.costs.get(block, 0.0) for block in candidate.float_blocks)
 
     def _given_back(
-        self, best: Compared, blocks: Sequence[BlockError]
-    ) -> tuple[Compared, list[Compared]]:
+        self, best: Compared, blocks: Sequence[BlockError], look: Look
+    ) -> list[Compared]:
         """Quantize each returned block again, the most costly first, where the gate holds."""
         steps = []
         costly = sorted(blocks, key=lambda one: -one.cost)
@@ -197,11 +212,11 @@ class Search:
             fewer = best.candidate.float_blocks - {block}
             if not fewer:
                 break  # that candidate is the one that failed
-            step = self.examine(Candidate(best.candidate.method, fewer))
+            step = look(Candidate(best.candidate.method, fewer))
             steps.append(step)
             if step.verdict.passed:
                 best = step
-        return best, steps
+        return steps
 
 
 def by_gain(blocks: Sequence[BlockError], everything: float) -> list[BlockError]:

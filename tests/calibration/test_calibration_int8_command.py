@@ -116,7 +116,10 @@ def test_a_fragile_block_goes_back_to_float_until_the_gate_holds(
     assert run(fragile, *words, *limits, "--no-fall-back") == 4
     assert run(fragile, *words, *limits) == 0
     report = _report(capsys)
-    assert report["float_blocks"] == ["net.block"]
+    assert "net.block" in report["float_blocks"]
+    fewer = [step for step in report["gate"]["steps"] if len(step["float_blocks"]) == 1]
+    assert fewer
+    assert not any(step["passed"] for step in fewer)
     worst = report["gate"]["blocks"]["blocks"][0]
     assert worst["block"] == "net.block"
     assert worst["without"] < report["gate"]["blocks"]["everything_int8"]
