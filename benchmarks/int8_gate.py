@@ -1,6 +1,7 @@
 """Runs `edge-ad calibrate` for both targets on a labelled set and keeps what the gate measured.
 
     python benchmarks/int8_gate.py --engine destseg.onnx --data DIR --name magnetic-tile
+    python benchmarks/int8_gate.py --sample
 
 The methods' comparison, the losses against the default limits, the false alarms at each engine's
 own threshold, and what TensorRT-RTX compiles the TensorRT flavour to.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 
 from results import write_result  # the script's own folder is on the path
 
+ENGINE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample" / "engine.onnx"
 KEPT = ("passed", "method", "gate", "float_blocks", "int8_nodes", "bytes", "speed", "compiled",
         "threshold", "frames_seen")  # fmt: skip
 
@@ -26,8 +29,9 @@ def calibrated(engine: Path, data: Path, target: str, words: list[str]) -> dict[
     """The report of one calibration, with its time; exit code 4 is a result too."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        command = ["edge-ad", "calibrate", str(engine), "--images", str(data), "--test", str(data),
-                   "--target", target, "-o", f"{folder}/int8.onnx", "--json", *words]  # fmt: skip
+        files = [str(engine), "--images", str(data), "--test", str(data)]
+        options = ["--target", target, "-o", f"{folder}/int8.onnx", "--json", *words]
+        command = [sys.executable, "-m", "edge_ad", "calibrate", *files, *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 4):
         raise SystemExit(done.returncode)
@@ -49,21 +53,37 @@ def headline(report: dict[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--engine", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--sample", action="store_true", help="The shipped detector on its line.")
     parser.add_argument("--targets", nargs="+", default=["onnxruntime", "tensorrt"])
     wanted, words = parser.parse_known_args()
-    for target in wanted.targets:
-        found = calibrated(wanted.engine, wanted.data, target, words)
-        path = write_result(
-            "int8_gate",
-            f"{wanted.name}_{target}",
-            "int8",
-            metrics=found,
-            settings={"target": target, "options": words},
-        )
-        print(path)
+    if not wanted.sample and not (wanted.engine and wanted.data and wanted.name):
+        parser.error("give --engine, --data and --name, or --sample")
+    with tempfile.TemporaryDirectory() as folder:
+        if wanted.sample:
+            wanted.engine, wanted.data, wanted.name = *sample_and_line(Path(folder)), "sample"
+        for target in wanted.targets:
+            found = calibrated(wanted.engine, wanted.data, target, words)
+            path = write_result(
+                "int8_gate",
+                f"{wanted.name}_{target}",
+                "int8",
+                metrics=found,
+                settings={"target": target, "options": words},
+            )
+            print(path)
+
+
+def sample_and_line(folder: Path) -> tuple[Path, Path]:
+    """The shipped detector with its weights in fp32, and labelled pictures of its line."""
+    engine, data = folder / "sample.onnx", folder / "line"
+    convert = ["convert", str(ENGINE), "--precision", "fp32", "-o", str(engine)]
+    subprocess.run([sys.executable, "-m", "edge_ad", *convert], check=True, stdout=sys.stderr)
+    film = ["-o", str(data), "--train", "512", "--good", "200", "--each", "50"]
+    subprocess.run([sys.executable, "-m", "edge_ad.sample.dataset", *film], check=True)
+    return engine, data
 
 
 if __name__ == "__main__":

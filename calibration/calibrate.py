@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from edge_ad.calibration.contest import Contest, hold_contest
 from edge_ad.calibration.costs import block_costs
 from edge_ad.calibration.engine_file import save_int8
 from edge_ad.calibration.exam import Exam, affordable, labelled_exam, synthetic_exam
-from edge_ad.calibration.gate import Verdict
+from edge_ad.calibration.gate import Limits, Verdict
 from edge_ad.calibration.graph import Graph, load_graph
 from edge_ad.calibration.interrupted import PassFile
 from edge_ad.calibration.methods import methods_named
@@ -32,6 +33,7 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Precision, Threshold, load_sidecar, set_threshold
 
 ToHalf: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
+_log = logging.getLogger(__name__)
 _OWN_GATE = 32  # good pictures outside the calibration set that are enough for the gate
 
 
@@ -70,6 +72,7 @@ def calibrate(
     _check(order, methods)
     pictures = _pictures(order)
     exam = _exam(order, graph, pictures)
+    _warn_of_steps(exam, order.limits)
     notebook = _notebook(order, graph, pictures, exam)
     table, looked = _table(order, graph, pictures, exam, notebook, tell)
     save_table(table, order.table_path)
@@ -139,6 +142,18 @@ def _exam(order: Order, graph: Graph, pictures: PictureSet | None) -> Exam:
     others = [path for path in good_images(order.images) if path not in used]
     paths = others if len(others) >= _OWN_GATE else sorted(pictures.paths)
     return synthetic_exam(paths, manifest, limit=limit, seed=order.seed)
+
+
+def _warn_of_steps(exam: Exam, limits: Limits) -> None:
+    """Say so when a single change of rank loses more AUROC than is allowed."""
+    anomalous = int(exam.anomalous.sum())
+    normal = len(exam.questions) - anomalous
+    if exam.questions and limits.image_auroc * normal * anomalous < 1:
+        told = (
+            "%d normal and %d anomalous pictures tell image AUROC in steps of %.4f, and the limit "
+            "is %g: the gate fails with the first pair that changes its order; add pictures"
+        )
+        _log.warning(told, normal, anomalous, 1 / (normal * anomalous), limits.image_auroc)
 
 
 def _notebook(order: Order, graph: Graph, pictures: PictureSet | None, exam: Exam) -> Notebook:

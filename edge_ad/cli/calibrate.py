@@ -160,8 +160,8 @@ def _rivals(order: Order) -> dict[Precision, ModelProto]:
     if order.target != "onnxruntime" or not order.gate:
         raise UsageError(
             "--precision auto measures with ONNX Runtime here and judges by the gate: it needs "
-            "--target onnxruntime and no --no-gate. For TensorRT, build the files on the device "
-            "and compare them with edge-ad bench."
+            "--target onnxruntime and no --no-gate. For TensorRT the device decides: "
+            f"edge-ad build {order.engine} --precision auto"
         )
     from edge_ad.calibration.graph import load_graph
 

@@ -348,6 +348,18 @@ def test_the_report_is_a_file_and_a_page_with_its_pictures_inside(
     assert all(one["method"] in page for one in report["gate"]["methods"])
 
 
+def test_a_gate_too_small_for_its_limit_is_told(
+    engine: Path, good: Path, test_set: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ("--images", good, "--test", test_set, "--method", "mse", "--max-pixel-ap-loss", 1)
+    run(engine, *words, "--no-fall-back")
+    assert "12 normal and 12 anomalous pictures" in caplog.text
+    assert "steps of 0.0069" in caplog.text
+    caplog.clear()
+    run(engine, *words, "--max-auroc-loss", 0.01)
+    assert "steps" not in caplog.text
+
+
 def test_a_failed_gate_leaves_its_report_too(engine: Path, good: Path, test_set: Path) -> None:
     words = ("--images", good, "--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
     assert run(engine, *words, "--method", "percentile-99.9") == 4
@@ -425,4 +437,4 @@ def test_auto_is_refused_where_it_cannot_measure(
     engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(engine, "--images", good, "--precision", "auto", "--target", "tensorrt") == 2
-    assert "edge-ad bench" in capsys.readouterr().err
+    assert "edge-ad build" in capsys.readouterr().err
