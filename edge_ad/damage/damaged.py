@@ -94,8 +94,8 @@ def _drawn(
     texture = textures.draw(rng)
     texture = without_colour(texture) if grey else texture
     low, high = settings.texture_weight
-    weight = high - rng.uniform(0, high - low)
-    return blended(clean, texture, mask * np.float32(weight)), mask
+    strength = np.float32(high - rng.uniform(0, high - low))
+    return blended(clean, texture, mask * strength), mask
 
 
 def turned(tile: Image, settings: DamageSettings, rng: Random) -> Image:

@@ -93,7 +93,7 @@ ENTRIES = (
         fidelity="reconstructed",
         source="Xing and Li, IEEE TCSVT 33(8), 2023, arXiv 2209.12441 (abstract)",
         full=Cost(25.01, 92.5),
-        edge=Cost(2.40, 1.5),
+        edge=Cost(2.68, 1.6),
     ),
 )
 

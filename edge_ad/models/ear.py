@@ -37,7 +37,8 @@ class EARConfig(Config):
     `threshold_sigma`: a pixel is hidden where attention exceeds mean + this x spread (0.674: the
     upper quartile of a normal law). `obfuscation` zero is the paper's first version. `mosaic_px`:
     side of a mosaic tile. `skip_off`: the U-Net's connection left out when judging; shallow is the
-    one at full size. `smooth_sigma`: blur of the error map, 0 for none.
+    one at full size. `smooth_sigma`: blur of the error map, 0 for none. `top_k`: the score is the
+    mean of so many largest pixels; 1, the maximum, is the paper's.
     """
 
     attention: Attention = "dino_vits8"
@@ -52,6 +53,7 @@ class EARConfig(Config):
     msgms_scales: Annotated[int, Field(ge=1, le=5)] = 3
     msgms_c: Annotated[float, Field(gt=0.0)] = 0.0026
     smooth_sigma: Annotated[float, Field(ge=0.0, le=32.0)] = 0.0
+    top_k: Annotated[int, Field(ge=1, le=3840)] = 1  # TensorRT's TopK ends at 3840
 
 
 class Fall(nn.Module):
@@ -116,7 +118,8 @@ class UNet(nn.Module):
 class EAR(nn.Module):
     """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,).
 
-    The map is the MSGMS error between picture and restoration, 0 to 1; the score its maximum.
+    The map is the MSGMS error between picture and restoration, 0 to 1; the score is the
+    mean of its `top_k` largest pixels.
     """
 
     def __init__(self, config: EARConfig, size_hw: SizeHW) -> None:
@@ -143,7 +146,14 @@ class EAR(nn.Module):
         off = None if self.training else _NAMES[self.config.skip_off]
         restored = self.restore(self.excise(rgb, self.salient(rgb)), off)
         anomaly_map = self.smooth(self.error(rgb, restored))[:, 0]
-        return anomaly_map, anomaly_map.flatten(1).amax(dim=1)
+        return anomaly_map, self.score(anomaly_map)
+
+    def score(self, anomaly_map: Tensor) -> Tensor:
+        """(N,): mean of the largest pixels."""
+        flat = anomaly_map.flatten(1)
+        if self.config.top_k == 1:
+            return flat.amax(dim=1)
+        return torch.topk(flat, self.config.top_k, dim=1).values.mean(dim=1)
 
     def salient(self, rgb: Tensor) -> Tensor | None:
         """(N, 1, H, W): 1 where a pixel is to be hidden; None when all of them are."""
@@ -191,6 +201,11 @@ def _check_size(config: EARConfig, size_hw: SizeHW) -> None:
     patch = SHAPES[config.attention].patch if config.attention in SHAPES else 4
     by = math.lcm(halvings, config.mosaic_px, patch, 2 ** (config.msgms_scales - 1))
     check_divisible(size_hw, by, f"EAR with {len(config.widths)} levels and this mosaic")
+    if config.top_k > size_hw[0] * size_hw[1]:
+        raise UsageError(
+            f"EAR's score is the mean of {config.top_k} pixels (top_k), but a map of "
+            f"{size_hw[0]} x {size_hw[1]} has fewer."
+        )
     off = _NAMES[config.skip_off]
     if off is not None and off >= len(config.widths) - 1:
         raise UsageError(
@@ -199,4 +214,6 @@ def _check_size(config: EARConfig, size_hw: SizeHW) -> None:
         )
 
 
-METHOD = Method(name="ear", config=EARConfig, build=EAR, score=lambda config: Score())
+METHOD = Method(
+    name="ear", config=EARConfig, build=EAR, score=lambda config: Score(top_k=config.top_k)
+)

@@ -20,18 +20,21 @@ from edge_ad.models.blocks import SizeHW, Smooth, check_divisible, conv_bn_relu,
 from edge_ad.models.histogram import HistogramCut, above_cut
 from edge_ad.models.memory import PartitionMemory, Query, Shrink
 from edge_ad.models.method import Config, Method
+from edge_ad.models.msgms import MSGMS
 
 EVERYTHING = 1 << 30  # top_k of a score that is the mean over all pixels
 Width = Annotated[int, Field(ge=4, le=1024)]
+PMBError = Literal["absolute", "squared", "msgms"]
 
 
 class PMBConfig(Config):
     """What shapes the network; the paper's abstract fixes none of it.
 
     `widths`, `lateral` and `partitions` go level by level from full size down; `partitions` counts
-    the parts of a side and is ignored where a skip goes. `hee`: exact computes every picture's cut
-    in the graph, frozen uses the training pictures' median, off keeps the plain error. `score`: top
-    is the mean of the `top_k` largest pixels, accumulated the mean of all.
+    the parts of a side and is ignored where a skip goes. `error`: of the values, or msgms, that of
+    the edges, which another light leaves alone. `hee`: exact computes every picture's cut in the
+    graph, frozen uses the training pictures' median, off keeps the plain error. `score`: top is the
+    mean of the `top_k` largest pixels, accumulated the mean of all.
     """
 
     widths: tuple[Width, Width, Width, Width] = (64, 128, 256, 512)
@@ -46,7 +49,7 @@ class PMBConfig(Config):
     query: Query = "channel"
     shrink: Shrink = "hard"
     temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
-    error: Literal["absolute", "squared"] = "absolute"
+    error: PMBError = "absolute"
     hee: Literal["exact", "frozen", "off"] = "exact"
     bins: Annotated[int, Field(ge=4, le=1024)] = 64
     eta: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
@@ -87,6 +90,7 @@ class PMB(nn.Module):
         self.memories = nn.ModuleDict(_memories(config, size_hw))
         self.climbs = nn.ModuleList(Climb(a, b) for a, b in itertools.pairwise(widths[::-1]))
         self.out = nn.Conv2d(widths[0], 3, 3, padding=1)
+        self.edges = MSGMS()
         self.histogram = HistogramCut(bins=config.bins, eta=config.eta)
         self.smooth = Smooth(size_hw, config.smooth_sigma)
         self.register_buffer("cut", torch.zeros(()))  # the frozen cut; training measures it
@@ -116,7 +120,10 @@ class PMB(nn.Module):
         return torch.sigmoid(self.out(x)), total
 
     def difference(self, rgb: Tensor, restored: Tensor) -> Tensor:
-        """(N, 1, H, W): mean over the colours of the absolute or squared difference."""
+        """(N, 1, H, W): mean over the colours of the difference, as the configuration has it."""
+        if self.config.error == "msgms":
+            edges: Tensor = self.edges(rgb, restored)
+            return edges
         gap = rgb - restored
         error = gap.abs() if self.config.error == "absolute" else gap.square()
         return error.mean(dim=1, keepdim=True)

@@ -17,7 +17,7 @@ from torch.optim import Adam, Optimizer
 from edge_ad.damage.damaged import DamageSettings
 from edge_ad.models.destseg import default_top_k
 from edge_ad.models.memory import Query, Shrink
-from edge_ad.models.pmb import PMB, PMBConfig
+from edge_ad.models.pmb import PMB, PMBConfig, PMBError
 from edge_ad.models.ssim import ssim_loss
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import AT_ONCE, measure
@@ -29,11 +29,15 @@ Width = Annotated[int, Field(ge=4, le=1024)]
 Parts = Annotated[int, Field(ge=1, le=64)]
 
 
+FORMS = ("exact", "frozen", "off")
+
+
 class PMBSettings(Settings):
     """Adam; `lr` falls to `decay` of itself at each share of the steps in `decay_at`.
 
     `widths`, `lateral`, `items`, `temperature`, `hee` and the like shape the network, see
-    `PMBConfig`. `top_k` and `smooth_sigma` None scale 100 and 4 at 256x256 with the image.
+    `PMBConfig`; `hee` auto measures which form serves best. `top_k` and `smooth_sigma` None
+    scale 100 and 4 at 256x256 with the image.
     """
 
     batch: Tiles = 16
@@ -52,8 +56,8 @@ class PMBSettings(Settings):
     query: Query = "channel"
     shrink: Shrink = "hard"
     temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
-    error: Literal["absolute", "squared"] = "absolute"
-    hee: Literal["exact", "frozen", "off"] = "exact"
+    error: PMBError = "absolute"
+    hee: Literal["exact", "frozen", "off", "auto"] = "exact"
     bins: Annotated[int, Field(ge=4, le=1024)] = 64
     eta: Annotated[float, Field(gt=0, lt=1)] = 0.05
     smooth_sigma: Annotated[float, Field(ge=0, le=32)] | None = None
@@ -92,15 +96,20 @@ class PMBTrainer:
 
     @torch.inference_mode()
     def choose(self, held_back: Batch) -> Choice:
-        """Measure the frozen cut on good pictures; tell how each form of the estimation does."""
+        """Measure the frozen cut on good pictures; tell how each form of the estimation does.
+
+        The form is the one that was set, or the best on held-back pictures.
+        """
         net = self.module.eval()
         net.cut.fill_(_median_cut(net, held_back.clean))
-        final, measured = net.config, {}
-        for way in ("exact", "frozen", "off"):
-            net.config = final.model_copy(update={"hee": way})
+        wanted, measured = self.settings.hee, {}
+        for way in FORMS:
+            net.config = net.config.model_copy(update={"hee": way})
             measured[way] = measure(held_back, lambda rgb: {"map": net(rgb)})["map"]
-        net.config = final
-        return Choice(final, {"hee": final.hee, "cut": float(net.cut), "measured": measured})
+        best = max(measured, key=lambda way: measured[way]["merit"])
+        net.config = net.config.model_copy(update={"hee": best if wanted == "auto" else wanted})
+        report = {"hee": net.config.hee, "cut": float(net.cut), "measured": measured}
+        return Choice(net.config, report)
 
 
 def _median_cut(net: PMB, clean: Tensor) -> float:
@@ -116,6 +125,8 @@ def _config(settings: PMBSettings, size_hw: tuple[int, int]) -> PMBConfig:
     fields = {name: getattr(settings, name) for name in PMBConfig.model_fields}
     if settings.smooth_sigma is None:
         fields["smooth_sigma"] = 4 * min(size_hw) / 256
+    if settings.hee == "auto":
+        fields["hee"] = FORMS[0]
     fields["top_k"] = settings.top_k or default_top_k(size_hw)
     return shaped(PMBConfig, fields)
 
@@ -128,6 +139,12 @@ RECIPE = Recipe(
         "edge": {
             "widths": (16, 32, 64, 128),
             "bottleneck": 128,
+            "lateral": ("pmb", "pmb", "pmb", "pmb"),
+            "partitions": (8, 8, 4, 4),
+            "temperature": 0.1,
+            "error": "msgms",
+            "hee": "auto",
+            "top_k": 100,
             "batch": 8,
             "steps": 2000,
             "lr": 1e-3,

@@ -184,3 +184,16 @@ def test_a_size_the_mosaic_does_not_divide_is_refused() -> None:
 def test_a_skip_that_the_unet_lacks_is_refused() -> None:
     with pytest.raises(UsageError, match=r"'deep'.*has 2"):
         EAR(EARConfig(attention="none", widths=(8, 8, 8), skip_off="deep"), SIZE)
+
+
+def test_the_score_is_the_mean_of_the_largest_pixels() -> None:
+    values = torch.arange(64.0).view(1, 8, 8)
+    for top_k, score in ((1, 63.0), (4, 61.5)):
+        config = EARConfig(attention="none", widths=(4, 4), mosaic_px=2, top_k=top_k)
+        assert EAR(config, (8, 8)).score(values).item() == score
+
+
+def test_a_score_of_more_pixels_than_the_map_has_is_refused() -> None:
+    config = EARConfig(attention="none", widths=(4, 4), mosaic_px=2, top_k=65)
+    with pytest.raises(UsageError, match=r"mean of 65 pixels.*8 x 8"):
+        EAR(config, (8, 8))

@@ -145,6 +145,19 @@ def test_the_contract_holds(hee: str, score: str) -> None:
     check_contract(net, METHOD.score(config))
 
 
+def test_the_error_of_edges_forgives_another_light() -> None:
+    picture = torch.rand(1, 3, *SIZE) * 0.5
+    brighter = picture + 0.3
+    errors = {
+        error: PMB(SMALL.model_copy(update={"error": error}), SIZE).difference(picture, brighter)
+        for error in ("absolute", "squared", "msgms")
+    }
+    inside = (..., slice(8, -8), slice(8, -8))  # beyond the rim a picture is dark
+    assert errors["absolute"].mean().item() == pytest.approx(0.3, abs=1e-5)
+    assert errors["squared"].mean().item() == pytest.approx(0.09, abs=1e-5)
+    assert errors["msgms"][inside].abs().max().item() < 1e-3
+
+
 def test_a_frozen_cut_travels_with_the_weights() -> None:
     net = PMB(SMALL, SIZE)
     net.cut.fill_(0.25)
@@ -153,9 +166,11 @@ def test_a_frozen_cut_travels_with_the_weights() -> None:
     assert other.cut.item() == 0.25
 
 
-@pytest.mark.parametrize("hee", ["exact", "frozen"])
-def test_onnx_runtime_answers_as_torch(tmp_path: Path, hee: str) -> None:
-    net = shaken(PMB(SMALL.model_copy(update={"hee": hee}), SIZE), by=0.02)
+@pytest.mark.parametrize(
+    ("hee", "error"), [("exact", "absolute"), ("frozen", "squared"), ("off", "msgms")]
+)
+def test_onnx_runtime_answers_as_torch(tmp_path: Path, hee: str, error: str) -> None:
+    net = shaken(PMB(SMALL.model_copy(update={"hee": hee, "error": error}), SIZE), by=0.02)
     net.cut.fill_(0.05)  # type: ignore[operator]
     check_parity(net, tmp_path)
 

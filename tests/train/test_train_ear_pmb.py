@@ -72,6 +72,15 @@ def test_pmb_freezes_the_median_cut_and_tells_each_form() -> None:
     assert choice.config.model_dump()["hee"] == "frozen" and net.config.hee == "frozen"
 
 
+def test_pmb_takes_the_form_that_does_best_when_asked() -> None:
+    torch.manual_seed(0)
+    trainer = PMBTrainer(PMB.model_copy(update={"hee": "auto"}), (32, 32), None)
+    choice = trainer.choose(_batch())
+    merits = {way: one["merit"] for way, one in choice.report["measured"].items()}
+    assert merits[choice.report["hee"]] == max(merits.values())
+    assert trainer.module.config.hee == choice.report["hee"]
+
+
 def test_pmb_scales_score_and_blur_with_the_picture() -> None:
     settings = PMB.model_copy(update={"top_k": None})
     config = PMBTrainer(settings, (64, 64), None).module.config
