@@ -18,6 +18,7 @@ from edge_ad.models.catalogue import ENTRIES, titled
 BENCH = "methods"
 PRECISIONS = ("fp32", "fp16", "int8")
 KEPT = ("image_auroc", "pixel_ap", "aupro", "engine_ms")
+_ROW = ("data", "minutes", "processor_minutes", *KEPT)
 _HEAD = ("method", "fidelity", "parameters", "GFLOPs", "data", "image AUROC", "pixel AP", "AUPRO",
          "ms fp32 / fp16 / int8", "image AUROC int8", "int8 gate", "file")  # fmt: skip
 _MARKS = dict(zip(PRECISIONS, "os^", strict=True))
@@ -30,7 +31,7 @@ def measured(results: list[Record]) -> dict[str, list[Record]]:
     rows: dict[str, list[Record]] = {}
     for result in _of_methods(results):
         metrics = result["metrics"]
-        row = {name: metrics[name] for name in ("data", "minutes", *KEPT) if name in metrics}
+        row = {name: metrics[name] for name in _ROW if name in metrics}
         row |= {"device": result["device"], "cpu": result["machine"]["cpu"]}
         row |= {"cores": result["machine"]["cores"], "seed": result["settings"]["seed"]}
         row["precisions"] = {
@@ -127,7 +128,7 @@ def _row(result: Record) -> tuple[str, ...]:
         entry.fidelity,
         f"{metrics['parameters'] / 1e6:.2f} M",
         f"{metrics['gflops']:.1f}",
-        f"{metrics['data'].replace('_', ' ')}, {metrics['minutes']:.0f} min",
+        f"{metrics['data'].replace('_', ' ')}, {_spent(metrics)}",
         *(_figure(metrics.get(key), ".3f") for key in KEPT[:3]),
         " / ".join(times),
         _figure(precisions.get("int8", {}).get("image_auroc"), ".3f"),
@@ -144,6 +145,12 @@ def _gate(metrics: Record) -> str:
     stayed = report["float_blocks"] or []
     blocks = f", {len(stayed)} blocks in float" if stayed else ""
     return ("passed" if report["passed"] else "not passed") + blocks
+
+
+def _spent(metrics: Record) -> str:
+    """What training cost: minutes of one core, where they were counted."""
+    minutes = metrics.get("processor_minutes")
+    return f"{metrics['minutes']:.0f} min" if minutes is None else f"{minutes:.0f} core min"
 
 
 def _figure(value: float | None, style: str) -> str:

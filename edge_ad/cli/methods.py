@@ -116,7 +116,8 @@ def _figures(row: dict[str, Any]) -> str:
     figures = [f"{title} {row[key]:.3f}" for key, title in _METRICS if row.get(key) is not None]
     if "engine_ms" in row:
         figures.append(f"{row['engine_ms']:.1f} ms on {row['device']}")
-    return f"{row['data']}, {row['minutes']:.0f} min of training: {', '.join(figures)}"
+    spent = row.get("processor_minutes") or row["minutes"]
+    return f"{row['data']}, {spent:.0f} min of training: {', '.join(figures)}"
 
 
 def _where(row: dict[str, Any]) -> str:
