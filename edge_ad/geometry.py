@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Point = tuple[int, int]
+FARTHEST_PX = 1_000_000  # a corner may lie outside the frame, but drawing it must not overflow
+Length = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
+Point = tuple[Length, Length]
 Polygon = Annotated[tuple[Point, ...], Field(min_length=3)]
 Rect = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)],
              Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]  # fmt: skip

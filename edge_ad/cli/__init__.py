@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import sys
 
 import click
 
 from edge_ad.cli.verbs import Verbs
-from edge_ad.errors import EdgeAdError, GateFailed
+from edge_ad.errors import EdgeAdError, GateFailed, SinkLost
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,6 +40,25 @@ def main() -> None:
     except EdgeAdError as error:
         _report(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        ours = _ours(error)
+        _report(ours)
+        sys.exit(ours.exit_code)
+
+
+def _ours(error: OSError) -> EdgeAdError:
+    """A full disk or the like, noticed where nobody waits for it.
+
+    Stdout is given up: it may be what failed, and would fail again when the process ends.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    where = f"{error.filename}" if error.filename else "the output"
+    if error.errno in _UNWRITABLE:
+        ours: EdgeAdError = SinkLost(f"{where}: cannot be written ({error.strerror}).")
+    else:
+        ours = EdgeAdError(f"{where}: {error.strerror or error}.")
+    ours.__cause__ = error
+    return ours
 
 
 def _report(error: EdgeAdError) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.signals import Signals
@@ -23,7 +24,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like attention.pt.")
 @click.option("--steps", type=click.IntRange(1), default=20000, show_default=True)
 @click.option("--batch", type=click.IntRange(1, 4096), default=32, show_default=True)
-@click.option("--lr", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True)
+@click.option("--lr", type=NumberRange(0, min_open=True), default=1e-4, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @shared
 def command(*, digits: Path, output: Path, as_json: bool, **lesson: Any) -> None:

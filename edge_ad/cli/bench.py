@@ -12,6 +12,7 @@ import click
 
 from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_given, geometry_options
+from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
 
 _LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
@@ -47,17 +48,17 @@ class Limit(click.ParamType[Any]):
 )
 @click.option("--frames", default=0, type=click.IntRange(0), help="Frames a round; 0 means all.")
 @click.option(
-    "--warmup-ms", default=200.0, show_default=True, type=click.FloatRange(0), help="Not counted."
+    "--warmup-ms", default=200.0, show_default=True, type=NumberRange(0), help="Not counted."
 )
 @click.option(
     "--duration-s",
     default=3.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     help="How long the engine alone is measured.",
 )
 @geometry_options
-@click.option("--threshold", type=float, help="Reject above this score, not the stored one.")
+@click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")
 @engine_options
 @click.option(
     "--assert",

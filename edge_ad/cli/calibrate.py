@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.errors import GateFailed, MissingExtra, UsageError
@@ -41,7 +42,7 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--synthetic-defects",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.2,
     show_default=True,
     help="Share of the pictures that get synthetic damage, for the ranges defects excite.",
@@ -55,8 +56,8 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 @click.option("--exclude", multiple=True, help="Operator or regex of nodes to keep in float.")
 @click.option("--include", multiple=True, help="Operator or regex of nodes to quantize anyway.")
 @click.option("--test", type=_FOLDER, help="Labelled pictures (MVTec AD's layout) for the gate.")
-@click.option("--max-auroc-loss", type=click.FloatRange(0, 1), default=0.002, show_default=True)
-@click.option("--max-pixel-ap-loss", type=click.FloatRange(0, 1), default=0.01, show_default=True)
+@click.option("--max-auroc-loss", type=NumberRange(0, 1), default=0.002, show_default=True)
+@click.option("--max-pixel-ap-loss", type=NumberRange(0, 1), default=0.01, show_default=True)
 @click.option(
     "--precision",
     type=click.Choice(["int8", "auto"]),
@@ -66,7 +67,7 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 10),
+    type=NumberRange(0, 10),
     default=0.05,
     show_default=True,
     help="By how much a precision must be faster than the simpler ones, for auto.",
@@ -81,7 +82,7 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 @click.option("--no-fall-back", is_flag=True, help="Return no block to float; pass or fail.")
 @click.option(
     "--max-float",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.5,
     show_default=True,
     help="Share of the multiplications that may return to float.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 from edge_ad.errors import SinkLost, SourceLost, UsageError
@@ -40,7 +41,7 @@ _MIB = 1 << 20
 )
 @click.option("--every", type=click.IntRange(1), help="Take every n-th frame; all unless given.")
 @click.option(
-    "--every-s", type=click.FloatRange(0, min_open=True), help="Take a frame every so many seconds."
+    "--every-s", type=NumberRange(0, min_open=True), help="Take a frame every so many seconds."
 )
 @click.option(
     "--count",
@@ -56,19 +57,19 @@ _MIB = 1 << 20
     type=click.IntRange(1),
     help="Stop after so much disk space.",
 )
-@click.option("--duration-s", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
+@click.option("--duration-s", type=NumberRange(0, min_open=True), help="Stop after this time.")
 @click.option(
     "--min-difference",
     default=2.0,
     show_default=True,
-    type=click.FloatRange(0, 255),
+    type=NumberRange(0, 255),
     help="Leave out a frame nearer than this to a kept one, in grey levels; 0 keeps all.",
 )
 @click.option(
     "--timeout-s",
     default=10.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     help="A camera silent for so long is lost.",
 )
 @geometry_options
@@ -100,7 +101,7 @@ class _Album:
     def __init__(self, folder: Path, options: dict[str, Any], *, count: int) -> None:
         self._folder, self._count = folder, count
         self._room = options["max_mib"] * _MIB
-        self._bytes = 0
+        self._bytes = self._saved = 0
         self._selection: Selection | None = None
         self._stopped_by = "an error"
         self._next = _make_folder(folder)
@@ -143,6 +144,7 @@ class _Album:
             "output": str(self._folder),
             "source": source.name,
             **{fate.value: counts.get(fate, 0) for fate in Fate},
+            Fate.KEPT.value: self._saved,  # one less than was chosen when the disk is full
             "dropped": source.dropped,
             "mib": round(self._bytes / _MIB, 1),
             "stopped_by": self._stopped_by,
@@ -171,6 +173,7 @@ class _Album:
         except OSError as error:
             raise SinkLost(f"{path}: cannot be written ({error.strerror}).") from error
         self._next += 1
+        self._saved += 1
         self._bytes += len(data)
 
 

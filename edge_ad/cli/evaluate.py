@@ -11,6 +11,7 @@ import click
 
 from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.number import Number
 from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
     help="Folder for report.json, curves.png and misses.png.",
 )
 @geometry_options
-@click.option("--threshold", type=float, help="Reject above this score, not the stored one.")
+@click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")
 @engine_options
 @shared
 def command(

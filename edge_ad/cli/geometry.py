@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from edge_ad.geometry import Geometry
+from edge_ad.cli.number import NumberRange
+from edge_ad.geometry import FARTHEST_PX, Geometry
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -34,6 +35,8 @@ class Polygon(click.ParamType[Any]):
         numbers = _integers(value)
         if len(numbers) < 6 or len(numbers) % 2:
             self.fail(f"expected three or more corners, like '0,0 90,0 0,60'; got '{value}'")
+        if max(map(abs, numbers)) > FARTHEST_PX:
+            self.fail(f"expected corners within {FARTHEST_PX} pixels; got '{value}'")
         return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -84,5 +87,5 @@ _OPTIONS = [
     click.option("--roi", type=Roi(), help="Judge only this part of the frame."),
     click.option("--ignore", type=Polygon(), multiple=True, help="Polygon to leave out; repeats."),
     click.option("--tiles", type=Tiles(), help="Cut the frame into rows x columns tiles."),
-    click.option("--overlap", type=click.FloatRange(0, 0.5), help="Shared part of a tile's side."),
+    click.option("--overlap", type=NumberRange(0, 0.5), help="Shared part of a tile's side."),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edge_ad.cli.number import Number
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.size import Size
@@ -36,7 +37,7 @@ class Numbers(click.ParamType[Any]):
 @click.option("--adapter", help="How an ONNX file wants its input: anomalib, or say it below.")
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Of an ONNX file's input.")
 @click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Of an ONNX file's input.")
-@click.option("--scale", type=float, help="Factor on values of 0 to 255, like 0.00392157.")
+@click.option("--scale", type=Number(), help="Factor on values of 0 to 255, like 0.00392157.")
 @click.option("--mean", type=Numbers(), help="Taken from the scaled values.")
 @click.option("--std", type=Numbers(), help="The scaled values are divided by it.")
 @click.option("--map-output", help="An ONNX file's output that is the map.")

@@ -56,7 +56,10 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     for key in values:
         if key not in known:
             raise UsageError(f"{path}: {unknown('key', key, known)}")
-    named = {known[key].name: _as_flag(value) for key, value in values.items()}
+        if isinstance(values[key], list | dict) and _takes_a_word(known[key]):
+            kind = type(values[key]).__name__
+            raise UsageError(f"{path}: {key} wants one value, got a {kind}: {values[key]}.")
+    named = {known[key].name: _as_given(known[key], value) for key, value in values.items()}
     ctx.default_map = {**(ctx.default_map or {}), **named}
 
 
@@ -72,6 +75,19 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected 'key: value' lines, got a {type(values).__name__}.")
     return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def _takes_a_word(option: click.Parameter) -> bool:
+    """Whether an option is a single name or text; others refuse what is no value of theirs."""
+    once = not getattr(option, "multiple", False)
+    return once and isinstance(option.type, click.Path | click.types.StringParamType)
+
+
+def _as_given(option: click.Parameter, value: Any) -> Any:
+    """What click takes for an option; one that repeats may be given once, without a list."""
+    found = _as_flag(value)
+    once = getattr(option, "multiple", False) and value is not None and not isinstance(value, list)
+    return [found] if once else found
 
 
 def _as_flag(value: Any) -> Any:

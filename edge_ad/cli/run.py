@@ -14,6 +14,7 @@ import click
 
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_given, geometry_options
+from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edge_ad.line import LineConfig
     from edge_ad.supervisor import Supervisor
 
-_POSITIVE, _COUNT = click.FloatRange(0, min_open=True), click.IntRange(0)
+_POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 
 
 @click.command()
@@ -44,8 +45,8 @@ _POSITIVE, _COUNT = click.FloatRange(0, min_open=True), click.IntRange(0)
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run's files in that folder.")
 @geometry_options
-@click.option("--threshold", type=float, help="Reject above this score, not the stored one.")
-@click.option("--pixel-threshold", type=float, help="Outline map values above this.")
+@click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")
+@click.option("--pixel-threshold", type=Number(), help="Outline map values above this.")
 @click.option(
     "--alarm-k", default=2, show_default=True, type=click.IntRange(1), help="Rejected frames ..."
 )
@@ -60,7 +61,7 @@ _POSITIVE, _COUNT = click.FloatRange(0, min_open=True), click.IntRange(0)
     "--hysteresis",
     default=0.1,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     help="While an alarm stands, the threshold is lower by this share.",
 )
 @click.option(
@@ -90,7 +91,7 @@ _POSITIVE, _COUNT = click.FloatRange(0, min_open=True), click.IntRange(0)
     "--reopen-for-s",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     help="Try so long to open a lost camera again.",
 )
 @engine_options
@@ -170,7 +171,7 @@ class _Outputs:
         return sinks
 
     def close(self, result: dict[str, Any]) -> None:
-        """Print the summary and keep it in the folder."""
+        """Print the summary and keep it in the folder; a fault in that is added to `result`."""
         from edge_ad.cli.console import summary_text
         from edge_ad.files import write_text
 
@@ -178,8 +179,14 @@ class _Outputs:
             emit(result)
         else:
             click.echo(summary_text(result))
-        if self._folder is not None:
-            write_text(self._folder / "summary.json", json.dumps(result, indent=2) + "\n")
+        if self._folder is None:
+            return
+        path = self._folder / "summary.json"
+        try:
+            write_text(path, json.dumps(result, indent=2) + "\n")
+        except OSError as error:
+            reason = f"{path}: cannot be written ({error.strerror or error})"
+            result["sink_faults"] = {**result.get("sink_faults", {}), reason: 1}
 
     def _files(self, folder: Path) -> list[Sink]:
         from edge_ad.alarm.evidence import EvidenceFolder

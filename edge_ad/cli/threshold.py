@@ -11,6 +11,7 @@ import click
 
 from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from edge_ad.frame import Image
     from edge_ad.manifest import Threshold
 
-_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+_SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.signals import Signals
@@ -31,12 +32,14 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--preset", help="A method's named settings, like edge for small devices.")
 @click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
-@click.option("--width", type=float, help="Scales the trained nets; 0.5 has a quarter of the work.")
+@click.option(
+    "--width", type=Number(), help="Scales the trained nets; 0.5 has a quarter of the work."
+)
 @click.option("--steps", type=click.IntRange(2), help="Training steps of all phases together.")
 @click.option("--batch", type=click.IntRange(2, 1024), help="Tiles a step.")
 @click.option(
     "--budget-minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     help="Train this long, whatever --steps.",
 )
 @click.option("--branch", help="Which of the network's maps scores; measured unless given.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.engine import engine_options, engine_options_from
+from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.errors import GateFailed, IncompatibleError
@@ -38,10 +39,10 @@ _Found = tuple[dict[str, Any], "Image", "Prediction", "Prediction"]
     show_default=True,
     help="How many frames at most.",
 )
-@click.option("--threshold", type=float, help="Compare verdicts here; default: the stored one.")
+@click.option("--threshold", type=Number(), help="Compare verdicts here; default: the stored one.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     help="Largest difference, as a share of the largest value; default: by precision.",
 )
 @click.option("--sheet", type=click.Path(path_type=Path), help="Default: OTHER.verify.png.")

@@ -15,6 +15,7 @@ from edge_ad.errors import DataError, SourceLost
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import SUFFIXES, list_images, read_image, to_bgr8
 
+_GIVE_UP = 60  # reads in a row without a picture; decoding goes on after a damaged stretch
 _log = logging.getLogger(__name__)
 
 
@@ -37,13 +38,16 @@ def open_picture(path: Path, name: str) -> Iterator[Grab]:
 
 
 def _pictures(paths: list[Path], name: str) -> Iterator[Grab]:
-    read = 0
+    reasons = []
     for index, path in enumerate(paths):
         grab = _picture(path, index, name)
-        read += isinstance(grab, Frame)
+        if isinstance(grab, BadFrame):
+            reasons.append(grab.reason)
         yield grab
-    if not read:
-        raise SourceLost(f"{name}: none of the {len(paths)} pictures can be read.")
+    if len(reasons) == len(paths):
+        raise SourceLost(
+            f"{name}: none of the {len(paths)} pictures can be read. The first: {reasons[0]}"
+        )
 
 
 def _picture(path: Path, index: int, name: str) -> Grab:
@@ -57,8 +61,8 @@ def _picture(path: Path, index: int, name: str) -> Grab:
 def open_video(path: Path, name: str) -> Iterator[Grab]:
     """A video's frames. It ends with the last one that decodes, whatever the header promises.
 
-    Raises SourceLost when it cannot be opened, and at its end when no frame decoded. A shortfall
-    against the header is logged.
+    Frames before it that do not decode are BadFrames. Raises SourceLost when it cannot be opened,
+    and at its end when no frame decoded. A shortfall against the header is logged.
     """
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
@@ -70,14 +74,21 @@ def open_video(path: Path, name: str) -> Iterator[Grab]:
 
 
 def _video_frames(capture: cv2.VideoCapture, name: str) -> Iterator[Grab]:
-    count = 0
+    promised = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    decoded = missed = 0
     try:
-        for count in itertools.count():
+        for index in itertools.count():
             read, image = capture.read()
-            if not read:
+            if not read and (index >= promised or missed == _GIVE_UP):
                 break
-            yield Frame(to_bgr8(np.asarray(image), name), count, time.monotonic(), name)
-        _check_count(name, count, promised=round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+            if not read:
+                missed += 1
+                continue
+            for lost in range(index - missed, index):
+                yield BadFrame("the frame does not decode", lost, time.monotonic(), name)
+            yield Frame(to_bgr8(np.asarray(image), name), index, time.monotonic(), name)
+            decoded, missed = decoded + 1, 0
+        _check_count(name, decoded, promised)
     finally:
         capture.release()
 

@@ -164,12 +164,13 @@ def test_a_signal_finishes_with_the_summary(
     assert json.loads(out.splitlines()[-1])["type"] == "summary"
 
 
+@pytest.mark.parametrize("room", [100, 2000], ids=["nothing fits", "no picture fits"])
 def test_a_full_disk_is_reported_and_every_frame_is_judged(
-    make_engine: MakePath, parts: Path, tmp_path: Path
+    make_engine: MakePath, parts: Path, tmp_path: Path, room: int
 ) -> None:
     """A limit on file size makes the kernel refuse what a full disk would refuse."""
     limited = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({room},) * 2); "
         "sys.argv = ['edge-ad', *sys.argv[1:]]; runpy.run_module('edge_ad', run_name='__main__')"
     )
     words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "o", "--quiet")
@@ -179,6 +180,8 @@ def test_a_full_disk_is_reported_and_every_frame_is_judged(
     )  # fmt: skip
     assert "frames     12  (judged 12" in done.stdout, done.stderr
     assert done.returncode == 6 and "records were lost" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("summary.json: cannot be written" in done.stderr) == (room == 100)
 
 
 def test_show_without_a_display_says_so(
