@@ -71,7 +71,7 @@ ENTRIES = (
         fidelity="reconstructed",
         source="Wang et al., ISPP 2024, arXiv 2311.06794 (abstract); FastFlow, arXiv 2111.07677",
         full=Cost(69.87, 72.3),
-        edge=Cost(3.43, 1.0),
+        edge=Cost(4.31, 1.3),
     ),
     Entry(
         name="ear",

@@ -21,12 +21,13 @@ from torch.optim import Adam, Optimizer
 from edge_ad.damage.damaged import DamageSettings
 from edge_ad.errors import UsageError
 from edge_ad.models.clflow import Backbone, CLFlow, CLFlowConfig
-from edge_ad.models.flow import Kernels
+from edge_ad.models.flow import Flow, Kernels
 from edge_ad.models.pretrained import fill_trunk, read_state
 from edge_ad.models.resnet import WHERE, ResNet18, load_resnet18
 from edge_ad.train.batches import Batch
 from edge_ad.train.boxes import boxes_of, inside
 from edge_ad.train.choice import measure
+from edge_ad.train.contrast import box_mean, pull_loss, push_loss, separation_loss, standardise
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, shaped
 
@@ -39,6 +40,11 @@ class CLFlowSettings(Settings):
 
     Half of the damage is a texture, half a piece of the tile pasted elsewhere; where parts lie on
     a plain ground, `damage.foreground` keeps it on them.
+    `separate` weighs an addition of self-supervised flows: a position's energy, half the mean of
+    its z^2, stays below `near` on good tiles and rises above `far` where a tile is damaged.
+    `standardise` sets the layer norms to the spread of each channel of the first batch and keeps
+    them: trained, as FastFlow's community code has them, they lower the loss by shrinking features,
+    since the likelihood does not count them, and a short training does little else.
     `warmup` is the share of the steps that learns the likelihood alone. `pull`, `push` and
     `classify` weigh the contrastive terms against the likelihood's 1; `push_margin` is the cosine
     below which a damaged box is far enough.
@@ -53,6 +59,9 @@ class CLFlowSettings(Settings):
     push: Weight = 1.0
     push_margin: Annotated[float, Field(ge=-1, le=1)] = 0.0
     classify: Weight = 1.0
+    separate: Weight = 0.0
+    near: Weight = 0.6
+    far: Weight = 1.5
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     box_min_px: Annotated[int, Field(ge=1)] = 16
     box_max_share: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -61,6 +70,7 @@ class CLFlowSettings(Settings):
     kernels: Kernels = "alternate"
     hidden_ratio: Annotated[float, Field(gt=0, le=4)] = 1.0
     clamp: Annotated[float, Field(gt=0, le=5)] = 2.0
+    standardise: bool = False
     pre_scale: Annotated[float, Field(gt=0, le=1)] = 0.1
     damage: DamageSettings = DamageSettings(
         paste_share=0.5, texture_weight=(0.3, 1.0), redraw_empty=True
@@ -81,6 +91,9 @@ class CLFlowTrainer:
             Phase(LIKELIHOOD, warmup, settings.warmup),
             Phase(CONTRAST, settings.steps - warmup, 1 - settings.warmup),
         )
+        if settings.standardise:
+            for flow in self._flows():
+                flow.norm.requires_grad_(requires_grad=False)
         trained = [p for p in self.module.parameters() if p.requires_grad]
         self._kept = FrozenFeatures(self.module.features)
         self._optimizer = Adam(trained, settings.lr, weight_decay=settings.weight_decay)
@@ -97,6 +110,9 @@ class CLFlowTrainer:
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             good = self._good(batch)
+            if self.settings.standardise and phase == LIKELIHOOD:
+                for flow, level in zip(self._flows(), good, strict=True):
+                    standardise(flow.norm, level.float())
             hurt = self.module.features(batch.damaged) if phase == CONTRAST else ()
         with torch.autocast(batch.clean.device.type, enabled=False):
             latents, likelihood = self._likelihood(good)
@@ -107,6 +123,9 @@ class CLFlowTrainer:
                 for flow, x in zip(self.module.flows, hurt, strict=True)
             ]
             return {"likelihood": likelihood, **self._contrast(latents, others, batch.mask)}
+
+    def _flows(self) -> list[Flow]:
+        return [flow for flow in self.module.flows if isinstance(flow, Flow)]
 
     def _good(self, batch: Batch) -> Sequence[Tensor]:
         """The good tiles' features, from memory where tiles lie as they were stored."""
@@ -129,6 +148,10 @@ class CLFlowTrainer:
         boxes, real = boxes_of(mask, s.box_min_px, s.box_max_share)
         pulls = torch.stack([pull_loss(z) for z in good]).mean()
         parts = {"pull": s.pull * pulls}
+        if s.separate:
+            pairs = zip(good, hurt, strict=True)
+            apart = [separation_loss(a, b, mask, near=s.near, far=s.far) for a, b in pairs]
+            parts["separate"] = s.separate * torch.stack(apart).mean()
         if not real.any():  # every mask of this batch drew empty
             return parts
         where = [inside(boxes[real], z.shape[2], z.shape[3], self.module.size_hw) for z in good]
@@ -153,24 +176,6 @@ class CLFlowTrainer:
         """There is one map; how it does on held-back pictures is told."""
         net = self.module.eval()
         return Choice(net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})})
-
-
-def pull_loss(z: Tensor) -> Tensor:
-    """1 - mean cosine between the global features of different pictures; 0 for a batch of one."""
-    unit = F.normalize(z.mean(dim=(2, 3)), dim=1)
-    cosines = unit @ unit.T
-    pairs = len(z) * (len(z) - 1)
-    return 1 - (cosines.sum() - cosines.diagonal().sum()) / pairs if pairs else z.sum() * 0
-
-
-def push_loss(good: Tensor, hurt: Tensor, margin: float) -> Tensor:
-    """Mean of how far the cosine of a damaged box and the same box undamaged exceeds the margin."""
-    return torch.relu(F.cosine_similarity(good, hurt, dim=1) - margin).mean()
-
-
-def box_mean(z: Tensor, weight: Tensor) -> Tensor:
-    """Mean of z (N, C, H, W) where weight (N, 1, H, W) is 1. (N, C)."""
-    return (z * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
 
 
 def _config(settings: CLFlowSettings) -> CLFlowConfig:
@@ -198,9 +203,14 @@ RECIPE = Recipe(
     presets={
         "edge": {
             "backbone": "resnet18",
-            "hidden_ratio": 0.16,
+            "flow_steps": 4,
+            "standardise": True,
+            "separate": 2.0,
+            "damage.marks_share": 0.4,
+            "damage.paste_share": 0.3,
             "batch": 8,
             "steps": 1500,
+            "lr": 2e-3,
             "lr_tail": 0.3,
         }
     },

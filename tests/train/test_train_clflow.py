@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from edge_ad.models.flow import Flow
 from edge_ad.models.resnet import ResNet18
 from edge_ad.train.batches import Batch
 from edge_ad.train.boxes import boxes_of, inside
-from edge_ad.train.clflow import CLFlowSettings, CLFlowTrainer, box_mean, pull_loss, push_loss
+from edge_ad.train.clflow import CLFlowSettings, CLFlowTrainer
+from edge_ad.train.contrast import box_mean, pull_loss, push_loss, separation_loss
 
 
 @pytest.fixture
@@ -76,6 +78,24 @@ def test_push_counts_what_exceeds_the_margin() -> None:
     assert push_loss(a, b, 0.5).item() == pytest.approx(0.25)
 
 
+def test_separation_counts_energy_beyond_its_limits() -> None:
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., :16, :16] = 1  # a quarter of the picture: 4 of the level's 16 cells
+    good, hurt = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    assert separation_loss(good, hurt, mask, near=0.6, far=1.5).item() == pytest.approx(1.5)
+    hurt[..., :2, :2] = 2  # an energy of 2 where it is damaged
+    assert separation_loss(good, hurt, mask, near=0.6, far=1.5).item() == 0
+    good[..., 3, 3] = 2
+    told = separation_loss(good, hurt, mask, near=0.6, far=1.5).item()
+    assert told == pytest.approx((2 - 0.6) / 16)
+    assert separation_loss(good * 0, hurt, mask * 0, near=0.6, far=1.5).item() == 0
+
+
+def test_separation_is_added_when_it_is_weighed(trainer: CLFlowTrainer) -> None:
+    trainer.settings = trainer.settings.model_copy(update={"separate": 2.0})
+    assert "separate" in trainer.losses("contrast", _batch())
+
+
 def test_a_box_mean_ignores_what_is_outside() -> None:
     z = torch.arange(16.0).view(1, 1, 4, 4)
     weight = torch.zeros(1, 1, 4, 4)
@@ -112,6 +132,28 @@ def test_only_flows_and_head_are_trained(trainer: CLFlowTrainer) -> None:
         k.split(".")[0] for k, v in trainer.module.state_dict().items() if not v.equal(before[k])
     }
     assert changed == {"flows", "head"}
+
+
+def test_standardised_levels_have_mean_0_and_spread_1_and_their_norms_stay(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    torch.save(ResNet18((64, 128, 256)).state_dict(), tmp_path / "resnet18.pth")
+    settings = CLFlowSettings(backbone="resnet18", flow_steps=2, hidden_ratio=0.1, standardise=True)
+    trainer = CLFlowTrainer(settings, (64, 64), tmp_path / "resnet18.pth")
+    trainer.losses("likelihood", _batch())
+    norms = [flow.norm for flow in trainer.module.flows if isinstance(flow, Flow)]
+    levels = trainer.module.features(_batch().clean)
+    for norm, level in zip(norms, levels, strict=True):
+        answers = norm(level)
+        assert answers.mean(dim=(0, 2, 3)).abs().max().item() < 1e-4
+        assert answers.std(dim=(0, 2, 3)).max().item() == pytest.approx(1, abs=1e-3)
+    before = [norm.weight.clone() for norm in norms]
+    optimizer = trainer.begin("likelihood")
+    losses = trainer.losses("likelihood", _batch()._replace(clean=torch.zeros(3, 3, 64, 64)))
+    torch.autograd.backward(losses["likelihood"])
+    optimizer.step()
+    assert all(torch.equal(norm.weight, w) for norm, w in zip(norms, before, strict=True))
 
 
 def test_both_phases_share_one_optimiser(trainer: CLFlowTrainer) -> None:
