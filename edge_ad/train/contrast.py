@@ -42,7 +42,7 @@ def separation_loss(good: Tensor, hurt: Tensor, mask: Tensor, *, near: float, fa
     A cell of the level counts as damaged when the mask covers a quarter of it.
     """
     energies = 0.5 * good.square().mean(dim=1), 0.5 * hurt.square().mean(dim=1)
-    covered = F.adaptive_avg_pool2d(mask, hurt.shape[2:])[:, 0] >= 0.25
+    covered = F.adaptive_avg_pool2d(mask, (hurt.shape[2], hurt.shape[3]))[:, 0] >= 0.25
     short = torch.relu(far - energies[1]) * covered
     return torch.relu(energies[0] - near).mean() + short.sum() / covered.sum().clamp_min(1)
 
