@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from typing_extensions import Self
 
 from edge_ad.calibration.placement import Target
+from edge_ad.closing import Closing
 from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction, check_batch, in_batches
 from edge_ad.errors import MissingExtra
 from edge_ad.frame import Image
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 
-class GraphEngine:
+class GraphEngine(Closing):
     """The engine contract on an ONNX model under ONNX Runtime's CPU provider.
 
     For TensorRT graphs the Q/DQ nodes run as they stand, with weights multiplied out beforehand:
@@ -42,17 +41,6 @@ class GraphEngine:
 
     def close(self) -> None:
         self.__dict__.pop("_session", None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_session(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from typing_extensions import Self
 
+from edge_ad.closing import Closing
 from edge_ad.engine.base import (
     INPUT,
     MAP,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closing):
     """An ONNX file under ONNX Runtime, on the CPU or on an NVIDIA card.
 
     Raises IncompatibleError when the file is not ONNX, carries no manifest, its inputs and outputs
@@ -61,17 +60,6 @@ class OnnxRuntimeEngine:
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise EdgeAdError(f"{self.name}: ONNX Runtime failed: {error}") from error
         return Prediction(maps, scores)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:

@@ -10,10 +10,8 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 
-from typing_extensions import Self
-
+from edge_ad.closing import Closing
 from edge_ad.engine._cuda import Cuda, CudaFailed
 from edge_ad.engine._pipeline import Pipeline, Program
 from edge_ad.engine._program import load_program
@@ -28,7 +26,7 @@ from edge_ad.manifest import Manifest
 _log = logging.getLogger(__name__)
 
 
-class TensorRTEngine:
+class TensorRTEngine(Closing):
     """A compiled network on a card.
 
     `infer` is the contract's. `submit` and `collect` are its two halves, for callers that have
@@ -102,17 +100,6 @@ class TensorRTEngine:
             stack.enter_context(contextlib.suppress(CudaFailed))
             stack.enter_context(cuda.current())
             self._used.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextlib.contextmanager
     def _closing_on_failure(self) -> Iterator[None]:

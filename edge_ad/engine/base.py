@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
+from edge_ad.closing import Closeable
 from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
@@ -27,7 +26,7 @@ class Prediction(NamedTuple):
     scores: NDArray[np.float32]
 
 
-class Engine(Protocol):
+class Engine(Closeable, Protocol):
     """A loaded model, warmed up, in a `with` block."""
 
     name: str
@@ -38,15 +37,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release what the engine holds; a second call does nothing."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 @runtime_checkable

@@ -6,11 +6,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
-from typing_extensions import Self
 
+from edge_ad.closing import Closing
 from edge_ad.engine.base import USUAL_MOST, Engine, Prediction, check_batch
 from edge_ad.frame import Image
 
@@ -116,7 +115,7 @@ class _Request:
         return self.answer is not None or self.error is not None
 
 
-class Seat:
+class Seat(Closing):
     """One camera's place at a gathered engine: an Engine for one thread, whose arrays are its own.
 
     Closing it does nothing; the engine is closed by who opened it.
@@ -132,14 +131,3 @@ class Seat:
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -31,7 +31,8 @@ def open_engine(
     """
     if path.suffix not in _MAKERS:
         kinds = " or ".join(_MAKERS)
-        raise UsageError(f"{path}: unknown kind of engine '{path.suffix}', expected {kinds}")
+        line = f" Make one of weights with: edge-ad export {path}" if path.suffix == ".pt" else ""
+        raise UsageError(f"{path}: unknown kind of engine '{path.suffix}', expected {kinds}.{line}")
     if not path.is_file():
         line = _MAKERS[path.suffix].format(path=path, onnx=path.with_suffix(".onnx"))
         raise UsageError(f"no engine at {path}. Make one with: {line}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
+from edge_ad.closing import Closing
 from edge_ad.engine.base import Prediction, check_batch
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 
 
-class ScriptedEngine:
+class ScriptedEngine(Closing):
     """Answers with `map_of(image)`; the score is the map's maximum.
 
     The default map is the image's green channel over 255, so a bright spot is an anomaly.
@@ -38,17 +37,6 @@ class ScriptedEngine:
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _green(image: Image) -> NDArray[np.float32]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
-from typing_extensions import Self
 
+from edge_ad.closing import Closing
 from edge_ad.engine.base import Prediction, check_batch
 from edge_ad.frame import Image
 from edge_ad.models.graph import EngineGraph
@@ -17,7 +16,7 @@ from edge_ad.models.weights import load_detector
 AT_ONCE = 16  # images through the network together; bounds memory, not results
 
 
-class TorchEngine:
+class TorchEngine(Closing):
     """The engine contract on torch. Raises as `load_detector` does."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
@@ -40,14 +39,3 @@ class TorchEngine:
 
     def close(self) -> None:
         self._graph = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

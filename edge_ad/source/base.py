@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Protocol
 
-from typing_extensions import Self
-
+from edge_ad.closing import Closeable, Closing
 from edge_ad.frame import Grab
 
 
-class Source(Protocol):
+class Source(Closeable, Protocol):
     """An open camera, file or folder: iterate once, in a `with` block.
 
     `name` is fit for logs: credentials are removed. A `live` source delivers only its newest frame
@@ -34,17 +32,8 @@ class Source(Protocol):
     def close(self) -> None:
         """Release the device within bounded time; a second call does nothing."""
 
-    def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class ScriptedSource:
+class ScriptedSource(Closing):
     """A source that delivers the grabs it was given: for tests of everything behind a source."""
 
     def __init__(self, grabs: Iterable[Grab], *, name: str = "scripted") -> None:
@@ -59,14 +48,3 @@ class ScriptedSource:
 
     def close(self) -> None:
         self.closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

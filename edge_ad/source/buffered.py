@@ -7,10 +7,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
-from typing_extensions import Self
-
+from edge_ad.closing import Closing
 from edge_ad.errors import SourceTimeout
 from edge_ad.frame import Grab
 from edge_ad.source.handover import Handover, Keep, crossed
@@ -23,7 +21,7 @@ _log = logging.getLogger(__name__)
 Opener = Callable[[], Iterator[Grab]]
 
 
-class BufferedSource:
+class BufferedSource(Closing):
     """Runs `opener` and the iterator it returns in a daemon thread; never waits without limit.
 
     The opener opens the device or raises; it has `open_within_s`, a camera driver may take longer
@@ -116,17 +114,6 @@ class BufferedSource:
             self._handover.end(error)
         finally:
             _finish(grabs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @atexit.register

@@ -1,0 +1,36 @@
+"""What is open until it is closed, and closes at the end of a `with` block."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol
+
+from typing_extensions import Self
+
+
+class Closeable(Protocol):
+    """What a `with` block may hold."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Closing:
+    """A Closeable but for its `close`."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
