@@ -41,7 +41,7 @@ def read_state(path: Path, what: str) -> State:
     Raises DataError when the file is missing, needs code to unpickle, or holds no tensors.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file with {what}.")
+        raise DataError(f"{path}: no such file. Expected the weights of {what}.")
     state = tensors_in(read_safely(path))
     if not state:
         raise DataError(f"{path}: holds no state dict of tensors; expected {what}.")
