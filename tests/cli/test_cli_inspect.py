@@ -110,7 +110,7 @@ def test_a_graph_without_the_package_onnx_is_told_in_part(
         pytest.param("a.onnx", b"GIF89a" * 99, IncompatibleError, "may be cut off", id="foreign"),
         pytest.param("a.engine", b"?", UsageError, "unknown kind of file", id="unknown suffix"),
         pytest.param("a.onnx.yaml", b"{}", UsageError, "not beside it", id="a sidecar alone"),
-        pytest.param("a.pt", b"?", UsageError, "cannot be read as PyTorch weights", id="no weights"),
+        pytest.param("a.pt", b"?", UsageError, "read as PyTorch weights", id="no weights"),
     ],
 )
 def test_what_cannot_be_described_is_refused(
