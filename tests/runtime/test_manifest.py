@@ -97,7 +97,11 @@ def test_the_shipped_threshold_is_readable() -> None:
     shipped = Path(edge_ad.__file__).parent / "sample" / "engine.onnx"
     found = load_sidecar(shipped)
     assert found is not None and found.threshold is not None
-    check_geometry(shipped, found.threshold, Geometry(), Geometry())
+    lane = found.threshold.geometry
+    assert lane is not None and lane.roi_xywh is not None
+    check_geometry(shipped, found.threshold, lane, lane)
+    with pytest.raises(IncompatibleError, match="--roi"):
+        check_geometry(shipped, found.threshold, Geometry(), lane)
 
 
 @pytest.mark.parametrize(
