@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,12 +43,12 @@ class Memory:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """How many images each call of ONNX Runtime was asked for; a call takes 10 ms longer."""
+    """How many images each call of ONNX Runtime was asked for; a call takes 40 ms longer."""
     sizes: list[int] = []
     infer = OnnxRuntimeEngine.infer
 
     def watched(self: OnnxRuntimeEngine, batch: Image) -> Prediction:
-        time.sleep(0.01)
+        time.sleep(0.04)
         sizes.append(len(batch))
         return infer(self, batch)
 
@@ -87,13 +88,13 @@ def test_cameras_together_are_judged_as_each_alone(
 def test_frames_of_several_cameras_share_a_call(
     make_engine: MakePath, make_folder: MakePath, calls: list[int], batch: int | None
 ) -> None:
-    folders = tuple(str(make_folder(name, 30)) for name in ("a", "b", "c"))
+    folders = tuple(str(make_folder(name, 20)) for name in ("a", "b", "c"))
     engine = make_engine(batch=batch)
     calls.clear()
     _, result = judged(folders, engine)
-    assert result["judged"] == 90
-    assert sum(calls[1:]) == 90  # the first warms the engine up
-    assert len(calls) < 60, "frames were judged one by one"
+    assert result["judged"] == 60
+    assert sum(calls[1:]) == 60  # the first warms the engine up
+    assert len(calls) < 45, "frames were judged one by one"
 
 
 def test_live_cameras_are_judged_by_their_newest_frames_in_order(
@@ -121,7 +122,6 @@ def test_stopping_ends_cameras_that_wait_for_each_other(make_engine: MakePath) -
         line.start()
         assert not line.wait(0.5)
         line.stop.set()
-        began = time.perf_counter()
         result = line.finish()
-    assert time.perf_counter() - began < 4.9  # the threads end; nobody gives up on them
+    assert not {thread.name for thread in threading.enumerate()} & set(cameras)
     assert all(np.isfinite(camera["fps"]) for camera in result["cameras"])
