@@ -9,15 +9,15 @@ from edge_ad.dataset import good_images
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import sha256_of
 from edge_ad.frame import BadFrame, Image
-from edge_ad.health import FrameGate
+from edge_ad.health import FrameGate, content_fault
 from edge_ad.images import read_image
 from edge_ad.source import open_source
 
 
 class GoodFolder:
-    """Named pictures of a folder (see `good_images`); `left_out` are those that cannot be read.
+    """Named pictures of a folder (see `good_images`); `left_out` are those that cannot be judged.
 
-    Raises DataError when there is none, and, after the last, when none could be read.
+    Raises DataError when there is none, and, after the last, when none could be judged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,11 +35,14 @@ class GoodFolder:
             except DataError as error:
                 self.left_out[path.name] = str(error)
                 continue
+            if fault := content_fault(image):
+                self.left_out[path.name] = f"{path}: {fault}"
+                continue
             self._read.append(path)
             yield path.name, image
         if not self._read:
             first = next(iter(self.left_out.values()))
-            raise DataError(f"none of the {len(self)} pictures can be read. The first: {first}")
+            raise DataError(f"none of the {len(self)} pictures can be judged. The first: {first}")
 
     def sha256(self) -> str:
         """Identity of the pictures that were read."""

@@ -33,15 +33,14 @@ class FrameGate:
 
     def fault(self, frame: Frame) -> str:
         """Why this frame cannot be judged; empty when it can."""
-        thin = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE])
-        if fault := _content_fault(thin):
+        if fault := content_fault(frame.image):
             return fault
         if not frame.file and _is_torn(frame.image):
             return "torn: the end of the picture is a single colour"
-        return self._live_fault(frame, thin) if self.live else ""
+        return self._live_fault(frame) if self.live else ""
 
-    def _live_fault(self, frame: Frame, thin: Image) -> str:
-        content = zlib.crc32(thin.tobytes())
+    def _live_fault(self, frame: Frame) -> str:
+        content = zlib.crc32(_thinned(frame.image).tobytes())
         self._repeats = self._repeats + 1 if content == self._last else 0
         self._last = content
         if self._repeats >= self._frozen_after:
@@ -52,12 +51,18 @@ class FrameGate:
         return ""
 
 
-def _content_fault(thin: Image) -> str:
+def content_fault(image: Image) -> str:
+    """Why a picture (H, W, 3) shows no part whoever took it; empty when it may."""
+    thin = _thinned(image)
     if int(thin.max()) < _DARK:
         return "black: no pixel is brighter than a covered lens"
     if int(thin.min()) > _BRIGHT:
         return "saturated: every pixel is white"
     return ""
+
+
+def _thinned(image: Image) -> Image:
+    return np.ascontiguousarray(image[::_STRIDE, ::_STRIDE])
 
 
 def _is_torn(image: Image) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from edge_ad.dataset import readable
 from edge_ad.errors import DataError
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
+from edge_ad.health import content_fault
 from edge_ad.preprocess import Preprocess
+
+_log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 2 << 30
 HELD_BACK_SHARE = 0.1
@@ -48,14 +52,14 @@ class GoodTiles:
 
 
 def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> GoodTiles:
-    """Decode, crop and cut; unreadable pictures are left out and named.
+    """Decode, crop and cut; unreadable, black and saturated pictures are left out and named.
 
-    Raises DataError when none can be read, UsageError when the geometry does not fit one.
+    Raises DataError when none is left, UsageError when the geometry does not fit one.
     """
     count = preprocess.geometry.tile_count
     tiles = _array((len(paths) * count, *preprocess.size_hw, 3))
     read: list[Path] = []
-    for path, image in readable(paths):
+    for path, image in _telling(paths):
         tiles[len(read) * count : (len(read) + 1) * count] = preprocess(image)
         read.append(path)
     if not read:
@@ -68,6 +72,21 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> GoodTiles:
         skipped=tuple(str(path) for path in paths if path not in kept),
         data_sha256=sha256_of(read),
     )
+
+
+def _telling(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
+    """The readable pictures that the line would judge too."""
+    faults: list[str] = []
+    good = 0
+    for path, image in readable(paths):
+        if fault := content_fault(image):
+            faults.append(f"{path}: {fault}")
+            _log.warning("left out: %s", faults[-1])
+            continue
+        good += 1
+        yield path, image
+    if faults and not good:
+        raise DataError(f"none of the {len(faults)} pictures shows a part. The first: {faults[0]}")
 
 
 def _array(shape: tuple[int, ...]) -> Image:

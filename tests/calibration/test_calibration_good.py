@@ -88,6 +88,14 @@ def test_a_folder_gives_its_pictures_and_names_those_that_cannot_be_read(tmp_pat
     assert pictures.sha256() == sha256_of(read)
 
 
+def test_a_covered_lens_sets_no_threshold(tmp_path: Path) -> None:
+    write(tmp_path / "0.png", part(0))
+    write(tmp_path / "dark.png", np.zeros((120, 160, 3), np.uint8))
+    pictures = GoodFolder(tmp_path)
+    assert [name for name, _ in pictures] == ["0.png"]
+    assert "black" in pictures.left_out["dark.png"]
+
+
 def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "9.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"none of the 1 pictures.*9\.png"):

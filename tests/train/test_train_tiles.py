@@ -11,6 +11,7 @@ from train_jobs import part, write_parts
 from edge_ad.dataset import good_images
 from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
+from edge_ad.images import write_image
 from edge_ad.preprocess import Preprocess
 from edge_ad.train import tiles
 from edge_ad.train.tiles import GoodTiles, load_tiles
@@ -86,3 +87,17 @@ def test_the_same_pictures_under_other_names_have_the_same_identity(tmp_path: Pa
 def test_no_pictures_are_an_error() -> None:
     with pytest.raises(DataError, match="no pictures"):
         load_tiles([], Preprocess((32, 32)))
+
+
+@pytest.mark.parametrize(("level", "fault"), [(0, "black"), (255, "saturated")])
+def test_pictures_of_a_covered_or_blinded_camera_are_left_out(
+    tmp_path: Path, level: int, fault: str
+) -> None:
+    write_parts(tmp_path, 3)
+    dead = np.full((32, 32, 3), level, np.uint8)
+    write_image(tmp_path / "dead.png", dead)
+    loaded = load_tiles(good_images(tmp_path), Preprocess((32, 32)))
+    assert loaded.pictures == 3
+    assert [Path(name).name for name in loaded.skipped] == ["dead.png"]
+    with pytest.raises(DataError, match=f"none of the 1 pictures shows a part.*dead.png: {fault}"):
+        load_tiles([tmp_path / "dead.png"], Preprocess((32, 32)))
