@@ -14,6 +14,7 @@ from edge_ad.cli.engine import engine_options, engine_options_from
 from edge_ad.cli.geometry import geometry_given, geometry_options
 from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
+from edge_ad.errors import UsageError
 
 _LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -82,10 +83,16 @@ def command(
     throughput with the engine's own on the same frames, taken in turn; geometry and threshold are
     the loop's.
     """
+    geometry = geometry_given(options)
+    if uri is None and (geometry or options["threshold"] is not None):
+        raise UsageError(
+            "geometry and threshold are the loop's, and without --camera the engine alone is "
+            "measured. Give --camera URI (a camera, video or folder), or leave them out."
+        )
     how = engine_options_from(options)
     result = _engine_alone(engine, how, options)
     if uri is not None:
-        result |= _loop(engine, uri, how, options)
+        result |= _loop(engine, uri, geometry, how, options)
     if as_json:
         emit(result)
     else:
@@ -113,7 +120,9 @@ def _engine_alone(path: Path, how: dict[str, Any], options: dict[str, Any]) -> d
     return result | {f"{name}_ms": value for name, value in times.items()}
 
 
-def _loop(path: Path, uri: str, how: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _loop(
+    path: Path, uri: str, geometry: dict[str, Any], how: dict[str, Any], options: dict[str, Any]
+) -> dict[str, Any]:
     from edge_ad.bench import bench_loop
     from edge_ad.line import LineConfig
     from edge_ad.manifest import load_sidecar
@@ -122,7 +131,6 @@ def _loop(path: Path, uri: str, how: dict[str, Any], options: dict[str, Any]) ->
     stored = sidecar is not None and sidecar.threshold is not None
     if options["threshold"] is None and not stored:
         options["threshold"] = float("inf")  # speed needs no promise
-    geometry = geometry_given(options)
     config = LineConfig(
         (uri,), path, geometry, options["threshold"], frames=options["frames"], **how
     )

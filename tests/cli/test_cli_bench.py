@@ -40,3 +40,12 @@ def test_a_promise_is_kept_or_the_command_fails(
 def test_an_empty_source_cannot_be_measured(make_engine: MakePath, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert bench("--engine", make_engine(), "--camera", tmp_path / "empty").returncode == 5
+
+
+@pytest.mark.parametrize("words", [("--roi", "0,0,16,16"), ("--tiles", "2x2"), ("--threshold", 1)])
+def test_what_only_the_loop_heeds_needs_a_camera(
+    make_engine: MakePath, words: tuple[object, ...]
+) -> None:
+    done = bench("--engine", make_engine(), *words)
+    assert done.returncode == 2
+    assert "Give --camera" in done.stderr
