@@ -47,7 +47,7 @@ SETTINGS = ("settings", "seed", "threads", "arithmetic", "size_hw", "geometry", 
             "budget_minutes")  # fmt: skip
 PRECISIONS = ("fp32", "fp16", "int8")
 PRETRAINED = ("destseg", "clflow")
-LANE = ("--roi", "72,54,176,132", "--rotation", "none")  # where plates pass, always upright
+LANE = ("--roi", "72,54,176,132")  # where plates pass
 GATE_FAILED = 4
 TIMED = 60
 

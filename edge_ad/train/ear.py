@@ -89,9 +89,12 @@ class EARTrainer:
         return Adam(self.module.unet.parameters(), self.settings.lr)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """Restoration against the whole good picture; every skip connection is on."""
+        """Restoration against the whole good picture; every skip connection is on.
+
+        In the paper's training nothing is damaged; where settings have it, damage is to be undone.
+        """
         net, s = self.module, self.settings
-        restored = net.restore(net.excise(batch.clean, self.salient(batch)))
+        restored = net.restore(net.excise(batch.damaged, self.salient(batch)))
         with torch.autocast(batch.clean.device.type, enabled=False):
             restored, clean = restored.float(), batch.clean
             return {
@@ -105,8 +108,9 @@ class EARTrainer:
         """As the network's own, from memory where tiles lie as they were stored."""
         if self.module.attention is None:
             return None
-        if self.settings.damage.rotation != "none":
-            return self.module.salient(batch.clean)
+        damage = self.settings.damage
+        if damage.rotation != "none" or damage.anomaly_share > 0:
+            return self.module.salient(batch.damaged)
         return self._salient(batch.clean, batch.tile)[0].float()
 
     def _marks(self, rgb: Tensor) -> list[Tensor]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from edge_ad.damage.damaged import DamageSettings
 from edge_ad.errors import DataError
 from edge_ad.models.digits import DigitAttention
 from edge_ad.models.pretrained import fill, fill_vit, read_state
@@ -43,6 +45,39 @@ def test_the_skip_to_leave_out_is_measured_when_asked() -> None:
     assert set(choice.report["measured"]) == {"none", "shallow", "middle", "deep"}
     best = max(choice.report["measured"].items(), key=lambda item: item[1]["merit"])[0]
     assert choice.config.model_dump()["skip_off"] == best == choice.report["skip_off"]
+
+
+@pytest.mark.parametrize("kind", ["ear", "pmb"])
+def test_the_network_sees_the_damage_and_is_held_to_the_good_tile(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    trainer = EARTrainer(EAR, (32, 32), None) if kind == "ear" else PMBTrainer(PMB, (32, 32), None)
+    answer = _batch().clean
+    shown: list[torch.Tensor] = []
+
+    def excise(rgb: torch.Tensor, salient: torch.Tensor | None) -> torch.Tensor:
+        shown.append(rgb)
+        return rgb
+
+    def restore(rgb: torch.Tensor) -> Any:
+        shown.append(rgb)
+        return answer if kind == "ear" else (answer, torch.zeros(()))
+
+    monkeypatch.setattr(trainer.module, "excise", excise, raising=False)
+    monkeypatch.setattr(trainer.module, "restore", restore)
+    losses = trainer.losses("restore", _batch())
+    assert torch.equal(shown[0], _batch().damaged)
+    assert all(float(loss) == pytest.approx(0, abs=1e-6) for loss in losses.values())
+
+
+def test_salient_pixels_are_looked_for_in_what_is_damaged(tmp_path: Path) -> None:
+    torch.save(DigitAttention().state_dict(), tmp_path / "attention.pt")
+    damage = DamageSettings(anomaly_share=0.5)
+    settings = EAR.model_copy(update={"attention": "mnist", "damage": damage})
+    trainer = EARTrainer(settings, (32, 32), tmp_path / "attention.pt")
+    found, wanted = trainer.salient(_batch()), trainer.module.salient(_batch().damaged)
+    assert found is not None and wanted is not None
+    assert torch.equal(found, wanted)
 
 
 def test_salient_pixels_are_worked_out_once_a_tile(tmp_path: Path) -> None:
