@@ -121,3 +121,8 @@ def check_divisible(size_hw: SizeHW, by: int, method: str) -> None:
 
 def _per_channel(*values: float) -> Tensor:
     return torch.tensor(values).view(1, 3, 1, 1)
+
+
+def mosaic(rgb: Tensor, side: int) -> Tensor:
+    """(N, 3, H, W) with every tile of `side` pixels showing its mean; H and W are multiples."""
+    return F.interpolate(F.avg_pool2d(rgb, side), scale_factor=float(side), mode="nearest")

@@ -19,7 +19,7 @@ from typing_extensions import Self, override
 
 from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
-from edge_ad.models.blocks import ImageNetNorm, SizeHW, Smooth, check_divisible, conv_bn
+from edge_ad.models.blocks import ImageNetNorm, SizeHW, Smooth, check_divisible, conv_bn, mosaic
 from edge_ad.models.digits import DigitAttention
 from edge_ad.models.method import Config, Method
 from edge_ad.models.msgms import MSGMS
@@ -176,8 +176,7 @@ class EAR(nn.Module):
 
     def mosaic(self, rgb: Tensor) -> Tensor:
         """Every tile of `mosaic_px` pixels shows its mean."""
-        side = self.config.mosaic_px
-        return F.interpolate(F.avg_pool2d(rgb, side), scale_factor=float(side), mode="nearest")
+        return mosaic(rgb, self.config.mosaic_px)
 
     def restore(self, excised: Tensor, off: int | None = None) -> Tensor:
         """The U-Net's answer, cut to [0, 1]."""

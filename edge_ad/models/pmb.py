@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from edge_ad.manifest import Score
-from edge_ad.models.blocks import SizeHW, Smooth, check_divisible, conv_bn_relu, descend
+from edge_ad.models.blocks import SizeHW, Smooth, check_divisible, conv_bn_relu, descend, mosaic
 from edge_ad.models.histogram import HistogramCut, above_cut
 from edge_ad.models.memory import PartitionMemory, Query, Shrink
 from edge_ad.models.method import Config, Method
@@ -31,7 +31,8 @@ class PMBConfig(Config):
     """What shapes the network; the paper's abstract fixes none of it.
 
     `widths`, `lateral` and `partitions` go level by level from full size down; `partitions` counts
-    the parts of a side and is ignored where a skip goes. `error`: of the values, or msgms, that of
+    the parts of a side and is ignored where a skip goes. `mosaic_px` above 1 shows the network tiles
+    of so many pixels by their means only: the detail it must recall. `error`: of the values, or msgms, that of
     the edges, which another light leaves alone. `hee`: exact computes every picture's cut in the
     graph, frozen uses the training pictures' median, off keeps the plain error. `score`: top is the
     mean of the `top_k` largest pixels, accumulated the mean of all.
@@ -49,7 +50,10 @@ class PMBConfig(Config):
     query: Query = "channel"
     shrink: Shrink = "hard"
     temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
+    mosaic_px: Annotated[int, Field(ge=1, le=128)] = 1
     error: PMBError = "absolute"
+    msgms_scales: Annotated[int, Field(ge=1, le=5)] = 3
+    msgms_c: Annotated[float, Field(gt=0.0)] = 0.0026
     hee: Literal["exact", "frozen", "off"] = "exact"
     bins: Annotated[int, Field(ge=4, le=1024)] = 64
     eta: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
@@ -90,7 +94,7 @@ class PMB(nn.Module):
         self.memories = nn.ModuleDict(_memories(config, size_hw))
         self.climbs = nn.ModuleList(Climb(a, b) for a, b in itertools.pairwise(widths[::-1]))
         self.out = nn.Conv2d(widths[0], 3, 3, padding=1)
-        self.edges = MSGMS()
+        self.edges = MSGMS(scales=config.msgms_scales, c=config.msgms_c)
         self.histogram = HistogramCut(bins=config.bins, eta=config.eta)
         self.smooth = Smooth(size_hw, config.smooth_sigma)
         self.register_buffer("cut", torch.zeros(()))  # the frozen cut; training measures it
@@ -106,7 +110,8 @@ class PMB(nn.Module):
 
     def restore(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         """The restoration (N, 3, H, W) in (0, 1), and the memories' mean addressing entropy."""
-        *levels, x = descend(self.encoder, rgb)
+        side = self.config.mosaic_px
+        *levels, x = descend(self.encoder, rgb if side == 1 else mosaic(rgb, side))
         entropies = []
         laterals = []
         for level, features in enumerate(levels):
@@ -137,13 +142,14 @@ class PMB(nn.Module):
 
 
 def _divisor(config: PMBConfig) -> int:
-    """What height and width must divide by: four halvings, and whole partitions on each level."""
+    """What height and width must divide by: four halvings, whole partitions and mosaic tiles."""
     sides = [
         parts * 2**level
         for level, parts in enumerate(config.partitions)
         if config.lateral[level] == "pmb"
     ]
-    return math.lcm(16, *sides)
+    coarsest = 2 ** (config.msgms_scales - 1) if config.error == "msgms" else 1
+    return math.lcm(16, config.mosaic_px, coarsest, *sides)
 
 
 def _memories(config: PMBConfig, size_hw: SizeHW) -> dict[str, PartitionMemory]:

@@ -56,7 +56,10 @@ class PMBSettings(Settings):
     query: Query = "channel"
     shrink: Shrink = "hard"
     temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    mosaic_px: Annotated[int, Field(ge=1, le=128)] = 1
     error: PMBError = "absolute"
+    msgms_scales: Annotated[int, Field(ge=1, le=5)] = 3
+    msgms_c: Annotated[float, Field(gt=0)] = 0.0026
     hee: Literal["exact", "frozen", "off", "auto"] = "exact"
     bins: Annotated[int, Field(ge=4, le=1024)] = 64
     eta: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -144,12 +147,16 @@ RECIPE = Recipe(
             "partitions": (8, 8, 4, 4),
             "temperature": 0.1,
             "error": "msgms",
+            "msgms_c": 0.01,
+            "msgms_scales": 4,
+            "smooth_sigma": 1.0,
             "hee": "auto",
-            "top_k": 100,
+            "top_k": 10,
             "batch": 8,
-            "steps": 4000,
+            "steps": 3500,
             "lr": 1e-3,
-            # given good parts only, it soon restores whatever it is shown, damage too
+            # shown every pixel of good parts only, it soon restores whatever it is shown
+            "mosaic_px": 8,
             "damage.anomaly_share": 0.8,
             "damage.marks_share": 0.35,
             "damage.paste_share": 0.35,
