@@ -158,6 +158,22 @@ def test_the_error_of_edges_forgives_another_light() -> None:
     assert errors["msgms"][inside].abs().max().item() < 1e-3
 
 
+def test_behind_the_mosaic_only_means_of_tiles_count() -> None:
+    torch.manual_seed(0)
+    one = torch.rand(1, 3, *SIZE)
+    other = one.unflatten(3, (-1, 2)).flip(4).flatten(3)  # neighbours change places
+    hidden = shaken(PMB(SMALL.model_copy(update={"mosaic_px": 4}), SIZE))
+    shown = shaken(PMB(SMALL, SIZE))
+    with torch.inference_mode():
+        torch.testing.assert_close(hidden.restore(one)[0], hidden.restore(other)[0])
+        assert not torch.allclose(shown.restore(one)[0], shown.restore(other)[0])
+
+
+def test_a_mosaic_that_does_not_divide_the_size_is_refused() -> None:
+    with pytest.raises(UsageError, match="multiple"):
+        PMB(SMALL.model_copy(update={"mosaic_px": 48}), SIZE)
+
+
 def test_a_frozen_cut_travels_with_the_weights() -> None:
     net = PMB(SMALL, SIZE)
     net.cut.fill_(0.25)
@@ -167,10 +183,14 @@ def test_a_frozen_cut_travels_with_the_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hee", "error"), [("exact", "absolute"), ("frozen", "squared"), ("off", "msgms")]
+    ("hee", "error", "mosaic_px"),
+    [("exact", "absolute", 1), ("frozen", "squared", 1), ("off", "msgms", 4)],
 )
-def test_onnx_runtime_answers_as_torch(tmp_path: Path, hee: str, error: str) -> None:
-    net = shaken(PMB(SMALL.model_copy(update={"hee": hee, "error": error}), SIZE), by=0.02)
+def test_onnx_runtime_answers_as_torch(
+    tmp_path: Path, hee: str, error: str, mosaic_px: int
+) -> None:
+    config = {"hee": hee, "error": error, "mosaic_px": mosaic_px}
+    net = shaken(PMB(SMALL.model_copy(update=config), SIZE), by=0.02)
     net.cut.fill_(0.05)  # type: ignore[operator]
     check_parity(net, tmp_path)
 
