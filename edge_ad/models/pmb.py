@@ -31,11 +31,11 @@ class PMBConfig(Config):
     """What shapes the network; the paper's abstract fixes none of it.
 
     `widths`, `lateral` and `partitions` go level by level from full size down; `partitions` counts
-    the parts of a side and is ignored where a skip goes. `mosaic_px` above 1 shows the network tiles
-    of so many pixels by their means only: the detail it must recall. `error`: of the values, or msgms, that of
-    the edges, which another light leaves alone. `hee`: exact computes every picture's cut in the
-    graph, frozen uses the training pictures' median, off keeps the plain error. `score`: top is the
-    mean of the `top_k` largest pixels, accumulated the mean of all.
+    the parts of a side and is ignored where a skip goes. `mosaic_px` above 1 shows the network
+    only the means of tiles of so many pixels: their detail it must recall. `error`: of the values,
+    or msgms, that of the edges, which another light leaves alone. `hee`: exact computes every
+    picture's cut in the graph, frozen uses the training pictures' median, off keeps the plain
+    error. `score`: top is the mean of the `top_k` largest pixels, accumulated the mean of all.
     """
 
     widths: tuple[Width, Width, Width, Width] = (64, 128, 256, 512)
