@@ -161,9 +161,10 @@ def test_the_error_of_edges_forgives_another_light() -> None:
 def test_behind_the_mosaic_only_means_of_tiles_count() -> None:
     torch.manual_seed(0)
     one = torch.rand(1, 3, *SIZE)
-    other = one.unflatten(3, (-1, 2)).flip(4).flatten(3)  # neighbours change places
-    hidden = shaken(PMB(SMALL.model_copy(update={"mosaic_px": 4}), SIZE))
-    shown = shaken(PMB(SMALL, SIZE))
+    other = one.reshape(1, 3, SIZE[0], -1, 2).flip(4).reshape(one.shape)  # neighbours swapped
+    hidden, shown = PMB(SMALL.model_copy(update={"mosaic_px": 4}), SIZE), PMB(SMALL, SIZE)
+    for net in (hidden, shown):
+        shaken(net)
     with torch.inference_mode():
         torch.testing.assert_close(hidden.restore(one)[0], hidden.restore(other)[0])
         assert not torch.allclose(shown.restore(one)[0], shown.restore(other)[0])
