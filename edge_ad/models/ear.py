@@ -171,12 +171,10 @@ class EAR(nn.Module):
 
     def excise(self, rgb: Tensor, salient: Tensor | None) -> Tensor:
         """The picture with its salient pixels, or all, behind the mosaic (or zero)."""
-        hidden = self.mosaic(rgb) if self.config.obfuscation == "mosaic" else rgb * 0
+        hidden = (
+            rgb * 0 if self.config.obfuscation == "zero" else mosaic(rgb, self.config.mosaic_px)
+        )
         return hidden if salient is None else rgb * (1 - salient) + hidden * salient
-
-    def mosaic(self, rgb: Tensor) -> Tensor:
-        """Every tile of `mosaic_px` pixels shows its mean."""
-        return mosaic(rgb, self.config.mosaic_px)
 
     def restore(self, excised: Tensor, off: int | None = None) -> Tensor:
         """The U-Net's answer, cut to [0, 1]."""

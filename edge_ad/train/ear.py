@@ -25,6 +25,7 @@ from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, shaped
+from edge_ad.train.restoring import RESTORER
 
 SKIPS: tuple[SkipOff, ...] = ("none", "shallow", "middle", "deep")
 Weight = Annotated[float, Field(ge=0)]
@@ -167,23 +168,9 @@ RECIPE = Recipe(
     EARTrainer,
     presets={
         "edge": {
+            **RESTORER,
             "attention": "none",
             "widths": (16, 32, 64, 128, 128),
-            "batch": 8,
-            "steps": 3500,
-            "lr": 1e-3,
-            # a small net cannot restore the grain of a surface: faint edges must count for little
-            "msgms_c": 0.01,
-            "msgms_scales": 4,
-            "smooth_sigma": 1.0,
-            "top_k": 10,
-            # and it must learn the part, not the pictures by heart, nor to restore damage
-            "damage.anomaly_share": 0.8,
-            "damage.marks_share": 0.35,
-            "damage.paste_share": 0.35,
-            "damage.paste_area": (0.005, 0.05),
-            "damage.rotation": "small",
-            "damage.rotation_small_deg": 3.0,
         }
     },
 )

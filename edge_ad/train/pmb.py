@@ -22,6 +22,7 @@ from edge_ad.models.ssim import ssim_loss
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import AT_ONCE, measure
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed, shaped
+from edge_ad.train.restoring import RESTORER
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -141,28 +142,16 @@ RECIPE = Recipe(
     PMBTrainer,
     presets={
         "edge": {
+            **RESTORER,
             "widths": (16, 32, 64, 128),
             "bottleneck": 128,
             "lateral": ("pmb", "pmb", "pmb", "pmb"),
             "partitions": (8, 8, 4, 4),
             "temperature": 0.1,
             "error": "msgms",
-            "msgms_c": 0.01,
-            "msgms_scales": 4,
-            "smooth_sigma": 1.0,
             "hee": "auto",
-            "top_k": 10,
-            "batch": 8,
-            "steps": 3500,
-            "lr": 1e-3,
             # shown every pixel of good parts only, it soon restores whatever it is shown
             "mosaic_px": 8,
-            "damage.anomaly_share": 0.8,
-            "damage.marks_share": 0.35,
-            "damage.paste_share": 0.35,
-            "damage.paste_area": (0.005, 0.05),
-            "damage.rotation": "small",
-            "damage.rotation_small_deg": 3.0,
         }
     },
 )
