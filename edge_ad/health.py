@@ -33,14 +33,15 @@ class FrameGate:
 
     def fault(self, frame: Frame) -> str:
         """Why this frame cannot be judged; empty when it can."""
-        if fault := content_fault(frame.image):
+        thin = _thinned(frame.image)
+        if fault := _thin_fault(thin):
             return fault
         if not frame.file and _is_torn(frame.image):
             return "torn: the end of the picture is a single colour"
-        return self._live_fault(frame) if self.live else ""
+        return self._live_fault(frame, thin) if self.live else ""
 
-    def _live_fault(self, frame: Frame) -> str:
-        content = zlib.crc32(_thinned(frame.image).tobytes())
+    def _live_fault(self, frame: Frame, thin: Image) -> str:
+        content = zlib.crc32(thin.tobytes())
         self._repeats = self._repeats + 1 if content == self._last else 0
         self._last = content
         if self._repeats >= self._frozen_after:
@@ -53,7 +54,10 @@ class FrameGate:
 
 def content_fault(image: Image) -> str:
     """Why a picture (H, W, 3) shows no part whoever took it; empty when it may."""
-    thin = _thinned(image)
+    return _thin_fault(_thinned(image))
+
+
+def _thin_fault(thin: Image) -> str:
     if int(thin.max()) < _DARK:
         return "black: no pixel is brighter than a covered lens"
     if int(thin.min()) > _BRIGHT:
