@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Protocol
 
@@ -23,11 +24,11 @@ class Closeable(Protocol):
     ) -> None: ...
 
 
-class Closing:
+class Closing(ABC):
     """A Closeable but for its `close`."""
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self
