@@ -29,6 +29,7 @@ from edge_ad.train.boxes import boxes_of, inside
 from edge_ad.train.choice import measure
 from edge_ad.train.contrast import box_mean, pull_loss, push_loss, separation_loss, standardise
 from edge_ad.train.frozen import FrozenFeatures
+from edge_ad.train.light import VARIED
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, shaped
 
 Weight = Annotated[float, Field(ge=0)]
@@ -206,10 +207,9 @@ RECIPE = Recipe(
             "flow_steps": 4,
             "standardise": True,
             "separate": 2.0,
-            "damage.marks_share": 0.4,
-            "damage.paste_share": 0.3,
+            **VARIED,
             "batch": 8,
-            "steps": 1500,
+            "steps": 4000,
             "lr": 2e-3,
             "lr_tail": 0.3,
         }

@@ -39,12 +39,15 @@ def push_loss(good: Tensor, hurt: Tensor, margin: float) -> Tensor:
 def separation_loss(good: Tensor, hurt: Tensor, mask: Tensor, *, near: float, far: float) -> Tensor:
     """By how much energies exceed `near` on good tiles, and fall short of `far` where damaged.
 
-    A cell of the level counts as damaged when the mask covers a quarter of it.
+    A picture is judged by its largest energy, so on good tiles the mean is over the cells that
+    exceed `near` alone: over all cells, the few that raise false alarms would hardly count. A cell
+    of the level counts as damaged when the mask covers a quarter of it.
     """
     energies = 0.5 * good.square().mean(dim=1), 0.5 * hurt.square().mean(dim=1)
     covered = F.adaptive_avg_pool2d(mask, (hurt.shape[2], hurt.shape[3]))[:, 0] >= 0.25
+    over = torch.relu(energies[0] - near)
     short = torch.relu(far - energies[1]) * covered
-    return torch.relu(energies[0] - near).mean() + short.sum() / covered.sum().clamp_min(1)
+    return over.sum() / (over > 0).sum().clamp_min(1) + short.sum() / covered.sum().clamp_min(1)
 
 
 def box_mean(z: Tensor, weight: Tensor) -> Tensor:

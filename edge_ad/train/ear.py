@@ -24,8 +24,8 @@ from edge_ad.models.vit import ViT
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.frozen import FrozenFeatures
+from edge_ad.train.light import RESTORER
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, shaped
-from edge_ad.train.restoring import RESTORER
 
 SKIPS: tuple[SkipOff, ...] = ("none", "shallow", "middle", "deep")
 Weight = Annotated[float, Field(ge=0)]

@@ -21,8 +21,8 @@ from edge_ad.models.pmb import PMB, PMBConfig, PMBError
 from edge_ad.models.ssim import ssim_loss
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import AT_ONCE, measure
+from edge_ad.train.light import RESTORER
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed, shaped
-from edge_ad.train.restoring import RESTORER
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]

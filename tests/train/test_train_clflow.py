@@ -87,7 +87,7 @@ def test_separation_counts_energy_beyond_its_limits() -> None:
     assert separation_loss(good, hurt, mask, near=0.6, far=1.5).item() == 0
     good[..., 3, 3] = 2
     told = separation_loss(good, hurt, mask, near=0.6, far=1.5).item()
-    assert told == pytest.approx((2 - 0.6) / 16)
+    assert told == pytest.approx(2 - 0.6)  # the one cell beyond, not a sixteenth of it
     assert separation_loss(good * 0, hurt, mask * 0, near=0.6, far=1.5).item() == 0
 
 

@@ -1,0 +1,28 @@
+"""What light presets have in common: a small net must learn the part, not the pictures by heart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+VARIED: dict[str, Any] = {
+    "damage.marks_share": 0.35,
+    "damage.paste_share": 0.35,
+    "damage.paste_area": (0.005, 0.05),
+    "damage.rotation": "small",
+    "damage.rotation_small_deg": 3.0,
+}
+
+RESTORER: dict[str, Any] = {
+    "batch": 8,
+    "steps": 3500,
+    "lr": 1e-3,
+    # a small net cannot restore the grain of a surface: faint edges must count for little
+    "msgms_c": 0.01,
+    "msgms_scales": 4,
+    "smooth_sigma": 1.0,
+    "top_k": 10,
+    # nor shall it learn to restore damage
+    "damage.anomaly_share": 0.8,
+    **VARIED,
+}
+"""Of methods that judge by restoration."""
