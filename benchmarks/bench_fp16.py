@@ -80,7 +80,8 @@ def headline(figures: dict[str, Any], pictures: int) -> dict[str, float]:
 def fp16_files(engine: Path, data: Path, frames: int, folder: Path) -> tuple[dict[str, Path], Any]:
     """The fp16 graph as a file, and rounded as stored; and the report of what stayed in fp32."""
     model, manifest = load_model(engine)
-    mixed = mixed_from_fp32(model, frames_for(manifest, data / "train", frames), manifest)
+    seen = frames_for(manifest, data / "train", frames).images
+    mixed = mixed_from_fp32(model, seen, manifest)
     set_manifest(mixed.model, manifest.model_copy(update={"precision": "fp16"}))
     files = {"fp16": folder / "fp16.onnx", "fp16_as_stored": folder / "stored.onnx"}
     onnx.save(mixed.model, files["fp16"])

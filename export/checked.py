@@ -11,20 +11,20 @@ import onnx
 from onnx import ModelProto
 
 from edge_ad.engine import Prediction, open_engine
+from edge_ad.export.frames import Frames
 from edge_ad.export.metadata import set_manifest
 from edge_ad.export.parity import TOLERANCE, Agreement, check_parity, compare
 from edge_ad.export.report import save_report
 from edge_ad.export.rounding import rounded_as_stored
 from edge_ad.files import replacing, sha256
-from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Frames uint8 (n, H, W, 3) from `frames_from`, and what the reference `against` answers."""
+    """Frames from `frames_from`, and what the reference `against` answers."""
 
-    frames: Image
+    frames: Frames
     frames_from: str
     reference: Prediction
     against: str
@@ -78,8 +78,8 @@ def _compared(path: Path, check: Check) -> Agreement:
     """All frames through the engine in a file; one that takes any number gets one alone first."""
     with open_engine(path) as engine:
         if engine.manifest.batch is None:
-            engine.infer(check.frames[:1])
-        return compare(check.reference, engine.infer(check.frames))
+            engine.infer(check.frames.images[:1])
+        return compare(check.reference, engine.infer(check.frames.images), check.frames.given)
 
 
 def _compared_as_stored(model: ModelProto, check: Check) -> Agreement:

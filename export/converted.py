@@ -42,11 +42,11 @@ def convert_engine(source: Path, out: Path, change: Change, say: Say) -> dict[st
             "Name the fp32 file it was made from, or export it again."
         )
     frames = frames_for(manifest, change.images, change.frames)
-    say(f"comparing with {source.name} on {len(frames)} frames")
+    say(f"comparing with {source.name} on {len(frames.images)} frames")
     with open_engine(source) as engine:
-        check = Check(frames, origin(change.images), engine.infer(frames), source.name)
+        check = Check(frames, origin(change.images), engine.infer(frames.images), source.name)
     changed = _manifest(manifest, source, change)
-    model, extra = _changed(model, frames, changed)
+    model, extra = _changed(model, frames.images, changed)
     report = write_checked(model, changed, out, check, {"type": "convert", **extra})
     return report | {"threshold": _carry_threshold(source, out, changed)}
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from edge_ad.engine import Prediction
 from edge_ad.export.checked import Check, write_checked
-from edge_ad.export.frames import frames_for, origin
+from edge_ad.export.frames import Frames, frames_for, origin
 from edge_ad.export.metadata import signed
 from edge_ad.export.mixed import mixed_from_fp32
 from edge_ad.export.parity import compare
@@ -52,9 +52,9 @@ def export_engine(weights: Path, out: Path, wishes: Wishes, say: Say) -> dict[st
     frames = frames_for(manifest, wishes.images, wishes.frames)
     network = EngineGraph(_stored_as(wishes.store_weights, detector.module))
     say(f"tracing {manifest.method} at {manifest.size_hw[1]}x{manifest.size_hw[0]}")
-    model, extra = _typed(onnx_from_module(network, manifest), frames, manifest, wishes)
-    say(f"comparing with torch on {len(frames)} frames")
-    reference = torch_answer(network, frames)
+    model, extra = _typed(onnx_from_module(network, manifest), frames.images, manifest, wishes)
+    say(f"comparing with torch on {len(frames.images)} frames")
+    reference = torch_answer(network, frames.images)
     if wishes.store_weights == "int8":
         extra["rounding"] = _rounding(detector.module, reference, frames)
     check = Check(frames, origin(wishes.images), reference, "torch")
@@ -95,7 +95,8 @@ def _manifest(detector: Detector, weights: Path, wishes: Wishes) -> Manifest:
     return detector.manifest.model_copy(update=changed)
 
 
-def _rounding(original: nn.Module, stored: Prediction, frames: Image) -> dict[str, Any]:
+def _rounding(original: nn.Module, stored: Prediction, frames: Frames) -> dict[str, Any]:
     """What storing the weights in 8 bits changed, both sides in torch."""
-    before = torch_answer(EngineGraph(original), frames)
-    return {"against": "unrounded weights", **compare(before, stored).as_json()}
+    before = torch_answer(EngineGraph(original), frames.images)
+    found = compare(before, stored, frames.given)
+    return {"against": "unrounded weights", **found.as_json()}

@@ -1,18 +1,27 @@
-"""The frames two artefacts are compared on: the user's pictures, or generated ones."""
+"""The frames two artefacts are compared on: the user's pictures and damage, or generated ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from edge_ad.damage.damaged import defective
 from edge_ad.dataset import readable
 from edge_ad.errors import DataError
 from edge_ad.frame import Image
 from edge_ad.images import list_images
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
+
+
+class Frames(NamedTuple):
+    """Frames uint8 (n, H, W, 3). The first `given` are as they came, the others damaged copies."""
+
+    images: Image
+    given: int
 
 
 def pictures(folder: Path, manifest: Manifest, limit: int) -> Image:
@@ -40,16 +49,22 @@ def generated(size_hw: tuple[int, int], count: int, *, seed: int = 0) -> Image:
     return np.stack([*flat, *(_texture(size_hw, rng) for _ in range(count - 2))][:count])
 
 
-def frames_for(manifest: Manifest, folder: Path | None, limit: int) -> Image:
-    """Pictures from `folder` where one is given, otherwise generated frames."""
+def frames_for(manifest: Manifest, folder: Path | None, limit: int) -> Frames:
+    """At most `limit` pictures from `folder` and a damaged copy of each, or generated frames.
+
+    On good parts alone a detector's map hardly leaves zero: what it is worth shows beside damage.
+    """
     if folder is None:
-        return generated(manifest.size_hw, limit)
-    return pictures(folder, manifest, limit)
+        return Frames(generated(manifest.size_hw, limit), limit)
+    found = pictures(folder, manifest, limit)
+    rng = np.random.default_rng(0)
+    damage = [defective(image, rng).damaged for image in found]
+    return Frames(np.concatenate([found, np.stack(damage)]), len(found))
 
 
 def origin(folder: Path | None) -> str:
     """Where `frames_for` takes its frames from, in words for a report."""
-    return "generated" if folder is None else str(folder)
+    return "generated" if folder is None else f"{folder}, and a damaged copy of each"
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ BACK = "last layer, map and score"
 NORM = "norm, mean, root, power or quotient"
 EXPONENT = "exponential or logarithm"
 DIFFERENCE = "difference of values that may be nearly equal"
+PICTURE = "pictures and maps: few channels, fine differences"
 JOINED = "one elementwise step beside such a node"
 BETWEEN = "between nodes in fp32"
 
@@ -34,6 +35,7 @@ _KINDS = {
     BACK: "TopK",
 }
 _KIND_OF = {kind: why for why, kinds in _KINDS.items() for kind in kinds.split()}
+_FEW = 8  # channels: a picture beside its restoration has six
 _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Elu", "Gelu", "HardSwish", "Mish"})
 _JOINS = frozenset({"Mul", "Div", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Max"})
 
@@ -48,6 +50,8 @@ def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
             reasons.setdefault(index, _KIND_OF[node.op_type])
     for index in _back(wiring):
         reasons.setdefault(index, BACK)
+    for index in _pictures(wiring):
+        reasons.setdefault(index, PICTURE)
     _join(wiring, reasons)
     return close_gaps(wiring, reasons)
 
@@ -79,6 +83,34 @@ def _front(wiring: Wiring) -> Iterator[int]:
     return (index for index in reached if not wiring.has_weights(index))
 
 
+def _pictures(wiring: Wiring) -> Iterator[int]:
+    """Layers that see a picture or make one, or a map, and the steps between pictures.
+
+    Where nothing is wrong a restoration differs from its picture by less than 11 bits can say, and
+    what a first layer rounds goes through all that follows. There is little to compute in them.
+    """
+
+    def stop(index: int) -> bool:
+        return wiring.has_weights(index) or not _few(wiring, wiring.nodes[index].output)
+
+    layers = [
+        index
+        for index, node in enumerate(wiring.nodes)
+        if wiring.has_weights(index)
+        if _few(wiring, node.input) or _few(wiring, node.output)
+    ]
+    yield from layers
+    around = (near for index in layers for near in (*wiring.before(index), *wiring.after(index)))
+    sides = _walk(around, lambda i: (*wiring.before(i), *wiring.after(i)), stop=stop)
+    yield from (index for index in sides if not stop(index))
+
+
+def _few(wiring: Wiring, names: Iterable[str]) -> bool:
+    """Whether all these tensors that are computed are pictures or maps."""
+    counts = [wiring.channels[name] for name in names if name in wiring.channels]
+    return bool(counts) and max(counts) <= _FEW
+
+
 def _back(wiring: Wiring) -> Iterator[int]:
     """Nodes between the last layers and the outputs, and the last layer where there is one.
 
@@ -98,7 +130,7 @@ def _back(wiring: Wiring) -> Iterator[int]:
 
 
 def _walk(
-    starts: Iterable[int], near: Callable[[int], Iterator[int]], stop: Callable[[int], bool]
+    starts: Iterable[int], near: Callable[[int], Iterable[int]], stop: Callable[[int], bool]
 ) -> Iterator[int]:
     """Nodes reached from `starts`, the nodes that stop the walk among them."""
     todo, seen = list(starts), set[int]()

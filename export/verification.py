@@ -72,16 +72,23 @@ def answers(engine: Engine, frames: Image) -> Prediction:
 
 
 def verify(
-    reference: Prediction, other: Prediction, tolerance: Tolerance, threshold: float | None
+    reference: Prediction,
+    other: Prediction,
+    tolerance: Tolerance,
+    threshold: float | None,
+    given: int | None = None,
 ) -> Verification:
-    """Compare two answers to the same frames; raises GateFailed for numbers that are not finite."""
+    """Compare two answers to the same frames, `given` of which come first, as `compare` does.
+
+    Verdicts count on all of them. Raises GateFailed for numbers that are not finite.
+    """
     flipped = far = None
     if threshold is not None:
         flips = (reference.scores > threshold) != (other.scores > threshold)
         distance = np.abs(reference.scores - threshold)
         flipped = int(flips.sum())
         far = int((flips & (distance > tolerance.near * abs(threshold))).sum())
-    return Verification(compare(reference, other), tolerance, threshold, flipped, far)
+    return Verification(compare(reference, other, given), tolerance, threshold, flipped, far)
 
 
 def tolerance_between(first: Manifest, second: Manifest) -> Tolerance:

@@ -20,11 +20,13 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 class Wiring:
     """A graph's nodes by position, and its tensors by name.
 
-    `types` are ONNX element types, `constants` the initializers; `takers` may name a node twice.
+    `types` are ONNX element types, `channels` those of computed tensors (N, C, H, W), `constants`
+    the initializers; `takers` may name a node twice.
     """
 
     nodes: tuple[NodeProto, ...]
     types: dict[str, int]
+    channels: dict[str, int]
     constants: dict[str, TensorProto]
     maker: dict[str, int]
     takers: dict[str, list[int]]
@@ -59,9 +61,11 @@ def wired(model: ModelProto) -> Wiring:
     for index, node in enumerate(graph.node):
         for name in filter(None, node.input):
             takers[name].append(index)
+    types, channels = _types_and_channels(model)
     return Wiring(
         nodes=tuple(graph.node),
-        types=_types(model),
+        types=types,
+        channels=channels,
         constants={tensor.name: tensor for tensor in graph.initializer},
         maker={name: i for i, node in enumerate(graph.node) for name in filter(None, node.output)},
         takers=takers,
@@ -111,14 +115,20 @@ def _takes_half(schema: OpSchema, slot: OpSchema.FormalParameter) -> bool:
     return False
 
 
-def _types(model: ModelProto) -> dict[str, int]:
+def _types_and_channels(model: ModelProto) -> tuple[dict[str, int], dict[str, int]]:
     try:
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     except onnx.shape_inference.InferenceError as error:
         raise IncompatibleError(f"the graph contradicts itself: {error}") from error
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {value.name: value.type.tensor_type.elem_type for value in values}
-    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in values}
+    channels = {
+        name: dims[1].dim_value
+        for name, dims in shapes.items()
+        if len(dims) == 4 and dims[1].dim_value
+    }
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}, channels
 
 
 def _refuse_subgraphs(graph: GraphProto) -> None:

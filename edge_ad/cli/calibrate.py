@@ -181,7 +181,7 @@ def _to_half(order: Order) -> ToHalf:
         ) from error
 
     def to_half(model: ModelProto, manifest: Manifest) -> ModelProto:
-        return mixed_from_fp32(model, frames_for(manifest, order.images, 8), manifest).model
+        return mixed_from_fp32(model, frames_for(manifest, order.images, 8).images, manifest).model
 
     return to_half
 

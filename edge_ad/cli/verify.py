@@ -54,7 +54,8 @@ def command(
     """Compare REFERENCE and OTHER (.pt, .onnx, .plan) on the same frames.
 
     A difference beyond the tolerance of the coarser precision, or a verdict that flips farther
-    from the threshold than that precision explains (1 %, int8 10 %), ends with exit code 4.
+    from the threshold than that precision explains (1 %, fp16 2 %, int8 10 %), ends with exit
+    code 4. Every picture is compared twice, the second time with synthetic damage.
     """
     with output_file(sheet or other.with_name(f"{other.name}.verify.png"), ".png") as picture:
         found = _compare(reference, other, picture, limits)
@@ -79,13 +80,14 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
     with open_artifact(reference, how) as engine:
         first = engine.manifest
         frames = frames_for(first, limits["images"], limits["frames"])
-        wanted = answers(engine, frames)
+        wanted = answers(engine, frames.images)
     with open_artifact(other, how) as engine:
         check_comparable(first, engine.manifest, (reference, other))
-        given, tolerance = answers(engine, frames), _tolerance(first, engine.manifest, limits)
+        given = answers(engine, frames.images)
+        tolerance = _tolerance(first, engine.manifest, limits)
     threshold = _threshold(reference, other, limits["threshold"])
-    found = verify(wanted, given, tolerance, threshold)
-    write_image(sheet, difference_sheet(frames, wanted, given))
+    found = verify(wanted, given, tolerance, threshold, frames.given)
+    write_image(sheet, difference_sheet(frames.images, wanted, given))
     return {
         "reference": str(reference),
         "other": str(other),

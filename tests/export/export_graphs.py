@@ -30,16 +30,21 @@ _BACK = (
     "last = Conv (z, v) anomaly_map = Squeeze (last, axis) "
     "anomaly_score = ReduceMax <keepdims = 0> (anomaly_map, axes) "
 )
+WEIGHTS = {"w": (16, 3), "k": (16, 16), "v": (1, 16), "to_picture": (3, 16), "from_two": (16, 6)}
 
 
 def drawn(middle: str, *, weight: float = 0.01) -> onnx.ModelProto:
-    """A contract graph; `middle` makes `z` float[1,4,8,8] from `c`, the first layer's output.
+    """A contract graph; `middle` makes `z` float[1,16,8,8] from `c`, the second layer's output.
 
-    Constants for it: `tiny`, `large` and `one`, `axis`, and `k`, the weights of a 1x1 layer.
+    Constants for it: `tiny`, `large` and `one`, `axis`, and weights of 1x1 layers: `k` for 16
+    channels, `to_picture` from 16 to 3, `from_two` from 6 to 16.
     """
-    first = "c = Conv (planes, w) "
+    first = "f = Conv (planes, w) c = Conv (f, k) "
     model = onnx.parser.parse_model(f"{_HEAD}{_DOORS}{{ {_FRONT}{first}{middle} {_BACK} }}")
-    for name, shape in {"w": (4, 3, 1, 1), "k": (4, 4, 1, 1), "v": (1, 4, 1, 1)}.items():
+    for name, sides in WEIGHTS.items():
+        if not any(name in node.input for node in model.graph.node):
+            continue
+        shape = (*sides, 1, 1)
         values = np.linspace(-weight, 2 * weight, math.prod(shape), dtype=np.float32)
         tensor = onnx.numpy_helper.from_array(values.reshape(shape), name)
         model.graph.initializer.append(tensor)

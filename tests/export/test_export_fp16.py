@@ -56,11 +56,17 @@ def kept(found: Mixed) -> dict[str, str]:
         pytest.param(
             "a = Softmax (c) d = Conv (a, k) z = Softmax (d)", ["a", "z"], id="no gap at a layer"
         ),
+        pytest.param(
+            "r = Relu (c) a = Conv (r, to_picture) p = Sigmoid (a) b = Concat <axis = 1> "
+            "(p, planes) d = Conv (b, from_two) z = Conv (d, k)",
+            ["a", "p", "b", "d"],
+            id="a restoration stays, and the layer that sees it beside the picture",
+        ),
     ],
 )
 def test_structure_decides_first(middle: str, stays: list[str]) -> None:
     within = kept(mixed(middle))
-    outside = {"pixels", "planes", "last", "anomaly_map", "anomaly_score"}
+    outside = {"pixels", "planes", "f", "last", "anomaly_map", "anomaly_score"}
     assert sorted(within.keys() - outside) == sorted(stays)
     assert outside <= within.keys()
 
@@ -75,9 +81,10 @@ def test_inputs_and_outputs_keep_their_types(middle: str) -> None:
 
 def test_weights_change_in_place_and_casts_stand_at_the_borders() -> None:
     model = mixed(RELU).model
-    assert constant(model, "w.fp16").dtype == np.float16
+    assert constant(model, "k.fp16").dtype == np.float16
+    assert constant(model, "w").dtype == np.float32  # the first layer, which sees the picture
     assert constant(model, "v").dtype == np.float32  # the last layer
-    assert operators(model).count("Cast") == 3  # pixels, into the layer, into the last layer
+    assert operators(model).count("Cast") == 3  # pixels, after the first layer, into the last
 
 
 def test_fp32_does_not_spread_through_the_shortcuts_of_blocks() -> None:
@@ -120,7 +127,7 @@ def test_values_beyond_the_range_are_pulled_back_at_both_ends(tmp_path: Path) ->
 
 def test_values_below_the_range_are_pulled_back() -> None:
     why = kept(mixed(RELU, weight=1e-10))
-    assert why["c"].startswith(("w: values too small", "c: values too small"))
+    assert why["c"].startswith(("f: values too small", "k: values too small"))
 
 
 def test_losses_are_measured_over_all_frames() -> None:
@@ -132,9 +139,11 @@ def test_losses_are_measured_over_all_frames() -> None:
 
 def test_rounding_is_what_numpy_rounds(tmp_path: Path) -> None:
     typed = mixed(RELU).model
-    weights = constant(typed, "w.fp16").astype(np.float32)[:, :, 0, 0]
-    pixels = FRAMES[:1].astype(np.float16).astype(np.float32)
-    layer = np.einsum("oc,nhwc->nohw", weights, pixels).astype(np.float16).astype(np.float32)
+    first, second = (constant(typed, name)[:, :, 0, 0] for name in ("w", "k.fp16"))
+    seen = np.einsum("oc,nhwc->nohw", first, FRAMES[:1].astype(np.float32))
+    given = seen.astype(np.float16).astype(np.float32)
+    layer = np.einsum("oc,nchw->nohw", second.astype(np.float32), given)
+    layer = layer.astype(np.float16).astype(np.float32)
     last = constant(typed, "v")[0, :, 0, 0]
     wanted = np.einsum("c,nchw->nhw", last, np.maximum(layer, 0))
     found = answer(rounded_as_stored(typed), FRAMES[:1], tmp_path)

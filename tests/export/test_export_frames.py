@@ -47,7 +47,16 @@ def test_pictures_are_picked_evenly_from_all_folders_but_masks(tmp_path: Path) -
 def test_tiles_are_frames_of_their_own(tmp_path: Path) -> None:
     write_pictures(tmp_path, 2)
     manifest = MANIFEST.model_copy(update={"geometry": Geometry(tiles=(1, 2))})
-    assert len(frames_for(manifest, tmp_path, 10)) == 4
+    assert frames_for(manifest, tmp_path, 10).given == 4
+
+
+def test_every_picture_comes_with_a_damaged_copy_the_same_every_time(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 3)
+    images, given = frames_for(MANIFEST, tmp_path, 10)
+    assert (given, len(images)) == (3, 6)
+    assert images[:3, 0, 0, 0].tolist() == [0, 1, 2]
+    assert (images[3:] != images[:3]).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(images, frames_for(MANIFEST, tmp_path, 10).images)
 
 
 def test_an_unreadable_picture_is_left_out(tmp_path: Path) -> None:

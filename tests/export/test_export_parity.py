@@ -43,6 +43,18 @@ def test_the_limit_is_a_share_of_the_largest_value(
     assert compare(answer(1, 2, 4), answer(*other)).within(TENTH) is passes
 
 
+def test_damaged_copies_show_what_a_map_is_worth_but_their_scores_do_not_count() -> None:
+    """0.02 is much of a good part's 0.1, little of a defective one's 4; a threshold is near 0.1."""
+    good_alone = compare(answer(0.1), answer(0.12))
+    found = compare(answer(0.1, 4), answer(0.12, 4), given=1)
+    assert (good_alone.map_scale, found.map_scale) == (np.float32(0.1), 4)
+    assert found.score_scale == good_alone.score_scale
+    assert found.damaged == 1
+    assert not found.within(TENTH)
+    only_maps = Prediction(answer(0.12, 4).maps, answer(0.1, 9).scores)
+    assert compare(answer(0.1, 4), only_maps, given=1).within(TENTH)
+
+
 def test_a_difference_beyond_the_limit_names_figures_and_reason() -> None:
     with pytest.raises(GateFailed, match=r"plan: on 2 frames.*share of 0\.1.*a test says so"):
         check_parity(compare(answer(1, 2), answer(1, 3)), TENTH, "plan")
@@ -54,7 +66,7 @@ def test_numbers_that_are_not_finite_never_agree(bad: float, side: int) -> None:
     answers = [answer(1, 2, 3), answer(1, 2, 3)]
     answers[side].maps[1, 0, 0] = bad
     with pytest.raises(GateFailed, match="not finite on 1 of 3 frames, the first being frame 1"):
-        compare(*answers)
+        compare(answers[0], answers[1])
 
 
 @pytest.mark.parametrize(
