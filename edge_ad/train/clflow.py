@@ -167,9 +167,13 @@ class CLFlowTrainer:
         return parts
 
     def _classified(self, normal: Tensor, damaged: Tensor) -> Tensor:
-        """Cross-entropy of telling normal pictures' mean z^2 from damaged boxes'."""
+        """Cross-entropy of telling normal pictures' mean z^2 from damaged boxes'.
+
+        The head sees their logarithm: damaged ones may be a hundred times larger, and losses of 160
+        then left second moments in Adam that slowed all that followed for thousands of steps.
+        """
         labels = torch.cat([normal.new_zeros(len(normal)), normal.new_ones(len(damaged))]).long()
-        logits = self.module.head(torch.cat([normal, damaged]))
+        logits = self.module.head(torch.log1p(torch.cat([normal, damaged])))
         return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
 
     @torch.inference_mode()

@@ -96,6 +96,11 @@ def test_separation_is_added_when_it_is_weighed(trainer: CLFlowTrainer) -> None:
     assert "separate" in trainer.losses("contrast", _batch())
 
 
+def test_a_box_far_from_normal_does_not_shake_the_classifier(trainer: CLFlowTrainer) -> None:
+    normal, far = torch.ones(3, 448), torch.full((3, 448), 1e4)
+    assert trainer._classified(normal, far).item() < 30  # 90, were the head linear in it
+
+
 def test_a_box_mean_ignores_what_is_outside() -> None:
     z = torch.arange(16.0).view(1, 1, 4, 4)
     weight = torch.zeros(1, 1, 4, 4)
