@@ -169,6 +169,7 @@ RECIPE = Recipe(
     presets={
         "edge": {
             **RESTORER,
+            "steps": 6000,
             "attention": "none",
             "widths": (16, 32, 64, 128, 128),
         }

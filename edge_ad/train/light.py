@@ -14,7 +14,7 @@ VARIED: dict[str, Any] = {
 
 RESTORER: dict[str, Any] = {
     "batch": 8,
-    "steps": 3500,
+    "steps": 5000,  # some 50 minutes of one core
     "lr": 1e-3,
     # a small net cannot restore the grain of a surface: faint edges must count for little
     "msgms_c": 0.01,
