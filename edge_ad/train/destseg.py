@@ -21,6 +21,9 @@ from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, shaped
 
+HOME = {"segmentation": 0.02}  # merit that having been trained on such damage is worth
+WHY = "highest merit on held-back good pictures, the segmentation's less 0.02"
+
 Rate = Annotated[float, Field(gt=0)]
 STUDENT, SEGMENTATION = "student", "segmentation"
 
@@ -122,12 +125,21 @@ class DeSTSegTrainer:
         """Score with the branch that tells damaged from clean best, unless one was named."""
         net = self.module.eval()
         measured = measure(held_back, lambda rgb: _branches(net, rgb))
-        best = max(measured, key=lambda branch: measured[branch]["merit"])
+        best = best_branch({branch: one["merit"] for branch, one in measured.items()})
         named = self.settings.branch
         chosen = best if named == "auto" else named
         config = net.config.model_copy(update={"branch": chosen})
-        why = "named by the user" if named != "auto" else "highest merit on held-back good pictures"
+        why = "named by the user" if named != "auto" else WHY
         return Choice(config, {"branch": chosen, "why": why, "measured": measured})
+
+
+def best_branch(merits: dict[str, float]) -> str:
+    """The branch of highest merit; the segmentation must win by more than a narrow margin.
+
+    It was trained on damage of these kinds: on magnetic tiles one that led the distance by 0.02 had
+    an image AUROC of 0.57 on real defects, where the distance had 0.88.
+    """
+    return max(merits, key=lambda branch: merits[branch] - HOME.get(branch, 0.0))
 
 
 def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,7 +15,7 @@ from edge_ad.damage.damaged import DamageSettings
 from edge_ad.damage.textures import ProceduralTextures
 from edge_ad.errors import UsageError
 from edge_ad.train.batches import Batch, Drawer
-from edge_ad.train.destseg import RECIPE, DeSTSegSettings, DeSTSegTrainer, mask_at
+from edge_ad.train.destseg import RECIPE, DeSTSegSettings, DeSTSegTrainer, best_branch, mask_at
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.train.recipe import settings_from
@@ -206,3 +206,15 @@ def test_the_student_learns_from_the_clean_tile_by_way_of_remembered_features(
         student = net.directions(net.student(net.normalised(drawn.damaged)))
     told = made.losses("student", drawn)["cosine"]
     assert told.item() == pytest.approx(cosine_loss(wanted, student).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "best"),
+    [
+        pytest.param(0.973, "combined", id="a lead of less than its home advantage"),
+        pytest.param(0.990, "segmentation", id="a clear lead"),
+    ],
+)
+def test_the_segmentation_must_win_clearly(segmentation: float, best: str) -> None:
+    merits = {"segmentation": segmentation, "distance": 0.953, "combined": 0.965}
+    assert best_branch(merits) == best
