@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_ad.calibration.gate import Alarms, AtThreshold, count_alarms
+from edge_ad.calibration.gate import Alarms, AtThreshold, broken_by_fp32, count_alarms
 from edge_ad.calibration.threshold import Promise, best_promise, score_good, threshold_for
 from edge_ad.calibration.trials import Candidate, Trials
 from edge_ad.dataset import readable
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.manifest import Threshold
+
+_log = logging.getLogger(__name__)
+_BROKEN = (
+    "fp32 itself rejects %d of %d normal pictures at its threshold, which promises a rate of %g: "
+    "the pictures it was set from are unlike these, as those are that the net was trained on. "
+    "Name other good pictures with --images, and set the threshold of fp32 anew."
+)
 
 
 @dataclass(frozen=True)
@@ -54,3 +62,9 @@ class Thresholds:
         for done, (path, image) in enumerate(readable(self.good)):
             self.tell("setting the threshold", done, len(self.good))
             yield path.name, image
+
+
+def warn_of_broken_promise(alarms: Alarms | None) -> None:
+    """Say so where fp32 already rejects more than its threshold promises."""
+    if alarms and broken_by_fp32(alarms):
+        _log.warning(_BROKEN, alarms.fp32_false_alarms, alarms.normal, alarms.promised)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import onnx
 
-from edge_ad.calibration.alarms import Thresholds
+from edge_ad.calibration.alarms import Thresholds, warn_of_broken_promise
 from edge_ad.calibration.cache import header, save_cache, table_from_cache
 from edge_ad.calibration.collect import Collected, Progress, collect
 from edge_ad.calibration.contest import Contest, hold_contest
@@ -84,6 +84,7 @@ def calibrate(
     found = _search(order, trials, thresholds, tell).run(methods) if order.gate else None
     unexamined = Candidate(methods[0], rest="fp16" if half else "fp32")
     candidate = found.best.candidate if found else unexamined
+    warn_of_broken_promise(found.best.alarms if found else None)
     outcome = Outcome(trials, candidate, found, looked)
     if rivals is not None:
         tell("comparing precisions", 0, 1)

@@ -43,12 +43,14 @@ class Figures:
 class Alarms:
     """Verdicts on the exam's normal pictures at an engine's own threshold.
 
-    `flips` counts pictures, normal and anomalous, whose verdict differs from fp32's at fp32's own.
+    `fp32_false_alarms` are those of fp32 at its own, from the same good pictures. `flips` counts
+    pictures, normal and anomalous, whose verdict differs from fp32's at fp32's own.
     """
 
     threshold: float
     normal: int
     false_alarms: int
+    fp32_false_alarms: int
     promised: float
     flips: int
 
@@ -113,8 +115,8 @@ def judge(fp32: Figures, int8: Figures, limits: Limits, alarms: Alarms | None = 
     ]
     if alarms and too_many(alarms, limits.chance):
         failures.append(
-            f"{alarms.false_alarms} of {alarms.normal} normal pictures rejected, the threshold "
-            f"promises a rate of {alarms.promised:g}"
+            f"{alarms.false_alarms} of {alarms.normal} normal pictures rejected, fp32 rejects "
+            f"{alarms.fp32_false_alarms}, the threshold promises a rate of {alarms.promised:g}"
         )
     return Verdict(losses, tuple(failures))
 
@@ -126,10 +128,24 @@ def excess(verdict: Verdict, limits: Limits) -> float:
 
 
 def too_many(alarms: Alarms, chance: float) -> bool:
-    """Whether so many false alarms would come by chance with less than this probability."""
-    n, k, rate = alarms.normal, alarms.false_alarms, alarms.promised
-    fewer = sum(comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k))
-    return 1 - fewer < chance
+    """Whether so many false alarms would come by chance with less than this probability.
+
+    By chance at the rate that was promised, or at fp32's where that breaks the promise already:
+    then the threshold's pictures are unlike these, and no other int8 would mend it.
+    """
+    n = alarms.normal
+    rate = max(alarms.promised, alarms.fp32_false_alarms / max(n, 1))
+    return _chance(n, alarms.false_alarms, rate) < chance
+
+
+def broken_by_fp32(alarms: Alarms) -> bool:
+    """Whether fp32 rejects more than its threshold promises, as seldom by chance as in `Limits`."""
+    return _chance(alarms.normal, alarms.fp32_false_alarms, alarms.promised) < Limits.chance
+
+
+def _chance(n: int, k: int, rate: float) -> float:
+    """The probability of k or more out of n."""
+    return 1 - sum(comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k))
 
 
 def count_alarms(
@@ -141,6 +157,7 @@ def count_alarms(
         threshold=found.threshold,
         normal=int((~anomalous).sum()),
         false_alarms=int((ours & ~anomalous).sum()),
+        fp32_false_alarms=int((theirs & ~anomalous).sum()),
         promised=promised,
         flips=int((theirs != ours).sum()),
     )

@@ -15,6 +15,7 @@ from edge_ad.calibration.gate import (
     Figures,
     Limits,
     Verdict,
+    broken_by_fp32,
     count_alarms,
     excess,
     judge,
@@ -81,7 +82,7 @@ def test_excess_counts_in_limits() -> None:
 def test_false_alarms_beyond_chance_are_too_many(
     normal: int, false_alarms: int, promised: float, *, suspicious: bool
 ) -> None:
-    alarms = Alarms(1.0, normal, false_alarms, promised, 0)
+    alarms = Alarms(1.0, normal, false_alarms, 0, promised, 0)
     assert too_many(alarms, 0.05) is suspicious
     assert judge(FP32, FP32, Limits(), alarms).passed is not suspicious
 
@@ -91,7 +92,7 @@ def test_chance_is_counted_as_draws_show_it() -> None:
     for count in range(12):
         share = float((draws >= count).mean())
         if abs(share - 0.05) > 0.005:
-            assert too_many(Alarms(1.0, 200, count, 0.02, 0), 0.05) == (share < 0.05)
+            assert too_many(Alarms(1.0, 200, count, 0, 0.02, 0), 0.05) == (share < 0.05)
 
 
 def test_verdicts_are_taken_at_each_engines_own_threshold() -> None:
@@ -100,6 +101,23 @@ def test_verdicts_are_taken_at_each_engines_own_threshold() -> None:
     int8 = AtThreshold(np.array([10, 20, 36, 34, 90], np.float32), 35.0)
     alarms = count_alarms(anomalous, fp32, int8, 0.01)
     assert (alarms.normal, alarms.false_alarms, alarms.flips) == (3, 1, 2)
+    assert alarms.fp32_false_alarms == 0
+
+
+@pytest.mark.parametrize(
+    ("false_alarms", "passes"),
+    [
+        pytest.param(4, True, id="as many as fp32: another int8 would not mend it"),
+        pytest.param(9, False, id="many more than fp32"),
+    ],
+)
+def test_a_promise_that_fp32_breaks_is_not_held_against_int8(
+    false_alarms: int, *, passes: bool
+) -> None:
+    alarms = Alarms(0.19, 50, false_alarms, 4, 0.024, 0)
+    assert broken_by_fp32(alarms)
+    assert judge(FP32, FP32, Limits(), alarms).passed is passes
+    assert not broken_by_fp32(Alarms(0.19, 50, 4, 3, 0.024, 0))
 
 
 def test_map_error_is_relative_to_the_spread_and_leaves_ignored_pixels_out() -> None:
