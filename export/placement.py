@@ -61,7 +61,7 @@ def close_gaps(wiring: Wiring, reasons: Reasons) -> Reasons:
     for index in range(len(wiring.nodes)):
         if index in reasons or wiring.has_weights(index):
             continue
-        around = {*wiring.before(index), *wiring.after(index)}
+        around = {*wiring.around(index)}
         if around and around <= reasons.keys():
             reasons[index] = BETWEEN
     return reasons
@@ -100,8 +100,8 @@ def _pictures(wiring: Wiring) -> Iterator[int]:
         if _few(wiring, node.input) or _few(wiring, node.output)
     ]
     yield from layers
-    around = (near for index in layers for near in (*wiring.before(index), *wiring.after(index)))
-    sides = _walk(around, lambda i: (*wiring.before(i), *wiring.after(i)), stop=stop)
+    beside = (near for index in layers for near in wiring.around(index))
+    sides = _walk(beside, wiring.around, stop=stop)
     yield from (index for index in sides if not stop(index))
 
 
@@ -130,7 +130,7 @@ def _back(wiring: Wiring) -> Iterator[int]:
 
 
 def _walk(
-    starts: Iterable[int], near: Callable[[int], Iterable[int]], stop: Callable[[int], bool]
+    starts: Iterable[int], near: Callable[[int], Iterator[int]], stop: Callable[[int], bool]
 ) -> Iterator[int]:
     """Nodes reached from `starts`, the nodes that stop the walk among them."""
     todo, seen = list(starts), set[int]()
@@ -161,7 +161,7 @@ def _join(wiring: Wiring, reasons: Reasons) -> None:
     todo = [index for index, why in reasons.items() if why in (NORM, EXPONENT, DIFFERENCE)]
     while todo:
         index = todo.pop()
-        for near in (*wiring.before(index), *wiring.after(index)):
+        for near in wiring.around(index):
             if near not in reasons and _joins(wiring, near):
                 reasons[near] = JOINED
                 todo.append(near)

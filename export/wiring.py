@@ -41,6 +41,11 @@ class Wiring:
         """Nodes that take what this one makes."""
         return (taker for name in self.nodes[index].output for taker in self.takers.get(name, ()))
 
+    def around(self, index: int) -> Iterator[int]:
+        """Nodes on both sides of this one."""
+        yield from self.before(index)
+        yield from self.after(index)
+
     def has_weights(self, index: int) -> bool:
         """Whether this is a layer: a convolution or matrix product with constants."""
         node = self.nodes[index]
@@ -122,11 +127,10 @@ def _types_and_channels(model: ModelProto) -> tuple[dict[str, int], dict[str, in
         raise IncompatibleError(f"the graph contradicts itself: {error}") from error
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {value.name: value.type.tensor_type.elem_type for value in values}
-    shapes = {value.name: value.type.tensor_type.shape.dim for value in values}
     channels = {
-        name: dims[1].dim_value
-        for name, dims in shapes.items()
-        if len(dims) == 4 and dims[1].dim_value
+        value.name: dims[1].dim_value
+        for value in values
+        if len(dims := value.type.tensor_type.shape.dim) == 4 and dims[1].dim_value
     }
     return types | {tensor.name: tensor.data_type for tensor in graph.initializer}, channels
 

@@ -83,11 +83,11 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
         wanted = answers(engine, frames.images)
     with open_artifact(other, how) as engine:
         check_comparable(first, engine.manifest, (reference, other))
-        given = answers(engine, frames.images)
+        got = answers(engine, frames.images)
         tolerance = _tolerance(first, engine.manifest, limits)
     threshold = _threshold(reference, other, limits["threshold"])
-    found = verify(wanted, given, tolerance, threshold, frames.given)
-    write_image(sheet, difference_sheet(frames.images, wanted, given))
+    found = verify(wanted, got, tolerance, threshold, frames.given)
+    write_image(sheet, difference_sheet(frames.images, wanted, got))
     return {
         "reference": str(reference),
         "other": str(other),
