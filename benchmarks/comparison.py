@@ -143,7 +143,7 @@ def _gate(metrics: Record) -> str:
     if report is None:
         return "failed"
     stayed = report["float_blocks"] or []
-    blocks = f", {len(stayed)} blocks in float" if stayed else ""
+    blocks = f", {len(stayed)} block{'s' * (len(stayed) > 1)} in float" if stayed else ""
     return ("passed" if report["passed"] else "not passed") + blocks
 
 

@@ -24,7 +24,7 @@ from edge_ad.models.official import (
     Rules,
     translated,
 )
-from edge_ad.models.pretrained import State, fill, looks_like, read_state
+from edge_ad.models.pretrained import State, fill, listed, looks_like, read_state
 
 SizeHW = tuple[int, int]
 _COUNTERS = "num_batches_tracked"
@@ -196,8 +196,7 @@ def _known(state: State, rules: Rules, what: str) -> State:
     ours, unknown = translated(state, rules)
     unknown = [name for name in unknown if not name.endswith(_COUNTERS)]
     if unknown:
-        some = ", ".join(unknown[:3])
-        raise DataError(f"{what}: {len(unknown)} parameters that it does not have, like {some}.")
+        raise DataError(f"{what}: the file holds {listed(unknown)} that it does not have.")
     return ours
 
 

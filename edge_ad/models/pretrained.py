@@ -129,6 +129,12 @@ def tensors_in(content: Any) -> State:
     return next((found for part in inner if (found := tensors_in(part))), {})
 
 
+def listed(names: list[str]) -> str:
+    """How many parameters, and the first names: "5 parameters (a, b, c, ...)"."""
+    count = "1 parameter" if len(names) == 1 else f"{len(names)} parameters"
+    return f"{count} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
 def _bare(name: str) -> str:
     """A name without the wrappers of distributed training and of DINO's full checkpoints."""
     for prefix in ("module.", "backbone."):
@@ -139,8 +145,7 @@ def _bare(name: str) -> str:
 def _told(verb: str, names: list[str]) -> str:
     if not names:
         return ""
-    more = ", ..." if len(names) > 3 else ""
-    return f"it {verb} {len(names)} parameters ({', '.join(names[:3])}{more}); "
+    return f"it {verb} {listed(names)}; "
 
 
 def _unreadable(path: Path, error: Exception) -> str:

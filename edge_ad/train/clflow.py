@@ -190,9 +190,10 @@ def _config(settings: CLFlowSettings) -> CLFlowConfig:
 def _load_backbone(net: CLFlow, path: Path | None) -> None:
     name = net.config.backbone
     if path is None:
+        lighter = "" if name == "resnet18" else "A light one: --set backbone=resnet18. "
         raise UsageError(
             f"CL-Flow (reconstructed) needs the weights of its backbone {name}: --teacher FILE, "
-            f"torchvision's state dict. A light one: --set backbone=resnet18. {WHERE}"
+            f"torchvision's state dict. {lighter}{WHERE}"
         )
     if isinstance(net.backbone, ResNet18):
         load_resnet18(net.backbone, path)

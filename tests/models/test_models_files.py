@@ -167,7 +167,7 @@ def test_a_teacher_with_nan_is_refused(tmp_path: Path) -> None:
     state = ResNet18().state_dict()
     state["layer1.0.conv1.weight"][0] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
-    with pytest.raises(DataError, match=r"NaN or infinity in 1 parameters \(layer1.0.conv1.weight"):
+    with pytest.raises(DataError, match=r"NaN or infinity in 1 parameter \(layer1.0.conv1.weight"):
         load_resnet18(ResNet18(), tmp_path / "nan.pth")
 
 
