@@ -19,12 +19,13 @@ from edge_ad.damage.damaged import DamageSettings
 from edge_ad.errors import UsageError
 from edge_ad.models.ear import EAR, Attention, EARConfig, SkipOff
 from edge_ad.models.pretrained import fill, fill_vit, read_state
-from edge_ad.models.ssim import ssim_loss
+from edge_ad.models.ssim import ssim_map
 from edge_ad.models.vit import ViT
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import measure
 from edge_ad.train.frozen import FrozenFeatures
 from edge_ad.train.light import RESTORER
+from edge_ad.train.losses import restoration_losses
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, shaped
 
 SKIPS: tuple[SkipOff, ...] = ("none", "shallow", "middle", "deep")
@@ -41,7 +42,8 @@ class EARSettings(Settings):
     `attention`, `obfuscation`, `widths` and the like shape the network, see `EARConfig`.
     `mosaic_px` None is 16 pixels at 256x256, scaled with the side; the paper's best range from 2
     to 64 with the product. `skip_off` auto measures which connection to leave out. `top_k` 1 scores
-    by the maximum, as the paper does; a net trained briefly is steadier with more.
+    by the maximum, as the paper does; a net trained briefly is steadier with more. `undo` weighs
+    the losses once more where `damage` was done, which the paper's training never does.
     """
 
     batch: Tiles = 16
@@ -52,6 +54,7 @@ class EARSettings(Settings):
     l2: Weight = 1.0
     ssim: Weight = 1.0
     msgms: Weight = 1.0
+    undo: Weight = 0.0
     attention: Attention = "dino_vits8"
     threshold_sigma: Annotated[float, Field(ge=-3, le=5)] = 0.674
     obfuscation: Literal["mosaic", "zero"] = "mosaic"
@@ -98,11 +101,12 @@ class EARTrainer:
         restored = net.restore(net.excise(batch.damaged, self.salient(batch)))
         with torch.autocast(batch.clean.device.type, enabled=False):
             restored, clean = restored.float(), batch.clean
-            return {
-                "l2": s.l2 * (restored - clean).square().mean(),
-                "ssim": s.ssim * ssim_loss(restored, clean),
-                "msgms": s.msgms * net.error(clean, restored).mean(),
+            errors = {
+                "l2": s.l2 * (restored - clean).square(),
+                "ssim": s.ssim * (1 - ssim_map(restored, clean)),
+                "msgms": s.msgms * net.error(clean, restored),
             }
+            return restoration_losses(errors, batch.mask, s.undo)
 
     @torch.no_grad()
     def salient(self, batch: Batch) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Losses of DeSTSeg (paper, sections 3.1 and 3.3) and DRAEM (section 3.3 and released code)."""
+"""Losses of DeSTSeg (paper, sections 3.1, 3.3), DRAEM (3.3 and released code) and restorers."""
 
 from __future__ import annotations
 
@@ -39,3 +39,16 @@ def smooth_focal_loss(logits: Tensor, target: Tensor, gamma: float, eps: float) 
     both = torch.cat([1 - target, target], dim=1).clamp(eps, 1 - eps)
     p = (both * torch.softmax(logits, dim=1)).sum(dim=1) + eps
     return (-((1 - p) ** gamma) * torch.log(p)).mean()
+
+
+def restoration_losses(errors: dict[str, Tensor], mask: Tensor, undo: float) -> dict[str, Tensor]:
+    """The mean of each error map (N, C, H, W), and `undo` times that of all maps over the mask.
+
+    `mask` float (N, 1, H, W), 1 where tiles were damaged. Damage covers a hundredth of a tile:
+    without a term of its own, all the rest, whose grain no net restores, outweighs it.
+    """
+    losses = {name: error.mean() for name, error in errors.items()}
+    if undo:
+        error = torch.stack([error.mean(dim=1, keepdim=True) for error in errors.values()]).sum(0)
+        losses["undo"] = undo * (error * mask).sum() / mask.sum().clamp(min=1)
+    return losses

@@ -18,10 +18,11 @@ from edge_ad.damage.damaged import DamageSettings
 from edge_ad.models.destseg import default_top_k
 from edge_ad.models.memory import Query, Shrink
 from edge_ad.models.pmb import PMB, PMBConfig, PMBError
-from edge_ad.models.ssim import ssim_loss
+from edge_ad.models.ssim import ssim_map
 from edge_ad.train.batches import Batch
 from edge_ad.train.choice import AT_ONCE, measure
 from edge_ad.train.light import RESTORER
+from edge_ad.train.losses import restoration_losses
 from edge_ad.train.recipe import Choice, Phase, Recipe, Settings, Tiles, decayed, shaped
 
 Weight = Annotated[float, Field(ge=0)]
@@ -38,7 +39,8 @@ class PMBSettings(Settings):
 
     `widths`, `lateral`, `items`, `temperature`, `hee` and the like shape the network, see
     `PMBConfig`; `hee` auto measures which form serves best. `top_k` and `smooth_sigma` None
-    scale 100 and 4 at 256x256 with the image.
+    scale 100 and 4 at 256x256 with the image. `undo` weighs l2 and ssim once more where `damage`
+    was done.
     """
 
     batch: Tiles = 16
@@ -48,6 +50,7 @@ class PMBSettings(Settings):
     decay_at: tuple[Share, ...] = (0.8, 0.9)
     l2: Weight = 1.0
     ssim: Weight = 1.0
+    undo: Weight = 0.0
     entropy: Weight = 2e-4
     widths: tuple[Width, Width, Width, Width] = (64, 128, 256, 512)
     bottleneck: Width = 512
@@ -93,11 +96,12 @@ class PMBTrainer:
         restored, entropy = self.module.restore(batch.damaged)
         with torch.autocast(batch.clean.device.type, enabled=False):
             restored, clean = restored.float(), batch.clean
-            return {
-                "l2": s.l2 * (restored - clean).square().mean(),
-                "ssim": s.ssim * ssim_loss(restored, clean),
-                "entropy": s.entropy * entropy.float(),
+            errors = {
+                "l2": s.l2 * (restored - clean).square(),
+                "ssim": s.ssim * (1 - ssim_map(restored, clean)),
             }
+            losses = restoration_losses(errors, batch.mask, s.undo)
+            return losses | {"entropy": s.entropy * entropy.float()}
 
     @torch.inference_mode()
     def choose(self, held_back: Batch) -> Choice:

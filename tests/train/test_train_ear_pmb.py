@@ -15,6 +15,7 @@ from edge_ad.models.pretrained import fill, fill_vit, read_state
 from edge_ad.models.vit import Shape, ViT
 from edge_ad.train.batches import Batch
 from edge_ad.train.ear import EARSettings, EARTrainer, default_mosaic
+from edge_ad.train.losses import restoration_losses
 from edge_ad.train.pmb import PMBSettings, PMBTrainer
 
 EAR = EARSettings(attention="none", widths=(4, 4, 8, 8), mosaic_px=4)
@@ -68,6 +69,24 @@ def test_the_network_sees_the_damage_and_is_held_to_the_good_tile(
     losses = trainer.losses("restore", _batch())
     assert torch.equal(shown[0], _batch().damaged)
     assert all(float(loss) == pytest.approx(0, abs=1e-6) for loss in losses.values())
+
+
+def test_undoing_counts_the_damaged_pixels_once_more() -> None:
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., 1:3, 1:3] = 1
+    errors = {"a": mask.repeat(1, 3, 1, 1), "b": torch.full((1, 1, 4, 4), 0.5)}
+    losses = restoration_losses(errors, mask, undo=2.0)
+    assert {name: float(loss) for name, loss in losses.items()} == {
+        "a": 0.25,  # 4 of 16 pixels
+        "b": 0.5,
+        "undo": 2 * 1.5,
+    }
+    assert "undo" not in restoration_losses(errors, mask, undo=0.0)
+
+
+def test_undoing_weighs_nothing_where_nothing_is_damaged() -> None:
+    losses = restoration_losses({"a": torch.ones(1, 3, 4, 4)}, torch.zeros(1, 1, 4, 4), undo=1.0)
+    assert float(losses["undo"]) == 0
 
 
 def test_salient_pixels_are_looked_for_in_what_is_damaged(tmp_path: Path) -> None:
