@@ -175,6 +175,8 @@ RECIPE = Recipe(
             **RESTORER,
             "steps": 6000,
             "attention": "none",
+            # a coarse mosaic hides a surface's grain as well as its defects
+            "mosaic_px": 2,
             "widths": (16, 32, 64, 128, 128),
         }
     },

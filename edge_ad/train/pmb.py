@@ -154,8 +154,6 @@ RECIPE = Recipe(
             "temperature": 0.1,
             "error": "msgms",
             "hee": "auto",
-            # shown every pixel of good parts only, it soon restores whatever it is shown
-            "mosaic_px": 8,
         }
     },
 )
