@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from edge_ad.models.vit import ViT, fitted_positions
 
 State = dict[str, Tensor]
 _COUNTER = "num_batches_tracked"  # older checkpoints do not count batches
+_BEYOND = ("layer4", "fc")  # what torchvision's networks have behind the stages used here
+_log = logging.getLogger(__name__)
 
 # names by which a file is recognised, and what they belong to
 _KNOWN = (
@@ -87,7 +90,7 @@ def fill_trunk(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, what: 
     """As `fill`, for the first stages of a network that may go on behind them.
 
     A deeper one of the same family has all parameters, and more in the same stages: it would fit
-    and answer nonsense, so it is refused as well.
+    and answer nonsense, so it is refused as well. Names of no ResNet are told and not used.
     """
     wanted = trunk.state_dict()
     stages = {key.split(".")[0] for key in wanted}
@@ -98,6 +101,8 @@ def fill_trunk(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, what: 
             f"{path}: does not hold {what}: {_told('has besides', more)}it is a deeper network of "
             "the same family."
         )
+    if strange := [k for k in state if k.split(".")[0] not in {*stages, *_BEYOND}]:
+        _log.warning("%s: holds besides %s, not used", path, listed(strange))
 
 
 def fill_vit(vit: ViT, path: Path, what: str) -> None:

@@ -163,6 +163,18 @@ def test_a_deeper_network_of_the_family_is_no_teacher(tmp_path: Path) -> None:
         load_resnet18(ResNet18(), tmp_path / "resnet34.pth")
 
 
+def test_parameters_of_no_resnet_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = {**ResNet18().state_dict(), "fc.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "whole.pth")
+    load_resnet18(ResNet18(), tmp_path / "whole.pth")
+    assert not caplog.records
+    torch.save({**state, "head.bias": torch.zeros(1)}, tmp_path / "other.pth")
+    load_resnet18(ResNet18(), tmp_path / "other.pth")
+    assert "other.pth: holds besides 1 parameter (head.bias), not used" in caplog.text
+
+
 def test_a_teacher_with_nan_is_refused(tmp_path: Path) -> None:
     state = ResNet18().state_dict()
     state["layer1.0.conv1.weight"][0] = float("nan")
