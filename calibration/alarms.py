@@ -64,7 +64,7 @@ class Thresholds:
             yield path.name, image
 
 
-def warn_of_broken_promise(alarms: Alarms | None) -> None:
+def warn_of_broken_promise(alarms: Alarms | None, chance: float) -> None:
     """Say so where fp32 already rejects more than its threshold promises."""
-    if alarms and broken_by_fp32(alarms):
+    if alarms and broken_by_fp32(alarms, chance):
         _log.warning(_BROKEN, alarms.fp32_false_alarms, alarms.normal, alarms.promised)

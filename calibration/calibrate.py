@@ -84,7 +84,7 @@ def calibrate(
     found = _search(order, trials, thresholds, tell).run(methods) if order.gate else None
     unexamined = Candidate(methods[0], rest="fp16" if half else "fp32")
     candidate = found.best.candidate if found else unexamined
-    warn_of_broken_promise(found.best.alarms if found else None)
+    warn_of_broken_promise(found.best.alarms if found else None, order.limits.chance)
     outcome = Outcome(trials, candidate, found, looked)
     if rivals is not None:
         tell("comparing precisions", 0, 1)

@@ -138,9 +138,9 @@ def too_many(alarms: Alarms, chance: float) -> bool:
     return _chance(n, alarms.false_alarms, rate) < chance
 
 
-def broken_by_fp32(alarms: Alarms) -> bool:
-    """Whether fp32 rejects more than its threshold promises, as seldom by chance as in `Limits`."""
-    return _chance(alarms.normal, alarms.fp32_false_alarms, alarms.promised) < Limits.chance
+def broken_by_fp32(alarms: Alarms, chance: float) -> bool:
+    """Whether fp32 rejects more than its threshold promises, with less than this probability."""
+    return _chance(alarms.normal, alarms.fp32_false_alarms, alarms.promised) < chance
 
 
 def _chance(n: int, k: int, rate: float) -> float:

@@ -137,7 +137,12 @@ def tensors_in(content: Any) -> State:
 def listed(names: list[str]) -> str:
     """How many parameters, and the first names: "5 parameters (a, b, c, ...)"."""
     count = "1 parameter" if len(names) == 1 else f"{len(names)} parameters"
-    return f"{count} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+    return f"{count} ({first_few(names)})"
+
+
+def first_few(names: list[str]) -> str:
+    """Three at most, and whether there are more: "a, b, c, ..."."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _bare(name: str) -> str:

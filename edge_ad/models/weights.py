@@ -12,7 +12,7 @@ from edge_ad.errors import DataError, SinkLost, UsageError
 from edge_ad.files import replacing
 from edge_ad.manifest import Manifest, manifest_from_json
 from edge_ad.models.method import METHODS, Config, method_named, parse_config
-from edge_ad.models.pretrained import looks_like, read_safely, tensors_in
+from edge_ad.models.pretrained import first_few, looks_like, read_safely, tensors_in
 
 FORMAT = "edge-ad weights 1"
 _RETRAIN = "Train it anew with: edge-ad train --data GOOD_DIR -o WEIGHTS.pt"
@@ -117,13 +117,9 @@ def _check_state(wanted: dict[str, Tensor], found: dict[str, Tensor], path: Path
             key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape
         ),
     }
-    told = [f"{len(keys)} {how} ({_some(keys)})" for how, keys in problems.items() if keys]
+    told = [f"{len(keys)} {how} ({first_few(keys)})" for how, keys in problems.items() if keys]
     if told:
         raise DataError(
             f"{path}: its parameters do not fit its configuration: {'; '.join(told)}. They look "
             f"like {looks_like(found)}. {_RETRAIN}"
         )
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

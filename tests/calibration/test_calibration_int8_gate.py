@@ -115,9 +115,9 @@ def test_a_promise_that_fp32_breaks_is_not_held_against_int8(
     false_alarms: int, *, passes: bool
 ) -> None:
     alarms = Alarms(0.19, 50, false_alarms, 4, 0.024, 0)
-    assert broken_by_fp32(alarms)
+    assert broken_by_fp32(alarms, 0.05)
     assert judge(FP32, FP32, Limits(), alarms).passed is passes
-    assert not broken_by_fp32(Alarms(0.19, 50, 4, 3, 0.024, 0))
+    assert not broken_by_fp32(Alarms(0.19, 50, 4, 3, 0.024, 0), 0.05)
 
 
 def test_map_error_is_relative_to_the_spread_and_leaves_ignored_pixels_out() -> None:
