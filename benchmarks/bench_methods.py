@@ -110,7 +110,7 @@ def measure(weights: Path, data: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         engines["int8"] = _named(weights, "int8")
     accuracy: dict[str, Any] = {}
     for name, engine in list(engines.items()):
-        told = _noted(failures, f"evaluate {name}", partial(_accuracy, engine, data))
+        told = _noted(failures, f"evaluate {name}", partial(accuracy_of, engine, data))
         if told is not None:
             accuracy[name] = told
     times = _times_ms(engines, data)
@@ -152,7 +152,7 @@ def _int8(engine: Path, data: Path, failures: Failures) -> dict[str, Any]:
     return {name: report.get(name) for name in kept}
 
 
-def _accuracy(engine: Path, data: Path) -> dict[str, Any]:
+def accuracy_of(engine: Path, data: Path) -> dict[str, Any]:
     measured = edge_ad("evaluate", str(engine), "--data", str(data))
     kinds = {kind: one["image_auroc"] for kind, one in measured["by_type"].items()}
     return {name: measured[name] for name in SHOWN} | {"image_auroc_by_type": kinds}
