@@ -16,12 +16,8 @@ from edge_ad.cli.output import output_file
 from edge_ad.errors import GateFailed, IncompatibleError
 
 if TYPE_CHECKING:
-    from edge_ad.engine import Prediction
     from edge_ad.export.parity import Tolerance
-    from edge_ad.frame import Image
     from edge_ad.manifest import Manifest
-
-_Found = tuple[dict[str, Any], "Image", "Prediction", "Prediction"]
 
 
 @click.command()

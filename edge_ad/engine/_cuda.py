@@ -1,6 +1,6 @@
 """What an engine needs of a graphics card, whoever drives it.
 
-`PyCuda` drives a real one. Everything above this seam (`_pipeline`) is tested on `HostCuda`, which
+`PyCuda` drives a real one. Everything above this seam (`_pipeline`) is tested on `FakeCuda`, which
 keeps the same promises in host memory.
 """
 

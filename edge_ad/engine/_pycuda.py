@@ -76,11 +76,6 @@ class PyCuda:
 
         return capture(stream.handle, work)
 
-    def free_bytes(self) -> int:
-        """How much of the card's memory nobody uses."""
-        with _translated(self._driver, "the card does not tell its memory"):
-            return int(self._driver.mem_get_info()[0])
-
     def close(self) -> None:
         with contextlib.suppress(CudaFailed), self.current():
             with contextlib.suppress(self._driver.Error):

@@ -17,7 +17,7 @@ from typing_extensions import Self, override
 
 from edge_ad.manifest import Score
 from edge_ad.models.blocks import ImageNetNorm, SizeHW
-from edge_ad.models.flow import Flow, FoldedFlow, Kernels
+from edge_ad.models.flow import Flow, Kernels
 from edge_ad.models.method import Config, Method
 from edge_ad.models.resnet import ResNet18
 from edge_ad.models.wide_resnet import WideResNet50
@@ -94,21 +94,6 @@ class CLFlow(nn.Module):
         ]
         anomaly_map = 1 - torch.stack(maps).mean(dim=0)[:, 0]
         return anomaly_map, anomaly_map.flatten(1).amax(dim=1)
-
-
-class FoldedCLFlow(nn.Module):
-    """The same answers from a graph without shuffles, for runtimes to which a Gather is dear."""
-
-    def __init__(self, net: CLFlow) -> None:
-        super().__init__()
-        self.net = net
-        self.flows = nn.ModuleList(FoldedFlow(flow) for flow in net.flows if isinstance(flow, Flow))
-
-    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.net.features(rgb)
-        return self.net.judge(
-            [flow(level) for flow, level in zip(self.flows, features, strict=True)]
-        )
 
 
 def level_sizes(size_hw: SizeHW) -> tuple[SizeHW, ...]:

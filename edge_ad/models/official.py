@@ -6,7 +6,6 @@ DRAEM: github.com/VitjanZ/DRAEM (two files). DeSTSeg: github.com/apple/ml-destse
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -65,9 +64,3 @@ def translated(state: State, rules: Rules) -> tuple[State, list[str]]:
     ours = {name: renamed(name, rules) for name in state}
     unknown = sorted(name for name, mine in ours.items() if mine is None)
     return {mine: state[name] for name, mine in ours.items() if mine is not None}, unknown
-
-
-def share_known(names: Iterable[str], rules: Rules) -> float:
-    """Which part of the names the rules know, from 0 to 1."""
-    known = [renamed(name, rules) is not None for name in names]
-    return sum(known) / max(1, len(known))

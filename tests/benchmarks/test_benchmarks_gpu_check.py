@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_cuda import FakeCuda
+from fake_program import FakeProgram
 
 from edge_ad.engine import Prediction
 from edge_ad.engine._tensorrt import TensorRTEngine
-from edge_ad.engine.host_cuda import HostCuda
-from edge_ad.engine.host_program import HostProgram
 from edge_ad.engine.preflight import read_plan_sidecar
 from edge_ad.errors import GateFailed, IncompatibleError
 from edge_ad.frame import Image
@@ -35,13 +35,13 @@ def green(images: Image) -> Prediction:
 
 def played(path: Path, *, cuda_graph: bool = True, **others: object) -> TensorRTEngine:
     """A plan on the played card; it answers what the tests' engines answer."""
-    cuda, manifest = HostCuda(), read_plan_sidecar(path).manifest
+    cuda, manifest = FakeCuda(), read_plan_sidecar(path).manifest
     assert manifest is not None
     return TensorRTEngine(
         str(path),
         manifest,
         cuda,
-        lambda: HostProgram(cuda, green, size_hw=manifest.size_hw),
+        lambda: FakeProgram(cuda, green, size_hw=manifest.size_hw),
         graphs=cuda_graph,
     )
 

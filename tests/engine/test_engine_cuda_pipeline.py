@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from fake_cuda import FakeCuda, FakeStream
+from fake_program import FakeProgram
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,8 +17,6 @@ from edge_ad.engine import OverlappingEngine
 from edge_ad.engine._cuda import CudaFailed
 from edge_ad.engine._tensorrt import TensorRTEngine
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.host_cuda import HostCuda, HostStream
-from edge_ad.engine.host_program import HostProgram
 from edge_ad.errors import EngineLost
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
@@ -37,13 +37,13 @@ def answer(images: Image) -> Prediction:
 
 
 def engine_on(
-    cuda: HostCuda,
+    cuda: FakeCuda,
     profile: tuple[int, int, int] = (1, 2, 4),
     *,
     graphs: bool = True,
     network: Callable[[Image], Prediction] = answer,
 ) -> TensorRTEngine:
-    program = HostProgram(cuda, network, size_hw=SIZE, batch=profile)
+    program = FakeProgram(cuda, network, size_hw=SIZE, batch=profile)
     manifest = Manifest(method="scripted", size_hw=SIZE, batch=None)
     return TensorRTEngine("scripted.plan", manifest, cuda, lambda: program, graphs=graphs)
 
@@ -60,7 +60,7 @@ def assert_answers(found: Prediction, images: Image) -> None:
 def test_any_number_of_images_fits_any_profile(
     count: int, profile: tuple[int, int, int], *, graphs: bool
 ) -> None:
-    with engine_on(HostCuda(), profile, graphs=graphs) as engine:
+    with engine_on(FakeCuda(), profile, graphs=graphs) as engine:
         for seed in range(4):  # plain, captured, replayed
             images = images_of(count, seed)
             assert_answers(engine.infer(images), images)
@@ -78,12 +78,12 @@ def test_no_order_that_the_marks_allow_mixes_answers(
     """Two batches under way at a time, on a card that takes its queues in any order."""
     turn = iter(range(10**6))
 
-    def choose(streams: Sequence[HostStream]) -> HostStream:
+    def choose(streams: Sequence[FakeStream]) -> FakeStream:
         return streams[picks[next(turn) % len(picks)] % len(streams)]
 
     batches = [images_of(count, seed) for seed, count in enumerate(counts)]
     found = []
-    with engine_on(HostCuda(choose), profile, graphs=graphs) as engine:
+    with engine_on(FakeCuda(choose), profile, graphs=graphs) as engine:
         for batch in batches:
             mine = batch.copy()
             engine.submit(mine)
@@ -100,10 +100,10 @@ def test_the_next_upload_runs_beside_the_network() -> None:
     """On a card that copies while it computes: images of the second batch arrive before the first
     is inferred, and before anybody has asked for the first."""
 
-    def copies_first(streams: Sequence[HostStream]) -> HostStream:
+    def copies_first(streams: Sequence[FakeStream]) -> FakeStream:
         return min(streams, key=lambda stream: stream.handle)
 
-    cuda = HostCuda(copies_first)
+    cuda = FakeCuda(copies_first)
     with engine_on(cuda, (1, 1, 1), graphs=False) as engine:
         cuda.journal.clear()
         engine.submit(images_of(1, 0))
@@ -115,7 +115,7 @@ def test_the_next_upload_runs_beside_the_network() -> None:
 
 
 def test_parts_of_one_batch_overlap_too() -> None:
-    cuda = HostCuda(lambda streams: min(streams, key=lambda stream: stream.handle))
+    cuda = FakeCuda(lambda streams: min(streams, key=lambda stream: stream.handle))
     with engine_on(cuda, (1, 1, 1), graphs=False) as engine:
         cuda.journal.clear()
         engine.infer(images_of(3))
@@ -123,7 +123,7 @@ def test_parts_of_one_batch_overlap_too() -> None:
 
 
 def test_answers_are_the_callers_own() -> None:
-    with engine_on(HostCuda()) as engine:
+    with engine_on(FakeCuda()) as engine:
         first = engine.infer(images_of(2, 0))
         kept = (first.maps.copy(), first.scores.copy())
         for seed in range(1, 5):
@@ -134,9 +134,9 @@ def test_answers_are_the_callers_own() -> None:
 
 def test_a_card_without_the_marks_would_mix_answers() -> None:
     """It notices what a real one would: a download that does not wait for the network."""
-    cuda = HostCuda()
+    cuda = FakeCuda()
     with cuda.current():
-        program = HostProgram(cuda, answer, size_hw=SIZE)
+        program = FakeProgram(cuda, answer, size_hw=SIZE)
         compute, copies = cuda.stream(), cuda.stream()
         host = cuda.pinned((1, *SIZE), np.float32)
         addresses = [cuda.memory(size) for size in (72, 96, 4)]
@@ -150,7 +150,7 @@ def test_a_card_without_the_marks_would_mix_answers() -> None:
 
 
 def test_launches_are_replayed_from_the_second_on() -> None:
-    cuda = HostCuda()
+    cuda = FakeCuda()
     with engine_on(cuda) as engine:
         assert engine.graph == "replayed"
         cuda.journal.clear()
@@ -161,21 +161,21 @@ def test_launches_are_replayed_from_the_second_on() -> None:
 
 
 def test_a_refused_capture_is_explained_and_costs_nothing_else() -> None:
-    with engine_on(HostCuda(captures=False)) as engine:
+    with engine_on(FakeCuda(captures=False)) as engine:
         assert engine.graph == "not replayed: this card captures nothing"
         assert_answers(engine.infer(images_of(2)), images_of(2))
 
 
 def test_a_network_that_fails_during_capture_is_launched_plainly() -> None:
     """Both warm-up launches go well, the third is the one that is captured."""
-    with engine_on(HostCuda(fails={"infer": 3})) as engine:
+    with engine_on(FakeCuda(fails={"infer": 3})) as engine:
         assert engine.graph == "not replayed: infer failed"
         assert_answers(engine.infer(images_of(2)), images_of(2))
 
 
 def test_a_program_that_replays_by_itself_is_left_to_it() -> None:
-    cuda = HostCuda()
-    program = HostProgram(cuda, answer, size_hw=SIZE)
+    cuda = FakeCuda()
+    program = FakeProgram(cuda, answer, size_hw=SIZE)
     program.graph = "replayed by TensorRT-RTX"
     manifest = Manifest(method="scripted", size_hw=SIZE)
     with TensorRTEngine("x", manifest, cuda, lambda: program) as engine:
@@ -185,7 +185,7 @@ def test_a_program_that_replays_by_itself_is_left_to_it() -> None:
 
 
 def test_another_number_of_images_captures_anew() -> None:
-    cuda = HostCuda()
+    cuda = FakeCuda()
     with engine_on(cuda, (1, 2, 4)) as engine:
         for count in (2, 4, 4, 4, 4, 2, 2, 2, 2, 1):
             images = images_of(count, count)
@@ -195,18 +195,18 @@ def test_another_number_of_images_captures_anew() -> None:
 
 
 def test_the_network_has_a_time_of_its_own() -> None:
-    with engine_on(HostCuda()) as engine:
+    with engine_on(FakeCuda()) as engine:
         engine.infer(images_of(1))
         assert engine.gpu_ms > 0
 
 
 def test_it_is_an_overlapping_engine() -> None:
-    with engine_on(HostCuda()) as engine:
+    with engine_on(FakeCuda()) as engine:
         assert isinstance(engine, OverlappingEngine)
 
 
 def test_closing_frees_everything_once() -> None:
-    cuda = HostCuda()
+    cuda = FakeCuda()
     engine = engine_on(cuda)
     assert cuda.held == 12  # two slots of images, map and score, on both sides
     engine.submit(images_of(2))
@@ -226,7 +226,7 @@ CALLS = {"stream": 3, "event": 8, "pinned": 6, "memory": 6, "upload": 9, "infer"
 )
 def test_whatever_fails_nothing_stays_allocated(call: str, when: int) -> None:
     """The first calls are the constructor's, the last ones an inference's."""
-    cuda = HostCuda(fails={call: when})
+    cuda = FakeCuda(fails={call: when})
     with pytest.raises(EngineLost, match=rf"scripted\.plan: the graphics card failed: {call}"):
         with engine_on(cuda, graphs=False) as engine:
             for seed in range(4):
@@ -243,7 +243,7 @@ def test_a_kernel_that_fails_later_ends_the_engine() -> None:
             raise CudaFailed("an illegal memory access was encountered")
         return answer(images)
 
-    cuda = HostCuda()
+    cuda = FakeCuda()
     engine = engine_on(cuda, network=network)
     with pytest.raises(EngineLost, match=r"illegal memory access.*Open it anew"):
         for seed in range(4):
@@ -258,13 +258,13 @@ def test_out_of_memory_says_what_to_do() -> None:
         raise CudaFailed("cuMemAlloc failed: out of memory")
 
     with pytest.raises(EngineLost, match="smaller --batch"):
-        engine_on(HostCuda(), network=refuse)
+        engine_on(FakeCuda(), network=refuse)
 
 
 def test_a_program_that_does_not_load_leaves_nothing() -> None:
-    cuda = HostCuda()
+    cuda = FakeCuda()
 
-    def load() -> HostProgram:
+    def load() -> FakeProgram:
         raise CudaFailed("no context")
 
     with pytest.raises(EngineLost, match="no context"):
@@ -273,7 +273,7 @@ def test_a_program_that_does_not_load_leaves_nothing() -> None:
 
 
 def test_the_halves_of_infer_are_not_mixed_up() -> None:
-    with engine_on(HostCuda()) as engine:
+    with engine_on(FakeCuda()) as engine:
         with pytest.raises(ValueError, match="nothing was submitted"):
             engine.collect()
         engine.submit(images_of(1))
@@ -292,14 +292,14 @@ def test_the_halves_of_infer_are_not_mixed_up() -> None:
     ids=["float", "turned", "no batch"],
 )
 def test_what_breaks_the_contract_is_a_bug_and_leaves_the_engine_alive(batch: Image) -> None:
-    with engine_on(HostCuda()) as engine:
+    with engine_on(FakeCuda()) as engine:
         with pytest.raises(ValueError, match="wants uint8"):
             engine.infer(batch)
         assert_answers(engine.infer(images_of(1)), images_of(1))
 
 
 def test_another_thread_may_use_and_close_it() -> None:
-    cuda = HostCuda()
+    cuda = FakeCuda()
     engine = engine_on(cuda)
     found: list[Prediction] = []
 
@@ -315,7 +315,7 @@ def test_another_thread_may_use_and_close_it() -> None:
 
 
 def test_memory_does_not_grow_with_inferences() -> None:
-    cuda = HostCuda()
+    cuda = FakeCuda()
     with engine_on(cuda) as engine:
         held = cuda.held
         for seed in range(500):

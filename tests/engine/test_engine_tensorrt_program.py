@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from played_tensorrt import DataType, Door, EngineInvalidityDiagnostics, Played, doors
+from fake_cuda import FakeCuda
+from fake_tensorrt import DataType, Door, EngineInvalidityDiagnostics, Played, doors
 
 from edge_ad.engine import ScriptedEngine, _tensorrt, open_engine, preflight
 from edge_ad.engine._tensorrt import TensorRTEngine
-from edge_ad.engine.host_cuda import HostCuda
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest, Sidecar, save_sidecar
@@ -23,13 +23,13 @@ Open = Callable[..., TensorRTEngine]
 
 
 @pytest.fixture
-def cuda() -> HostCuda:
-    return HostCuda()
+def cuda() -> FakeCuda:
+    return FakeCuda()
 
 
 @pytest.fixture
 def open_played(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: HostCuda
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda
 ) -> Callable[[Played], TensorRTEngine]:
     """Opens a plan, made for this TensorRT and this card, through the front door."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -85,7 +85,7 @@ def assert_answers(engine: TensorRTEngine, count: int) -> None:
 )
 def test_a_plan_answers(
     open_played: Open,
-    cuda: HostCuda,
+    cuda: FakeCuda,
     batch: int | None,
     first: int,
     profile: tuple[int, int, int],
@@ -99,14 +99,14 @@ def test_a_plan_answers(
     assert (cuda.held, cuda.graphs, cuda.closed) == (0, 0, 1)
 
 
-def test_tensorrt_is_replayed_by_us_and_rtx_by_itself(open_played: Open, cuda: HostCuda) -> None:
+def test_tensorrt_is_replayed_by_us_and_rtx_by_itself(open_played: Open, cuda: FakeCuda) -> None:
     with open_played(Played(cuda)) as engine:
         assert engine.graph == "replayed"
     assert "replay" in cuda.journal
 
 
 def test_rtx_replays_by_itself_and_keeps_its_kernels(
-    open_played: Open, cuda: HostCuda, tmp_path: Path
+    open_played: Open, cuda: FakeCuda, tmp_path: Path
 ) -> None:
     first = Played(cuda, rtx=True)
     with open_played(first) as engine:
@@ -120,7 +120,7 @@ def test_rtx_replays_by_itself_and_keeps_its_kernels(
 
 
 def test_kernels_of_another_driver_are_replaced(
-    open_played: Open, cuda: HostCuda, tmp_path: Path
+    open_played: Open, cuda: FakeCuda, tmp_path: Path
 ) -> None:
     with open_played(Played(cuda, rtx=True)):
         (kept,) = (tmp_path / "cache" / "edge-ad").iterdir()
@@ -131,7 +131,7 @@ def test_kernels_of_another_driver_are_replaced(
 
 
 def test_a_cache_folder_that_refuses_is_no_error(
-    open_played: Open, cuda: HostCuda, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    open_played: Open, cuda: FakeCuda, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("a file in the way")
     with open_played(Played(cuda, rtx=True)) as engine:
@@ -140,7 +140,7 @@ def test_a_cache_folder_that_refuses_is_no_error(
 
 
 @pytest.mark.parametrize("rtx", [False, True], ids=["TensorRT", "TensorRT-RTX"])
-def test_graphs_can_be_left_out(open_played: Open, cuda: HostCuda, *, rtx: bool) -> None:
+def test_graphs_can_be_left_out(open_played: Open, cuda: FakeCuda, *, rtx: bool) -> None:
     played = Played(cuda, rtx=rtx)
     with open_played(played, cuda_graph=False) as engine:
         assert engine.graph == "not asked for"
@@ -151,7 +151,7 @@ def test_graphs_can_be_left_out(open_played: Open, cuda: HostCuda, *, rtx: bool)
 
 @pytest.mark.parametrize("trust", [False, True])
 def test_code_in_plans_runs_only_for_those_who_trust_it(
-    open_played: Open, cuda: HostCuda, *, trust: bool
+    open_played: Open, cuda: FakeCuda, *, trust: bool
 ) -> None:
     played = Played(cuda)
     with open_played(played, trust_host_code=trust):
@@ -178,7 +178,7 @@ def test_code_in_plans_runs_only_for_those_who_trust_it(
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_what_tensorrt_refuses_is_told_and_leaves_nothing(
-    open_played: Open, cuda: HostCuda, changes: dict[str, Any], error: type[Exception], words: str
+    open_played: Open, cuda: FakeCuda, changes: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         open_played(Played(cuda, **changes))
@@ -195,7 +195,7 @@ NO_SCORE = {name: door for name, door in doors().items() if name != "anomaly_sco
     ids=["half map", "no score", "larger", "another batch", "foreign"],
 )
 def test_a_plan_that_breaks_the_contract_is_refused(
-    open_played: Open, cuda: HostCuda, found: dict[str, Door]
+    open_played: Open, cuda: FakeCuda, found: dict[str, Door]
 ) -> None:
     with pytest.raises(IncompatibleError, match=r"not the engine contract\. Expected image.*got"):
         open_played(Played(cuda, found))
@@ -203,9 +203,9 @@ def test_a_plan_that_breaks_the_contract_is_refused(
 
 
 def test_a_plan_replaced_between_check_and_load_is_not_loaded(
-    open_played: Open, cuda: HostCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_played: Open, cuda: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def replacing_card() -> HostCuda:
+    def replacing_card() -> FakeCuda:
         (tmp_path / "part.plan").write_bytes(b"another plan of the same name")
         return cuda
 

@@ -1,4 +1,4 @@
-"""TensorRT's runtime half, played on `HostCuda`: what a plan's bytes say is what it answers."""
+"""TensorRT's runtime half, played on `FakeCuda`: what a plan's bytes say is what it answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from fake_cuda import FakeCuda, FakeStream
+from fake_program import FakeProgram
 
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.host_cuda import HostCuda, HostStream
-from edge_ad.engine.host_program import HostProgram
 from edge_ad.frame import Image
 
 
@@ -65,7 +65,7 @@ class Played:
     answers false; `story` lists what was done.
     """
 
-    cuda: HostCuda
+    cuda: FakeCuda
     doors: dict[str, Door] = field(default_factory=doors)
     profile: tuple[int, int, int] = (1, 1, 1)
     rtx: bool = False
@@ -171,7 +171,7 @@ class _Kernels:
         return b"compiled"
 
 
-class _Context(HostProgram):
+class _Context(FakeProgram):
     """Calls answer true or false, as TensorRT's do, and errors go to the log."""
 
     def __init__(self, played: Played, logger: Any) -> None:
@@ -193,7 +193,7 @@ class _Context(HostProgram):
 
     def execute_async_v3(self, handle: int) -> bool:
         stream = next(one for one in self._played.cuda.streams if one.handle == handle)
-        assert isinstance(stream, HostStream)
+        assert isinstance(stream, FakeStream)
         self.enqueue(stream)
         return self._done("execute_async_v3")
 

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from edge_ad.engine._cuda import CaptureRefused, CudaFailed, Event, Stream
 
-Choose = Callable[[Sequence["HostStream"]], "HostStream"]
+Choose = Callable[[Sequence["FakeStream"]], "FakeStream"]
 _POISON = 0xA5  # in memory that nobody has written or that was freed
 
 
@@ -28,14 +28,14 @@ class _Entry:
 
     name: str
     run: Callable[[], None] = lambda: None
-    waits_for: HostEvent | None = None
+    waits_for: FakeEvent | None = None
     ticket: int = 0
 
 
-class HostStream:
+class FakeStream:
     """A queue; `capturing` collects entries for a graph in its place."""
 
-    def __init__(self, cuda: HostCuda, handle: int) -> None:
+    def __init__(self, cuda: FakeCuda, handle: int) -> None:
         self.handle = handle
         self.queue: deque[_Entry] = deque()
         self.capturing: list[_Entry] | None = None
@@ -46,7 +46,7 @@ class HostStream:
         target.append(entry)
 
     def wait(self, event: Event) -> None:
-        assert isinstance(event, HostEvent)
+        assert isinstance(event, FakeEvent)
         self.put(_Entry("wait", waits_for=event, ticket=event.recorded))
 
     def synchronize(self) -> None:
@@ -61,17 +61,17 @@ class HostStream:
         return event is None or event.reached >= self.queue[0].ticket
 
 
-class HostEvent:
+class FakeEvent:
     """A mark; recording it anew moves it, as on a card."""
 
-    def __init__(self, cuda: HostCuda) -> None:
+    def __init__(self, cuda: FakeCuda) -> None:
         self.recorded = 0
         self.reached = 0
         self.reached_at = 0
         self._cuda = cuda
 
     def record(self, stream: Stream) -> None:
-        assert isinstance(stream, HostStream)
+        assert isinstance(stream, FakeStream)
         self.recorded += 1
         stream.put(_Entry("mark", run=lambda ticket=self.recorded: self._reach(ticket)))  # type: ignore[misc]
 
@@ -80,7 +80,7 @@ class HostEvent:
         self._cuda.run_until(lambda: self.reached >= wanted)
 
     def ms_since(self, earlier: Event) -> float:
-        assert isinstance(earlier, HostEvent)
+        assert isinstance(earlier, FakeEvent)
         if not self.reached or not earlier.reached:
             raise CudaFailed("an event was not reached")
         return float(self.reached_at - earlier.reached_at)
@@ -89,15 +89,15 @@ class HostEvent:
         self.reached, self.reached_at = ticket, self._cuda.clock
 
 
-class HostGraph:
+class FakeGraph:
     """Entries that are queued again and again."""
 
-    def __init__(self, cuda: HostCuda, entries: list[_Entry]) -> None:
+    def __init__(self, cuda: FakeCuda, entries: list[_Entry]) -> None:
         self._cuda, self._entries = cuda, entries
         cuda.graphs += 1
 
     def launch(self, stream: Stream) -> None:
-        assert isinstance(stream, HostStream)
+        assert isinstance(stream, FakeStream)
         stream.put(_Entry("replay", run=self._run))
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class HostGraph:
 
 
 @dataclass
-class HostCuda:
+class FakeCuda:
     """One card. `journal` lists what has run; `fails` names the entry or call that fails, and when.
 
     `fails = {"upload": 3}` lets the third upload fail; "memory" and "capture" fail at the call.
@@ -127,7 +127,7 @@ class HostCuda:
     closed: int = 0
 
     def __post_init__(self) -> None:
-        self.streams: list[HostStream] = []
+        self.streams: list[FakeStream] = []
         self._pinned: list[NDArray[Any]] = []
         self._memory: dict[int, NDArray[np.uint8]] = {}
         self._next_address = 0x1000
@@ -155,14 +155,14 @@ class HostCuda:
         self._memory[address] = np.full(size, _POISON, np.uint8)
         return address
 
-    def stream(self) -> HostStream:
+    def stream(self) -> FakeStream:
         self._called("stream")
-        self.streams.append(HostStream(self, len(self.streams) + 1))
+        self.streams.append(FakeStream(self, len(self.streams) + 1))
         return self.streams[-1]
 
-    def event(self) -> HostEvent:
+    def event(self) -> FakeEvent:
         self._called("event")
-        return HostEvent(self)
+        return FakeEvent(self)
 
     def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
         self._queue("upload", stream, lambda: self._put(to, self._page_locked(array)))
@@ -174,8 +174,8 @@ class HostCuda:
 
         self._queue("download", stream, copy)
 
-    def capture(self, stream: Stream, work: Callable[[], None]) -> HostGraph:
-        assert isinstance(stream, HostStream)
+    def capture(self, stream: Stream, work: Callable[[], None]) -> FakeGraph:
+        assert isinstance(stream, FakeStream)
         if not self.captures:
             raise CaptureRefused("this card captures nothing")
         stream.capturing = []
@@ -185,7 +185,7 @@ class HostCuda:
             raise CaptureRefused(str(error)) from error
         finally:
             entries, stream.capturing = stream.capturing, None
-        return HostGraph(self, entries)
+        return FakeGraph(self, entries)
 
     def close(self) -> None:
         self.closed += 1
@@ -220,7 +220,7 @@ class HostCuda:
 
     def _queue(self, name: str, stream: Stream, run: Callable[[], None]) -> None:
         self._called(name)
-        assert isinstance(stream, HostStream)
+        assert isinstance(stream, FakeStream)
         stream.put(_Entry(name, run=run))
 
     def _run(self, entry: _Entry) -> None:

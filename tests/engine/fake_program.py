@@ -1,25 +1,25 @@
-"""A network played by a function, on `HostCuda`."""
+"""A network played by a function, on `FakeCuda`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+from fake_cuda import FakeCuda
 
 from edge_ad.engine._cuda import Stream
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.host_cuda import HostCuda
 from edge_ad.frame import Image
 
 
-class HostProgram:
-    """A network played by a function of images; it reads and writes `HostCuda`'s memory."""
+class FakeProgram:
+    """A network played by a function of images; it reads and writes `FakeCuda`'s memory."""
 
     graph = ""
 
     def __init__(
         self,
-        cuda: HostCuda,
+        cuda: FakeCuda,
         answer: Callable[[Image], Prediction],
         *,
         size_hw: tuple[int, int] = (4, 4),
