@@ -23,12 +23,12 @@ from results import write_result  # the script's own folder is on the path
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.errors import GateFailed
-from edge_ad.evaluation.judged import Judged, LeftOut, judge_all
+from edge_ad.evaluation.predictions import Judged, LeftOut, judge_all
 from edge_ad.evaluation.summary import metrics_of
-from edge_ad.export.frames import frames_for
-from edge_ad.export.metadata import load_model, set_manifest
-from edge_ad.export.mixed import mixed_from_fp32
-from edge_ad.export.rounding import rounded_as_stored
+from edge_ad.export.comparison_frames import frames_for
+from edge_ad.export.fp16.convert import mixed_from_fp32
+from edge_ad.export.fp16.rounding import rounded_as_stored
+from edge_ad.onnx_graph.metadata import load_model, set_manifest
 
 METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro")
 AUROC_SHIFT, NEAR = 0.001, 0.01  # promises: at most so much, and flips only so near the threshold

@@ -36,7 +36,7 @@ from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.files import write_text
 from edge_ad.images import read_image
-from edge_ad.models.catalogue import ENTRIES
+from edge_ad.methods.catalogue import ENTRIES
 from edge_ad.preprocess import Preprocess
 from edge_ad.sample.dataset import write_dataset
 

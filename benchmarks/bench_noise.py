@@ -17,7 +17,7 @@ import numpy as np
 from results import write_result  # the script's own folder is on the path
 
 from edge_ad.engine import open_engine
-from edge_ad.export.frames import frames_for
+from edge_ad.export.comparison_frames import frames_for
 from edge_ad.export.parity import compare
 from edge_ad.export.verification import answers
 from edge_ad.frame import Image

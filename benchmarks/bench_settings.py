@@ -16,7 +16,7 @@ from typing import Any
 from bench_methods import accuracy_of  # the script's own folder is on the path
 from results import write_result
 
-from edge_ad.train.report import report_path
+from edge_ad.training.report import report_path
 
 TRAINED = ("method", "steps", "processor_minutes", "seed")
 

@@ -13,7 +13,7 @@ from typing import Any
 from results import file_name  # the script's own folder is on the path
 
 from edge_ad.files import replacing
-from edge_ad.models.catalogue import ENTRIES, titled
+from edge_ad.methods.catalogue import ENTRIES, titled
 
 BENCH = "methods"
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -29,11 +29,11 @@ import gpu_facts  # the script's own folder is on the path
 import gpu_measure
 from results import write_result
 
-from edge_ad.engine.preflight import gpu_here
+from edge_ad.engine.tensorrt.preflight import gpu_here
 from edge_ad.errors import EdgeAdError, GateFailed, IncompatibleError, MissingExtra
-from edge_ad.export.build import build_plan, choose_flavour
+from edge_ad.export.plan.build import build_plan, choose_flavour
 from edge_ad.manifest import Manifest, Score
-from edge_ad.plan import NAMES, Flavour, NoGpu
+from edge_ad.plan_record import NAMES, Flavour, NoGpu
 
 SIZE_HW = (256, 256)
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,8 +163,8 @@ def fresh_network() -> Any:
         import torch
     except ImportError:
         return None
-    from edge_ad.models.destseg import DeSTSeg, DeSTSegConfig
-    from edge_ad.models.graph import EngineGraph
+    from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
+    from edge_ad.methods.engine_graph import EngineGraph
 
     torch.manual_seed(0)
     return EngineGraph(DeSTSeg(DeSTSegConfig(top_k=100), SIZE_HW).eval())
@@ -175,10 +175,10 @@ def export_fresh(network: Any, files: dict[str, Path]) -> None:
     try:
         import onnx
 
-        from edge_ad.export.frames import generated
-        from edge_ad.export.metadata import set_manifest
-        from edge_ad.export.mixed import mixed_from_fp32
-        from edge_ad.export.to_onnx import onnx_from_module
+        from edge_ad.export.comparison_frames import generated
+        from edge_ad.export.fp16.convert import mixed_from_fp32
+        from edge_ad.export.onnx import onnx_from_module
+        from edge_ad.onnx_graph.metadata import set_manifest
 
         manifest = Manifest(method="destseg", size_hw=SIZE_HW, score=Score(top_k=100))
         fp32 = onnx_from_module(network, manifest)

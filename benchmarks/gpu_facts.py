@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from edge_ad.engine.flavour import installed
-from edge_ad.engine.preflight import gpu_here
+from edge_ad.engine.tensorrt.preflight import gpu_here
+from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.machine.host import read_jetson
-from edge_ad.plan import Gpu
+from edge_ad.plan_record import Gpu
 
 _ASK = (
     "name", "driver_version", "pstate", "clocks.sm", "clocks.max.sm", "clocks.mem",

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from edge_ad.bench import bench_loop
 from edge_ad.engine import open_engine
-from edge_ad.engine._tensorrt import TensorRTEngine, open_plan
-from edge_ad.export.frames import generated
+from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
+from edge_ad.export.comparison_frames import generated
 from edge_ad.export.verification import answers, tolerance_between, verify
 from edge_ad.frame import Image
-from edge_ad.line import LineConfig
+from edge_ad.line.config import LineConfig
 from edge_ad.manifest import Manifest
 
 WARM_UP = 200

@@ -26,13 +26,13 @@ from int8_untrained import engine_or_untrained  # the script's own folder is on 
 from numpy.typing import NDArray
 from results import write_result
 
-from edge_ad.calibration.collect import collect
-from edge_ad.calibration.graph import load_graph
-from edge_ad.calibration.histogram import Histogram
-from edge_ad.calibration.methods import METHODS
-from edge_ad.calibration.pictures import choose
-from edge_ad.calibration.placement import Target, place
+from edge_ad.calibration.quantize.placement import Target, place
+from edge_ad.calibration.ranges.collect import collect
+from edge_ad.calibration.ranges.histogram import Histogram
+from edge_ad.calibration.ranges.image_set import choose
+from edge_ad.calibration.ranges.methods import METHODS
 from edge_ad.dataset import good_images
+from edge_ad.onnx_graph.index import load_graph
 
 VARIANTS = ("minmax", "all")
 
@@ -63,7 +63,7 @@ class Extremes(Histogram):
 
 @contextmanager
 def _only_minmax() -> Iterator[None]:
-    room = "edge_ad.calibration.collect"
+    room = "edge_ad.calibration.ranges.collect"
     with (
         patch(f"{room}.Histogram", Extremes),
         patch(f"{room}.all_amax", lambda found, steps: dict.fromkeys(METHODS, found.amax)),

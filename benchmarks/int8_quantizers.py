@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from results import write_result  # the script's own folder is on the path
 
-from edge_ad.calibration.collect import collect
-from edge_ad.calibration.compiled import counted, layers_of
-from edge_ad.calibration.exam import answer, labelled_exam
-from edge_ad.calibration.gate import figures
-from edge_ad.calibration.graph import Graph, load_graph
-from edge_ad.calibration.pictures import PictureSet, choose
-from edge_ad.calibration.placement import Target, Wanted, place
-from edge_ad.calibration.qdq import quantize
-from edge_ad.calibration.simulate import GraphEngine
-from edge_ad.calibration.trials import shared_ranges
+from edge_ad.calibration.quantize.compiled_layers import counted, layers_of
+from edge_ad.calibration.quantize.eval_set import answer, labelled_exam
+from edge_ad.calibration.quantize.evaluator import shared_ranges
+from edge_ad.calibration.quantize.gate import figures
+from edge_ad.calibration.quantize.graph_engine import GraphEngine
+from edge_ad.calibration.quantize.placement import Target, Wanted, place
+from edge_ad.calibration.quantize.qdq import quantize
+from edge_ad.calibration.ranges.collect import collect
+from edge_ad.calibration.ranges.image_set import PictureSet, choose
 from edge_ad.dataset import good_images, labelled_images
 from edge_ad.engine.base import INPUT
-from edge_ad.engine.flavour import installed
+from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.manifest import Manifest
+from edge_ad.onnx_graph.index import Graph, load_graph
 from edge_ad.preprocess import Preprocess
 
 Batches = Sequence[NDArray[np.uint8]]

@@ -14,16 +14,16 @@ from pathlib import Path
 from int8_untrained import engine_or_untrained  # the script's own folder is on the path
 from results import write_result
 
-from edge_ad.calibration.collect import collect
-from edge_ad.calibration.costs import block_costs
-from edge_ad.calibration.exam import synthetic_exam
-from edge_ad.calibration.gate import Limits
-from edge_ad.calibration.graph import load_graph
-from edge_ad.calibration.pictures import choose
-from edge_ad.calibration.placement import Wanted, place
-from edge_ad.calibration.search import Search
-from edge_ad.calibration.trials import Candidate, Notebook, Trials
+from edge_ad.calibration.quantize.block_costs import block_costs
+from edge_ad.calibration.quantize.eval_set import synthetic_exam
+from edge_ad.calibration.quantize.evaluator import Candidate, Notebook, Trials
+from edge_ad.calibration.quantize.gate import Limits
+from edge_ad.calibration.quantize.placement import Wanted, place
+from edge_ad.calibration.quantize.search import Search
+from edge_ad.calibration.ranges.collect import collect
+from edge_ad.calibration.ranges.image_set import choose
 from edge_ad.dataset import good_images
+from edge_ad.onnx_graph.index import load_graph
 
 
 def main() -> None:

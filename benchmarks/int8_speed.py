@@ -23,10 +23,10 @@ from int8_quantizers import cut_pictures, ours, theirs  # the script's own folde
 from int8_untrained import engine_or_untrained
 from results import write_result
 
-from edge_ad.calibration.graph import load_graph
-from edge_ad.calibration.pictures import choose
+from edge_ad.calibration.ranges.image_set import choose
 from edge_ad.dataset import good_images
 from edge_ad.engine.base import INPUT, MAP, SCORE
+from edge_ad.onnx_graph.index import load_graph
 
 OURS = "edge-ad for onnxruntime"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from edge_ad.export.to_onnx import onnx_from_module
+from edge_ad.export.onnx import onnx_from_module
 from edge_ad.manifest import Manifest
 
 SIZE_HW = (256, 256)
@@ -32,8 +32,8 @@ def write_untrained(path: Path) -> None:
     import torch
     from torch import nn
 
-    from edge_ad.models.destseg import METHOD, DeSTSegConfig
-    from edge_ad.models.graph import EngineGraph
+    from edge_ad.methods.destseg.network import METHOD, DeSTSegConfig
+    from edge_ad.methods.engine_graph import EngineGraph
 
     torch.manual_seed(0)
     config = DeSTSegConfig()

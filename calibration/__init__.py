@@ -1,1 +1,1 @@
-"""Numbers an engine needs from good pictures: thresholds."""
+"""INT8 calibration (ranges, Q/DQ placement, accuracy gate) and thresholds."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
-from edge_ad.plan import Build, Options, build_line
+from edge_ad.plan_record import Build, Options, build_line
 
 _log = logging.getLogger(__name__)
 METADATA_KEY = "edge_ad.manifest"
@@ -186,6 +186,17 @@ def _length(engine: Path, sidecar: Sidecar) -> str:
     if sidecar.build is None or sidecar.build.plan_bytes == size:
         return ""
     return f" and {size} bytes instead of {sidecar.build.plan_bytes}"
+
+
+def no_manifest(path: Path) -> IncompatibleError:
+    """The error for an ONNX file that does not say what its input and outputs mean."""
+    ours = path.with_name(f"{path.stem}.engine.onnx")
+    line = shlex.join(["edge-ad", "import", str(path), "--adapter", "anomalib", "-o", str(ours)])
+    return IncompatibleError(
+        f"{path}: an ONNX file without edge-ad's manifest, so its scaling and scores are unknown. "
+        "Of edge-ad's weights, export it with: edge-ad export WEIGHTS.pt. Made elsewhere, first "
+        f"say what it takes and gives: {line}  (or in words, see edge-ad import --help)"
+    )
 
 
 def _mend(engine: Path, sidecar: Sidecar | None) -> str:

@@ -1,1 +1,1 @@
-"""Weights become graphs: ONNX with the engine contract."""
+"""Export: weights to ONNX, fp16 conversion, TensorRT plans, parity checks."""

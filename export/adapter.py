@@ -26,9 +26,9 @@ from onnx import (
 from edge_ad.engine import open_engine
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.errors import IncompatibleError, UsageError
-from edge_ad.export.metadata import set_manifest, signed
 from edge_ad.files import replacing, sha256
 from edge_ad.manifest import Manifest, Provenance, Score
+from edge_ad.onnx_graph.metadata import set_manifest, signed
 
 SizeHW = tuple[int, int]
 Operation = tuple[str, list[str], dict[str, Any]]  # its name, its constants, its attributes

@@ -12,20 +12,20 @@ from onnx import ModelProto
 from torch import nn
 
 from edge_ad.engine import Prediction
-from edge_ad.export.checked import Check, write_checked
-from edge_ad.export.frames import Frames, frames_for, origin
-from edge_ad.export.metadata import signed
-from edge_ad.export.mixed import mixed_from_fp32
+from edge_ad.export.comparison_frames import Frames, frames_for, origin
+from edge_ad.export.fp16.convert import mixed_from_fp32
+from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.parity import compare
 from edge_ad.export.report import Say
-from edge_ad.export.storage import rounded, store_in_8_bits
-from edge_ad.export.to_onnx import onnx_from_module
+from edge_ad.export.validated_file import Check, write_checked
 from edge_ad.export.verification import WEIGHTS_NOTE
+from edge_ad.export.weight_storage import rounded, store_in_8_bits
 from edge_ad.files import sha256
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
-from edge_ad.models.graph import EngineGraph
-from edge_ad.models.weights import Detector, load_detector
+from edge_ad.methods.engine_graph import EngineGraph
+from edge_ad.methods.weights import Detector, load_detector
+from edge_ad.onnx_graph.metadata import signed
 
 Storage: TypeAlias = Literal["fp32", "int8"]
 AT_ONCE = 4  # images through torch together, to bound memory at large sizes

@@ -18,8 +18,8 @@ def open_artifact(path: Path, how: dict[str, Any]) -> Engine:
     if path.suffix != ".pt":
         return open_engine(path, **how)
     try:
-        from edge_ad.models.engine import TorchEngine
-        from edge_ad.train.device import pick_device
+        from edge_ad.methods.torch_engine import TorchEngine
+        from edge_ad.training.device import pick_device
     except ImportError as error:
         raise MissingExtra(f"running {path.name}", "torch", "train") from error
     return TorchEngine(path, device=str(pick_device(how["device"])))

@@ -50,7 +50,7 @@ def _learn(
     digits: Path, out: Path, lesson: dict[str, Any], stop: threading.Event
 ) -> dict[str, Any]:
     try:
-        from edge_ad.train.digits import Lesson, learn_digits
+        from edge_ad.methods.ear.digit_training import Lesson, learn_digits
     except ImportError as error:
         raise MissingExtra("training", str(error.name), "train") from error
     return learn_digits(

@@ -105,7 +105,7 @@ def _engine_alone(path: Path, how: dict[str, Any], options: dict[str, Any]) -> d
 
     from edge_ad.bench import time_engine
     from edge_ad.engine import open_engine
-    from edge_ad.loop import percentiles_ms
+    from edge_ad.line.loop import percentiles_ms
 
     with open_engine(path, **how) as engine:
         shape = (engine.manifest.batch or 1, *engine.manifest.size_hw, 3)
@@ -124,7 +124,7 @@ def _loop(
     path: Path, uri: str, geometry: dict[str, Any], how: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any]:
     from edge_ad.bench import bench_loop
-    from edge_ad.line import LineConfig
+    from edge_ad.line.config import LineConfig
     from edge_ad.manifest import load_sidecar
 
     sidecar = load_sidecar(path)

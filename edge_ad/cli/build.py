@@ -13,8 +13,8 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 
 if TYPE_CHECKING:
-    from edge_ad.export.build import Built
-    from edge_ad.export.build_watch import Report
+    from edge_ad.export.plan.build import Built
+    from edge_ad.export.plan.progress import Report
 
 
 class Profile(click.ParamType[Any]):
@@ -107,7 +107,7 @@ def command(
     Precision is the ONNX file's own. The plan is pure TensorRT, so other tools open it; what it
     expects and where it runs is written beside it, and checked before it is loaded.
     """
-    from edge_ad.export.build import build_plan
+    from edge_ad.export.plan.build import build_plan
 
     plan = output or onnx.with_suffix(".plan")
     if precision == "auto":
@@ -121,7 +121,7 @@ def command(
 
 def _wishes(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `build_plan`."""
-    from edge_ad.plan import Options
+    from edge_ad.plan_record import Options
 
     places = {name: options.pop(name) for name in ("flavour", "timing_cache")}
     return {"options": Options(**options), **places}
@@ -129,7 +129,7 @@ def _wishes(options: dict[str, Any]) -> dict[str, Any]:
 
 def _auto(onnx: Path, plan: Path, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The fastest plan, as JSON and in words."""
-    from edge_ad.export.build_auto import build_fastest, candidates, check_can_measure
+    from edge_ad.export.plan.auto import build_fastest, candidates, check_can_measure
 
     found = candidates(onnx)
     check_can_measure(onnx)
@@ -173,7 +173,7 @@ def _result(built: Built) -> dict[str, Any]:
 
 
 def _summary(built: Built) -> str:
-    from edge_ad.plan import NAMES
+    from edge_ad.plan_record import NAMES
 
     build, manifest = built.sidecar.build, built.sidecar.manifest
     assert build is not None and manifest is not None

@@ -17,8 +17,8 @@ from edge_ad.errors import GateFailed, MissingExtra, UsageError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edge_ad.calibration.calibrate import Outcome, ToHalf
-    from edge_ad.calibration.order import Order, Tell
+    from edge_ad.calibration.quantize.config import Order, Tell
+    from edge_ad.calibration.quantize.pipeline import Outcome, ToHalf
     from edge_ad.manifest import Manifest, Precision
 
 _FOLDER = click.Path(path_type=Path)
@@ -121,9 +121,9 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
 
 def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
     try:
-        from edge_ad.calibration.gate import Limits
-        from edge_ad.calibration.order import Order
-        from edge_ad.calibration.placement import Wanted
+        from edge_ad.calibration.quantize.config import Order
+        from edge_ad.calibration.quantize.gate import Limits
+        from edge_ad.calibration.quantize.placement import Wanted
     except ModuleNotFoundError as error:
         raise MissingExtra("calibrate", str(error.name), "calibrate") from error
     limits = Limits(options.pop("max_auroc_loss"), options.pop("max_pixel_ap_loss"))
@@ -142,9 +142,9 @@ def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
 
 
 def _calibrate(order: Order, precision: str, rest: str) -> dict[str, Any]:
-    from edge_ad.calibration.calibrate import calibrate
-    from edge_ad.calibration.page import write_page
-    from edge_ad.calibration.report import report_of, save_report
+    from edge_ad.calibration.quantize.html import write_page
+    from edge_ad.calibration.quantize.pipeline import calibrate
+    from edge_ad.calibration.quantize.report import report_of, save_report
 
     with _told_how_to_go_on(), _progress() as tell:
         rivals = _rivals(order) if precision == "auto" else None
@@ -164,7 +164,7 @@ def _rivals(order: Order) -> dict[Precision, ModelProto]:
             "--target onnxruntime and no --no-gate. For TensorRT the device decides: "
             f"edge-ad build {order.engine} --precision auto"
         )
-    from edge_ad.calibration.graph import load_graph
+    from edge_ad.onnx_graph.index import load_graph
 
     graph = load_graph(order.engine)
     return {"fp16": _to_half(order)(graph.model, graph.manifest)}
@@ -173,8 +173,8 @@ def _rivals(order: Order) -> dict[Precision, ModelProto]:
 def _to_half(order: Order) -> ToHalf:
     """Casts to fp16 what the calibration pictures, or generated ones, show to be safe."""
     try:
-        from edge_ad.export.frames import frames_for
-        from edge_ad.export.mixed import mixed_from_fp32
+        from edge_ad.export.comparison_frames import frames_for
+        from edge_ad.export.fp16.convert import mixed_from_fp32
     except ModuleNotFoundError as error:
         raise MissingExtra(
             "fp16 (--rest fp16, --precision auto)", str(error.name), "export"
@@ -237,8 +237,8 @@ def _warn(outcome: Outcome) -> None:
 def _nodes(order: Order) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from edge_ad.calibration.graph import load_graph
-    from edge_ad.calibration.placement import place
+    from edge_ad.calibration.quantize.placement import place
+    from edge_ad.onnx_graph.index import load_graph
 
     placement = place(load_graph(order.engine), order.target, order.wanted)
     return {"type": "nodes", "nodes": [asdict(decision) for decision in placement.decisions]}

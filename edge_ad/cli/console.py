@@ -10,12 +10,12 @@ from typing import Any
 import click
 import cv2
 
-from edge_ad.alarm.drawing import draw_regions
-from edge_ad.alarm.event import AlarmEvent, Event, Kind
-from edge_ad.alarm.sink import Seen
 from edge_ad.errors import UsageError
+from edge_ad.event import AlarmEvent, Event, Kind
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Seen
+from edge_ad.outlet.drawing import draw_regions
 
 _COLOUR = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.INVALID: "yellow"}
 _TITLE = "edge-ad"

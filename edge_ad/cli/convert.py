@@ -55,7 +55,7 @@ def command(
 
 def _convert(engine: Path, out: Path, change: dict[str, Any]) -> dict[str, Any]:
     try:
-        from edge_ad.export.converted import Change, convert_engine
+        from edge_ad.export.convert import Change, convert_engine
 
         return convert_engine(engine, out, Change(**change), _say)
     except ModuleNotFoundError as error:

@@ -17,7 +17,7 @@ from edge_ad.cli.options import emit, shared
 if TYPE_CHECKING:
     from edge_ad.dataset import Sample
     from edge_ad.engine import Engine
-    from edge_ad.evaluation.judged import Judged, LeftOut
+    from edge_ad.evaluation.predictions import Judged, LeftOut
     from edge_ad.geometry import Geometry
 
 _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
@@ -59,7 +59,7 @@ def command(
     _require("sklearn", "scipy", "rich", *(["matplotlib"] if output else []))
     from edge_ad.cli.artifact import open_artifact
     from edge_ad.dataset import labelled_images
-    from edge_ad.evaluation.judged import LeftOut
+    from edge_ad.evaluation.predictions import LeftOut
     from edge_ad.evaluation.report import GIVEN, STORED, report_of, stored_threshold, write_report
 
     samples, left_out = labelled_images(data), LeftOut()
@@ -102,7 +102,7 @@ def _judge(
     from rich.progress import track
 
     from edge_ad.errors import DataError
-    from edge_ad.evaluation.judged import judge_all
+    from edge_ad.evaluation.predictions import judge_all
 
     console = Console(stderr=True)
     shown = track(samples, "judging", console=console, disable=not console.is_terminal)

@@ -101,14 +101,14 @@ def _adapt(
 
 def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
     try:
-        from edge_ad.models.foreign import import_checkpoint
+        from edge_ad.methods.foreign_checkpoints import import_checkpoint
     except ImportError as error:
         raise MissingExtra("importing checkpoints", str(error.name), "train") from error
     from edge_ad.files import sha256_of
     from edge_ad.manifest import Manifest, Provenance
-    from edge_ad.models.catalogue import titled
-    from edge_ad.models.method import method_named
-    from edge_ad.models.weights import save_detector
+    from edge_ad.methods.catalogue import titled
+    from edge_ad.methods.method import method_named
+    from edge_ad.methods.weights import save_detector
 
     got = import_checkpoint(files, size_hw)
     notes = {"method": titled(got.method), "imported from": got.origin}

@@ -16,7 +16,7 @@ from edge_ad.cli.options import emit, shared
 @shared
 def command(*, file: Path, as_json: bool) -> None:
     """Print what FILE is: weights (.pt), an engine (.onnx, .plan), or its sidecar (.yaml)."""
-    from edge_ad.inspecting import inspect_file
+    from edge_ad.describe import inspect_file
 
     found = inspect_file(file)
     if as_json:

@@ -14,7 +14,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.errors import DataError
 
 if TYPE_CHECKING:
-    from edge_ad.models.catalogue import Entry
+    from edge_ad.methods.catalogue import Entry
 
 BENCH = "methods"  # what benchmarks/bench_methods.py calls its result files
 SHIPPED = "measured.json"  # their figures, in the package: benchmarks/report.py writes them
@@ -37,7 +37,7 @@ def command(*, name: str | None, results: Path | None, as_json: bool) -> None:
     """
     from edge_ad.cli.verbs import unknown
     from edge_ad.errors import UsageError
-    from edge_ad.models.catalogue import ENTRIES
+    from edge_ad.methods.catalogue import ENTRIES
 
     known = [entry.name for entry in ENTRIES]
     if name is not None and name not in known:
@@ -54,7 +54,7 @@ def command(*, name: str | None, results: Path | None, as_json: bool) -> None:
 
 def _shipped() -> dict[str, list[dict[str, Any]]]:
     """Per method, the measurements that came with this version."""
-    text = resources.files("edge_ad.models").joinpath(SHIPPED).read_text(encoding="utf-8")
+    text = resources.files("edge_ad.methods").joinpath(SHIPPED).read_text(encoding="utf-8")
     found: dict[str, list[dict[str, Any]]] = json.loads(text)
     return found
 

@@ -19,10 +19,10 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 
 if TYPE_CHECKING:
-    from edge_ad.alarm.sink import Sink
     from edge_ad.cli.console import Window
-    from edge_ad.line import LineConfig
-    from edge_ad.supervisor import Supervisor
+    from edge_ad.line.config import LineConfig
+    from edge_ad.line.supervisor import Supervisor
+    from edge_ad.outlet.base import Sink
 
 _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 
@@ -104,7 +104,7 @@ def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
     Live cameras are judged by their newest frame, files frame by frame. The run ends with the
     files, with --frames or --duration-s, or with Ctrl-C, and closes with a summary.
     """
-    from edge_ad.line import open_line
+    from edge_ad.line.config import open_line
 
     stop = threading.Event()
     with ExitStack() as stack:
@@ -120,8 +120,8 @@ def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
 
 
 def _config(options: dict[str, Any]) -> LineConfig:
-    from edge_ad.alarm.alarm import AlarmRule
-    from edge_ad.line import LineConfig
+    from edge_ad.line.alarm import AlarmRule
+    from edge_ad.line.config import LineConfig
 
     rule = AlarmRule(options.pop("alarm_k"), options.pop("alarm_n"), options.pop("hysteresis"))
     return LineConfig(rule=rule, geometry=geometry_given(options), **options)
@@ -157,8 +157,8 @@ class _Outputs:
         """Make the output folder and the sinks; raises before anything is judged."""
         import sys
 
-        from edge_ad.alarm.log import JsonLines
         from edge_ad.cli.console import Console, Window
+        from edge_ad.outlet.jsonl import JsonLines
 
         sinks: list[Sink] = [
             JsonLines(sys.stdout) if self._json else Console(quiet=self._take["quiet"])
@@ -189,9 +189,9 @@ class _Outputs:
             result["sink_faults"] = {**result.get("sink_faults", {}), reason: 1}
 
     def _files(self, folder: Path) -> list[Sink]:
-        from edge_ad.alarm.evidence import EvidenceFolder
-        from edge_ad.alarm.log import EventLog
         from edge_ad.cli.folder import make_output_folder
+        from edge_ad.outlet.evidence import EvidenceFolder
+        from edge_ad.outlet.jsonl import EventLog
 
         make_output_folder(folder, overwrite=self._take["overwrite"])
         count, mib = self._take["evidence_count"], self._take["evidence_mib"]

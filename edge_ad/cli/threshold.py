@@ -15,8 +15,8 @@ from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
-    from edge_ad.calibration.good import GoodFolder, GoodFrames
-    from edge_ad.calibration.threshold import GoodScores, Promise
+    from edge_ad.calibration.thresholds.estimate import GoodScores, Promise
+    from edge_ad.calibration.thresholds.images import GoodFolder, GoodFrames
     from edge_ad.frame import Image
     from edge_ad.manifest import Threshold
 
@@ -71,7 +71,12 @@ def command(
     The same holds, by itself, for the pixel threshold and a map's highest value. What lies exactly
     at a threshold passes. Near-duplicates count once.
     """
-    from edge_ad.calibration.threshold import Promise, best_promise, score_good, threshold_for
+    from edge_ad.calibration.thresholds.estimate import (
+        Promise,
+        best_promise,
+        score_good,
+        threshold_for,
+    )
     from edge_ad.engine import open_engine
 
     _refuse_early(engine, plot)
@@ -120,7 +125,7 @@ def _refuse_early(engine: Path, plot: Path | None) -> None:
 def _pictures(uri: str, frames: int | None) -> GoodFolder | GoodFrames:
     import re
 
-    from edge_ad.calibration.good import GoodFolder, GoodFrames
+    from edge_ad.calibration.thresholds.images import GoodFolder, GoodFrames
     from edge_ad.errors import DataError
 
     if Path(uri).is_dir():
@@ -166,7 +171,7 @@ def _stored(engine: Path, threshold: Threshold) -> dict[str, Any]:
 
 def _figures(scores: GoodScores, promise: Promise, asked: Promise) -> dict[str, Any]:
     """What the pictures support beside what was asked; the threshold is the rank-th score."""
-    from edge_ad.calibration.threshold import figures, largest_rank
+    from edge_ad.calibration.thresholds.estimate import figures, largest_rank
 
     count = len(scores.image)
     more = {"rank": largest_rank(count, promise), "near_duplicates": len(scores.repeats)}

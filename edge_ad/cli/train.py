@@ -77,9 +77,9 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         from edge_ad.machine.host import usable_cores
-        from edge_ad.train.bar import Bar
-        from edge_ad.train.fit import Interrupted
-        from edge_ad.train.session import train
+        from edge_ad.training.loop import Interrupted
+        from edge_ad.training.progress_bar import Bar
+        from edge_ad.training.session import train
     except ImportError as error:
         raise MissingExtra("training", str(error.name), "train") from error
     torch.set_num_threads(options.pop("threads") or usable_cores())
@@ -95,8 +95,8 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _job(output: Path, options: dict[str, Any]) -> Any:
-    from edge_ad.train.recipe import recipe_named, settings_from
-    from edge_ad.train.session import Job
+    from edge_ad.methods.learning.trainer import recipe_named, settings_from
+    from edge_ad.training.session import Job
 
     given = dict(_assignment(text) for text in options.pop("assigned"))
     for option, setting in _SETTINGS.items():

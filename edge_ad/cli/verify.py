@@ -67,8 +67,8 @@ def command(
 
 def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) -> dict[str, Any]:
     from edge_ad.cli.artifact import open_artifact
-    from edge_ad.export.frames import frames_for, origin
-    from edge_ad.export.sheet import difference_sheet
+    from edge_ad.export.comparison_frames import frames_for, origin
+    from edge_ad.export.difference_sheet import difference_sheet
     from edge_ad.export.verification import answers, check_comparable, verify
     from edge_ad.images import write_image
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.closing import Closeable
-from edge_ad.errors import IncompatibleError
+from edge_ad.closeable import Closeable
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 
@@ -63,17 +60,6 @@ def in_batches(batch: Image, size: int) -> list[Image]:
     if missing:
         parts[-1] = np.concatenate([parts[-1], np.repeat(parts[-1][-1:], missing, axis=0)])
     return parts
-
-
-def no_manifest(path: Path) -> IncompatibleError:
-    """The error for an ONNX file that does not say what its input and outputs mean."""
-    ours = path.with_name(f"{path.stem}.engine.onnx")
-    line = shlex.join(["edge-ad", "import", str(path), "--adapter", "anomalib", "-o", str(ours)])
-    return IncompatibleError(
-        f"{path}: an ONNX file without edge-ad's manifest, so its scaling and scores are unknown. "
-        "Of edge-ad's weights, export it with: edge-ad export WEIGHTS.pt. Made elsewhere, first "
-        f"say what it takes and gives: {line}  (or in words, see edge-ad import --help)"
-    )
 
 
 def check_batch(batch: Image, manifest: Manifest, name: str) -> None:

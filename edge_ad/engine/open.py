@@ -37,9 +37,9 @@ def open_engine(
         line = _MAKERS[path.suffix].format(path=path, onnx=path.with_suffix(".onnx"))
         raise UsageError(f"no engine at {path}. Make one with: {line}")
     if path.suffix == ".plan":
-        from edge_ad.engine._tensorrt import open_plan
+        from edge_ad.engine.tensorrt.plan import open_plan
 
         return open_plan(path, trust_host_code=trust_host_code, cuda_graph=cuda_graph)
-    from edge_ad.engine._onnxruntime import OnnxRuntimeEngine
+    from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(path, device=device, threads=threads)

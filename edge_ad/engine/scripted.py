@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.closing import Closing
+from edge_ad.closeable import Closing
 from edge_ad.engine.base import Prediction, check_batch
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest

@@ -11,8 +11,8 @@ from sklearn.metrics import roc_curve
 
 from edge_ad.dataset import GOOD
 from edge_ad.evaluation.curves import Curve
-from edge_ad.evaluation.judged import Judged
 from edge_ad.evaluation.metrics import FPR_LIMIT
+from edge_ad.evaluation.predictions import Judged
 from edge_ad.evaluation.summary import kinds_of
 from edge_ad.files import replacing
 

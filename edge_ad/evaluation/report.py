@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.errors import IncompatibleError
-from edge_ad.evaluation.judged import Judged, LeftOut
 from edge_ad.evaluation.metrics import FPR_LIMIT, best_threshold
+from edge_ad.evaluation.predictions import Judged, LeftOut
 from edge_ad.evaluation.summary import curves_of, kinds_of, metrics_of, pixels_of, verdicts
 from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
@@ -69,7 +69,7 @@ def write_report(
     folder: Path, result: dict[str, Any], judged: Sequence[Judged], geometry: Geometry
 ) -> None:
     """Write report.json with the curves' points, curves.png and misses.png."""
-    from edge_ad.evaluation.pictures import write_misses
+    from edge_ad.evaluation.miss_sheet import write_misses
     from edge_ad.evaluation.plots import write_curves
 
     curves = curves_of(pixels_of(judged))

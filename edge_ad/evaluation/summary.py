@@ -7,9 +7,9 @@ from typing import Any
 
 from edge_ad.dataset import GOOD
 from edge_ad.evaluation.curves import Curve, precision_recall, region_overlap, roc, thinned
-from edge_ad.evaluation.judged import Judged
 from edge_ad.evaluation.metrics import aupro, iap, iap_at, image_auroc, pixel_ap, pixel_auroc
 from edge_ad.evaluation.pixels import Pixels, pooled
+from edge_ad.evaluation.predictions import Judged
 
 _TINY_PX = 2  # defects of one or two pixels are often made by resizing, and worth a word
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from edge_ad.conveyor import KINDS, Line, LineSpec, Shot
 from edge_ad.images import write_image
+from edge_ad.synthetic_line import KINDS, Line, LineSpec, Shot
 
 _STEP = 7  # frames between two pictures: a plate is pictured about four times on its way
 _IN_VIEW = 0.98  # share of a defect's largest visible area that makes it wholly in view

@@ -17,10 +17,10 @@ import click
 import cv2
 import yaml
 
-from edge_ad.conveyor import Defect, Line, LineSpec, Plant
 from edge_ad.errors import SinkLost
 from edge_ad.files import replacing, write_text
 from edge_ad.frame import Image
+from edge_ad.synthetic_line import Defect, Line, LineSpec, Plant
 
 FPS = 25.0
 CODEC = "mp4v"  # the one encoder that every build of OpenCV's wheels writes and reads

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import click
 
-from edge_ad.conveyor import Line, LineSpec
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.files import write_bytes
 from edge_ad.sample.check import compare, read_records, read_truth, require_all_found
 from edge_ad.sample.footage import PLAN, film, shipped_line
+from edge_ad.synthetic_line import Line, LineSpec
 
 HERE = Path(__file__).parent
 FILES = ("footage.mp4", "footage.mp4.yaml", "engine.onnx", "engine.onnx.yaml")

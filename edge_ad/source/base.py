@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from edge_ad.closing import Closeable, Closing
+from edge_ad.closeable import Closeable, Closing
 from edge_ad.frame import Grab
 
 

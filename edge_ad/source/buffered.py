@@ -8,10 +8,10 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 
-from edge_ad.closing import Closing
+from edge_ad.closeable import Closing
 from edge_ad.errors import SourceTimeout
 from edge_ad.frame import Grab
-from edge_ad.source.handover import Handover, Keep, crossed
+from edge_ad.source.frame_queue import Handover, Keep, crossed
 
 _open: weakref.WeakSet[BufferedSource] = weakref.WeakSet()
 AHEAD = 3  # decoded frames that wait; enough to ride out one slow inspection

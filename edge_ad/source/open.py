@@ -10,9 +10,9 @@ from pathlib import Path
 from edge_ad.errors import SourceLost
 from edge_ad.frame import Grab
 from edge_ad.images import SUFFIXES
-from edge_ad.source._files import open_folder, open_picture, open_video
 from edge_ad.source.base import Source
 from edge_ad.source.buffered import BufferedSource
+from edge_ad.source.files import open_folder, open_picture, open_video
 from edge_ad.source.uri import Uri, parse_uri, without_credentials
 
 
@@ -48,20 +48,20 @@ def _plan(uri: Uri, name: str, timeout_s: float, open_within_s: float) -> _Plan:
         return _Plan(partial(_open_path, Path(uri.place), name), live=False)
     if uri.scheme == "pattern":
         return _plan_pattern(uri, name)
-    from edge_ad.source import _camera  # files and the pattern need none of it
+    from edge_ad.source import camera  # files and the pattern need none of it
 
     if uri.scheme == "v4l2":
-        return _Plan(partial(_camera.open_v4l2, uri, name), live=True)
+        return _Plan(partial(camera.open_v4l2, uri, name), live=True)
     if uri.scheme == "csi":
-        return _Plan(partial(_camera.open_csi, uri, name), live=True)
+        return _Plan(partial(camera.open_csi, uri, name), live=True)
     if uri.scheme == "gst":
-        return _Plan(partial(_camera.open_pipeline, uri.place, name), live=True)
+        return _Plan(partial(camera.open_pipeline, uri.place, name), live=True)
     waits = {"timeout_s": timeout_s, "open_within_s": open_within_s}
-    return _Plan(partial(_camera.open_network, uri, name, **waits), live=True)
+    return _Plan(partial(camera.open_network, uri, name, **waits), live=True)
 
 
 def _plan_pattern(uri: Uri, name: str) -> _Plan:
-    from edge_ad.source._pattern import open_pattern, parse_pattern
+    from edge_ad.source.synthetic import open_pattern, parse_pattern
 
     pattern = parse_pattern(uri)
     return _Plan(partial(open_pattern, pattern, name), live=pattern.fps > 0, hold=True)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.frame import BadFrame, Grab, Image
+from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
-from edge_ad.health import FrameGate
 from edge_ad.preprocess import Preprocess
 
 _THUMB_HW = (48, 64)  # small enough that sensor noise averages out, large enough to see a part move

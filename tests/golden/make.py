@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from golden_formula import picture, summary, value_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_ad.models.official import (
+from edge_ad.methods.parameter_names import (
     DESTSEG,
     DRAEM_DISCRIMINATIVE,
     DRAEM_RECONSTRUCTIVE,
     Rules,
     renamed,
 )
+from tests.golden.golden_formula import picture, summary, value_of
 
 HERE = Path(__file__).parent
 CASES = {

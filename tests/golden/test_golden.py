@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from golden_formula import picture, state_of, summary
 from torch import Tensor, nn
 
-from edge_ad.models.destseg import DeSTSeg, DeSTSegConfig
-from edge_ad.models.draem import DRAEM, DRAEMConfig
+from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
+from edge_ad.methods.draem.network import DRAEM, DRAEMConfig
+from tests.golden.golden_formula import picture, state_of, summary
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-5

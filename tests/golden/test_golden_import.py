@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from golden_formula import picture, value_of
-from test_golden import _check, _frozen
 from torch import Tensor
 from torch.nn import functional as F
 
 from edge_ad.cli.import_ import command
 from edge_ad.errors import DataError, UsageError
-from edge_ad.models.destseg import DeSTSeg, DeSTSegConfig
-from edge_ad.models.draem import DRAEM, DRAEMConfig
-from edge_ad.models.foreign import import_checkpoint
-from edge_ad.models.official import (
+from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
+from edge_ad.methods.draem.network import DRAEM, DRAEMConfig
+from edge_ad.methods.foreign_checkpoints import import_checkpoint
+from edge_ad.methods.parameter_names import (
     DESTSEG,
     DRAEM_DISCRIMINATIVE,
     DRAEM_RECONSTRUCTIVE,
     Rules,
     renamed,
 )
-from edge_ad.models.weights import load_detector
+from edge_ad.methods.weights import load_detector
+from tests.golden.golden_formula import picture, value_of
+from tests.golden.test_golden import _check, _frozen
 
 NAMES = json.loads((Path(__file__).parent / "names.json").read_text(encoding="utf-8"))
 SIZE = (64, 96)
@@ -98,7 +98,7 @@ def test_anomalibs_draem_sees_the_picture_first_and_in_rgb(
 
 def _fastflow(size: int, steps: int, ratio: float) -> dict[str, Tensor]:
     """A FastFlow state with anomalib's names on ResNet-18, from the formula."""
-    from edge_ad.models.resnet import ResNet18
+    from edge_ad.methods.layers.resnet import ResNet18
 
     trunk = ResNet18((64, 128, 256)).state_dict()
     state = {f"feature_extractor.{k}": v for k, v in trunk.items()}

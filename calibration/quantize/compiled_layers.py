@@ -1,0 +1,116 @@
+"""What TensorRT-RTX makes of a graph, layer by layer, on a machine without a card.
+
+The engine inspector needs a card, but the builder's most talkative log ends with the same list:
+every layer with the types of its inputs, weights and outputs. Which kernels a card then runs is
+decided when the plan is loaded there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_ad.calibration.quantize.placement import Placement
+from edge_ad.engine.tensorrt.runtimes import TensorRT, installed, load
+from edge_ad.errors import IncompatibleError
+
+_LAYER = re.compile(r"^Name: (?P<name>\S+), LayerType: (?P<kind>\w+), (?P<rest>.*)$", re.MULTILINE)
+_TYPES = re.compile(r"Datatype: (\w+)")
+_ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the compiled plan. `origin` are the ONNX nodes it came from."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    weights: tuple[str, ...]
+    outputs: tuple[str, ...]
+    origin: tuple[str, ...]
+
+    @property
+    def int8(self) -> bool:
+        """Whether it multiplies int8 inputs by int8 weights, or moves int8 values."""
+        weighted = self.kind in ("correlation", "gemm")
+        return "Int8" in self.inputs and (not weighted or "Int8" in self.weights)
+
+
+def layers_of(onnx: Path) -> list[Layer]:
+    """Build a file with TensorRT-RTX and read the layers from its log.
+
+    Raises IncompatibleError when it is not installed or refuses the graph.
+    """
+    trt = load("tensorrt-rtx")
+    lines: list[str] = []
+
+    builder = trt.Builder(_logger(trt, lines))
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, builder.logger)
+    if not parser.parse(onnx.read_bytes()):
+        raise IncompatibleError(f"{onnx}: TensorRT-RTX refuses it: {parser.get_error(0)}")
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if builder.build_serialized_network(network, config) is None:
+        raise IncompatibleError(f"{onnx}: TensorRT-RTX cannot build it: {lines[-1]}")
+    found = {match["name"]: _layer(match) for match in _LAYER.finditer("\n".join(lines))}
+    return list(found.values())
+
+
+def compiled(onnx: Path, placement: Placement) -> dict[str, Any] | None:
+    """What became of a file in TensorRT-RTX, None where that is not installed.
+
+    `float_convolutions` gives each convolution that does not multiply in int8 the rule behind it;
+    one that a rule wanted in int8 is a missing fusion, and named so.
+    """
+    if "tensorrt-rtx" not in installed():
+        return None
+    layers = layers_of(onnx)
+    found = {d.node: d for d in placement.decisions if d.block}
+    left = [layer for layer in layers if layer.kind == "correlation" and not layer.int8]
+    names = [name for layer in left for name in layer.origin if name in found]
+    return {
+        "layers": counted(layers),
+        "float_convolutions": {
+            name: "not fused: its input or weights stayed float" if found[name].int8
+            else found[name].rule
+            for name in names
+        },
+    }  # fmt: skip
+
+
+def counted(layers: list[Layer]) -> dict[str, int]:
+    """How many layers of each kind run in int8 and in float."""
+    kinds = Counter(f"{layer.kind} {'int8' if layer.int8 else 'float'}" for layer in layers)
+    return dict(sorted(kinds.items()))
+
+
+def _logger(trt: TensorRT, lines: list[str]) -> Any:
+    """A logger that keeps everything; its base class is only known once TensorRT is loaded."""
+
+    def log(self: Any, severity: object, message: str) -> None:
+        lines.append(message)
+
+    def start(self: Any) -> None:
+        trt.ILogger.__init__(self)
+
+    return type("Log", (trt.ILogger,), {"__init__": start, "log": log})()
+
+
+def _layer(match: re.Match[str]) -> Layer:
+    rest = match["rest"]
+    inputs, _, after = rest.partition("Outputs: ")
+    inputs, _, weights = inputs.partition("Constants: ")
+    outputs = after.partition("TacticName")[0]
+    return Layer(
+        name=match["name"],
+        kind=match["kind"],
+        inputs=tuple(_TYPES.findall(inputs)),
+        weights=tuple(_TYPES.findall(weights)),
+        outputs=tuple(_TYPES.findall(outputs)),
+        origin=tuple(_ORIGIN.findall(rest)),
+    )

@@ -1,0 +1,61 @@
+"""A candidate becomes a file: typed graph, manifest, and a check that it opens as an engine."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx
+
+import edge_ad
+from edge_ad.calibration.quantize.evaluator import Candidate, Trials
+from edge_ad.calibration.ranges.table import RangeTable
+from edge_ad.engine import open_engine
+from edge_ad.files import replacing
+from edge_ad.manifest import METADATA_KEY, Manifest
+
+
+def save_int8(trials: Trials, candidate: Candidate, out: Path) -> Manifest:
+    """Write the candidate's engine file in one step, after it opened as an engine."""
+    model = trials.model(candidate)
+    manifest = int8_manifest(trials.graph.manifest, trials.graph.sha256, trials.table, candidate)
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(out) as temporary:
+        onnx.save(model, temporary)
+        open_engine(temporary).close()
+    return manifest
+
+
+def int8_manifest(
+    fp32: Manifest, parent_sha256: str, table: RangeTable, candidate: Candidate
+) -> Manifest:
+    """The fp32 engine's manifest with precision int8 and where the ranges came from."""
+    notes = {
+        **fp32.provenance.notes,
+        "int8 target": table.target,
+        "calibration method": candidate.method,
+        "calibration set sha256": ", ".join(found.sha256 for found in table.sets),
+        "calibration pictures": str(table.frames_seen),
+    }
+    if candidate.rest != "fp32":
+        notes["what is not int8"] = candidate.rest
+    if candidate.float_blocks:
+        notes["blocks left in float"] = ", ".join(sorted(candidate.float_blocks))
+    provenance = fp32.provenance.model_copy(
+        update={
+            "made_with": {**fp32.provenance.made_with, **made_with()},
+            "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "parent_sha256": parent_sha256,
+            "notes": notes,
+        }
+    )
+    return fp32.model_copy(update={"precision": "int8", "provenance": provenance})
+
+
+def made_with() -> dict[str, str]:
+    """Versions of what a range or a Q/DQ pair can depend on."""
+    packages = {name: version(name) for name in ("numpy", "onnx", "onnxruntime")}
+    return {"edge-ad": edge_ad.__version__, "python": platform.python_version(), **packages}

@@ -1,0 +1,70 @@
+"""The int8 engine's own threshold, from the same good pictures, and the verdicts it makes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_ad.calibration.quantize.evaluator import Candidate, Trials
+from edge_ad.calibration.quantize.gate import Alarms, AtThreshold, broken_by_fp32, count_alarms
+from edge_ad.calibration.thresholds.estimate import Promise, best_promise, score_good, threshold_for
+from edge_ad.dataset import readable
+from edge_ad.files import sha256_of
+from edge_ad.frame import Image
+from edge_ad.manifest import Threshold
+
+_log = logging.getLogger(__name__)
+_BROKEN = (
+    "fp32 itself rejects %d of %d normal pictures at its threshold, which promises a rate of %g: "
+    "the pictures it was set from are unlike these, as those are that the net was trained on. "
+    "Name other good pictures with --images, and set the threshold of fp32 anew."
+)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Sets thresholds for candidates from `good` pictures, by one promise for all of them.
+
+    Every precision then alarms at the same rate, whatever its scores are.
+    """
+
+    trials: Trials
+    good: Sequence[Path]
+    promise: Promise
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None
+
+    def alarms(self, candidate: Candidate) -> Alarms:
+        """The candidate's verdicts on the exam beside fp32's."""
+        theirs, ours = self.of(None), self.of(candidate)
+        return count_alarms(
+            self.trials.exam.anomalous,
+            AtThreshold(self.trials.reference.scores, theirs.image),
+            AtThreshold(self.trials.scores(candidate), ours.image),
+            ours.false_alarm_rate,
+        )
+
+    def of(self, candidate: Candidate | None) -> Threshold:
+        """The threshold of a candidate, or of fp32."""
+        found = self.trials.threshold(
+            candidate, lambda: self._measure(candidate).model_dump(mode="json")
+        )
+        return Threshold.model_validate(found)
+
+    def _measure(self, candidate: Candidate | None) -> Threshold:
+        with self.trials.engine(candidate) as engine:
+            scores = score_good(engine, self._pictures())
+        promise = best_promise(len(scores.image), self.promise)
+        return threshold_for(scores, promise, sha256_of(self.good))
+
+    def _pictures(self) -> Iterator[tuple[str, Image]]:
+        for done, (path, image) in enumerate(readable(self.good)):
+            self.tell("setting the threshold", done, len(self.good))
+            yield path.name, image
+
+
+def warn_of_broken_promise(alarms: Alarms | None, chance: float) -> None:
+    """Say so where fp32 already rejects more than its threshold promises."""
+    if alarms and broken_by_fp32(alarms, chance):
+        _log.warning(_BROKEN, alarms.fp32_false_alarms, alarms.normal, alarms.promised)

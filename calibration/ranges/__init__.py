@@ -1,0 +1,1 @@
+"""Activation ranges: calibration images, histograms, range tables, TensorRT caches."""

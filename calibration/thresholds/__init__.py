@@ -1,0 +1,1 @@
+"""Thresholds from images of normal parts, with a distribution-free guarantee."""

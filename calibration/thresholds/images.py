@@ -1,0 +1,82 @@
+"""Good pictures to set a threshold from: a folder, or the frames of any source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_ad.dataset import good_images
+from edge_ad.errors import DataError, UsageError
+from edge_ad.files import sha256_of
+from edge_ad.frame import BadFrame, Image
+from edge_ad.frame_gate import FrameGate, content_fault
+from edge_ad.images import read_image
+from edge_ad.source import open_source
+
+
+class GoodFolder:
+    """Named pictures of a folder (see `good_images`); `left_out` are those that cannot be judged.
+
+    Raises DataError when there is none, and, after the last, when none could be judged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = good_images(folder)
+        self._read: list[Path] = []
+        self.left_out: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[tuple[str, Image]]:
+        for path in self._paths:
+            try:
+                image = read_image(path)
+            except DataError as error:
+                self.left_out[path.name] = str(error)
+                continue
+            if fault := content_fault(image):
+                self.left_out[path.name] = f"{path}: {fault}"
+                continue
+            self._read.append(path)
+            yield path.name, image
+        if not self._read:
+            first = next(iter(self.left_out.values()))
+            raise DataError(f"none of the {len(self)} pictures can be judged. The first: {first}")
+
+    def sha256(self) -> str:
+        """Identity of the pictures that were read."""
+        return sha256_of(self._read)
+
+
+class GoodFrames:
+    """Frames of a video or camera, at most `limit`; `left_out` are those that cannot be judged.
+
+    Raises UsageError for a live source without a limit, since it never ends.
+    """
+
+    def __init__(self, uri: str, limit: int | None = None) -> None:
+        self._uri, self._limit = uri, limit
+        self.left_out: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, Image]]:
+        with open_source(self._uri) as source:
+            if source.live and self._limit is None:
+                raise UsageError(
+                    f"{source.name} never ends: say how many frames to take with --frames, or "
+                    "collect pictures first with: edge-ad capture"
+                )
+            gate = FrameGate(live=source.live)
+            for grab in source:
+                fault = grab.reason if isinstance(grab, BadFrame) else gate.fault(grab)
+                if isinstance(grab, BadFrame) or fault:
+                    self.left_out[f"frame {grab.index}"] = fault
+                else:
+                    yield f"frame {grab.index}", grab.image
+                if grab.index + 1 == self._limit:
+                    return
+
+    def sha256(self) -> str:
+        """Identity of a video file; empty for a camera, whose frames are gone."""
+        file = Path(self._uri)
+        return sha256_of([file]) if file.is_file() else ""

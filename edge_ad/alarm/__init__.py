@@ -1,1 +1,0 @@
-"""Inspections become alarms, and alarms leave through sinks."""

@@ -1,0 +1,141 @@
+"""The engine contract on ONNX Runtime: any CPU, no other package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_ad.closeable import Closing
+from edge_ad.engine.base import (
+    INPUT,
+    MAP,
+    SCORE,
+    Device,
+    Prediction,
+    check_batch,
+    in_batches,
+)
+from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
+from edge_ad.frame import Image
+from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+
+class OnnxRuntimeEngine(Closing):
+    """An ONNX file under ONNX Runtime, on the CPU or on an NVIDIA card.
+
+    Raises IncompatibleError when the file is not ONNX, carries no manifest, its inputs and outputs
+    are not the contract's, or the device is not to be had.
+    """
+
+    def __init__(self, path: Path, *, device: Device = "cpu", threads: int = 0) -> None:
+        self.name = str(path)
+        self._device = device
+        self._session = _open_session(path, device, threads)
+        self.manifest = _read_manifest(self._session, path)
+        _check_contract(self._session, self.manifest, path)
+        self.infer(np.zeros((self.manifest.batch or 1, *self.manifest.size_hw, 3), np.uint8))
+
+    def infer(self, batch: Image) -> Prediction:
+        check_batch(batch, self.manifest, self.name)
+        if len(batch) == self.manifest.batch or self.manifest.batch is None:
+            return self._run(batch)
+        answers = [self._run(part) for part in in_batches(batch, self.manifest.batch)]
+        maps, scores = (np.concatenate(parts)[: len(batch)] for parts in zip(*answers, strict=True))
+        return Prediction(maps, scores)
+
+    def close(self) -> None:
+        self.__dict__.pop("_session", None)
+
+    def _run(self, batch: Image) -> Prediction:
+        try:
+            if self._device == "cuda":
+                return _run_bound(self._session, batch)
+            maps, scores = self._session.run([MAP, SCORE], {INPUT: batch})
+        except Exception as error:  # ONNX Runtime's errors share no public base class
+            raise EdgeAdError(f"{self.name}: ONNX Runtime failed: {error}") from error
+        return Prediction(maps, scores)
+
+
+def _run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
+    """One run through an IO binding: a single upload, and one download when all is done."""
+    binding = session.io_binding()
+    binding.bind_cpu_input(INPUT, batch)
+    for name in (MAP, SCORE):
+        binding.bind_output(name)
+    session.run_with_iobinding(binding)
+    maps, scores = binding.copy_outputs_to_cpu()
+    return Prediction(maps, scores)
+
+
+def _open_session(path: Path, device: Device, threads: int) -> ort.InferenceSession:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise MissingExtra(f"running {path.name}", "onnxruntime", "onnxruntime") from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only: warnings about its own fusions help nobody here
+    provider = _provider(ort.get_available_providers(), device)
+    try:
+        session = ort.InferenceSession(path, options, providers=[provider])
+    except Exception as error:  # as above
+        raise IncompatibleError(
+            f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}. "
+            "The file may be cut off, or not be ONNX; export it again."
+        ) from error
+    if provider not in session.get_providers():  # it falls back to the CPU without an error
+        raise IncompatibleError(
+            f"{path}: ONNX Runtime could not start {provider}: no NVIDIA driver, or CUDA libraries "
+            "that do not fit. See what edge-ad doctor says, or run it with --device cpu."
+        )
+    return session
+
+
+def _provider(available: list[str], device: Device) -> str:
+    """ONNX Runtime's name for a device; raises IncompatibleError when this build lacks it."""
+    name = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
+    if name not in available:
+        raise IncompatibleError(
+            f"this ONNX Runtime has no {name}. Replace the package onnxruntime by onnxruntime-gpu, "
+            "or run with --device cpu."
+        )
+    return name
+
+
+def _read_manifest(session: ort.InferenceSession, path: Path) -> Manifest:
+    metadata = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        raise no_manifest(path)
+    return manifest_from_json(metadata[METADATA_KEY], str(path))
+
+
+def _check_contract(session: ort.InferenceSession, manifest: Manifest, path: Path) -> None:
+    """Compare the graph's doors with the contract, name by name."""
+    height, width = manifest.size_hw
+    batch = manifest.batch
+    wanted = {
+        INPUT: ("tensor(uint8)", (batch, height, width, 3)),
+        MAP: ("tensor(float)", (batch, height, width)),
+        SCORE: ("tensor(float)", (batch,)),
+    }
+    found = {
+        door.name: (
+            door.type,
+            tuple(side if isinstance(side, int) else None for side in door.shape),
+        )
+        for door in (*session.get_inputs(), *session.get_outputs())
+    }
+    if found != wanted:
+        raise IncompatibleError(
+            f"{path}: its inputs and outputs are not the engine contract. "
+            f"Expected {_doors(wanted)}; got {_doors(found)}. Export it with: edge-ad export"
+        )
+
+
+def _doors(doors: dict[str, tuple[str, tuple[int | None, ...]]]) -> str:
+    return ", ".join(f"{name} {kind} {list(shape)}" for name, (kind, shape) in doors.items())

@@ -1,0 +1,1 @@
+"""Engines on TensorRT and TensorRT-RTX: plans, CUDA memory, streams and graphs."""

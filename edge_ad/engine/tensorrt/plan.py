@@ -1,0 +1,144 @@
+"""The engine contract on TensorRT and TensorRT-RTX: a plan, checked, loaded and warmed up.
+
+Memory, streams and events are PyCUDA's (`_pycuda`), their use is `_pipeline`'s, the plan is turned
+into a program by `_program`; this file sees to it that whatever fails, nothing stays allocated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge_ad.closeable import Closing
+from edge_ad.engine.base import Prediction, check_batch
+from edge_ad.engine.tensorrt.cuda import Cuda, CudaFailed
+from edge_ad.engine.tensorrt.pipeline import Pipeline, Program
+from edge_ad.engine.tensorrt.preflight import clear
+from edge_ad.engine.tensorrt.program import load_program
+from edge_ad.engine.tensorrt.pycuda import PyCuda
+from edge_ad.engine.tensorrt.runtimes import is_out_of_memory
+from edge_ad.errors import EngineLost
+from edge_ad.frame import Image
+from edge_ad.manifest import Manifest
+
+_log = logging.getLogger(__name__)
+
+
+class TensorRTEngine(Closing):
+    """A compiled network on a card.
+
+    `infer` is the contract's. `submit` and `collect` are its two halves, for callers that have
+    something to do in between: answers come in the order of submission, two batches may be under
+    way, and the arrays are the caller's. Calls may come from any thread, one at a time.
+
+    Raises EngineLost when the card refuses, in the constructor and later, and is closed then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        manifest: Manifest,
+        cuda: Cuda,
+        load: Callable[[], Program],
+        *,
+        graphs: bool = True,
+    ) -> None:
+        self.name, self.manifest = name, manifest
+        self._cuda: Cuda | None = cuda
+        self._used = contextlib.ExitStack()
+        with self._closing_on_failure():
+            program = load()
+            self._used.callback(program.close)
+            self._pipeline = Pipeline(cuda, program, graphs=graphs)
+            self._used.callback(self._pipeline.close)
+            self._pipeline.warm_up()
+            program.warmed_up()
+        _log.info("%s: CUDA graph %s", name, self.graph)
+
+    @property
+    def graph(self) -> str:
+        """How launches are made: 'replayed ...', or why not."""
+        return self._pipeline.graph
+
+    @property
+    def gpu_ms(self) -> float:
+        """The network's time on the card for the last part collected, in milliseconds."""
+        return self._pipeline.gpu_ms
+
+    @property
+    def pending(self) -> int:
+        """Batches submitted and not yet collected."""
+        return self._pipeline.pending
+
+    def infer(self, batch: Image) -> Prediction:
+        if self.pending:
+            raise ValueError(f"{self.name}: collect what was submitted before calling infer")
+        self.submit(batch)
+        return self.collect()
+
+    def submit(self, batch: Image) -> None:
+        """Start judging uint8 (n, H, W, 3) images, n >= 1; the array may be reused at once."""
+        check_batch(batch, self.manifest, self.name)
+        with self._closing_on_failure():
+            self._pipeline.submit(batch)
+
+    def collect(self) -> Prediction:
+        """Wait for the oldest batch submitted."""
+        if not self.pending:
+            raise ValueError(f"{self.name}: nothing was submitted")
+        with self._closing_on_failure():
+            return self._pipeline.collect()
+
+    def close(self) -> None:
+        cuda, self._cuda = self._cuda, None
+        if cuda is None:
+            return
+        with contextlib.ExitStack() as stack:
+            stack.callback(cuda.close)
+            stack.enter_context(contextlib.suppress(CudaFailed))
+            stack.enter_context(cuda.current())
+            self._used.close()
+
+    @contextlib.contextmanager
+    def _closing_on_failure(self) -> Iterator[None]:
+        """Work on the card; whatever fails there ends the engine, since its answers are lost."""
+        if self._cuda is None:
+            raise EngineLost(f"{self.name} was closed. Open it anew.")
+        try:
+            with self._cuda.current():
+                yield
+        except CudaFailed as error:
+            self.close()
+            raise EngineLost(_lost(self.name, str(error))) from error
+        except BaseException:
+            self.close()
+            raise
+
+
+def open_plan(
+    path: Path, *, trust_host_code: bool = False, cuda_graph: bool = True
+) -> TensorRTEngine:
+    """The engine in a plan, warmed up on the first card.
+
+    Raises IncompatibleError for a plan that does not fit, EngineLost when the card refuses it.
+    """
+    cleared = clear(path, trust_host_code=trust_host_code)
+    return TensorRTEngine(
+        str(path),
+        cleared.manifest,
+        PyCuda(),
+        lambda: load_program(cleared, graphs=cuda_graph, trust_host_code=trust_host_code),
+        graphs=cuda_graph,
+    )
+
+
+def _lost(name: str, reason: str) -> str:
+    if is_out_of_memory(reason):
+        mend = "Close other programs on the card, or build the plan for a smaller --batch."
+    else:
+        mend = (
+            "Open it anew; when that fails too, start the program anew: the driver then recovers."
+        )
+    return f"{name}: the graphics card failed: {reason}. {mend}"

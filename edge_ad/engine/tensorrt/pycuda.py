@@ -1,0 +1,182 @@
+"""A graphics card driven by PyCUDA, which only this file imports."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edge_ad.engine.tensorrt.cuda import CudaFailed, Event, Graph, Stream
+from edge_ad.errors import IncompatibleError, MissingExtra
+
+
+class PyCuda:
+    """The first card, in its primary context: the one TensorRT uses too.
+
+    Raises IncompatibleError or MissingExtra when there is no PyCUDA that loads.
+    """
+
+    def __init__(self) -> None:
+        self._driver = _import_driver()
+        with _translated(self._driver, "cannot use the card"):
+            self._context = _primary_context()
+        self._memory: list[Any] = []
+        self._queues: list[_PyStream | _PyEvent] = []
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        with _translated(self._driver, "cannot use the card"):
+            self._context.push()
+        try:
+            yield
+        finally:
+            self._driver.Context.pop()
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        with _translated(self._driver, f"no {size} bytes of page-locked memory"):
+            array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
+        self._memory.append(array.base)
+        return array
+
+    def memory(self, size: int) -> int:
+        with _translated(self._driver, f"no {size} bytes of the card's memory"):
+            allocation = self._driver.mem_alloc(size)
+        self._memory.append(allocation)
+        return int(allocation)
+
+    def stream(self) -> Stream:
+        with _translated(self._driver, "no stream"):
+            stream = _PyStream(self._driver)
+        self._queues.append(stream)
+        return stream
+
+    def event(self) -> Event:
+        with _translated(self._driver, "no event"):
+            event = _PyEvent(self._driver)
+        self._queues.append(event)
+        return event
+
+    def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
+        with _translated(self._driver, "upload failed"):
+            self._driver.memcpy_htod_async(to, array, _queue(stream))
+
+    def download(self, array: NDArray[Any], address: int, stream: Stream) -> None:
+        with _translated(self._driver, "download failed"):
+            self._driver.memcpy_dtoh_async(array, address, _queue(stream))
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
+        from edge_ad.engine.tensorrt.cuda_graph import capture
+
+        return capture(stream.handle, work)
+
+    def close(self) -> None:
+        with contextlib.suppress(CudaFailed), self.current():
+            with contextlib.suppress(self._driver.Error):
+                self._driver.Context.synchronize()
+            for allocation in self._memory:
+                with contextlib.suppress(self._driver.Error):
+                    allocation.free()
+            for queue in self._queues:
+                queue.free()
+            self._memory, self._queues = [], []
+
+
+class _PyStream:
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self.queue: Any = driver.Stream()
+        self.handle = int(self.queue.handle)
+
+    def free(self) -> None:
+        """PyCUDA destroys a stream with its last reference, where its context is current."""
+        self.queue = None
+
+    def wait(self, event: Event) -> None:
+        assert isinstance(event, _PyEvent)
+        with _translated(self._driver, "a stream cannot wait"):
+            self.queue.wait_for_event(event.mark)
+
+    def synchronize(self) -> None:
+        with _translated(self._driver, "the card reports"):
+            self.queue.synchronize()
+
+
+class _PyEvent:
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self.mark: Any = driver.Event()
+
+    def free(self) -> None:
+        """As a stream is freed."""
+        self.mark = None
+
+    def record(self, stream: Stream) -> None:
+        with _translated(self._driver, "an event cannot be recorded"):
+            self.mark.record(_queue(stream))
+
+    def synchronize(self) -> None:
+        with _translated(self._driver, "the card reports"):
+            self.mark.synchronize()
+
+    def ms_since(self, earlier: Event) -> float:
+        assert isinstance(earlier, _PyEvent)
+        with _translated(self._driver, "an event was not reached"):
+            return float(self.mark.time_since(earlier.mark))
+
+
+def _queue(stream: Stream) -> Any:
+    assert isinstance(stream, _PyStream)
+    return stream.queue
+
+
+@functools.cache
+def _primary_context() -> Any:
+    """The first card's primary context, retained once and for the life of the process.
+
+    TensorRT does the same. Releasing it in between would leave it on the thread's stack of current
+    contexts (PyCUDA 2026.1, `context::detach`).
+    """
+    driver = _import_driver()
+    driver.init()
+    context = driver.Device(0).retain_primary_context()
+    atexit.register(context.detach)
+    return context
+
+
+def _import_driver() -> Any:
+    try:
+        import pycuda.driver as driver
+    except ModuleNotFoundError as error:
+        raise MissingExtra("running a plan", "pycuda", "tensorrt") from error
+    except ImportError as error:  # libcuda or libcurand is not there
+        raise IncompatibleError(
+            f"PyCUDA is installed but does not load: {error}. Install the NVIDIA driver, or PyCUDA "
+            "anew for this CUDA: pip install --force-reinstall --no-binary pycuda pycuda"
+        ) from error
+    return driver
+
+
+@contextlib.contextmanager
+def _translated(driver: Any, what: str) -> Iterator[None]:
+    """PyCUDA's errors as ours. Running out of memory names how much is left."""
+    try:
+        yield
+    except driver.MemoryError as error:
+        raise CudaFailed(f"{what} ({_free_memory(driver)}): {error}") from error
+    except driver.Error as error:
+        raise CudaFailed(f"{what}: {error}") from error
+
+
+def _free_memory(driver: Any) -> str:
+    try:
+        free, total = driver.mem_get_info()
+    except driver.Error:
+        return "the card is out of memory"
+    return f"{free >> 20} of {total >> 20} MiB are free"

@@ -1,0 +1,69 @@
+"""What TensorRT-RTX decides when a plan is loaded: graph replay, and kernels kept between starts.
+
+TensorRT-RTX compiles kernels for the card at hand when it loads a plan. They are kept in the user's
+cache folder, one file per plan, card and version, so that the next start does not compile again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from edge_ad.engine.tensorrt.runtimes import TensorRT
+from edge_ad.files import write_bytes
+from edge_ad.plan_record import Gpu
+
+_log = logging.getLogger(__name__)
+
+
+class RuntimeCache:
+    """Compiled kernels in memory, and the file they come from and go to."""
+
+    def __init__(self, config: Any, path: Path) -> None:
+        self.path = path
+        self._cache = config.create_runtime_cache()
+        self._stored = _read(path)
+        if self._stored and not self._cache.deserialize(self._stored):
+            _log.info("%s does not fit and is written anew", path)
+        config.set_runtime_cache(self._cache)
+
+    def save(self) -> None:
+        """Write the kernels back when there are new ones. A folder that refuses is no error."""
+        kernels = bytes(self._cache.serialize())
+        if kernels == self._stored:
+            return
+        try:
+            write_bytes(self.path, kernels)
+        except OSError as error:
+            _log.warning("kernels are compiled anew at each start: %s (%s)", self.path, error)
+        self._stored = kernels
+
+
+def decides_itself(trt: TensorRT) -> bool:
+    """Whether this TensorRT captures graphs and keeps kernels by itself."""
+    return hasattr(trt, "CudaGraphStrategy")
+
+
+def configure(
+    trt: TensorRT, engine: Any, cache_file: Path, *, graphs: bool
+) -> tuple[Any, RuntimeCache]:
+    """A runtime configuration for an execution context, and the cache behind it."""
+    config = engine.create_runtime_config()
+    strategy = trt.CudaGraphStrategy
+    config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE if graphs else strategy.DISABLED
+    return config, RuntimeCache(config, cache_file)
+
+
+def cache_file(plan_sha256: str, version: str, gpu: Gpu) -> Path:
+    """`~/.cache/edge-ad/0123456789abcdef-1.7.1.116-sm8.9.kernels`."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "edge-ad" / f"{plan_sha256[:16]}-{version}-sm{gpu.compute_capability}.kernels"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

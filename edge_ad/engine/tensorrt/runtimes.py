@@ -1,0 +1,125 @@
+"""The door to TensorRT: the only file that imports it, in either flavour.
+
+TensorRT and TensorRT-RTX share one Python interface, so everything behind this door takes the
+module as an argument and asks it what it has (`hasattr`), never which platform it runs on.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any, TypeAlias
+
+from edge_ad.errors import IncompatibleError
+from edge_ad.plan_record import NAMES, Flavour, denied
+
+# The module `tensorrt` or `tensorrt_rtx`. Neither has type stubs, and their classes differ by
+# version, so there is nothing to type it by.
+TensorRT: TypeAlias = Any
+
+_PACKAGES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_INSTALL: dict[Flavour, str] = {
+    "tensorrt": "On a Jetson it comes with JetPack (sudo apt install python3-libnvinfer, and a "
+    "virtual environment made with --system-site-packages); on a PC: pip install tensorrt",
+    "tensorrt-rtx": "Install it with: pip install tensorrt-rtx-cu13",
+}
+# TensorRT repeats these on every machine without a driver; the reason for a failure is another.
+_NOISE = re.compile(r"cudaError 35\b|catchCudaError")
+_WHERE = re.compile(r"\.? ?\bIn \w+ at /[^)\s]*(:\d+)? ?")  # source lines of a closed library
+
+
+def load(flavour: Flavour) -> TensorRT:
+    """The module of a flavour.
+
+    Raises IncompatibleError when it is missing, broken, or of a version known to be bad.
+    """
+    try:
+        module = _import(flavour)
+    except ModuleNotFoundError as error:
+        if error.name != _PACKAGES[flavour]:
+            raise _broken(flavour, error) from error
+        raise IncompatibleError(
+            f"{NAMES[flavour]} is not installed. {_INSTALL[flavour]}"
+        ) from error
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        raise _broken(flavour, error) from error
+    return _checked(flavour, module)
+
+
+def installed() -> dict[Flavour, str]:
+    """The flavours that can be used here and their versions."""
+    found: dict[Flavour, str] = {}
+    for flavour in NAMES:
+        try:
+            found[flavour] = load(flavour).__version__
+        except IncompatibleError:
+            continue
+    return found
+
+
+def messages(trt: TensorRT) -> Any:
+    """A TensorRT logger that keeps errors in its list `errors` and hands the rest to logging."""
+    log = logging.getLogger("edge_ad.tensorrt")
+    levels = {
+        trt.ILogger.INTERNAL_ERROR: logging.ERROR,
+        trt.ILogger.ERROR: logging.ERROR,
+        trt.ILogger.WARNING: logging.INFO,
+    }
+
+    class Messages(trt.ILogger):  # type: ignore[misc]  # the base is known only at run time
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.warnings: list[str] = []
+
+        def log(self, severity: Any, text: str) -> None:
+            level = levels.get(severity, logging.DEBUG)
+            if level == logging.ERROR:
+                self.errors.append(text)
+            elif level == logging.INFO:
+                self.warnings.append(text)
+            log.log(min(level, logging.INFO), text)
+
+    return Messages()
+
+
+def first_error(errors: list[str]) -> str:
+    """The first message that says what went wrong, on one line, without source locations."""
+    telling = [text for text in errors if not _NOISE.search(text)] or errors
+    if not telling:
+        return "it gave no reason"
+    return _WHERE.sub("", " ".join(telling[0].split())).strip()
+
+
+def is_out_of_memory(reason: str) -> bool:
+    """Whether CUDA's or TensorRT's words say that the card's memory does not suffice."""
+    return bool(re.search(r"out ?of ?memory|insufficient (gpu )?memory|bytes of", reason, re.I))
+
+
+def _import(flavour: Flavour) -> TensorRT:
+    if flavour == "tensorrt":
+        import tensorrt
+
+        return tensorrt
+    import tensorrt_rtx
+
+    return tensorrt_rtx
+
+
+def _checked(flavour: Flavour, module: TensorRT) -> TensorRT:
+    version = getattr(module, "__version__", "")
+    if not version or not hasattr(module, "Builder"):  # an empty folder imports as a module
+        raise _broken(flavour, "the module is empty")
+    if reason := denied(flavour, version):
+        raise IncompatibleError(
+            f"{NAMES[flavour]} {version} must not be used: {reason}. Install another version."
+        )
+    return module
+
+
+def _broken(flavour: Flavour, error: object) -> IncompatibleError:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return IncompatibleError(
+        f"{NAMES[flavour]} is installed but does not load: {first}. "
+        f"Remove it and install it anew. {_INSTALL[flavour]}"
+    )

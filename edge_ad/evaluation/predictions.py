@@ -1,0 +1,108 @@
+"""A detector over a labelled data set: one pass, the very pixels of the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.dataset import Sample
+from edge_ad.engine import Engine
+from edge_ad.errors import DataError, UsageError
+from edge_ad.evaluation.disk_arrays import Shelf
+from edge_ad.frame import Frame, Image
+from edge_ad.frame_gate import FrameGate
+from edge_ad.geometry import Geometry
+from edge_ad.images import read_image, read_mask
+from edge_ad.preprocess import Map
+from edge_ad.scoring import Scorer
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One test picture: its score, its stitched map, and its ground truth on the same canvas.
+
+    `mask` is None for an anomalous picture without one; it then counts for image metrics only.
+    """
+
+    sample: Sample
+    score: float
+    values: Map
+    mask: Mask | None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether nothing of its known defect lies where the line looks."""
+        if self.mask is None or not self.sample.anomalous:
+            return False
+        return not bool((self.mask & ~np.isneginf(self.values)).any())
+
+
+@dataclass
+class LeftOut:
+    """Pictures that could not be read, or that the line would call INVALID, with the reason."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def judge_all(
+    engine: Engine,
+    samples: Iterable[Sample],
+    left_out: LeftOut,
+    geometry: Geometry | None = None,
+) -> Iterator[Judged]:
+    """Score and map of every sample that can be judged, in order; `left_out` notes the others.
+
+    Maps and masks are kept on disk, so that the results of any data set can be held in a list.
+    """
+    scorer = Scorer(engine, geometry)
+    with Shelf() as shelf:
+        for sample in samples:
+            try:
+                image, mask = _read(sample.path), _mask_of(sample)
+            except DataError as error:
+                left_out.reasons[str(sample.path)] = str(error)
+                continue
+            yield _judge(scorer, shelf, sample, image, mask)
+
+
+def _judge(
+    scorer: Scorer,
+    shelf: Shelf,
+    sample: Sample,
+    image: Image,
+    mask: Mask | None,
+) -> Judged:
+    if mask is not None and mask.shape != image.shape[:2]:
+        raise DataError(
+            f"{sample.mask}: a mask of {mask.shape[1]}x{mask.shape[0]} for a picture of "
+            f"{image.shape[1]}x{image.shape[0]}. Make it anew at the picture's size."
+        )
+    try:
+        score, values = scorer(image)
+    except UsageError as error:
+        raise UsageError(f"{sample.path}: {error}") from error
+    if not sample.anomalous:
+        truth = np.zeros(values.shape, np.bool_)
+    elif mask is None:
+        return Judged(sample, score, shelf.put(values), None)
+    else:
+        truth = scorer.preprocess.mask(mask)
+    return Judged(sample, score, shelf.put(values), shelf.put(truth))
+
+
+def _read(path: Path) -> Image:
+    """Decode a picture. Raises DataError too for one that the line would call INVALID."""
+    image = read_image(path)
+    if fault := FrameGate(live=False).fault(Frame(image, 0, 0.0, "", path.name)):
+        raise DataError(f"{path}: the line would not judge it, {fault}.")
+    return image
+
+
+def _mask_of(sample: Sample) -> Mask | None:
+    return None if sample.mask is None else read_mask(sample.mask)

@@ -1,0 +1,1 @@
+"""The inspection line: cameras, inspector, alarm rule, supervisor."""

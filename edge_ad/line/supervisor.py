@@ -1,0 +1,184 @@
+"""Several cameras on one engine: one thread each, so that a dead camera stops nobody else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_ad.errors import EdgeAdError, SourceLost
+from edge_ad.frame import BadFrame
+from edge_ad.line.alarm import Alarm
+from edge_ad.line.inspector import Judge
+from edge_ad.line.loop import Tally, percentiles_ms, record, watch
+from edge_ad.outlet.base import Seen, Sinks
+from edge_ad.source import Source
+
+_log = logging.getLogger(__name__)
+_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass
+class Camera:
+    """One source with all that judges it. `reopen` makes the source anew after it was lost."""
+
+    source: Source
+    reopen: Callable[[], Source]
+    judge: Judge
+    alarm: Alarm
+    tally: Tally
+    dropped_before: int = 0  # by sources that were lost and reopened
+    error: Exception | None = None
+
+    @property
+    def dropped(self) -> int:
+        return self.dropped_before + self.source.dropped
+
+
+@dataclass
+class Supervisor:
+    """Runs cameras until all have ended or `stop` is set.
+
+    A live source that is lost raises a camera fault and is opened again, for at most
+    `reopen_for_s` seconds without a frame; then its camera ends with the error.
+    """
+
+    cameras: list[Camera]
+    sinks: Sinks
+    reopen_for_s: float = 60.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list, init=False)
+
+    def start(self) -> None:
+        self._began = time.perf_counter()
+        self._threads = [
+            threading.Thread(target=self._run, args=(camera,), name=camera.source.name, daemon=True)
+            for camera in self.cameras
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the cameras to end; true when all have."""
+        until = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def finish(self) -> dict[str, Any]:
+        """Stop, close every source and sink, and return the summary."""
+        elapsed_s = time.perf_counter() - self._began
+        self.halt()
+        for camera in self.cameras:
+            last = camera.tally.last
+            for event in camera.alarm.finish(last.frame if last else 0):
+                self.sinks.alarmed(event, Seen())
+        self.sinks.close()
+        return summary(self.cameras, self.sinks, elapsed_s)
+
+    def halt(self) -> None:
+        """Stop and close every source; what the engine is asked now is still answered."""
+        self.stop.set()
+        self._close_sources()
+        self.wait(5.0)
+        self._close_sources()  # one may have been opened again meanwhile
+
+    def raise_errors(self) -> None:
+        """Raise what ended a camera, or SourceLost when one had no frame that could be judged."""
+        for camera in self.cameras:
+            if camera.error is not None:
+                raise camera.error
+        for camera in self.cameras:
+            if camera.tally.frames and not camera.tally.judged:
+                assert camera.tally.last is not None
+                raise SourceLost(
+                    f"{camera.source.name}: none of its {camera.tally.frames} frames could be "
+                    f"judged. The last: {camera.tally.last.reason}"
+                )
+
+    def _close_sources(self) -> None:
+        for camera in self.cameras:
+            camera.source.close()
+
+    def _run(self, camera: Camera) -> None:
+        try:
+            while not self._watch_once(camera):
+                self._reopen(camera)
+        except Exception as error:  # crosses over to raise_errors
+            camera.error = error
+            if not isinstance(error, EdgeAdError | BrokenPipeError):  # a reader that left is no bug
+                _log.exception("%s: ended by a bug", camera.source.name)
+
+    def _watch_once(self, camera: Camera) -> bool:
+        """Watch until the end; false when a live source was lost and may be opened again."""
+        try:
+            watch(camera.source, camera.judge, camera.alarm, self.sinks, camera.tally, self.stop)
+        except SourceLost as lost:
+            if self.stop.is_set():
+                return True
+            if not camera.source.live:
+                raise
+            _log.warning("%s Opening it again.", lost)
+            self._tell_fault(camera, lost)
+            return camera.tally.is_full()
+        return True
+
+    def _tell_fault(self, camera: Camera, lost: SourceLost) -> None:
+        """A missing frame is INVALID like a black one."""
+        index = camera.tally.last.frame + 1 if camera.tally.last else 0
+        grab = BadFrame(f"lost: {lost}", index, time.monotonic(), camera.source.name)
+        record(camera.judge(grab), camera.alarm, self.sinks, camera.tally)
+
+    def _reopen(self, camera: Camera) -> None:
+        camera.source.close()
+        camera.dropped_before += camera.source.dropped
+        until = time.monotonic() + self.reopen_for_s
+        for attempt in range(1_000_000):
+            pause = _BACK_OFF_S[min(attempt, len(_BACK_OFF_S) - 1)]
+            if self.stop.wait(pause):
+                return
+            try:
+                camera.source = camera.reopen()
+            except SourceLost:
+                if time.monotonic() > until:
+                    raise
+                continue
+            _log.warning("%s: open again", camera.source.name)
+            return
+
+
+def summary(cameras: list[Camera], sinks: Sinks, elapsed_s: float) -> dict[str, Any]:
+    """The closing record of a run: counts, rate, latency; per camera when there are several."""
+    whole = _counts(cameras, elapsed_s)
+    if len(cameras) > 1:
+        whole["cameras"] = [
+            {"source": camera.source.name} | _counts([camera], elapsed_s) for camera in cameras
+        ]
+    if sinks.faults:
+        whole["sink_faults"] = dict(sinks.faults)
+    return {"type": "summary"} | whole
+
+
+def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:
+    tallies = [camera.tally for camera in cameras]
+    judged = sum(tally.judged for tally in tallies)
+    latency, engine = tallies[0].latency_s.copy(), tallies[0].engine_s.copy()
+    for tally in tallies[1:]:
+        latency.extend(tally.latency_s)
+        engine.extend(tally.engine_s)
+    return {
+        "frames": sum(tally.frames for tally in tallies),
+        "judged": judged,
+        "dropped": sum(camera.dropped for camera in cameras),
+        "invalid": sum(tally.invalid for tally in tallies),
+        "rejected": sum(tally.rejected for tally in tallies),
+        "alarms": sum(tally.alarms for tally in tallies),
+        "camera_faults": sum(tally.camera_faults for tally in tallies),
+        "elapsed_s": round(elapsed_s, 3),
+        "fps": round(judged / elapsed_s, 2) if elapsed_s > 0 else 0.0,
+        "latency_ms": percentiles_ms(latency),
+        "engine_ms": percentiles_ms(engine),
+    }

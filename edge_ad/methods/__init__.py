@@ -1,0 +1,1 @@
+"""The anomaly-detection methods: one folder each, shared layers beside them."""

@@ -1,0 +1,1 @@
+"""CL-Flow: contrastive normalising flow on frozen features."""

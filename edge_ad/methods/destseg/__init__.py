@@ -1,0 +1,1 @@
+"""DeSTSeg: denoising student, frozen teacher, segmentation network."""

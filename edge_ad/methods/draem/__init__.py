@@ -1,0 +1,1 @@
+"""DRAEM: reconstruction, then segmentation of what it changed."""

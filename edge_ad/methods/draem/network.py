@@ -1,0 +1,151 @@
+"""DRAEM (Zavrtanik et al., ICCV 2021): repair the picture, then segment what the repair changed.
+
+A reconstructive autoencoder learns to turn damaged pictures into clean ones; a discriminative U-Net
+sees the repair beside the picture and learns a local distance between the two (paper, section 3).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from edge_ad.manifest import Score
+from edge_ad.methods.layers.blocks import (
+    Rise,
+    SizeHW,
+    check_divisible,
+    conv_bn_relu,
+    descend,
+    mean_filter,
+)
+from edge_ad.methods.method import Config, Method
+
+Width = Annotated[int, Field(ge=4, le=256)]
+
+
+def _odd(side: int) -> int:
+    if side % 2 == 0:
+        raise ValueError("an even number has no middle; give an odd one")
+    return side
+
+
+class DRAEMConfig(Config):
+    """What shapes the networks.
+
+    `rec_base` and `seg_base` are the channels of the first level of each net, `color` the order in
+    which they see the channels (the authors' code loads BGR), `mean_filter_px` the side of the mean
+    filter before the maximum that is the score (21 in the authors' code, an odd number).
+    """
+
+    rec_base: Width = 128
+    seg_base: Width = 64
+    align_corners: bool = True
+    color: Literal["bgr", "rgb"] = "bgr"
+    mean_filter_px: Annotated[int, Field(ge=1, le=101), AfterValidator(_odd)] = 21
+
+
+class Reconstructive(nn.Module):
+    """Encoder and decoder without skips; linear output. (N, 3, H, W) -> (N, 3, H, W)."""
+
+    def __init__(self, base: int, *, align_corners: bool) -> None:
+        super().__init__()
+        b, wide = base, 8 * base
+        steps = [(3, b, b), (b, 2 * b, 2 * b), (2 * b, 4 * b, 4 * b), (4 * b, wide, wide)]
+        self.encoder = nn.ModuleList(conv_bn_relu(*step) for step in [*steps, (wide, wide, wide)])
+        rises = [(wide, 4 * b), (4 * b, 2 * b), (2 * b, b), (b, b)]
+        self.decoder = nn.ModuleList(
+            Rise((c, c), (c, out), align_corners=align_corners) for c, out in rises
+        )
+        self.out = nn.Conv2d(b, 3, 3, padding=1)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x = descend(self.encoder, picture)[-1]
+        for rise in self.decoder:
+            x = rise(x)
+        repair: Tensor = self.out(x)
+        return repair
+
+
+class Discriminative(nn.Module):
+    """U-Net over repair and picture: (N, 6, H, W) -> logits (N, 2, H, W), normal and anomalous."""
+
+    def __init__(self, base: int, *, align_corners: bool) -> None:
+        super().__init__()
+        widths = [base, 2 * base, 4 * base, 8 * base, 8 * base, 8 * base]
+        inputs = [6, *widths[:-1]]
+        self.encoder = nn.ModuleList(
+            conv_bn_relu(c, w, w) for c, w in zip(inputs, widths, strict=True)
+        )
+        rises = [(8, 8, 8), (8, 4, 8), (4, 2, 4), (2, 1, 2), (1, 1, 1)]  # from, to, skip; x base
+        self.decoder = nn.ModuleList(
+            Rise(
+                (c * base, to * base),
+                (to * base, to * base),
+                skip=skip * base,
+                align_corners=align_corners,
+            )
+            for c, to, skip in rises
+        )
+        self.out = nn.Conv2d(base, 2, 3, padding=1)
+
+    def forward(self, both: Tensor) -> Tensor:
+        *skips, x = descend(self.encoder, both)
+        for rise, skip in zip(self.decoder, reversed(skips), strict=True):
+            x = rise(x, skip)
+        logits: Tensor = self.out(x)
+        return logits
+
+
+class DRAEM(nn.Module):
+    """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,).
+
+    The map is the probability that a pixel is anomalous; the score its highest local mean.
+    """
+
+    def __init__(self, config: DRAEMConfig, size_hw: SizeHW) -> None:
+        super().__init__()
+        check_divisible(size_hw, 32, "DRAEM")
+        self.config, self.size_hw = config, size_hw
+        self.reconstructive = Reconstructive(config.rec_base, align_corners=config.align_corners)
+        self.discriminative = Discriminative(config.seg_base, align_corners=config.align_corners)
+        self.apply(initialise)
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.logits(self.coloured(rgb))[1]
+        # the softmax of two classes, without a softmax at full size
+        anomaly_map = torch.sigmoid(logits[:, 1] - logits[:, 0])
+        return anomaly_map, self.score(anomaly_map)
+
+    def coloured(self, rgb: Tensor) -> Tensor:
+        """Channels in the order the networks were trained on."""
+        return rgb.flip(1) if self.config.color == "bgr" else rgb
+
+    def logits(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The repair (N, 3, H, W) and the logits (N, 2, H, W) of a picture in `color` order."""
+        repair = self.reconstructive(picture)
+        return repair, self.discriminative(torch.cat([repair, picture], dim=1))
+
+    def score(self, anomaly_map: Tensor) -> Tensor:
+        """(N,): maximum of the mean-filtered map, the authors' code's choice."""
+        smooth = mean_filter(anomaly_map[:, None], self.config.mean_filter_px)
+        return smooth.flatten(1).amax(dim=1)
+
+
+def initialise(module: nn.Module) -> None:
+    """Convolutions from N(0, 0.02), batch-norm scales from N(1, 0.02): the authors' code."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+METHOD = Method(
+    name="draem",
+    config=DRAEMConfig,
+    build=DRAEM,
+    score=lambda config: Score(mean_filter_px=config.mean_filter_px),
+)

@@ -1,0 +1,1 @@
+"""EAR: excision and recovery."""

@@ -1,0 +1,107 @@
+"""Training of the digit attention that EAR's first version looks with (models/digits.py)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edge_ad.dataset import readable
+from edge_ad.errors import DataError
+from edge_ad.files import replacing
+from edge_ad.images import list_images
+from edge_ad.methods.ear.digit_attention import DigitAttention
+
+SIDE = 28  # MNIST's
+HELD_BACK_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How to learn digits; the numbers are those of the authors' public code."""
+
+    steps: int = 20000
+    batch: int = 32
+    lr: float = 1e-4
+    seed: int = 0
+
+
+def learn_digits(
+    folder: Path, output: Path, lesson: Lesson, stop: threading.Event, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train on `folder/0` to `folder/9` and write the attention's weights; returns what came of it.
+
+    Raises DataError when a digit's folder is missing or empty. When `stop` is set, training ends
+    there and nothing is written.
+    """
+    pictures, labels = _digits(folder)
+    torch.manual_seed(lesson.seed)
+    net = DigitAttention()
+    held = torch.arange(len(labels)) % HELD_BACK_EVERY == 0
+    _fit(net.train(), pictures[~held], labels[~held], lesson, stop, tell)
+    accuracy = _accuracy(net.eval(), pictures[held], labels[held])
+    if not stop.is_set():
+        with replacing(output) as temporary:
+            torch.save(net.state_dict(), temporary)
+    return {
+        "weights": str(output),
+        "pictures": len(labels),
+        "held_back": int(held.sum()),
+        "accuracy": accuracy,
+        "steps": lesson.steps,
+    }
+
+
+def _fit(
+    net: DigitAttention,
+    pictures: Tensor,
+    labels: Tensor,
+    lesson: Lesson,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+) -> None:
+    optimizer = torch.optim.Adam(net.parameters(), lesson.lr)
+    for step in range(lesson.steps):
+        if stop.is_set():
+            return
+        chosen = torch.randint(len(labels), (lesson.batch,))
+        loss = F.cross_entropy(net.digits(pictures[chosen]), labels[chosen])
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        if step % 500 == 499:
+            tell(f"step {step + 1} of {lesson.steps}, loss {loss.item():.3f}")
+
+
+@torch.no_grad()
+def _accuracy(net: DigitAttention, pictures: Tensor, labels: Tensor) -> float:
+    answers = torch.cat([net.digits(part).argmax(dim=1) for part in torch.split(pictures, 256)])
+    return float((answers == labels).float().mean())
+
+
+def _digits(folder: Path) -> tuple[Tensor, Tensor]:
+    """Pictures float32 (n, 1, 28, 28) in [0, 1], mixed, and labels int64 (n,)."""
+    pictures, labels = [], []
+    for digit in range(10):
+        place = folder / str(digit)
+        paths = list_images(place) if place.is_dir() else []
+        if not paths:
+            raise DataError(
+                f"{place}: no pictures of the digit {digit}. Expected folders 0 to 9 with pictures "
+                "of that digit each, like MNIST's as PNG files."
+            )
+        for _, image in readable(paths):
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            pictures.append(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+            labels.append(digit)
+    order = np.random.default_rng(0).permutation(len(labels))
+    mixed = torch.from_numpy(np.stack(pictures)[order])[:, None].float() / 255
+    return mixed, torch.tensor(labels)[order]

@@ -1,0 +1,223 @@
+"""EAR, Excision And Recovery (Park et al., Scientific Reports 2024): hide what stands out, restore.
+
+An attention map marks what may be a defect; those pixels are replaced by a coarse mosaic, a hint
+without detail; a U-Net that has seen only normal parts restores them; where the edges of picture
+and restoration differ is anomalous. One deterministic mask instead of many random ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self, override
+
+from edge_ad.errors import UsageError
+from edge_ad.manifest import Score
+from edge_ad.methods.ear.digit_attention import DigitAttention
+from edge_ad.methods.layers.blocks import (
+    ImageNetNorm,
+    SizeHW,
+    Smooth,
+    check_divisible,
+    conv_bn,
+    mosaic,
+)
+from edge_ad.methods.layers.msgms import MSGMS
+from edge_ad.methods.layers.vit import SHAPES, ViT
+from edge_ad.methods.method import Config, Method
+
+Attention = Literal["none", "mnist", "dino_vits8", "dino_vits16", "dino_vitb8"]
+SkipOff = Literal["none", "shallow", "middle", "deep"]
+_NAMES: dict[SkipOff, int | None] = {"none": None, "shallow": 0, "middle": 1, "deep": 2}
+
+
+class EARConfig(Config):
+    """What shapes the network and the excision.
+
+    `attention`: what marks pixels; none hides the whole picture behind the mosaic, which is fast.
+    `threshold_sigma`: a pixel is hidden where attention exceeds mean + this x spread (0.674: the
+    upper quartile of a normal law). `obfuscation` zero is the paper's first version. `mosaic_px`:
+    side of a mosaic tile. `skip_off`: the U-Net's connection left out when judging; shallow is the
+    one at full size. `smooth_sigma`: blur of the error map, 0 for none. `top_k`: the score is the
+    mean of so many largest pixels; 1, the maximum, is the paper's.
+    """
+
+    attention: Attention = "dino_vits8"
+    threshold_sigma: Annotated[float, Field(ge=-3.0, le=5.0)] = 0.674
+    obfuscation: Literal["mosaic", "zero"] = "mosaic"
+    mosaic_px: Annotated[int, Field(ge=2, le=128)] = 8
+    widths: Annotated[tuple[Annotated[int, Field(ge=4, le=1024)], ...], Field(min_length=2)] = (
+        64, 128, 256, 512, 512,
+    )  # fmt: skip
+    slope: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    skip_off: SkipOff = "none"
+    msgms_scales: Annotated[int, Field(ge=1, le=5)] = 3
+    msgms_c: Annotated[float, Field(gt=0.0)] = 0.0026
+    smooth_sigma: Annotated[float, Field(ge=0.0, le=32.0)] = 0.0
+    top_k: Annotated[int, Field(ge=1, le=3840)] = 1  # TensorRT's TopK ends at 3840
+
+
+class Fall(nn.Module):
+    """Two convolutions, whose answer is the skip, and one of stride 2 on the way down."""
+
+    def __init__(self, inputs: int, outputs: int, act: nn.Module) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*conv_bn(inputs, outputs, act), *conv_bn(outputs, outputs, act))
+        self.down = nn.Sequential(*conv_bn(outputs, outputs, act, stride=2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        skip = self.convs(x)
+        return skip, self.down(skip)
+
+
+class Climb(nn.Module):
+    """Twice the size, nearest; a convolution; the skip beside it; two convolutions."""
+
+    def __init__(self, inputs: int, outputs: int, act: nn.Module) -> None:
+        super().__init__()
+        self.up = nn.Sequential(*conv_bn(inputs, outputs, act))
+        self.first, *rest = conv_bn(2 * outputs, outputs, act)
+        self.rest = nn.Sequential(*rest, *conv_bn(outputs, outputs, act))
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """Without a skip the first convolution sees zeros in its place: half its weights rest."""
+        x = self.up(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        if skip is not None:
+            x = self.first(torch.cat([x, skip], dim=1))
+        else:
+            assert isinstance(self.first, nn.Conv2d)
+            x = F.conv2d(x, self.first.weight[:, : x.shape[1]], self.first.bias, padding=1)
+        merged: Tensor = self.rest(x)
+        return merged
+
+
+class UNet(nn.Module):
+    """Restores a picture: (N, 3, H, W) -> (N, 3, H, W). `off`: level whose skip is left out."""
+
+    def __init__(self, widths: tuple[int, ...], slope: float) -> None:
+        super().__init__()
+        act = nn.LeakyReLU(slope)
+        *upper, last = widths
+        self.falls = nn.ModuleList(Fall(a, b, act) for a, b in itertools.pairwise((3, *upper)))
+        self.bottom = nn.Sequential(*conv_bn(upper[-1], last, act), *conv_bn(last, last, act))
+        rising = widths[::-1]
+        self.climbs = nn.ModuleList(Climb(a, b, act) for a, b in itertools.pairwise(rising))
+        self.out = nn.Conv2d(widths[0], 3, 3, padding=1)
+
+    def forward(self, x: Tensor, off: int | None = None) -> Tensor:
+        skips: list[Tensor | None] = []
+        for level, fall in enumerate(self.falls):
+            skip, x = fall(x)
+            skips.append(None if level == off else skip)
+        x = self.bottom(x)
+        for climb, kept in zip(self.climbs, reversed(skips), strict=True):
+            x = climb(x, kept)
+        restored: Tensor = self.out(x)
+        return restored
+
+
+class EAR(nn.Module):
+    """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,).
+
+    The map is the MSGMS error between picture and restoration, 0 to 1; the score is the
+    mean of its `top_k` largest pixels.
+    """
+
+    def __init__(self, config: EARConfig, size_hw: SizeHW) -> None:
+        super().__init__()
+        _check_size(config, size_hw)
+        self.config, self.size_hw = config, size_hw
+        self.attention = _attention(config.attention, size_hw)
+        self.unet = UNet(config.widths, config.slope)
+        self.error = MSGMS(scales=config.msgms_scales, c=config.msgms_c)
+        self.smooth = Smooth(size_hw, config.smooth_sigma)
+        self.norm = ImageNetNorm()
+        if self.attention is not None:
+            self.attention.eval().requires_grad_(requires_grad=False)
+
+    @override
+    def train(self, mode: bool = True) -> Self:
+        """As torch's, but the attention, which is never trained here, stays in eval mode."""
+        super().train(mode)
+        if self.attention is not None:
+            self.attention.eval()
+        return self
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        off = None if self.training else _NAMES[self.config.skip_off]
+        restored = self.restore(self.excise(rgb, self.salient(rgb)), off)
+        anomaly_map = self.smooth(self.error(rgb, restored))[:, 0]
+        return anomaly_map, self.score(anomaly_map)
+
+    def score(self, anomaly_map: Tensor) -> Tensor:
+        """(N,): mean of the largest pixels."""
+        flat = anomaly_map.flatten(1)
+        if self.config.top_k == 1:
+            return flat.amax(dim=1)
+        return torch.topk(flat, self.config.top_k, dim=1).values.mean(dim=1)
+
+    def salient(self, rgb: Tensor) -> Tensor | None:
+        """(N, 1, H, W): 1 where a pixel is to be hidden; None when all of them are."""
+        if self.attention is None:
+            return None
+        attention = self._attend(rgb)
+        attention = F.interpolate(
+            attention, size=self.size_hw, mode="bilinear", align_corners=False
+        )
+        # attention sums to one over the patches: about 1e-3 each, so scale before squaring
+        attention = attention * (self.size_hw[0] * self.size_hw[1])
+        mean = attention.mean(dim=(2, 3), keepdim=True)
+        spread = (attention - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
+        return torch.gt(attention, mean + self.config.threshold_sigma * spread).float()
+
+    def excise(self, rgb: Tensor, salient: Tensor | None) -> Tensor:
+        """The picture with its salient pixels, or all, behind the mosaic (or zero)."""
+        hidden = (
+            rgb * 0 if self.config.obfuscation == "zero" else mosaic(rgb, self.config.mosaic_px)
+        )
+        return hidden if salient is None else rgb * (1 - salient) + hidden * salient
+
+    def restore(self, excised: Tensor, off: int | None = None) -> Tensor:
+        """The U-Net's answer, cut to [0, 1]."""
+        return torch.clamp(self.unet(excised, off), 0.0, 1.0)
+
+    def _attend(self, rgb: Tensor) -> Tensor:
+        assert self.attention is not None
+        normalised = self.norm(rgb) if isinstance(self.attention, ViT) else rgb
+        attention: Tensor = self.attention(normalised)
+        return attention
+
+
+def _attention(name: Attention, size_hw: SizeHW) -> nn.Module | None:
+    if name == "none":
+        return None
+    return DigitAttention() if name == "mnist" else ViT(SHAPES[name], size_hw)
+
+
+def _check_size(config: EARConfig, size_hw: SizeHW) -> None:
+    halvings = 2 ** (len(config.widths) - 1)
+    patch = SHAPES[config.attention].patch if config.attention in SHAPES else 4
+    by = math.lcm(halvings, config.mosaic_px, patch, 2 ** (config.msgms_scales - 1))
+    check_divisible(size_hw, by, f"EAR with {len(config.widths)} levels and this mosaic")
+    if config.top_k > size_hw[0] * size_hw[1]:
+        raise UsageError(
+            f"EAR's score is the mean of {config.top_k} pixels (top_k), but a map of "
+            f"{size_hw[0]} x {size_hw[1]} has fewer."
+        )
+    off = _NAMES[config.skip_off]
+    if off is not None and off >= len(config.widths) - 1:
+        raise UsageError(
+            f"skip_off '{config.skip_off}' names a connection that a U-Net of "
+            f"{len(config.widths)} levels lacks; it has {len(config.widths) - 1}."
+        )
+
+
+METHOD = Method(
+    name="ear", config=EARConfig, build=EAR, score=lambda config: Score(top_k=config.top_k)
+)

@@ -1,0 +1,128 @@
+"""Blocks that more than one method's U-Net is made of, and what they ask of an image's size."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge_ad.errors import UsageError
+from edge_ad.methods.layers.ssim import gaussian
+
+SizeHW = tuple[int, int]
+
+
+def conv_bn_relu(*channels: int, bias: bool = True) -> nn.Sequential:
+    """3x3 convolution, batch norm, ReLU, once for each step from one channel count to the next."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(channels):
+        layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
+        layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def conv_bn(inputs: int, outputs: int, act: nn.Module, *, stride: int = 1) -> list[nn.Module]:
+    """The layers of one 3x3 convolution with batch norm and activation."""
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1)
+    return [conv, nn.BatchNorm2d(outputs), act]
+
+
+class Rise(nn.Module):
+    """Twice the size, bilinear, then convolutions; a skip is concatenated behind the first.
+
+    `up` are the channels before and after the first convolution, `merge` those after it, `skip`
+    the channels that come from the encoder.
+    """
+
+    def __init__(
+        self, up: tuple[int, int], merge: tuple[int, ...], *, skip: int = 0, align_corners: bool
+    ) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.up = conv_bn_relu(*up)
+        self.merge = conv_bn_relu(up[1] + skip, *merge)
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=self.align_corners)
+        x = self.up(x)
+        x = x if skip is None else torch.cat([x, skip], dim=1)
+        merged: Tensor = self.merge(x)
+        return merged
+
+
+def descend(levels: nn.ModuleList, x: Tensor) -> list[Tensor]:
+    """Each level's answer; a 2x2 maximum halves the size between two levels."""
+    answers: list[Tensor] = []
+    for level in levels:
+        x = level(F.max_pool2d(x, 2) if answers else x)
+        answers.append(x)
+    return answers
+
+
+def mean_filter(x: Tensor, side: int) -> Tensor:
+    """Mean over side x side pixels; beyond the rim counts as zero. (N, C, H, W) -> the same.
+
+    Two one-dimensional passes: equal to one square one and cheaper.
+    """
+    x = F.avg_pool2d(x, (side, 1), stride=1, padding=(side // 2, 0))
+    return F.avg_pool2d(x, (1, side), stride=1, padding=(0, side // 2))
+
+
+class ImageNetNorm(nn.Module):
+    """rgb in [0, 1] with ImageNet's mean and spread removed, as pretrained networks expect."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", _per_channel(0.485, 0.456, 0.406), persistent=False)
+        self.register_buffer("std", _per_channel(0.229, 0.224, 0.225), persistent=False)
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return (rgb - self.mean) / self.std
+
+
+class Smooth(nn.Module):
+    """Gaussian blur of a map (N, 1, H, W); beyond the rim nothing counts. Sigma 0: as it is."""
+
+    bell: Tensor
+    weight: Tensor
+
+    def __init__(self, size_hw: SizeHW, sigma: float) -> None:
+        super().__init__()
+        self.side = 2 * math.ceil(3 * sigma) + 1
+        bell = gaussian(self.side, max(sigma, 1e-3)).view(1, 1, self.side, 1)
+        self.register_buffer("bell", bell, persistent=False)
+        inside = self._blur(torch.ones(1, 1, *size_hw), bell)
+        self.register_buffer("weight", inside, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.side == 1 else self._blur(x, self.bell) / self.weight
+
+    def _blur(self, x: Tensor, bell: Tensor) -> Tensor:
+        half = self.side // 2
+        x = F.conv2d(x, bell, padding=(half, 0))
+        return F.conv2d(x, bell.transpose(2, 3), padding=(0, half))
+
+
+def check_divisible(size_hw: SizeHW, by: int, method: str) -> None:
+    """Raise UsageError when a method whose levels halve cannot take this size."""
+    if any(side < by or side % by for side in size_hw):
+        near = " x ".join(str(max(by, round(side / by) * by)) for side in size_hw)
+        raise UsageError(
+            f"{method} takes heights and widths that are multiples of {by}, got "
+            f"{size_hw[0]} x {size_hw[1]} (height x width). The nearest it can take: {near}."
+        )
+
+
+def _per_channel(*values: float) -> Tensor:
+    return torch.tensor(values).view(1, 3, 1, 1)
+
+
+def mosaic(rgb: Tensor, side: int) -> Tensor:
+    """(N, 3, H, W) with every tile of `side` pixels showing its mean; H and W are multiples."""
+    return F.interpolate(F.avg_pool2d(rgb, side), scale_factor=float(side), mode="nearest")

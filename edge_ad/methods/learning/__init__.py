@@ -1,0 +1,1 @@
+"""What the methods' trainings share: the trainer interface, batches, losses, selection."""

@@ -1,0 +1,1 @@
+"""PMB: partition memories and histogram error estimation."""

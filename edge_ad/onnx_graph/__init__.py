@@ -1,0 +1,1 @@
+"""ONNX graphs: loading, indexing, the manifest inside, provenance."""

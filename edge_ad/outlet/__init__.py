@@ -1,0 +1,1 @@
+"""Alarm outlets: where inspections and alarms go."""

@@ -1,0 +1,103 @@
+"""Evidence pictures: one per alarm, of its worst frame, within a limit on count and bytes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+
+from edge_ad.event import AlarmEvent, Event, Kind
+from edge_ad.files import write_bytes
+from edge_ad.frame import Image
+from edge_ad.images import encode_image, read_image
+from edge_ad.inspection import Inspection
+from edge_ad.outlet.base import Seen
+from edge_ad.outlet.drawing import contact_sheet, draw_evidence
+
+_WAITING = 16  # pictures; a burst beyond this loses pictures, never frames
+_ON_SHEET = 24
+
+
+class EvidenceFolder:
+    """Draws and writes in a thread of its own, so that the line never waits for a disk.
+
+    A picture `<alarm id>.jpg` is replaced when its alarm grows; beyond `max_count` pictures or
+    `max_bytes` the oldest alarms' pictures are deleted. `dropped` counts pictures lost to bursts.
+    Errors of the disk are raised by the next call, as OSError.
+    """
+
+    def __init__(self, folder: Path, *, max_count: int = 200, max_bytes: int = 256 << 20) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.dropped = 0
+        self._folder = folder
+        self._limits = (max_count, max_bytes)
+        self._kept: OrderedDict[str, int] = OrderedDict()  # alarm id -> bytes, oldest first
+        self._jobs: queue.Queue[tuple[AlarmEvent, Seen] | None] = queue.Queue(_WAITING)
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
+        self._thread.start()
+
+    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+        """Alarms decide what is worth a picture."""
+
+    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+        if event.event is not Event.END and event.kind is Kind.DEFECT and seen.anomaly_map:
+            kept = replace(seen.anomaly_map, values=seen.anomaly_map.values.copy())
+            self._put(event, Seen(seen.image, kept))
+        self._raise_late_error()
+
+    def close(self) -> None:
+        """Write what is waiting, then the contact sheet."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._raise_late_error()
+        self._write_sheet()
+
+    def _put(self, event: AlarmEvent, seen: Seen) -> None:
+        try:
+            self._jobs.put_nowait((event, seen))
+        except queue.Full:
+            self.dropped += 1
+
+    def _raise_late_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._write(*job)
+            except OSError as error:
+                self._error = error
+
+    def _write(self, event: AlarmEvent, seen: Seen) -> None:
+        assert seen.image is not None and seen.anomaly_map is not None
+        title = (
+            f"{event.id}   frame {event.peak_frame}   "
+            f"score {event.peak_score:.4g} > threshold {event.threshold:.4g}"
+        )
+        picture = draw_evidence(seen.image, seen.anomaly_map, event.regions, event.threshold, title)
+        data = encode_image(picture, ".jpg")
+        write_bytes(self._path(event.id), data)
+        self._kept[event.id] = len(data)
+        self._delete_oldest()
+
+    def _delete_oldest(self) -> None:
+        max_count, max_bytes = self._limits
+        while len(self._kept) > max_count or sum(self._kept.values()) > max_bytes:
+            oldest, _ = self._kept.popitem(last=False)
+            self._path(oldest).unlink(missing_ok=True)
+
+    def _write_sheet(self) -> None:
+        pictures: list[Image] = [
+            read_image(self._path(one)) for one in list(self._kept)[-_ON_SHEET:]
+        ]
+        if pictures:
+            sheet = encode_image(contact_sheet(pictures), ".jpg")
+            write_bytes(self._folder.parent / "contact-sheet.jpg", sheet)
+
+    def _path(self, alarm_id: str) -> Path:
+        return self._folder / f"{alarm_id}.jpg"

@@ -1,0 +1,1 @@
+"""Synthetic anomalies on images of normal parts, in numpy alone."""

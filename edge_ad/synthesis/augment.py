@@ -1,0 +1,145 @@
+"""Texture pictures changed before they damage a part: three of ten operations (DRAEM).
+
+Parameters and order follow the released code's augmenter; all take and give uint8 (H, W, 3) BGR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.frame import Image
+from edge_ad.synthesis.perlin import rotated
+from edge_ad.synthesis.textures import Textures
+
+Random = np.random.Generator
+Operation = Callable[[Image, Random], Image]
+AT_ONCE = 3
+
+# to the colour space, back, and which of its channels is brightness
+_BRIGHTNESS = (
+    (cv2.COLOR_BGR2YCrCb, cv2.COLOR_YCrCb2BGR, 0),
+    (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR, 2),
+    (cv2.COLOR_BGR2HLS, cv2.COLOR_HLS2BGR, 1),
+    (cv2.COLOR_BGR2Lab, cv2.COLOR_Lab2BGR, 0),
+    (cv2.COLOR_BGR2Luv, cv2.COLOR_Luv2BGR, 0),
+    (cv2.COLOR_BGR2YUV, cv2.COLOR_YUV2BGR, 0),
+)
+_SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
+
+
+class AugmentedTextures:
+    """Textures, each changed by three different operations in random order."""
+
+    def __init__(self, textures: Textures) -> None:
+        self.name = textures.name
+        self._textures = textures
+
+    def draw(self, rng: Random) -> Image:
+        return augmented(self._textures.draw(rng), rng)
+
+
+def augmented(texture: Image, rng: Random) -> Image:
+    """Three of the ten operations, without repetition."""
+    for place in rng.choice(len(OPERATIONS), AT_ONCE, replace=False):
+        texture = OPERATIONS[int(place)](texture, rng)
+    return texture
+
+
+def gamma(image: Image, rng: Random) -> Image:
+    """Each channel to a power of its own, 0.5 to 2."""
+    ramp = np.arange(256) / 255
+    powers = rng.uniform(0.5, 2.0, 3)
+    table = np.stack([255 * ramp**power for power in powers], axis=-1)
+    return _looked_up(image, table)
+
+
+def brightness(image: Image, rng: Random) -> Image:
+    """Brightness times 0.8 to 1.2 and plus up to 30, in either order, in a random colour space."""
+    there, back, channel = _BRIGHTNESS[int(rng.integers(len(_BRIGHTNESS)))]
+    factor, more = rng.uniform(0.8, 1.2), int(rng.integers(-30, 31))
+    space = cv2.cvtColor(image, there)
+    values = space[..., channel].astype(np.float32)
+    changed = values * factor + more if rng.random() < 0.5 else (values + more) * factor
+    space[..., channel] = np.clip(changed, 0, 255)
+    return np.asarray(cv2.cvtColor(space, back), np.uint8)
+
+
+def sharpness(image: Image, rng: Random) -> Image:
+    """Between smoothed (0), as it is (1) and sharpened (2); the outermost pixels stay."""
+    factor = rng.uniform(0, 2)
+    smooth = image.astype(np.float32)
+    smooth[1:-1, 1:-1] = cv2.filter2D(smooth, -1, _SMOOTH)[1:-1, 1:-1]
+    return _image(smooth * (1 - factor) + image * factor)
+
+
+def hue_and_saturation(image: Image, rng: Random) -> Image:
+    """Hue turned and saturation shifted by up to 50 of 255 each."""
+    turn, more = (int(value) for value in rng.integers(-50, 51, 2))
+    space = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
+    space[..., 0] = (space[..., 0] + int(turn / 255 * 180)) % 180
+    space[..., 1] = np.clip(space[..., 1] + more, 0, 255)
+    return np.asarray(cv2.cvtColor(space.astype(np.uint8), cv2.COLOR_HSV2BGR), np.uint8)
+
+
+def solarise(image: Image, rng: Random) -> Image:
+    """Half of the time: bright values, from a threshold of 32 to 128 on, inverted."""
+    threshold, wanted = int(rng.integers(32, 129)), rng.random() < 0.5
+    return np.where((image >= threshold) & wanted, 255 - image, image)
+
+
+def posterise(image: Image, rng: Random) -> Image:
+    """The upper 1 to 8 bits."""
+    dropped = 8 - int(rng.integers(1, 9))
+    return np.asarray(image & (255 >> dropped << dropped), np.uint8)
+
+
+def invert(image: Image, rng: Random) -> Image:
+    """Every value from white."""
+    return 255 - image
+
+
+def autocontrast(image: Image, rng: Random) -> Image:
+    """Stretched so that up to 20 % of the values at either end become black or white."""
+    cut = float(rng.integers(0, 21))
+    low, high = np.percentile(image, (cut, 100 - cut))
+    if high <= low:
+        return image
+    return _image((image - low) * (255 / (high - low)))
+
+
+def equalise(image: Image, rng: Random) -> Image:
+    """Each channel's histogram made flat."""
+    channels = [cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def turn(image: Image, rng: Random) -> Image:
+    """Turned by up to 45 degrees, black corners."""
+    return _image(rotated(image.astype(np.float32), float(rng.uniform(-45, 45)), fill=0))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    gamma,
+    brightness,
+    sharpness,
+    hue_and_saturation,
+    solarise,
+    posterise,
+    invert,
+    autocontrast,
+    equalise,
+    turn,
+)
+
+
+def _looked_up(image: Image, table: NDArray[np.floating]) -> Image:
+    """Each channel through its column of a table (256, 3)."""
+    return np.asarray(cv2.LUT(image, _image(table)[None]), np.uint8)
+
+
+def _image(values: NDArray[np.floating]) -> Image:
+    return np.asarray(np.clip(values + 0.5, 0, 255), np.uint8)

@@ -1,0 +1,11 @@
+"""A synthetic inspection line: printed plates on a belt, seen from above, and the truth.
+
+Everything is drawn with numpy and OpenCV from one seed: the same seed gives the same pixels, and
+any frame can be asked for without those before it. Lengths are in frame pixels at 320 x 240; other
+frame sizes scale with the height.
+"""
+
+from edge_ad.synthetic_line.defects import KINDS, Defect
+from edge_ad.synthetic_line.scene import Line, LineSpec, Plant, Shot
+
+__all__ = ["KINDS", "Defect", "Line", "LineSpec", "Plant", "Shot"]

@@ -1,1 +1,0 @@
-"""Fitting a detector to pictures of good parts."""

@@ -1,0 +1,221 @@
+"""The training loop: phases of steps, checkpoints, and an end that never loses work."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from edge_ad.errors import EdgeAdError, SinkLost
+from edge_ad.methods.learning.trainer import Trainer
+from edge_ad.training.batches import Drawer, prefetched
+from edge_ad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+_log = logging.getLogger(__name__)
+
+Arithmetic = Literal["fp32", "bf16", "fp16"]
+KEEP_EVERY = 10  # steps between two points of the loss curves
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to run. `budget_s` ends each phase after its share of the time instead of its steps;
+    `slower` are words that start again with lower rates."""
+
+    checkpoint: Path
+    identity: dict[str, str]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    arithmetic: Arithmetic = "fp32"
+    workers: int = 1
+    budget_s: float | None = None
+    checkpoint_every_s: float = 300.0
+    rate: Callable[[float], float] = lambda done: 1.0
+    slower: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step's news. `done` is the part of the whole training, 0 to 1."""
+
+    phase: str
+    step: int
+    done: float
+    elapsed_s: float
+    losses: dict[str, float]
+
+    @property
+    def left_s(self) -> float:
+        return self.elapsed_s * (1 - self.done) / max(self.done, 1e-6)
+
+
+class Interrupted(Exception):
+    """The user asked to stop; the checkpoint is written."""
+
+
+Report = Callable[[Progress], None]
+History = list[dict[str, Any]]
+
+
+class Fit:
+    """One training run. `run` returns when all phases are done; `history` holds the losses."""
+
+    def __init__(self, trainer: Trainer, drawer: Drawer, options: FitOptions) -> None:
+        self.trainer, self.drawer, self.options = trainer, drawer, options
+        self.history: History = []
+        self.steps_made: dict[str, int] = {}
+        self.step = self.phase = self.phase_step = 0
+        self.elapsed_s = self.phase_elapsed_s = 0.0
+        self._scaler = torch.amp.GradScaler(
+            options.device.type, enabled=options.arithmetic == "fp16"
+        )
+        self._optimizer: Optimizer | None = None
+        trainer.module.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def resume(self) -> None:
+        """Go on where the checkpoint stopped; raises as `load_checkpoint` does."""
+        saved = load_checkpoint(self.options.checkpoint, self.options.identity)
+        self.trainer.module.load_state_dict(saved.module)
+        for name in ("step", "phase", "phase_step", "elapsed_s", "phase_elapsed_s"):
+            setattr(self, name, getattr(saved, name))
+        self.history, self.steps_made = saved.history, saved.steps_made
+        if self.phase < len(self.trainer.phases):
+            self._begin()
+            assert self._optimizer is not None
+            self._optimizer.load_state_dict(saved.optimizer)
+        self._scaler.load_state_dict(saved.scaler)
+        torch.set_rng_state(saved.rng)
+
+    def run(self, stop: threading.Event, report: Report) -> None:
+        """Train to the end. Raises Interrupted when `stop` is set, after writing a checkpoint."""
+        batches = prefetched(self.drawer, self.step, self.options.workers)
+        saved_at = time.monotonic()
+        with contextlib.closing(batches):
+            for _ in self._phases():
+                news = self._timed(batches)
+                report(news)
+                if stop.is_set():
+                    self.save()
+                    raise Interrupted
+                if time.monotonic() - saved_at > self.options.checkpoint_every_s:
+                    self._save_if_possible()
+                    saved_at = time.monotonic()
+        self._save_if_possible()
+
+    def _save_if_possible(self) -> None:
+        """A full disk costs the checkpoint, not hours of training."""
+        try:
+            self.save()
+        except SinkLost as error:
+            _log.warning("training goes on without a new checkpoint: %s", error)
+
+    def save(self) -> None:
+        """Write the checkpoint, unless the weights are beyond repair: then the old one stays."""
+        module, optimizer = self.trainer.module, self._optimizer
+        if optimizer is None or not all(bool(p.isfinite().all()) for p in module.parameters()):
+            return
+        save_checkpoint(
+            self.options.checkpoint,
+            Checkpoint(
+                identity=self.options.identity,
+                step=self.step,
+                phase=self.phase,
+                phase_step=self.phase_step,
+                elapsed_s=self.elapsed_s,
+                phase_elapsed_s=self.phase_elapsed_s,
+                module=module.state_dict(),
+                optimizer=optimizer.state_dict(),
+                scaler=self._scaler.state_dict(),
+                rng=torch.get_rng_state(),
+                history=self.history,
+                steps_made=self.steps_made,
+            ),
+        )
+
+    def _phases(self) -> Iterator[None]:
+        """One turn a step, until the last phase is over."""
+        while self.phase < len(self.trainer.phases):
+            if self._optimizer is None:
+                self._begin()
+            if self._phase_done() >= 1:
+                self.phase += 1
+                self.phase_step, self.phase_elapsed_s = 0, 0.0
+                self._optimizer = (
+                    self._optimizer if self.phase == len(self.trainer.phases) else None
+                )
+                continue
+            yield
+
+    def _begin(self) -> None:
+        self._optimizer = self.trainer.begin(self.trainer.phases[self.phase].name)
+        for group in self._optimizer.param_groups:
+            group["full_lr"] = group["lr"]
+
+    def _timed(self, batches: Iterator[Any]) -> Progress:
+        started = time.monotonic()
+        losses = self._one_step(next(batches))
+        took = time.monotonic() - started
+        self.step, self.phase_step = self.step + 1, self.phase_step + 1
+        self.elapsed_s, self.phase_elapsed_s = self.elapsed_s + took, self.phase_elapsed_s + took
+        name = self.trainer.phases[self.phase].name
+        self.steps_made[name] = self.phase_step
+        if self.step % KEEP_EVERY == 0:
+            self.history.append({"step": self.step, "phase": name, **losses})
+        return Progress(name, self.step, self._done(), self.elapsed_s, losses)
+
+    def _one_step(self, batch: Any) -> dict[str, float]:
+        phase, optimizer = self.trainer.phases[self.phase].name, self._optimizer
+        assert optimizer is not None
+        self._set_rate(optimizer)
+        optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            losses = self.trainer.losses(phase, batch.on(self.options.device))
+        total: Tensor = torch.stack(list(losses.values())).sum()
+        told = {name: float(value.detach()) for name, value in losses.items()}
+        self._check_finite(told, phase)
+        torch.autograd.backward(self._scaler.scale(total))
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        return told
+
+    def _check_finite(self, losses: dict[str, float], phase: str) -> None:
+        if all(math.isfinite(value) for value in losses.values()):
+            return
+        kept = self.options.checkpoint
+        raise EdgeAdError(
+            f"the loss became {losses} at step {self.step + 1}, phase {phase}: training diverged. "
+            + (f"The last good state is kept in {kept}. " if kept.exists() else "")
+            + f"Start again with lower rates, like {self.options.slower}."
+        )
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        kind = kinds.get(self.options.arithmetic)
+        return torch.autocast(self.options.device.type, kind, enabled=kind is not None)
+
+    def _set_rate(self, optimizer: Optimizer) -> None:
+        """The learning rates follow the method's schedule, by steps or by time."""
+        factor = self.options.rate(self._phase_done())
+        for group in optimizer.param_groups:
+            group["lr"] = group["full_lr"] * factor
+
+    def _phase_done(self) -> float:
+        phase = self.trainer.phases[self.phase]
+        if self.options.budget_s is None:
+            return self.phase_step / max(1, phase.steps)
+        return self.phase_elapsed_s / (self.options.budget_s * phase.share)
+
+    def _done(self) -> float:
+        phases = self.trainer.phases
+        weights = [p.steps if self.options.budget_s is None else p.share for p in phases]
+        before = sum(weights[: self.phase]) + weights[self.phase] * min(1.0, self._phase_done())
+        return before / sum(weights)

@@ -1,0 +1,102 @@
+"""What training leaves to look at: figures as JSON, loss curves and examples as one picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_ad.files import replacing, write_text
+from edge_ad.frame import Image
+from edge_ad.methods.learning.batch import Batch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+EXAMPLES = 6
+
+
+def report_path(output: Path) -> Path:
+    """`destseg.pt` -> `destseg.report.json`."""
+    return output.with_suffix(".report.json")
+
+
+def write_report(
+    output: Path, told: dict[str, Any], history: list[dict[str, Any]], rows: list[list[Image]]
+) -> dict[str, Any]:
+    """Write `<output>.report.json` and `.report.png` beside the weights; return the report.
+
+    `rows` are pictures to show: one row an example, one column a kind.
+    """
+    path = report_path(output)
+    picture = path.with_suffix(".png")
+    told = {**told, "weights": str(output), "report": str(path), "picture": str(picture)}
+    write_text(path, json.dumps({**told, "history": history}, indent=1))
+    _draw(picture, history, rows, str(told["title"]))
+    return told
+
+
+def example_rows(module: torch.nn.Module, held_back: Batch) -> list[list[Image]]:
+    """Clean tile, damaged tile, damage mask, and the anomaly map of the damaged tile."""
+    places = np.linspace(0, len(held_back.mask) - 1, min(EXAMPLES, len(held_back.mask))).astype(int)
+    with torch.inference_mode():
+        maps = module.eval()(held_back.damaged[places])[0].numpy()
+    top = max(float(maps.max()), 1e-12)
+    return [
+        [
+            _bgr(held_back.clean[place]),
+            _bgr(held_back.damaged[place]),
+            _grey(held_back.mask[place, 0].numpy()),
+            _coloured(values / top),
+        ]
+        for place, values in zip(places, maps, strict=True)
+    ]
+
+
+def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], method: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3 + 1.6 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 1.6 * len(rows)), squeeze=False)[:, 0]
+    _draw_losses(upper.subplots(), history, method)
+    grid = lower.subplots(len(rows), len(rows[0]), squeeze=False)
+    titles = ("clean", "damaged", "mask", "anomaly map")
+    for axes, pictures in zip(grid, rows, strict=True):
+        for place, title, picture in zip(axes, titles, pictures, strict=True):
+            place.imshow(picture[..., ::-1])
+            place.set_axis_off()
+            if axes is grid[0]:
+                place.set_title(title)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def _draw_losses(axes: Axes, history: list[dict[str, Any]], method: str) -> None:
+    names = [key for point in history for key in point if key not in ("step", "phase")]
+    for name in dict.fromkeys(names):
+        points = [(point["step"], point[name]) for point in history if name in point]
+        axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+    axes.set(title=f"{method}: losses", xlabel="step", yscale="log")
+    if names:
+        axes.legend()
+
+
+def _bgr(rgb: torch.Tensor) -> Image:
+    picture = (rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def _grey(values: NDArray[np.float32]) -> Image:
+    return np.repeat((values * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _coloured(values: NDArray[np.float32]) -> Image:
+    grey = np.clip(values * 255, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO), np.uint8)

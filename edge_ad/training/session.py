@@ -1,0 +1,222 @@
+"""From a folder of good pictures to a weights file and its report."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import edge_ad
+from edge_ad.dataset import good_images
+from edge_ad.geometry import Geometry
+from edge_ad.manifest import Manifest, Provenance
+from edge_ad.methods.catalogue import titled
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.trainer import Choice, Recipe, Settings, Trainer, recipe_named
+from edge_ad.methods.method import method_named
+from edge_ad.methods.weights import load_detector, save_detector
+from edge_ad.preprocess import Preprocess
+from edge_ad.synthesis.anomalies import DamageSettings, damaged
+from edge_ad.synthesis.blend import is_grey
+from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
+from edge_ad.training.batches import Drawer, batch_of
+from edge_ad.training.checkpoint import checkpoint_path
+from edge_ad.training.data import GoodTiles, load_tiles
+from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
+from edge_ad.training.loop import Fit, FitOptions, Report
+from edge_ad.training.network_cost import Cost, cost_of
+from edge_ad.training.report import example_rows, write_report
+
+HELD_BACK = (32, 128)  # at least, at most this many held-back samples
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what, where to."""
+
+    method: str
+    data: Path
+    output: Path
+    size_hw: tuple[int, int]
+    settings: Settings
+    geometry: Geometry = field(default_factory=Geometry)
+    textures: Path | None = None
+    teacher: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    arithmetic: Arithmetic | None = None
+    workers: int = 1
+    budget_minutes: float | None = None
+    resume: bool = False
+
+
+class Prepared(NamedTuple):
+    """A job's pictures, textures and untrained network."""
+
+    good: GoodTiles
+    textures: Textures
+    grey: bool
+    trainer: Trainer
+    held_back: Batch
+    drawer: Drawer
+
+
+def train(
+    job: Job,
+    stop: threading.Event,
+    report: Report,
+    announce: Callable[[Cost], None] = lambda cost: None,
+) -> dict[str, Any]:
+    """Train, write weights and report, and return the report.
+
+    `announce` hears what the network costs before training starts; `report` hears every step.
+    Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
+    """
+    recipe = recipe_named(job.method)
+    prepared = _prepare(job, recipe)
+    fit = Fit(prepared.trainer, prepared.drawer, _fit_options(job, prepared))
+    cost = cost_of(prepared.trainer.module, job.size_hw)
+    announce(cost)
+    if job.resume:
+        fit.resume()
+    fit.run(stop, report)
+    prepared.trainer.module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    choice = prepared.trainer.choose(prepared.held_back)
+    manifest = _manifest(job, prepared, choice)
+    save_detector(job.output, prepared.trainer.module, manifest, choice.config)
+    module = load_detector(job.output).module
+    rows = example_rows(module, prepared.held_back)
+    result = write_report(job.output, _told(job, prepared, fit, choice, cost), fit.history, rows)
+    checkpoint_path(job.output).unlink(missing_ok=True)
+    return result
+
+
+def _prepare(job: Job, recipe: Recipe) -> Prepared:
+    torch.manual_seed(job.seed)
+    trainer = recipe.trainer(job.settings, job.size_hw, job.teacher)
+    textures = job.settings.changed(_textures(job))
+    good = load_tiles(good_images(job.data), Preprocess(job.size_hw, job.geometry))
+    grey = is_grey(good.tiles)
+    chosen, held_back = good.split()
+    drawer = Drawer(
+        tiles=good.tiles,
+        chosen=chosen,
+        textures=textures,
+        settings=job.settings.damage,
+        size=job.settings.batch,
+        seed=job.seed,
+        grey=grey,
+    )
+    back = _held_back(good, held_back, textures, job, grey=grey)
+    return Prepared(good, textures, grey, trainer, back, drawer)
+
+
+def _textures(job: Job) -> Textures:
+    if job.textures is None:
+        return ProceduralTextures(job.size_hw)
+    return TextureFolder(job.textures, job.size_hw)
+
+
+def _held_back(good: GoodTiles, places: Any, textures: Textures, job: Job, *, grey: bool) -> Batch:
+    """Held-back tiles, clean and damaged: half by textures, half by marks, whatever was trained."""
+    count = int(np.clip(len(places), *HELD_BACK))
+    chosen = [int(places[index * len(places) // count]) for index in range(count)]
+    rng = np.random.default_rng([job.seed, 3])
+    kinds = [DamageSettings(marks_share=share) for share in (0.0, 1.0)]
+    samples = [
+        damaged(good.tiles[tile], textures, kinds[number % 2], rng, grey=grey)
+        for number, tile in enumerate(chosen)
+    ]
+    return batch_of(samples, chosen)
+
+
+def _fit_options(job: Job, prepared: Prepared) -> FitOptions:
+    device = pick_device(job.device)
+    return FitOptions(
+        checkpoint=checkpoint_path(job.output),
+        identity=_identity(job, prepared),
+        device=device,
+        arithmetic=arithmetic_for(device, job.arithmetic),
+        workers=job.workers,
+        budget_s=job.budget_minutes and job.budget_minutes * 60,
+        rate=job.settings.rate,
+        slower=job.settings.slower,
+    )
+
+
+def _identity(job: Job, prepared: Prepared) -> dict[str, str]:
+    """What a resumed training must have in common with the interrupted one."""
+    return {
+        "method": job.method,
+        "size": str(job.size_hw),
+        "seed": str(job.seed),
+        "settings": job.settings.model_dump_json(),
+        "geometry": job.geometry.model_dump_json(),
+        "textures": prepared.textures.name,
+        "budget-minutes": str(job.budget_minutes),
+        "pictures": prepared.good.data_sha256,
+    }
+
+
+def _manifest(job: Job, prepared: Prepared, choice: Choice) -> Manifest:
+    return Manifest(
+        method=job.method,
+        size_hw=job.size_hw,
+        geometry=job.geometry,
+        score=method_named(job.method).score(choice.config),
+        provenance=Provenance(
+            made_with=_versions(),
+            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            data_sha256=prepared.good.data_sha256,
+            images=prepared.good.pictures,
+            notes={
+                "method": titled(job.method),
+                "seed": str(job.seed),
+                "textures": Path(prepared.textures.name).name,
+            },
+        ),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"edge-ad": edge_ad.__version__}
+    for package in ("torch", "numpy", "opencv-python"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a system's own OpenCV carries no metadata
+            continue
+    return found
+
+
+def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice, cost: Cost) -> dict[str, Any]:
+    good = prepared.good
+    return {
+        "method": job.method,
+        "title": titled(job.method),
+        "size_hw": list(job.size_hw),
+        "geometry": job.geometry.model_dump(mode="json"),
+        "pictures": good.pictures,
+        "tiles": len(good.tiles),
+        "skipped": list(good.skipped),
+        "held_back": len(prepared.held_back.mask),
+        "grey": prepared.grey,
+        "textures": prepared.textures.name,
+        "settings": job.settings.model_dump(mode="json"),
+        "seed": job.seed,
+        "device": str(fit.options.device),
+        "arithmetic": fit.options.arithmetic,
+        "threads": torch.get_num_threads(),
+        "budget_minutes": job.budget_minutes,
+        "steps": fit.steps_made,
+        "minutes": round(fit.elapsed_s / 60, 2),
+        "parameters": cost.parameters,
+        "gflops": round(cost.flops / 1e9, 2),
+        "choice": choice.report,
+    }

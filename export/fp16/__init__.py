@@ -1,0 +1,1 @@
+"""fp32 to mixed fp16: placement rules, measured ranges, rewriting."""

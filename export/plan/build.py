@@ -1,0 +1,218 @@
+"""Typed ONNX to plan: compiled by whichever TensorRT is installed, with a record of how.
+
+One path serves TensorRT 10.3, 10.16, 11 and TensorRT-RTX: networks are strongly typed, there are no
+precision flags and no calibrators, and what a version lacks is asked for before it is used.
+TensorRT needs the card it builds for; TensorRT-RTX builds on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import edge_ad
+from edge_ad.engine.tensorrt.preflight import gpu_here
+from edge_ad.engine.tensorrt.runtimes import (
+    TensorRT,
+    first_error,
+    installed,
+    is_out_of_memory,
+    load,
+    messages,
+)
+from edge_ad.errors import EdgeAdError, IncompatibleError, SinkLost, UsageError
+from edge_ad.export.plan.config import TimingCache, batch_profile, configure
+from edge_ad.export.plan.network import parse
+from edge_ad.export.plan.progress import Interrupt, Report, monitor
+from edge_ad.export.plan.source import Source, read_source
+from edge_ad.files import replacing
+from edge_ad.machine.host import read_jetson
+from edge_ad.manifest import Sidecar, Threshold, load_sidecar, save_sidecar
+from edge_ad.plan_record import NAMES, Build, Flavour, Gpu, NoGpu, Options, build_line
+
+_DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A plan on disk, its sidecar, and what the user should know of both."""
+
+    plan: Path
+    sidecar: Sidecar
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def build_plan(
+    onnx: Path,
+    plan: Path,
+    options: Options = _DEFAULT_OPTIONS,
+    *,
+    flavour: Flavour | None = None,
+    timing_cache: Path | None = None,
+    report: Report = lambda share, phase: None,
+) -> Built:
+    """Compile an ONNX file to a plan with its sidecar; earlier ones of that name are replaced.
+
+    Takes seconds to minutes. Raises UsageError for options that do not fit, IncompatibleError for
+    what TensorRT does not take, SinkLost when the plan cannot be written; then nothing is changed.
+    """
+    if plan.suffix != ".plan":
+        raise UsageError(f"{plan}: a plan's name ends in .plan, or `run` would not know it.")
+    began = time.perf_counter()
+    source = read_source(onnx)
+    flavour = flavour or choose_flavour()
+    trt = load(flavour)
+    record = _record(trt, source, flavour, options)
+    data = _compile(trt, source, record, timing_cache, report)
+    record = record.model_copy(update={"plan_bytes": len(data)})
+    threshold, note = _threshold(source, plan)
+    sidecar = _write(plan, data, source, record, threshold)
+    return Built(plan, sidecar, time.perf_counter() - began, (note,))
+
+
+def rename_plan(built: Built, onnx: Path, plan: Path) -> Built:
+    """Give a plan that was built under another name this one, and the threshold known there."""
+    source, record = read_source(onnx), built.sidecar.build
+    assert record is not None
+    threshold, note = _threshold(source, plan)
+    sidecar = _write(plan, built.plan.read_bytes(), source, record, threshold)
+    return Built(plan, sidecar, built.seconds, (note,))
+
+
+def choose_flavour() -> Flavour:
+    """The flavour to build with: the one installed, or of two, TensorRT where there is a card."""
+    usable = installed()
+    if not usable:
+        raise IncompatibleError(f"There is no TensorRT to build with. {_faults()}")
+    if "tensorrt" in usable and ("tensorrt-rtx" not in usable or isinstance(gpu_here(), Gpu)):
+        return "tensorrt"
+    return "tensorrt-rtx"
+
+
+def _faults() -> str:
+    """Why neither flavour can be used."""
+    found = []
+    for flavour in NAMES:
+        try:
+            load(flavour)
+        except IncompatibleError as error:
+            found.append(str(error))
+    return " ".join(found)
+
+
+def _record(trt: TensorRT, source: Source, flavour: Flavour, options: Options) -> Build:
+    gpu, jetson = gpu_here(), read_jetson()
+    if isinstance(gpu, NoGpu) and flavour == "tensorrt":
+        raise IncompatibleError(
+            f"TensorRT builds on the card that will run the plan, and {gpu.reason}. Build there, "
+            "or with --flavour tensorrt-rtx, which needs no card."
+        )
+    card = gpu if isinstance(gpu, Gpu) else Gpu("", "", "", "", 0)
+    return Build(
+        flavour=flavour,
+        version=trt.__version__,
+        onnx=source.path.name,
+        onnx_sha256=source.sha256,
+        plan_bytes=1,
+        options=options.model_copy(update={"batch": batch_profile(source, options)}),
+        gpu=card.name,
+        compute_capability=card.compute_capability,
+        cuda=card.cuda,
+        driver=card.driver,
+        jetpack=f"{jetson.jetpack} (L4T {jetson.l4t})" if jetson else "",
+        edge_ad=edge_ad.__version__,
+        created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _compile(
+    trt: TensorRT, source: Source, record: Build, timing_cache: Path | None, report: Report
+) -> bytes:
+    logger = messages(trt)
+    with Interrupt() as interrupt:
+        builder = _builder(trt, logger)
+        network = parse(trt, builder, logger, source)
+        config = configure(trt, builder, source, record.flavour, record.options)
+        cache = TimingCache(timing_cache, config, record) if timing_cache else None
+        watch = monitor(trt, report, interrupt)  # named: it must live as long as the build
+        config.progress_monitor = watch
+        plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise _refusal(source, record, logger.errors)
+    if cache is not None:
+        cache.save()
+    return bytes(plan)
+
+
+def _builder(trt: TensorRT, logger: Any) -> Any:
+    """A builder; TensorRT raises a bare TypeError when it cannot make one."""
+    try:
+        return trt.Builder(logger)
+    except (TypeError, RuntimeError) as error:
+        raise IncompatibleError(
+            f"TensorRT {trt.__version__} cannot make a builder: {first_error(logger.errors)}. "
+            "Check the driver with: edge-ad doctor"
+        ) from error
+
+
+def _refusal(source: Source, record: Build, errors: list[str]) -> EdgeAdError:
+    reason = first_error(errors)
+    mend = "Run with --debug for all it said."
+    if "Quantized constant" in reason:
+        fp32 = source.path.with_suffix(".fp32.onnx")
+        line = f"edge-ad convert {source.path} --precision fp32 -o {fp32}"
+        mend = f"It stores weights in 8 bits; write them out with: {line}"
+    elif "workspace" in reason.lower() and record.options.workspace_mib:
+        mend = f"Give it more than --workspace-mib {record.options.workspace_mib}."
+    elif is_out_of_memory(reason):
+        mend = "Close other programs on the card, or lower --batch or --workspace-mib."
+    name = f"{NAMES[record.flavour]} {record.version}"
+    return IncompatibleError(f"{name} cannot build {source.path}: {reason}. {mend}")
+
+
+def _threshold(source: Source, plan: Path) -> tuple[Threshold | None, str]:
+    """The threshold the new plan starts with, and where it came from.
+
+    An earlier plan of the same graph knows best; a plan of other bytes, or one that was replaced
+    behind its sidecar, knows nothing.
+    """
+    for engine in (plan, source.path):
+        try:
+            known = load_sidecar(engine) if engine.exists() else None
+        except IncompatibleError:
+            continue
+        same = engine == source.path or (
+            known is not None and known.build and known.build.onnx_sha256 == source.sha256
+        )
+        if known and known.threshold and same:
+            return known.threshold, f"threshold carried over from {engine.name}"
+    return None, f"no threshold yet: edge-ad threshold {plan} --images GOOD_DIR"
+
+
+def _write(
+    plan: Path, data: bytes, source: Source, record: Build, threshold: Threshold | None
+) -> Sidecar:
+    """Both are on disk before either takes its name; a crash in between leaves a refused pair."""
+    batch = record.options.batch
+    fixed = batch[0] if batch and batch[0] == batch[2] else source.manifest.batch
+    sidecar = Sidecar(
+        engine_sha256=hashlib.sha256(data).hexdigest(),
+        threshold=threshold,
+        manifest=source.manifest.model_copy(update={"batch": fixed}),
+        build=record,
+    )
+    try:
+        with replacing(plan) as temporary:
+            temporary.write_bytes(data)
+            save_sidecar(plan, sidecar)
+    except OSError as error:
+        raise SinkLost(
+            f"{plan} cannot be written ({error.strerror}). Nothing was kept; free space or choose "
+            f"another place, then: {build_line(source.path, plan, record.options, record.flavour)}"
+        ) from error
+    return sidecar

@@ -1,0 +1,84 @@
+"""An ONNX graph as a strongly typed TensorRT network, checked against the engine contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_ad.engine.base import INPUT, MAP, SCORE
+from edge_ad.engine.tensorrt.runtimes import TensorRT, first_error
+from edge_ad.errors import IncompatibleError
+from edge_ad.export.plan.source import Source
+
+_Doors = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def parse(trt: TensorRT, builder: Any, logger: Any, source: Source) -> Any:
+    """The network of a source.
+
+    Strong typing makes the graph's own types binding: precision is the ONNX file's, and no build
+    option changes it. Raises IncompatibleError, naming the node, for what TensorRT does not take,
+    and for inputs and outputs that are not the contract's.
+    """
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(source.data, str(source.path)):
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        raise IncompatibleError(_complaint(source, errors, logger.errors))
+    _check_doors(trt, network, source)
+    return network
+
+
+def _complaint(source: Source, errors: list[Any], logged: list[str]) -> str:
+    """The parser's first error with the node's name, what it computes, and what to do."""
+    where, reason = "the file", first_error(logged)
+    if errors:
+        where = f"node '{errors[0].node_name()}' ({errors[0].node_operator()})"
+        reason = _reason(errors[0])
+    mend = "Leave the operation out, or write it with others, and export again."
+    if "UInt8" in reason:
+        mend = "The uint8 input must go straight into a Cast; export it with: edge-ad export"
+    return f"{source.path}: TensorRT refuses {where}: {reason}. {mend}"
+
+
+def _reason(error: Any) -> str:
+    """The description's own words below its heading; a failed check just says 'false'."""
+    lines = [line for line in error.desc().splitlines() if line.strip() not in ("", "false")]
+    if lines:
+        return first_error(lines[1:] or lines)
+    return str(error.code()).rpartition(".")[2].lower().replace("_", " ")
+
+
+def _check_doors(trt: TensorRT, network: Any, source: Source) -> None:
+    """Compare inputs and outputs with the contract; -1 stands for a free number of images."""
+    batch, (height, width) = source.manifest.batch or -1, source.manifest.size_hw
+    wanted: _Doors = {
+        INPUT: ("uint8", (batch, height, width, 3)),
+        MAP: ("float32", (batch, height, width)),
+        SCORE: ("float32", (batch,)),
+    }
+    tensors = [network.get_input(index) for index in range(network.num_inputs)]
+    tensors += [network.get_output(index) for index in range(network.num_outputs)]
+    found = {tensor.name: (_kind(trt, tensor.dtype), tuple(tensor.shape)) for tensor in tensors}
+    if -1 in found.get(INPUT, ("", ()))[1][1:]:
+        raise IncompatibleError(
+            f"{source.path}: height or width of '{INPUT}' is dynamic {_shape(found[INPUT][1])}, "
+            f"expected {height} x {width}. Only the number of images may vary; export it again "
+            "with a fixed --size."
+        )
+    if found != wanted:
+        raise IncompatibleError(
+            f"{source.path}: its inputs and outputs are not the engine contract. "
+            f"Expected {_doors(wanted)}; got {_doors(found)}. Export it with: edge-ad export"
+        )
+
+
+def _kind(trt: TensorRT, dtype: Any) -> str:
+    return {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}.get(dtype, str(dtype))
+
+
+def _doors(doors: _Doors) -> str:
+    return ", ".join(f"{name} {kind} {_shape(shape)}" for name, (kind, shape) in doors.items())
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return str(["N" if side < 0 else side for side in shape]).replace("'", "")

@@ -1,0 +1,329 @@
+"""Which nodes become int8, by which rule, and what the written graph then is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_ad.calibration.quantize.graph_engine import GraphEngine
+from edge_ad.calibration.quantize.placement import Placement, Target, Wanted, channel_axis, place
+from edge_ad.calibration.quantize.qdq import Range, quantize, scale_of
+from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.export.fp16.convert import mixed_from_fp32
+from edge_ad.onnx_graph.index import Edge, Graph, load_graph
+from tests.calibration.int8_models import SIZE, Tiny
+
+TARGETS: tuple[Target, ...] = ("tensorrt", "onnxruntime")
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Graph:
+    return load_graph(Tiny().save(tmp_path / "tiny.onnx"))
+
+
+def _rules(placement: Placement) -> dict[str, tuple[bool, str]]:
+    return {found.node: (found.int8, found.rule) for found in placement.decisions}
+
+
+def _quantized(graph: Graph, placement: Placement) -> onnx.ModelProto:
+    positive = ("relu", "pooled", "joined", "block_out")
+    lows = {tensor: 0.0 if tensor.endswith(positive) else -1.0 for tensor in placement.tensors}
+    return quantize(graph, placement, {name: Range(low, 4.0) for name, low in lows.items()})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_node_has_one_decision_with_a_rule(graph: Graph, target: Target) -> None:
+    decisions = place(graph, target).decisions
+    assert sorted(found.node for found in decisions) == sorted(graph.nodes)
+    assert all(found.rule for found in decisions)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("node", "kind", "rule"),
+    [
+        ("node_merged", "int8", "constant weights"),
+        ("node_block_a", "int8", "constant weights"),
+        ("node_logits", "float", "last layer"),
+        ("node_probability", "float", "heads"),
+        ("node_centred", "float", "differences"),
+        ("node_scaled", "float", "norms"),
+        ("node_merged_relu", "int8", "rides"),
+    ],
+)
+def test_trunks_become_int8_and_heads_norms_and_differences_do_not(
+    graph: Graph, target: Target, node: str, kind: str, rule: str
+) -> None:
+    int8, why = _rules(place(graph, target))[node]
+    assert ("int8" if int8 else "float") == kind
+    assert rule in why
+
+
+def test_thin_convolutions_stay_float_for_tensorrt_only(graph: Graph) -> None:
+    assert "fewer than 16 channels" in _rules(place(graph, "tensorrt"))["node_stem"][1]
+    assert _rules(place(graph, "onnxruntime"))["node_stem"][0]
+
+
+def test_only_the_skip_input_of_a_residual_add_is_quantized_for_tensorrt(graph: Graph) -> None:
+    placement = place(graph, "tensorrt")
+    assert graph.nodes["node_block_sum"].input[0] == "block_b"
+    assert Edge("node_block_sum", 1) in placement.edges
+    assert Edge("node_block_sum", 0) not in placement.edges
+
+
+def test_of_two_convolutions_before_an_add_the_deeper_one_fuses(tmp_path: Path) -> None:
+    tiny = Tiny()
+    skip = tiny.conv("net.block.downsample.0.weight", "pooled", 16, 16, "shortcut", side=1)
+    add = next(node for node in tiny.nodes if node.op_type == "Add")
+    add.input[1] = skip
+    tiny.nodes.insert(tiny.nodes.index(add), tiny.nodes.pop())
+    placement = place(load_graph(tiny.save(tmp_path / "two.onnx")), "tensorrt")
+    assert Edge("node_block_sum", 1) in placement.edges
+    assert Edge("node_block_sum", 0) not in placement.edges
+    assert placement.blocks.count("net.block") == 1  # a shortcut belongs to its block
+
+
+def test_onnxruntime_gets_both_inputs_and_the_output_of_a_residual_add(graph: Graph) -> None:
+    placement = place(graph, "onnxruntime")
+    assert {Edge("node_block_sum", 0), Edge("node_block_sum", 1)} <= placement.edges
+    assert "block_out" in placement.tensors
+
+
+def test_tensors_around_a_concatenation_share_one_range(graph: Graph) -> None:
+    (group,) = (found for found in place(graph, "onnxruntime").groups if "joined" in found)
+    assert {"joined", "pooled", "block_out"} <= group
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_excluded_nodes_stay_float_and_included_ones_do_not(graph: Graph, target: Target) -> None:
+    wanted = Wanted(exclude=(r"net\.block\.",), include=("node_logits",))
+    placement = place(graph, target, wanted)
+    rules = _rules(placement)
+    assert rules["node_block_a"] == (False, "excluded by the user")
+    assert rules["node_logits"][0]
+    assert "net.block" not in placement.blocks
+    assert place(graph, target, Wanted(exclude=("Conv",))).weights == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"), [("nothing.*here", "matches no node"), ("(", "regular")]
+)
+def test_a_pattern_that_cannot_be_meant_is_refused(graph: Graph, pattern: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        place(graph, "tensorrt", Wanted(exclude=(pattern,)))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_silent_tensors_are_not_quantized(graph: Graph, target: Target) -> None:
+    placement = place(graph, target, Wanted(silent=frozenset({"block_a_relu"})))
+    assert "block_a_relu" not in placement.tensors
+    assert "zero on every picture" in _rules(placement)["node_block_b"][1]
+    _quantized(graph, placement)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "axis"),
+    [
+        ("Conv", {}, 0),
+        ("ConvTranspose", {}, 1),
+        ("MatMul", {}, 1),
+        ("Gemm", {}, 1),
+        ("Gemm", {"transB": 1}, 0),
+    ],
+)
+def test_weights_have_one_step_an_output_channel(
+    op: str, attributes: dict[str, Any], axis: int
+) -> None:
+    node = helper.make_node(op, ["x", "w"], ["y"], **attributes)
+    assert channel_axis(node) == axis
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("shape", "rule"), [((16, 24), "constant weights"), ((16, 16, 24), "stacked matrices")]
+)
+def test_products_are_int8_with_one_matrix_and_float_with_a_stack(
+    tmp_path: Path, target: Target, shape: tuple[int, ...], rule: str
+) -> None:
+    tiny = Tiny()
+    rng = np.random.default_rng(0)
+    tiny.constant("net.mix.0.weight", rng.normal(size=shape))
+    tiny.constant("net.last.0.weight", rng.normal(size=(24, 16)))
+    tiny.node("MatMul", ["pooled", "net.mix.0.weight"], "mixed")
+    tiny.node("MatMul", ["mixed", "net.last.0.weight"], "after")
+    graph = load_graph(tiny.save(tmp_path / "mix.onnx"))
+    placement = place(graph, target)
+    assert rule in _rules(placement)["node_mixed"][1]
+    with GraphEngine(_quantized(graph, placement), graph.manifest, target) as engine:
+        assert np.isfinite(engine.infer(np.zeros((1, SIZE, SIZE, 3), np.uint8)).maps).all()
+
+
+def test_transposed_convolutions_are_dequantized_along_their_output_channels(
+    tmp_path: Path,
+) -> None:
+    tiny = Tiny()
+    tiny.constant("net.up.0.weight", np.random.default_rng(0).normal(size=(16, 24, 2, 2)))
+    tiny.constant("net.after.0.weight", np.random.default_rng(0).normal(size=(16, 24, 3, 3)))
+    tiny.node("ConvTranspose", ["pooled", "net.up.0.weight"], "up")
+    tiny.node("Conv", ["up", "net.after.0.weight"], "after")
+    graph = load_graph(tiny.save(tmp_path / "up.onnx"))
+    wanted = Wanted(include=("after",))
+    model = _quantized(graph, place(graph, "tensorrt", wanted))
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    assert stored["net.up.0.weight.scale"].shape == (24,)
+    (back,) = (n for n in model.graph.node if n.output[0] == "net.up.0.weight.dequantized")
+    assert [a.i for a in back.attribute if a.name == "axis"] == [1]
+    reason = _rules(place(graph, "onnxruntime", wanted))["node_up"][1]
+    assert reason == "no int8 ConvTranspose in ONNX Runtime"
+
+
+def test_tensorrt_gets_signed_symmetric_activations_and_float_biases(graph: Graph) -> None:
+    model = _quantized(graph, place(graph, "tensorrt"))
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    points = [value for name, value in stored.items() if name.endswith(".zero_point")]
+    assert points and all(value.dtype == np.int8 and not value.any() for value in points)
+    assert stored["net.merge.0.bias"].dtype == np.float32
+
+
+def test_onnxruntime_gets_unsigned_activations_and_int32_biases(graph: Graph) -> None:
+    model = _quantized(graph, place(graph, "onnxruntime"))
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    assert stored["joined.zero_point"].dtype == np.uint8
+    assert stored["net.merge.0.bias.quantized"].dtype == np.int32
+    product = stored["joined.scale"] * stored["net.merge.0.weight.scale"]
+    np.testing.assert_allclose(stored["net.merge.0.bias.scale"], product, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("found", "target", "scale", "zero_point"),
+    [
+        (Range(-1.0, 0.5), "tensorrt", 1 / 127, 0),
+        (Range(0.0, 2.0), "tensorrt", 2 / 127, 0),
+        (Range(0.0, 2.55), "onnxruntime", 0.01, 0),
+        (Range(-2.55, 0.0), "onnxruntime", 0.01, 255),
+        (Range(0.5, 2.55), "onnxruntime", 0.01, 0),
+        (Range(-1.0, 1.55), "onnxruntime", 0.01, 100),
+    ],
+)
+def test_zero_is_exact_in_every_scale(
+    found: Range, target: Target, scale: float, zero_point: int
+) -> None:
+    made = scale_of(found, target)
+    assert made.scale == pytest.approx(scale)
+    assert made.zero_point == zero_point
+
+
+def test_onnxruntime_fuses_the_whole_trunk_into_integer_kernels(
+    graph: Graph, tmp_path: Path
+) -> None:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.log_severity_level = 3
+    model = _quantized(graph, place(graph, "onnxruntime"))
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    optimized = onnx.load(tmp_path / "optimized.onnx")
+    kinds = Counter(node.op_type for node in optimized.graph.node)
+    assert kinds["QLinearConv"] == 4
+    assert kinds["QLinearAdd"] == kinds["QLinearConcat"] == 1
+    assert kinds["Conv"] + kinds["FusedConv"] == 1  # the head
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("batch", [1, 3, None])
+def test_an_int8_graph_answers_nearly_as_the_fp32_graph(
+    tmp_path: Path, target: Target, batch: int | None
+) -> None:
+    graph = load_graph(Tiny(batch=batch).save(tmp_path / "tiny.onnx"))
+    model = _quantized(graph, place(graph, target))
+    images = np.random.default_rng(0).integers(0, 255, (4, SIZE, SIZE, 3), dtype=np.uint8)
+    with GraphEngine(graph.model, graph.manifest, target) as engine:
+        wanted = engine.infer(images)
+    with GraphEngine(model, graph.manifest, target) as engine:
+        found = engine.infer(images)
+    assert found.maps.shape == (4, SIZE, SIZE)
+    assert 0 < np.abs(found.maps - wanted.maps).max() < 0.1 * np.ptp(wanted.maps) + 0.02
+
+
+def test_what_is_not_int8_can_be_fp16(graph: Graph) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, SIZE, SIZE, 3), dtype=np.uint8)
+    half = mixed_from_fp32(graph.model, images, graph.manifest).model
+    placement = place(graph, "tensorrt")
+    ranges = dict.fromkeys(placement.tensors, Range(-1.0, 4.0))
+    models = [quantize(graph, placement, ranges, onto) for onto in (None, half)]
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in models[1].graph.initializer}
+    kinds = {value.dtype for name, value in stored.items() if name.endswith(".scale")}
+    assert kinds == {np.dtype(np.float16)}
+    for one in models:
+        onnx.checker.check_model(one, full_check=True)
+        quantized = [node for node in one.graph.node if node.op_type == "QuantizeLinear"]
+        assert len(quantized) == len(placement.tensors)
+    answers = []
+    for one in models:
+        with GraphEngine(one, graph.manifest, "tensorrt") as engine:
+            answers.append(engine.infer(images).maps)
+    assert 0 < np.abs(answers[0] - answers[1]).max() < 0.02
+
+
+def test_weights_stored_in_8_bits_are_multiplied_out_before_calibration(tmp_path: Path) -> None:
+    tiny = Tiny()
+    weight = tiny.constants.pop("net.merge.0.weight")
+    step = np.abs(weight).max() / 127
+    tiny.constant("whole", np.rint(weight / step), np.int8)
+    tiny.constant("step", step)
+    tiny.nodes.insert(0, helper.make_node("Cast", ["whole"], ["cast"], to=TensorProto.FLOAT))
+    tiny.nodes.insert(1, helper.make_node("Mul", ["cast", "step"], ["net.merge.0.weight"]))
+    graph = load_graph(tiny.save(tmp_path / "stored.onnx"))
+    assert _rules(place(graph, "tensorrt"))["node_merged"][0]
+    found = graph.weight_of(graph.nodes["node_merged"])
+    assert found is not None
+    np.testing.assert_allclose(found, weight, atol=step)
+
+
+def _with(path: Path, change: str) -> Path:
+    """A tiny engine that cannot be calibrated."""
+    tiny = Tiny()
+    model = tiny.model()
+    if change == "quantized":
+        graph = Graph(model, load_graph(tiny.save(path)).manifest, "", "x")
+        model = _quantized(graph, place(graph, "tensorrt"))
+    elif change == "fp16":
+        half = numpy_helper.from_array(np.ones(3, np.float16), "half")
+        model.graph.initializer.append(half)
+    elif change == "no manifest":
+        del model.metadata_props[:]
+    elif change == "open size":
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "height"
+    data = model.SerializeToString()
+    path.write_bytes(data[: len(data) // 2] if change == "cut off" else data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("quantized", "is quantized already"),
+        ("fp16", "is fp16 already"),
+        ("no manifest", "without edge-ad's manifest"),
+        ("open size", "open size .*height"),
+        ("cut off", "cannot be read as ONNX"),
+    ],
+)
+def test_graphs_that_cannot_be_calibrated_are_refused(
+    tmp_path: Path, change: str, says: str
+) -> None:
+    with pytest.raises(IncompatibleError, match=says):
+        load_graph(_with(tmp_path / "bad.onnx", change))
+
+
+def test_a_missing_engine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no engine at"):
+        load_graph(tmp_path / "none.onnx")

@@ -1,0 +1,440 @@
+"""`edge-ad calibrate` from end to end, on an engine of a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_ad.calibration.ranges.collect import Observer
+from edge_ad.calibration.ranges.table import load_table
+from edge_ad.cli import main
+from edge_ad.engine import open_engine
+from edge_ad.files import sha256
+from edge_ad.frame import Image
+from edge_ad.images import list_images, read_image, write_image
+from tests.calibration.int8_models import Tiny, labelled, picture, pictures
+
+FRAGILE = 400.0  # an outlier that leaves the other channels less than one step of int8
+
+
+def run(*words: object) -> int:
+    """What the command line `edge-ad calibrate WORDS` ends with."""
+    before = sys.argv
+    sys.argv = ["edge-ad", "calibrate", *(str(word) for word in words)]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    return Tiny().save(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> Path:
+    return Tiny(outlier=FRAGILE).save(tmp_path / "fragile.onnx")
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return pictures(tmp_path / "good", 16)
+
+
+@pytest.fixture
+def test_set(tmp_path: Path) -> Path:
+    return labelled(tmp_path / "labelled", 12)
+
+
+def _report(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+LOOSE = ("--max-auroc-loss", 1, "--max-pixel-ap-loss", 1)
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
+def test_an_engine_and_good_pictures_make_an_int8_engine(
+    engine: Path, good: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = engine.with_name("out.int8.onnx")
+    words = ("--images", good, "-o", out, "--target", target, *LOOSE, "--json")
+    assert run(engine, *words) == 0
+    report = _report(capsys)
+    with open_engine(out) as made:
+        manifest = made.manifest
+    table = load_table(out.with_suffix(".ranges.yaml"))
+    assert manifest.precision == "int8"
+    assert manifest.provenance.parent_sha256 == sha256(engine)
+    assert manifest.provenance.notes["int8 target"] == target
+    assert manifest.provenance.notes["calibration set sha256"] == table.sets[0].sha256
+    assert report["passed"] is True
+    assert report["rest"] == ("fp16" if target == "tensorrt" else "fp32")
+    assert len(report["gate"]["methods"]) == 6
+    assert report["gate"]["on"] == "good pictures with synthetic defects"
+    assert len(report["nodes"]) == len(Tiny().nodes)
+
+
+def test_a_labelled_set_is_the_gate_where_there_is_one(
+    engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(engine, "--images", good, "--test", test_set, *LOOSE, "--json") == 0
+    gate = _report(capsys)["gate"]
+    assert gate["on"] == "labelled pictures"
+    assert (gate["normal"], gate["anomalous"]) == (12, 12)
+    assert set(gate["losses"]) == {"image_auroc", "pixel_ap"}
+
+
+def test_of_all_methods_one_that_survives_an_outlier_is_chosen(
+    fragile: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fragile, "--images", good, "--test", test_set, *LOOSE, "--json") == 0
+    report = _report(capsys)
+    errors = {one["method"]: one["map_error"] for one in report["gate"]["methods"]}
+    assert errors[report["method"]] == min(errors.values())
+
+
+def test_a_fragile_block_goes_back_to_float_until_the_gate_holds(
+    fragile: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--images", good, "--test", test_set, "--method", "minmax", "--json")
+    limits = ("--max-pixel-ap-loss", 0.015, "--max-float", 0.9)
+    assert run(fragile, *words, *limits, "--no-fall-back") == 4
+    assert run(fragile, *words, *limits) == 0
+    report = _report(capsys)
+    assert "net.block" in report["float_blocks"]
+    fewer = [step for step in report["gate"]["steps"] if len(step["float_blocks"]) == 1]
+    assert fewer
+    assert not any(step["passed"] for step in fewer)
+    worst = report["gate"]["blocks"]["blocks"][0]
+    assert worst["block"] == "net.block"
+    assert worst["without"] < report["gate"]["blocks"]["everything_int8"]
+    nodes = {node["node"]: node["rule"] for node in report["nodes"]}
+    assert nodes["node_block_a"] == "returned to float to pass the gate"
+
+
+def test_an_unreachable_gate_ends_with_4_and_says_what_was_best(
+    engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--images", good, "--test", test_set, "--max-pixel-ap-loss", 0, "--max-float", 0.01)
+    assert run(engine, *words) == 4
+    told = capsys.readouterr().err
+    assert "The best found" in told
+    assert "lost" in told
+    assert not engine.with_suffix(".int8.onnx").exists()
+    assert engine.with_suffix(".int8.ranges.yaml").exists()
+
+
+def test_a_table_makes_the_same_engine_again_without_pictures(
+    engine: Path, good: Path, test_set: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "a.int8.onnx", tmp_path / "b.int8.onnx"
+    words = ("--method", "mse", "--no-gate")
+    assert run(engine, "--images", good, "-o", first, *words) == 0
+    assert run(engine, "--ranges", tmp_path / "a.int8.ranges.yaml", "-o", second, *words) == 0
+    image = next(one.path for one in _questions(test_set))
+    answers = []
+    for path in (first, second):
+        with open_engine(path) as made:
+            answers.append(made.infer(read_image(image)[None, :32, :32]).maps)
+    assert (answers[0] == answers[1]).all()
+
+
+def _questions(folder: Path) -> list[Any]:
+    from edge_ad.dataset import labelled_images
+
+    return labelled_images(folder)
+
+
+def test_tables_of_two_cameras_merge(engine: Path, good: Path, tmp_path: Path) -> None:
+    other = pictures(tmp_path / "other", 10, seed=5)
+    words = ("--method", "minmax", "--no-gate")
+    assert run(engine, "--images", good, "-o", tmp_path / "a.onnx", *words) == 0
+    merged = ("--images", other, "--merge", tmp_path / "a.ranges.yaml", "-o", tmp_path / "b.onnx")
+    assert run(engine, *merged, *words) == 0
+    assert load_table(tmp_path / "b.ranges.yaml").frames_seen == 26
+
+
+def test_nodes_are_listed_with_their_rules(
+    engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(engine, "--list-nodes", "--exclude", "Add", "--target", "tensorrt") == 0
+    told = capsys.readouterr().out
+    assert "node_logits" in told
+    assert "last layer" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "ranges need pictures or a table"),
+        (("--images", "nowhere"), "no such folder"),
+        (("--images", "good", "--no-gate"), "name one method"),
+        (("--ranges", "none.yaml", "--method", "mse"), "the gate needs pictures"),
+        (("--images", "good", "--exclude", "Conv"), "nothing is left to quantize"),
+        (("--images", "good", "--exclude", "xyz"), "matches no node"),
+        (("--images", "good", "--test", "good"), "no folder 'test' in it"),
+        (("--images", "empty"), "holds no pictures"),
+        (("--images", "good", "-o", "tiny.onnx"), "that is the fp32 engine itself"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_paragraph(
+    engine: Path,
+    good: Path,
+    words: tuple[str, ...],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (good.parent / "empty").mkdir()
+    monkeypatch.chdir(good.parent)
+    assert run(engine, *words) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert "Traceback" not in told
+
+
+def test_defective_and_grey_and_odd_sized_pictures_are_taken_and_told(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import cv2
+    import numpy as np
+
+    grey = cv2.cvtColor(read_image(good / "000.png"), cv2.COLOR_BGR2GRAY)
+    write_image(good / "grey.png", np.asarray(grey, np.uint8))
+    write_image(good / "wide.png", cv2.resize(read_image(good / "001.png"), (90, 30)))  # type: ignore[arg-type]
+    (good / "broken.png").write_bytes(b"\x89PNG cut")
+    assert run(engine, "--images", good, *LOOSE, "--method", "mse") == 0
+    assert "broken.png" in capsys.readouterr().err
+
+
+KILLED = """
+import sys, time
+from edge_ad.calibration.quantize.evaluator import Trials
+figures = Trials.figures
+def slow(self, candidate):
+    found = figures(self, candidate)
+    print("examined", file=sys.stderr, flush=True)
+    time.sleep(0.4)
+    return found
+Trials.figures = slow
+from edge_ad.cli import main
+main()
+"""
+
+
+def test_a_killed_run_leaves_nothing_half_written_and_resumes(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(engine), "--images", str(good), *(str(word) for word in LOOSE)]
+    before = set(list_images(good))
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, "calibrate", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    ) as process:
+        assert process.stderr is not None
+        examined = 0
+        while examined < 2 and (line := process.stderr.readline()):
+            examined += line == "examined\n"
+        process.send_signal(signal.SIGKILL)
+    assert examined == 2
+    out = engine.with_suffix(".int8.onnx")
+    assert not out.exists()
+    notes = out.with_name(".tiny.int8.unfinished.json")
+    known = json.loads(notes.read_text())["results"]
+    assert sum(key.startswith("exam") for key in known) >= 2
+    began = time.perf_counter()
+    assert run(*words, "--resume", "--json") == 0
+    assert time.perf_counter() - began < 60
+    told = capsys.readouterr()
+    assert "collecting ranges" not in told.err
+    report = json.loads(told.out.splitlines()[-1])
+    kept = {one["method"]: one["map_error"] for one in report["gate"]["methods"]}
+    for key, found in known.items():
+        if key.startswith("exam"):
+            assert kept[key.split()[1]] == found["figures"]["map_error"]
+    assert not notes.exists()
+    assert set(list_images(good)) == before
+
+
+SLOW = """
+import sys, time
+from edge_ad.calibration.ranges import checkpoint as interrupted
+from edge_ad.calibration.ranges.collect import Observer
+interrupted._EVERY_S = 0.0
+point = Observer.see
+def slow(self, batch, name):
+    score = point(self, batch, name)
+    print("saw", file=sys.stderr, flush=True)
+    time.sleep(0.2)
+    return score
+Observer.see = slow
+from edge_ad.cli import main
+main()
+"""
+
+
+def test_a_killed_pass_over_the_pictures_goes_on_where_it_was(
+    engine: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [str(engine), "--images", str(good), "--method", "mse", "--no-gate"]
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, "calibrate", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    ) as process:
+        assert process.stderr is not None
+        seen = 0
+        while seen < 6 and (line := process.stderr.readline()):
+            seen += line == "saw\n"
+        process.send_signal(signal.SIGKILL)
+    assert (tmp_path / ".tiny.int8.unfinished.npz").exists()
+    shown: list[str] = []
+    see = Observer.see
+
+    def counted(self: Observer, batch: Image, name: str) -> float:
+        shown.append(name)
+        return see(self, batch, name)
+
+    monkeypatch.setattr(Observer, "see", counted)
+    assert run(*words, "--resume") == 0
+    assert 0 < len(shown) <= 11
+    resumed = (tmp_path / "tiny.int8.ranges.yaml").read_text()
+    assert not (tmp_path / ".tiny.int8.unfinished.npz").exists()
+    assert run(*words) == 0
+    assert len(shown) > 16
+    assert (tmp_path / "tiny.int8.ranges.yaml").read_text() == resumed
+
+
+def test_the_notes_of_another_pass_are_not_used(
+    engine: Path, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ("--images", good, "--method", "mse", "--no-gate", "--resume")
+    notes = tmp_path / ".tiny.int8.unfinished.npz"
+    np.savez(notes, identity="another")
+    assert run(engine, *words) == 0
+    assert "starting anew" in caplog.text
+    notes.write_bytes(b"PK cut off")
+    assert run(engine, *words) == 0
+
+
+def test_the_report_is_a_file_and_a_page_with_its_pictures_inside(
+    engine: Path, good: Path, test_set: Path
+) -> None:
+    assert run(engine, "--images", good, "--test", test_set, *LOOSE) == 0
+    out = engine.with_suffix(".int8.onnx")
+    report = json.loads(out.with_name("tiny.int8.onnx.report.json").read_text())
+    page = out.with_name("tiny.int8.onnx.report.html").read_text()
+    assert report["bytes"]["int8"] == out.stat().st_size
+    assert page.count("data:image/") == 2  # the set's convergence, the example maps
+    assert all(node["node"] in page for node in report["nodes"])
+    assert all(one["method"] in page for one in report["gate"]["methods"])
+
+
+def test_a_gate_too_small_for_its_limit_is_told(
+    engine: Path, good: Path, test_set: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ("--images", good, "--test", test_set, "--method", "mse", "--max-pixel-ap-loss", 1)
+    run(engine, *words, "--no-fall-back")
+    assert "12 normal and 12 anomalous pictures" in caplog.text
+    assert "steps of 0.0069" in caplog.text
+    caplog.clear()
+    run(engine, *words, "--max-auroc-loss", 0.01)
+    assert "steps" not in caplog.text
+
+
+def test_a_failed_gate_leaves_its_report_too(engine: Path, good: Path, test_set: Path) -> None:
+    words = ("--images", good, "--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
+    assert run(engine, *words, "--method", "percentile-99.9") == 4
+    report = json.loads(engine.with_name("tiny.int8.onnx.report.json").read_text())
+    assert report["passed"] is False
+    assert report["engine"] is None
+    assert "pixel_ap lost" in engine.with_name("tiny.int8.onnx.report.html").read_text()
+
+
+def test_int8_gets_its_own_threshold_by_the_promise_of_fp32(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge_ad.manifest import Threshold, load_sidecar, set_threshold
+
+    fp32 = Threshold(image=0.5, pixel=0.5, false_alarm_rate=0.3, confidence=0.9, images=16)
+    set_threshold(engine, fp32)
+    assert run(engine, "--images", good, *LOOSE, "--json") == 0
+    sidecar = load_sidecar(engine.with_suffix(".int8.onnx"))
+    assert sidecar is not None
+    assert sidecar.threshold is not None
+    assert (sidecar.threshold.false_alarm_rate, sidecar.threshold.confidence) == (0.3, 0.9)
+    assert sidecar.threshold.image != 0.5
+    assert _report(capsys)["threshold"]["images"] == 16
+
+
+def test_ranges_go_through_a_tensorrt_cache_and_back(
+    engine: Path, good: Path, tmp_path: Path
+) -> None:
+    words = ("--target", "tensorrt", "--method", "minmax", "--no-gate")
+    cache = tmp_path / "calib.cache"
+    made = ("--images", good, "-o", tmp_path / "a.onnx", "--write-cache", cache)
+    assert run(engine, *made, *words) == 0
+    assert run(engine, "--read-cache", cache, "-o", tmp_path / "b.onnx", *words) == 0
+    image = picture(np.random.default_rng(3))[None, :32, :32]
+    answers = []
+    for name in ("a.onnx", "b.onnx"):
+        with open_engine(tmp_path / name) as opened:
+            answers.append(opened.infer(image).maps)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
+
+
+def _slow_int8(trials: object, models: dict[str, object]) -> dict[str, float]:
+    return {name: 9.9 if name == "int8" else 10.0 + len(name) for name in models}
+
+
+def test_auto_keeps_what_is_fastest_and_passes(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--images", good, "--method", "mse", "--precision", "auto", "--json")
+    monkeypatch.setattr("edge_ad.calibration.quantize.comparison.timed", _slow_int8)
+    assert run(engine, *words, *LOOSE) == 0
+    report = _report(capsys)
+    assert report["contest"]["winner"] == "int8"
+    assert [one["precision"] for one in report["contest"]["contenders"]] == ["fp32", "fp16", "int8"]
+    engine.with_suffix(".int8.onnx").unlink()
+    assert run(engine, *words, *LOOSE, "--margin", 0.5) == 0
+    report = _report(capsys)
+    assert report["contest"]["winner"] == "fp32"
+    assert report["engine"] is None
+    assert not engine.with_suffix(".int8.onnx").exists()
+
+
+def test_auto_never_keeps_an_int8_that_fails_the_gate(
+    engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--images", good, "--method", "percentile-99.9", "--precision", "auto", "--json")
+    strict = ("--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
+    assert run(engine, *words, *strict) == 0
+    report = _report(capsys)
+    assert report["contest"]["winner"] != "int8"
+    assert report["contest"]["contenders"][-1]["passed"] is False
+
+
+def test_auto_is_refused_where_it_cannot_measure(
+    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(engine, "--images", good, "--precision", "auto", "--target", "tensorrt") == 2
+    assert "edge-ad build" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""`edge-ad capture`, from a camera to a folder of good pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_ad.frame import Frame
+from edge_ad.images import read_image, write_image
+from edge_ad.source import open_source
+from edge_ad.synthetic_line import Line, LineSpec
+
+pytestmark = pytest.mark.timeout(60)
+PATTERN = "pattern://?fps=0&defects=0&width=160&height=120&"
+
+
+def capture(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_ad", "capture", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+    return found
+
+
+def test_whole_frames_are_saved_without_loss(tmp_path: Path) -> None:
+    camera = PATTERN + "frames=5&seed=2"
+    capture("--camera", camera, "-o", tmp_path / "good", "--roi", "20,20,60,60")
+    line = Line(LineSpec(seed=2, size_wh=(160, 120), defects=0.0))
+    files = sorted((tmp_path / "good").iterdir())
+    assert [file.name for file in files] == [f"frame-{number:06d}.png" for number in range(5)]
+    for index, file in enumerate(files):
+        assert (read_image(file) == line.shot(index).image).all()
+
+
+def test_an_existing_folder_is_added_to(tmp_path: Path) -> None:
+    (tmp_path / "frame-000007.png").write_bytes(b"mine")
+    (tmp_path / "other.txt").write_text("mine")
+    capture("--camera", PATTERN + "frames=2", "-o", tmp_path, "--min-difference", 0)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["frame-000007.png", "frame-000008.png", "frame-000009.png", "other.txt"]
+    assert (tmp_path / "frame-000007.png").read_bytes() == b"mine"
+
+
+def test_the_summary_accounts_for_every_frame(tmp_path: Path) -> None:
+    camera = PATTERN + "frames=30&faults=black@3-5,freeze@10-15"
+    done = capture("--camera", camera, "-o", tmp_path, "--every", 2, "--json")
+    told = summary(done)
+    assert told["invalid"] == 3
+    assert told["kept"] == len(list(tmp_path.glob("*.png"))) > 5
+    assert told["kept"] + told["invalid"] + told["skipped"] + told["duplicate"] == 30
+    assert told["duplicate"] >= 2 and told["stopped_by"] == "end of the source"
+    assert f"kept {told['kept']}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "kept", "stopped_by"),
+    [
+        (["--count", 4], 4, "count"),
+        (["--max-mib", 1, "--min-difference", 0], None, "disk space"),
+        (["--duration-s", 0.01], 1, "duration"),
+    ],
+)
+def test_a_limit_ends_the_capture(
+    tmp_path: Path, words: list[object], kept: int | None, stopped_by: str
+) -> None:
+    told = summary(capture("--camera", PATTERN + "frames=400", "-o", tmp_path, "--json", *words))
+    assert told["stopped_by"] == stopped_by
+    assert kept is None or told["kept"] == kept
+    assert told["mib"] < 1.2
+
+
+def test_pictures_can_be_taken_from_a_folder(tmp_path: Path) -> None:
+    with open_source(PATTERN + "frames=4") as source:
+        for grab in source:
+            assert isinstance(grab, Frame)
+            write_image(tmp_path / f"{grab.index}.png", grab.image)
+    (tmp_path / "broken.png").touch()
+    words = ("--camera", tmp_path, "-o", tmp_path / "good", "--json", "--min-difference", 0)
+    told = summary(capture(*words))
+    assert (told["kept"], told["invalid"]) == (4, 1)
+
+
+def test_ctrl_c_finishes_with_the_summary(tmp_path: Path) -> None:
+    camera = PATTERN.replace("fps=0", "fps=50")
+    command = [sys.executable, "-m", "edge_ad", "capture", "--camera", camera, "-o", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    end_s = time.monotonic() + 30
+    while not list(tmp_path.glob("frame-*.png")) and time.monotonic() < end_s:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=20)
+    told = json.loads(out.splitlines()[0])
+    assert process.returncode == 130, error
+    assert told["stopped_by"] == "signal"
+    assert told["kept"] == len(list(tmp_path.glob("frame-*.png"))) >= 1
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--camera", "97"], 5, "no such camera"),
+        (["--camera", "nowhere.mp4"], 5, "no such file"),
+        (["--camera", PATTERN + "frames=9&faults=black@0-9"], 5, "none of its 9 frames"),
+        (["--camera", PATTERN + "frames=9", "--every-s", 1], 2, "has no clock"),
+        (["--camera", PATTERN, "--every", 2, "--every-s", 1], 2, "exclude each other"),
+        (["--camera", PATTERN + "frames=9", "--roi", "0,0,900,9"], 2, "region of interest"),
+        (["--camera", "pattern://?speed=1"], 2, "no option 'speed'"),
+    ],
+)
+def test_what_cannot_be_captured_says_why(
+    tmp_path: Path, words: list[object], code: int, says: str
+) -> None:
+    assert says in capture(*words, "-o", tmp_path / "good", code=code).stderr
+
+
+def test_a_camera_lost_on_the_way_still_tells_what_was_kept(tmp_path: Path) -> None:
+    done = capture("--camera", PATTERN + "faults=lost@30", "-o", tmp_path, "--json", code=5)
+    assert summary(done)["kept"] == len(list(tmp_path.glob("*.png"))) >= 3
+    assert summary(done)["stopped_by"] == "an error"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_ends_with_exit_code_6(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = capture("--camera", PATTERN + "frames=2", "-o", tmp_path / "good", code=6)
+    assert "cannot be written" in done.stderr
+
+
+def test_a_file_in_place_of_the_folder_ends_with_exit_code_6(tmp_path: Path) -> None:
+    (tmp_path / "good").write_text("mine")
+    assert "good" in capture("--camera", PATTERN, "-o", tmp_path / "good" / "x", code=6).stderr

@@ -1,0 +1,164 @@
+"""`edge-ad inspect`: what a file is, told for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge_ad.cli.inspect import command
+from edge_ad.errors import EdgeAdError, IncompatibleError, UsageError
+from edge_ad.files import sha256
+from edge_ad.geometry import Geometry
+from edge_ad.manifest import METADATA_KEY, Manifest
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    ended = CliRunner().invoke(command, [str(path), "--json"], catch_exceptions=False)
+    found = json.loads(ended.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def told(path: Path) -> str:
+    return CliRunner().invoke(command, [str(path)], catch_exceptions=False).stdout
+
+
+@pytest.fixture
+def onnx() -> Any:
+    """The package onnx, without which graphs are described in part."""
+    return pytest.importorskip("onnx", reason="looks into graphs")
+
+
+def test_an_engine_is_described(onnx: Any, make_engine: Callable[..., Path]) -> None:
+    path = make_engine()
+    found = inspect(path)
+    assert (found["type"], found["kind"], found["sha256"]) == ("inspect", "engine", sha256(path))
+    assert found["contract"] == {"kept": True, "fault": ""}
+    assert found["graph"]["operators"] == {"Cast": 1, "Gather": 1, "Div": 1, "ReduceMax": 1}
+    assert found["graph"]["inputs"] == [{"name": "image", "type": "uint8", "shape": [1, 32, 32, 3]}]
+    assert found["threshold"]["image"] == 0.5
+
+
+def test_the_promise_of_the_threshold_is_told_in_words(make_engine: Callable[..., Path]) -> None:
+    lines = told(make_engine())
+    assert "image 0.5, pixel 0.5" in lines
+    assert "with 0.95 confidence at most 0.01 of normal frames are rejected" in lines
+
+
+def test_an_engine_without_threshold_says_how_to_set_one(make_engine: Callable[..., Path]) -> None:
+    assert "set one: edge-ad threshold" in told(make_engine(threshold=None))
+
+
+def test_a_sidecar_stands_for_its_engine(make_engine: Callable[..., Path]) -> None:
+    path = make_engine()
+    assert inspect(path.with_name("green.onnx.yaml")) == inspect(path)
+
+
+def test_a_replaced_engine_is_told_not_refused(make_engine: Callable[..., Path]) -> None:
+    path = make_engine()
+    make_engine(batch=3, threshold=None)
+    assert inspect(path)["threshold"] is None
+    assert "not usable" in told(path)
+
+
+def test_a_free_batch_is_told(make_engine: Callable[..., Path]) -> None:
+    assert "any number images a call" in told(make_engine(batch=None))
+
+
+def test_geometry_is_told(onnx: Any, make_engine: Callable[..., Path]) -> None:
+    path, ignored = make_engine(threshold=None), ((0, 0), (5, 0), (0, 5))
+    geometry = Geometry(roi_xywh=(1, 2, 30, 20), tiles=(1, 2), overlap=0.1, ignore=(ignored,))
+    manifest = Manifest(method="green", size_hw=(32, 32), geometry=geometry)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
+    onnx.save(model, path)
+    wanted = "region x=1 y=2 width=30 height=20, 1x2 tiles, 10% overlap, 1 ignored polygons"
+    assert wanted in told(path)
+
+
+def test_a_foreign_graph_is_described_and_named_foreign(onnx: Any, tmp_path: Path) -> None:
+    onnx.save(matrix_product(onnx), tmp_path / "foreign.onnx")
+    found = inspect(tmp_path / "foreign.onnx")
+    assert found["manifest"] is None
+    assert found["contract"]["kept"] is False
+    assert "without edge-ad's manifest" in found["contract"]["fault"]
+    assert "NOT kept" in told(tmp_path / "foreign.onnx")
+
+
+def test_a_graph_without_the_package_onnx_is_told_in_part(
+    make_engine: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_engine()
+    monkeypatch.setattr("edge_ad.describe.onnx_file.find_spec", lambda name: None)
+    found = inspect(path)
+    assert found["graph"] is None
+    assert found["manifest"]["method"] == "green"
+    assert "kept" in told(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "says"),
+    [
+        pytest.param("a.onnx", None, UsageError, "no file at", id="missing"),
+        pytest.param("a.onnx", b"", IncompatibleError, "may be cut off", id="empty"),
+        pytest.param("a.onnx", b"GIF89a" * 99, IncompatibleError, "may be cut off", id="foreign"),
+        pytest.param("a.engine", b"?", UsageError, "unknown kind of file", id="unknown suffix"),
+        pytest.param("a.onnx.yaml", b"{}", UsageError, "not beside it", id="a sidecar alone"),
+        pytest.param("a.pt", b"?", UsageError, "read as PyTorch weights", id="no weights"),
+    ],
+)
+def test_what_cannot_be_described_is_refused(
+    name: str, content: bytes | None, error: type[EdgeAdError], says: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="reads weights") if name == "a.pt" else None
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(error, match=says):
+        inspect(tmp_path / name)
+
+
+def test_a_truncated_engine_is_refused(make_engine: Callable[..., Path]) -> None:
+    path = make_engine()
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(IncompatibleError, match=r"cut off"):
+        inspect(path)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no file at"):
+        inspect(tmp_path)
+
+
+def test_arithmetic_is_counted_per_image(onnx: Any, tmp_path: Path) -> None:
+    onnx.save(matrix_product(onnx), tmp_path / "product.onnx")
+    facts = inspect(tmp_path / "product.onnx")["graph"]
+    # convolution 2 * 4*6*6 outputs * 3*3*3 weights each; product 2 * 4*6*5 outputs * 6 terms each
+    assert facts["gflops"] == round((2 * 4 * 36 * 27 + 2 * 4 * 30 * 6) / 1e9, 4)
+    assert facts["parameters"] == 4 * 27 + 6 * 5
+    assert facts["weights"] == {"fp32": 4 * 27 + 6 * 5}
+
+
+def matrix_product(onnx: Any) -> Any:
+    """Two images through a 3x3 convolution and a matrix product."""
+    helper, types, numpy_helper = onnx.helper, onnx.TensorProto, onnx.numpy_helper
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("MatMul", ["c", "matrix"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "product",
+        [helper.make_tensor_value_info("x", types.FLOAT, [2, 3, 6, 6])],
+        [helper.make_tensor_value_info("y", types.FLOAT, [2, 4, 6, 5])],
+        [
+            numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "kernel"),
+            numpy_helper.from_array(np.ones((6, 5), np.float32), "matrix"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)

@@ -1,0 +1,79 @@
+"""What is raised while a camera is open ends the process with its own exit code.
+
+A thread inside OpenCV or the engine when the interpreter ends takes the process down with SIGABRT.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+MakePath = Callable[..., Path]
+
+RAISING = """
+from edge_ad.errors import SinkLost
+
+def raising(*words, **options):
+    raise SinkLost("nothing goes")
+"""
+PATCHES = {
+    "after the source was opened": "import edge_ad.line.config as c; c.Judge = raising",
+    "while the line is put together": "import edge_ad.line.config as c; c.Supervisor = raising",
+    "while frames are judged": (
+        "import edge_ad.cli.run as verb\n"
+        "start = lambda line, *words: (line.start(), line.wait(0.3), raising())\n"
+        "verb._watch = start"
+    ),
+}
+RUN = """
+import runpy, sys
+sys.argv = ["edge-ad", *sys.argv[1:]]
+runpy.run_module("edge_ad", run_name="__main__")
+"""
+LEFT_OPEN = """
+import sys
+from edge_ad.source import open_source
+
+sources = [open_source(sys.argv[1]) for _ in range(3)]
+next(iter(sources[0]))
+sys.exit(6)
+"""
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Long enough that its thread is still reading when the error comes."""
+    path = tmp_path / "line.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 480))
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(20, 200, (480, 640, 3)).astype(np.uint8) for _ in range(4)]
+    for index in range(200):
+        writer.write(frames[index % 4])
+    writer.release()
+    return path
+
+
+def python(code: str, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("when", PATCHES)
+def test_an_error_ends_the_run_with_its_own_exit_code(
+    make_engine: MakePath, video: Path, when: str
+) -> None:
+    code = RAISING + PATCHES[when] + RUN
+    done = python(code, "run", "--camera", video, "--engine", make_engine(), "--quiet")
+    assert done.returncode == 6, done.stderr
+    assert done.stderr.splitlines()[-1] == "edge-ad: nothing goes"
+
+
+def test_sources_that_nobody_closed_do_not_abort_the_interpreter(video: Path) -> None:
+    done = python(LEFT_OPEN, video)
+    assert (done.returncode, done.stderr) == (6, "")

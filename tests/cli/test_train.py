@@ -1,0 +1,132 @@
+"""`edge-ad train` as a command: words, exit codes, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from edge_ad.cli.train import command
+from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, UsageError
+from edge_ad.methods.weights import load_detector
+from tests.training.train_configs import write_parts, write_teacher
+
+QUICK = ("--size", "32", "--width", "0.125", "--batch", "2", "--steps", "4", "--device", "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_teacher(tmp_path / "teacher.pth")
+    write_parts(tmp_path / "parts")
+    return tmp_path
+
+
+def words(folder: Path, *more: str) -> list[str]:
+    places = ["--data", str(folder / "parts"), "-o", str(folder / "out.pt")]
+    return [*places, "--teacher", str(folder / "teacher.pth"), *QUICK, "--threads", "1", *more]
+
+
+def invoke(arguments: list[str]) -> Result:
+    return CliRunner().invoke(command, arguments)
+
+
+def test_json_is_one_object_on_stdout(folder: Path) -> None:
+    done = invoke(words(folder, "--json", "--set", "student_share=0.5", "--tiles", "1x2"))
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert result["weights"] == str(folder / "out.pt")
+    assert result["steps"] == {"student": 2, "segmentation": 2}
+    assert result["tiles"] == 20
+    assert load_detector(folder / "out.pt").manifest.geometry.tiles == (1, 2)
+
+
+def test_without_json_it_says_what_was_made(folder: Path) -> None:
+    done = invoke(words(folder))
+    assert done.exit_code == 0, done.output
+    assert "out.report.json" in done.stdout
+    assert "scores" in done.stdout
+
+
+def test_options_come_from_a_file_and_flags_win(folder: Path) -> None:
+    config = folder / "train.yaml"
+    config.write_text("seed: 3\nsize: 64\nrotation: small\nset: [lr_student=0.2]\n")
+    done = invoke(words(folder, "-c", str(config), "--json"))
+    result = json.loads(done.stdout)
+    assert result["seed"] == 3
+    assert result["size_hw"] == [32, 32]
+    assert result["settings"]["lr_student"] == 0.2
+    assert result["settings"]["damage"]["rotation"] == "small"
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        (["--method", "padim"], UsageError, "no method 'padim'"),
+        (["--set", "lr_studnet=1"], UsageError, "Did you mean 'lr_student'"),
+        (["--set", "lr_student"], UsageError, "expected NAME=VALUE"),
+        (["--set", "lr_student=fast"], UsageError, "setting lr_student"),
+        (["--teacher", "nowhere.pth"], DataError, "no such file. Expected the weights of"),
+        (["--data", "nowhere"], DataError, "no such folder"),
+        (["--textures", "nowhere"], DataError, "no such folder"),
+        (["-o", "weights.onnx"], UsageError, r"ends in \.pt"),
+        (["--branch", "left"], UsageError, "setting branch"),
+        (["--arithmetic", "fp16"], UsageError, "needs a GPU"),
+        (["--device", "cuda:99"], IncompatibleError, "sees .* CUDA device"),
+        (["--resume"], UsageError, "nothing to resume"),
+        (["--roi", "0,0,999,9"], UsageError, "region of interest"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    folder: Path, more: list[str], error: type[EdgeAdError], message: str
+) -> None:
+    done = invoke(words(folder, *more))
+    assert type(done.exception) is error
+    with pytest.raises(error, match=message):
+        raise done.exception
+    assert not (folder / "out.pt").exists()
+
+
+@pytest.mark.parametrize("size", ["big", "16", "32x32x32", "4096", ""])
+def test_a_size_that_is_none_is_refused(folder: Path, size: str) -> None:
+    done = invoke(words(folder, "--size", size))
+    assert done.exit_code == 2
+
+
+def test_sizes_are_one_side_or_height_by_width(folder: Path) -> None:
+    assert invoke(words(folder, "--size", "32x64")).exit_code == 0
+    assert load_detector(folder / "out.pt").manifest.size_hw == (32, 64)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_checkpoint_that_resumes(
+    folder: Path, number: signal.Signals, code: int
+) -> None:
+    arguments = words(folder, "--steps", "40")
+    whole = folder / "whole.pt"
+    assert invoke([*arguments, "-o", str(whole)]).exit_code == 0
+    assert interrupted(arguments, number) == code
+    assert [path.name for path in folder.glob("out*")] == ["out.checkpoint.pt"]
+    assert invoke([*arguments, "--resume"]).exit_code == 0
+    one, other = (load_detector(p).module.state_dict() for p in (whole, folder / "out.pt"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def interrupted(arguments: list[str], number: signal.Signals) -> int:
+    """The exit code of a training that gets a signal as soon as it has begun."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    run = [sys.executable, "-m", "edge_ad", "train", *arguments]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        announced = process.stderr.readline()
+        assert "parameters" in announced, announced + process.stderr.read()
+        time.sleep(0.2)
+        process.send_signal(number)
+        return process.wait(timeout=120)

@@ -1,0 +1,160 @@
+"""`build --precision auto`: the card's answer is played, the plans are real."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_ad.engine import Engine, ScriptedEngine
+from edge_ad.errors import GateFailed
+from edge_ad.export.plan import auto as build_auto
+from edge_ad.export.plan.auto import Plans, Race
+from edge_ad.frame import Image
+from edge_ad.manifest import Manifest, Precision, load_sidecar
+from edge_ad.onnx_graph.metadata import set_manifest
+from edge_ad.plan_record import Gpu, NoGpu
+from tests.conftest import store_threshold
+from tests.export.models import run
+from tests.export.plan.plan_graphs import graph, saved
+
+CARD = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+AUTO = ("--precision", "auto", "--flavour", "tensorrt-rtx")
+
+
+@pytest.fixture
+def fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return saved(graph(), Path("part.onnx"))
+
+
+@pytest.fixture
+def on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that runs fp16 in half of fp32's time, and int8 in nearly that of fp16."""
+    times: dict[Precision, float] = {"fp32": 2.0, "fp16": 1.0, "int8": 0.98}
+    monkeypatch.setattr(build_auto, "gpu_here", lambda: CARD)
+
+    def race(plans: Plans) -> Race:
+        assert all(path.is_file() for path in plans.values())
+        return Race({name: times[name] for name in plans}, {})
+
+    monkeypatch.setattr(build_auto, "race_on_card", race)
+
+
+@pytest.mark.usefixtures("on_a_card")
+def test_the_fastest_plan_gets_the_name_and_is_told_by_how_much(
+    fp32: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    assert run("convert", fp32, "--precision", "fp16") == 0
+    store_threshold(Path("part.fp16.onnx"), 0.25)
+    capsys.readouterr()
+    assert run("build", fp32, *AUTO, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["contest"]["winner"] == "fp16"
+    assert told["contest"]["times_faster_than_fp32"] == 2.0
+    (missing,) = told["contest"]["missing"]
+    assert "no part.int8.onnx" in missing
+    assert "edge-ad calibrate part.onnx --images GOOD_DIR --target tensorrt" in missing
+    sidecar = load_sidecar(Path("part.plan"))
+    assert sidecar is not None and sidecar.manifest is not None and sidecar.build is not None
+    assert (sidecar.manifest.precision, sidecar.build.onnx) == ("fp16", "part.fp16.onnx")
+    assert sidecar.threshold is not None and sidecar.threshold.image == 0.25
+    left = {path.name for path in Path().iterdir() if ".report" not in path.name}
+    assert left == {
+        "part.onnx",
+        "part.fp16.onnx",
+        "part.fp16.onnx.yaml",
+        "part.plan",
+        "part.plan.yaml",
+    }
+
+
+@pytest.mark.usefixtures("on_a_card")
+def test_files_that_were_made_from_another_one_are_left_out(
+    fp32: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    saved(graph(), Path("part.fp16.onnx"))
+    Path("part.int8.onnx").write_bytes(b"nothing")
+    assert run("build", fp32, *AUTO) == 0
+    told = capsys.readouterr().out
+    assert "fp32 it is, 1.00 times as fast as fp32" in told
+    assert "part.fp16.onnx was made from another file" in told
+    assert "part.int8.onnx is not readable" in told
+
+
+def test_without_a_card_nothing_is_guessed(
+    fp32: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build_auto, "gpu_here", lambda: NoGpu("no NVIDIA driver"))
+    assert run("build", fp32, *AUTO) == 3
+    message = capsys.readouterr().err
+    assert "measures on the card that will run the plan, and no NVIDIA driver" in message
+    assert "edge-ad build part.fp16.onnx" in message
+    assert [path.name for path in Path().iterdir()] == ["part.onnx"]
+
+
+@pytest.mark.usefixtures("on_a_card")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["fp16.onnx", *AUTO], 2, "starts from the fp32 file"),
+        (["none.onnx", *AUTO], 2, "cannot read none.onnx"),
+        (["part.onnx", "-o", "part.engine", *AUTO], 2, "ends in .plan"),
+        (["part.onnx", "--precision", "fp16"], 2, "auto"),
+    ],
+    ids=["not fp32", "missing", "name", "a precision by name"],
+)
+@pytest.mark.usefixtures("fp32")
+def test_what_cannot_be_meant_is_refused(
+    words: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = graph()
+    set_manifest(half, Manifest(method="small", size_hw=(32, 32), precision="fp16"))
+    saved(half, Path("fp16.onnx"))
+    assert run("build", *words) == code
+    assert says in capsys.readouterr().err
+
+
+class Answering(ScriptedEngine):
+    """The map is the green channel, times a factor."""
+
+    def __init__(self, precision: Precision, factor: float) -> None:
+        def scaled(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+            return np.asarray(image[:, :, 1] / 255 * factor, np.float32)
+
+        super().__init__(map_of=scaled)
+        self.manifest = Manifest(method="small", size_hw=(32, 32), precision=precision)
+
+
+def raced(monkeypatch: pytest.MonkeyPatch, **factors: float) -> Race:
+    engines: dict[str, Engine] = {
+        name: Answering(name, factor)  # type: ignore[arg-type]  # keywords are words
+        for name, factor in factors.items()
+    }
+    monkeypatch.setattr(build_auto, "open_engine", lambda path: engines[str(path)])
+    plans: dict[Precision, Path] = {name: Path(name) for name in factors}  # type: ignore[misc]
+    return build_auto.race_on_card(plans)
+
+
+def test_a_plan_that_answers_otherwise_may_not_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    race = raced(monkeypatch, fp32=1.0, fp16=1.001, int8=3.0)
+    assert set(race.ms) == {"fp32", "fp16", "int8"} and min(race.ms.values()) > 0
+    assert set(race.faults) == {"int8"}
+    assert "int8 is out: on 8 frames maps differ" in str(race)
+    nan = raced(monkeypatch, fp32=1.0, fp16=float("nan"))
+    assert (nan.winner, set(nan.faults)) == ("fp32", {"fp16"})
+
+
+def test_an_fp32_plan_that_answers_nan_ends_the_contest(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GateFailed, match="fp32 plan itself"):
+        raced(monkeypatch, fp32=float("nan"))
+
+
+def test_int8_must_beat_fp16_clearly() -> None:
+    assert Race({"fp32": 2.0, "fp16": 1.0, "int8": 0.98}, {}).winner == "fp16"
+    assert Race({"fp32": 2.0, "fp16": 1.0, "int8": 0.9}, {}).winner == "int8"
+    assert Race({"fp32": 2.0, "fp16": 1.0, "int8": 0.9}, {"int8": "wrong"}).winner == "fp16"

@@ -1,0 +1,425 @@
+"""Plans compiled for real by TensorRT-RTX, which needs no card to build."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_ad.engine import open_engine
+from edge_ad.engine.tensorrt import preflight
+from edge_ad.errors import IncompatibleError, SinkLost, UsageError
+from edge_ad.export.comparison_frames import generated
+from edge_ad.export.fp16.convert import mixed_from_fp32
+from edge_ad.export.onnx import onnx_from_module
+from edge_ad.export.plan.build import build_plan, choose_flavour
+from edge_ad.export.weight_storage import multiply_out
+from edge_ad.files import sha256
+from edge_ad.manifest import (
+    Manifest,
+    Score,
+    Sidecar,
+    Threshold,
+    load_sidecar,
+    save_sidecar,
+    set_threshold,
+    sidecar_path,
+)
+from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
+from edge_ad.methods.engine_graph import EngineGraph
+from edge_ad.onnx_graph.metadata import load_model
+from edge_ad.plan_record import Build, Flavour, Gpu, Machine, NoGpu, Options
+from tests.conftest import ROOT
+from tests.export.models import run
+from tests.export.plan.plan_graphs import graph, saved, transposing_first
+
+pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothing to build with")
+
+THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)
+CARD = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+RTX: Flavour = "tensorrt-rtx"
+SAMPLE = ROOT / "edge_ad" / "sample" / "engine.onnx"
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Path:
+    return saved(graph(), tmp_path / "part.onnx")
+
+
+def test_a_plan_is_pure_and_its_sidecar_tells_the_rest(onnx_file: Path) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    built = build_plan(onnx_file, plan, flavour=RTX)
+    assert plan.read_bytes()[:8].strip(b"\0").endswith(b"trt")  # TensorRT's own mark comes first
+    sidecar = load_sidecar(plan)
+    assert sidecar == built.sidecar
+    assert sidecar is not None
+    build = sidecar.build
+    assert build is not None
+    assert sidecar.manifest == Manifest(method="small", size_hw=(32, 32))
+    assert (build.flavour, build.onnx) == (RTX, "part.onnx")
+    assert (build.onnx_sha256, build.plan_bytes) == (sha256(onnx_file), plan.stat().st_size)
+    assert build.version.count(".") == 3
+    assert build.created_utc.endswith("+00:00")
+    assert sorted(path.name for path in onnx_file.parent.iterdir()) == [
+        "part.onnx",
+        "part.plan",
+        "part.plan.yaml",
+    ]
+
+
+def test_a_changed_byte_is_refused(onnx_file: Path) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    build_plan(onnx_file, plan, flavour=RTX)
+    data = bytearray(plan.read_bytes())
+    data[len(data) // 2] ^= 1
+    plan.write_bytes(data)
+    with pytest.raises(IncompatibleError, match=r"another engine.*edge-ad build"):
+        open_engine(plan)
+
+
+def test_a_truncated_plan_is_refused_by_its_length(onnx_file: Path) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    build_plan(onnx_file, plan, flavour=RTX)
+    plan.write_bytes(plan.read_bytes()[:1000])
+    with pytest.raises(IncompatibleError, match="1000 bytes instead of"):
+        open_engine(plan)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "card", "words"),
+    [
+        ("version: 1.", "version: 0.", CARD, r"built by TensorRT-RTX 0\.\S+, here is 1\."),
+        ("- '8.6'", "- '12.1'", CARD, r"compute capability 12\.1, here is an NVIDIA .* with 8\.9"),
+        ("flavour: tensorrt-rtx", "flavour: tensorrt", CARD, "TensorRT is not installed"),
+    ],
+    ids=["version", "capability", "flavour"],
+)
+def test_a_foreign_plan_is_refused(
+    onnx_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    card: Gpu,
+    words: str,
+) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    build_plan(onnx_file, plan, Options(compute_capabilities=("8.6",)), flavour=RTX)
+    text = sidecar_path(plan).read_text()
+    assert old in text
+    sidecar_path(plan).write_text(text.replace(old, new))
+    monkeypatch.setattr(preflight, "gpu_here", lambda: card)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(IncompatibleError, match=rf"{words}.*edge-ad build {onnx_file}"):
+        open_engine(plan)
+
+
+def test_a_broken_body_is_refused_by_tensorrt_itself(
+    onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone who edits both files to agree still meets TensorRT's own checks."""
+    from edge_ad.engine.tensorrt.program import load_program
+
+    plan = onnx_file.with_suffix(".plan")
+    sidecar = build_plan(onnx_file, plan, flavour=RTX).sidecar
+    plan.write_bytes(b"no plan" * 100)
+    save_sidecar(plan, sidecar.model_copy(update={"engine_sha256": sha256(plan)}))
+    monkeypatch.setattr(preflight, "gpu_here", lambda: CARD)
+    with pytest.raises(IncompatibleError, match=r"does not load it.*edge-ad build"):
+        load_program(preflight.clear(plan))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (
+            graph(middle="z, i1, i2, i3 = Unique (y)"),
+            r"node 'odd' \(Unique\): unsupported node\. Leave the operation out",
+        ),
+        (transposing_first(), r"\(Transpose\): .*UInt8.*must go straight into a Cast"),
+        (graph(sides="H,W"), r"dynamic \[1, N, N, 3\], expected 32 x 32.*fixed --size"),
+        (graph(sides="64,64"), r"not the engine contract\. Expected image uint8 \[1, 32, 32, 3\]"),
+        (graph(score="score"), r"got .*score float32 \[1\]"),
+    ],
+    ids=["operator", "no cast", "dynamic size", "another size", "another name"],
+)
+def test_what_tensorrt_or_the_contract_lacks_is_named(
+    tmp_path: Path, model: onnx.ModelProto, words: str
+) -> None:
+    path = saved(model, tmp_path / "part.onnx")
+    with pytest.raises(IncompatibleError, match=words):
+        build_plan(path, tmp_path / "part.plan", flavour=RTX)
+    assert [file.name for file in tmp_path.iterdir()] == ["part.onnx"]
+
+
+def test_weights_stored_in_8_bits_are_explained(tmp_path: Path) -> None:
+    """What `export --store-weights int8` writes: int8, Cast, Mul."""
+    model = graph()
+    (weights,) = (one for one in model.graph.initializer if one.name == "w")
+    values = numpy_helper.to_array(weights)
+    model.graph.initializer.remove(weights)
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.rint(values * 1000).astype(np.int8), "w.int8")
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.001), "w.scale"))
+    stored = [
+        helper.make_node("Cast", ["w.int8"], ["w.float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["w.float", "w.scale"], ["w"]),
+    ]
+    for node in reversed(stored):
+        model.graph.node.insert(0, node)
+    path = saved(model, tmp_path / "part.onnx")
+    with pytest.raises(IncompatibleError, match=r"edge-ad convert \S+ --precision fp32"):
+        build_plan(path, tmp_path / "part.plan", flavour=RTX)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(version_compatible=True), "no version-compatible plans"),
+        (Options(hardware_compatible="ampere-plus"), "without --hardware-compatible"),
+        (Options(dla_core=0), "does not drive DLA"),
+        (Options(compute_capabilities=("3.0",)), r"knows 7\.5, .*8\.9"),
+        (Options(batch=(1, 2, 4)), "takes 1 images a call"),
+    ],
+    ids=["version", "hardware", "dla", "capability", "batch"],
+)
+def test_options_that_cannot_be_meant_are_refused(
+    onnx_file: Path, options: Options, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, flavour=RTX)
+    assert not onnx_file.with_suffix(".plan").exists()
+
+
+def test_a_timing_cache_is_refused_where_nothing_is_timed(onnx_file: Path) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    with pytest.raises(UsageError, match="times nothing"):
+        build_plan(onnx_file, plan, flavour=RTX, timing_cache=onnx_file.parent / "cache")
+
+
+def test_too_small_a_workspace_says_what_to_raise(onnx_file: Path) -> None:
+    options = Options(workspace_mib=1)
+    with pytest.raises(IncompatibleError, match="more than --workspace-mib 1"):
+        build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, flavour=RTX)
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected", "manifest_batch"),
+    [(None, (1, 1, 8), None), ((2, 3, 4), (2, 3, 4), None), ((4, 4, 4), (4, 4, 4), 4)],
+    ids=["usual", "wished", "fixed"],
+)
+def test_a_free_number_of_images_gets_a_profile(
+    tmp_path: Path, wish: Any, expected: Any, manifest_batch: int | None
+) -> None:
+    path = saved(graph(batch=None), tmp_path / "part.onnx")
+    built = build_plan(path, tmp_path / "part.plan", Options(batch=wish), flavour=RTX)
+    assert built.sidecar.build is not None
+    assert built.sidecar.manifest is not None
+    assert built.sidecar.build.options.batch == expected
+    assert built.sidecar.manifest.batch == manifest_batch
+
+
+def test_options_that_rtx_has_reach_the_record(onnx_file: Path) -> None:
+    options = Options(workspace_mib=256, optimization_level=5, compute_capabilities=("8.6", "12.0"))
+    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, flavour=RTX)
+    assert built.sidecar.build is not None
+    assert built.sidecar.build.options == options
+
+
+def test_the_threshold_comes_along_from_the_graph(onnx_file: Path) -> None:
+    set_threshold(onnx_file, THRESHOLD)
+    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), flavour=RTX)
+    assert built.sidecar.threshold == THRESHOLD
+    assert built.notes == ("threshold carried over from part.onnx",)
+
+
+def test_a_rebuilt_plan_keeps_its_own_threshold(onnx_file: Path) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    set_threshold(onnx_file, THRESHOLD)
+    build_plan(onnx_file, plan, flavour=RTX)
+    own = THRESHOLD.model_copy(update={"image": 0.7})
+    set_threshold(plan, own)
+    built = build_plan(onnx_file, plan, flavour=RTX)
+    assert (built.sidecar.threshold, built.notes) == (
+        own,
+        ("threshold carried over from part.plan",),
+    )
+
+
+def test_a_plan_of_another_graph_passes_nothing_on(onnx_file: Path) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    build_plan(onnx_file, plan, flavour=RTX)
+    set_threshold(plan, THRESHOLD)
+    saved(graph(middle="z = Tanh (y)"), onnx_file)
+    built = build_plan(onnx_file, plan, flavour=RTX)
+    assert built.sidecar.threshold is None
+    assert "edge-ad threshold" in built.notes[0]
+
+
+def test_a_threshold_of_other_bytes_is_not_carried_over(onnx_file: Path) -> None:
+    save_sidecar(onnx_file, Sidecar(engine_sha256="0" * 64, threshold=THRESHOLD))
+    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), flavour=RTX)
+    assert built.sidecar.threshold is None
+
+
+def test_a_plan_that_cannot_be_written_leaves_the_earlier_pair(
+    onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    build_plan(onnx_file, plan, flavour=RTX)
+    before = {path.name: path.read_bytes() for path in onnx_file.parent.iterdir()}
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edge_ad.export.plan.build.save_sidecar", full)
+    with pytest.raises(SinkLost, match=r"No space left.*edge-ad build"):
+        build_plan(onnx_file, plan, Options(optimization_level=0), flavour=RTX)
+    assert {path.name: path.read_bytes() for path in onnx_file.parent.iterdir()} == before
+
+
+def test_another_name_than_plan_is_refused(onnx_file: Path) -> None:
+    with pytest.raises(UsageError, match=r"ends in \.plan"):
+        build_plan(onnx_file, onnx_file.with_suffix(".engine"), flavour=RTX)
+
+
+def test_without_a_card_the_flavour_is_the_one_that_needs_none() -> None:
+    assert choose_flavour() == RTX
+
+
+def test_progress_only_grows_and_names_phases(onnx_file: Path) -> None:
+    seen: list[tuple[float, str]] = []
+    build_plan(
+        onnx_file,
+        onnx_file.with_suffix(".plan"),
+        flavour=RTX,
+        report=lambda share, phase: seen.append((share, phase)),
+    )
+    shares = [share for share, _ in seen]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] <= 1
+    assert any("engine" in phase.lower() for _, phase in seen)
+
+
+def test_ctrl_c_cancels_a_build_and_leaves_nothing(onnx_file: Path) -> None:
+    steps = []
+
+    def press(share: float, phase: str) -> None:
+        steps.append(phase)
+        if len(steps) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(onnx_file, onnx_file.with_suffix(".plan"), flavour=RTX, report=press)
+    assert len(steps) <= 3
+    assert [path.name for path in onnx_file.parent.iterdir()] == ["part.onnx"]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_the_command_prints_what_was_built(
+    onnx_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", onnx_file, "--flavour", RTX, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["plan"] == str(onnx_file.with_suffix(".plan"))
+    assert told["build"]["onnx_sha256"] == sha256(onnx_file)
+    assert told["threshold"] is False
+
+
+def test_the_command_needs_no_progress_bar(
+    onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("rich.console", "rich.progress"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run("build", onnx_file, "--flavour", RTX) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["--batch", "4:2:8"], 2, "least <= usual <= most"),
+        (["--batch", "many"], 2, "images a call like 4"),
+        (["--compute-capability", "ada"], 2, "like 8.9"),
+        (["--hardware-compatible", "--flavour", RTX], 2, "leave it out"),
+        (["--workspace-mib", "1", "--flavour", RTX], 3, "--workspace-mib"),
+    ],
+)
+def test_bad_words_end_with_their_exit_code(
+    onnx_file: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, text: str
+) -> None:
+    assert run("build", onnx_file, *words) == code
+    assert text in capsys.readouterr().err
+
+
+def test_a_plan_without_a_card_ends_with_exit_3(
+    onnx_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = onnx_file.with_suffix(".plan")
+    set_threshold(onnx_file, THRESHOLD)
+    build_plan(onnx_file, plan, flavour=RTX)
+    monkeypatch.setattr(preflight, "gpu_here", lambda: NoGpu("no driver"))
+    assert run("run", "--camera", "pattern://?frames=1", "--engine", plan) == 3
+    assert "a machine without a GPU runs part.onnx instead" in capsys.readouterr().err
+
+
+def full_size() -> tuple[onnx.ModelProto, Manifest]:
+    torch.manual_seed(0)
+    module = DeSTSeg(DeSTSegConfig(top_k=100), (256, 256)).eval()
+    manifest = Manifest(method="destseg", size_hw=(256, 256), score=Score(top_k=100))
+    return onnx_from_module(EngineGraph(module), manifest), manifest
+
+
+def shipped() -> tuple[onnx.ModelProto, Manifest]:
+    """The sample's detector, with the weights written out that it stores in 8 bits."""
+    model, manifest = load_model(SAMPLE)
+    assert multiply_out(model)
+    return model, manifest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [full_size, shipped])
+def test_destseg_builds_in_fp32_and_fp16(
+    tmp_path: Path, make: Callable[[], tuple[onnx.ModelProto, Manifest]]
+) -> None:
+    """The four builds have 60 s together; making the graphs is not counted."""
+    fp32, manifest = make()
+    half = mixed_from_fp32(fp32, generated(manifest.size_hw, 1), manifest).model
+    taken = 0.0
+    for name, model in {"fp32": fp32, "fp16": half}.items():
+        path = saved(model, tmp_path / f"{name}.onnx")
+        began = time.perf_counter()
+        built = build_plan(path, tmp_path / f"{name}.plan", flavour=RTX)
+        taken += time.perf_counter() - began
+        assert load_sidecar(built.plan) == built.sidecar
+        assert built.sidecar.build is not None
+        assert_only_fits_here(built.plan, built.sidecar.build)
+    assert taken < 30
+    sizes = {name: (tmp_path / f"{name}.plan").stat().st_size for name in ("fp32", "fp16")}
+    assert sizes["fp16"] < 0.7 * sizes["fp32"]  # the weights really are halves
+
+
+def assert_only_fits_here(plan: Path, build: Build) -> None:
+    """One changed byte, another version, another card: each is refused before TensorRT sees it."""
+    preflight.check(plan, build, Machine(RTX, build.version, CARD))
+    with pytest.raises(IncompatibleError, match=r"here is 9\.9\.9\. Mend: edge-ad build"):
+        preflight.check(plan, build, Machine(RTX, "9.9.9", CARD))
+    old = replace(CARD, name="Tesla T4", compute_capability="7.5")
+    with pytest.raises(IncompatibleError, match=r"needs compute capability 8\.0 or later"):
+        preflight.check(plan, build, Machine(RTX, build.version, old))
+    data = bytearray(plan.read_bytes())
+    data[len(data) // 2] ^= 1
+    plan.write_bytes(data)
+    with pytest.raises(IncompatibleError, match="another engine"):
+        preflight.clear(plan)

@@ -1,0 +1,267 @@
+"""Options of TensorRT proper, which builds only on a card: its builder is played."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge_ad.engine.tensorrt.runtimes import TensorRT
+from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.export.plan import build as build_module
+from edge_ad.export.plan.build import build_plan, choose_flavour
+from edge_ad.export.plan.config import TimingCache, batch_profile, configure
+from edge_ad.export.plan.progress import Progress
+from edge_ad.export.plan.source import Source
+from edge_ad.geometry import Geometry
+from edge_ad.manifest import Manifest
+from edge_ad.plan_record import Build, Flavour, Gpu, NoGpu, Options
+
+ORIN = Gpu("Orin", "8.7", "12.6", "540.4.0", 30_000)
+
+
+def tensorrt(version: str = "10.3.0") -> TensorRT:
+    """The names that a version has; from 10.13 on a reach of the same compute capability."""
+    levels = {"NONE": 0, "AMPERE_PLUS": 1}
+    if version != "10.3.0":
+        levels["SAME_COMPUTE_CAPABILITY"] = 2
+    return SimpleNamespace(
+        __version__=version,
+        ProfilingVerbosity=SimpleNamespace(DETAILED="detailed"),
+        MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
+        BuilderFlag=SimpleNamespace(
+            VERSION_COMPATIBLE="portable", GPU_FALLBACK="fallback", TF32="tf32"
+        ),
+        HardwareCompatibilityLevel=SimpleNamespace(**levels),
+        DeviceType=SimpleNamespace(DLA="dla"),
+    )
+
+
+@dataclass
+class Config:
+    """What was set. `known` is the only timing cache it takes."""
+
+    known: bytes = b""
+    told: dict[str, Any] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=lambda: ["tf32"])  # TensorRT sets this one itself
+    DLA_core: int = -1
+    default_device_type: str = "gpu"
+    builder_optimization_level: int = 3
+    hardware_compatibility_level: int = 0
+    profiling_verbosity: str = ""
+
+    def set_flag(self, flag: str) -> None:
+        self.flags.append(flag)
+
+    def clear_flag(self, flag: str) -> None:
+        self.flags.remove(flag)
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        self.told[pool] = size
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        self.told["profile"] = profile.shapes
+        return 0
+
+    def create_timing_cache(self, data: bytes) -> Any:
+        return None if data == b"nonsense" else SimpleNamespace(data=data)
+
+    def set_timing_cache(self, cache: Any, *, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch, "a foreign cache must not be taken"
+        return cache.data in (b"", self.known)
+
+    def get_timing_cache(self) -> Any:
+        return SimpleNamespace(serialize=lambda: bytearray(b"measured"))
+
+
+class Profile:
+    def set_shape(self, name: str, *shapes: tuple[int, ...]) -> None:
+        self.shapes = (name, *shapes)
+
+
+def builder(config: Config, cores: int = 0) -> Any:
+    return SimpleNamespace(
+        create_builder_config=lambda: config,
+        create_optimization_profile=Profile,
+        num_DLA_cores=cores,
+    )
+
+
+def source(batch: int | None = 1, tiles: tuple[int, int] = (1, 1)) -> Source:
+    geometry = Geometry(tiles=tiles)
+    manifest = Manifest(method="m", size_hw=(32, 48), batch=batch, geometry=geometry)
+    return Source(Path("part.onnx"), b"", "0" * 64, manifest)
+
+
+def configured(options: Options, *, version: str = "10.3.0", cores: int = 0) -> Config:
+    config = Config()
+    trt = tensorrt(version)
+    configure(trt, builder(config, cores), source(), "tensorrt", options)
+    return config
+
+
+def test_nothing_is_set_that_nobody_asked_for() -> None:
+    assert configured(Options()) == Config(profiling_verbosity="detailed", flags=[])
+
+
+def test_fp32_means_fp32_unless_tf32_is_asked_for() -> None:
+    assert configured(Options(tf32=True)).flags == ["tf32"]
+
+
+def test_every_option_reaches_the_builder() -> None:
+    options = Options(
+        workspace_mib=512,
+        optimization_level=5,
+        version_compatible=True,
+        hardware_compatible="ampere-plus",
+        dla_core=1,
+    )
+    config = configured(options, cores=2)
+    assert config.told == {"workspace": 512 << 20}
+    assert config.flags == ["portable", "fallback"]
+    assert (config.builder_optimization_level, config.hardware_compatibility_level) == (5, 1)
+    assert (config.default_device_type, config.DLA_core) == ("dla", 1)
+
+
+def test_a_reach_that_a_version_lacks_is_refused() -> None:
+    options = Options(hardware_compatible="same-compute-capability")
+    with pytest.raises(UsageError, match=r"10\.3\.0 cannot build for same-compute-capability"):
+        configured(options)
+    assert configured(options, version="10.16.1").hardware_compatibility_level == 2
+
+
+@pytest.mark.parametrize(("core", "cores"), [(0, 0), (2, 2)])
+def test_a_dla_core_that_is_not_there_is_refused(core: int, cores: int) -> None:
+    with pytest.raises(UsageError, match=f"offers {cores} DLA cores"):
+        configured(Options(dla_core=core), cores=cores)
+
+
+def test_targets_are_for_rtx() -> None:
+    with pytest.raises(UsageError, match="--compute-capability has no use"):
+        configured(Options(compute_capabilities=("8.9",)))
+
+
+@pytest.mark.parametrize(
+    ("batch", "tiles", "wish", "expected"),
+    [
+        (1, (1, 1), None, None),
+        (4, (2, 2), (4, 4, 4), None),
+        (None, (1, 1), None, (1, 1, 8)),
+        (None, (2, 2), None, (1, 4, 8)),
+        (None, (3, 4), None, (1, 12, 12)),
+        (None, (3, 4), (2, 2, 2), (2, 2, 2)),
+    ],
+    ids=["one", "four", "free", "free, four tiles", "free, many tiles", "wished"],
+)
+def test_the_usual_batch_is_a_frames_tiles(
+    batch: int | None, tiles: tuple[int, int], wish: Any, expected: Any
+) -> None:
+    assert batch_profile(source(batch, tiles), Options(batch=wish)) == expected
+
+
+def test_a_profile_names_the_input_and_its_three_shapes() -> None:
+    config = Config()
+    options = Options(batch=(1, 2, 4))
+    configure(tensorrt(), builder(config), source(None), "tensorrt", options)
+    shapes = [(count, 32, 48, 3) for count in (1, 2, 4)]
+    assert config.told["profile"] == ("image", *shapes)
+
+
+def record(**changes: Any) -> Build:
+    usual: dict[str, Any] = {"flavour": "tensorrt", "version": "10.3.0", "gpu": "RTX 4090"}
+    usual |= {"compute_capability": "8.9", "onnx": "a", "onnx_sha256": "b", "plan_bytes": 1}
+    return Build(**{**usual, **changes})
+
+
+def test_timings_are_kept_for_the_next_build(tmp_path: Path) -> None:
+    path = tmp_path / "timings"
+    TimingCache(path, Config(), record()).save()
+    assert path.read_bytes() == b"measured"
+    TimingCache(path, Config(known=b"measured"), record())
+
+
+def test_a_folder_keeps_one_file_a_version_and_card(tmp_path: Path) -> None:
+    TimingCache(tmp_path, Config(), record()).save()
+    TimingCache(tmp_path, Config(), record(version="10.7.0")).save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "tensorrt-10.3.0-rtx-4090-sm8.9.timingcache",
+        "tensorrt-10.7.0-rtx-4090-sm8.9.timingcache",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"of another card",
+            r"another card or version, expected one of tensorrt-10\.3\.0-rtx-4090",
+        ),
+        (b"nonsense", "is no timing cache"),
+    ],
+)
+def test_a_foreign_timing_cache_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "timings"
+    path.write_bytes(content)
+    with pytest.raises(IncompatibleError, match=words):
+        TimingCache(path, Config(known=b"measured"), record())
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("usable", "gpu", "chosen"),
+    [
+        (["tensorrt"], NoGpu("none"), "tensorrt"),
+        (["tensorrt-rtx"], ORIN, "tensorrt-rtx"),
+        (["tensorrt", "tensorrt-rtx"], ORIN, "tensorrt"),
+        (["tensorrt", "tensorrt-rtx"], NoGpu("none"), "tensorrt-rtx"),
+    ],
+    ids=["one", "the other", "both, a card", "both, no card"],
+)
+def test_the_flavour_is_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch, usable: list[Flavour], gpu: Gpu | NoGpu, chosen: Flavour
+) -> None:
+    monkeypatch.setattr(build_module, "installed", lambda: dict.fromkeys(usable, "1.0"))
+    monkeypatch.setattr(build_module, "gpu_here", lambda: gpu)
+    assert choose_flavour() == chosen
+
+
+def test_without_any_tensorrt_both_reasons_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(IncompatibleError, match=r"libnvinfer\.so\.10.*pip install tensorrt-rtx"):
+        choose_flavour()
+
+
+def test_tensorrt_without_a_card_is_refused_before_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build_module, "read_source", lambda path: source())
+    monkeypatch.setattr(build_module, "load", lambda flavour: tensorrt())
+    monkeypatch.setattr(build_module, "gpu_here", lambda: NoGpu("no driver"))
+    with pytest.raises(IncompatibleError, match=r"no driver\. Build there, or with --flavour"):
+        build_plan(tmp_path / "part.onnx", tmp_path / "part.plan", flavour="tensorrt")
+
+
+def test_nested_phases_make_one_share() -> None:
+    progress = Progress()
+    progress.start("build", None, 4)
+    assert progress.step("build", 0) == 0.25
+    progress.start("tactics", "build", 2)
+    progress.start("layer", "tactics", 10)
+    assert progress.step("layer", 4) == 0.25 + 0.25 * 0.5 * 0.5
+    progress.finish("layer")
+    assert progress.step("tactics", 0) == 0.25 + 0.25 * 0.5
+    progress.finish("tactics")
+    assert progress.step("build", 3) == 1.0
+
+
+def test_a_phase_that_nobody_announced_is_no_progress() -> None:
+    assert Progress().step("unknown", 3) == 0.0

@@ -1,0 +1,162 @@
+"""A foreign ONNX graph behind edge-ad's contract answers as it did before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_ad.cli.import_ import command
+from edge_ad.engine import open_engine
+from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.frame import Image
+from tests.export.models import run
+
+SIZE = (32, 48)
+COLOURS = np.array([0.5, 0.3, 0.2], np.float32)  # of red, green, blue, so that a swap shows
+
+
+def _foreign(
+    path: Path,
+    *,
+    batch: int | str = 1,
+    layout: str = "nchw",
+    outputs: tuple[str, str] = ("anomaly_map", "pred_score"),
+    size: tuple[int, int] = SIZE,
+) -> Path:
+    """Map: a weighted sum of the colours. Score: its maximum. Named like our own tensors."""
+    shape = [batch, 3, *size] if layout == "nchw" else [batch, *size, 3]
+    weights = COLOURS.reshape((1, 3, 1, 1) if layout == "nchw" else (1, 1, 1, 3))
+    axis = 1 if layout == "nchw" else 3
+    nodes = [
+        helper.make_node("Mul", ["image", "weights"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "axis"], [outputs[0]], keepdims=1),
+        helper.make_node("ReduceMax", [outputs[0]], [outputs[1]], axes=[1, 2, 3], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "foreign",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [
+            helper.make_tensor_value_info(outputs[0], TensorProto.FLOAT, [batch, None, None, None]),
+            helper.make_tensor_value_info(outputs[1], TensorProto.FLOAT, [batch]),
+        ],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([axis], np.int64), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def _import(*words: Any) -> None:
+    CliRunner().invoke(command, [str(word) for word in words], catch_exceptions=False)
+
+
+def _images(count: int) -> Image:
+    return np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), np.uint8)
+
+
+def _check(path: Path, images: Image, scaled: Any) -> None:
+    wanted = (scaled * COLOURS).sum(axis=-1)
+    with open_engine(path) as engine:
+        answer = engine.infer(images)
+        np.testing.assert_allclose(answer.maps, wanted, atol=1e-5)
+        np.testing.assert_allclose(answer.scores, wanted.max(axis=(1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, "any"])
+def test_anomalibs_engine_sees_rgb_from_0_to_1(tmp_path: Path, batch: int | str) -> None:
+    source = _foreign(tmp_path / "model.onnx", batch=batch)
+    _import(source, "-o", tmp_path / "x.onnx", "--size", "32x48", "--adapter", "anomalib")
+    images = _images(3)
+    _check(tmp_path / "x.onnx", images, images[..., ::-1] / 255)
+
+
+def test_layout_colour_scaling_and_names_are_taken_at_their_word(tmp_path: Path) -> None:
+    source = _foreign(tmp_path / "model.onnx", layout="nhwc", outputs=("heat", "worst"))
+    words = ["--layout", "nhwc", "--color", "bgr", "--scale", "0.5", "--map-output", "heat"]
+    words += ["--mean", "1,2,3", "--std", "4,5,6", "--score-output", "worst", "--size", "32x48"]
+    _import(source, "-o", tmp_path / "x.onnx", *words)
+    images = _images(2)
+    _check(tmp_path / "x.onnx", images, (images * 0.5 - [1, 2, 3]) / [4, 5, 6])
+
+
+def test_a_graph_without_a_score_takes_the_maps_maximum(tmp_path: Path) -> None:
+    source = _foreign(tmp_path / "model.onnx")
+    words = ["--adapter", "anomalib", "--score-output", "max", "--size", "32x48"]
+    _import(source, "-o", tmp_path / "x.onnx", *words)
+    images = _images(2)
+    _check(tmp_path / "x.onnx", images, images[..., ::-1] / 255)
+
+
+def test_the_manifest_says_where_it_came_from(tmp_path: Path) -> None:
+    source = _foreign(tmp_path / "model.onnx")
+    _import(source, "-o", tmp_path / "x.onnx", "--size", "32x48", "--adapter", "anomalib")
+    with open_engine(tmp_path / "x.onnx") as engine:
+        assert engine.manifest.method == "imported" and engine.manifest.size_hw == SIZE
+        assert engine.manifest.provenance.notes["imported from"] == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], r"does not say what its input means"),
+        (["--adapter", "anomalob"], r"no adapter 'anomalob'; there is: anomalib"),
+        (["--adapter", "anomalib", "--map-output", "heat"], r"no output 'heat'; it has: anomaly_m"),
+        (["--adapter", "anomalib", "--size", "64"], r"takes 32x48 \(height x width\)"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_written(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    source = _foreign(tmp_path / "model.onnx")
+    size = [] if "--size" in words else ["--size", "32x48"]
+    with pytest.raises(UsageError, match=message):
+        _import(source, "-o", tmp_path / "x.onnx", *words, *size)
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_an_output_that_is_no_map_is_refused(tmp_path: Path) -> None:
+    source = _foreign(tmp_path / "model.onnx")
+    words = ["--adapter", "anomalib", "--map-output", "pred_score", "--size", "32x48"]
+    with pytest.raises(IncompatibleError, match="does not answer with a map"):
+        _import(source, "-o", tmp_path / "x.onnx", *words)
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"noise")
+    with pytest.raises(IncompatibleError, match="not readable as ONNX"):
+        _import(tmp_path / "x.onnx", "-o", tmp_path / "y.onnx", "--adapter", "anomalib")
+
+
+def test_options_of_onnx_files_are_refused_for_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="are for ONNX files"):
+        _import(tmp_path / "x.ckpt", "-o", tmp_path / "y.pt", "--adapter", "anomalib")
+
+
+def test_a_foreign_graph_goes_all_the_way_to_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every verb names the line that comes first, and after it they all take the file."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    monkeypatch.chdir(tmp_path)
+    _foreign(Path("theirs.onnx"), batch="n")
+    first = "edge-ad import theirs.onnx --adapter anomalib -o theirs.engine.onnx"
+    for words in (("convert", "--precision", "fp16"), ("build",)):
+        assert run(words[0], "theirs.onnx", *words[1:]) == 3
+        assert first in capsys.readouterr().err
+    assert run(*first.split()[1:], "--size", "32x48") == 0
+    assert run("convert", "theirs.engine.onnx", "--precision", "fp16") == 0
+    assert run("build", "theirs.engine.fp16.onnx", "--flavour", "tensorrt-rtx") == 0
+    assert run("inspect", "theirs.engine.fp16.plan") == 0
+    told = capsys.readouterr().out
+    assert "imported, fp16" in told and "imported from: theirs.onnx" in told

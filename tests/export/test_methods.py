@@ -1,0 +1,105 @@
+"""Every method compiles with TensorRT-RTX, in fp32, fp16 and int8: light, and at full size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge_ad.engine import open_engine
+from edge_ad.export.fp16.convert import mixed_from_fp32
+from edge_ad.export.onnx import onnx_from_module
+from edge_ad.export.plan.build import build_plan
+from edge_ad.manifest import Manifest
+from edge_ad.methods.engine_graph import EngineGraph
+from edge_ad.methods.layers.resnet import ResNet18
+from edge_ad.methods.learning.trainer import recipe_named, settings_from
+from edge_ad.methods.method import METHODS, method_named
+from edge_ad.onnx_graph.metadata import load_model, set_manifest
+from edge_ad.plan_record import Options
+from tests.export.models import run
+
+LIGHT: dict[str, dict[str, Any]] = {
+    "destseg": {"width": 0.25},
+    "draem": {"rec_base": 8, "seg_base": 8},
+    "clflow": {"flow_steps": 2},
+    "ear": {"widths": (8, 16, 16, 32, 32)},
+    "pmb": {"widths": (8, 16, 16, 16), "bottleneck": 16, "items": 8},
+}
+ONE_CARD = Options(compute_capabilities=("8.9",))
+SIDE = {"light": 64, "full": 256}
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", LIGHT)
+def test_a_light_network_compiles_in_every_precision(method: str, tmp_path: Path) -> None:
+    _compiles(_light(method, tmp_path), method, SIDE["light"], tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_published_network_compiles_in_every_precision(method: str, tmp_path: Path) -> None:
+    kind, side = method_named(method), SIDE["full"]
+    torch.manual_seed(0)
+    _compiles(kind.build(kind.config(), (side, side)).eval(), method, side, tmp_path)
+
+
+def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
+    size = (side, side)
+    manifest = Manifest(method=method, size_hw=size, score=method_named(method).score(net.config))
+    model = onnx_from_module(EngineGraph(net), manifest)
+    fp32 = _builds(model, manifest, folder / "fp32.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    half = mixed_from_fp32(model, images, manifest).model
+    halved = manifest.model_copy(update={"precision": "fp16"})
+    set_manifest(half, halved)
+    _builds(half, halved, folder / "fp16.onnx")
+    int8 = _calibrated(fp32, side, folder)
+    build_plan(int8, int8.with_suffix(".plan"), ONE_CARD, flavour="tensorrt-rtx")
+    for path in (folder / "fp16.onnx", int8):
+        with open_engine(path) as engine:
+            answer = engine.infer(images[:1])
+            assert np.isfinite(answer.maps).all() and np.isfinite(answer.scores).all()
+
+
+def _calibrated(fp32: Path, side: int, folder: Path) -> Path:
+    """The TensorRT flavour of int8, with ranges of a few noisy pictures, ungated."""
+    pictures, int8 = folder / "good", folder / "int8.onnx"
+    pictures.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(8):
+        picture = rng.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(pictures / f"{number}.png"), picture)
+    words = ("--target", "tensorrt", "--method", "minmax", "--no-gate", "--samples", 8)
+    assert run("calibrate", fp32, "--images", pictures, *words, "-o", int8) == 0
+    quantized = [
+        node for node in load_model(int8)[0].graph.node if node.op_type == "QuantizeLinear"
+    ]
+    assert len(quantized) >= 3
+    return int8
+
+
+def _builds(model: onnx.ModelProto, manifest: Manifest, path: Path) -> Path:
+    onnx.save(model, path)
+    built = build_plan(path, path.with_suffix(".plan"), ONE_CARD, flavour="tensorrt-rtx")
+    assert built.sidecar.manifest == manifest
+    return path
+
+
+def _light(method: str, folder: Path) -> Any:
+    """Untrained, at the light preset's shape, made smaller."""
+    torch.manual_seed(0)
+    teacher = folder / "resnet18.pth"
+    torch.save(ResNet18((64, 128, 256)).state_dict(), teacher)
+    recipe, side = recipe_named(method), SIDE["light"]
+    settings = settings_from(recipe, LIGHT[method], "edge")
+    return recipe.trainer(settings, (side, side), teacher).module.eval()

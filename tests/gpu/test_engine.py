@@ -1,0 +1,278 @@
+"""Plans on a real card: built, run, compared, worn out, broken and opened anew."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_ad.engine import Engine, Gathered, open_engine
+from edge_ad.engine.base import Prediction
+from edge_ad.engine.tensorrt.cuda import CudaFailed
+from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
+from edge_ad.engine.tensorrt.pycuda import PyCuda
+from edge_ad.errors import EngineLost, IncompatibleError
+from edge_ad.frame import Image
+from edge_ad.manifest import Threshold, set_threshold
+from edge_ad.plan_record import Flavour, Gpu, Options
+
+pytest_plugins = ("tests.gpu.device",)
+pytestmark = pytest.mark.gpu
+
+ENGINES = Path(__file__).resolve().parent.parent / "engines"
+MakePlan = Callable[..., Path]
+
+INFERENCES = 10_000
+LOADS = 50
+# Context, modules and pools of the driver settle within the first loads; growth beyond is a leak.
+SLACK_MIB = 8.0
+
+
+def images_of(count: int, seed: int = 0) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+
+
+def expected(images: Image) -> Prediction:
+    """What ONNX Runtime answers on the CPU."""
+    with open_engine(ENGINES / "green-32-bany.onnx") as engine:
+        return engine.infer(images)
+
+
+def assert_parity(found: Prediction, images: Image) -> None:
+    """fp32 on both sides; the card may divide with one bit less."""
+    wanted = expected(images)
+    np.testing.assert_allclose(found.maps, wanted.maps, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("graph", [True, False], ids=["replayed", "launched"])
+@pytest.mark.parametrize("batch", [1, 3, None])
+@pytest.mark.parametrize("count", [1, 2, 8, 19])
+def test_a_plan_answers_as_onnx_runtime_does(
+    make_plan: MakePlan, batch: int | None, count: int, *, graph: bool
+) -> None:
+    with open_plan(make_plan(batch), cuda_graph=graph) as engine:
+        for seed in range(4):  # plain, captured, replayed
+            images = images_of(count, seed)
+            assert_parity(engine.infer(images), images)
+
+
+def test_launches_are_replayed(make_plan: MakePlan, flavour: Flavour) -> None:
+    if flavour == "tensorrt":
+        pytest.importorskip("cuda", reason="cuda-python is not installed: nothing captures graphs")
+    with open_plan(make_plan()) as engine:
+        assert engine.graph.startswith("replayed")
+
+
+def test_two_batches_under_way_keep_their_order(make_plan: MakePlan) -> None:
+    batches = [images_of(1 + seed % 3, seed) for seed in range(40)]
+    found = []
+    with open_plan(make_plan(None)) as engine:
+        for batch in batches:
+            engine.submit(batch)
+            if engine.pending > 1:
+                found.append(engine.collect())
+        while engine.pending:
+            found.append(engine.collect())
+    for prediction, batch in zip(found, batches, strict=True):
+        assert_parity(prediction, batch)
+
+
+def test_two_engines_share_the_card(make_plan: MakePlan) -> None:
+    first, second = open_plan(make_plan(1, name="a")), open_plan(make_plan(3, name="b"))
+    with first, second:
+        for seed in range(20):
+            images = images_of(3, seed)
+            assert_parity(first.infer(images), images)
+            assert_parity(second.infer(images), images)
+        first.close()
+        assert_parity(second.infer(images), images)
+
+
+@pytest.mark.parametrize("batch", [3, None])
+def test_cameras_in_threads_share_a_plan(make_plan: MakePlan, batch: int | None) -> None:
+    def ask(seat: Engine, camera: int) -> None:
+        for number in range(50):
+            images = images_of(1 + camera, camera * 100 + number)
+            assert_parity(seat.infer(images), images)
+
+    with open_plan(make_plan(batch)) as engine, ThreadPoolExecutor(3) as pool:
+        gathered = Gathered(engine)
+        asked = [pool.submit(ask, gathered.seat(), camera) for camera in range(3)]
+        for one in asked:
+            one.result(timeout=60)
+
+
+def test_ten_thousand_inferences_take_no_memory(
+    make_plan: MakePlan, free_mib: Callable[[], float]
+) -> None:
+    with open_plan(make_plan()) as engine:
+        images = images_of(1)
+        for _ in range(100):
+            engine.infer(images)
+        card, host = free_mib(), resident_mib()
+        for _ in range(INFERENCES):
+            engine.infer(images)
+        assert card - free_mib() <= SLACK_MIB
+        assert resident_mib() - host <= SLACK_MIB
+
+
+def test_fifty_loads_take_no_memory(make_plan: MakePlan, free_mib: Callable[[], float]) -> None:
+    plan, images = make_plan(), images_of(1)
+    card = 0.0
+    for number in range(LOADS):
+        with open_plan(plan) as engine:
+            assert_parity(engine.infer(images), images)
+        if number == 4:
+            card = free_mib()
+    assert card - free_mib() <= SLACK_MIB
+
+
+def test_the_card_tells_the_networks_time(make_plan: MakePlan) -> None:
+    with open_plan(make_plan()) as engine:
+        engine.infer(images_of(1))
+        assert 0 < engine.gpu_ms < 1000
+
+
+@pytest.mark.parametrize("call", ["upload", "download"])
+def test_an_engine_that_failed_is_opened_anew(
+    make_plan: MakePlan,
+    monkeypatch: pytest.MonkeyPatch,
+    free_mib: Callable[[], float],
+    call: str,
+) -> None:
+    plan = make_plan()
+    open_plan(plan).close()
+    before = free_mib()
+    engine = open_plan(plan)
+
+    def fail(*arguments: object) -> None:
+        raise CudaFailed(f"{call} failed: injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PyCuda, call, fail)
+        with pytest.raises(EngineLost, match="injected"):
+            engine.infer(images_of(1))
+    with pytest.raises(EngineLost, match="was closed"):
+        engine.infer(images_of(1))
+    assert before - free_mib() <= SLACK_MIB
+    with open_plan(plan) as again:
+        assert_parity(again.infer(images_of(1)), images_of(1))
+
+
+def test_a_full_card_is_told_and_left_as_it_was(
+    make_plan: MakePlan, free_mib: Callable[[], float]
+) -> None:
+    plan = make_plan()
+    open_plan(plan).close()
+    hog = PyCuda()
+    with hog.current():
+        fill(hog)
+    try:
+        with pytest.raises(EngineLost, match="graphics card failed"):
+            open_plan(plan)
+    finally:
+        hog.close()
+    with open_plan(plan) as engine:
+        assert_parity(engine.infer(images_of(1)), images_of(1))
+
+
+ILLEGAL = """
+import sys
+from pathlib import Path
+import numpy as np
+from edge_ad.cli import main
+from edge_ad.engine.tensorrt import program as _program
+bind = _program.PlanProgram.bind
+def astray(self, images, maps, scores):
+    bind(self, 64, maps, scores)
+_program.PlanProgram.bind = astray
+sys.argv = ["edge-ad", "run", "--camera", "pattern://?frames=3", "--engine", sys.argv[1]]
+main()
+"""
+
+
+def test_an_illegal_address_ends_the_process_with_our_error(make_plan: MakePlan) -> None:
+    """In a process of its own: after such an error nothing works on the card in this one."""
+    plan = make_plan()
+    set_threshold(plan, THRESHOLD)
+    ended = subprocess.run(
+        [sys.executable, "-c", ILLEGAL, str(plan)], capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "the graphics card failed" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+THRESHOLD = Threshold(image=0.9, pixel=0.9, false_alarm_rate=0.01, confidence=0.95, images=300)
+
+
+def test_the_command_line_runs_a_plan(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    set_threshold(plan, THRESHOLD)
+    words = ["run", "--camera", "pattern://?frames=20", "--engine", str(plan), "--json"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "edge_ad", *words], capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count('"inspection"') == 20
+
+
+def test_a_plan_for_another_card_is_refused(
+    make_plan: MakePlan, flavour: Flavour, card: Gpu
+) -> None:
+    if flavour != "tensorrt-rtx":
+        pytest.skip("TensorRT builds for the card that is there")
+    other = "7.5" if card.compute_capability != "7.5" else "8.6"
+    plan = make_plan(1, Options(compute_capabilities=(other,)))
+    with pytest.raises(IncompatibleError, match=f"built for compute capability {other}"):
+        open_plan(plan)
+
+
+def test_timings_are_kept_and_code_is_not_trusted(
+    make_plan: MakePlan, flavour: Flavour, tmp_path: Path
+) -> None:
+    """What only TensorRT proper has."""
+    if flavour != "tensorrt":
+        pytest.skip("TensorRT-RTX has neither timing caches nor version-compatible plans")
+    from edge_ad.export.plan.build import build_plan
+
+    cache = tmp_path / "timings"
+    cache.mkdir()
+    onnx, plan = ENGINES / "green-32-b1.onnx", tmp_path / "portable.plan"
+    options = Options(version_compatible=True)
+    for _ in range(2):
+        build_plan(onnx, plan, options, flavour=flavour, timing_cache=cache)
+    assert len(list(cache.iterdir())) == 1
+    with pytest.raises(IncompatibleError, match="--trust-host-code"):
+        open_plan(plan)
+    with open_plan(plan, trust_host_code=True) as engine:
+        assert_parity(engine.infer(images_of(1)), images_of(1))
+
+
+def resident_mib() -> float:
+    """The host memory this process ever needed."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def fill(cuda: Any) -> None:
+    """Take the card's memory, in blocks that halve until a megabyte is refused."""
+    size = 1 << 34
+    while size >= 1 << 20:
+        try:
+            cuda.memory(size)
+        except CudaFailed:
+            size //= 2
+
+
+def test_engines_answer_the_protocol(make_plan: MakePlan) -> None:
+    with open_engine(make_plan()) as engine:
+        assert isinstance(engine, TensorRTEngine)
+        assert engine.manifest.size_hw == (32, 32)

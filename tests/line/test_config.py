@@ -1,0 +1,277 @@
+"""The line as a whole, on real ONNX files and scripted sources."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_ad.engine import ScriptedEngine
+from edge_ad.errors import IncompatibleError, SourceLost, SourceTimeout, UsageError
+from edge_ad.event import AlarmEvent
+from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.frame_gate import FrameGate
+from edge_ad.geometry import Geometry
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.line.alarm import Alarm, AlarmRule
+from edge_ad.line.config import LineConfig, open_line
+from edge_ad.line.inspector import Judge, Limits
+from edge_ad.line.loop import Tally
+from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.manifest import Manifest
+from edge_ad.outlet.base import Seen, Sinks
+from edge_ad.source import ScriptedSource
+
+MakePath = Callable[..., Path]
+
+
+class Memory:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.inspections: list[Inspection] = []
+        self.events: list[AlarmEvent] = []
+
+    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+        self.inspections.append(inspection)
+
+    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+        self.events.append(event)
+
+    def close(self) -> None:
+        pass
+
+
+def picture(index: int, *, spot: bool) -> Frame:
+    image = np.random.default_rng(index).integers(20, 60, (64, 64, 3)).astype(np.uint8)
+    if spot:
+        image[8:20, 20:32] = 250
+    return Frame(image, index, time.monotonic(), "cam")
+
+
+def frames(script: str) -> list[Grab]:
+    """`.` a good part, `R` one with a bright spot, `x` a grab without a picture, `b` black."""
+    made: list[Grab] = []
+    for index, letter in enumerate(script):
+        if letter == "x":
+            made.append(BadFrame("no picture", index, time.monotonic(), "cam"))
+        elif letter == "b":
+            black = np.zeros((64, 64, 3), np.uint8)
+            made.append(Frame(black, index, time.monotonic(), "cam"))
+        else:
+            made.append(picture(index, spot=letter == "R"))
+    return made
+
+
+def camera(source: Any, reopen: Callable[[], Any] | None = None) -> Camera:
+    def no_reopen() -> Any:
+        raise SourceLost("gone for good")
+
+    judge = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False))
+    alarm = Alarm(AlarmRule(), lambda: source.name)
+    return Camera(source, reopen or no_reopen, judge, alarm, Tally())
+
+
+def run(*cameras: Camera, reopen_for_s: float = 0.0) -> tuple[Supervisor, dict[str, Any], Memory]:
+    memory = Memory()
+    line = Supervisor(list(cameras), Sinks([memory]), reopen_for_s)
+    line.start()
+    assert line.wait(20)
+    return line, line.finish(), memory
+
+
+def test_every_frame_gets_a_verdict_and_the_defect_an_alarm() -> None:
+    line, result, memory = run(camera(ScriptedSource(frames("..RRR..x.."))))
+    line.raise_errors()
+    letters = {Verdict.PASS: ".", Verdict.REJECT: "R", Verdict.INVALID: "x"}
+    assert "".join(letters[one.verdict] for one in memory.inspections) == "..RRR..x.."
+    assert [event.event.value for event in memory.events] == ["new", "new", "end", "end"]
+    counted = {key: result[key] for key in ("frames", "judged", "invalid", "rejected", "alarms")}
+    assert counted == {"frames": 10, "judged": 9, "invalid": 1, "rejected": 3, "alarms": 1}
+    assert result["latency_ms"]["max"] >= result["engine_ms"]["p50"] > 0
+
+
+def test_a_rejected_frame_says_where() -> None:
+    *_, memory = run(camera(ScriptedSource(frames("R"))))
+    (region,) = memory.inspections[0].regions
+    assert (region.x, region.y, region.width, region.height) == (20, 8, 12, 12)
+
+
+def test_black_frames_never_reach_the_engine() -> None:
+    one = camera(ScriptedSource(frames("bbb.")))
+    *_, memory = run(one)
+    assert [i.verdict for i in memory.inspections] == [Verdict.INVALID] * 3 + [Verdict.PASS]
+    assert memory.inspections[0].reason.startswith("black")
+
+
+def test_a_run_without_a_single_judged_frame_is_an_error() -> None:
+    line, result, _ = run(camera(ScriptedSource(frames("xbx"))))
+    assert result["latency_ms"] is None
+    with pytest.raises(SourceLost, match="none of its 3 frames could be judged"):
+        line.raise_errors()
+
+
+class Dying(ScriptedSource):
+    """Delivers its grabs and then dies, as a live camera does."""
+
+    def __init__(self, grabs: list[Grab], name: str = "dying") -> None:
+        super().__init__(grabs, name=name)
+        self.live = True
+
+    def __iter__(self) -> Iterator[Grab]:
+        yield from super().__iter__()
+        raise SourceTimeout(f"{self.name}: no frame for 1 s.")
+
+
+def test_a_dead_camera_is_a_fault_and_stops_nobody_else() -> None:
+    line, result, memory = run(
+        camera(Dying(frames(".."), "a")), camera(ScriptedSource(frames("." * 30), name="b"))
+    )
+    by_name = {one["source"]: one for one in result["cameras"]}
+    assert by_name["b"]["judged"] == 30
+    assert by_name["a"]["invalid"] == 1 and by_name["a"]["camera_faults"] == 1
+    assert any("lost: a: no frame for 1 s." in event.reason for event in memory.events)
+    with pytest.raises(SourceLost, match="gone for good"):
+        line.raise_errors()
+
+
+def test_a_camera_that_comes_back_is_judged_again() -> None:
+    lives = iter([ScriptedSource(frames("..."), name="again")])
+    line, result, _ = run(camera(Dying(frames("..")), lambda: next(lives)), reopen_for_s=5)
+    line.raise_errors()
+    assert (result["judged"], result["camera_faults"]) == (5, 1)
+
+
+def test_a_fault_counts_among_the_frames_that_were_asked_for() -> None:
+    one = camera(Dying(frames("..")), lambda: ScriptedSource(frames("...")))
+    one.tally.frames_wanted = 3
+    line, result, _ = run(one, reopen_for_s=5)
+    line.raise_errors()
+    assert (result["frames"], result["judged"]) == (3, 2)
+
+
+def test_stopping_ends_an_endless_source_with_the_summary() -> None:
+    def endless() -> Iterator[Grab]:
+        for index in range(10**9):
+            yield picture(index, spot=False)
+
+    line = Supervisor([camera(ScriptedSource(endless()))], Sinks([]))
+    line.start()
+    time.sleep(0.1)
+    line.stop.set()
+    assert line.wait(5)
+    assert line.finish()["judged"] > 0
+
+
+def test_a_bug_in_one_thread_is_raised_in_the_caller() -> None:
+    def broken() -> Iterator[Grab]:
+        yield picture(0, spot=False)
+        raise ZeroDivisionError
+
+    line, *_ = run(camera(ScriptedSource(broken())))
+    with pytest.raises(ZeroDivisionError):
+        line.raise_errors()
+
+
+def test_ignored_polygons_do_not_reject(make_engine: MakePath) -> None:
+    ignore = (((16, 4), (40, 4), (40, 24), (16, 24)),)
+    judge = Judge(
+        ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=Geometry(ignore=ignore)
+    )
+    assert judge(picture(0, spot=True)).inspection.verdict is Verdict.PASS
+    everything = Geometry(ignore=(((-9, -9), (99, -9), (99, 99), (-9, 99)),))
+    blind = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=everything)
+    with pytest.raises(UsageError, match="cover all"):
+        blind(picture(0, spot=True))
+
+
+def test_tiles_find_what_the_whole_frame_finds(make_engine: MakePath) -> None:
+    for tiles in ((1, 1), (2, 2), (3, 1)):
+        geometry = Geometry(tiles=tiles, overlap=0.1)
+        judge = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=geometry)
+        inspection = judge(picture(0, spot=True)).inspection
+        (region,) = inspection.regions
+        assert inspection.verdict is Verdict.REJECT
+        assert abs(region.x - 20) <= 2 and abs(region.width - 12) <= 3
+
+
+def test_a_line_opens_from_files_alone(make_engine: MakePath, make_folder: MakePath) -> None:
+    config = LineConfig((str(make_folder("parts", 6, bright=(2, 3))),), make_engine())
+    memory = Memory()
+    with open_line(config, [memory]) as line:
+        line.start()
+        assert line.wait(20)
+        result = line.finish()
+    assert (result["judged"], result["rejected"], result["alarms"]) == (6, 2, 1)
+    assert [one.file for one in memory.inspections][:2] == ["000.png", "001.png"]
+
+
+def test_an_engine_without_threshold_is_refused_before_any_camera_opens(
+    make_engine: MakePath,
+) -> None:
+    config = LineConfig(("97",), make_engine(threshold=None))
+    with pytest.raises(UsageError, match="edge-ad threshold"), open_line(config, []):
+        pass
+
+
+def test_a_given_threshold_wins_over_the_stored_one(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    config = LineConfig((str(make_folder("parts", 4, bright=(1, 2))),), make_engine(), threshold=2)
+    with open_line(config, []) as line:
+        line.start()
+        line.wait(20)
+        assert line.finish()["rejected"] == 0
+
+
+def test_a_sidecar_of_another_engine_is_refused(make_engine: MakePath) -> None:
+    path, other = make_engine("a.onnx"), make_engine("b.onnx", side=16)
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(IncompatibleError), open_line(LineConfig(("0",), path), []):
+        pass
+
+
+def test_cameras_share_one_engine_without_mixing_answers(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    good, bad = make_folder("good", 25), make_folder("bad", 25, bright=tuple(range(25)))
+    memory = Memory()
+    with open_line(LineConfig((str(good), str(bad)), make_engine()), [memory]) as line:
+        line.start()
+        assert line.wait(30)
+        line.finish()
+    verdicts = {
+        name: {one.verdict for one in memory.inspections if name in one.source}
+        for name in ("good", "bad")
+    }
+    assert verdicts == {"good": {Verdict.PASS}, "bad": {Verdict.REJECT}}
+    assert threading.active_count() < 10
+
+
+def test_the_geometry_of_training_travels_with_the_engine(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    """Its region of interest leaves out the spot; a line may ask for another region."""
+    pytest.importorskip("onnx", reason="changes the manifest inside an ONNX file")
+    import onnx
+
+    from tests.conftest import store_threshold
+
+    engine, parts = make_engine(threshold=None), make_folder("parts", 3, bright=(0, 1, 2))
+    model = onnx.load(engine)
+    trained = Manifest(
+        method="green", size_hw=(32, 32), geometry=Geometry(roi_xywh=(0, 32, 64, 32))
+    )
+    model.metadata_props[0].value = trained.model_dump_json()
+    onnx.save(model, engine)
+    store_threshold(engine, 0.5)
+    for geometry, rejected in (({}, 0), ({"roi_xywh": (0, 0, 64, 64)}, 3), ({"tiles": (1, 2)}, 0)):
+        with open_line(LineConfig((str(parts),), engine, geometry=geometry), []) as line:
+            line.start()
+            assert line.wait(20)
+            assert line.finish()["rejected"] == rejected, geometry

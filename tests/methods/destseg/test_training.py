@@ -1,0 +1,227 @@
+"""DeSTSeg's losses to the published scale, and which parts learn in which phase."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edge_ad.errors import UsageError
+from edge_ad.methods.destseg.training import (
+    RECIPE,
+    DeSTSegSettings,
+    DeSTSegTrainer,
+    best_branch,
+    mask_at,
+)
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.frozen_features import FrozenFeatures
+from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
+from edge_ad.methods.learning.trainer import settings_from
+from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.synthesis.textures import ProceduralTextures
+from edge_ad.training.batches import Drawer
+from tests.training.train_configs import SMALL, part, write_teacher
+
+
+def levels(seed: int) -> list[torch.Tensor]:
+    torch.manual_seed(seed)
+    shapes = [(3, 8, 4, 4), (3, 16, 2, 2), (3, 32, 1, 1)]
+    return [nn.functional.normalize(torch.randn(shape), dim=1) for shape in shapes]
+
+
+def test_cosine_loss_doubles_with_the_batch() -> None:
+    teacher, student = levels(0), levels(1)
+    once = cosine_loss(teacher, student)
+    twice = cosine_loss([torch.cat([t, t]) for t in teacher], [torch.cat([s, s]) for s in student])
+    assert twice.item() == pytest.approx(2 * once.item(), rel=1e-5)
+
+
+def test_cosine_loss_of_opposites_is_two_a_level_and_image() -> None:
+    teacher = levels(0)
+    assert cosine_loss(teacher, [-t for t in teacher]).item() == pytest.approx(2 * 3 * 3, rel=1e-5)
+    assert cosine_loss(teacher, teacher).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_focal_loss_of_an_undecided_net() -> None:
+    target = (torch.rand(2, 1, 8, 8) > 0.7).float()
+    loss = focal_loss(torch.zeros(2, 1, 8, 8), target, gamma=4)
+    assert loss.item() == pytest.approx(0.0625 * math.log(2), rel=1e-5)
+
+
+def test_focal_loss_stays_finite_for_a_net_that_is_surely_wrong() -> None:
+    logits = torch.tensor([200.0, -200.0], requires_grad=True)
+    loss = focal_loss(logits, torch.tensor([0.0, 1.0]), gamma=4)
+    torch.autograd.backward(loss)
+    assert loss.item() == pytest.approx(200, rel=1e-4)
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+
+
+def test_l1_loss_of_an_undecided_net_is_a_half() -> None:
+    target = (torch.rand(2, 1, 8, 8) > 0.7).float()
+    assert l1_loss(torch.zeros(2, 1, 8, 8), target).item() == pytest.approx(0.5)
+
+
+def test_the_mask_is_scaled_bilinearly_and_rounded_at_a_half() -> None:
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:4, 2:4] = 1
+    mask[..., 5, 5] = 1  # a quarter of its cell
+    assert mask_at(mask, (4, 4))[0, 0].nonzero().tolist() == [[1, 1]]
+
+
+def trainer(folder: Path) -> DeSTSegTrainer:
+    settings = settings_from(RECIPE, SMALL)
+    assert isinstance(settings, DeSTSegSettings)
+    torch.manual_seed(0)
+    return DeSTSegTrainer(settings, (32, 32), write_teacher(folder / "teacher.pth"))
+
+
+def batch(step: int = 0) -> Batch:
+    tiles = np.stack([part(seed, (32, 32)) for seed in range(6)])
+    textures = ProceduralTextures((32, 32))
+    drawer = Drawer(tiles, np.arange(6), textures, DamageSettings(), size=4, seed=0, grey=False)
+    return drawer.draw(step)
+
+
+def steps(made: DeSTSegTrainer, phase: str, count: int) -> list[float]:
+    optimizer, seen = made.begin(phase), []
+    for step in range(count):
+        optimizer.zero_grad()
+        loss = torch.stack(list(made.losses(phase, batch(step)).values())).sum()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        seen.append(loss.item())
+    return seen
+
+
+def snapshot(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("phase", "moving"), [("student", "student."), ("segmentation", "segmentation.")]
+)
+def test_each_phase_moves_its_own_net_alone(tmp_path: Path, phase: str, moving: str) -> None:
+    made = trainer(tmp_path)
+    before = snapshot(made.module)
+    steps(made, phase, 2)
+    after = made.module.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert {key.split(".")[0] + "." for key in changed} == {moving}
+    assert any("running_mean" in key for key in changed)
+
+
+def test_the_segmentation_net_has_two_learning_rates(tmp_path: Path) -> None:
+    made = trainer(tmp_path)
+    groups = made.begin("segmentation").param_groups
+    counted = [sum(p.numel() for p in group["params"]) for group in groups]
+    whole = sum(p.numel() for p in made.module.segmentation.parameters())
+    assert [group["lr"] for group in groups] == [0.1, 0.01]
+    assert sum(counted) == whole
+    assert counted[0] == sum(p.numel() for p in made.module.segmentation.res.parameters())
+
+
+def test_the_published_schedule_is_the_default() -> None:
+    s = settings_from(RECIPE, {})
+    assert isinstance(s, DeSTSegSettings)
+    assert (s.batch, s.steps, s.lr_student, s.lr_res, s.lr_head) == (32, 5000, 0.4, 0.1, 0.01)
+    assert (s.momentum, s.weight_decay, s.gamma, s.focal, s.l1) == (0.9, 1e-4, 4, 1, 1)
+    assert (s.damage.anomaly_share, s.damage.texture_weight, s.lr_tail) == (1, (0.2, 1), 0)
+
+
+def test_the_published_split_is_1000_to_4000(tmp_path: Path) -> None:
+    settings = settings_from(RECIPE, {"width": 0.125})
+    made = RECIPE.trainer(settings, (32, 32), write_teacher(tmp_path / "t.pth"))
+    assert [phase.steps for phase in made.phases] == [1000, 4000]
+
+
+def test_some_steps_lower_the_student_loss(tmp_path: Path) -> None:
+    losses = steps(trainer(tmp_path), "student", 20)
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_some_steps_lower_the_segmentation_loss(tmp_path: Path) -> None:
+    losses = steps(trainer(tmp_path), "segmentation", 30)
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lr_studnet": 1}, "no setting 'lr_studnet'. Did you mean 'lr_student'"),
+        ({"damage.rotatoin": "full"}, "Did you mean 'damage.rotation'"),
+        ({"lr_student": "fast"}, "setting lr_student: .*got 'fast'"),
+        ({"damage.texture_weight": [0.2, 7]}, "setting damage.texture_weight.1"),
+        ({"width": 9}, "setting width"),
+        ({"branch": "left"}, "setting branch"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        settings_from(RECIPE, given)
+
+
+def test_settings_are_parsed_from_words() -> None:
+    settings = settings_from(RECIPE, {"lr_student": "0.2", "damage.texture_weight": ["0.1", "1"]})
+    assert isinstance(settings, DeSTSegSettings)
+    assert settings.lr_student == 0.2
+    assert settings.damage.texture_weight == (0.1, 1)
+
+
+def test_no_teacher_says_where_to_get_one() -> None:
+    with pytest.raises(UsageError, match=r"--teacher FILE.*IMAGENET1K_V1"):
+        RECIPE.trainer(settings_from(RECIPE, SMALL), (32, 32), None)
+
+
+def test_frozen_features_are_computed_once_and_do_not_depend_on_neighbours() -> None:
+    net = nn.Conv2d(3, 4, 3).eval()
+    seen: list[int] = []
+
+    def network(pictures: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(len(pictures))
+        return [net(pictures)]
+
+    pictures = torch.rand(5, 3, 8, 8)
+    frozen = FrozenFeatures(network)
+    forward = frozen(pictures, torch.arange(5))
+    backward = frozen(pictures.flip(0), torch.arange(4, -1, -1))
+    assert torch.equal(forward[0], backward[0].flip(0))
+    assert seen == [1] * 6  # the first once more, to learn its size
+
+
+def test_frozen_features_beyond_their_memory_are_computed_each_time() -> None:
+    frozen = FrozenFeatures(lambda pictures: [pictures * 2], keep_bytes=3 * 3 * 8 * 8 * 4)
+    pictures = torch.rand(5, 3, 8, 8)
+    for _ in range(2):
+        assert torch.equal(frozen(pictures, torch.arange(5))[0], pictures * 2)
+    assert len(frozen._kept) <= 3
+
+
+def test_the_student_learns_from_the_clean_tile_by_way_of_remembered_features(
+    tmp_path: Path,
+) -> None:
+    made, drawn = trainer(tmp_path), batch()
+    made.begin("student")
+    net = made.module
+    with torch.no_grad():
+        wanted = net.directions(net.teacher(net.normalised(drawn.clean)))
+        student = net.directions(net.student(net.normalised(drawn.damaged)))
+    told = made.losses("student", drawn)["cosine"]
+    assert told.item() == pytest.approx(cosine_loss(wanted, student).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "best"),
+    [
+        pytest.param(0.973, "combined", id="a lead of less than its home advantage"),
+        pytest.param(0.990, "segmentation", id="a clear lead"),
+    ],
+)
+def test_the_segmentation_must_win_clearly(segmentation: float, best: str) -> None:
+    merits = {"segmentation": segmentation, "distance": 0.953, "combined": 0.965}
+    assert best_branch(merits) == best

@@ -1,0 +1,46 @@
+"""The measured choice of what scores."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import PIXEL_SHARE, measure
+
+
+def held_back(damaged: int) -> Batch:
+    """Ten dark tiles; the first `damaged` of them bear a bright square."""
+    clean = torch.rand(10, 3, 16, 16) * 0.2
+    mask = torch.zeros(10, 1, 16, 16)
+    mask[:damaged, :, 4:8, 4:8] = 1
+    return Batch(clean, torch.where(mask > 0, 1.0, clean), mask, torch.arange(10))
+
+
+def branches(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """One map that sees bright pixels, its opposite, and one that knows nothing."""
+    seeing = rgb[:, 0]
+    maps = {"seeing": seeing, "blind": -seeing, "constant": torch.zeros_like(seeing)}
+    return {name: (values, values.amax(dim=(1, 2))) for name, values in maps.items()}
+
+
+def test_the_branch_that_sees_the_damage_has_the_highest_merit() -> None:
+    torch.manual_seed(0)
+    measured = measure(held_back(10), branches)
+    assert measured["seeing"] == pytest.approx(
+        {"image_auroc": 1, "pixel_ap": 1, "merit": 1 + PIXEL_SHARE}
+    )
+    assert measured["constant"]["image_auroc"] == pytest.approx(0.5)
+    assert measured["constant"]["pixel_ap"] == pytest.approx(16 / 256 / 2)
+    assert measured["blind"]["merit"] < measured["constant"]["merit"] < 0.6
+
+
+def test_tiles_whose_damage_drew_nothing_do_not_count_as_damaged() -> None:
+    torch.manual_seed(0)
+    assert measure(held_back(4), branches)["seeing"]["image_auroc"] == 1
+
+
+def test_without_any_damage_nothing_is_better_than_anything() -> None:
+    measured = measure(held_back(0), branches)
+    assert {one["merit"] for one in measured.values()} == {0.5 + PIXEL_SHARE / 2}

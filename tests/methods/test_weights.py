@@ -1,0 +1,222 @@
+"""Weights files and teachers: what is read back, and what is refused with which words."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edge_ad.errors import DataError, UsageError
+from edge_ad.manifest import Manifest, Score
+from edge_ad.methods.catalogue import titled
+from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
+from edge_ad.methods.layers.resnet import ResNet18, load_resnet18
+from edge_ad.methods.method import METHODS, method_named
+from edge_ad.methods.torch_engine import TorchEngine
+from edge_ad.methods.weights import load_detector, save_detector
+
+SIZE = (32, 40)
+CONFIG = DeSTSegConfig(width=0.125, top_k=5)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "destseg.pt"
+    manifest = Manifest(method="destseg", size_hw=SIZE, score=Score(top_k=5))
+    save_detector(path, DeSTSeg(CONFIG, SIZE), manifest, CONFIG)
+    return path
+
+
+def changed(path: Path, folder: Path, **parts: Any) -> Path:
+    content = torch.load(path, weights_only=True)
+    target = folder / "changed.pt"
+    torch.save({**content, **parts}, target)
+    return target
+
+
+def test_what_was_saved_answers_the_same(weights: Path) -> None:
+    torch.manual_seed(1)
+    net = DeSTSeg(CONFIG, SIZE).eval()
+    detector = load_detector(weights)
+    picture = torch.rand(2, 3, *SIZE)
+    for mine, read in zip(net(picture), detector.module(picture), strict=True):
+        assert torch.equal(mine, read)
+    assert not detector.module.training
+    assert detector.manifest.score.top_k == 5
+    assert detector.config["width"] == 0.125
+
+
+def test_torch_engine_takes_any_number_of_images(weights: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (19, *SIZE, 3), np.uint8)
+    with TorchEngine(weights) as engine:
+        together = engine.infer(images)
+        alone = engine.infer(images[18:])
+    assert together.maps.shape == (19, *SIZE)
+    assert together.scores.dtype == np.float32
+    np.testing.assert_allclose(together.scores[18:], alone.scores, rtol=1e-4)
+
+
+def test_torch_engine_refuses_another_size(weights: Path) -> None:
+    with TorchEngine(weights) as engine, pytest.raises(ValueError, match="wants uint8"):
+        engine.infer(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no weights at .*edge-ad train"):
+        load_detector(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("data", [b"", b"not weights", b"PK\x03\x04 cut off"])
+def test_foreign_bytes_are_named_unreadable(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "foreign.pt"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read as PyTorch weights"):
+        load_detector(path)
+
+
+def test_a_truncated_file_is_named_unreadable(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "short.pt"
+    path.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(DataError, match="cannot be read as PyTorch weights"):
+        load_detector(path)
+
+
+def test_a_bare_state_dict_is_not_a_weights_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    torch.save(ResNet18((8, 8)).state_dict(), path)
+    with pytest.raises(DataError, match="not an edge-ad weights file"):
+        load_detector(path)
+
+
+def test_weights_of_an_unknown_method_name_it(weights: Path, tmp_path: Path) -> None:
+    manifest = Manifest(method="padim", size_hw=SIZE).model_dump_json()
+    with pytest.raises(DataError, match="method 'padim'"):
+        load_detector(changed(weights, tmp_path, manifest=manifest))
+
+
+def test_a_broken_configuration_names_its_field(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="destseg configuration: width"):
+        load_detector(changed(weights, tmp_path, config={"width": -1.0}))
+
+
+@pytest.mark.parametrize("part", ["manifest", "config", "state"])
+def test_a_file_that_lacks_a_part_is_refused(weights: Path, tmp_path: Path, part: str) -> None:
+    with pytest.raises(DataError, match=f"lacks.*{part}"):
+        load_detector(changed(weights, tmp_path, **{part: None}))
+
+
+def test_parameters_that_do_not_fit_are_named(weights: Path, tmp_path: Path) -> None:
+    state = torch.load(weights, weights_only=True)["state"]
+    state.pop("segmentation.head.1.bias")
+    state["stranger"] = torch.zeros(1)
+    state["teacher.conv1.weight"] = torch.zeros(2)
+    with pytest.raises(DataError) as refused:
+        load_detector(changed(weights, tmp_path, state=state))
+    text = str(refused.value)
+    assert "1 missing (segmentation.head.1.bias)" in text
+    assert "1 unknown (stranger)" in text
+    assert "1 of another shape (teacher.conv1.weight)" in text
+    assert "They look like edge-ad's own DeSTSeg" in text
+
+
+def test_a_teacher_takes_a_full_or_partial_torchvision_state(tmp_path: Path) -> None:
+    full = ResNet18()
+    state = {**full.state_dict(), "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
+    for name, kept in {"full": state, "partial": only_to_layer3(state)}.items():
+        path = tmp_path / f"{name}.pth"
+        torch.save(kept, path)
+        trunk = ResNet18((64, 128, 256))
+        load_resnet18(trunk, path)
+        assert torch.equal(trunk.state_dict()["layer3.1.conv2.weight"],
+                           state["layer3.1.conv2.weight"])  # fmt: skip
+
+
+def only_to_layer3(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith(("layer4", "fc"))}
+
+
+def test_a_missing_teacher_says_where_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file.*IMAGENET1K_V1(.|\n)*resnet18-f37072fd"):
+        load_resnet18(ResNet18(), tmp_path / "none.pth")
+
+
+def test_a_teacher_of_another_network_names_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "stem.pth"
+    torch.save(only_to_layer3(ResNet18().state_dict()), path)
+    with pytest.raises(DataError, match=r"lacks \d+ parameters \(layer4(.|\n)*IMAGENET1K_V1"):
+        load_resnet18(ResNet18(), path)
+
+
+def test_a_deeper_network_of_the_family_is_no_teacher(tmp_path: Path) -> None:
+    state = ResNet18().state_dict()
+    more = {k.replace("layer2.1", "layer2.2"): v for k, v in state.items()}
+    torch.save({**state, **more}, tmp_path / "resnet34.pth")
+    with pytest.raises(DataError, match=r"has besides \d+ parameters \(layer2.2.*a deeper network"):
+        load_resnet18(ResNet18(), tmp_path / "resnet34.pth")
+
+
+def test_parameters_of_no_resnet_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = {**ResNet18().state_dict(), "fc.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "whole.pth")
+    load_resnet18(ResNet18(), tmp_path / "whole.pth")
+    assert not caplog.records
+    torch.save({**state, "head.bias": torch.zeros(1)}, tmp_path / "other.pth")
+    load_resnet18(ResNet18(), tmp_path / "other.pth")
+    assert "other.pth: holds besides 1 parameter (head.bias), not used" in caplog.text
+
+
+def test_a_teacher_with_nan_is_refused(tmp_path: Path) -> None:
+    state = ResNet18().state_dict()
+    state["layer1.0.conv1.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(DataError, match=r"NaN or infinity in 1 parameter \(layer1.0.conv1.weight"):
+        load_resnet18(ResNet18(), tmp_path / "nan.pth")
+
+
+class _Evil:
+    """Pickles to a call of a function: what a hostile checkpoint does."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("this code must not run",))
+
+
+@pytest.mark.parametrize("writer", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
+def test_code_in_a_file_is_never_run(
+    writer: Callable[[object, Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "evil.pt"
+    writer({"a": _Evil()}, path)
+    for read in (load_detector, lambda p: load_resnet18(ResNet18(), p)):
+        with pytest.raises(DataError, match=r"would run code|never runs") as refused:
+            read(path)
+        assert "weights_only" not in str(refused.value)  # torch's advice: run it
+    assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04 cut off"])
+def test_a_teacher_of_another_kind_of_file_is_named(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(data)
+    with pytest.raises(DataError, match=r"x.pth: cannot be read as PyTorch weights.*cut off"):
+        load_resnet18(ResNet18(), tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bare_parameters_say_whose_they_are(method: str, tmp_path: Path) -> None:
+    kind = method_named(method)
+    config = {"ear": {"attention": "none"}, "clflow": {"backbone": "resnet18"}}.get(method, {})
+    with torch.device("meta"):
+        names = kind.build(kind.config(**config), (256, 256)).state_dict()
+    torch.save({name: torch.zeros(1) for name in names}, tmp_path / "bare.pt")
+    title = re.escape(titled(method))
+    with pytest.raises(DataError, match=rf"tensors of edge-ad's own {title}"):
+        load_detector(tmp_path / "bare.pt")

@@ -1,0 +1,149 @@
+"""Cameras that are there, that are not, and that stop: always within bounded time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_ad.errors import SourceLost, UsageError
+from edge_ad.frame import Frame, Grab
+from edge_ad.images import encode_image
+from edge_ad.source import camera as _camera
+from edge_ad.source import open_source
+from tests.source.rtsp_server import RtspCamera, serving
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def levels_of(grabs: Iterator[Grab]) -> list[float]:
+    return [float(grab.image.mean()) for grab in grabs if isinstance(grab, Frame)]
+
+
+def test_an_rtsp_camera_is_read_over_tcp_until_it_hangs_up() -> None:
+    with (
+        serving(RtspCamera(frames=20)) as camera,
+        open_source(f"rtsp://me:secret@127.0.0.1:{camera.port}/live", timeout_s=5) as source,
+    ):
+        assert source.live and source.name == f"rtsp://127.0.0.1:{camera.port}/live"
+        grabs: list[Grab] = []
+        with pytest.raises(SourceLost, match="stopped delivering") as caught:
+            for grab in source:
+                grabs.append(grab)
+    levels = levels_of(iter(grabs))
+    assert len(levels) + source.dropped >= 15  # FFmpeg looks at the first ones to know the stream
+    assert levels == sorted(levels) and levels[-1] == pytest.approx(40 + 4 * 19, abs=3)
+    assert camera.transports and all("TCP" in wish for wish in camera.transports)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_rtsp_camera_that_falls_silent_is_lost_in_time() -> None:
+    with (
+        serving(RtspCamera(frames=40, then="silence")) as camera,
+        open_source(f"rtsp://127.0.0.1:{camera.port}/live", timeout_s=1.5) as source,
+    ):
+        start_s = time.monotonic()
+        with pytest.raises(SourceLost):
+            for _ in source:
+                start_s = time.monotonic()
+        assert time.monotonic() - start_s < 4
+
+
+def test_a_host_that_accepts_and_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/live"
+        start_s = time.monotonic()
+        with pytest.raises(SourceLost) as caught:
+            open_source(uri, open_within_s=1)
+        assert time.monotonic() - start_s < 5
+    assert "secret" not in str(caught.value)
+
+
+def test_a_host_that_refuses_is_reported() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(SourceLost, match="does not open"):
+        open_source(f"rtsp://127.0.0.1:{port}/live", open_within_s=5)
+
+
+def test_a_wish_for_another_transport_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;udp")
+    with _camera._rtsp_over_tcp():
+        assert os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;udp"
+    assert os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;udp"
+    monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS")
+    with _camera._rtsp_over_tcp():
+        assert os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;tcp"
+    assert "OPENCV_FFMPEG_CAPTURE_OPTIONS" not in os.environ
+
+
+class _Mjpeg(BaseHTTPRequestHandler):
+    """Pictures one after another in one answer, as network cameras send them."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+        self.end_headers()
+        for index in range(15):
+            data = encode_image(np.full((48, 64, 3), 40 + 4 * index, np.uint8), ".jpg")
+            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests are quiet."""
+
+
+def test_an_http_camera_is_read() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Mjpeg)
+    thread = threading.Thread(target=partial(server.serve_forever, 0.05), daemon=True)
+    thread.start()
+    try:
+        uri = f"http://127.0.0.1:{server.server_port}/video.mjpg"
+        with open_source(uri, timeout_s=5) as source:
+            first = next(iter(source))
+        assert isinstance(first, Frame) and first.image.shape == (48, 64, 3)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+@pytest.mark.skipif(Path("/dev/video97").exists(), reason="this machine has camera 97")
+def test_a_camera_number_without_a_camera_says_which_there_are() -> None:
+    with pytest.raises(SourceLost, match=r"/dev/video97: no such camera\. Cameras here"):
+        open_source("97")
+
+
+def test_a_device_that_is_no_camera_does_not_open() -> None:
+    with pytest.raises(SourceLost, match="does not open as a camera"):
+        open_source("/dev/null")
+
+
+def test_a_camera_that_chose_another_size_is_refused() -> None:
+    frames = iter([Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, "cam")])
+    with pytest.raises(UsageError, match="gives 64x48, asked for 1280xany"):
+        list(_camera._checked_size(frames, (1280, 0), "cam"))
+
+
+def test_a_camera_of_the_size_asked_for_is_read() -> None:
+    frames = (Frame(np.zeros((48, 64, 3), np.uint8), index, 0.0, "cam") for index in range(3))
+    assert len(list(_camera._checked_size(frames, (64, 48), "cam"))) == 3
+
+
+def test_a_stream_without_end_can_be_left() -> None:
+    with (
+        serving(RtspCamera(frames=100)) as camera,
+        open_source(f"rtsp://127.0.0.1:{camera.port}/live", timeout_s=5) as source,
+    ):
+        assert len(list(itertools.islice(source, 3))) == 3
+        start_s = time.monotonic()
+    assert time.monotonic() - start_s < 8

@@ -1,0 +1,97 @@
+"""The synthetic line as a camera: the same every time, paced, and faulty on request."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from edge_ad.errors import SourceLost, SourceTimeout
+from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.frame_gate import FrameGate
+from edge_ad.source import open_source
+from edge_ad.source.synthetic import parse_faults
+from edge_ad.synthetic_line import Line, LineSpec
+
+pytestmark = pytest.mark.timeout(60)
+SMALL = "pattern://?width=64&height=48&"
+
+
+def grabs_of(options: str, timeout_s: float = 10) -> list[Grab]:
+    with open_source(SMALL + options, timeout_s=timeout_s) as source:
+        return list(source)
+
+
+def test_without_a_pace_every_frame_comes_and_equals_the_line() -> None:
+    grabs = grabs_of("fps=0&frames=6&seed=3")
+    line = Line(LineSpec(seed=3, size_wh=(64, 48)))
+    assert len(grabs) == 6
+    for index, grab in enumerate(grabs):
+        assert isinstance(grab, Frame) and grab.index == index
+        assert (grab.image == line.shot(index).image).all()
+
+
+def test_with_a_pace_it_is_live_and_keeps_time() -> None:
+    with open_source(SMALL + "fps=50&frames=26") as source:
+        assert source.live
+        start_s = time.monotonic()
+        grabs = list(source)
+        took_s = time.monotonic() - start_s
+    assert took_s >= 0.49  # 25 intervals of 20 ms
+    assert len(grabs) + source.dropped == 26
+
+
+def test_a_slow_judge_of_a_live_line_drops_frames_and_sees_fresh_ones() -> None:
+    ages = []
+    with open_source(SMALL + "fps=100&frames=40") as source:
+        judged = 0
+        for grab in source:
+            ages.append(time.monotonic() - grab.captured_s)
+            judged += 1
+            time.sleep(0.05)
+    assert source.dropped >= 15 and judged + source.dropped == 40
+    assert np.median(ages) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("black", "black"), ("white", "saturated"), ("torn", "torn"), ("freeze", "frozen")],
+)
+def test_a_scripted_fault_is_seen_by_the_health_check(fault: str, says: str) -> None:
+    gate = FrameGate(live=True, frozen_after=3)
+    grabs = grabs_of(f"fps=0&frames=16&faults={fault}@6-12")
+    faults = [gate.fault(grab) for grab in grabs if isinstance(grab, Frame)]
+    assert not any(faults[:6] + faults[13:])
+    assert faults[12].startswith(says)
+
+
+def test_a_failed_grab_is_a_bad_frame_and_a_dropped_one_a_gap() -> None:
+    grabs = grabs_of("fps=0&frames=6&faults=bad@2,drop@4")
+    assert [grab.index for grab in grabs] == [0, 1, 2, 3, 5]
+    assert [grab.index for grab in grabs if isinstance(grab, BadFrame)] == [2]
+
+
+def test_a_stalled_line_times_out() -> None:
+    with pytest.raises(SourceTimeout):
+        grabs_of("fps=20&frames=60&faults=stall@2-20", timeout_s=0.4)
+
+
+def test_a_short_stall_is_ridden_out() -> None:
+    assert grabs_of("fps=100&frames=20&faults=stall@5-10")[-1].index == 19
+
+
+def test_a_lost_camera_is_reported_after_its_last_frame() -> None:
+    seen = []
+    with (
+        pytest.raises(SourceLost, match="lost the camera at frame 3"),
+        open_source(SMALL + "fps=0&faults=lost@3") as source,
+    ):
+        for grab in source:
+            seen.append(grab.index)
+    assert seen == [0, 1, 2]
+
+
+def test_ranges_include_both_ends_and_later_items_win() -> None:
+    assert parse_faults("black@1-3,torn@3") == {1: "black", 2: "black", 3: "torn"}
+    assert parse_faults("") == {}

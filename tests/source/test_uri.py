@@ -1,0 +1,111 @@
+"""Words to sources: short forms, options, credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_ad.errors import SourceLost, UsageError
+from edge_ad.source import open_source
+from edge_ad.source.camera import csi_pipeline, with_appsink
+from edge_ad.source.uri import Uri, parse_uri, without_credentials
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("0", Uri("v4l2", "/dev/video0")),
+        ("12?width=1280&fps=30", Uri("v4l2", "/dev/video12", {"width": "1280", "fps": "30"})),
+        ("v4l2:///dev/video3?format=MJPG", Uri("v4l2", "/dev/video3", {"format": "MJPG"})),
+        ("rtsp://u:p@cam/a?b=c", Uri("rtsp", "rtsp://u:p@cam/a?b=c")),
+        ("csi://1?flip=2", Uri("csi", "1", {"flip": "2"})),
+        ("gst:videotestsrc ! appsink", Uri("gst", "videotestsrc ! appsink")),
+        ("pattern://?seed=4", Uri("pattern", "", {"seed": "4"})),
+        ("file:///data/a.mp4", Uri("file", "/data/a.mp4")),
+        ("no such.mp4", Uri("file", "no such.mp4")),
+    ],
+)
+def test_a_uri_or_short_form_is_split(text: str, wanted: Uri) -> None:
+    assert parse_uri(text) == wanted
+
+
+def test_a_file_with_a_question_mark_in_its_name_is_a_file(tmp_path: Path) -> None:
+    odd = tmp_path / "why?seed=1.png"
+    odd.write_bytes(b"x")
+    assert parse_uri(str(odd)) == Uri("file", str(odd))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("rtps://cam/1", "Did you mean rtsp"),
+        ("genicam://4711", "not supported"),
+        ("ftp://x", "no source edge-ad knows"),
+        ("pattern://?sed=1", "Did you mean 'seed'"),
+        ("pattern://?fps=fast", "wants a number"),
+        ("pattern://?frames=1.5", "whole number"),
+        ("pattern://?width=8", "at least 64"),
+        ("pattern://?width=100000", "go to 4096"),
+        ("pattern://?defects=2", "share from 0 to 1"),
+        ("pattern://?kinds=hole", "no kind of defect 'hole'"),
+        ("pattern://?faults=black", "NAME@FRAME"),
+        ("pattern://?faults=black@9-3", "NAME@FIRST-LAST"),
+        ("csi://front", "port number"),
+        ("csi://0?height=0", "at least 1"),
+        ("v4l2:///dev/null?format=jpeg2000", "four letters"),
+        ("0?heigth=3", "Did you mean 'height'"),
+    ],
+)
+def test_a_uri_that_cannot_be_meant_is_a_usage_error(
+    text: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.source.camera._has_gstreamer", lambda: True)
+    with pytest.raises(UsageError, match=hint):
+        open_source(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("rtsp://admin:secret@cam:554/main", "rtsp://cam:554/main"),
+        ("rtsp://admin:s/e@c@cam/main", "rtsp://cam/main"),
+        ("rtsp://cam/main?user=admin&password=secret", "rtsp://cam/main?user=***&password=***"),
+        (
+            "gst:rtspsrc location=rtsp://a:secret@cam user-pw=secret ! appsink",
+            "gst:rtspsrc location=rtsp://cam user-pw=*** ! appsink",
+        ),
+        ("pattern://?faults=black@3", "pattern://?faults=black@3"),
+        ("out/me@home.mp4", "out/me@home.mp4"),
+    ],
+)
+def test_credentials_never_reach_a_name(text: str, wanted: str) -> None:
+    assert without_credentials(text) == wanted
+
+
+@given(user=st.from_regex(r"[a-z]{1,8}", fullmatch=True), word=st.text("abc#/:?@&!", min_size=6))
+def test_no_password_of_an_rtsp_camera_survives(user: str, word: str) -> None:
+    assert without_credentials(f"rtsp://{user}:{word}@10.0.0.9/live") == "rtsp://10.0.0.9/live"
+
+
+def test_the_csi_pipeline_carries_the_options() -> None:
+    pipeline = csi_pipeline(parse_uri("csi://1?width=1280&height=720&fps=60&flip=2"))
+    for part in ("sensor-id=1", "width=1280,height=720,framerate=60/1", "flip-method=2"):
+        assert part in pipeline
+    assert pipeline.endswith("appsink drop=true max-buffers=1 sync=false")
+
+
+def test_a_pipeline_without_an_appsink_gets_one() -> None:
+    assert "format=BGR ! appsink" in with_appsink("videotestsrc !")
+    assert with_appsink("videotestsrc ! appsink name=a") == "videotestsrc ! appsink name=a"
+
+
+@pytest.mark.parametrize("uri", ["csi://0", "gst:videotestsrc"])
+def test_without_gstreamer_the_error_says_what_to_install(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.source.camera._has_gstreamer", lambda: False)
+    with pytest.raises(SourceLost, match="without GStreamer"):
+        open_source(uri)

@@ -1,0 +1,233 @@
+"""Synthetic damage: Perlin statistics, blending, rotation, textures, grey parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_ad.errors import DataError
+from edge_ad.frame import Image
+from edge_ad.synthesis.anomalies import DamageSettings, damaged, defective, turned
+from edge_ad.synthesis.augment import AugmentedTextures
+from edge_ad.synthesis.blend import blended, is_grey, without_colour
+from edge_ad.synthesis.perlin import perlin_mask, perlin_noise
+from edge_ad.synthesis.structural import MARKS
+from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder
+
+
+def part(seed: int, size_hw: tuple[int, int] = (48, 56)) -> Image:
+    """A coloured tile with a gradient and some noise."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(60, 120, size_hw[1])[None, :, None] * rng.uniform(0.7, 1.3, 3)
+    return np.asarray(ramp + rng.normal(0, 4, (*size_hw, 3)), np.uint8)
+
+
+def test_perlin_masks_cover_what_the_released_codes_do() -> None:
+    rng = np.random.default_rng(0)
+    areas = np.array([perlin_mask((256, 256), rng).mean() for _ in range(1000)])
+    assert areas.mean() == pytest.approx(0.048, abs=0.005)
+    assert np.median(areas) == pytest.approx(0.045, abs=0.005)
+    assert (areas == 0).mean() == pytest.approx(0.053, abs=0.02)
+
+
+def test_perlin_noise_is_zero_at_lattice_nodes() -> None:
+    noise = perlin_noise((64, 96), (4, 8), np.random.default_rng(1))
+    assert np.abs(noise[::16, ::12]).max() < 1e-5
+    assert 0.5 < np.abs(noise).max() < 1.2
+
+
+@pytest.mark.parametrize("size_hw", [(32, 32), (50, 70), (33, 129)])
+def test_perlin_takes_any_size(size_hw: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    assert {perlin_mask(size_hw, rng).shape for _ in range(20)} == {size_hw}
+
+
+def test_damage_stays_inside_the_mask() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        sample = damaged(part(0), ProceduralTextures((48, 56)), DamageSettings(), rng, grey=False)
+        assert np.array_equal(sample.clean[~sample.mask], sample.damaged[~sample.mask])
+        assert np.array_equal(sample.clean, part(0))
+
+
+def test_texture_weight_bounds_how_much_of_the_part_remains() -> None:
+    class White:
+        name = "white"
+
+        def draw(self, rng: np.random.Generator) -> Image:
+            return np.full((64, 64, 3), 255, np.uint8)
+
+    black = np.zeros((64, 64, 3), np.uint8)
+    rng = np.random.default_rng(4)
+    samples = [damaged(black, White(), DamageSettings(), rng, grey=False) for _ in range(200)]
+    weights = np.array([s.damaged[s.mask].max() / 255 for s in samples if s.mask.any()])
+    assert weights.min() >= 0.19
+    assert weights.min() < 0.25
+    assert 0.95 < weights.max() <= 1
+
+
+def test_every_sample_is_damaged_unless_told_otherwise() -> None:
+    rng = np.random.default_rng(5)
+    textures = ProceduralTextures((48, 56))
+    half = DamageSettings(anomaly_share=0.5)
+    empty = [not damaged(part(0), textures, half, rng, grey=False).mask.any() for _ in range(100)]
+    every = [
+        not damaged(part(0), textures, DamageSettings(), rng, grey=False).mask.any()
+        for _ in range(100)
+    ]
+    assert 35 < sum(empty) < 70
+    assert sum(every) < 15
+
+
+@pytest.mark.parametrize("kind", list(MARKS))
+def test_each_kind_of_mark_changes_the_part_where_it_says(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    clean = part(1, (128, 128))
+    shares = []
+    for _ in range(10):
+        weight, image = MARKS[kind](clean, rng)
+        change = np.abs(blended(clean, image, weight).astype(int) - clean).max(axis=2)
+        shares.append(float((weight > 0.25).mean()))
+        assert change[weight < 1e-3].max(initial=0) == 0
+        assert change.max() > 5
+    assert 0.0005 < np.median(shares) < 0.3
+
+
+def test_rotation_none_leaves_the_tile() -> None:
+    assert turned(part(0), DamageSettings(), np.random.default_rng(0)) is not None
+    assert np.array_equal(turned(part(0), DamageSettings(), np.random.default_rng(0)), part(0))
+
+
+def test_small_rotation_fills_corners_and_keeps_the_middle() -> None:
+    white = np.full((64, 64, 3), 255, np.uint8)
+    settings = DamageSettings(rotation="small")
+    turns = [turned(white, settings, np.random.default_rng(seed)) for seed in range(8)]
+    assert all((image[24:40, 24:40] == 255).all() for image in turns)
+    assert min(int(image[0, 0, 0]) for image in turns) == 114
+
+
+@pytest.mark.parametrize(("hw", "shapes"), [((48, 48), 4), ((48, 56), 2)])
+def test_full_rotation_takes_the_quarters_the_shape_allows(
+    hw: tuple[int, int], shapes: int
+) -> None:
+    settings = DamageSettings(rotation="full", rotation_small_deg=0)
+    tile = part(2, hw)
+    rng = np.random.default_rng(7)
+    seen = {turned(tile, settings, rng).tobytes() for _ in range(60)}
+    assert len(seen) == shapes
+    assert turned(tile, settings, rng).shape == tile.shape
+
+
+def test_grey_parts_get_grey_damage() -> None:
+    grey = without_colour(part(3))
+    assert is_grey(grey[None])
+    assert not is_grey(part(3)[None])
+    rng = np.random.default_rng(8)
+    for marks in (0.0, 1.0):
+        settings = DamageSettings(marks_share=marks)
+        sample = damaged(grey, ProceduralTextures((48, 56)), settings, rng, grey=True)
+        assert is_grey(sample.damaged[None])
+
+
+def test_generated_textures_are_many_and_varied() -> None:
+    rng = np.random.default_rng(9)
+    textures = ProceduralTextures((64, 80))
+    drawn = [textures.draw(rng) for _ in range(60)]
+    assert {texture.shape for texture in drawn} == {(64, 80, 3)}
+    assert len({texture.tobytes() for texture in drawn}) == 60
+    assert np.median([float(texture.std()) for texture in drawn]) > 10
+
+
+def test_texture_folder_reads_subfolders_and_passes_over_broken_files(tmp_path: Path) -> None:
+    for index, kind in enumerate(("bark", "woven")):
+        (tmp_path / kind).mkdir()
+        cv2.imwrite(str(tmp_path / kind / "a.png"), np.full((90, 70, 3), 50 * index + 50, np.uint8))
+    (tmp_path / "bark" / "broken.jpg").write_bytes(b"no picture")
+    textures = TextureFolder(tmp_path, (32, 48))
+    rng = np.random.default_rng(10)
+    drawn = [textures.draw(rng) for _ in range(40)]
+    assert {texture.shape for texture in drawn} == {(32, 48, 3)}
+    assert {int(texture[0, 0, 0]) for texture in drawn} == {50, 100}
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_a_texture_folder_without_pictures_is_refused(tmp_path: Path, *, make: bool) -> None:
+    folder = tmp_path / "textures"
+    if make:
+        folder.mkdir()
+    with pytest.raises(DataError, match="textures: no"):
+        TextureFolder(folder, (32, 32))
+
+
+def test_textures_that_cannot_be_read_end_with_a_message(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="ten textures in a row cannot be read"):
+        TextureFolder(tmp_path, (32, 32)).draw(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("how", "then", "share"),
+    [
+        (DamageSettings(), 3162073035365853033, 0.0381),
+        (DamageSettings(marks_share=1.0), 241132992963701354, 0.0939),
+        (
+            DamageSettings(rotation="full", rotation_share=0.5, anomaly_share=0.5),
+            2405656989332305972,
+            0.0088,
+        ),
+    ],
+    ids=["textures", "marks", "turned, half of them"],
+)
+def test_a_seed_gives_the_damage_it_always_gave(
+    how: DamageSettings, then: int, share: float
+) -> None:
+    """Else a training could not be repeated: what comes next tells what was drawn before."""
+    rng, clean = np.random.default_rng(7), noisy(48, 56, seed=1)
+    textures = ProceduralTextures((48, 56))
+    drawn = [damaged(clean, textures, how, rng, grey=False) for _ in range(20)]
+    assert int(rng.integers(2**62)) == then
+    assert np.mean([one.mask.mean() for one in drawn]) == pytest.approx(share, abs=2e-4)
+
+
+def test_a_seed_gives_the_augmented_textures_it_always_gave() -> None:
+    rng, textures = np.random.default_rng(7), AugmentedTextures(ProceduralTextures((48, 56)))
+    drawn = [textures.draw(rng) for _ in range(20)]
+    assert int(rng.integers(2**62)) == 4538824699201370251
+    assert len({one.tobytes() for one in drawn}) == 20
+
+
+def noisy(height: int, width: int, *, seed: int) -> NDArray[np.uint8]:
+    values = np.random.default_rng(seed).integers(60, 120, (height, width, 3))
+    return values.astype(np.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32))
+def test_a_whole_picture_of_any_size_gets_a_defect(height: int, width: int, seed: int) -> None:
+    clean = noisy(height, width, seed=0)
+    found = defective(clean, np.random.default_rng(seed))
+    again = defective(clean, np.random.default_rng(seed))
+    assert found.damaged.shape == clean.shape and found.mask.any()
+    assert np.array_equal(found.damaged, again.damaged)
+    assert np.array_equal(found.clean, clean)
+
+
+def test_defects_of_whole_pictures_are_specks_and_areas_that_change_them() -> None:
+    clean = noisy(64, 64, seed=2)
+    found = [defective(clean, np.random.default_rng(seed)) for seed in range(200)]
+    shares = np.array([one.mask.mean() for one in found])
+    change = [np.abs(one.damaged.astype(int) - clean)[one.mask].mean() for one in found]
+    assert shares.min() < 0.01 and 0.02 < np.median(shares) < 0.1 and shares.max() < 0.6
+    assert np.median(change) > 20 and np.mean(np.array(change) > 3) > 0.95
+
+
+def test_a_grey_picture_gets_a_grey_defect() -> None:
+    grey = without_colour(part(4))
+    for seed in range(10):
+        assert is_grey(defective(grey, np.random.default_rng(seed)).damaged[None])

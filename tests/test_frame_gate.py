@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.frame import Frame
+from edge_ad.frame_gate import FrameGate
+
+NOISE: NDArray[np.uint8] = (
+    np.random.default_rng(0).integers(10, 240, (120, 160, 3)).astype(np.uint8)
+)
+
+
+def frame(image: NDArray[np.uint8], *, age_s: float = 0.0, file: str = "") -> Frame:
+    return Frame(image, 0, time.monotonic() - age_s, "cam", file)
+
+
+def torn(fill: int) -> NDArray[np.uint8]:
+    image: NDArray[np.uint8] = NOISE.copy()
+    image[70:] = fill
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "fault"),
+    [
+        pytest.param(NOISE, "", id="a textured picture is fine"),
+        pytest.param(NOISE // 20, "", id="a dim picture is still a picture"),
+        pytest.param(np.zeros_like(NOISE), "black", id="black"),
+        pytest.param(NOISE // 100, "black", id="sensor noise behind a covered lens"),
+        pytest.param(np.full_like(NOISE, 255), "saturated", id="white"),
+        pytest.param(torn(128), "torn", id="the decoder filled the rest with grey"),
+        pytest.param(torn(255), "", id="a clipped white background is no fault"),
+        pytest.param(torn(0), "", id="nor is a black one"),
+    ],
+)
+def test_what_a_picture_can_suffer_from(image: NDArray[np.uint8], fault: str) -> None:
+    found = FrameGate(live=False).fault(frame(image))
+    assert found.split(":")[0] == fault
+
+
+def test_a_picture_file_may_end_in_one_colour() -> None:
+    assert FrameGate(live=False).fault(frame(torn(128), file="part.png")) == ""
+
+
+def test_a_live_camera_that_repeats_itself_is_frozen_until_it_moves() -> None:
+    gate = FrameGate(live=True, frozen_after=3)
+    faults = [gate.fault(frame(NOISE)).split(":")[0] for _ in range(5)]
+    assert faults == ["", "", "", "frozen", "frozen"]
+    assert gate.fault(frame(NOISE + 1)) == ""
+
+
+def test_a_file_may_repeat_itself() -> None:
+    gate = FrameGate(live=False, frozen_after=3)
+    assert {gate.fault(frame(NOISE)) for _ in range(9)} == {""}
+
+
+def test_a_stale_frame_is_a_fault_of_a_live_camera_only() -> None:
+    old = frame(NOISE, age_s=5)
+    assert FrameGate(live=True, stale_after_s=2).fault(old).startswith("stale: captured 5.0 s")
+    assert FrameGate(live=False, stale_after_s=2).fault(old) == ""

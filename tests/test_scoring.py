@@ -1,0 +1,108 @@
+"""One number for a frame, whoever asks for it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.dataset import Sample
+from edge_ad.engine import Prediction, ScriptedEngine
+from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.evaluation.predictions import LeftOut, judge_all
+from edge_ad.frame import Frame, Image
+from edge_ad.frame_gate import FrameGate
+from edge_ad.geometry import Geometry
+from edge_ad.images import write_image
+from edge_ad.inspection import Verdict
+from edge_ad.line.inspector import Judge, Limits
+from edge_ad.scoring import Scorer
+
+CORNER = ((0, 0), (30, 0), (30, 30), (0, 30))
+ALL = ((-9, -9), (99, -9), (99, 99), (-9, 99))
+
+
+def picture() -> Image:
+    """Dim, with a bright square in the upper left corner and a brighter one that is further in."""
+    image = np.random.default_rng(0).integers(20, 60, (64, 64, 3)).astype(np.uint8)
+    image[8:20, 8:20], image[40:52, 36:48] = 250, 200
+    return image
+
+
+def judge(engine: ScriptedEngine, geometry: Geometry | None = None) -> Judge:
+    return Judge(engine, Limits(0.5, 0.5), FrameGate(live=False), geometry=geometry)
+
+
+def frame(image: Image) -> Frame:
+    return Frame(image, 0, time.monotonic(), "cam")
+
+
+def nonsense(image: Image) -> NDArray[np.float32]:
+    """Good numbers but for one pixel, where the picture is bright there."""
+    values = np.asarray(image[:, :, 1] / 255, np.float32)
+    values[values > 0.9] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("geometry", "score"),
+    [
+        (Geometry(), 250 / 255),
+        (Geometry(ignore=(CORNER,)), 200 / 255),
+        (Geometry(tiles=(2, 2), overlap=0.1), 250 / 255),
+        (Geometry(roi_xywh=(0, 32, 64, 32)), 200 / 255),
+    ],
+)
+def test_line_and_evaluation_score_alike(
+    tmp_path_factory: pytest.TempPathFactory, geometry: Geometry, score: float
+) -> None:
+    engine, path = ScriptedEngine(), tmp_path_factory.mktemp("one") / "a.png"
+    write_image(path, picture())
+    scored, values = Scorer(engine, geometry)(picture())
+    assert scored == pytest.approx(score, abs=1e-6)
+    judged = judge(engine, geometry)(frame(picture()))
+    assert judged.inspection.score == scored
+    assert judged.seen.anomaly_map is not None
+    assert np.array_equal(judged.seen.anomaly_map.values, values)
+    sample = Sample(path=path, kind="good", mask=None)
+    (evaluated,) = judge_all(engine, [sample], LeftOut(), geometry)
+    assert evaluated.score == scored and np.array_equal(evaluated.values, values)
+
+
+def test_what_is_no_number_is_invalid_on_the_line_and_never_passes() -> None:
+    judged = judge(ScriptedEngine(map_of=nonsense))(frame(picture()))
+    assert judged.inspection.verdict is Verdict.INVALID
+    assert "no number" in judged.inspection.reason and judged.seen.anomaly_map is None
+    dim = np.minimum(picture(), 100)
+    judged = judge(ScriptedEngine(map_of=nonsense))(frame(dim))
+    assert judged.inspection.verdict is Verdict.PASS
+
+
+def test_what_is_no_number_measures_nothing() -> None:
+    with pytest.raises(EdgeAdError, match="scripted answers with values that are not numbers"):
+        Scorer(ScriptedEngine(map_of=nonsense))(picture())
+
+
+def test_a_score_needs_something_to_judge() -> None:
+    with pytest.raises(UsageError, match="Shrink --ignore"):
+        Scorer(ScriptedEngine(), Geometry(ignore=(ALL,)))(picture())
+
+
+def test_the_map_is_the_callers_to_keep() -> None:
+    shared = np.zeros((32, 32), np.float32)
+
+    class Reusing(ScriptedEngine):
+        """Answers in one array, as compiled engines do."""
+
+        def infer(self, batch: Image) -> Prediction:
+            found = super().infer(batch)
+            shared[:] = found.maps[0]
+            return found._replace(maps=shared[None])
+
+    scorer = Scorer(Reusing())
+    first = scorer(picture())[1]
+    kept = first.copy()
+    scorer(np.full((64, 64, 3), 90, np.uint8))
+    assert np.array_equal(first, kept)

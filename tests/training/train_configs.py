@@ -1,0 +1,69 @@
+"""Small trainings: a teacher of random weights, striped parts, a few steps."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from edge_ad.frame import Image
+from edge_ad.methods.destseg.training import RECIPE
+from edge_ad.methods.layers.resnet import ResNet18
+from edge_ad.methods.learning.trainer import settings_from
+from edge_ad.training.loop import Progress
+from edge_ad.training.session import Job, train
+
+torch.set_num_threads(1)  # nets this small lose more to handing work over than they gain
+
+SMALL = {"width": 0.125, "batch": 2, "steps": 4, "student_share": 0.5}
+
+
+def write_teacher(path: Path) -> Path:
+    torch.manual_seed(7)
+    torch.save(ResNet18((64, 128, 256)).state_dict(), path)
+    return path
+
+
+def part(seed: int, hw: tuple[int, int] = (48, 56)) -> Image:
+    """A good part: vertical stripes under noise, in colour."""
+    rng = np.random.default_rng(seed)
+    stripes = 120 + 40 * np.sin(np.arange(hw[1]) / 3)
+    noise = rng.normal(0, 6, (*hw, 3))
+    return np.clip(stripes[None, :, None] * (1.0, 0.8, 0.6) + noise, 0, 255).astype(np.uint8)
+
+
+def write_parts(folder: Path, count: int = 10) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        cv2.imwrite(str(folder / f"{index:03}.png"), part(index))
+    return folder
+
+
+def job(folder: Path, output: str = "destseg.pt", **changes: Any) -> Job:
+    """A training of four steps at 32x32; `settings` among the changes adds to SMALL."""
+    settings = settings_from(RECIPE, {**SMALL, **changes.pop("settings", {})})
+    chosen: dict[str, Any] = {
+        "method": "destseg",
+        "data": folder / "parts",
+        "output": folder / output,
+        "size_hw": (32, 32),
+        "settings": settings,
+        "teacher": folder / "teacher.pth",
+        "device": "cpu",
+    }
+    return Job(**{**chosen, **changes})
+
+
+def run(work: Job, stop_after: int | None = None) -> dict[str, Any]:
+    """Train; `stop_after` asks to stop once that many steps are done."""
+    stop = threading.Event()
+
+    def watch(news: Progress) -> None:
+        if news.step == stop_after:
+            stop.set()
+
+    return train(work, stop, watch)
