@@ -1,4 +1,4 @@
-# make demo    a detector watches footage of a line: alarms, evidence pictures, a contact sheet
+# make demo    a detector watches footage of a line: alarms, evidence images, a contact sheet
 # make test    the tests
 # make lint    ruff, mypy, import-linter
 # make sample  make the shipped footage and detector anew (needs TEACHER, ResNet-18 weights)

@@ -1,10 +1,10 @@
-"""Measures what fp16 costs a detector on labelled pictures: accuracy, scores, verdicts.
+"""Measures what fp16 costs a detector on labelled images: accuracy, scores, verdicts.
 
     python benchmarks/bench_fp16.py --engine destseg.onnx --data DIR --name magnetic-tile
 
-Three graphs judge the same test pictures: fp32, the fp16 file as ONNX Runtime computes it on a
+Three graphs judge the same test images: fp32, the fp16 file as ONNX Runtime computes it on a
 CPU (in fp32 between its casts), and the fp16 file with every tensor rounded as a GPU stores it.
-Ranges are measured on pictures of the training part, which the test never shows. Ends with 4 when
+Ranges are measured on images of the training part, which the test never shows. Ends with 4 when
 a promise is not kept.
 """
 
@@ -35,7 +35,7 @@ AUROC_SHIFT, NEAR = 0.001, 0.01  # promises: at most so much, and flips only so 
 
 
 def judged_by(path: Path, data: Path) -> list[Judged]:
-    """Every test picture, judged by the engine in a file."""
+    """Every test image, judged by the engine in a file."""
     with open_engine(path) as engine:
         return list(judge_all(engine, labelled_images(data), LeftOut()))
 
@@ -62,13 +62,13 @@ def changes(before: list[Judged], after: list[Judged]) -> dict[str, Any]:
     }
 
 
-def headline(figures: dict[str, Any], pictures: int) -> dict[str, float]:
+def headline(figures: dict[str, Any], images: int) -> dict[str, float]:
     """What a table shows: the worse of the two fp16 graphs, whichever it is for each figure."""
     halves = [figures[name] for name in ("fp16", "fp16_as_stored")]
     before = figures["fp32"]["image_auroc"]
     worst = max(halves, key=lambda one: abs(one["image_auroc"] - before))
     return {
-        "pictures": pictures,
+        "images": images,
         "image_auroc_fp32": before,
         "image_auroc_fp16": worst["image_auroc"],
         "image_auroc_shift": abs(worst["image_auroc"] - before),

@@ -159,13 +159,13 @@ def accuracy_of(engine: Path, data: Path) -> dict[str, Any]:
 
 
 def _times_ms(engines: dict[str, Path], data: Path) -> dict[str, list[float]]:
-    """Every call's milliseconds, one picture a call, the precisions in turn: noise hits all."""
-    picture = read_image(labelled_images(data)[0].path)
+    """Every call's milliseconds, one image a call, the precisions in turn: noise hits all."""
+    image = read_image(labelled_images(data)[0].path)
     times: dict[str, list[float]] = {name: [] for name in engines}
     with ExitStack() as stack:
         opened = {name: stack.enter_context(open_engine(path)) for name, path in engines.items()}
         manifest = opened["fp32"].manifest
-        batch = Preprocess(manifest.size_hw, manifest.geometry)(picture)[:1]
+        batch = Preprocess(manifest.size_hw, manifest.geometry)(image)[:1]
         for run in range(TIMED + 3):
             for name, engine in opened.items():
                 began = time.perf_counter()

@@ -2,9 +2,9 @@
 
     python benchmarks/bench_noise.py --data DIR --name line ENGINE...
 
-Every picture is judged twice, the second time with each pixel off by -1, 0 or 1 grey level (of
+Every image is judged twice, the second time with each pixel off by -1, 0 or 1 grey level (of
 255). Differences count as when two precisions are compared: maps against the largest value seen
-with damage in the picture, scores against the largest of good parts.
+with damage in the image, scores against the largest of good parts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge_ad.frame import Image
 
 
 def noisy(images: Image, seed: int) -> Image:
-    """The pictures, each value off by -1, 0 or 1 with equal chance."""
+    """The images, each value off by -1, 0 or 1 with equal chance."""
     off = np.random.default_rng(seed).integers(-1, 2, images.shape, dtype=np.int16)
     return (images + off).clip(0, 255).astype(np.uint8)
 

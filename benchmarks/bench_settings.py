@@ -1,4 +1,4 @@
-"""Measures what settings are worth: trained weights that differ in some, on the same pictures.
+"""Measures what settings are worth: trained weights that differ in some, on the same images.
 
     python benchmarks/bench_settings.py --data DIR --name ear-undo before=A.pt after=B.pt
 

@@ -1,4 +1,4 @@
-"""The methods side by side, from bench_methods' result files: table, picture, shipped figures.
+"""The methods side by side, from bench_methods' result files: table, image, shipped figures.
 
 Every text is a function of the results alone, so that a test can tell when one of them is stale.
 """
@@ -65,7 +65,7 @@ def points(results: list[Record]) -> list[tuple[str, str, str, float, float]]:
 
 
 def fingerprint(results: list[Record]) -> str:
-    """What the picture carries, to be told from one of other figures."""
+    """What the image carries, to be told from one of other figures."""
     return hashlib.sha256(json.dumps(points(results)).encode()).hexdigest()
 
 
@@ -102,7 +102,7 @@ def _panel(axis: Any, found: list[tuple[str, str, float, float]]) -> None:
     for name, mark in _MARKS.items():
         axis.plot([], [], mark, color="grey", label=name)
     axis.set_xscale("log")
-    axis.set_xlabel("milliseconds a picture, ONNX Runtime")
+    axis.set_xlabel("milliseconds an image, ONNX Runtime")
     axis.set_ylabel("image AUROC")
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize="x-small")

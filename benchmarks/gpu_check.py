@@ -191,14 +191,14 @@ def export_fresh(network: Any, files: dict[str, Path]) -> None:
 
 
 def footage(folder: Path) -> Path:
-    """The sample's, or pictures made here."""
+    """The sample's, or images made here."""
     if FOOTAGE.is_file():
         return FOOTAGE
-    pictures = folder / "pictures"
-    if not pictures.is_dir():
-        pictures.mkdir()
-        gpu_measure.write_pictures(pictures)
-    return pictures
+    images = folder / "images"
+    if not images.is_dir():
+        images.mkdir()
+        gpu_measure.write_images(images)
+    return images
 
 
 def _torch(subject: Subject, manifest: Manifest, count: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from edge_ad.line.config import LineConfig
 from edge_ad.manifest import Manifest
 
 WARM_UP = 200
-PICTURES = 300
+IMAGES = 300
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def measure_plan(plan: Path, count: int) -> tuple[dict[str, Any], dict[str, list
 
 
 def measure_loop(plan: Path, footage: Path) -> dict[str, Any]:
-    """The loop against the engine alone, in turn, on the same pictures."""
+    """The loop against the engine alone, in turn, on the same images."""
     config = LineConfig((str(footage),), plan, threshold=float("inf"))
     found = bench_loop(config, rounds=5)
     return {
@@ -122,10 +122,10 @@ def parity(plan: Path, onnx: Path) -> dict[str, Any]:
         ).as_json()
 
 
-def write_pictures(folder: Path, size_wh: tuple[int, int] = (320, 240)) -> Path:
-    """Footage for machines without a video: pictures that cost little to decode."""
+def write_images(folder: Path, size_wh: tuple[int, int] = (320, 240)) -> Path:
+    """Footage for machines without a video: images that cost little to decode."""
     width, height = size_wh
-    for index, image in enumerate(generated((height, width), PICTURES, seed=2)):
+    for index, image in enumerate(generated((height, width), IMAGES, seed=2)):
         cv2.imwrite(str(folder / f"{index:04d}.bmp"), image)
     return folder
 

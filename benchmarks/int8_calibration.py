@@ -37,18 +37,18 @@ from edge_ad.onnx_graph.index import load_graph
 VARIANTS = ("minmax", "all")
 
 
-def measured(engine: Path, images: Path, target: Target, variant: str, count: int) -> Any:
+def measured(engine: Path, folder: Path, target: Target, variant: str, count: int) -> Any:
     """Seconds and peak memory of one pass; `minmax` keeps no histogram, `all` is what we do."""
     began = time.perf_counter()
     graph = load_graph(engine)
-    pictures = choose(good_images(images), samples=count, synthetic=0.2)
+    images = choose(good_images(folder), samples=count, synthetic=0.2)
     tensors = place(graph, target).tensors
     with _only_minmax() if variant == "minmax" else nullcontext():
-        table = collect(graph, tensors, target, pictures).table
+        table = collect(graph, tensors, target, images).table
     return {
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time(),
-        "pictures": table.frames_seen,
+        "images": table.frames_seen,
         "tensors": len(table.tensors),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -76,14 +76,12 @@ def main() -> None:
     parser.add_argument("--engine", type=Path, help="Default: an untrained DeSTSeg, 256x256.")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--name", default="destseg_256_untrained")
-    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--count", type=int, default=512)
     parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
     parser.add_argument("--variant", choices=VARIANTS)
     wanted = parser.parse_args()
     if wanted.variant:
-        found = measured(
-            wanted.engine, wanted.images, wanted.target, wanted.variant, wanted.pictures
-        )
+        found = measured(wanted.engine, wanted.images, wanted.target, wanted.variant, wanted.count)
         print(json.dumps(found))
         return
     with engine_or_untrained(wanted.engine) as engine:
@@ -94,13 +92,13 @@ def main() -> None:
         f"{wanted.name}_{wanted.target}",
         "int8",
         metrics={
-            "minutes_for_512": results["all"]["seconds"] / wanted.pictures * 512 / 60,
+            "minutes_for_512": results["all"]["seconds"] / wanted.count * 512 / 60,
             "all_over_minmax_cpu": ratio,
             "peak_mib": results["all"]["peak_mib"],
             "load_average": os.getloadavg()[0],
             **results,
         },
-        settings={"pictures": wanted.pictures, "target": wanted.target},
+        settings={"images": wanted.count, "target": wanted.target},
     )
     print(path.read_text())
 

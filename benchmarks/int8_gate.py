@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def sample_and_line(folder: Path) -> tuple[Path, Path]:
-    """The shipped detector with its weights in fp32, and labelled pictures of its line."""
+    """The shipped detector with its weights in fp32, and labelled images of its line."""
     engine, data = folder / "sample.onnx", folder / "line"
     convert = ["convert", str(ENGINE), "--precision", "fp32", "-o", str(engine)]
     subprocess.run([sys.executable, "-m", "edge_ad", *convert], check=True, stdout=sys.stderr)

@@ -1,8 +1,8 @@
-"""Compares our Q/DQ placement with ONNX Runtime's own quantizer, on labelled pictures.
+"""Compares our Q/DQ placement with ONNX Runtime's own quantizer, on labelled images.
 
     python benchmarks/int8_quantizers.py --engine destseg.onnx --data DIR --name magnetic-tile
 
-Same pictures, same ranges (least and largest value), so that what differs is where Q/DQ pairs go.
+Same images, same ranges (least and largest value), so that what differs is where Q/DQ pairs go.
 For TensorRT also what TensorRT-RTX compiles each file to, which needs no card.
 """
 
@@ -28,7 +28,7 @@ from edge_ad.calibration.quantize.graph_engine import GraphEngine
 from edge_ad.calibration.quantize.placement import Target, Wanted, place
 from edge_ad.calibration.quantize.qdq import quantize
 from edge_ad.calibration.ranges.collect import collect
-from edge_ad.calibration.ranges.image_set import PictureSet, choose
+from edge_ad.calibration.ranges.image_set import ImageSet, choose
 from edge_ad.dataset import good_images, labelled_images
 from edge_ad.engine.base import INPUT
 from edge_ad.engine.tensorrt.runtimes import installed
@@ -45,7 +45,7 @@ SIGNED: dict[str, Any] = {  # what TensorRT takes: symmetric int8, no integer bi
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no stubs
-    """Hands ONNX Runtime's quantizer the same pictures."""
+    """Hands ONNX Runtime's quantizer the same images."""
 
     def __init__(self, batches: Batches) -> None:
         self._left = iter(batches)
@@ -55,15 +55,15 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has n
         return None if batch is None else {INPUT: batch}
 
 
-def cut_pictures(pictures: PictureSet, manifest: Manifest) -> Batches:
-    """The pictures as the network sees them, an image a batch."""
+def cut_images(images: ImageSet, manifest: Manifest) -> Batches:
+    """The images as the network sees them, an image a batch."""
     cut = Preprocess(manifest.size_hw, manifest.geometry)
-    return [image[None] for picture in pictures for image in cut(picture.image)]
+    return [tile[None] for image in images for tile in cut(image.image)]
 
 
-def ours(graph: Graph, target: Target, pictures: PictureSet) -> onnx.ModelProto:
+def ours(graph: Graph, target: Target, images: ImageSet) -> onnx.ModelProto:
     """Our Q/DQ graph with minmax ranges, as ONNX Runtime's quantizer has by default."""
-    table = collect(graph, place(graph, target).tensors, target, pictures).table
+    table = collect(graph, place(graph, target).tensors, target, images).table
     placement = place(graph, target, Wanted(silent=frozenset(table.silent)))
     return quantize(graph, placement, shared_ranges(placement, table, "minmax"))
 
@@ -101,22 +101,22 @@ def main() -> None:
     parser.add_argument("--engine", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="MVTec AD's layout.")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--exam", type=int, default=400)
     wanted = parser.parse_args()
     graph = load_graph(wanted.engine)
-    pictures = choose(good_images(wanted.data), samples=wanted.pictures, synthetic=0.2)
-    batches = cut_pictures(pictures, graph.manifest)
+    images = choose(good_images(wanted.data), samples=wanted.images, synthetic=0.2)
+    batches = cut_images(images, graph.manifest)
     exam = labelled_exam(labelled_images(wanted.data), graph.manifest, limit=wanted.exam)
     contenders: dict[str, tuple[Target, onnx.ModelProto]] = {
         "fp32": ("onnxruntime", graph.model),
-        "edge-ad for onnxruntime": ("onnxruntime", ours(graph, "onnxruntime", pictures)),
+        "edge-ad for onnxruntime": ("onnxruntime", ours(graph, "onnxruntime", images)),
         "onnxruntime, all operators": ("onnxruntime", theirs(wanted.engine, batches)),
         "onnxruntime, convolutions": (
             "onnxruntime",
             theirs(wanted.engine, batches, op_types_to_quantize=["Conv"]),
         ),
-        "edge-ad for tensorrt": (TENSORRT, ours(graph, "tensorrt", pictures)),
+        "edge-ad for tensorrt": (TENSORRT, ours(graph, "tensorrt", images)),
         "onnxruntime for tensorrt, all operators": (
             TENSORRT,
             theirs(wanted.engine, batches, **SIGNED),
@@ -149,7 +149,7 @@ def main() -> None:
             "compiled": compiled,
         },
         settings={
-            "pictures": wanted.pictures,
+            "images": wanted.images,
             "exam": len(exam.questions),
             "method": "minmax",
             "size_hw": graph.manifest.size_hw,

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--name", default="destseg_256_untrained")
     parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
-    parser.add_argument("--pictures", type=int, default=16)
+    parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--method", default="mse")
     wanted = parser.parse_args()
     with engine_or_untrained(wanted.engine) as engine:
@@ -40,9 +40,9 @@ def main() -> None:
     paths = good_images(wanted.images)
     tensors = place(graph, wanted.target).tensors
     table = collect(graph, tensors, wanted.target, choose(paths, samples=32, synthetic=0.2)).table
-    exam = synthetic_exam(paths, graph.manifest, limit=wanted.pictures, seed=0)
+    exam = synthetic_exam(paths, graph.manifest, limit=wanted.images, seed=0)
     trials = Trials(graph, table, exam, Wanted(), Notebook(None, "", resume=False))
-    search = Search(trials, Limits(), block_costs(graph), pictures=wanted.pictures)
+    search = Search(trials, Limits(), block_costs(graph), images=wanted.images)
     began, busy = time.perf_counter(), time.process_time()
     blocks = search.sensitivity(wanted.method)
     seconds, cpu = time.perf_counter() - began, time.process_time() - busy
@@ -54,11 +54,11 @@ def main() -> None:
             "minutes": seconds / 60,
             "cpu_minutes": cpu / 60,
             "load_average": os.getloadavg()[0],
-            "everything_int8": trials.error(Candidate(wanted.method), wanted.pictures),
+            "everything_int8": trials.error(Candidate(wanted.method), wanted.images),
             "blocks": [asdict(block) for block in blocks],
         },
         settings={
-            "pictures": wanted.pictures,
+            "images": wanted.images,
             "method": wanted.method,
             "target": wanted.target,
             "size_hw": graph.manifest.size_hw,

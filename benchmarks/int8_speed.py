@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from int8_quantizers import cut_pictures, ours, theirs  # the script's own folder is on the path
+from int8_quantizers import cut_images, ours, theirs  # the script's own folder is on the path
 from int8_untrained import engine_or_untrained
 from results import write_result
 
@@ -31,14 +31,14 @@ from edge_ad.onnx_graph.index import load_graph
 OURS = "edge-ad for onnxruntime"
 
 
-def contenders(engine: Path, images: Path, count: int) -> Iterator[tuple[str, onnx.ModelProto]]:
+def contenders(engine: Path, folder: Path, count: int) -> Iterator[tuple[str, onnx.ModelProto]]:
     """fp32, our two flavours, and ONNX Runtime's quantizer with all operators and with one."""
     graph = load_graph(engine)
-    pictures = choose(good_images(images), samples=count)
-    batches = cut_pictures(pictures, graph.manifest)
+    images = choose(good_images(folder), samples=count)
+    batches = cut_images(images, graph.manifest)
     yield "fp32", graph.model
-    yield OURS, ours(graph, "onnxruntime", pictures)
-    yield "edge-ad for tensorrt", ours(graph, "tensorrt", pictures)
+    yield OURS, ours(graph, "onnxruntime", images)
+    yield "edge-ad for tensorrt", ours(graph, "tensorrt", images)
     yield "onnxruntime, all operators", theirs(engine, batches)
     yield "onnxruntime, convolutions", theirs(engine, batches, op_types_to_quantize=["Conv"])
 
@@ -77,11 +77,11 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--name", default="destseg_256_untrained")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--pictures", type=int, default=16)
+    parser.add_argument("--count", type=int, default=16)
     wanted = parser.parse_args()
     with engine_or_untrained(wanted.engine) as engine:
         size_hw = load_graph(engine).manifest.size_hw
-        models = dict(contenders(engine, wanted.images, wanted.pictures))
+        models = dict(contenders(engine, wanted.images, wanted.count))
     frame = np.random.default_rng(0).integers(0, 256, (1, *size_hw, 3), np.uint8)
     samples, cores = timed(models, frame, wanted.runs)
     medians = {name: float(np.median(found)) for name, found in samples.items()}
@@ -107,7 +107,7 @@ def main() -> None:
             "runs": wanted.runs,
             "size_hw": size_hw,
             "method": "minmax",
-            "pictures": wanted.pictures,
+            "images": wanted.count,
         },
         samples={"clock_ms": samples, "processor_ms": cores},
     )

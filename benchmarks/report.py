@@ -1,8 +1,8 @@
-"""Renders all tables and pictures of measurements from the result files.
+"""Renders all tables and images of measurements from the result files.
 
     python benchmarks/report.py
 
-README's table, the methods' comparison in docs/methods.md with its picture, and the figures that
+README's table, the methods' comparison in docs/methods.md with its image, and the figures that
 `edge-ad methods` ships. A test renders them again and fails when one is stale: no file, no number.
 """
 
@@ -18,7 +18,7 @@ from edge_ad.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README, METHODS = ROOT / "README.md", ROOT / "docs" / "methods.md"
-PICTURE, SHIPPED = ROOT / "docs" / "methods.png", ROOT / "edge_ad" / "models" / "measured.json"
+IMAGE, SHIPPED = ROOT / "docs" / "methods.png", ROOT / "edge_ad" / "models" / "measured.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 # the figures of a row, where a bench's file holds too many for one
 _HEADLINES = {comparison.BENCH: comparison.KEPT}
@@ -43,8 +43,8 @@ def texts(results: list[dict[str, Any]]) -> dict[Path, str]:
 def stale(results: list[dict[str, Any]]) -> list[Path]:
     """The rendered files that do not say what the result files say."""
     old = [path for path, text in texts(results).items() if path.read_text("utf-8") != text]
-    drawn = PICTURE.exists() and comparison.fingerprint(results).encode() in PICTURE.read_bytes()
-    return old if drawn or not comparison.points(results) else [*old, PICTURE]
+    drawn = IMAGE.exists() and comparison.fingerprint(results).encode() in IMAGE.read_bytes()
+    return old if drawn or not comparison.points(results) else [*old, IMAGE]
 
 
 def replaced(text: str, table: str) -> str:
@@ -72,8 +72,8 @@ def _short(value: float) -> str:
 
 def main() -> None:
     results = read_results()
-    if PICTURE in (old := stale(results)):
-        comparison.draw(PICTURE, results)
+    if IMAGE in (old := stale(results)):
+        comparison.draw(IMAGE, results)
     for path, text in texts(results).items():
         if path in old:
             write_text(path, text)

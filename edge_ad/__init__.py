@@ -1,3 +1,3 @@
-"""edge-ad: from pictures of good parts to an alarm on the line."""
+"""edge-ad: from images of good parts to an alarm on the line."""
 
 __version__ = "0.1.0"

@@ -95,8 +95,8 @@ def load_batches(
     manifest = engine.manifest
     preprocess = Preprocess(manifest.size_hw, geometry or manifest.geometry)
     with open_source(uri) as source:
-        pictures = (grab.image for grab in source if isinstance(grab, Frame))
-        batches = [preprocess(image) for image in itertools.islice(pictures, at_most)]
+        images = (grab.image for grab in source if isinstance(grab, Frame))
+        batches = [preprocess(image) for image in itertools.islice(images, at_most)]
     if not batches:
         raise SourceLost(f"{uri}: no frame to measure with.")
     return batches

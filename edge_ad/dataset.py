@@ -1,8 +1,8 @@
-"""Folders of pictures, in MVTec AD's layout or plain: which are normal, where the masks are.
+"""Folders of images, in MVTec AD's layout or plain: which are normal, where the masks are.
 
-DATA/train/good/*.png                     pictures of good parts
-DATA/test/good/*.png                      normal test pictures
-DATA/test/<type>/<name>.png               anomalous test pictures of one defect type
+DATA/train/good/*.png                     images of good parts
+DATA/test/good/*.png                      normal test images
+DATA/test/<type>/<name>.png               anomalous test images of one defect type
 DATA/ground_truth/<type>/<name>_mask.png  their masks
 """
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled test picture; `kind` is `good` or the defect type, `mask` its ground truth."""
+    """One labelled test image; `kind` is `good` or the defect type, `mask` its ground truth."""
 
     path: Path
     kind: str
@@ -35,31 +35,31 @@ class Sample:
 
 
 def good_images(folder: Path) -> list[Path]:
-    """Pictures of good parts: `folder/train/good`, `folder/good`, or those directly in `folder`.
+    """Images of good parts: `folder/train/good`, `folder/good`, or those directly in `folder`.
 
-    Raises DataError when there is no such folder or it holds no picture.
+    Raises DataError when there is no such folder or it holds no image.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected pictures of good parts there.")
+        raise DataError(f"{folder}: no such folder. Expected images of good parts there.")
     places = [folder / "train" / GOOD, folder / GOOD, folder]
     place = next(place for place in places if place.is_dir())
     images = list_images(place)
     if not images:
         raise DataError(
-            f"{place}: holds no pictures. Collect some with: edge-ad capture --camera 0 -o {place}"
+            f"{place}: holds no images. Collect some with: edge-ad capture --camera 0 -o {place}"
         )
     return images
 
 
 def labelled_images(folder: Path) -> list[Sample]:
-    """The test part of a folder in MVTec AD's layout, normal pictures first, by type and name.
+    """The test part of a folder in MVTec AD's layout, normal images first, by type and name.
 
-    Raises DataError when the layout is not that, a mask has no picture, or some pictures of a
+    Raises DataError when the layout is not that, a mask has no image, or some images of a
     type have masks and others none. A type without any mask counts for image metrics only.
     """
     test = folder / "test"
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected labelled pictures there.")
+        raise DataError(f"{folder}: no such folder. Expected labelled images there.")
     if not test.is_dir():
         raise DataError(
             f"{folder}: no folder 'test' in it. Expected MVTec AD's layout: test/good, "
@@ -68,14 +68,14 @@ def labelled_images(folder: Path) -> list[Sample]:
     kinds = sorted(_kinds(test) | _kinds(folder / "ground_truth"), key=lambda k: (k != GOOD, k))
     samples = [sample for kind in kinds for sample in _of_kind(folder, kind)]
     if not any(sample.kind == GOOD for sample in samples):
-        raise DataError(f"{test}/good: no pictures of normal parts, so nothing can be compared.")
+        raise DataError(f"{test}/good: no images of normal parts, so nothing can be compared.")
     return samples
 
 
 def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
-    """Decode pictures one by one; unreadable ones are logged and left out.
+    """Decode images one by one; unreadable ones are logged and left out.
 
-    Raises DataError when there were pictures and none can be read.
+    Raises DataError when there were images and none can be read.
     """
     bad, good = [], 0
     for path in paths:
@@ -88,7 +88,7 @@ def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
         good += 1
         yield path, image
     if bad and not good:
-        raise DataError(f"none of the {len(bad)} pictures can be read. The first: {bad[0]}")
+        raise DataError(f"none of the {len(bad)} images can be read. The first: {bad[0]}")
 
 
 def _of_kind(folder: Path, kind: str) -> list[Sample]:
@@ -113,13 +113,13 @@ def _masks(folder: Path) -> dict[str, Path]:
 def _check_pairs(folder: Path, kind: str, images: set[str], masks: set[str]) -> None:
     if orphans := sorted(masks - images):
         raise DataError(
-            f"{folder}/ground_truth/{kind}: {len(orphans)} of {len(masks)} masks have no picture "
-            f"in test/{kind}; the first is '{orphans[0]}'. Remove the masks or bring the pictures "
+            f"{folder}/ground_truth/{kind}: {len(orphans)} of {len(masks)} masks have no image "
+            f"in test/{kind}; the first is '{orphans[0]}'. Remove the masks or bring the images "
             "back."
         )
     if masks and (bare := sorted(images - masks)):
         raise DataError(
-            f"{folder}/test/{kind}: {len(bare)} of {len(images)} pictures have no mask in "
+            f"{folder}/test/{kind}: {len(bare)} of {len(images)} images have no mask in "
             f"ground_truth/{kind}; the first is '{bare[0]}'. Add '{bare[0]}_mask.png', or "
             "remove all masks of this type."
         )

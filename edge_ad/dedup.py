@@ -1,4 +1,4 @@
-"""Tells pictures that show something new from those that repeat an earlier one."""
+"""Tells images that show something new from those that repeat an earlier one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_ad.preprocess import Preprocess
 
 # Root mean square, in grey levels, between thumbnails. Measured on three inspection sets: a copy
 # with sensor noise of 3 levels differs by 0.7 to 0.9, recompressed as JPEG 80 by 0.3 to 0.5; the
-# two most alike pictures of different parts by 1.9, 2.8 and 3.2. Midway, by ratio:
+# two most alike images of different parts by 1.9, 2.8 and 3.2. Midway, by ratio:
 SAME = 1.3
 _SIDE = 32  # pixels of a thumbnail's side; a cell's average has little of the sensor's noise left
 
@@ -27,7 +27,7 @@ class Distinct:
         self._means = np.empty(64, np.float32)
 
     def repeats(self, image: Image) -> int | None:
-        """Which distinct picture, counted from 0, this one repeats; None when it is a new one."""
+        """Which distinct image, counted from 0, this one repeats; None when it is a new one."""
         thumb = self._thumb(image)
         mean = np.float32(thumb.mean())
         near = np.flatnonzero(np.abs(self._means[: self._count] - mean) < SAME)
@@ -45,7 +45,7 @@ class Distinct:
         return np.asarray(thumb.reshape(-1), np.float32)
 
     def _remember(self, thumb: NDArray[np.float32], mean: np.float32) -> None:
-        """Grow by doubling: thousands of pictures must not copy the store each time."""
+        """Grow by doubling: thousands of images must not copy the store each time."""
         if self._count == len(self._means):
             self._thumbs = np.concatenate([self._thumbs, np.empty_like(self._thumbs)])
             self._means = np.concatenate([self._means, np.empty_like(self._means)])

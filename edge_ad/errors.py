@@ -2,7 +2,7 @@
 
     EdgeAdError              1   failed while running
     +-- UsageError           2   an option or a configuration key that cannot be meant
-    |   +-- DataError        2   a folder, picture, mask or weights file unfit for its use
+    |   +-- DataError        2   a folder, image, mask or weights file unfit for its use
     +-- IncompatibleError    3   an engine unfit for this machine, version or contract
     |   +-- MissingExtra     3   a feature whose package is not installed
     +-- EngineLost           1   an engine that its graphics card can no longer run

@@ -17,7 +17,7 @@ class Frame:
     """An image as a source delivered it.
 
     `captured_s` is on the monotonic clock: it measures ages and is no time of day.
-    `file` is the picture's name when the source is a folder, otherwise empty.
+    `file` is the image's name when the source is a folder, otherwise empty.
     """
 
     image: Image
@@ -29,7 +29,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class BadFrame:
-    """A grab that gave no picture to judge: it becomes INVALID, never PASS."""
+    """A grab that gave no image to judge: it becomes INVALID, never PASS."""
 
     reason: str
     index: int

@@ -1,4 +1,4 @@
-"""Tells pictures that can be judged from pictures that only look like one.
+"""Tells images that can be judged from images that only look like one.
 
 A black, saturated, frozen, torn or stale frame says something about the camera and nothing about
 the part, so it never reaches the engine.
@@ -20,7 +20,7 @@ _FILL_ROWS = 16  # the last 1/16 of the rows: decoders fill what did not arrive 
 
 class FrameGate:
     """One camera's health, frame by frame. Frozen and stale are faults of live sources only:
-    a folder may hold the same picture twice, and a file waits for us.
+    a folder may hold the same image twice, and a file waits for us.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class FrameGate:
         if fault := _thin_fault(thin):
             return fault
         if not frame.file and _is_torn(frame.image):
-            return "torn: the end of the picture is a single colour"
+            return "torn: the end of the image is a single colour"
         return self._live_fault(frame, thin) if self.live else ""
 
     def _live_fault(self, frame: Frame, thin: Image) -> str:
@@ -45,7 +45,7 @@ class FrameGate:
         self._repeats = self._repeats + 1 if content == self._last else 0
         self._last = content
         if self._repeats >= self._frozen_after:
-            return f"frozen: the same picture {self._repeats + 1} times"
+            return f"frozen: the same image {self._repeats + 1} times"
         age_s = time.monotonic() - frame.captured_s
         if self._stale_after_s is not None and age_s > self._stale_after_s:
             return f"stale: captured {age_s:.1f} s ago"
@@ -53,7 +53,7 @@ class FrameGate:
 
 
 def content_fault(image: Image) -> str:
-    """Why a picture (H, W, 3) shows no part whoever took it; empty when it may."""
+    """Why an image (H, W, 3) shows no part whoever took it; empty when it may."""
     return _thin_fault(_thinned(image))
 
 

@@ -1,4 +1,4 @@
-"""Pictures on disk to BGR uint8 and back: the only place that decodes a file."""
+"""Images on disk to BGR uint8 and back: the only place that decodes a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Pictures directly in `folder`, by name; hidden files are left out."""
+    """Images directly in `folder`, by name; hidden files are left out."""
     return sorted(_images_in(folder))
 
 
@@ -28,7 +28,7 @@ def _images_in(folder: Path) -> Iterator[Path]:
 
 
 def read_image(path: Path) -> Image:
-    """Decode a picture to uint8 (H, W, 3) BGR.
+    """Decode an image to uint8 (H, W, 3) BGR.
 
     Grey becomes three equal channels, alpha is dropped, 16 bits keep their upper 8: the file's
     type decides, never its content. Raises DataError for a file that is missing, empty,
@@ -54,16 +54,16 @@ def to_bgr8(image: NDArray[np.generic], name: str) -> Image:
 
 
 def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 90) -> bytes:
-    """The bytes of a picture file; `quality` counts for JPEG only."""
+    """The bytes of an image file; `quality` counts for JPEG only."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in {".jpg", ".jpeg"} else []
     done, data = cv2.imencode(suffix, image, options)
     if not done:
-        raise SinkLost(f"OpenCV cannot encode a {suffix} picture of shape {image.shape}.")
+        raise SinkLost(f"OpenCV cannot encode a {suffix} image of shape {image.shape}.")
     return bytes(data)
 
 
 def write_image(path: Path, image: NDArray[np.uint8], quality: int = 90) -> None:
-    """Write a picture in one step; the suffix chooses the format."""
+    """Write an image in one step; the suffix chooses the format."""
     write_bytes(path, encode_image(image, path.suffix, quality))
 
 
@@ -75,13 +75,13 @@ def _decode(path: Path) -> NDArray[np.generic]:
     if not data:
         raise DataError(f"{path}: the file is empty.")
     if _is_truncated(data):
-        raise DataError(f"{path}: the picture is cut off; copy it again.")
+        raise DataError(f"{path}: the image is cut off; copy it again.")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise DataError(f"{path}: not a picture OpenCV can decode ({error.err}).") from error
+        raise DataError(f"{path}: not an image OpenCV can decode ({error.err}).") from error
     if image is None:
-        raise DataError(f"{path}: not a picture OpenCV can decode.")
+        raise DataError(f"{path}: not an image OpenCV can decode.")
     return image
 
 

@@ -52,7 +52,7 @@ class Adapter:
     score_output: str | None = "pred_score"
 
 
-# anomalib 1.2 and later: pre-processing is in the graph, pictures enter as RGB of 0 to 1
+# anomalib 1.2 and later: pre-processing is in the graph, images enter as RGB of 0 to 1
 ADAPTERS = {"anomalib": Adapter()}
 
 
@@ -83,7 +83,7 @@ def adapt_onnx(source: Path, out: Path, adapter: Adapter, size_hw: SizeHW) -> di
 
 
 def adapted(foreign: ModelProto, adapter: Adapter, size_hw: SizeHW) -> ModelProto:
-    """The graph between edge-ad's uint8 picture and its map and score."""
+    """The graph between edge-ad's uint8 image and its map and score."""
     inside = onnx.compose.add_prefix(foreign, _FOREIGN)
     graph = inside.graph
     _check_outputs(foreign.graph, adapter)
@@ -171,7 +171,7 @@ def _load(source: Path) -> ModelProto:
 
 
 def _batch(model: ModelProto, adapter: Adapter, size_hw: SizeHW, source: Path) -> int | None:
-    """How many pictures a call takes, None for any; checks that the input takes this size."""
+    """How many images a call takes, None for any; checks that the input takes this size."""
     fed = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in fed]
     if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
@@ -204,11 +204,11 @@ def _check_outputs(graph: GraphProto, adapter: Adapter) -> None:
 
 
 def _try(path: Path, source: Path, size_hw: SizeHW) -> None:
-    """One grey picture through ONNX Runtime: shapes and numbers must be a map and a score."""
-    picture = np.full((1, *size_hw, 3), 128, np.uint8)
+    """One grey image through ONNX Runtime: shapes and numbers must be a map and a score."""
+    image = np.full((1, *size_hw, 3), 128, np.uint8)
     try:
         with open_engine(path) as engine:
-            answer = engine.infer(picture)
+            answer = engine.infer(image)
     except Exception as error:  # ONNX Runtime's errors share no public base class
         reason = str(error).strip().splitlines()[0].replace(str(path), source.name)
         raise IncompatibleError(f"{source}: does not answer with a map: {reason}") from error

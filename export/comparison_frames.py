@@ -1,4 +1,4 @@
-"""The frames two artefacts are compared on: the user's pictures and damage, or generated ones."""
+"""The frames two artefacts are compared on: the user's images and damage, or generated ones."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Frames(NamedTuple):
     given: int
 
 
-def pictures(folder: Path, manifest: Manifest, limit: int) -> Image:
-    """uint8 (n, H, W, 3): pictures below `folder`, evenly picked, cut as the line cuts its frames.
+def images(folder: Path, manifest: Manifest, limit: int) -> Image:
+    """uint8 (n, H, W, 3): images below `folder`, evenly picked, cut as the line cuts its frames.
 
-    At most `limit` images. Raises DataError when there is no folder or no readable picture in it.
+    At most `limit` images. Raises DataError when there is no folder or no readable image in it.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected pictures there.")
+        raise DataError(f"{folder}: no such folder. Expected images there.")
     found = [path for place in _folders(folder) for path in list_images(place)]
     if not found:
-        raise DataError(f"{folder}: holds no pictures.")
+        raise DataError(f"{folder}: holds no images.")
     picked = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, limit).astype(int))]
     cut = Preprocess(manifest.size_hw, manifest.geometry)
     return np.concatenate([cut(image) for _, image in readable(picked)])[:limit]
@@ -50,13 +50,13 @@ def generated(size_hw: tuple[int, int], count: int, *, seed: int = 0) -> Image:
 
 
 def frames_for(manifest: Manifest, folder: Path | None, limit: int) -> Frames:
-    """At most `limit` pictures from `folder` and a damaged copy of each, or generated frames.
+    """At most `limit` images from `folder` and a damaged copy of each, or generated frames.
 
     On good parts alone a detector's map hardly leaves zero: what it is worth shows beside damage.
     """
     if folder is None:
         return Frames(generated(manifest.size_hw, limit), limit)
-    found = pictures(folder, manifest, limit)
+    found = images(folder, manifest, limit)
     rng = np.random.default_rng(0)
     damage = [defective(image, rng).damaged for image in found]
     return Frames(np.concatenate([found, np.stack(damage)]), len(found))

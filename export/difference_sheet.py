@@ -1,4 +1,4 @@
-"""A picture of where two artefacts differ most."""
+"""An image of where two artefacts differ most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several rooms' tests need: a tiny engine that is real ONNX, and pictures for it."""
+"""What several rooms' tests need: a tiny engine that is real ONNX, and images for it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real pictures and weights; a test that needs it skips without it."""
+    """The folder of real images and weights; a test that needs it skips without it."""
     folder = Path(os.environ.get("EDGE_AD_SHARED", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
-        pytest.skip(f"no real pictures at {folder} (set EDGE_AD_SHARED)")
+        pytest.skip(f"no real images at {folder} (set EDGE_AD_SHARED)")
     return folder
 
 
@@ -68,22 +68,24 @@ def store_threshold(engine: Path, value: float) -> None:
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder of grey pictures; `bright` names those with a bright spot (an anomaly)."""
+    """Makes a folder of grey images; `bright` names those with a bright spot (an anomaly)."""
 
     def make(name: str, count: int, bright: tuple[int, ...] = ()) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         for index in range(count):
-            cv2.imwrite(str(folder / f"{index:03d}.png"), picture(spot=index in bright, seed=index))
+            cv2.imwrite(
+                str(folder / f"{index:03d}.png"), part_image(spot=index in bright, seed=index)
+            )
         return folder
 
     return make
 
 
-def picture(
+def part_image(
     *, spot: bool = False, seed: int = 0, hw: tuple[int, int] = (64, 64)
 ) -> NDArray[np.uint8]:
-    """A dim noisy picture uint8 (h, w, 3); `spot` adds a bright 12 x 12 square at x = 20, y = 8."""
+    """A dim noisy image uint8 (h, w, 3); `spot` adds a bright 12 x 12 square at x = 20, y = 8."""
     noise = np.random.default_rng(seed).integers(20, 60, (*hw, 3))
     if spot:
         noise[8:20, 20:32] = 250

@@ -18,13 +18,13 @@ def put(root: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["train/good", "good", "."])
-def test_good_pictures_are_found_in_each_layout(tmp_path: Path, place: str) -> None:
+def test_good_images_are_found_in_each_layout(tmp_path: Path, place: str) -> None:
     put(tmp_path, f"{place}/b.png", f"{place}/a.png")
     assert [path.name for path in good_images(tmp_path)] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["empty", "missing"])
-def test_no_good_pictures_is_an_error(tmp_path: Path, *, made: bool) -> None:
+def test_no_good_images_is_an_error(tmp_path: Path, *, made: bool) -> None:
     folder = tmp_path / "good"
     if made:
         folder.mkdir()
@@ -32,7 +32,7 @@ def test_no_good_pictures_is_an_error(tmp_path: Path, *, made: bool) -> None:
         good_images(folder)
 
 
-def test_test_pictures_come_with_their_masks(tmp_path: Path) -> None:
+def test_test_images_come_with_their_masks(tmp_path: Path) -> None:
     put(tmp_path, "test/good/g.png", "test/dent/d.png", "ground_truth/dent/d_mask.png")
     good, dent = labelled_images(tmp_path)
     assert (good.kind, good.anomalous, good.mask) == ("good", False, None)
@@ -48,12 +48,12 @@ def test_a_type_without_any_mask_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("ground_truth/dent/x_mask.png", "masks have no picture.*'x'"),
-        ("ground_truth/gone/x_mask.png", "1 of 1 masks have no picture in test/gone"),
-        ("test/dent/bare.png", "1 of 2 pictures have no mask.*'bare'"),
+        ("ground_truth/dent/x_mask.png", "masks have no image.*'x'"),
+        ("ground_truth/gone/x_mask.png", "1 of 1 masks have no image in test/gone"),
+        ("test/dent/bare.png", "1 of 2 images have no mask.*'bare'"),
     ],
 )
-def test_pictures_and_masks_must_pair(tmp_path: Path, extra: str, message: str) -> None:
+def test_images_and_masks_must_pair(tmp_path: Path, extra: str, message: str) -> None:
     put(tmp_path, "test/good/g.png", "test/dent/d.png", "ground_truth/dent/d_mask.png", extra)
     with pytest.raises(DataError, match=message):
         labelled_images(tmp_path)
@@ -66,7 +66,7 @@ def test_other_layouts_are_refused(tmp_path: Path, names: list[str]) -> None:
         labelled_images(tmp_path)
 
 
-def test_unreadable_pictures_are_left_out_and_named(
+def test_unreadable_images_are_left_out_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(tmp_path, "a.png")
@@ -79,5 +79,5 @@ def test_unreadable_pictures_are_left_out_and_named(
 
 def test_all_unreadable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"")
-    with pytest.raises(DataError, match="none of the 1 pictures"):
+    with pytest.raises(DataError, match="none of the 1 images"):
         list(readable([tmp_path / "b.png"]))

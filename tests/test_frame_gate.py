@@ -27,8 +27,8 @@ def torn(fill: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     ("image", "fault"),
     [
-        pytest.param(NOISE, "", id="a textured picture is fine"),
-        pytest.param(NOISE // 20, "", id="a dim picture is still a picture"),
+        pytest.param(NOISE, "", id="a textured image is fine"),
+        pytest.param(NOISE // 20, "", id="a dim image is still an image"),
         pytest.param(np.zeros_like(NOISE), "black", id="black"),
         pytest.param(NOISE // 100, "black", id="sensor noise behind a covered lens"),
         pytest.param(np.full_like(NOISE, 255), "saturated", id="white"),
@@ -37,12 +37,12 @@ def torn(fill: int) -> NDArray[np.uint8]:
         pytest.param(torn(0), "", id="nor is a black one"),
     ],
 )
-def test_what_a_picture_can_suffer_from(image: NDArray[np.uint8], fault: str) -> None:
+def test_what_a_image_can_suffer_from(image: NDArray[np.uint8], fault: str) -> None:
     found = FrameGate(live=False).fault(frame(image))
     assert found.split(":")[0] == fault
 
 
-def test_a_picture_file_may_end_in_one_colour() -> None:
+def test_a_image_file_may_end_in_one_colour() -> None:
     assert FrameGate(live=False).fault(frame(torn(128), file="part.png")) == ""
 
 

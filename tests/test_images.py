@@ -36,7 +36,7 @@ def test_every_camera_type_becomes_bgr8(tmp_path: Path, stored: object, expected
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("kept", [0, 1, 40, 0.5, 0.9])
-def test_a_cut_off_picture_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+def test_a_cut_off_image_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"a{suffix}"
     write_image(path, COLOUR)
     data = path.read_bytes()
@@ -54,7 +54,7 @@ def test_no_bytes_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
         read_image(path)
 
 
-def test_float_pictures_are_refused_because_their_range_is_unknown(tmp_path: Path) -> None:
+def test_float_images_are_refused_because_their_range_is_unknown(tmp_path: Path) -> None:
     path = tmp_path / "a.tiff"
     assert cv2.imwrite(str(path), np.ones((8, 8), np.float32))
     with pytest.raises(DataError, match="float32"):
@@ -67,7 +67,7 @@ def test_a_mask_is_true_above_127(tmp_path: Path) -> None:
     assert read_mask(path).tolist() == [[False, False, True, True]]
 
 
-def test_listing_leaves_out_what_is_no_picture(tmp_path: Path) -> None:
+def test_listing_leaves_out_what_is_no_image(tmp_path: Path) -> None:
     for name in ("b.png", "a.JPG", "notes.txt", ".hidden.png"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.JPG", "b.png"]

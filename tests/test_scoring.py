@@ -24,7 +24,7 @@ CORNER = ((0, 0), (30, 0), (30, 30), (0, 30))
 ALL = ((-9, -9), (99, -9), (99, 99), (-9, 99))
 
 
-def picture() -> Image:
+def part_image() -> Image:
     """Dim, with a bright square in the upper left corner and a brighter one that is further in."""
     image = np.random.default_rng(0).integers(20, 60, (64, 64, 3)).astype(np.uint8)
     image[8:20, 8:20], image[40:52, 36:48] = 250, 200
@@ -40,7 +40,7 @@ def frame(image: Image) -> Frame:
 
 
 def nonsense(image: Image) -> NDArray[np.float32]:
-    """Good numbers but for one pixel, where the picture is bright there."""
+    """Good numbers but for one pixel, where the image is bright there."""
     values = np.asarray(image[:, :, 1] / 255, np.float32)
     values[values > 0.9] = np.nan
     return values
@@ -59,10 +59,10 @@ def test_line_and_evaluation_score_alike(
     tmp_path_factory: pytest.TempPathFactory, geometry: Geometry, score: float
 ) -> None:
     engine, path = ScriptedEngine(), tmp_path_factory.mktemp("one") / "a.png"
-    write_image(path, picture())
-    scored, values = Scorer(engine, geometry)(picture())
+    write_image(path, part_image())
+    scored, values = Scorer(engine, geometry)(part_image())
     assert scored == pytest.approx(score, abs=1e-6)
-    judged = judge(engine, geometry)(frame(picture()))
+    judged = judge(engine, geometry)(frame(part_image()))
     assert judged.inspection.score == scored
     assert judged.seen.anomaly_map is not None
     assert np.array_equal(judged.seen.anomaly_map.values, values)
@@ -72,22 +72,22 @@ def test_line_and_evaluation_score_alike(
 
 
 def test_what_is_no_number_is_invalid_on_the_line_and_never_passes() -> None:
-    judged = judge(ScriptedEngine(map_of=nonsense))(frame(picture()))
+    judged = judge(ScriptedEngine(map_of=nonsense))(frame(part_image()))
     assert judged.inspection.verdict is Verdict.INVALID
     assert "no number" in judged.inspection.reason and judged.seen.anomaly_map is None
-    dim = np.minimum(picture(), 100)
+    dim = np.minimum(part_image(), 100)
     judged = judge(ScriptedEngine(map_of=nonsense))(frame(dim))
     assert judged.inspection.verdict is Verdict.PASS
 
 
 def test_what_is_no_number_measures_nothing() -> None:
     with pytest.raises(EdgeAdError, match="scripted answers with values that are not numbers"):
-        Scorer(ScriptedEngine(map_of=nonsense))(picture())
+        Scorer(ScriptedEngine(map_of=nonsense))(part_image())
 
 
 def test_a_score_needs_something_to_judge() -> None:
     with pytest.raises(UsageError, match="Shrink --ignore"):
-        Scorer(ScriptedEngine(), Geometry(ignore=(ALL,)))(picture())
+        Scorer(ScriptedEngine(), Geometry(ignore=(ALL,)))(part_image())
 
 
 def test_the_map_is_the_callers_to_keep() -> None:
@@ -102,7 +102,7 @@ def test_the_map_is_the_callers_to_keep() -> None:
             return found._replace(maps=shared[None])
 
     scorer = Scorer(Reusing())
-    first = scorer(picture())[1]
+    first = scorer(part_image())[1]
     kept = first.copy()
     scorer(np.full((64, 64, 3), 90, np.uint8))
     assert np.array_equal(first, kept)

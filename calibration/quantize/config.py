@@ -17,9 +17,9 @@ Tell: TypeAlias = Callable[[str, int, int], None]  # what is being done, how muc
 class Order:
     """The wishes behind `edge-ad calibrate`.
 
-    Ranges come from pictures (`images`), a table (`ranges`) or a TensorRT calibration cache
+    Ranges come from images (`images`), a table (`ranges`) or a TensorRT calibration cache
     (`read_cache`), joined by `merge`. The gate asks about `test`, a labelled folder, or else about
-    good pictures with synthetic defects.
+    good images with synthetic defects.
     """
 
     engine: Path
@@ -66,5 +66,5 @@ class Order:
 
     @property
     def pass_path(self) -> Path:
-        """Where a running pass over the pictures keeps what it has seen."""
+        """Where a running pass over the images keeps what it has seen."""
         return self.out.with_name(f".{self.out.stem}.unfinished.npz")

@@ -38,7 +38,7 @@ def int8_manifest(
         "int8 target": table.target,
         "calibration method": candidate.method,
         "calibration set sha256": ", ".join(found.sha256 for found in table.sets),
-        "calibration pictures": str(table.frames_seen),
+        "calibration images": str(table.frames_seen),
     }
     if candidate.rest != "fp32":
         notes["what is not int8"] = candidate.rest

@@ -1,4 +1,4 @@
-"""What fp32 and int8 are compared on: labelled pictures, or good ones of which half are damaged."""
+"""What fp32 and int8 are compared on: labelled images, or good ones of which half are damaged."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from edge_ad.scoring import Scorer
 from edge_ad.synthesis.anomalies import defective
 
 Mask = NDArray[np.bool_]
-LEAST = 4  # pictures a side; below, an AUROC moves in steps larger than any limit
-_MOST_PIXELS = 1 << 27  # of all pictures together; 12 bytes each, for images, masks and two maps
+LEAST = 4  # images a side; below, an AUROC moves in steps larger than any limit
+_MOST_PIXELS = 1 << 27  # of all images together; 12 bytes each, for images, masks and two maps
 _log = logging.getLogger(__name__)
 
 
 class Question(NamedTuple):
-    """One picture cut to the network's size; `mask` bool on the map's canvas, None if unknown."""
+    """One image cut to the network's size; `mask` bool on the map's canvas, None if unknown."""
 
     path: Path
     batch: Image
@@ -53,19 +53,19 @@ class Exam:
 
     @property
     def masks(self) -> list[Mask | None]:
-        """Ground truth by picture; None for anomalous ones without a mask."""
+        """Ground truth by image; None for anomalous ones without a mask."""
         return [question.mask for question in self.questions]
 
 
 class Answers(NamedTuple):
-    """scores float32 (n,); one stitched map float32 a picture, ignored pixels minus infinity."""
+    """scores float32 (n,); one stitched map float32 an image, ignored pixels minus infinity."""
 
     scores: NDArray[np.float32]
     maps: list[NDArray[np.float32]]
 
 
 def labelled_exam(samples: Sequence[Sample], manifest: Manifest, *, limit: int) -> Exam:
-    """At most `limit` labelled pictures, evenly picked from each side.
+    """At most `limit` labelled images, evenly picked from each side.
 
     Raises DataError when a side has fewer than 4.
     """
@@ -78,11 +78,11 @@ def labelled_exam(samples: Sequence[Sample], manifest: Manifest, *, limit: int) 
         questions.append(_labelled(kept[path], image, cut))
         views.append(view_of(path, image, 0.0))
     _check_sides(questions)
-    return Exam("labelled pictures", tuple(questions), manifest, tuple(views))
+    return Exam("labelled images", tuple(questions), manifest, tuple(views))
 
 
 def synthetic_exam(paths: Sequence[Path], manifest: Manifest, *, limit: int, seed: int) -> Exam:
-    """Good pictures, every second one with a synthetic defect, whose mask is then known."""
+    """Good images, every second one with a synthetic defect, whose mask is then known."""
     cut = Preprocess(manifest.size_hw, manifest.geometry)
     questions = []
     for index, (path, image) in enumerate(readable(_evenly(list(paths), limit))):
@@ -92,15 +92,15 @@ def synthetic_exam(paths: Sequence[Path], manifest: Manifest, *, limit: int, see
         hw = (image.shape[0], image.shape[1])
         questions.append(Question(path, cut(image), hw, bool(index % 2), cut.mask(mask)))
     _check_sides(questions)
-    return Exam("good pictures with synthetic defects", tuple(questions), manifest)
+    return Exam("good images with synthetic defects", tuple(questions), manifest)
 
 
 def affordable(limit: int, manifest: Manifest) -> int:
-    """`limit`, or as many pictures as fit in memory when each is cut into many tiles."""
+    """`limit`, or as many images as fit in memory when each is cut into many tiles."""
     (height, width), tiles = manifest.size_hw, manifest.geometry.tile_count
     most = max(2 * LEAST, _MOST_PIXELS // (tiles * height * width))
     if most < limit:
-        told = "at most %d pictures in the gate, not %d: each is %d tiles of %dx%d pixels"
+        told = "at most %d images in the gate, not %d: each is %d tiles of %dx%d pixels"
         _log.warning(told, most, limit, tiles, width, height)
     return min(limit, most)
 
@@ -133,8 +133,8 @@ def _check_sides(questions: Sequence[Question]) -> None:
     normal = len(questions) - anomalous
     if min(anomalous, normal) < LEAST:
         raise DataError(
-            f"the gate has {normal} normal and {anomalous} anomalous pictures, expected at least "
-            f"{LEAST} of each: fewer cannot tell a loss from chance. Add pictures."
+            f"the gate has {normal} normal and {anomalous} anomalous images, expected at least "
+            f"{LEAST} of each: fewer cannot tell a loss from chance. Add images."
         )
 
 

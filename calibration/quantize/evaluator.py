@@ -143,10 +143,10 @@ class Trials:
         model = self.graph.model if candidate is None else self.model(candidate)
         return GraphEngine(model, self.graph.manifest, self.table.target, threads=self._threads)
 
-    def error(self, candidate: Candidate, pictures: int) -> float:
-        """Map error on the first pictures: a quick measure that ranks blocks."""
-        key = f"error on {pictures} {candidate}"
-        return float(self._notebook.get(key, lambda: self._error(candidate, pictures)))
+    def error(self, candidate: Candidate, images: int) -> float:
+        """Map error on the first images: a quick measure that ranks blocks."""
+        key = f"error on {images} {candidate}"
+        return float(self._notebook.get(key, lambda: self._error(candidate, images)))
 
     def _measured(self, candidate: Candidate) -> dict[str, Any]:
         return dict(self._notebook.get(f"exam {candidate}", lambda: self._measure(candidate)))
@@ -156,14 +156,14 @@ class Trials:
         measured = figures(self.exam, self.reference, found)
         return {"figures": measured.as_json(), "scores": found.scores.tolist()}
 
-    def _error(self, candidate: Candidate, pictures: int) -> float:
-        some = every_nth(len(self.exam.questions), pictures)
-        found = self._answers(candidate, pictures)
+    def _error(self, candidate: Candidate, images: int) -> float:
+        some = every_nth(len(self.exam.questions), images)
+        found = self._answers(candidate, images)
         return map_error([self.reference.maps[i] for i in some], found.maps)
 
-    def _answers(self, candidate: Candidate | None, pictures: int) -> Answers:
+    def _answers(self, candidate: Candidate | None, images: int) -> Answers:
         questions = self.exam.questions
-        some = [questions[i] for i in every_nth(len(questions), pictures)]
+        some = [questions[i] for i in every_nth(len(questions), images)]
         with self.engine(candidate) as engine:
             return answer(engine, some)
 

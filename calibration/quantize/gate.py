@@ -41,10 +41,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Alarms:
-    """Verdicts on the exam's normal pictures at an engine's own threshold.
+    """Verdicts on the exam's normal images at an engine's own threshold.
 
-    `fp32_false_alarms` are those of fp32 at its own, from the same good pictures. `flips` counts
-    pictures, normal and anomalous, whose verdict differs from fp32's at fp32's own.
+    `fp32_false_alarms` are those of fp32 at its own, from the same good images. `flips` counts
+    images, normal and anomalous, whose verdict differs from fp32's at fp32's own.
     """
 
     threshold: float
@@ -56,7 +56,7 @@ class Alarms:
 
 
 class AtThreshold(NamedTuple):
-    """Scores of the exam's pictures, and where the engine rejects."""
+    """Scores of the exam's images, and where the engine rejects."""
 
     scores: NDArray[np.float32]
     threshold: float
@@ -115,7 +115,7 @@ def judge(fp32: Figures, int8: Figures, limits: Limits, alarms: Alarms | None = 
     ]
     if alarms and too_many(alarms, limits.chance):
         failures.append(
-            f"{alarms.false_alarms} of {alarms.normal} normal pictures rejected, fp32 rejects "
+            f"{alarms.false_alarms} of {alarms.normal} normal images rejected, fp32 rejects "
             f"{alarms.fp32_false_alarms}, the threshold promises a rate of {alarms.promised:g}"
         )
     return Verdict(losses, tuple(failures))
@@ -131,7 +131,7 @@ def too_many(alarms: Alarms, chance: float) -> bool:
     """Whether so many false alarms would come by chance with less than this probability.
 
     By chance at the rate that was promised, or at fp32's where that breaks the promise already:
-    then the threshold's pictures are unlike these, and no other int8 would mend it.
+    then the threshold's images are unlike these, and no other int8 would mend it.
     """
     n = alarms.normal
     rate = max(alarms.promised, alarms.fp32_false_alarms / max(n, 1))

@@ -49,7 +49,7 @@ def open_session(
     """Load a model from memory. Raises MissingExtra without onnxruntime.
 
     As many threads as there are cores to use, when `threads` is 0, counted here: ONNX Runtime's own
-    count ties each thread to a core, and on a machine that does other work too a picture then took
+    count ties each thread to a core, and on a machine that does other work too an image then took
     nine times as long. They sleep while they wait, for the same reason.
     """
     try:

@@ -1,4 +1,4 @@
-"""The report as one HTML page with its pictures inside: it can be mailed and kept."""
+"""The report as one HTML page with its images inside: it can be mailed and kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIDE = 160  # pixels of an example's panels
-_EXAMPLES = 3  # pictures of each truth shown with both engines' maps
+_EXAMPLES = 3  # images of each truth shown with both engines' maps
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;"
@@ -88,7 +88,7 @@ def _gate(report: dict[str, Any], outcome: Outcome) -> list[str]:
     ]
     if gate["blocks"]:
         parts += ["<h2>Sensitivity</h2>", _sensitivity(gate["blocks"], report["float_blocks"])]
-    return [*parts, "<h2>Maps: picture, fp32, int8</h2>", _examples(outcome)]
+    return [*parts, "<h2>Maps: image, fp32, int8</h2>", _examples(outcome)]
 
 
 def _set(report: dict[str, Any]) -> list[str]:
@@ -102,9 +102,9 @@ def _set(report: dict[str, Any]) -> list[str]:
 
     def draw(axes: Axes) -> None:
         axes.plot([count for count, _ in points], [100 * value for _, value in points], "o-")
-        axes.set(xscale="log", xlabel="pictures", ylabel="distance to the final ranges, %")
+        axes.set(xscale="log", xlabel="images", ylabel="distance to the final ranges, %")
 
-    title = f"<h2>Calibration set: {found['pictures']} pictures; {told}</h2>"
+    title = f"<h2>Calibration set: {found['images']} images; {told}</h2>"
     return [title, f"<ul>{warnings}</ul>", _figure(draw)]
 
 
@@ -150,7 +150,7 @@ def _sensitivity(found: dict[str, Any], returned: Sequence[str]) -> str:
 
 
 def _examples(outcome: Outcome) -> str:
-    """Pictures of both truths with the maps of both engines, on one scale of colours."""
+    """Images of both truths with the maps of both engines, on one scale of colours."""
     questions = outcome.trials.exam.questions
     chosen = [q for q in questions if q.anomalous][:_EXAMPLES]
     chosen += [q for q in questions if not q.anomalous][:_EXAMPLES]

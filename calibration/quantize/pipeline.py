@@ -1,4 +1,4 @@
-"""From an fp32 engine and pictures of good parts to an int8 engine that passed the gate."""
+"""From an fp32 engine and images of good parts to an int8 engine that passed the gate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge_ad.calibration.quantize.threshold_check import Thresholds, warn_of_bro
 from edge_ad.calibration.ranges.checkpoint import PassFile
 from edge_ad.calibration.ranges.collect import Collected, Progress, collect
 from edge_ad.calibration.ranges.dataset_report import survey
-from edge_ad.calibration.ranges.image_set import PictureSet, choose
+from edge_ad.calibration.ranges.image_set import ImageSet, choose
 from edge_ad.calibration.ranges.methods import methods_named
 from edge_ad.calibration.ranges.table import RangeTable, check_fits, load_table, merge, save_table
 from edge_ad.calibration.ranges.trt_cache import header, save_cache, table_from_cache
@@ -34,12 +34,12 @@ from edge_ad.onnx_graph.index import Graph, load_graph
 
 ToHalf: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
 _log = logging.getLogger(__name__)
-_OWN_GATE = 32  # good pictures outside the calibration set that are enough for the gate
+_OWN_GATE = 32  # good images outside the calibration set that are enough for the gate
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a calibration came to; `found` is None without a gate, `survey` without pictures."""
+    """What a calibration came to; `found` is None without a gate, `survey` without images."""
 
     trials: Trials
     candidate: Candidate
@@ -70,17 +70,17 @@ def calibrate(
     graph = load_graph(order.engine)
     methods = methods_named(order.method)
     _check(order, methods)
-    pictures = _pictures(order)
-    exam = _exam(order, graph, pictures)
+    images = _images(order)
+    exam = _exam(order, graph, images)
     _warn_of_steps(exam, order.limits)
-    notebook = _notebook(order, graph, pictures, exam)
-    table, looked = _table(order, graph, pictures, exam, notebook, tell)
+    notebook = _notebook(order, graph, images, exam)
+    table, looked = _table(order, graph, images, exam, notebook, tell)
     save_table(table, order.table_path)
     order.pass_path.unlink(missing_ok=True)
     half = to_half(graph.model, graph.manifest) if to_half else None
     trials = Trials(graph, table, exam, order.wanted, notebook, half=half, threads=order.threads)
     _check_placement(trials, methods[0])
-    thresholds = _thresholds(order, trials, pictures, tell)
+    thresholds = _thresholds(order, trials, images, tell)
     found = _search(order, trials, thresholds, tell).run(methods) if order.gate else None
     unexamined = Candidate(methods[0], rest="fp16" if half else "fp32")
     candidate = found.best.candidate if found else unexamined
@@ -111,37 +111,35 @@ def _check(order: Order, methods: Sequence[str]) -> None:
             f"--method {order.method} lets the gate choose: name one method, or drop --no-gate."
         )
     if not (order.images or order.ranges or order.read_cache):
-        raise UsageError(
-            "ranges need pictures or a table: give --images GOOD_DIR or --ranges TABLE."
-        )
+        raise UsageError("ranges need images or a table: give --images GOOD_DIR or --ranges TABLE.")
     if order.ranges and order.read_cache:
         raise UsageError("--ranges and --read-cache exclude each other; give one.")
     if order.target != "tensorrt" and (order.read_cache or order.write_cache):
         raise UsageError("calibration caches are TensorRT's: they need --target tensorrt.")
     header(order.cache_version)
     if order.gate and order.images is None and order.test is None:
-        raise UsageError("the gate needs pictures: give --test DIR or --images GOOD_DIR.")
+        raise UsageError("the gate needs images: give --test DIR or --images GOOD_DIR.")
 
 
-def _pictures(order: Order) -> PictureSet | None:
+def _images(order: Order) -> ImageSet | None:
     if order.images is None:
         return None
     paths = good_images(order.images)
     return choose(paths, samples=order.samples, seed=order.seed, synthetic=order.synthetic)
 
 
-def _exam(order: Order, graph: Graph, pictures: PictureSet | None) -> Exam:
-    """Labelled pictures, else good ones the ranges were not made from while there are enough."""
+def _exam(order: Order, graph: Graph, images: ImageSet | None) -> Exam:
+    """Labelled images, else good ones the ranges were not made from while there are enough."""
     manifest = graph.manifest
     if not order.gate:
         return Exam("none", (), manifest)
     limit = affordable(order.gate_images, manifest)
     if order.test is not None:
         return labelled_exam(labelled_images(order.test), manifest, limit=limit)
-    assert order.images is not None and pictures is not None
-    used = {*pictures.paths, *pictures.unreadable}
+    assert order.images is not None and images is not None
+    used = {*images.paths, *images.unreadable}
     others = [path for path in good_images(order.images) if path not in used]
-    paths = others if len(others) >= _OWN_GATE else sorted(pictures.paths)
+    paths = others if len(others) >= _OWN_GATE else sorted(images.paths)
     return synthetic_exam(paths, manifest, limit=limit, seed=order.seed)
 
 
@@ -151,13 +149,13 @@ def _warn_of_steps(exam: Exam, limits: Limits) -> None:
     normal = len(exam.questions) - anomalous
     if exam.questions and limits.image_auroc * normal * anomalous < 1:
         told = (
-            "%d normal and %d anomalous pictures tell image AUROC in steps of %.4f, and the limit "
-            "is %g: the gate fails with the first pair that changes its order; add pictures"
+            "%d normal and %d anomalous images tell image AUROC in steps of %.4f, and the limit "
+            "is %g: the gate fails with the first pair that changes its order; add images"
         )
         _log.warning(told, normal, anomalous, 1 / (normal * anomalous), limits.image_auroc)
 
 
-def _notebook(order: Order, graph: Graph, pictures: PictureSet | None, exam: Exam) -> Notebook:
+def _notebook(order: Order, graph: Graph, images: ImageSet | None, exam: Exam) -> Notebook:
     parts = [
         graph.sha256,
         order.target,
@@ -165,7 +163,7 @@ def _notebook(order: Order, graph: Graph, pictures: PictureSet | None, exam: Exa
         order.ranges,
         order.read_cache,
         order.merge,
-        (pictures.sha256(), pictures.seed, sorted(pictures.damaged)) if pictures else None,
+        (images.sha256(), images.seed, sorted(images.damaged)) if images else None,
         exam.kind,
         [question.path for question in exam.questions],
     ]
@@ -175,12 +173,12 @@ def _notebook(order: Order, graph: Graph, pictures: PictureSet | None, exam: Exa
 def _table(
     order: Order,
     graph: Graph,
-    pictures: PictureSet | None,
+    images: ImageSet | None,
     exam: Exam,
     notebook: Notebook,
     tell: Tell,
 ) -> tuple[RangeTable, dict[str, Any] | None]:
-    """The ranges to use, and what was seen of the pictures on the way."""
+    """The ranges to use, and what was seen of the images on the way."""
     placement = place(graph, order.target, order.wanted)
     looked: dict[str, Any] | None = None
     if order.ranges is not None:
@@ -188,13 +186,13 @@ def _table(
     elif order.read_cache is not None:
         names, tables = [str(order.read_cache)], [table_from_cache(order.read_cache, graph)]
     else:
-        assert pictures is not None
-        table = _resumed(order, graph, pictures) if notebook.knows("survey") else None
+        assert images is not None
+        table = _resumed(order, graph, images) if notebook.knows("survey") else None
         if table is None:
-            seen = _collected(graph, placement.tensors, order, pictures, tell)
+            seen = _collected(graph, placement.tensors, order, images, tell)
             table = seen.table
             looked = survey(
-                seen.views, seen.curve, unreadable=pictures.unreadable, test=exam.views
+                seen.views, seen.curve, unreadable=images.unreadable, test=exam.views
             ).as_json()
         looked = dict(notebook.get("survey", lambda: looked))
         names, tables = [str(order.images)], [table]
@@ -206,31 +204,31 @@ def _table(
 
 
 def _collected(
-    graph: Graph, tensors: Sequence[str], order: Order, pictures: PictureSet, tell: Tell
+    graph: Graph, tensors: Sequence[str], order: Order, images: ImageSet, tell: Tell
 ) -> Collected:
-    """The pass over the pictures, or the rest of one that was interrupted."""
-    parts = (graph.sha256, order.target, tensors, pictures.sha256(), pictures.seed)
-    kept = PassFile(order.pass_path, identity([*parts, sorted(pictures.damaged)]))
+    """The pass over the images, or the rest of one that was interrupted."""
+    parts = (graph.sha256, order.target, tensors, images.sha256(), images.seed)
+    kept = PassFile(order.pass_path, identity([*parts, sorted(images.damaged)]))
 
     def seen(progress: Progress) -> None:
-        tell("collecting ranges", len(progress.views), len(pictures))
+        tell("collecting ranges", len(progress.views), len(images))
         kept.keep(progress)
 
-    start = kept.load(pictures) if order.resume else None
+    start = kept.load(images) if order.resume else None
     return collect(
-        graph, tensors, order.target, pictures, seen=seen, start=start, threads=order.threads
+        graph, tensors, order.target, images, seen=seen, start=start, threads=order.threads
     )
 
 
-def _resumed(order: Order, graph: Graph, pictures: PictureSet) -> RangeTable | None:
-    """The table an interrupted run wrote from these very pictures, if there is one."""
+def _resumed(order: Order, graph: Graph, images: ImageSet) -> RangeTable | None:
+    """The table an interrupted run wrote from these very images, if there is one."""
     if order.merge or not order.table_path.exists():
         return None
     try:
         table = load_table(order.table_path)
     except DataError:
         return None
-    same = [found.sha256 for found in table.sets] == [pictures.sha256()]
+    same = [found.sha256 for found in table.sets] == [images.sha256()]
     return table if same and table.model.sha256 == graph.sha256 else None
 
 
@@ -245,17 +243,17 @@ def _check_placement(trials: Trials, method: str) -> None:
 
 
 def _thresholds(
-    order: Order, trials: Trials, pictures: PictureSet | None, tell: Tell
+    order: Order, trials: Trials, images: ImageSet | None, tell: Tell
 ) -> Thresholds | None:
-    """From the good pictures of the calibration set, by the promise fp32's own threshold gives."""
-    if pictures is None:
+    """From the good images of the calibration set, by the promise fp32's own threshold gives."""
+    if images is None:
         return None
     sidecar = load_sidecar(order.engine)
     known = sidecar.threshold if sidecar else None
     promise = Promise(order.false_alarm_rate, order.confidence)
     if known:
         promise = Promise(known.false_alarm_rate, known.confidence)
-    return Thresholds(trials, sorted(pictures.paths), promise, tell)
+    return Thresholds(trials, sorted(images.paths), promise, tell)
 
 
 def _contest(
@@ -276,7 +274,7 @@ def _search(order: Order, trials: Trials, thresholds: Thresholds | None, tell: T
         limits=order.limits,
         costs=block_costs(trials.graph),
         most_float=order.most_float if order.fall_back else 0.0,
-        pictures=order.sensitivity_images,
+        images=order.sensitivity_images,
         tell=tell,
         alarms=thresholds.alarms if thresholds else lambda candidate: None,
     )

@@ -48,7 +48,7 @@ class Wanted:
 
     `include` and `exclude` are operators or regular expressions for names; `include` overrules the
     rules that keep a node in float, `exclude` overrules `include`. `float_blocks` the gate returned
-    to float; `silent` tensors were zero on every picture, so that nobody knows their range.
+    to float; `silent` tensors were zero on every image, so that nobody knows their range.
     """
 
     exclude: tuple[str, ...] = ()
@@ -190,7 +190,7 @@ class _Rules:
         if block in wanted.float_blocks:
             return "returned to float to pass the gate"
         if node.input[0] in wanted.silent:
-            return "its input was zero on every picture: range unknown"
+            return "its input was zero on every image: range unknown"
         if _matches(graph, node, wanted.include):
             return ""
         return self._by_nature(node)

@@ -54,13 +54,13 @@ class Found:
 @dataclass(frozen=True)
 class Search:
     """How a search is done; `most_float` is the share of multiplications that may go back to float,
-    `pictures` how many rank the blocks."""
+    `images` how many rank the blocks."""
 
     trials: Trials
     limits: Limits
     costs: dict[str, float]
     most_float: float = 0.5
-    pictures: int = 16
+    images: int = 16
     tell: Callable[[str, int, int], None] = lambda what, done, total: None
     alarms: Alarmed = lambda candidate: None
 
@@ -134,15 +134,15 @@ class Search:
         for done, block in enumerate(whole):
             self.tell("sensitivity of blocks", done, len(whole))
             others = frozenset(whole) - {block}
-            alone = self.trials.error(Candidate(method, others), self.pictures)
-            without = self.trials.error(Candidate(method, frozenset({block})), self.pictures)
+            alone = self.trials.error(Candidate(method, others), self.images)
+            without = self.trials.error(Candidate(method, frozenset({block})), self.images)
             found.append(BlockError(block, alone, without, self.costs.get(block, 0.0)))
         self.tell("sensitivity of blocks", len(whole), len(whole))
         return tuple(sorted(found, key=lambda one: one.without - one.alone))
 
     def _fall_back(self, start: Compared, compared: tuple[Compared, ...]) -> Found:
         method = start.candidate.method
-        everything = self.trials.error(Candidate(method), self.pictures)
+        everything = self.trials.error(Candidate(method), self.images)
         blocks = self.sensitivity(method)
         order = self._affordable(by_gain(blocks, everything))
         look = self.examine if start.alarms else self.judged

@@ -1,4 +1,4 @@
-"""The int8 engine's own threshold, from the same good pictures, and the verdicts it makes."""
+"""The int8 engine's own threshold, from the same good images, and the verdicts it makes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from edge_ad.manifest import Threshold
 
 _log = logging.getLogger(__name__)
 _BROKEN = (
-    "fp32 itself rejects %d of %d normal pictures at its threshold, which promises a rate of %g: "
-    "the pictures it was set from are unlike these, as those are that the net was trained on. "
-    "Name other good pictures with --images, and set the threshold of fp32 anew."
+    "fp32 itself rejects %d of %d normal images at its threshold, which promises a rate of %g: "
+    "the images it was set from are unlike these, as those are that the net was trained on. "
+    "Name other good images with --images, and set the threshold of fp32 anew."
 )
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Sets thresholds for candidates from `good` pictures, by one promise for all of them.
+    """Sets thresholds for candidates from `good` images, by one promise for all of them.
 
     Every precision then alarms at the same rate, whatever its scores are.
     """
@@ -54,11 +54,11 @@ class Thresholds:
 
     def _measure(self, candidate: Candidate | None) -> Threshold:
         with self.trials.engine(candidate) as engine:
-            scores = score_good(engine, self._pictures())
+            scores = score_good(engine, self._images())
         promise = best_promise(len(scores.image), self.promise)
         return threshold_for(scores, promise, sha256_of(self.good))
 
-    def _pictures(self) -> Iterator[tuple[str, Image]]:
+    def _images(self) -> Iterator[tuple[str, Image]]:
         for done, (path, image) in enumerate(readable(self.good)):
             self.tell("setting the threshold", done, len(self.good))
             yield path.name, image

@@ -1,4 +1,4 @@
-"""What an interrupted pass over the pictures had seen, in one file, so that it can go on there."""
+"""What an interrupted pass over the images had seen, in one file, so that it can go on there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.ranges.collect import CurvePoint, Progress
 from edge_ad.calibration.ranges.histogram import Histogram
-from edge_ad.calibration.ranges.image_set import PictureSet
+from edge_ad.calibration.ranges.image_set import ImageSet
 from edge_ad.calibration.ranges.thumbnail import View
 from edge_ad.files import replacing
 
@@ -50,14 +50,14 @@ class PassFile:
                 thumbnails=np.stack([view.thumbnail for view in views]),
                 scores=[view.score for view in views],
                 sizes=[view.size_hw for view in views],
-                points=np.array([point.pictures for point in curve], np.int64),
+                points=np.array([point.images for point in curve], np.int64),
                 amax=[[p.amax.get(name, np.nan) for name in names] for p in curve],
                 percentile=[[p.percentile.get(name, np.nan) for name in names] for p in curve],
             )
         self._last_s = time.monotonic()
 
-    def load(self, pictures: PictureSet) -> Progress | None:
-        """What was seen of these pictures; None without a file, or with one of another pass."""
+    def load(self, images: ImageSet) -> Progress | None:
+        """What was seen of these images; None without a file, or with one of another pass."""
         if not self._path.exists():
             return None
         try:
@@ -68,10 +68,10 @@ class PassFile:
         if str(stored.get("identity")) != self._identity:
             _log.warning("%s: of another model, set or target; starting anew", self._path)
             return None
-        return _progress(stored, pictures)
+        return _progress(stored, images)
 
 
-def _progress(stored: dict[str, NDArray[Any]], pictures: PictureSet) -> Progress:
+def _progress(stored: dict[str, NDArray[Any]], images: ImageSet) -> Progress:
     names = [str(name) for name in stored["tensors"]]
     histograms = {name: Histogram() for name in names}
     for index, histogram in enumerate(histograms.values()):
@@ -80,7 +80,7 @@ def _progress(stored: dict[str, NDArray[Any]], pictures: PictureSet) -> Progress
         histogram.counts = stored["counts"][index]
     seen = enumerate(zip(stored["thumbnails"], stored["scores"], stored["sizes"], strict=True))
     views = [
-        View(pictures.paths[i], small, float(score), (int(h), int(w)), i in pictures.damaged)
+        View(images.paths[i], small, float(score), (int(h), int(w)), i in images.damaged)
         for i, (small, score, (h, w)) in seen
     ]
     curve = [

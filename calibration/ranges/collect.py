@@ -1,7 +1,7 @@
-"""One pass over the pictures: what every tensor that is to be quantized was seen to hold.
+"""One pass over the images: what every tensor that is to be quantized was seen to hold.
 
 The graph runs in fp32 on ONNX Runtime with these tensors as further outputs. One histogram a tensor
-serves all methods, so that comparing methods costs no second pass; what the pictures look like is
+serves all methods, so that comparing methods costs no second pass; what the images look like is
 noted on the way, for the check of the set.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge_ad.calibration.quantize.graph_engine import open_session
 from edge_ad.calibration.quantize.placement import Target
 from edge_ad.calibration.ranges.histogram import Histogram
-from edge_ad.calibration.ranges.image_set import PictureSet
+from edge_ad.calibration.ranges.image_set import ImageSet
 from edge_ad.calibration.ranges.methods import SIGNED, UNSIGNED, all_amax, percentile
 from edge_ad.calibration.ranges.table import RangeTable, SetId, TensorRange, model_id
 from edge_ad.calibration.ranges.thumbnail import View, view_of
@@ -36,16 +36,16 @@ _CURVE = 99.99  # percentile whose settling is watched: one outlier does not mov
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """After `pictures`: by tensor the amax seen, and its 99.99th percentile."""
+    """After `images`: by tensor the amax seen, and its 99.99th percentile."""
 
-    pictures: int
+    images: int
     amax: dict[str, float]
     percentile: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Collected:
-    """A pass's yield: ranges, how they settled, and what the pictures looked like."""
+    """A pass's yield: ranges, how they settled, and what the images looked like."""
 
     table: RangeTable
     curve: tuple[CurvePoint, ...]
@@ -54,7 +54,7 @@ class Collected:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a pass has seen so far: a histogram a tensor, a view a picture."""
+    """What a pass has seen so far: a histogram a tensor, a view an image."""
 
     histograms: dict[str, Histogram]
     views: list[View] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Observer:
         self._session = _session(graph, list(self.histograms), threads)
 
     def see(self, batch: Image, name: str) -> float:
-        """Count what the tensors hold for uint8 (n, H, W, 3) images of the picture `name`.
+        """Count what the tensors hold for uint8 (n, H, W, 3) images of the image `name`.
 
         Answers the largest anomaly score. Raises EdgeAdError for values that are not finite.
         """
@@ -85,11 +85,11 @@ class Observer:
             batch = batch[rows:]
         return max(scores)
 
-    def point(self, pictures: int) -> CurvePoint:
+    def point(self, images: int) -> CurvePoint:
         """Where the ranges stand now."""
         heard = {name: found for name, found in self.histograms.items() if found.reach}
         return CurvePoint(
-            pictures,
+            images,
             {name: found.amax for name, found in heard.items()},
             {name: percentile(found.counts, found.width, _CURVE) for name, found in heard.items()},
         )
@@ -100,7 +100,7 @@ class Observer:
         except DataError as error:
             raise EdgeAdError(
                 f"{name}: tensor '{tensor}' of the fp32 engine: {error}. No ranges can come from "
-                "an engine that fails on a good picture; look at it, and train or export again."
+                "an engine that fails on a good image; look at it, and train or export again."
             ) from error
 
 
@@ -108,29 +108,29 @@ def collect(
     graph: Graph,
     tensors: Iterable[str],
     target: Target,
-    pictures: PictureSet,
+    images: ImageSet,
     *,
     seen: Callable[[Progress], None] = lambda progress: None,
     start: Progress | None = None,
     threads: int = 0,
 ) -> Collected:
-    """Show every picture, cut as the line cuts its frames, to the fp32 graph, once.
+    """Show every image, cut as the line cuts its frames, to the fp32 graph, once.
 
-    `seen` hears what is done after each picture; a pass that has such a `start` goes on there.
-    Memory does not grow with the set, but for a thumbnail a picture.
+    `seen` hears what is done after each image; a pass that has such a `start` goes on there.
+    Memory does not grow with the set, but for a thumbnail an image.
     """
     progress = start or Progress({tensor: Histogram() for tensor in tensors})
     observer = Observer(graph, progress.histograms, threads=threads)
     cut = Preprocess(graph.manifest.size_hw, graph.manifest.geometry)
     views, curve = progress.views, progress.curve
-    for picture in pictures.after(len(views)):
-        score = observer.see(cut(picture.image), str(picture.path))
-        views.append(view_of(picture.path, picture.image, score, damaged=picture.damaged))
-        if len(views) in _checkpoints(len(pictures)):
+    for image in images.after(len(views)):
+        score = observer.see(cut(image.image), str(image.path))
+        views.append(view_of(image.path, image.image, score, damaged=image.damaged))
+        if len(views) in _checkpoints(len(images)):
             curve.append(observer.point(len(views)))
         seen(progress)
     return Collected(
-        _table(graph, target, pictures, observer, len(views)), tuple(curve), tuple(views)
+        _table(graph, target, images, observer, len(views)), tuple(curve), tuple(views)
     )
 
 
@@ -150,14 +150,14 @@ def _checkpoints(total: int) -> Iterator[int]:
 
 
 def _table(
-    graph: Graph, target: Target, pictures: PictureSet, observer: Observer, seen: int
+    graph: Graph, target: Target, images: ImageSet, observer: Observer, seen: int
 ) -> RangeTable:
     heard = {name: found for name, found in observer.histograms.items() if found.reach}
     origin = SetId(
-        sha256=pictures.sha256(),
-        pictures=len(pictures),
-        damaged=len(pictures.damaged),
-        seed=pictures.seed,
+        sha256=images.sha256(),
+        images=len(images),
+        damaged=len(images.damaged),
+        seed=images.seed,
     )
     return RangeTable(
         target=target,

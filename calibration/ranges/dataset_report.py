@@ -1,6 +1,6 @@
-"""A calibration set looked at: copies, odd pictures, light, leakage, and whether it is enough.
+"""A calibration set looked at: copies, odd images, light, leakage, and whether it is enough.
 
-Warnings name files. A set that can give no ranges (all black, one picture repeated) is refused.
+Warnings name files. A set that can give no ranges (all black, one image repeated) is refused.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from edge_ad.errors import DataError
 ODD = 6.0  # robust standard deviations above the median score
 BLACK = 8.0  # grey levels; below, with hardly any spread, no light reached the camera
 SETTLED = 0.02  # a range that is this near its final value has settled
-_LIGHT = 10.0  # grey levels outside the set's brightness before a test picture counts as uncovered
+_LIGHT = 10.0  # grey levels outside the set's brightness before a test image counts as uncovered
 
 
 @dataclass(frozen=True)
 class Survey:
     """Findings about a set; `warnings` are sentences, the rest are the figures behind them.
 
-    `enough` is the number of pictures after which nine of ten ranges had settled, None when they
-    had not; `drift` is by number of pictures the 90th percentile of the ranges' distance to their
+    `enough` is the number of images after which nine of ten ranges had settled, None when they
+    had not; `drift` is by number of images the 90th percentile of the ranges' distance to their
     final values.
     """
 
-    pictures: int
+    images: int
     unreadable: tuple[str, ...] = ()
     duplicates: tuple[tuple[str, str], ...] = ()
     odd: tuple[str, ...] = ()
@@ -55,14 +55,14 @@ def survey(
     unreadable: Sequence[Path] = (),
     test: Sequence[View] = (),
 ) -> Survey:
-    """Look at the pictures of a pass and, if there are any, at those of the test set.
+    """Look at the images of a pass and, if there are any, at those of the test set.
 
-    Raises DataError when all pictures are black or the same.
+    Raises DataError when all images are black or the same.
     """
     check_usable(views)
     clean = [view for view in views if not view.damaged]
     found = Survey(
-        pictures=len(views),
+        images=len(views),
         unreadable=tuple(str(path) for path in unreadable),
         duplicates=_pairs(clean, clean, within=True),
         odd=_odd(clean),
@@ -78,17 +78,17 @@ def survey(
 
 
 def check_usable(views: Sequence[View]) -> None:
-    """Raise DataError when no range can come from these pictures."""
+    """Raise DataError when no range can come from these images."""
     same = [view for view in views if not view.damaged]
     if same and all(is_black(view) for view in same):
         raise DataError(
-            f"all {len(views)} calibration pictures are black, the first is {same[0].path}. "
+            f"all {len(views)} calibration images are black, the first is {same[0].path}. "
             "Check light, lens cap and exposure, and collect them again with: edge-ad capture"
         )
     if len(same) > 1 and alike(same[:1], same).all():
         raise DataError(
-            f"all {len(same)} calibration pictures show the same, like {same[0].path}. Ranges from "
-            "one picture clip what the next part shows; collect pictures of different parts."
+            f"all {len(same)} calibration images show the same, like {same[0].path}. Ranges from "
+            "one image clip what the next part shows; collect images of different parts."
         )
 
 
@@ -97,24 +97,24 @@ def is_black(view: View) -> bool:
 
 
 def drift(curve: Sequence[CurvePoint]) -> dict[int, float]:
-    """By number of pictures, how far nine of ten ranges are from where they ended, relatively."""
+    """By number of images, how far nine of ten ranges are from where they ended, relatively."""
     if not curve:
         return {}
     final = curve[-1].percentile
-    return {point.pictures: _distance(point.percentile, final) for point in curve}
+    return {point.images: _distance(point.percentile, final) for point in curve}
 
 
 def enough(curve: Sequence[CurvePoint]) -> int | None:
-    """The number of pictures from which on ranges moved no more; None when they still did.
+    """The number of images from which on ranges moved no more; None when they still did.
 
     The last doubling must have changed nothing, or the set's end proves nothing.
     """
     found = drift(curve)
     settled = None
-    for pictures in sorted(found, reverse=True):
-        if found[pictures] > SETTLED:
+    for images in sorted(found, reverse=True):
+        if found[images] > SETTLED:
             break
-        settled = pictures
+        settled = images
     return settled if settled is not None and settled < max(found) else None
 
 
@@ -133,7 +133,7 @@ def _pairs(
 
 
 def _odd(views: Sequence[View]) -> tuple[str, ...]:
-    """Pictures whose score lies far above the others': perhaps parts that are not good."""
+    """Images whose score lies far above the others': perhaps parts that are not good."""
     scores = np.array([view.score for view in views])
     middle = np.median(scores)
     spread = 1.4826 * np.median(np.abs(scores - middle))  # equals sigma for a normal distribution
@@ -169,25 +169,25 @@ def _warnings(found: Survey) -> list[str]:
         (found.odd, "far above the others in score, perhaps defective: look at them"),
         (found.black, "black"),
         ([a for a, _ in found.leaked], "in the test set too, which flatters int8"),
-        (found.unlit, "in the test set, darker or brighter than any calibration picture"),
+        (found.unlit, "in the test set, darker or brighter than any calibration image"),
     ]
     lines = [f"{_count(names)} {what}: {_some(names)}" for names, what in told if names]
     if found.enough is None:
         lines.append(
-            f"ranges had not settled after {found.pictures} pictures (the last doubling moved one "
+            f"ranges had not settled after {found.images} images (the last doubling moved one "
             f"in ten by {100 * _last_move(found.drift):.1f} % or more): collect more"
         )
     return lines
 
 
 def _last_move(found: dict[int, float]) -> float:
-    before = [value for pictures, value in sorted(found.items())][:-1]
+    before = [value for images, value in sorted(found.items())][:-1]
     return before[-1] if before else 1.0
 
 
 def _count(names: Sequence[str]) -> str:
     distinct = len(set(names))
-    return f"{distinct} picture{'s' if distinct > 1 else ''}"
+    return f"{distinct} image{'s' if distinct > 1 else ''}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""The spread of one tensor's absolute values over a stream of pictures, in bounded memory.
+"""The spread of one tensor's absolute values over a stream of images, in bounded memory.
 
 A histogram reaches from zero to a power of two and doubles its reach, by merging neighbouring bins,
-when a larger value comes. Powers of two make the merge exact: the order of pictures, and whether a
+when a larger value comes. Powers of two make the merge exact: the order of images, and whether a
 set was seen in one pass or in several, does not change a single count.
 """
 

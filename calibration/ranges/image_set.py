@@ -1,4 +1,4 @@
-"""The calibration set: which pictures, in which order, with which synthetic defects."""
+"""The calibration set: which images, in which order, with which synthetic defects."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edge_ad.frame import Image
 from edge_ad.images import read_image
 from edge_ad.synthesis.anomalies import defective
 
-LEAST = 8  # pictures; ranges from fewer say nothing about a line
+LEAST = 8  # images; ranges from fewer say nothing about a line
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture of the set as the ranges see it."""
+class CalibrationImage:
+    """One image of the set as the ranges see it."""
 
     path: Path
     image: Image
@@ -29,10 +29,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """Readable pictures in a fixed order; `damaged` are the places that get synthetic defects.
+class ImageSet:
+    """Readable images in a fixed order; `damaged` are the places that get synthetic defects.
 
-    The same folder, samples and seed give the same pictures, defects and sha256.
+    The same folder, samples and seed give the same images, defects and sha256.
     """
 
     paths: tuple[Path, ...]
@@ -43,26 +43,26 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[CalibrationImage]:
         return self.after(0)
 
-    def after(self, seen: int) -> Iterator[Picture]:
-        """The pictures without the first `seen`."""
+    def after(self, seen: int) -> Iterator[CalibrationImage]:
+        """The images without the first `seen`."""
         for index, path in enumerate(self.paths[seen:], seen):
             image = read_image(path)
             if index in self.damaged:
                 image = defective(image, np.random.default_rng((self.seed, index))).damaged
-            yield Picture(path, image, index in self.damaged)
+            yield CalibrationImage(path, image, index in self.damaged)
 
     def sha256(self) -> str:
-        """Identity of the pictures' contents, whatever the folder is called."""
+        """Identity of the images' contents, whatever the folder is called."""
         return sha256_of(self.paths)
 
 
-def choose(paths: list[Path], *, samples: int, seed: int = 0, synthetic: float = 0.0) -> PictureSet:
-    """Draw `samples` pictures without replacement and damage a share `synthetic` of them.
+def choose(paths: list[Path], *, samples: int, seed: int = 0, synthetic: float = 0.0) -> ImageSet:
+    """Draw `samples` images without replacement and damage a share `synthetic` of them.
 
-    Unreadable pictures are named in the log and replaced by others while there are any. Raises
+    Unreadable images are named in the log and replaced by others while there are any. Raises
     DataError when fewer than 8 remain.
     """
     rng = np.random.default_rng(seed)
@@ -75,12 +75,12 @@ def choose(paths: list[Path], *, samples: int, seed: int = 0, synthetic: float =
         (good if _is_readable(path) else bad).append(path)
     if len(good) < LEAST:
         raise DataError(
-            f"{paths[0].parent}: only {len(good)} readable pictures to calibrate with, expected at "
+            f"{paths[0].parent}: only {len(good)} readable images to calibrate with, expected at "
             f"least {LEAST}. Ranges from so few clip what the next part shows; collect more with: "
             "edge-ad capture"
         )
     picked = rng.permutation(len(good))[: round(len(good) * synthetic)]
-    return PictureSet(tuple(good), tuple(bad), frozenset(int(i) for i in picked), seed)
+    return ImageSet(tuple(good), tuple(bad), frozenset(int(i) for i in picked), seed)
 
 
 def _is_readable(path: Path) -> bool:

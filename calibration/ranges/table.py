@@ -1,6 +1,6 @@
-"""The range table: what every tensor was seen to hold, for one model and one set of pictures.
+"""The range table: what every tensor was seen to hold, for one model and one set of images.
 
-A readable YAML file beside the int8 engine. It can be used again without the pictures, and tables
+A readable YAML file beside the int8 engine. It can be used again without the images, and tables
 of several cameras that run the same model merge into one.
 """
 
@@ -46,23 +46,23 @@ class ModelId(_Strict):
 
 
 class SetId(_Strict):
-    """The pictures that were seen; `damaged` of them got synthetic defects.
+    """The images that were seen; `damaged` of them got synthetic defects.
 
-    Ranges that come from elsewhere name their `origin` and count no pictures.
+    Ranges that come from elsewhere name their `origin` and count no images.
     """
 
     sha256: str
-    pictures: Annotated[int, Field(ge=0)]
+    images: Annotated[int, Field(ge=0)]
     damaged: int = 0
     seed: int = 0
-    origin: str = "pictures"
+    origin: str = "images"
 
 
 class RangeTable(_Strict):
     """Ranges of one model for one target.
 
-    `silent` names tensors that were zero on every picture: they have no range and stay float.
-    `frames_seen` must equal the pictures of all sets: a table knows what it was made from.
+    `silent` names tensors that were zero on every image: they have no range and stay float.
+    `frames_seen` must equal the images of all sets: a table knows what it was made from.
     """
 
     schema_version: Literal[1] = 1
@@ -89,7 +89,7 @@ def model_id(graph: Graph) -> ModelId:
 
 
 def save_table(table: RangeTable, path: Path) -> None:
-    """Write the table in one step. Raises DataError when it saw other than its sets' pictures."""
+    """Write the table in one step. Raises DataError when it saw other than its sets' images."""
     _check_frames(table, str(path))
     text = yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
     write_text(path, "# Ranges for int8, written by edge-ad calibrate.\n" + text)
@@ -99,7 +99,7 @@ def load_table(path: Path) -> RangeTable:
     """Read and check a table.
 
     Raises UsageError for a missing file, DataError for one that is malformed, holds a range that
-    is zero or not a number, or did not see all pictures of its sets.
+    is zero or not a number, or did not see all images of its sets.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -142,7 +142,7 @@ def merge(tables: Sequence[RangeTable], names: Sequence[str]) -> RangeTable:
     """One table that covers what each camera saw: by tensor and method the widest range.
 
     Raises IncompatibleError naming the first table that belongs to another model or target, and
-    UsageError when two tables come from the same pictures.
+    UsageError when two tables come from the same images.
     """
     first = tables[0]
     for table, name in zip(tables[1:], names[1:], strict=True):
@@ -153,7 +153,7 @@ def merge(tables: Sequence[RangeTable], names: Sequence[str]) -> RangeTable:
             )
     sets = [found for table in tables for found in table.sets]
     if len({found.sha256 for found in sets}) < len(sets):
-        raise UsageError("two of the tables come from the same pictures; give each table once.")
+        raise UsageError("two of the tables come from the same images; give each table once.")
     tensors = dict.fromkeys(name for table in tables for name in table.tensors)
     return RangeTable(
         target=first.target,
@@ -199,9 +199,9 @@ def _check_range(name: str, found: TensorRange, path: Path) -> None:
 
 
 def _check_frames(table: RangeTable, name: str) -> None:
-    pictures = sum(found.pictures for found in table.sets)
-    if table.frames_seen != pictures:
+    images = sum(found.images for found in table.sets)
+    if table.frames_seen != images:
         raise DataError(
-            f"{name}: saw {table.frames_seen} of {pictures} pictures of its calibration set, so "
+            f"{name}: saw {table.frames_seen} of {images} images of its calibration set, so "
             f"its ranges are not those of the set. {_AGAIN}"
         )

@@ -1,4 +1,4 @@
-"""What a picture looks like, in a thumbnail, and how alike two pictures are."""
+"""What an image looks like, in a thumbnail, and how alike two images are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALIKE = 1.5  # grey levels rms; sensor noise averaged over a thumbnail's cell st
 class View:
     """`thumbnail` uint8 (32, 32) grey; brightness is its mean, spread its standard deviation.
 
-    `score` is the fp32 engine's, `size_hw` the picture's own.
+    `score` is the fp32 engine's, `size_hw` the image's own.
     """
 
     path: Path
@@ -46,7 +46,7 @@ def view_of(path: Path, image: Image, score: float, *, damaged: bool = False) ->
 
 
 def alike(some: Sequence[View], others: Sequence[View]) -> NDArray[np.bool_]:
-    """bool (len(some), len(others)): whether two thumbnails show the same picture."""
+    """bool (len(some), len(others)): whether two thumbnails show the same image."""
     if not some or not others:
         return np.zeros((len(some), len(others)), np.bool_)
     a, b = (_flat(views) for views in (some, others))

@@ -77,7 +77,7 @@ def table_from_cache(path: Path, graph: Graph) -> RangeTable:
     return RangeTable(
         target="tensorrt",
         model=model_id(graph),
-        sets=(SetId(sha256=sha256(path), pictures=0, origin="TensorRT calibration cache"),),
+        sets=(SetId(sha256=sha256(path), images=0, origin="TensorRT calibration cache"),),
         frames_seen=0,
         tensors={
             name: TensorRange(low=-amax, high=amax, amax=dict.fromkeys(METHODS, amax))

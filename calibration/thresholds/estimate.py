@@ -1,4 +1,4 @@
-"""Thresholds from good pictures alone, with a promise that holds whatever law the scores follow.
+"""Thresholds from good images alone, with a promise that holds whatever law the scores follow.
 
 Of n independent normal scores let t be the m-th largest. The share of all normal parts that score
 above t is Beta(m, n - m + 1) distributed for every continuous law, and smaller when scores tie, so
@@ -39,11 +39,11 @@ class Promise:
 
 @dataclass
 class GoodScores:
-    """What good pictures score, one entry a distinct picture.
+    """What good images score, one entry a distinct image.
 
     `image` holds image scores, `pixel` the maps' maxima. `repeats` pairs a near-duplicate with the
-    picture it repeats: the two are not independent, so they count once, with the higher score.
-    `left_out` are pictures that the line would call INVALID, with the reason. `geometry` is what
+    image it repeats: the two are not independent, so they count once, with the higher score.
+    `left_out` are images that the line would call INVALID, with the reason. `geometry` is what
     they were scored with.
     """
 
@@ -55,7 +55,7 @@ class GoodScores:
     geometry: Geometry | None = None
 
     def add(self, name: str, score: float, peak: float, twin: int | None) -> None:
-        """Note a picture; `twin` is the number of the distinct picture it repeats, if any."""
+        """Note an image; `twin` is the number of the distinct image it repeats, if any."""
         if twin is None:
             self.names.append(name)
             self.image.append(score)
@@ -66,26 +66,26 @@ class GoodScores:
         self.pixel[twin] = max(self.pixel[twin], peak)
 
     def highest(self, count: int = 3) -> list[tuple[str, float]]:
-        """The pictures that scored highest: what to look at when a threshold seems too high."""
+        """The images that scored highest: what to look at when a threshold seems too high."""
         ranked = sorted(zip(self.names, self.image, strict=True), key=lambda one: -one[1])
         return ranked[:count]
 
 
 def score_good(
-    engine: Engine, pictures: Iterable[tuple[str, Image]], geometry: Geometry | None = None
+    engine: Engine, images: Iterable[tuple[str, Image]], geometry: Geometry | None = None
 ) -> GoodScores:
-    """Score named good pictures as the line does. Raises DataError when none can be judged."""
+    """Score named good images as the line does. Raises DataError when none can be judged."""
     used = geometry or engine.manifest.geometry
     scorer, distinct = Scorer(engine, used), Distinct(used)
     found, gate = GoodScores(geometry=used), FrameGate(live=False)
-    for name, image in pictures:
+    for name, image in images:
         if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
             found.left_out[name] = fault
             continue
         score, values = scorer(image)
         found.add(name, score, float(values.max()), distinct.repeats(image))
     if not found.names:
-        raise DataError(f"no good picture to set a threshold from{_first(found.left_out)}.")
+        raise DataError(f"no good image to set a threshold from{_first(found.left_out)}.")
     return found
 
 
@@ -118,7 +118,7 @@ def threshold_for(scores: GoodScores, promise: Promise, data_sha256: str = "") -
 
 
 def best_promise(images: int, promise: Promise) -> Promise:
-    """The promise itself if so many pictures can keep it, else the nearest rate they can."""
+    """The promise itself if so many images can keep it, else the nearest rate they can."""
     if largest_rank(images, promise):
         return promise
     return Promise(_rounded_up(supported_rate(images, promise.confidence)), promise.confidence)
@@ -134,7 +134,7 @@ def largest_rank(images: int, promise: Promise) -> int:
 
 
 def images_needed(promise: Promise) -> int:
-    """How many independent good pictures it takes for their maximum to keep the promise."""
+    """How many independent good images it takes for their maximum to keep the promise."""
     exact = math.log1p(-promise.confidence) / math.log1p(-promise.rate)
     return max(1, math.ceil(exact - _ROUNDING))
 
@@ -145,7 +145,7 @@ def supported_rate(images: int, confidence: float) -> float:
 
 
 def figures(images: int, promise: Promise) -> dict[str, float]:
-    """What so many pictures can promise beside what was asked."""
+    """What so many images can promise beside what was asked."""
     return {
         "images": images,
         "asked_rate": promise.rate,
@@ -167,7 +167,7 @@ def _rounded_up(rate: float) -> float:
 
 
 def _told(count: int) -> str:
-    return "one good picture" if count == 1 else f"{count} good pictures"
+    return "one good image" if count == 1 else f"{count} good images"
 
 
 def _first(left_out: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Good pictures to set a threshold from: a folder, or the frames of any source."""
+"""Good images to set a threshold from: a folder, or the frames of any source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_ad.source import open_source
 
 
 class GoodFolder:
-    """Named pictures of a folder (see `good_images`); `left_out` are those that cannot be judged.
+    """Named images of a folder (see `good_images`); `left_out` are those that cannot be judged.
 
     Raises DataError when there is none, and, after the last, when none could be judged.
     """
@@ -42,10 +42,10 @@ class GoodFolder:
             yield path.name, image
         if not self._read:
             first = next(iter(self.left_out.values()))
-            raise DataError(f"none of the {len(self)} pictures can be judged. The first: {first}")
+            raise DataError(f"none of the {len(self)} images can be judged. The first: {first}")
 
     def sha256(self) -> str:
-        """Identity of the pictures that were read."""
+        """Identity of the images that were read."""
         return sha256_of(self._read)
 
 
@@ -64,7 +64,7 @@ class GoodFrames:
             if source.live and self._limit is None:
                 raise UsageError(
                     f"{source.name} never ends: say how many frames to take with --frames, or "
-                    "collect pictures first with: edge-ad capture"
+                    "collect images first with: edge-ad capture"
                 )
             gate = FrameGate(live=source.live)
             for grab in source:

@@ -20,7 +20,7 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 @click.version_option(package_name="edge-ad")
 @click.option("--debug", is_flag=True, help="Log more, and show tracebacks.")
 def edge_ad(*, debug: bool) -> None:
-    """Anomaly detection for inspection cameras, from pictures of good parts to an alarm."""
+    """Anomaly detection for inspection cameras, from images of good parts to an alarm."""
     level = logging.DEBUG if debug else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
 

@@ -20,7 +20,7 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--digits", type=_FILE, required=True, help="Folder with folders 0 to 9 of pictures.")
+@click.option("--digits", type=_FILE, required=True, help="Folder with folders 0 to 9 of images.")
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like attention.pt.")
 @click.option("--steps", type=click.IntRange(1), default=20000, show_default=True)
 @click.option("--batch", type=click.IntRange(1, 4096), default=32, show_default=True)
@@ -28,7 +28,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @shared
 def command(*, digits: Path, output: Path, as_json: bool, **lesson: Any) -> None:
-    """Learn to look at strokes from pictures of digits.
+    """Learn to look at strokes from images of digits.
 
     The weights are for: edge-ad train --method ear --set attention=mnist --teacher attention.pt
     """

@@ -1,4 +1,4 @@
-"""`edge-ad calibrate`: an fp32 engine and pictures of good parts become an int8 engine."""
+"""`edge-ad calibrate`: an fp32 engine and images of good parts become an int8 engine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
     show_default=True,
     help="What will run the file: one Q/DQ file is not best for both.",
 )
-@click.option("--images", type=_FOLDER, help="Pictures of good parts to take ranges from.")
+@click.option("--images", type=_FOLDER, help="Images of good parts to take ranges from.")
 @click.option("--samples", type=click.IntRange(8), default=512, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -45,17 +45,17 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
     type=NumberRange(0, 1),
     default=0.2,
     show_default=True,
-    help="Share of the pictures that get synthetic damage, for the ranges defects excite.",
+    help="Share of the images that get synthetic damage, for the ranges defects excite.",
 )
 @click.option("--method", type=click.Choice(_METHODS), default="all", show_default=True)
-@click.option("--ranges", type=_FILE, help="Use this range table again instead of pictures.")
+@click.option("--ranges", type=_FILE, help="Use this range table again instead of images.")
 @click.option("--read-cache", type=_FILE, help="Ranges from a TensorRT calibration cache.")
 @click.option("--write-cache", type=_FILE, help="Write the ranges as one, for old pipelines.")
 @click.option("--cache-version", default="10.3.0", show_default=True, help="Its TensorRT version.")
 @click.option("--merge", type=_FILE, multiple=True, help="Join another range table; repeats.")
 @click.option("--exclude", multiple=True, help="Operator or regex of nodes to keep in float.")
 @click.option("--include", multiple=True, help="Operator or regex of nodes to quantize anyway.")
-@click.option("--test", type=_FOLDER, help="Labelled pictures (MVTec AD's layout) for the gate.")
+@click.option("--test", type=_FOLDER, help="Labelled images (MVTec AD's layout) for the gate.")
 @click.option("--max-auroc-loss", type=NumberRange(0, 1), default=0.002, show_default=True)
 @click.option("--max-pixel-ap-loss", type=NumberRange(0, 1), default=0.01, show_default=True)
 @click.option(
@@ -92,7 +92,7 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
     type=click.IntRange(2),
     default=16,
     show_default=True,
-    help="Pictures that rank the blocks when some must return to float.",
+    help="Images that rank the blocks when some must return to float.",
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run was.")
 @click.option("--list-nodes", is_flag=True, help="Print every node and its rule, and stop.")
@@ -100,7 +100,7 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any) -> None:
     """Turn ENGINE (fp32 .onnx) into an int8 engine that lost nothing that matters.
 
-    Ranges come from pictures of good parts, the method and the layers left in float from what the
+    Ranges come from images of good parts, the method and the layers left in float from what the
     gate measures; a file is only written when the gate is passed, otherwise exit code 4.
     """
     listing, precision = options.pop("list_nodes"), options.pop("precision")
@@ -171,7 +171,7 @@ def _rivals(order: Order) -> dict[Precision, ModelProto]:
 
 
 def _to_half(order: Order) -> ToHalf:
-    """Casts to fp16 what the calibration pictures, or generated ones, show to be safe."""
+    """Casts to fp16 what the calibration images, or generated ones, show to be safe."""
     try:
         from edge_ad.export.comparison_frames import frames_for
         from edge_ad.export.fp16.convert import mixed_from_fp32
@@ -261,7 +261,7 @@ def _told(result: dict[str, Any]) -> str:
     if result["contest"]:
         lines.append(_winner(result["contest"], result["fp32"]))
     if gate:
-        lines.append(f"gate on {gate['normal']} normal and {gate['anomalous']} anomalous pictures:")
+        lines.append(f"gate on {gate['normal']} normal and {gate['anomalous']} anomalous images:")
         lines += [f"  {name} lost {loss:+.4f}" for name, loss in gate["losses"].items()]
     if result["float_blocks"]:
         lines.append(f"returned to float: {', '.join(result['float_blocks'])}")

@@ -1,4 +1,4 @@
-"""`edge-ad capture`: collect pictures of good parts."""
+"""`edge-ad capture`: collect images of good parts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MIB = 1 << 20
     "--output",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the pictures; those in it are kept.",
+    help="Folder for the images; those in it are kept.",
 )
 @click.option("--every", type=click.IntRange(1), help="Take every n-th frame; all unless given.")
 @click.option(
@@ -48,7 +48,7 @@ _MIB = 1 << 20
     default=500,
     show_default=True,
     type=click.IntRange(1),
-    help="Stop after so many pictures.",
+    help="Stop after so many images.",
 )
 @click.option(
     "--max-mib",
@@ -75,7 +75,7 @@ _MIB = 1 << 20
 @geometry_options
 @shared
 def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **options: Any) -> None:
-    """Collect pictures of good parts from a camera, a video or the synthetic line.
+    """Collect images of good parts from a camera, a video or the synthetic line.
 
     Whole frames are saved, without loss, whatever the region of interest: train, threshold and run
     cut it from them in one and the same way. Here the region only decides which frames are alike.
@@ -96,7 +96,7 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
 
 
 class _Album:
-    """The pictures of one capture, numbered on from those the folder holds."""
+    """The images of one capture, numbered on from those the folder holds."""
 
     def __init__(self, folder: Path, options: dict[str, Any], *, count: int) -> None:
         self._folder, self._count = folder, count
@@ -223,7 +223,7 @@ def _refuse_both_clocks(options: dict[str, Any]) -> None:
 
 
 def _make_folder(folder: Path) -> int:
-    """Make the folder; the first number that no picture in it has."""
+    """Make the folder; the first number that no image in it has."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = [path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
@@ -237,7 +237,7 @@ def _tell(summary: dict[str, Any], *, as_json: bool) -> None:
         emit(summary)
         return
     click.echo(
-        f"{summary['kept']} pictures in {summary['output']} ({summary['mib']} MiB). Left out: "
+        f"{summary['kept']} images in {summary['output']} ({summary['mib']} MiB). Left out: "
         f"{summary['duplicate']} near-duplicates, {summary['invalid']} invalid, "
         f"{summary['skipped']} not due, {summary['dropped']} dropped. "
         f"Stopped by: {summary['stopped_by']}."

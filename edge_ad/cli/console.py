@@ -59,7 +59,7 @@ class Window:
             self._newest = image
 
     def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
-        """The regions in the picture tell."""
+        """The regions in the image tell."""
 
     def close(self) -> None:
         cv2.destroyAllWindows()

@@ -27,7 +27,7 @@ from edge_ad.errors import MissingExtra, UsageError
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Folder of pictures for ranges and comparison; generated frames otherwise.",
+    help="Folder of images for ranges and comparison; generated frames otherwise.",
 )
 @click.option(
     "--frames",

@@ -1,4 +1,4 @@
-"""`edge-ad evaluate`: measure a detector on labelled pictures."""
+"""`edge-ad evaluate`: measure a detector on labelled images."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure weights or an engine on labelled pictures.
+    """Measure weights or an engine on labelled images.
 
     Image AUROC, pixel AUROC, pixel AP, AUPRO (up to 0.3), IAP and IAP@90, overall and per defect
     type; escapes and overkill at the stored threshold; with -o, curves and the worst misses as
-    pictures. Masks are brought to the map's size by averaging and rounding at 0.5.
+    images. Masks are brought to the map's size by averaging and rounding at 0.5.
     """
     _require("sklearn", "scipy", "rich", *(["matplotlib"] if output else []))
     from edge_ad.cli.artifact import open_artifact
@@ -109,7 +109,7 @@ def _judge(
     judged = list(judge_all(engine, shown, left_out, geometry))
     if not judged:
         first = next(iter(left_out.reasons.values()))
-        raise DataError(f"none of the {len(samples)} pictures can be judged. The first: {first}")
+        raise DataError(f"none of the {len(samples)} images can be judged. The first: {first}")
     for reason in left_out.reasons.values():
         click.echo(f"left out: {reason}", err=True)
     return judged
@@ -146,7 +146,7 @@ def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "pictures", *_SHOWN, "escapes")
+    table = Table("", "images", *_SHOWN, "escapes")
     for name, numbers in ({"all": result} | result["by_type"]).items():
         values = ["-" if numbers[key] is None else f"{numbers[key]:.4f}" for key in _SHOWN]
         escapes = numbers.get("escapes", numbers.get("at_threshold", {}).get("escapes", "-"))
@@ -158,7 +158,7 @@ def _print(result: dict[str, Any]) -> None:
 def _remark(result: dict[str, Any], output: Path | None) -> None:
     """What the table does not say."""
     if not result["defective"]:
-        click.echo("No pictures of defective parts in test/<type>, so there is nothing to rank.")
+        click.echo("No images of defective parts in test/<type>, so there is nothing to rank.")
     if at := result.get("at_threshold"):
         click.echo(
             f"At threshold {at['image']:.6g} ({at['from']}): {at['escapes']} of "
@@ -175,6 +175,6 @@ def _remark(result: dict[str, Any], output: Path | None) -> None:
             f"polygons, or too small for the map); the first: {hidden[0]}"
         )
     if left_out := result["left_out"]:
-        click.echo(f"{len(left_out)} pictures were left out.")
+        click.echo(f"{len(left_out)} images were left out.")
     if output is not None:
         click.echo(f"Report: {output}/report.json, curves.png, misses.png")

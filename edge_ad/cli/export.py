@@ -35,7 +35,7 @@ from edge_ad.errors import MissingExtra, UsageError
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Folder of pictures for the comparison with torch; generated frames otherwise.",
+    help="Folder of images for the comparison with torch; generated frames otherwise.",
 )
 @click.option(
     "--frames",

@@ -11,7 +11,7 @@ def make_output_folder(folder: Path, *, overwrite: bool) -> None:
     """Make a run's output folder.
 
     Raises UsageError when it holds files and `overwrite` is not given (with it, an earlier run's
-    log and pictures are removed), SinkLost when it cannot be written.
+    log and images are removed), SinkLost when it cannot be written.
     """
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise UsageError(

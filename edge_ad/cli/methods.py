@@ -32,7 +32,7 @@ _METRICS = (("image_auroc", "image AUROC"), ("pixel_ap", "pixel AP"), ("aupro", 
 def command(*, name: str | None, results: Path | None, as_json: bool) -> None:
     """Compare the methods, or tell more of the one NAME.
 
-    Costs are those of one picture: the published network at 256x256, and the preset `edge` at
+    Costs are those of one image: the published network at 256x256, and the preset `edge` at
     128x128. Speed and accuracy are what was measured with that preset, data set by data set.
     """
     from edge_ad.cli.verbs import unknown

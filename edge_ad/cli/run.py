@@ -34,14 +34,14 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     multiple=True,
     required=True,
     metavar="URI",
-    help="Camera number, video, picture, folder, rtsp://, csi://, gst:, pattern://; repeats.",
+    help="Camera number, video, image, folder, rtsp://, csi://, gst:, pattern://; repeats.",
 )
 @click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for event log, evidence pictures, contact sheet and summary.",
+    help="Folder for event log, evidence images, contact sheet and summary.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run's files in that folder.")
 @geometry_options
@@ -69,14 +69,14 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     default=200,
     show_default=True,
     type=_COUNT,
-    help="Evidence pictures kept; the oldest go first.",
+    help="Evidence images kept; the oldest go first.",
 )
 @click.option(
     "--evidence-mib",
     default=256,
     show_default=True,
     type=click.IntRange(1),
-    help="Disk space for evidence pictures.",
+    help="Disk space for evidence images.",
 )
 @click.option("--frames", default=0, type=_COUNT, help="Stop after so many frames of a camera.")
 @click.option("--duration-s", type=_POSITIVE, help="Stop after this time.")

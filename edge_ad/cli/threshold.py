@@ -1,4 +1,4 @@
-"""`edge-ad threshold`: where the line rejects, from pictures of good parts alone."""
+"""`edge-ad threshold`: where the line rejects, from images of good parts alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
     "uri",
     required=True,
     metavar="GOOD_DIR",
-    help="Folder of good pictures, or any source of `run`: a video, a camera.",
+    help="Folder of good images, or any source of `run`: a video, a camera.",
 )
 @click.option(
     "--false-alarm-rate",
@@ -46,7 +46,7 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
     type=_SHARE,
     help="Probability that the promise holds.",
 )
-@click.option("--at-best", is_flag=True, help="Take the nearest rate that the pictures support.")
+@click.option("--at-best", is_flag=True, help="Take the nearest rate that the images support.")
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many frames of a source.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the scores to this PNG file.")
 @geometry_options
@@ -64,10 +64,10 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Set an engine's thresholds from good pictures and store them beside it.
+    """Set an engine's thresholds from good images and store them beside it.
 
     The promise needs no law of the scores: of future good frames, independent and like the
-    pictures, at most --false-alarm-rate score above the threshold, with probability --confidence.
+    images, at most --false-alarm-rate score above the threshold, with probability --confidence.
     The same holds, by itself, for the pixel threshold and a map's highest value. What lies exactly
     at a threshold passes. Near-duplicates count once.
     """
@@ -81,16 +81,16 @@ def command(
 
     _refuse_early(engine, plot)
     asked = Promise(false_alarm_rate, confidence)
-    pictures = _pictures(uri, frames)
+    images = _images(uri, frames)
     with open_engine(engine, **engine_options_from(options)) as loaded:
         manifest = loaded.manifest
         geometry = geometry_from(options, manifest.geometry)
-        scores = score_good(loaded, _counted(pictures), geometry)
+        scores = score_good(loaded, _counted(images), geometry)
     promise = best_promise(len(scores.image), asked) if at_best else asked
-    threshold = threshold_for(scores, promise, pictures.sha256())
+    threshold = threshold_for(scores, promise, images.sha256())
     result = _stored(engine, threshold)
     result |= _figures(scores, promise, asked)
-    result["left_out"] = pictures.left_out | scores.left_out
+    result["left_out"] = images.left_out | scores.left_out
     result["trained_on"] = threshold.data_sha256 == manifest.provenance.data_sha256 != ""
     if plot is not None:
         _draw(plot, scores, threshold)
@@ -106,7 +106,7 @@ def command(
 
 
 def _refuse_early(engine: Path, plot: Path | None) -> None:
-    """Refuse what would only be found out after every picture was judged."""
+    """Refuse what would only be found out after every image was judged."""
     import importlib.util
 
     from edge_ad.errors import MissingExtra, UsageError
@@ -122,7 +122,7 @@ def _refuse_early(engine: Path, plot: Path | None) -> None:
         raise MissingExtra("threshold --plot", "matplotlib", "evaluate")
 
 
-def _pictures(uri: str, frames: int | None) -> GoodFolder | GoodFrames:
+def _images(uri: str, frames: int | None) -> GoodFolder | GoodFrames:
     import re
 
     from edge_ad.calibration.thresholds.images import GoodFolder, GoodFrames
@@ -131,19 +131,19 @@ def _pictures(uri: str, frames: int | None) -> GoodFolder | GoodFrames:
     if Path(uri).is_dir():
         return GoodFolder(Path(uri))
     if not re.match(r"[a-z0-9]+:|\d+(\?|$)", uri) and not Path(uri).exists():
-        raise DataError(f"{uri}: no such folder or file. Expected pictures of good parts there.")
+        raise DataError(f"{uri}: no such folder or file. Expected images of good parts there.")
     return GoodFrames(uri, frames)
 
 
-def _counted(pictures: GoodFolder | GoodFrames) -> Iterator[tuple[str, Image]]:
+def _counted(images: GoodFolder | GoodFrames) -> Iterator[tuple[str, Image]]:
     """Show on stderr how far we are, where a person can see it."""
     import sys
 
     if not sys.stderr.isatty():
-        yield from pictures
+        yield from images
         return
-    length = len(pictures) if hasattr(pictures, "__len__") else None
-    with click.progressbar(pictures, length, "judging", file=sys.stderr) as shown:
+    length = len(images) if hasattr(images, "__len__") else None
+    with click.progressbar(images, length, "judging", file=sys.stderr) as shown:
         yield from shown
 
 
@@ -170,7 +170,7 @@ def _stored(engine: Path, threshold: Threshold) -> dict[str, Any]:
 
 
 def _figures(scores: GoodScores, promise: Promise, asked: Promise) -> dict[str, Any]:
-    """What the pictures support beside what was asked; the threshold is the rank-th score."""
+    """What the images support beside what was asked; the threshold is the rank-th score."""
     from edge_ad.calibration.thresholds.estimate import figures, largest_rank
 
     count = len(scores.image)
@@ -188,18 +188,18 @@ def _words(result: dict[str, Any]) -> str:
     if result["rate"] != result["asked_rate"]:
         lines.insert(
             2,
-            f"Asked was {result['asked_rate']:g}, which needs {result['needed']} pictures; this is "
+            f"Asked was {result['asked_rate']:g}, which needs {result['needed']} images; this is "
             "the nearest rate that these support.",
         )
     return "\n".join(lines)
 
 
 def _pieces(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
-    """What a person should know of the pictures behind the promise."""
+    """What a person should know of the images behind the promise."""
     highest = ", ".join(f"{name} {score:.4g}" for name, score in result["highest"])
     yield f"Look whether the highest are good parts: {highest}"
     if scores.repeats:
@@ -214,8 +214,8 @@ def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
         yield "Frames that show one part are not independent: count parts, not frames."
     if result["trained_on"]:
         yield (
-            "These are the pictures that the detector was trained on. It may score new ones "
-            "higher, and then the line rejects more than promised: use pictures it has not seen."
+            "These are the images that the detector was trained on. It may score new ones "
+            "higher, and then the line rejects more than promised: use images it has not seen."
         )
 
 
@@ -232,7 +232,7 @@ def _draw(path: Path, scores: GoodScores, threshold: Threshold) -> None:
     for axes, (label, values, limit) in zip(figure.subplots(1, 2), drawn, strict=True):
         axes.hist(values, bins=50, color="tab:green", alpha=0.6)
         axes.axvline(limit, color="black", linestyle="--", label=f"threshold {limit:.4g}")
-        axes.set(xlabel=label, ylabel="good pictures")
+        axes.set(xlabel=label, ylabel="good images")
         axes.legend()
     try:
         with replacing(path) as temporary:

@@ -1,4 +1,4 @@
-"""`edge-ad train`: pictures of good parts become a detector."""
+"""`edge-ad train`: images of good parts become a detector."""
 
 from __future__ import annotations
 
@@ -24,12 +24,10 @@ _FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--method", default="destseg", show_default=True, help=_METHODS)
-@click.option("--data", type=_FILE, required=True, help="Folder of good pictures, or MVTec AD's.")
+@click.option("--data", type=_FILE, required=True, help="Folder of good images, or MVTec AD's.")
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like destseg.pt.")
 @click.option("--teacher", type=_FILE, help="Pretrained weights, for methods that need them.")
-@click.option(
-    "--textures", type=_FILE, help="Folder of texture pictures; generated ones otherwise."
-)
+@click.option("--textures", type=_FILE, help="Folder of texture images; generated ones otherwise.")
 @click.option("--preset", help="A method's named settings, like edge for small devices.")
 @click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
 @click.option(
@@ -62,9 +60,9 @@ _FILE = click.Path(path_type=Path)
 @geometry_options
 @shared
 def command(*, output: Path, as_json: bool, **options: Any) -> None:
-    """Fit a detector to pictures of good parts.
+    """Fit a detector to images of good parts.
 
-    Writes the weights, <output>.report.json and a picture with loss curves and examples. Ctrl-C
+    Writes the weights, <output>.report.json and an image with loss curves and examples. Ctrl-C
     leaves a checkpoint; the same command with --resume goes on to the same weights.
     """
     with output_file(output, ".pt") as out:
@@ -132,12 +130,12 @@ def _assignment(text: str) -> tuple[str, Any]:
 def _told(result: dict[str, Any]) -> str:
     steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
     lines = [
-        f"pictures  {result['pictures']}, {len(result['skipped'])} skipped",
+        f"images  {result['images']}, {len(result['skipped'])} skipped",
         f"tiles     {result['tiles']}",
         f"steps     {steps}, in {result['minutes']} minutes",
         f"scores    {result['choice'].get('branch', 'one map')}",
         f"weights   {result['weights']}",
-        f"report    {result['report']}, {result['picture']}",
+        f"report    {result['report']}, {result['image']}",
     ]
     if result["grey"]:
         lines.insert(2, "colour    the parts are grey, so textures were used without colour")

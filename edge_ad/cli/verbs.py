@@ -9,18 +9,18 @@ import click
 
 # verb -> its one line in the help; module and attribute follow from the name
 VERBS = {
-    "capture": "Collect pictures of good parts from a camera.",
+    "capture": "Collect images of good parts from a camera.",
     "methods": "Compare the methods: what they need, cost and reach.",
-    "train": "Fit a detector to pictures of good parts.",
+    "train": "Fit a detector to images of good parts.",
     "attention": "Learn what EAR's digit attention looks with.",
     "import": "Turn a checkpoint trained elsewhere into weights.",
-    "evaluate": "Measure a detector on labelled pictures.",
+    "evaluate": "Measure a detector on labelled images.",
     "export": "Turn weights into an engine file.",
     "convert": "Turn an engine file into one of another precision.",
     "calibrate": "Turn an engine file into int8 that passes a gate.",
     "build": "Compile an engine file for TensorRT.",
     "verify": "Compare two artefacts on the same frames.",
-    "threshold": "Set the rejection threshold from good pictures.",
+    "threshold": "Set the rejection threshold from good images.",
     "run": "Judge frames and raise alarms.",
     "bench": "Measure engine and loop.",
     "inspect": "Print what a file is and where it came from.",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Folder of pictures to compare on; generated frames otherwise.",
+    help="Folder of images to compare on; generated frames otherwise.",
 )
 @click.option(
     "--frames",
@@ -51,10 +51,10 @@ def command(
 
     A difference beyond the tolerance of the coarser precision, or a verdict that flips farther
     from the threshold than that precision explains (1 %, fp16 2 %, int8 10 %), ends with exit
-    code 4. Every picture is compared twice, the second time with synthetic damage.
+    code 4. Every image is compared twice, the second time with synthetic damage.
     """
-    with output_file(sheet or other.with_name(f"{other.name}.verify.png"), ".png") as picture:
-        found = _compare(reference, other, picture, limits)
+    with output_file(sheet or other.with_name(f"{other.name}.verify.png"), ".png") as image:
+        found = _compare(reference, other, image, limits)
     if as_json:
         emit({"type": "verify", **found})
     else:

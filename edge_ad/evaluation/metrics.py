@@ -63,7 +63,7 @@ def best_threshold(scores: Sequence[float], anomalous: Sequence[bool]) -> float 
 
 
 def pixel_auroc(pixels: Pixels) -> float | None:
-    """The same over all pixels of all pictures."""
+    """The same over all pixels of all images."""
     return _area(roc(pixels)) if pixels.both_classes else None
 
 

@@ -1,4 +1,4 @@
-"""The sheet of worst misses, as one picture."""
+"""The sheet of worst misses, as one image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {"ESCAPE": (64, 64, 255), "OVERKILL": (0, 165, 255)}
 
 
 def worst_misses(judged: Sequence[Judged], count: int = 6) -> list[Judged]:
-    """The anomalous pictures with the lowest scores, then the normal ones with the highest."""
+    """The anomalous images with the lowest scores, then the normal ones with the highest."""
     escapes = sorted((j for j in judged if j.sample.anomalous), key=lambda j: j.score)
     overkill = sorted((j for j in judged if not j.sample.anomalous), key=lambda j: -j.score)
     return escapes[:count] + overkill[:count]
@@ -29,9 +29,9 @@ def worst_misses(judged: Sequence[Judged], count: int = 6) -> list[Judged]:
 def write_misses(
     judged: Sequence[Judged], threshold: float | None, geometry: Geometry, path: Path
 ) -> None:
-    """A row a picture: what the line sees of it, its map (one scale for all), its ground truth.
+    """A row an image: what the line sees of it, its map (one scale for all), its ground truth.
 
-    Pictures on the right side of the threshold are shown too, as the nearest to a miss.
+    Images on the right side of the threshold are shown too, as the nearest to a miss.
     """
     chosen = worst_misses(judged)
     low = min(float(np.median(_seen(one))) for one in chosen)
@@ -42,7 +42,7 @@ def write_misses(
 
 
 def verdict_word(one: Judged, threshold: float | None) -> str:
-    """What became of a picture at the threshold."""
+    """What became of an image at the threshold."""
     if threshold is None:
         return "no threshold"
     rejected = one.score > threshold
@@ -53,8 +53,8 @@ def verdict_word(one: Judged, threshold: float | None) -> str:
 
 def _row(one: Judged, scale: tuple[float, float], word: str, roi: Geometry) -> Image:
     size_hw = (one.values.shape[0], one.values.shape[1])
-    picture = Preprocess(size_hw, roi)(read_image(one.sample.path))[0]
-    panels = [_fitted(panel) for panel in (picture, _heat(one, scale), _truth(one))]
+    image = Preprocess(size_hw, roi)(read_image(one.sample.path))[0]
+    panels = [_fitted(panel) for panel in (image, _heat(one, scale), _truth(one))]
     lines = (word, one.sample.kind, one.sample.path.name, f"score {one.score:.4g}")
     row = np.hstack([*panels, _words(lines, _COLOURS.get(word, _WHITE))])
     framed = cv2.copyMakeBorder(row, 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0))
@@ -87,7 +87,7 @@ def _words(lines: Sequence[str], colour: tuple[int, int, int]) -> Image:
 
 
 def _fitted(image: Image) -> Image:
-    """The picture in a square, its sides' ratio kept."""
+    """The image in a square, its sides' ratio kept."""
     height, width = image.shape[:2]
     scale = _SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -61,7 +61,7 @@ def _draw_scores(axes: Axes, judged: Sequence[Judged], threshold: float | None) 
     axes.hist(scores[anomalous], bins, alpha=0.6, label="anomalous", color="tab:red")
     if threshold is not None:
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.4g}")
-    axes.set(title="image scores", xlabel="anomaly score", ylabel="pictures")
+    axes.set(title="image scores", xlabel="anomaly score", ylabel="images")
     axes.legend()
 
 

@@ -25,9 +25,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One test picture: its score, its stitched map, and its ground truth on the same canvas.
+    """One test image: its score, its stitched map, and its ground truth on the same canvas.
 
-    `mask` is None for an anomalous picture without one; it then counts for image metrics only.
+    `mask` is None for an anomalous image without one; it then counts for image metrics only.
     """
 
     sample: Sample
@@ -45,7 +45,7 @@ class Judged:
 
 @dataclass
 class LeftOut:
-    """Pictures that could not be read, or that the line would call INVALID, with the reason."""
+    """Images that could not be read, or that the line would call INVALID, with the reason."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -80,8 +80,8 @@ def _judge(
 ) -> Judged:
     if mask is not None and mask.shape != image.shape[:2]:
         raise DataError(
-            f"{sample.mask}: a mask of {mask.shape[1]}x{mask.shape[0]} for a picture of "
-            f"{image.shape[1]}x{image.shape[0]}. Make it anew at the picture's size."
+            f"{sample.mask}: a mask of {mask.shape[1]}x{mask.shape[0]} for an image of "
+            f"{image.shape[1]}x{image.shape[0]}. Make it anew at the image's size."
         )
     try:
         score, values = scorer(image)
@@ -97,7 +97,7 @@ def _judge(
 
 
 def _read(path: Path) -> Image:
-    """Decode a picture. Raises DataError too for one that the line would call INVALID."""
+    """Decode an image. Raises DataError too for one that the line would call INVALID."""
     image = read_image(path)
     if fault := FrameGate(live=False).fault(Frame(image, 0, 0.0, "", path.name)):
         raise DataError(f"{path}: the line would not judge it, {fault}.")

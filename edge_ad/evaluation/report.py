@@ -1,4 +1,4 @@
-"""What `edge-ad evaluate` says of a detector: one dictionary, and a folder with it and pictures."""
+"""What `edge-ad evaluate` says of a detector: one dictionary, and a folder with it and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import check_geometry, load_sidecar
 
-STORED, GIVEN, FITTED = "stored", "given", "best F1 on these pictures"
+STORED, GIVEN, FITTED = "stored", "given", "best F1 on these images"
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ def report_of(
 ) -> dict[str, Any]:
     """Metrics overall and by type, verdicts at a threshold, and what was not measured and why.
 
-    Without a threshold, the one that suits these pictures best tells the verdicts; `origin` says
+    Without a threshold, the one that suits these images best tells the verdicts; `origin` says
     where a given one is from.
     """
     found = metrics_of(judged)

@@ -1,4 +1,4 @@
-"""From judged pictures to the numbers of a report."""
+"""From judged images to the numbers of a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TINY_PX = 2  # defects of one or two pixels are often made by resizing, and wor
 
 
 def metrics_of(judged: Sequence[Judged]) -> dict[str, Any]:
-    """Every metric over all pictures, then per defect type against all normal pictures.
+    """Every metric over all images, then per defect type against all normal images.
 
     A metric that is undefined, for want of masks or of a class, is None.
     """
@@ -33,7 +33,7 @@ def kinds_of(judged: Sequence[Judged]) -> list[str]:
 
 
 def pixels_of(judged: Sequence[Judged]) -> Pixels | None:
-    """The pixels of all pictures whose ground truth is known; None when no defect has a mask."""
+    """The pixels of all images whose ground truth is known; None when no defect has a mask."""
     known = [(one.values, one.mask) for one in judged if one.mask is not None]
     if not any(mask.any() for _, mask in known):
         return None
@@ -41,7 +41,7 @@ def pixels_of(judged: Sequence[Judged]) -> Pixels | None:
 
 
 def verdicts(judged: Sequence[Judged], threshold: float) -> dict[str, int]:
-    """Anomalous pictures that pass (escapes) and normal ones that do not (overkill)."""
+    """Anomalous images that pass (escapes) and normal ones that do not (overkill)."""
     return {
         "escapes": sum(one.sample.anomalous and one.score <= threshold for one in judged),
         "overkill": sum(not one.sample.anomalous and one.score > threshold for one in judged),

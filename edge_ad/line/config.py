@@ -115,7 +115,7 @@ def stored_limits(config: LineConfig, geometry: Geometry, trained: Geometry) -> 
     if image is None:
         if stored is None:
             raise UsageError(
-                f"{config.engine} has no threshold yet. Set one from pictures of good parts with: "
+                f"{config.engine} has no threshold yet. Set one from images of good parts with: "
                 f"edge-ad threshold {config.engine} --images GOOD_DIR  (or give --threshold)"
             )
         check_geometry(config.engine, stored, geometry, trained)

@@ -26,7 +26,7 @@ class OpenCv:
 
 @dataclass(frozen=True, slots=True)
 class VideoDevice:
-    """One /dev/video*; a camera often shows several, of which the first gives pictures."""
+    """One /dev/video*; a camera often shows several, of which the first gives images."""
 
     device: str
     name: str

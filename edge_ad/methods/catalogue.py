@@ -10,7 +10,7 @@ Fidelity = Literal["exact", "faithful", "reconstructed"]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one picture: parameters in millions, multiplications and additions in billions."""
+    """Of one image: parameters in millions, multiplications and additions in billions."""
 
     parameters_m: float
     gflops: float
@@ -54,7 +54,7 @@ ENTRIES = (
     Entry(
         name="draem",
         title="DRAEM",
-        idea="one net repairs the picture, another segments what the repair changed",
+        idea="one net repairs the image, another segments what the repair changed",
         needs="nothing pretrained",
         choose="no pretrained weights allowed, and a GPU to train on",
         fidelity="exact",
@@ -87,7 +87,7 @@ ENTRIES = (
     Entry(
         name="pmb",
         title="PMB (reconstructed)",
-        idea="restores the picture through memories of normal patterns, one per partition",
+        idea="restores the image through memories of normal patterns, one per partition",
         needs="nothing pretrained",
         choose="parts that always lie the same way; in full size without imitated damage",
         fidelity="reconstructed",

@@ -105,7 +105,7 @@ def official_draem(states: Sequence[State]) -> Foreign | None:
 
 
 def anomalib_draem(states: Sequence[State]) -> Foreign | None:
-    """One Lightning checkpoint; the picture comes before the repair, and the score is a maximum."""
+    """One Lightning checkpoint; the image comes before the repair, and the score is a maximum."""
     parts = [_below(states[0], f"model.{half}_subnetwork.") for half in _HALVES]
     if len(states) != 1 or not all(parts):
         return None

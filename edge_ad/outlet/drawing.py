@@ -23,7 +23,7 @@ def draw_evidence(
     """Frame with regions, and frame under its map, next to each other below a title bar.
 
     The map's colours run from half the threshold (clear) to twice the threshold (red), so that
-    pictures of different parts compare.
+    images of different parts compare.
     """
     left = draw_regions(image.copy(), regions)
     right = draw_regions(_overlay(image, anomaly_map, threshold), regions)
@@ -45,9 +45,9 @@ def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
     return image
 
 
-def contact_sheet(pictures: Sequence[Image], columns: int = 3, width: int = 480) -> Image:
-    """Pictures scaled to one width, in rows; empty places stay dark."""
-    thumbs = [_to_width(picture, width) for picture in pictures]
+def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -> Image:
+    """Images scaled to one width, in rows; empty places stay dark."""
+    thumbs = [_to_width(image, width) for image in images]
     height = max(thumb.shape[0] for thumb in thumbs)
     columns = min(columns, len(thumbs))
     rows = -(-len(thumbs) // columns)
@@ -75,6 +75,6 @@ def _overlay(image: Image, anomaly_map: AnomalyMap, threshold: float) -> Image:
     return out
 
 
-def _to_width(picture: Image, width: int) -> Image:
-    height = round(picture.shape[0] * width / picture.shape[1])
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+def _to_width(image: Image, width: int) -> Image:
+    height = round(image.shape[0] * width / image.shape[1])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,4 @@
-"""Evidence pictures: one per alarm, of its worst frame, within a limit on count and bytes."""
+"""Evidence images: one per alarm, of its worst frame, within a limit on count and bytes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from edge_ad.inspection import Inspection
 from edge_ad.outlet.base import Seen
 from edge_ad.outlet.drawing import contact_sheet, draw_evidence
 
-_WAITING = 16  # pictures; a burst beyond this loses pictures, never frames
+_WAITING = 16  # images; a burst beyond this loses images, never frames
 _ON_SHEET = 24
 
 
 class EvidenceFolder:
     """Draws and writes in a thread of its own, so that the line never waits for a disk.
 
-    A picture `<alarm id>.jpg` is replaced when its alarm grows; beyond `max_count` pictures or
-    `max_bytes` the oldest alarms' pictures are deleted. `dropped` counts pictures lost to bursts.
+    An image `<alarm id>.jpg` is replaced when its alarm grows; beyond `max_count` images or
+    `max_bytes` the oldest alarms' images are deleted. `dropped` counts images lost to bursts.
     Errors of the disk are raised by the next call, as OSError.
     """
 
@@ -40,7 +40,7 @@ class EvidenceFolder:
         self._thread.start()
 
     def inspected(self, inspection: Inspection, seen: Seen) -> None:
-        """Alarms decide what is worth a picture."""
+        """Alarms decide what is worth an image."""
 
     def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
         if event.event is not Event.END and event.kind is Kind.DEFECT and seen.anomaly_map:
@@ -79,8 +79,8 @@ class EvidenceFolder:
             f"{event.id}   frame {event.peak_frame}   "
             f"score {event.peak_score:.4g} > threshold {event.threshold:.4g}"
         )
-        picture = draw_evidence(seen.image, seen.anomaly_map, event.regions, event.threshold, title)
-        data = encode_image(picture, ".jpg")
+        image = draw_evidence(seen.image, seen.anomaly_map, event.regions, event.threshold, title)
+        data = encode_image(image, ".jpg")
         write_bytes(self._path(event.id), data)
         self._kept[event.id] = len(data)
         self._delete_oldest()
@@ -92,11 +92,9 @@ class EvidenceFolder:
             self._path(oldest).unlink(missing_ok=True)
 
     def _write_sheet(self) -> None:
-        pictures: list[Image] = [
-            read_image(self._path(one)) for one in list(self._kept)[-_ON_SHEET:]
-        ]
-        if pictures:
-            sheet = encode_image(contact_sheet(pictures), ".jpg")
+        images: list[Image] = [read_image(self._path(one)) for one in list(self._kept)[-_ON_SHEET:]]
+        if images:
+            sheet = encode_image(contact_sheet(images), ".jpg")
             write_bytes(self._folder.parent / "contact-sheet.jpg", sheet)
 
     def _path(self, alarm_id: str) -> Path:

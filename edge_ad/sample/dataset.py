@@ -14,16 +14,16 @@ import numpy as np
 from edge_ad.images import write_image
 from edge_ad.synthetic_line import KINDS, Line, LineSpec, Shot
 
-_STEP = 7  # frames between two pictures: a plate is pictured about four times on its way
+_STEP = 7  # frames between two images: a plate is imaged about four times on its way
 _IN_VIEW = 0.98  # share of a defect's largest visible area that makes it wholly in view
 
 
 def write_dataset(
     folder: Path, *, train: int, good: int, each: int, seed: int = 0, size_wh: tuple[int, int]
 ) -> None:
-    """Write `train` and `good` normal pictures, and `each` of every kind of defect with its mask.
+    """Write `train` and `good` normal images, and `each` of every kind of defect with its mask.
 
-    Training, normal test and anomalous test pictures come from different lines: no plate, no light
+    Training, normal test and anomalous test images come from different lines: no plate, no light
     and no belt is in two of them.
     """
     normal = [LineSpec(seed=seed * 1000 + part, size_wh=size_wh, defects=0.0) for part in (0, 1)]

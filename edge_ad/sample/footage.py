@@ -72,7 +72,7 @@ def film(line: Line, frames: int, path: Path) -> None:
 
 
 def write_video(path: Path, images: Iterable[Image], fps: float = FPS) -> None:
-    """Encode pictures of one size; raises SinkLost when this OpenCV has no such encoder."""
+    """Encode images of one size; raises SinkLost when this OpenCV has no such encoder."""
     with replacing(path) as temporary, contextlib.closing(_Encoder(temporary, fps)) as encoder:
         for image in images:
             encoder.write(image)
@@ -94,7 +94,7 @@ def truth(line: Line, plants: Sequence[tuple[Plant, ...]]) -> dict[str, Any]:
 
 
 def _images(line: Line, frames: int, plants: list[tuple[Plant, ...]]) -> Iterator[Image]:
-    """The pictures one by one; what is planted in each is noted on the way."""
+    """The images one by one; what is planted in each is noted on the way."""
     for index in range(frames):
         shot = line.shot(index)
         plants.append(shot.plants)
@@ -102,7 +102,7 @@ def _images(line: Line, frames: int, plants: list[tuple[Plant, ...]]) -> Iterato
 
 
 class _Encoder:
-    """A video file that opens with the first picture, whose size it takes."""
+    """A video file that opens with the first image, whose size it takes."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, fps

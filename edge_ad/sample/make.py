@@ -2,7 +2,7 @@
 
     python -m edge_ad.sample.make --teacher resnet18.pth [--minutes 30] [--work DIR]
 
-Films of good plates go through the same codec as the footage; `capture` picks pictures from them
+Films of good plates go through the same codec as the footage; `capture` picks images from them
 and from the bare synthetic camera, `train`, `export` and `threshold` make the detector, and `run`
 over the footage must find every planted plate and raise no other alarm before anything is replaced.
 """
@@ -57,7 +57,7 @@ def make(work: Path, teacher: Path, minutes: float) -> None:
 def capture_good(
     folder: Path, work: Path, seeds: Sequence[int], frames: int, *, every: int
 ) -> None:
-    """Pictures of good plates: from films for every second seed, bare from the others."""
+    """Images of good plates: from films for every second seed, bare from the others."""
     for number, seed in enumerate(seeds):
         camera = f"pattern://?fps=0&defects=0&seed={seed}&frames={frames}"
         if number % 2 == 0:

@@ -5,7 +5,7 @@
             ...
 
 0, 0?width=1280&height=720&fps=30    v4l2:///dev/video0
-part.mp4, part.png, parts/           a video, a picture, a folder of pictures
+part.mp4, part.png, parts/           a video, an image, a folder of images
 rtsp://HOST/PATH, http://HOST/PATH   a network camera
 csi://0?width=1920&height=1080&fps=30   a camera on a Jetson's CSI port
 gst:PIPELINE                         any GStreamer pipeline

@@ -38,7 +38,7 @@ def open_v4l2(uri: Uri, name: str) -> Iterator[Grab]:
     if not capture.isOpened():
         raise SourceLost(
             f"{uri.place} does not open as a camera. It may be in use by another program "
-            f"(fuser {uri.place} tells which), or give no pictures (v4l2-ctl --list-devices)."
+            f"(fuser {uri.place} tells which), or give no images (v4l2-ctl --list-devices)."
         )
     settings = zip(_PROPERTIES, (code, *wanted_wh, fps), strict=True)
     for setting, value in settings:  # the format first: it decides which sizes there are

@@ -1,4 +1,4 @@
-"""Pictures and videos as grabs: every one is delivered, in order."""
+"""Images and videos as grabs: every one is delivered, in order."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from edge_ad.errors import DataError, SourceLost
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import SUFFIXES, list_images, read_image, to_bgr8
 
-_GIVE_UP = 60  # reads in a row without a picture; decoding goes on after a damaged stretch
+_GIVE_UP = 60  # reads in a row without an image; decoding goes on after a damaged stretch
 _log = logging.getLogger(__name__)
 
 
 def open_folder(folder: Path, name: str) -> Iterator[Grab]:
-    """The pictures directly in `folder`, by name; one that cannot be read is a BadFrame.
+    """The images directly in `folder`, by name; one that cannot be read is a BadFrame.
 
     Raises SourceLost when there are none, and after the last one when none could be read.
     """
     paths = list_images(folder)
     if not paths:
         raise SourceLost(
-            f"{folder}: no pictures in it. Expected files ending in {', '.join(sorted(SUFFIXES))}."
+            f"{folder}: no images in it. Expected files ending in {', '.join(sorted(SUFFIXES))}."
         )
-    return _pictures(paths, name)
+    return _images(paths, name)
 
 
-def open_picture(path: Path, name: str) -> Iterator[Grab]:
-    """One picture; otherwise like `open_folder`."""
-    return _pictures([path], name)
+def open_image(path: Path, name: str) -> Iterator[Grab]:
+    """One image; otherwise like `open_folder`."""
+    return _images([path], name)
 
 
-def _pictures(paths: list[Path], name: str) -> Iterator[Grab]:
+def _images(paths: list[Path], name: str) -> Iterator[Grab]:
     reasons = []
     for index, path in enumerate(paths):
-        grab = _picture(path, index, name)
+        grab = _image(path, index, name)
         if isinstance(grab, BadFrame):
             reasons.append(grab.reason)
         yield grab
     if len(reasons) == len(paths):
         raise SourceLost(
-            f"{name}: none of the {len(paths)} pictures can be read. The first: {reasons[0]}"
+            f"{name}: none of the {len(paths)} images can be read. The first: {reasons[0]}"
         )
 
 
-def _picture(path: Path, index: int, name: str) -> Grab:
+def _image(path: Path, index: int, name: str) -> Grab:
     try:
         image = read_image(path)
     except DataError as error:

@@ -12,7 +12,7 @@ from edge_ad.frame import Grab
 from edge_ad.images import SUFFIXES
 from edge_ad.source.base import Source
 from edge_ad.source.buffered import BufferedSource
-from edge_ad.source.files import open_folder, open_picture, open_video
+from edge_ad.source.files import open_folder, open_image, open_video
 from edge_ad.source.uri import Uri, parse_uri, without_credentials
 
 
@@ -26,7 +26,7 @@ class _Plan:
 
 
 def open_source(uri: str, *, timeout_s: float = 10.0, open_within_s: float = 15.0) -> Source:
-    """Open a camera, video, picture, folder of pictures or the synthetic line; use it with `with`.
+    """Open a camera, video, image, folder of images or the synthetic line; use it with `with`.
 
     `timeout_s` bounds the wait for each frame, `open_within_s` the wait for the device. Raises
     SourceLost for what is not there or does not open, UsageError for a URI that cannot be meant.
@@ -73,5 +73,5 @@ def _open_path(path: Path, name: str) -> Iterator[Grab]:
     if not path.exists():
         raise SourceLost(f"{path}: no such file or folder. Check the name given with --camera.")
     if path.suffix.lower() in SUFFIXES:
-        return open_picture(path, name)
+        return open_image(path, name)
     return open_video(path, name)

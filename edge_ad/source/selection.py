@@ -1,4 +1,4 @@
-"""Which of a source's frames are worth keeping as pictures of good parts."""
+"""Which of a source's frames are worth keeping as images of good parts."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Selection:
         return np.asarray(self._preprocess(image)[0], np.int16)
 
     def _nearest(self, thumb: NDArray[np.int16]) -> float:
-        """Mean absolute difference to the most similar picture kept; newest first, as they repeat
+        """Mean absolute difference to the most similar image kept; newest first, as they repeat
         most."""
         nearest = float("inf")
         for kept in reversed(self._kept):

@@ -33,8 +33,8 @@ from edge_ad.source.uri import Uri, check_options, number, whole
 from edge_ad.synthetic_line import KINDS, Line, LineSpec
 
 OPTIONS = ("seed", "fps", "frames", "width", "height", "defects", "kinds", "faults")
-_NO_PICTURE = ("bad", "drop", "stall", "lost")
-FAULTS = ("black", "white", "freeze", "torn", *_NO_PICTURE)
+_NO_IMAGE = ("bad", "drop", "stall", "lost")
+FAULTS = ("black", "white", "freeze", "torn", *_NO_IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _grabs(line: Line, pattern: Pattern, name: str) -> Iterator[tuple[int, Grab 
         if pattern.frames and index >= pattern.frames:
             return
         fault = pattern.faults.get(index, "")
-        if fault in _NO_PICTURE:
+        if fault in _NO_IMAGE:
             yield index, _nothing(fault, index, name)
             continue
         last = index if fault != "freeze" else last
@@ -111,7 +111,7 @@ def _grabs(line: Line, pattern: Pattern, name: str) -> Iterator[tuple[int, Grab 
 
 
 def _nothing(fault: str, index: int, name: str) -> Grab | None:
-    """What arrives when no picture does."""
+    """What arrives when no image does."""
     if fault == "lost":
         raise SourceLost(f"{name}: the script lost the camera at frame {index}.")
     if fault == "bad":

@@ -112,7 +112,7 @@ def turned(tile: Image, settings: DamageSettings, rng: Random) -> Image:
 
 
 def defective(image: Image, rng: Random) -> Damaged:
-    """A good picture of any size with a synthetic defect: marks as often as a texture.
+    """A good image of any size with a synthetic defect: marks as often as a texture.
 
     Grey parts get grey defects, since colour would make them trivially easy to see. The mask is
     never empty.

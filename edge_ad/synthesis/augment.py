@@ -1,4 +1,4 @@
-"""Texture pictures changed before they damage a part: three of ten operations (DRAEM).
+"""Texture images changed before they damage a part: three of ten operations (DRAEM).
 
 Parameters and order follow the released code's augmenter; all take and give uint8 (H, W, 3) BGR.
 """

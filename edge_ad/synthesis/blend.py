@@ -18,7 +18,7 @@ def blended(clean: Image, texture: Image, weight: Weight) -> Image:
 
 
 def without_colour(image: Image) -> Image:
-    """The picture in grey, still three channels."""
+    """The image in grey, still three channels."""
     return np.asarray(
         cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8
     )

@@ -1,6 +1,6 @@
-"""A piece of the same picture in a place where it does not belong, as CutPaste and CL-Flow have it.
+"""A piece of the same image in a place where it does not belong, as CutPaste and CL-Flow have it.
 
-Lengths are those of a 256 pixel picture and scale with the shorter side.
+Lengths are those of a 256 pixel image and scale with the shorter side.
 """
 
 from __future__ import annotations

@@ -28,15 +28,15 @@ class Textures(Protocol):
 
 
 class TextureFolder:
-    """Pictures anywhere below a folder, one drawn uniformly each time, scaled to `size_hw`.
+    """Images anywhere below a folder, one drawn uniformly each time, scaled to `size_hw`.
 
-    Raises DataError when there is no folder, no picture, or ten in a row cannot be read.
+    Raises DataError when there is no folder, no image, or ten in a row cannot be read.
     """
 
     def __init__(self, folder: Path, size_hw: tuple[int, int]) -> None:
         self.name = str(folder)
         self._size_hw = size_hw
-        self._paths = _pictures_below(folder)
+        self._paths = _images_below(folder)
         self._kept: OrderedDict[int, Image] = OrderedDict()
         self._keep = max(1, CACHE_BYTES // (size_hw[0] * size_hw[1] * 3))
         self._lock = Lock()
@@ -116,7 +116,7 @@ def _cracks(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray:  # t
 
 
 def _ramp(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray:  # type: ignore[type-arg]
-    """A phase that rises in a random direction, 1 to 20 periods across the picture."""
+    """A phase that rises in a random direction, 1 to 20 periods across the image."""
     angle, periods = rng.uniform(0, np.pi), rng.uniform(1, 20)
     y, x = np.mgrid[0 : size_hw[0], 0 : size_hw[1]].astype(np.float32) / max(size_hw)
     return np.asarray(2 * np.pi * periods * (x * np.cos(angle) + y * np.sin(angle)))
@@ -125,12 +125,12 @@ def _ramp(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray:  # typ
 _PATTERNS = (octaves, _blotches, _stripes, _checkers, _cracks)
 
 
-def _pictures_below(folder: Path) -> list[Path]:
+def _images_below(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected texture pictures, in any subfolders.")
+        raise DataError(f"{folder}: no such folder. Expected texture images, in any subfolders.")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise DataError(
-            f"{folder}: no pictures in it or below it. Leave --textures out to use generated ones."
+            f"{folder}: no images in it or below it. Leave --textures out to use generated ones."
         )
     return paths

@@ -1,4 +1,4 @@
-"""Good pictures as network-size tiles: decoded once, through the line's own preprocessing."""
+"""Good images as network-size tiles: decoded once, through the line's own preprocessing."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ HELD_BACK_RUN = 4  # neighbours by name often show one part; they go to the same
 
 @dataclass(frozen=True)
 class GoodTiles:
-    """Tiles uint8 (n, H, W, 3) BGR, `picture` (n,) the number of the picture each was cut from."""
+    """Tiles uint8 (n, H, W, 3) BGR, `image` (n,) the number of the image each was cut from."""
 
     tiles: Image
-    picture: NDArray[np.intp]
-    pictures: int
+    image: NDArray[np.intp]
+    images: int
     skipped: tuple[str, ...]
     data_sha256: str
 
     def split(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Tile numbers to train on and tile numbers held back; a tenth of the pictures, in runs.
+        """Tile numbers to train on and tile numbers held back; a tenth of the images, in runs.
 
-        Fewer than eight pictures are all used for both.
+        Fewer than eight images are all used for both.
         """
-        if self.pictures < 8:
+        if self.images < 8:
             every = np.arange(len(self.tiles))
             return every, every
-        run = min(HELD_BACK_RUN, self.pictures // 8)
+        run = min(HELD_BACK_RUN, self.images // 8)
         period = round(run / HELD_BACK_SHARE)
-        back = self.picture % period >= period - run
+        back = self.image % period >= period - run
         if not back.any():
-            back = self.picture >= self.pictures - run
+            back = self.image >= self.images - run
         return np.flatnonzero(~back), np.flatnonzero(back)
 
 
 def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> GoodTiles:
-    """Decode, crop and cut; unreadable, black and saturated pictures are left out and named.
+    """Decode, crop and cut; unreadable, black and saturated images are left out and named.
 
     Raises DataError when none is left, UsageError when the geometry does not fit one.
     """
@@ -63,19 +63,19 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> GoodTiles:
         tiles[len(read) * count : (len(read) + 1) * count] = preprocess(image)
         read.append(path)
     if not read:
-        raise DataError("no pictures to train on.")
+        raise DataError("no images to train on.")
     kept = set(read)
     return GoodTiles(
         tiles=tiles[: len(read) * count],
-        picture=np.repeat(np.arange(len(read)), count),
-        pictures=len(read),
+        image=np.repeat(np.arange(len(read)), count),
+        images=len(read),
         skipped=tuple(str(path) for path in paths if path not in kept),
         data_sha256=sha256_of(read),
     )
 
 
 def _telling(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
-    """The readable pictures that the line would judge too."""
+    """The readable images that the line would judge too."""
     faults: list[str] = []
     good = 0
     for path, image in readable(paths):
@@ -86,7 +86,7 @@ def _telling(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
         good += 1
         yield path, image
     if faults and not good:
-        raise DataError(f"none of the {len(faults)} pictures shows a part. The first: {faults[0]}")
+        raise DataError(f"none of the {len(faults)} images shows a part. The first: {faults[0]}")
 
 
 def _array(shape: tuple[int, ...]) -> Image:

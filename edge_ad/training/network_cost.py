@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-TIMED = 3  # pictures judged for the time, after one to warm up
+TIMED = 3  # images judged for the time, after one to warm up
 
 
 @dataclass(frozen=True)
 class Cost:
-    """For one picture: parameters, multiplications and additions, milliseconds in torch here."""
+    """For one image: parameters, multiplications and additions, milliseconds in torch here."""
 
     parameters: int
     flops: int
@@ -24,7 +24,7 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.parameters / 1e6:.2f} M parameters, {self.flops / 1e9:.1f} GFLOPs and about "
-            f"{self.ms:.0f} ms a picture in torch on this machine's {self.device}"
+            f"{self.ms:.0f} ms an image in torch on this machine's {self.device}"
         )
 
 
@@ -34,24 +34,24 @@ def cost_of(module: nn.Module, size_hw: tuple[int, int]) -> Cost:
     Operations are those of convolutions and matrix products, a multiply-add counting as two.
     """
     device = next(module.parameters()).device
-    picture = torch.zeros(1, 3, *size_hw, device=device)
+    image = torch.zeros(1, 3, *size_hw, device=device)
     training = module.training
     module.eval()
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
-            module(picture)
-        ms = _fastest_ms(module, picture)
+            module(image)
+        ms = _fastest_ms(module, image)
     module.train(training)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return Cost(parameters, int(counter.get_total_flops()), ms, device.type.upper())
 
 
-def _fastest_ms(module: nn.Module, picture: torch.Tensor) -> float:
+def _fastest_ms(module: nn.Module, image: torch.Tensor) -> float:
     times = []
     for _ in range(TIMED):
         started = time.perf_counter()
-        module(picture)
-        if picture.is_cuda:
-            torch.cuda.synchronize(picture.device)
+        module(image)
+        if image.is_cuda:
+            torch.cuda.synchronize(image.device)
         times.append(time.perf_counter() - started)
     return min(times) * 1e3

@@ -1,4 +1,4 @@
-"""What training leaves to look at: figures as JSON, loss curves and examples as one picture."""
+"""What training leaves to look at: figures as JSON, loss curves and examples as one image."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def write_report(
 ) -> dict[str, Any]:
     """Write `<output>.report.json` and `.report.png` beside the weights; return the report.
 
-    `rows` are pictures to show: one row an example, one column a kind.
+    `rows` are images to show: one row an example, one column a kind.
     """
     path = report_path(output)
-    picture = path.with_suffix(".png")
-    told = {**told, "weights": str(output), "report": str(path), "picture": str(picture)}
+    image = path.with_suffix(".png")
+    told = {**told, "weights": str(output), "report": str(path), "image": str(image)}
     write_text(path, json.dumps({**told, "history": history}, indent=1))
-    _draw(picture, history, rows, str(told["title"]))
+    _draw(image, history, rows, str(told["title"]))
     return told
 
 
@@ -68,9 +68,9 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
     _draw_losses(upper.subplots(), history, method)
     grid = lower.subplots(len(rows), len(rows[0]), squeeze=False)
     titles = ("clean", "damaged", "mask", "anomaly map")
-    for axes, pictures in zip(grid, rows, strict=True):
-        for place, title, picture in zip(axes, titles, pictures, strict=True):
-            place.imshow(picture[..., ::-1])
+    for axes, images in zip(grid, rows, strict=True):
+        for place, title, image in zip(axes, titles, images, strict=True):
+            place.imshow(image[..., ::-1])
             place.set_axis_off()
             if axes is grid[0]:
                 place.set_title(title)
@@ -89,8 +89,8 @@ def _draw_losses(axes: Axes, history: list[dict[str, Any]], method: str) -> None
 
 
 def _bgr(rgb: torch.Tensor) -> Image:
-    picture = (rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    return np.ascontiguousarray(picture[..., ::-1])
+    image = (rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(image[..., ::-1])
 
 
 def _grey(values: NDArray[np.float32]) -> Image:

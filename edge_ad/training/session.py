@@ -1,4 +1,4 @@
-"""From a folder of good pictures to a weights file and its report."""
+"""From a folder of good images to a weights file and its report."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Job:
 
 
 class Prepared(NamedTuple):
-    """A job's pictures, textures and untrained network."""
+    """A job's images, textures and untrained network."""
 
     good: GoodTiles
     textures: Textures
@@ -161,7 +161,7 @@ def _identity(job: Job, prepared: Prepared) -> dict[str, str]:
         "geometry": job.geometry.model_dump_json(),
         "textures": prepared.textures.name,
         "budget-minutes": str(job.budget_minutes),
-        "pictures": prepared.good.data_sha256,
+        "images": prepared.good.data_sha256,
     }
 
 
@@ -175,7 +175,7 @@ def _manifest(job: Job, prepared: Prepared, choice: Choice) -> Manifest:
             made_with=_versions(),
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             data_sha256=prepared.good.data_sha256,
-            images=prepared.good.pictures,
+            images=prepared.good.images,
             notes={
                 "method": titled(job.method),
                 "seed": str(job.seed),
@@ -202,7 +202,7 @@ def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice, cost: Cost) ->
         "title": titled(job.method),
         "size_hw": list(job.size_hw),
         "geometry": job.geometry.model_dump(mode="json"),
-        "pictures": good.pictures,
+        "images": good.images,
         "tiles": len(good.tiles),
         "skipped": list(good.skipped),
         "held_back": len(prepared.held_back.mask),

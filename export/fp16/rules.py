@@ -20,7 +20,7 @@ BACK = "last layer, map and score"
 NORM = "norm, mean, root, power or quotient"
 EXPONENT = "exponential or logarithm"
 DIFFERENCE = "difference of values that may be nearly equal"
-PICTURE = "pictures and maps: few channels, fine differences"
+IMAGE = "images and maps: few channels, fine differences"
 JOINED = "one elementwise step beside such a node"
 BETWEEN = "between nodes in fp32"
 
@@ -35,7 +35,7 @@ _KINDS = {
     BACK: "TopK",
 }
 _KIND_OF = {kind: why for why, kinds in _KINDS.items() for kind in kinds.split()}
-_FEW = 8  # channels: a picture beside its restoration has six
+_FEW = 8  # channels: an image beside its restoration has six
 _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Elu", "Gelu", "HardSwish", "Mish"})
 _JOINS = frozenset({"Mul", "Div", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Max"})
 
@@ -50,8 +50,8 @@ def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
             reasons.setdefault(index, _KIND_OF[node.op_type])
     for index in _back(wiring):
         reasons.setdefault(index, BACK)
-    for index in _pictures(wiring):
-        reasons.setdefault(index, PICTURE)
+    for index in _images(wiring):
+        reasons.setdefault(index, IMAGE)
     _join(wiring, reasons)
     return close_gaps(wiring, reasons)
 
@@ -83,10 +83,10 @@ def _front(wiring: Wiring) -> Iterator[int]:
     return (index for index in reached if not wiring.has_weights(index))
 
 
-def _pictures(wiring: Wiring) -> Iterator[int]:
-    """Layers that see a picture or make one, or a map, and the steps between pictures.
+def _images(wiring: Wiring) -> Iterator[int]:
+    """Layers that see an image or make one, or a map, and the steps between images.
 
-    Where nothing is wrong a restoration differs from its picture by less than 11 bits can say, and
+    Where nothing is wrong a restoration differs from its image by less than 11 bits can say, and
     what a first layer rounds goes through all that follows. There is little to compute in them.
     """
 
@@ -106,7 +106,7 @@ def _pictures(wiring: Wiring) -> Iterator[int]:
 
 
 def _few(wiring: Wiring, names: Iterable[str]) -> bool:
-    """Whether all these tensors that are computed are pictures or maps."""
+    """Whether all these tensors that are computed are images or maps."""
     counts = [wiring.channels[name] for name in names if name in wiring.channels]
     return bool(counts) and max(counts) <= _FEW
 

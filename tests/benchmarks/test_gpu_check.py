@@ -48,7 +48,7 @@ def played(path: Path, *, cuda_graph: bool = True, **others: object) -> TensorRT
 
 @pytest.fixture
 def gpu_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The script, with a card, few pictures, and promises that a played card can keep."""
+    """The script, with a card, few images, and promises that a played card can keep."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     script, facts, measure, results = (
         importlib.import_module(name)
@@ -59,7 +59,7 @@ def gpu_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(measure, "open_plan", played)
     monkeypatch.setattr("edge_ad.line.config.open_engine", played)
     monkeypatch.setattr(measure, "WARM_UP", 2)
-    monkeypatch.setattr(measure, "PICTURES", 6)
+    monkeypatch.setattr(measure, "IMAGES", 6)
     monkeypatch.setattr(script, "FOOTAGE", tmp_path / "none.mp4")
     monkeypatch.setattr(script, "LOOP_RATIO", 0.0)
     monkeypatch.setattr(script, "BEYOND_GPU_P99_MS", 1e9)

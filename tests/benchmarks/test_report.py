@@ -46,7 +46,7 @@ def test_nothing_rendered_is_stale(report: Any) -> None:
     assert report.stale(report.read_results()) == [], "run: python benchmarks/report.py"
 
 
-def test_a_changed_figure_makes_page_picture_and_shipped_figures_stale(report: Any) -> None:
+def test_a_changed_figure_makes_page_image_and_shipped_figures_stale(report: Any) -> None:
     changed = [*report.read_results(), _result(data="somewhere else")]
     assert {path.name for path in report.stale(changed)} == {
         "README.md", "methods.md", "methods.png", "measured.json",
@@ -73,7 +73,7 @@ def test_rows_go_by_data_set_in_the_catalogues_order(comparison: Any) -> None:
     ]  # fmt: skip
 
 
-def test_the_picture_carries_what_it_shows(comparison: Any, tmp_path: Path) -> None:
+def test_the_image_carries_what_it_shows(comparison: Any, tmp_path: Path) -> None:
     results, path = [_result(), _result("draem", "magnetic_tile")], tmp_path / "m.png"
     comparison.draw(path, results)
     assert comparison.fingerprint(results).encode() in path.read_bytes()

@@ -1,4 +1,4 @@
-"""Small fp32 engines to calibrate, and folders of pictures to calibrate them with."""
+"""Small fp32 engines to calibrate, and folders of images to calibrate them with."""
 
 from __future__ import annotations
 
@@ -107,26 +107,26 @@ class Tiny:
         self.node("ReduceMax", ["anomaly_map", axes], "anomaly_score", keepdims=0)
 
 
-def pictures(folder: Path, count: int, *, seed: int = 0) -> Path:
-    """A folder of clouded grey pictures, 40x40, of slightly different light."""
+def images(folder: Path, count: int, *, seed: int = 0) -> Path:
+    """A folder of clouded grey images, 40x40, of slightly different light."""
     rng = np.random.default_rng(seed)
     for index in range(count):
-        write_image(folder / f"{index:03}.png", picture(rng))
+        write_image(folder / f"{index:03}.png", part_image(rng))
     return folder
 
 
-def picture(rng: np.random.Generator) -> NDArray[np.uint8]:
+def part_image(rng: np.random.Generator) -> NDArray[np.uint8]:
     clouds = cv2.resize(rng.normal(0, 25, (6, 6)).astype(np.float32), (40, 40))
     grey = (clouds + rng.uniform(100, 150)).clip(0, 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 def labelled(folder: Path, count: int, *, seed: int = 1) -> Path:
-    """MVTec AD's layout: good pictures, and as many with a bright square and its mask."""
+    """MVTec AD's layout: good images, and as many with a bright square and its mask."""
     rng = np.random.default_rng(seed)
     for index in range(count):
-        write_image(folder / "test" / "good" / f"{index:03}.png", picture(rng))
-        spotted, mask = picture(rng), np.zeros((40, 40), np.uint8)
+        write_image(folder / "test" / "good" / f"{index:03}.png", part_image(rng))
+        spotted, mask = part_image(rng), np.zeros((40, 40), np.uint8)
         row, column = rng.integers(2, 28, 2)
         spotted[row : row + 9, column : column + 9] = 255
         mask[row : row + 9, column : column + 9] = 255

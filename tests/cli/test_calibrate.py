@@ -21,7 +21,7 @@ from edge_ad.engine import open_engine
 from edge_ad.files import sha256
 from edge_ad.frame import Image
 from edge_ad.images import list_images, read_image, write_image
-from tests.calibration.int8_models import Tiny, labelled, picture, pictures
+from tests.calibration.int8_models import Tiny, images, labelled, part_image
 
 FRAGILE = 400.0  # an outlier that leaves the other channels less than one step of int8
 
@@ -51,7 +51,7 @@ def fragile(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
-    return pictures(tmp_path / "good", 16)
+    return images(tmp_path / "good", 16)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ LOOSE = ("--max-auroc-loss", 1, "--max-pixel-ap-loss", 1)
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
-def test_an_engine_and_good_pictures_make_an_int8_engine(
+def test_an_engine_and_good_images_make_an_int8_engine(
     engine: Path, good: Path, target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = engine.with_name("out.int8.onnx")
@@ -85,7 +85,7 @@ def test_an_engine_and_good_pictures_make_an_int8_engine(
     assert report["passed"] is True
     assert report["rest"] == ("fp16" if target == "tensorrt" else "fp32")
     assert len(report["gate"]["methods"]) == 6
-    assert report["gate"]["on"] == "good pictures with synthetic defects"
+    assert report["gate"]["on"] == "good images with synthetic defects"
     assert len(report["nodes"]) == len(Tiny().nodes)
 
 
@@ -94,7 +94,7 @@ def test_a_labelled_set_is_the_gate_where_there_is_one(
 ) -> None:
     assert run(engine, "--images", good, "--test", test_set, *LOOSE, "--json") == 0
     gate = _report(capsys)["gate"]
-    assert gate["on"] == "labelled pictures"
+    assert gate["on"] == "labelled images"
     assert (gate["normal"], gate["anomalous"]) == (12, 12)
     assert set(gate["losses"]) == {"image_auroc", "pixel_ap"}
 
@@ -139,7 +139,7 @@ def test_an_unreachable_gate_ends_with_4_and_says_what_was_best(
     assert engine.with_suffix(".int8.ranges.yaml").exists()
 
 
-def test_a_table_makes_the_same_engine_again_without_pictures(
+def test_a_table_makes_the_same_engine_again_without_images(
     engine: Path, good: Path, test_set: Path, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "a.int8.onnx", tmp_path / "b.int8.onnx"
@@ -161,7 +161,7 @@ def _questions(folder: Path) -> list[Any]:
 
 
 def test_tables_of_two_cameras_merge(engine: Path, good: Path, tmp_path: Path) -> None:
-    other = pictures(tmp_path / "other", 10, seed=5)
+    other = images(tmp_path / "other", 10, seed=5)
     words = ("--method", "minmax", "--no-gate")
     assert run(engine, "--images", good, "-o", tmp_path / "a.onnx", *words) == 0
     merged = ("--images", other, "--merge", tmp_path / "a.ranges.yaml", "-o", tmp_path / "b.onnx")
@@ -181,14 +181,14 @@ def test_nodes_are_listed_with_their_rules(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((), "ranges need pictures or a table"),
+        ((), "ranges need images or a table"),
         (("--images", "nowhere"), "no such folder"),
         (("--images", "good", "--no-gate"), "name one method"),
-        (("--ranges", "none.yaml", "--method", "mse"), "the gate needs pictures"),
+        (("--ranges", "none.yaml", "--method", "mse"), "the gate needs images"),
         (("--images", "good", "--exclude", "Conv"), "nothing is left to quantize"),
         (("--images", "good", "--exclude", "xyz"), "matches no node"),
         (("--images", "good", "--test", "good"), "no folder 'test' in it"),
-        (("--images", "empty"), "holds no pictures"),
+        (("--images", "empty"), "holds no images"),
         (("--images", "good", "-o", "tiny.onnx"), "that is the fp32 engine itself"),
     ],
 )
@@ -208,7 +208,7 @@ def test_what_cannot_be_meant_is_refused_in_one_paragraph(
     assert "Traceback" not in told
 
 
-def test_defective_and_grey_and_odd_sized_pictures_are_taken_and_told(
+def test_defective_and_grey_and_odd_sized_images_are_taken_and_told(
     engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import cv2
@@ -290,7 +290,7 @@ main()
 """
 
 
-def test_a_killed_pass_over_the_pictures_goes_on_where_it_was(
+def test_a_killed_pass_over_the_images_goes_on_where_it_was(
     engine: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [str(engine), "--images", str(good), "--method", "mse", "--no-gate"]
@@ -335,7 +335,7 @@ def test_the_notes_of_another_pass_are_not_used(
     assert run(engine, *words) == 0
 
 
-def test_the_report_is_a_file_and_a_page_with_its_pictures_inside(
+def test_the_report_is_a_file_and_a_page_with_its_images_inside(
     engine: Path, good: Path, test_set: Path
 ) -> None:
     assert run(engine, "--images", good, "--test", test_set, *LOOSE) == 0
@@ -353,7 +353,7 @@ def test_a_gate_too_small_for_its_limit_is_told(
 ) -> None:
     words = ("--images", good, "--test", test_set, "--method", "mse", "--max-pixel-ap-loss", 1)
     run(engine, *words, "--no-fall-back")
-    assert "12 normal and 12 anomalous pictures" in caplog.text
+    assert "12 normal and 12 anomalous images" in caplog.text
     assert "steps of 0.0069" in caplog.text
     caplog.clear()
     run(engine, *words, "--max-auroc-loss", 0.01)
@@ -393,7 +393,7 @@ def test_ranges_go_through_a_tensorrt_cache_and_back(
     made = ("--images", good, "-o", tmp_path / "a.onnx", "--write-cache", cache)
     assert run(engine, *made, *words) == 0
     assert run(engine, "--read-cache", cache, "-o", tmp_path / "b.onnx", *words) == 0
-    image = picture(np.random.default_rng(3))[None, :32, :32]
+    image = part_image(np.random.default_rng(3))[None, :32, :32]
     answers = []
     for name in ("a.onnx", "b.onnx"):
         with open_engine(tmp_path / name) as opened:

@@ -1,4 +1,4 @@
-"""`edge-ad capture`, from a camera to a folder of good pictures."""
+"""`edge-ad capture`, from a camera to a folder of good images."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_limit_ends_the_capture(
     assert told["mib"] < 1.2
 
 
-def test_pictures_can_be_taken_from_a_folder(tmp_path: Path) -> None:
+def test_images_can_be_taken_from_a_folder(tmp_path: Path) -> None:
     with open_source(PATTERN + "frames=4") as source:
         for grab in source:
             assert isinstance(grab, Frame)

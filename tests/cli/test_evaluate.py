@@ -23,7 +23,7 @@ def evaluate(*words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four normal pictures, four with a bright spot, three of which the green engine can see."""
+    """Four normal images, four with a bright spot, three of which the green engine can see."""
     rng = np.random.default_rng(0)
     for index in range(8):
         kind, spot = ("good", False) if index < 4 else ("spot", True)
@@ -66,7 +66,7 @@ def test_ignoring_every_defect_leaves_nothing_to_find(make_engine: MakePath, dat
     assert found["pixel_ap"] is None and found["image_auroc"] < 0.9
 
 
-def test_an_unreadable_picture_is_left_out_and_named(make_engine: MakePath, data: Path) -> None:
+def test_an_unreadable_image_is_left_out_and_named(make_engine: MakePath, data: Path) -> None:
     (data / "test" / "good" / "0.png").write_bytes(b"")
     done = evaluate(make_engine(), "--data", data, "--json")
     found = json.loads(done.stdout)

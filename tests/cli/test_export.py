@@ -80,8 +80,8 @@ def test_nothing_is_left_when_the_disk_is_full(
         pytest.param(["-o", "out.plan"], 2, "ends in .onnx", id="another suffix"),
         pytest.param(["-o", "folder.onnx"], 2, "is a folder", id="a folder as output"),
         pytest.param(["-o", "tiny.pt/out.onnx"], 6, "cannot be written", id="below a file"),
-        pytest.param(["--images", "nowhere"], 2, "no such folder", id="no pictures"),
-        pytest.param(["--images", "folder.onnx"], 2, "holds no pictures", id="empty folder"),
+        pytest.param(["--images", "nowhere"], 2, "no such folder", id="no images"),
+        pytest.param(["--images", "folder.onnx"], 2, "holds no images", id="empty folder"),
         pytest.param(
             ["--store-weights", "int8", "--precision", "fp16"], 2, "leave --precision", id="both"
         ),

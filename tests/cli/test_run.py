@@ -49,7 +49,7 @@ def test_json_tells_inspections_alarms_and_last_the_summary(
     assert set(summary["latency_ms"]) == {"p50", "p95", "p99", "max"}
 
 
-def test_the_output_folder_holds_log_picture_sheet_and_summary(
+def test_the_output_folder_holds_log_image_sheet_and_summary(
     make_engine: MakePath, parts: Path, tmp_path: Path
 ) -> None:
     words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "out")
@@ -92,7 +92,7 @@ def test_what_cannot_be_meant_is_refused_in_one_paragraph(
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_an_unreadable_picture_is_invalid_and_all_of_them_an_error(
+def test_an_unreadable_image_is_invalid_and_all_of_them_an_error(
     make_engine: MakePath, parts: Path, tmp_path: Path
 ) -> None:
     (parts / "003.png").write_bytes(b"")
@@ -100,10 +100,10 @@ def test_an_unreadable_picture_is_invalid_and_all_of_them_an_error(
     assert done.returncode == 0, done.stderr
     record = lines(done)[3]
     assert (record["verdict"], record["score"], record["file"]) == ("INVALID", None, "003.png")
-    for picture in parts.iterdir():
-        picture.write_bytes(b"")
+    for image in parts.iterdir():
+        image.write_bytes(b"")
     done = edge_ad("run", "--camera", parts, "--engine", make_engine())
-    assert done.returncode == 5 and "none of the 12 pictures" in done.stderr
+    assert done.returncode == 5 and "none of the 12 images" in done.stderr
 
 
 def test_errors_are_json_too(make_engine: MakePath) -> None:
@@ -164,7 +164,7 @@ def test_a_signal_finishes_with_the_summary(
     assert json.loads(out.splitlines()[-1])["type"] == "summary"
 
 
-@pytest.mark.parametrize("room", [100, 2000], ids=["nothing fits", "no picture fits"])
+@pytest.mark.parametrize("room", [100, 2000], ids=["nothing fits", "no image fits"])
 def test_a_full_disk_is_reported_and_every_frame_is_judged(
     make_engine: MakePath, parts: Path, tmp_path: Path, room: int
 ) -> None:

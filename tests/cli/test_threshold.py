@@ -44,7 +44,7 @@ def test_a_promise_is_stored_and_the_line_uses_it(
     assert json.loads(run.stdout.splitlines()[-1])["rejected"] == 2
 
 
-def test_what_the_pictures_cannot_support_is_refused_and_nothing_is_stored(
+def test_what_the_images_cannot_support_is_refused_and_nothing_is_stored(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(threshold=None), make_folder("good", 20)
@@ -75,7 +75,7 @@ def test_the_highest_scores_are_named_since_a_bad_part_may_be_among_them(
     assert found["highest"][0] == ["004.png", pytest.approx(250 / 255)]
 
 
-def test_pictures_the_detector_was_trained_on_are_named_as_such(
+def test_images_the_detector_was_trained_on_are_named_as_such(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     onnx = pytest.importorskip("onnx")
@@ -121,8 +121,8 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
     assert done.returncode == 0, done.stderr
     test = good.parent / "data" / "test" / "good"
     shutil.copytree(good, test)
-    pictures = test.parent.parent if verb[0] == "evaluate" else good
-    words = (*verb, pictures, *([] if verb[0] == "evaluate" else ["--engine"]), engine, "--json")
+    images = test.parent.parent if verb[0] == "evaluate" else good
+    words = (*verb, images, *([] if verb[0] == "evaluate" else ["--engine"]), engine, "--json")
     done = edge_ad(*words)
     assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
     assert "--roi expected 0,0,64,32, got none" in done.stderr
@@ -139,10 +139,10 @@ def test_the_scores_are_drawn(make_engine: MakePath, make_folder: MakePath, tmp_
 
 
 @pytest.mark.parametrize("bad", ["missing", "empty", "all unreadable"])
-def test_bad_pictures_are_named(make_engine: MakePath, make_folder: MakePath, bad: str) -> None:
+def test_bad_images_are_named(make_engine: MakePath, make_folder: MakePath, bad: str) -> None:
     folder = make_folder("good", 0 if bad == "empty" else 2)
-    for picture in folder.iterdir():
-        picture.write_bytes(b"")
+    for image in folder.iterdir():
+        image.write_bytes(b"")
     uri = folder / "none" if bad == "missing" else folder
     done = threshold(make_engine(), "--images", uri, "--at-best")
     assert done.returncode == 2 and str(uri) in done.stderr

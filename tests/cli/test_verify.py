@@ -26,12 +26,12 @@ LOOSE = Tolerance(1.0, "a test says so")
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """An engine and one whose weights are 2 % larger, in a folder with ten pictures."""
+    """An engine and one whose weights are 2 % larger, in a folder with ten images."""
     for name, weight in (("a.onnx", 0.01), ("b.onnx", 0.0102)):
         onnx.save(drawn("z = Relu (c)", weight=weight), tmp_path / name)
     for index in range(10):
-        picture = np.random.default_rng(index).integers(0, 25 * (index + 1), (20, 20, 3))
-        write_image(tmp_path / "pictures" / f"{index}.png", picture.astype(np.uint8))
+        image = np.random.default_rng(index).integers(0, 25 * (index + 1), (20, 20, 3))
+        write_image(tmp_path / "images" / f"{index}.png", image.astype(np.uint8))
     return tmp_path / "a.onnx", tmp_path / "b.onnx"
 
 
@@ -61,7 +61,7 @@ def test_a_file_agrees_with_itself(
 def test_another_file_is_told_with_figures_and_sheet(
     pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = pair[0].parent / "pictures"
+    images = pair[0].parent / "images"
     code, found = verified(capsys, *pair, "--images", images)
     assert code == 4
     assert (found["frames"], found["damaged"]) == (20, 10)

@@ -23,11 +23,11 @@ from edge_ad.evaluation.metrics import (
     pooled,
 )
 
-Pictures = tuple[list[NDArray[np.float64]], list[NDArray[np.bool_]]]
+Images = tuple[list[NDArray[np.float64]], list[NDArray[np.bool_]]]
 
 
-def golden() -> Pictures:
-    """Three 8 x 8 pictures with three defects; their IAP agrees with DeSTSeg's released code."""
+def golden() -> Images:
+    """Three 8 x 8 images with three defects; their IAP agrees with DeSTSeg's released code."""
     maps, masks = [], []
     for number in range(3):
         k = 64 * number + np.arange(64).reshape(8, 8)
@@ -75,7 +75,7 @@ def test_the_golden_vector() -> None:
     assert precisions == pytest.approx([0.387097, 1, 1], abs=1e-6)
 
 
-def flat(value: float = 0.5) -> Pictures:
+def flat(value: float = 0.5) -> Images:
     return [np.full((6, 6), value)], [np.zeros((6, 6), np.bool_)]
 
 
@@ -102,7 +102,7 @@ def test_a_perfect_map_is_perfect() -> None:
         assert metric(pixels) == pytest.approx(1.0)
 
 
-def test_touching_corners_are_one_defect_and_labels_are_unique_over_pictures() -> None:
+def test_touching_corners_are_one_defect_and_labels_are_unique_over_images() -> None:
     mask = np.zeros((6, 6), np.bool_)
     mask[0, 0] = mask[1, 1] = mask[4, 4] = True
     pixels = pooled([mask.astype(np.float32)] * 2, [mask, mask])
@@ -140,59 +140,59 @@ def test_only_ranks_matter(seed: int, levels: int) -> None:
 Labelled = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
-def random_pictures(seed: int, levels: int) -> list[Labelled]:
+def random_images(seed: int, levels: int) -> list[Labelled]:
     """Maps of several sizes with few distinct scores (many ties), defects and ignored pixels."""
     rng = np.random.default_rng(seed)
-    pictures = []
+    images = []
     for _ in range(int(rng.integers(2, 5))):
         hw = tuple(rng.integers(3, 12, 2))
         values = (rng.integers(0, levels, hw) / levels).astype(np.float32)
         values[rng.random(hw) < 0.1] = -np.inf
-        pictures.append((values, rng.random(hw) < 0.3))
-    return pictures
+        images.append((values, rng.random(hw) < 0.3))
+    return images
 
 
-def together(pictures: list[Labelled]) -> Labelled:
-    scores = np.concatenate([values.ravel() for values, _ in pictures])
-    truth = np.concatenate([mask.ravel() for _, mask in pictures])
+def together(images: list[Labelled]) -> Labelled:
+    scores = np.concatenate([values.ravel() for values, _ in images])
+    truth = np.concatenate([mask.ravel() for _, mask in images])
     return scores[np.isfinite(scores)], truth[np.isfinite(scores)]
 
 
-pictures_of = st.builds(random_pictures, st.integers(0, 10**6), st.sampled_from([2, 7, 1000]))
+images_of = st.builds(random_images, st.integers(0, 10**6), st.sampled_from([2, 7, 1000]))
 
 
 @settings(max_examples=60, deadline=None)
-@given(pictures_of)
+@given(images_of)
 def test_counting_between_anomalous_scores_equals_ranking_all_pixels(
-    pictures: list[Labelled],
+    images: list[Labelled],
 ) -> None:
-    scores, truth = together(pictures)
+    scores, truth = together(images)
     if truth.all() or not truth.any():
         return
-    pixels = pooled(*zip(*pictures, strict=True))
+    pixels = pooled(*zip(*images, strict=True))
     assert pixel_auroc(pixels) == pytest.approx(roc_auc_score(truth, scores))
     assert pixel_ap(pixels) == pytest.approx(average_precision_score(truth, scores))
 
 
 @settings(max_examples=40, deadline=None)
-@given(pictures_of)
+@given(images_of)
 def test_aupro_and_iap_equal_a_plain_reading_of_their_definitions(
-    pictures: list[Labelled],
+    images: list[Labelled],
 ) -> None:
-    pixels = pooled(*zip(*pictures, strict=True))
+    pixels = pooled(*zip(*images, strict=True))
     if not pixels.both_classes:
         return
-    assert aupro(pixels) == pytest.approx(plain_aupro(pictures, 0.3))
-    precisions = plain_precisions(pictures)
+    assert aupro(pixels) == pytest.approx(plain_aupro(images, 0.3))
+    precisions = plain_precisions(images)
     assert iap(pixels) == pytest.approx(float(np.mean(precisions)))
     reached = [p for i, p in enumerate(precisions) if 1 - i / len(precisions) >= 0.9 - 1e-9]
     assert iap_at(pixels, 0.9) == pytest.approx(reached[-1])
 
 
-def flooded(pictures: list[Labelled]) -> list[NDArray[np.float32]]:
+def flooded(images: list[Labelled]) -> list[NDArray[np.float32]]:
     """Judged scores of each connected defect, by flood fill."""
     found = []
-    for values, mask in pictures:
+    for values, mask in images:
         left = {(int(row), int(column)) for row, column in np.argwhere(mask)}
         while left:
             todo, members = [left.pop()], []
@@ -206,13 +206,13 @@ def flooded(pictures: list[Labelled]) -> list[NDArray[np.float32]]:
     return [region for region in found if region.size]
 
 
-def plain_aupro(pictures: list[Labelled], limit: float) -> float:
+def plain_aupro(images: list[Labelled], limit: float) -> float:
     """One threshold after the other, then the trapezoids."""
-    scores, truth = together(pictures)
+    scores, truth = together(images)
     points = [(0.0, 0.0)]
     for threshold in np.unique(scores)[::-1]:
         false = float((scores[~truth] >= threshold).mean())
-        covered = [float((region >= threshold).mean()) for region in flooded(pictures)]
+        covered = [float((region >= threshold).mean()) for region in flooded(images)]
         points.append((false, float(np.mean(covered))))
     area = 0.0
     for (x0, y0), (x1, y1) in pairwise(points):
@@ -223,9 +223,9 @@ def plain_aupro(pictures: list[Labelled], limit: float) -> float:
     return area / limit
 
 
-def plain_precisions(pictures: list[Labelled]) -> list[float]:
-    scores, truth = together(pictures)
-    critical = sorted(np.sort(region)[::-1][len(region) // 2] for region in flooded(pictures))
+def plain_precisions(images: list[Labelled]) -> list[float]:
+    scores, truth = together(images)
+    critical = sorted(np.sort(region)[::-1][len(region) // 2] for region in flooded(images))
     raw = [float(truth[scores >= threshold].mean()) for threshold in critical]
     return [max(raw[: index + 1]) for index in range(len(raw))]
 

@@ -24,7 +24,7 @@ from edge_ad.manifest import Sidecar, Threshold, save_sidecar
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three normal pictures; two dents, one of them faint; one stain without a mask."""
+    """Three normal images; two dents, one of them faint; one stain without a mask."""
     for index, level in enumerate((40, 60, 120)):
         _save(tmp_path, "good", f"{index}.png", level)
     _save(tmp_path, "dent", "clear.png", 240, masked=True)
@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def _save(root: Path, kind: str, name: str, level: int, *, masked: bool = False) -> None:
-    """A dark picture with one block of `level`, at a place inside the mask when there is one."""
+    """A dark image with one block of `level`, at a place inside the mask when there is one."""
     image = np.full((48, 64, 3), 20, np.uint8)
     image[12:24, 16:32] = level
     _write(root / "test" / kind / name, image)
@@ -105,7 +105,7 @@ def test_a_threshold_counts_for_the_geometry_it_was_set_with(data: Path) -> None
         stored_threshold(engine, Geometry(), Geometry())
 
 
-def test_a_picture_the_line_would_not_judge_is_left_out(data: Path) -> None:
+def test_a_image_the_line_would_not_judge_is_left_out(data: Path) -> None:
     _write(data / "test" / "good" / "black.png", np.zeros((48, 64, 3), np.uint8))
     judged, left_out = judge(data)
     assert len(judged) == 6
@@ -153,7 +153,7 @@ def test_frames_of_several_sizes_are_measured_together(data: Path, geometry: Geo
     assert report_of(judged, LeftOut())["pixel_auroc"] > 0.9
 
 
-def test_the_report_folder_holds_curves_scores_and_pictures(data: Path) -> None:
+def test_the_report_folder_holds_curves_scores_and_images(data: Path) -> None:
     judged, left_out = judge(data)
     result = report_of(judged, left_out, 0.4)
     folder = data / "report"
@@ -163,7 +163,7 @@ def test_the_report_folder_holds_curves_scores_and_pictures(data: Path) -> None:
     assert all((folder / name).stat().st_size > 5000 for name in ("curves.png", "misses.png"))
 
 
-def test_a_report_without_any_mask_has_pictures_too(data: Path) -> None:
+def test_a_report_without_any_mask_has_images_too(data: Path) -> None:
     judged = [one for one in judge(data)[0] if one.sample.kind != "dent"]
     result = report_of(judged, LeftOut())
     write_report(data / "report", result, judged, Geometry())

@@ -30,14 +30,14 @@ _BACK = (
     "last = Conv (z, v) anomaly_map = Squeeze (last, axis) "
     "anomaly_score = ReduceMax <keepdims = 0> (anomaly_map, axes) "
 )
-WEIGHTS = {"w": (16, 3), "k": (16, 16), "v": (1, 16), "to_picture": (3, 16), "from_two": (16, 6)}
+WEIGHTS = {"w": (16, 3), "k": (16, 16), "v": (1, 16), "to_image": (3, 16), "from_two": (16, 6)}
 
 
 def drawn(middle: str, *, weight: float = 0.01) -> onnx.ModelProto:
     """A contract graph; `middle` makes `z` float[1,16,8,8] from `c`, the second layer's output.
 
     Constants for it: `tiny`, `large` and `one`, `axis`, and weights of 1x1 layers: `k` for 16
-    channels, `to_picture` from 16 to 3, `from_two` from 6 to 16.
+    channels, `to_image` from 16 to 3, `from_two` from 6 to 16.
     """
     first = "f = Conv (planes, w) c = Conv (f, k) "
     model = onnx.parser.parse_model(f"{_HEAD}{_DOORS}{{ {_FRONT}{first}{middle} {_BACK} }}")

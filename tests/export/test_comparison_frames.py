@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_ad.errors import DataError
-from edge_ad.export.comparison_frames import frames_for, generated, pictures
+from edge_ad.export.comparison_frames import frames_for, generated, images
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
 from edge_ad.manifest import Manifest
@@ -16,7 +16,7 @@ from edge_ad.manifest import Manifest
 MANIFEST = Manifest(method="tiny", size_hw=(8, 12))
 
 
-def write_pictures(folder: Path, count: int) -> None:
+def write_images(folder: Path, count: int) -> None:
     for index in range(count):
         write_image(folder / f"{index}.png", np.full((20, 30, 3), index, np.uint8))
 
@@ -36,22 +36,22 @@ def test_generated_frames_are_as_many_as_asked(count: int) -> None:
     assert generated((16, 24), count).shape == (count, 16, 24, 3)
 
 
-def test_pictures_are_picked_evenly_from_all_folders_but_masks(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "test" / "good", 9)
+def test_images_are_picked_evenly_from_all_folders_but_masks(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", 9)
     write_image(tmp_path / "ground_truth" / "hole" / "0_mask.png", np.full((20, 30), 99, np.uint8))
-    frames = pictures(tmp_path, MANIFEST, 3)
+    frames = images(tmp_path, MANIFEST, 3)
     assert frames.shape == (3, 8, 12, 3)
     assert frames[:, 0, 0, 0].tolist() == [0, 4, 8]
 
 
 def test_tiles_are_frames_of_their_own(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 2)
+    write_images(tmp_path, 2)
     manifest = MANIFEST.model_copy(update={"geometry": Geometry(tiles=(1, 2))})
     assert frames_for(manifest, tmp_path, 10).given == 4
 
 
-def test_every_picture_comes_with_a_damaged_copy_the_same_every_time(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 3)
+def test_every_image_comes_with_a_damaged_copy_the_same_every_time(tmp_path: Path) -> None:
+    write_images(tmp_path, 3)
     images, given = frames_for(MANIFEST, tmp_path, 10)
     assert (given, len(images)) == (3, 6)
     assert images[:3, 0, 0, 0].tolist() == [0, 1, 2]
@@ -59,21 +59,21 @@ def test_every_picture_comes_with_a_damaged_copy_the_same_every_time(tmp_path: P
     np.testing.assert_array_equal(images, frames_for(MANIFEST, tmp_path, 10).images)
 
 
-def test_an_unreadable_picture_is_left_out(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 2)
-    (tmp_path / "1.png").write_bytes(b"no picture")
-    assert len(pictures(tmp_path, MANIFEST, 10)) == 1
+def test_an_unreadable_image_is_left_out(tmp_path: Path) -> None:
+    write_images(tmp_path, 2)
+    (tmp_path / "1.png").write_bytes(b"no image")
+    assert len(images(tmp_path, MANIFEST, 10)) == 1
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         pytest.param(None, "no such folder", id="missing"),
-        pytest.param([], "holds no pictures", id="empty"),
-        pytest.param(["0.png"], "none of the 1 pictures can be read", id="all unreadable"),
+        pytest.param([], "holds no images", id="empty"),
+        pytest.param(["0.png"], "none of the 1 images can be read", id="all unreadable"),
     ],
 )
-def test_folders_without_pictures_are_refused(
+def test_folders_without_images_are_refused(
     content: list[str] | None, says: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "frames"

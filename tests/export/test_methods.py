@@ -71,16 +71,16 @@ def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
 
 
 def _calibrated(fp32: Path, side: int, folder: Path) -> Path:
-    """The TensorRT flavour of int8, with ranges of a few noisy pictures, ungated."""
-    pictures, int8 = folder / "good", folder / "int8.onnx"
-    pictures.mkdir()
+    """The TensorRT flavour of int8, with ranges of a few noisy images, ungated."""
+    images, int8 = folder / "good", folder / "int8.onnx"
+    images.mkdir()
     rng = np.random.default_rng(1)
     for number in range(8):
-        picture = rng.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
-        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(pictures / f"{number}.png"), picture)
+        image = rng.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(images / f"{number}.png"), image)
     words = ("--target", "tensorrt", "--method", "minmax", "--no-gate", "--samples", 8)
-    assert run("calibrate", fp32, "--images", pictures, *words, "-o", int8) == 0
+    assert run("calibrate", fp32, "--images", images, *words, "-o", int8) == 0
     quantized = [
         node for node in load_model(int8)[0].graph.node if node.op_type == "QuantizeLinear"
     ]

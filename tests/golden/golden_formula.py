@@ -1,4 +1,4 @@
-"""Weights and pictures from a formula over a parameter's name and index: no file has to be kept.
+"""Weights and images from a formula over a parameter's name and index: no file has to be kept.
 
 Every value starts from a number in [0, 1) that depends on nothing but name and index: 32-bit
 integers mixed as in the finaliser of MurmurHash3, started with the CRC-32 of the name. Integer
@@ -52,7 +52,7 @@ def state_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value_of(name, like) for name, like in state.items()}
 
 
-def picture(count: int, height: int, width: int) -> Tensor:
+def part_image(count: int, height: int, width: int) -> Tensor:
     """float32 (count, 3, height, width) in [0, 1): waves with some noise."""
     shape = (count, 3, height, width)
     noise = uniform("picture", int(np.prod(shape))).reshape(shape)

@@ -26,7 +26,7 @@ from edge_ad.methods.parameter_names import (
     Rules,
     renamed,
 )
-from tests.golden.golden_formula import picture, summary, value_of
+from tests.golden.golden_formula import part_image, summary, value_of
 
 HERE = Path(__file__).parent
 CASES = {
@@ -54,7 +54,7 @@ def _draem(folder: Path, case: dict[str, Any]) -> dict[str, Tensor]:
     seg = official.DiscriminativeSubNetwork(6, 2, base_channels=case["widths"][1])
     _fill(rec, DRAEM_RECONSTRUCTIVE)
     _fill(seg, DRAEM_DISCRIMINATIVE)
-    bgr = picture(case["count"], *case["size"]).flip(1)
+    bgr = part_image(case["count"], *case["size"]).flip(1)
     repair = rec(bgr)
     logits = seg(torch.cat([repair, bgr], dim=1))
     anomaly_map = torch.softmax(logits, dim=1)[:, 1:]
@@ -75,7 +75,7 @@ def _destseg(folder: Path, case: dict[str, Any]) -> dict[str, Tensor]:
     mean, std = (
         torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     )
-    segmentation, _, distances = net((picture(case["count"], *case["size"]) - mean) / std)
+    segmentation, _, distances = net((part_image(case["count"], *case["size"]) - mean) / std)
     size = {"size": case["size"], "mode": "bilinear", "align_corners": False}
     anomaly_map = F.interpolate(segmentation, **size)
     score = anomaly_map.flatten(1).sort(dim=1, descending=True).values[:, :100].mean(dim=1)

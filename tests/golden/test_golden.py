@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.draem.network import DRAEM, DRAEMConfig
-from tests.golden.golden_formula import picture, state_of, summary
+from tests.golden.golden_formula import part_image, state_of, summary
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-5
@@ -61,10 +61,10 @@ def _frozen(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _filled(net: nn.Module, case: dict[str, Any]) -> Tensor:
-    """Fill the network by the formula; answer the formula's picture."""
+    """Fill the network by the formula; answer the formula's image."""
     net.load_state_dict(state_of(net.state_dict()))
     net.eval()
-    return picture(case["count"], *case["size"])
+    return part_image(case["count"], *case["size"])
 
 
 def _check(ours: dict[str, Tensor], official: dict[str, Any]) -> None:

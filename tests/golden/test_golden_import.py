@@ -26,7 +26,7 @@ from edge_ad.methods.parameter_names import (
     renamed,
 )
 from edge_ad.methods.weights import load_detector
-from tests.golden.golden_formula import picture, value_of
+from tests.golden.golden_formula import part_image, value_of
 from tests.golden.test_golden import _check, _frozen
 
 NAMES = json.loads((Path(__file__).parent / "names.json").read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def test_official_draem_answers_as_it_did(draem_files: tuple[Path, Path], tmp_pa
     told = _import(*reversed(draem_files), "-o", tmp_path / "x.pt", "--size", "64x96")
     assert told["method"] == "draem" and told["config"]["rec_base"] == 32
     case, official = _frozen("draem-small")
-    _check(_answer(tmp_path / "x.pt", picture(case["count"], *case["size"])), official)
+    _check(_answer(tmp_path / "x.pt", part_image(case["count"], *case["size"])), official)
 
 
 def test_official_destseg_answers_as_it_did(tmp_path: Path) -> None:
@@ -74,11 +74,11 @@ def test_official_destseg_answers_as_it_did(tmp_path: Path) -> None:
     size = "x".join(map(str, case["size"]))
     told = _import(tmp_path / "bottle.pckl", "-o", tmp_path / "x.pt", "--size", size)
     assert told["title"] == "DeSTSeg"
-    answer = _answer(tmp_path / "x.pt", picture(case["count"], *case["size"]))
+    answer = _answer(tmp_path / "x.pt", part_image(case["count"], *case["size"]))
     _check({"map": answer["map"]}, official)
 
 
-def test_anomalibs_draem_sees_the_picture_first_and_in_rgb(
+def test_anomalibs_draem_sees_the_image_first_and_in_rgb(
     draem_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     rec, seg = (torch.load(path, weights_only=True) for path in draem_files)
@@ -90,7 +90,7 @@ def test_anomalibs_draem_sees_the_picture_first_and_in_rgb(
     told = _import(tmp_path / "model.ckpt", "-o", tmp_path / "x.pt", "--size", "64x96")
     assert told["origin"] == "anomalib" and told["config"]["mean_filter_px"] == 1
     case, official = _frozen("draem-small")
-    bgr = picture(case["count"], *case["size"]).flip(1)  # what the frozen answer was given
+    bgr = part_image(case["count"], *case["size"]).flip(1)  # what the frozen answer was given
     answer = _answer(tmp_path / "x.pt", bgr)
     _check({"map": answer["map"]}, official)
     assert torch.equal(answer["score"], answer["map"].flatten(1).amax(1))
@@ -147,7 +147,7 @@ def test_anomalibs_fastflow_answers_as_its_definition(tmp_path: Path) -> None:
     told = _import(path, "-o", tmp_path / "x.pt", "--size", "64x64")
     assert told["title"] == "CL-Flow (reconstructed)" and told["config"]["flow_steps"] == 3
     module: Any = load_detector(tmp_path / "x.pt").module
-    rgb = picture(2, 64, 64)
+    rgb = part_image(2, 64, 64)
     with torch.no_grad():
         features = module.features(rgb)
         latents = [_flowed(state, level, 3, x) for level, x in enumerate(features)]

@@ -47,7 +47,7 @@ class Memory:
         pass
 
 
-def picture(index: int, *, spot: bool) -> Frame:
+def part_frame(index: int, *, spot: bool) -> Frame:
     image = np.random.default_rng(index).integers(20, 60, (64, 64, 3)).astype(np.uint8)
     if spot:
         image[8:20, 20:32] = 250
@@ -55,16 +55,16 @@ def picture(index: int, *, spot: bool) -> Frame:
 
 
 def frames(script: str) -> list[Grab]:
-    """`.` a good part, `R` one with a bright spot, `x` a grab without a picture, `b` black."""
+    """`.` a good part, `R` one with a bright spot, `x` a grab without an image, `b` black."""
     made: list[Grab] = []
     for index, letter in enumerate(script):
         if letter == "x":
-            made.append(BadFrame("no picture", index, time.monotonic(), "cam"))
+            made.append(BadFrame("no image", index, time.monotonic(), "cam"))
         elif letter == "b":
             black = np.zeros((64, 64, 3), np.uint8)
             made.append(Frame(black, index, time.monotonic(), "cam"))
         else:
-            made.append(picture(index, spot=letter == "R"))
+            made.append(part_frame(index, spot=letter == "R"))
     return made
 
 
@@ -158,7 +158,7 @@ def test_a_fault_counts_among_the_frames_that_were_asked_for() -> None:
 def test_stopping_ends_an_endless_source_with_the_summary() -> None:
     def endless() -> Iterator[Grab]:
         for index in range(10**9):
-            yield picture(index, spot=False)
+            yield part_frame(index, spot=False)
 
     line = Supervisor([camera(ScriptedSource(endless()))], Sinks([]))
     line.start()
@@ -170,7 +170,7 @@ def test_stopping_ends_an_endless_source_with_the_summary() -> None:
 
 def test_a_bug_in_one_thread_is_raised_in_the_caller() -> None:
     def broken() -> Iterator[Grab]:
-        yield picture(0, spot=False)
+        yield part_frame(0, spot=False)
         raise ZeroDivisionError
 
     line, *_ = run(camera(ScriptedSource(broken())))
@@ -183,18 +183,18 @@ def test_ignored_polygons_do_not_reject(make_engine: MakePath) -> None:
     judge = Judge(
         ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=Geometry(ignore=ignore)
     )
-    assert judge(picture(0, spot=True)).inspection.verdict is Verdict.PASS
+    assert judge(part_frame(0, spot=True)).inspection.verdict is Verdict.PASS
     everything = Geometry(ignore=(((-9, -9), (99, -9), (99, 99), (-9, 99)),))
     blind = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=everything)
     with pytest.raises(UsageError, match="cover all"):
-        blind(picture(0, spot=True))
+        blind(part_frame(0, spot=True))
 
 
 def test_tiles_find_what_the_whole_frame_finds(make_engine: MakePath) -> None:
     for tiles in ((1, 1), (2, 2), (3, 1)):
         geometry = Geometry(tiles=tiles, overlap=0.1)
         judge = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=geometry)
-        inspection = judge(picture(0, spot=True)).inspection
+        inspection = judge(part_frame(0, spot=True)).inspection
         (region,) = inspection.regions
         assert inspection.verdict is Verdict.REJECT
         assert abs(region.x - 20) <= 2 and abs(region.width - 12) <= 3

@@ -40,10 +40,10 @@ class Overlapping(ScriptedEngine):
 
 
 def frames(script: str) -> Iterator[Grab]:
-    """`.` a good part, `R` one with a bright spot, `x` a grab without a picture."""
+    """`.` a good part, `R` one with a bright spot, `x` a grab without an image."""
     for index, letter in enumerate(script):
         if letter == "x":
-            yield BadFrame("no picture", index, time.monotonic(), "cam")
+            yield BadFrame("no image", index, time.monotonic(), "cam")
             continue
         image = np.random.default_rng(index).integers(20, 60, (64, 64, 3)).astype(np.uint8)
         if letter == "R":

@@ -27,14 +27,14 @@ def millions(module: nn.Module) -> float:
 
 
 def gflops(module: nn.Module, size_hw: tuple[int, int] = (256, 256), channels: int = 3) -> float:
-    """Multiplications and additions of convolutions and matrix products for one picture."""
+    """Multiplications and additions of convolutions and matrix products for one image."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module.eval()(torch.zeros(1, channels, *size_hw))
     return float(counter.get_total_flops() / 1e9)
 
 
 def frames(count: int, size_hw: tuple[int, int] = SIZE, seed: int = 0) -> Image:
-    """Random pictures uint8 (count, H, W, 3), smooth with noise and a bright square each."""
+    """Random images uint8 (count, H, W, 3), smooth with noise and a bright square each."""
     rng = np.random.default_rng(seed)
     images = rng.integers(60, 120, (count, *size_hw, 3))
     images[:, 8:20, 8:24] = 250

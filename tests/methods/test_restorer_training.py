@@ -36,7 +36,7 @@ def test_ears_rate_warms_up_and_falls_to_a_fifth() -> None:
 
 
 @pytest.mark.parametrize(("size", "px"), [((256, 256), 16), ((128, 192), 8), ((32, 32), 2)])
-def test_the_mosaic_scales_with_the_picture(size: tuple[int, int], px: int) -> None:
+def test_the_mosaic_scales_with_the_image(size: tuple[int, int], px: int) -> None:
     assert default_mosaic(size) == px
 
 
@@ -135,7 +135,7 @@ def test_pmb_takes_the_form_that_does_best_when_asked() -> None:
     assert trainer.module.config.hee == choice.report["hee"]
 
 
-def test_pmb_scales_score_and_blur_with_the_picture() -> None:
+def test_pmb_scales_score_and_blur_with_the_image() -> None:
     settings = PMB.model_copy(update={"top_k": None})
     config = PMBTrainer(settings, (64, 64), None).module.config
     assert config.smooth_sigma == 1 and config.top_k == 6

@@ -36,7 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
     rng = np.random.default_rng(0)
     for index in range(10):
@@ -70,18 +70,18 @@ def test_every_method_can_be_trained() -> None:
 
 @pytest.mark.parametrize("method", TINY)
 def test_a_method_trains_and_exports(
-    method: str, pictures: Path, backbone: Path, tmp_path: Path
+    method: str, images: Path, backbone: Path, tmp_path: Path
 ) -> None:
-    result = _train(_job(method, pictures, tmp_path / "x.pt", backbone))
+    result = _train(_job(method, images, tmp_path / "x.pt", backbone))
     assert sum(result["steps"].values()) == 4 and result["parameters"] > 0
     assert result["gflops"] >= 0 and 0 <= next(iter(_measured(result)))["image_auroc"] <= 1
     detector = load_detector(tmp_path / "x.pt")
     onnx.save(
         onnx_from_module(EngineGraph(detector.module), detector.manifest), tmp_path / "x.onnx"
     )
-    images = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), np.uint8)
+    batch = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), np.uint8)
     with open_engine(tmp_path / "x.onnx") as engine, TorchEngine(tmp_path / "x.pt") as oracle:
-        ours, theirs = oracle.infer(images), engine.infer(images)
+        ours, theirs = oracle.infer(batch), engine.infer(batch)
         np.testing.assert_allclose(theirs.maps, ours.maps, atol=1e-4 * np.abs(ours.maps).max())
     if method == "clflow":
         for key, value in torch.load(backbone, weights_only=True).items():
@@ -90,11 +90,11 @@ def test_a_method_trains_and_exports(
 
 @pytest.mark.parametrize("method", ["clflow", "ear"])
 def test_an_interrupted_training_goes_on_to_the_same_weights(
-    method: str, pictures: Path, backbone: Path, tmp_path: Path
+    method: str, images: Path, backbone: Path, tmp_path: Path
 ) -> None:
-    straight = _job(method, pictures, tmp_path / "a.pt", backbone)
+    straight = _job(method, images, tmp_path / "a.pt", backbone)
     _train(straight)
-    halted = _job(method, pictures, tmp_path / "b.pt", backbone)
+    halted = _job(method, images, tmp_path / "b.pt", backbone)
     stop = threading.Event()
 
     def at_three(news: Progress) -> None:
@@ -183,13 +183,13 @@ def test_slower_rates_are_the_methods_own(method: str, words: str) -> None:
 
 @pytest.mark.parametrize("attention", ["mnist", "dino_vits8"])
 def test_attention_is_read_from_a_file_and_salient_pixels_are_remembered(
-    attention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path
+    attention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Path
 ) -> None:
     monkeypatch.setitem(SHAPES, "dino_vits8", Shape(8, 24, 3, depth=1))
     net = DigitAttention() if attention == "mnist" else ViT(SHAPES["dino_vits8"], (64, 64))
     torch.save(net.state_dict(), tmp_path / "attention.pth")
     given = {"attention": attention}
-    _train(_job("ear", pictures, tmp_path / "x.pt", tmp_path / "attention.pth", **given))
+    _train(_job("ear", images, tmp_path / "x.pt", tmp_path / "attention.pth", **given))
     state = load_detector(tmp_path / "x.pt").module.state_dict()
     for key, value in net.state_dict().items():
         if key != "pos_embed":  # fitted to another grid
@@ -197,9 +197,9 @@ def test_attention_is_read_from_a_file_and_salient_pixels_are_remembered(
 
 
 def test_a_loss_that_is_no_number_stops_training(
-    pictures: Path, backbone: Path, tmp_path: Path
+    images: Path, backbone: Path, tmp_path: Path
 ) -> None:
-    job = _job("pmb", pictures, tmp_path / "x.pt", backbone, lr=1e30)
+    job = _job("pmb", images, tmp_path / "x.pt", backbone, lr=1e30)
     with pytest.raises(EdgeAdError, match=r"the loss became .* at step \d.*like --set lr=3.3e\+29"):
         _train(job)
     assert not (tmp_path / "x.pt").exists()

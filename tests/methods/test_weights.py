@@ -45,8 +45,8 @@ def test_what_was_saved_answers_the_same(weights: Path) -> None:
     torch.manual_seed(1)
     net = DeSTSeg(CONFIG, SIZE).eval()
     detector = load_detector(weights)
-    picture = torch.rand(2, 3, *SIZE)
-    for mine, read in zip(net(picture), detector.module(picture), strict=True):
+    image = torch.rand(2, 3, *SIZE)
+    for mine, read in zip(net(image), detector.module(image), strict=True):
         assert torch.equal(mine, read)
     assert not detector.module.training
     assert detector.manifest.score.top_k == 5

@@ -27,7 +27,7 @@ def seen(value: float = 0.9) -> Seen:
     return Seen(np.full((64, 64, 3), 90, np.uint8), AnomalyMap(values, (0, 0), (2, 2)))
 
 
-def test_each_alarm_leaves_one_picture_and_the_run_a_sheet(tmp_path: Path) -> None:
+def test_each_alarm_leaves_one_image_and_the_run_a_sheet(tmp_path: Path) -> None:
     folder = EvidenceFolder(tmp_path / "evidence")
     folder.alarmed(event("a"), seen())
     folder.alarmed(event("a", Event.UPDATE), seen())
@@ -49,7 +49,7 @@ def test_the_map_is_copied_because_the_engine_reuses_it(tmp_path: Path) -> None:
     assert np.ptp(right[:, :, 2]) > 60, "the overlay shows the map as it was"
 
 
-def test_the_oldest_pictures_go_first(tmp_path: Path) -> None:
+def test_the_oldest_images_go_first(tmp_path: Path) -> None:
     folder = EvidenceFolder(tmp_path / "evidence", max_count=2)
     for name in "abc":
         folder.alarmed(event(name), seen())
@@ -64,7 +64,7 @@ def test_bytes_are_limited_too(tmp_path: Path) -> None:
     assert list((tmp_path / "evidence").iterdir()) == []
 
 
-def test_a_camera_fault_leaves_no_picture(tmp_path: Path) -> None:
+def test_a_camera_fault_leaves_no_image(tmp_path: Path) -> None:
     folder = EvidenceFolder(tmp_path / "evidence")
     folder.alarmed(event("a", kind=Kind.CAMERA_FAULT), Seen())
     folder.close()

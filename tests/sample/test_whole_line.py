@@ -1,4 +1,4 @@
-"""The whole line, small: pictures of good plates become a detector that finds planted defects."""
+"""The whole line, small: images of good plates become a detector that finds planted defects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_ad.synthetic_line import Defect, Line, LineSpec
 SIZE_WH = (160, 120)
 ROI = "35,27,90,66"  # the plates' lane in frames of that size
 RATE = 0.02
-STEP = 7  # frames between two pictures
+STEP = 7  # frames between two images
 PLAN = (
     None,
     Defect("stain", 1.0, 1.0),

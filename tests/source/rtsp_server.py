@@ -14,13 +14,13 @@ import numpy as np
 
 from edge_ad.frame import Image
 
-_PAYLOAD = 1300  # bytes of a picture per packet
+_PAYLOAD = 1300  # bytes of an image per packet
 _CLOCK_HZ, _FPS = 90_000, 25
 
 
 @dataclass
 class RtspCamera:
-    """Serves `frames` grey pictures whose level grows by 4, then does what `then` says.
+    """Serves `frames` grey images whose level grows by 4, then does what `then` says.
 
     `then` is "close" or "silence". `transports` lists what clients asked for.
     """
@@ -64,7 +64,7 @@ class RtspCamera:
         )
         if verb == "PLAY":
             for index in range(self.frames):
-                send_picture(client, np.full((48, 64, 3), 40 + 4 * index, np.uint8), index)
+                send_image(client, np.full((48, 64, 3), 40 + 4 * index, np.uint8), index)
                 stop.wait(1 / _FPS)
             if self.then == "silence":
                 stop.wait(30)
@@ -81,8 +81,8 @@ class RtspCamera:
         return "", "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
 
 
-def send_picture(client: socket.socket, image: Image, index: int) -> None:
-    """One picture as RTP packets on interleaved channel 0."""
+def send_image(client: socket.socket, image: Image, index: int) -> None:
+    """One image as RTP packets on interleaved channel 0."""
     tables, scan = jpeg_parts(image)
     for start in range(0, len(scan), _PAYLOAD):
         part = scan[start : start + _PAYLOAD]
@@ -99,7 +99,7 @@ def send_picture(client: socket.socket, image: Image, index: int) -> None:
 
 
 def jpeg_parts(image: Image) -> tuple[bytes, bytes]:
-    """The quantization tables and the entropy-coded scan of a picture."""
+    """The quantization tables and the entropy-coded scan of an image."""
     done, encoded = cv2.imencode(".jpg", image)
     assert done
     data, place, tables = encoded.tobytes(), 2, b""

@@ -87,7 +87,7 @@ def test_a_wish_for_another_transport_is_left_alone(monkeypatch: pytest.MonkeyPa
 
 
 class _Mjpeg(BaseHTTPRequestHandler):
-    """Pictures one after another in one answer, as network cameras send them."""
+    """Images one after another in one answer, as network cameras send them."""
 
     def do_GET(self) -> None:
         self.send_response(200)

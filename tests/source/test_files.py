@@ -1,4 +1,4 @@
-"""Videos, pictures and folders: every frame, in order, and a clean end."""
+"""Videos, images and folders: every frame, in order, and a clean end."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_header_that_promises_more_frames_is_reported(
     assert "promises 374 frames, 372 decoded" in caplog.text
 
 
-def test_a_picture_is_a_source_of_one_frame(tmp_path: Path) -> None:
+def test_a_image_is_a_source_of_one_frame(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.full((8, 9, 3), 7, np.uint8))
     (grab,) = grabs_of(tmp_path / "a.png")
     assert isinstance(grab, Frame) and grab.image.shape == (8, 9, 3) and grab.file == "a.png"
@@ -128,10 +128,10 @@ def test_a_mixed_folder_gives_frames_by_name_and_bad_frames_for_the_unreadable(
     write_image(tmp_path / "b-grey.png", np.full((20, 30), 90, np.uint8))
     cv2.imwrite(str(tmp_path / "c-deep.png"), np.full((6, 6), 0x4080, np.uint16))
     (tmp_path / "d-empty.png").touch()
-    (tmp_path / "e-noise.jpg").write_bytes(b"not a picture")
+    (tmp_path / "e-noise.jpg").write_bytes(b"not an image")
     write_image(tmp_path / "f-cut.jpg", np.zeros((64, 64, 3), np.uint8))
     os.truncate(tmp_path / "f-cut.jpg", 300)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     grabs = grabs_of(tmp_path)
     shown = {grab.file: grab.image.shape for grab in grabs if isinstance(grab, Frame)}
     assert shown == {"a.png": (8, 9, 3), "b-grey.png": (20, 30, 3), "c-deep.png": (6, 6, 3)}
@@ -149,7 +149,7 @@ def test_a_folder_where_nothing_can_be_read_fails_after_saying_so(tmp_path: Path
     with open_source(str(tmp_path)) as source:
         grabs = iter(source)
         assert all(isinstance(grab, BadFrame) for grab in itertools.islice(grabs, 2))
-        with pytest.raises(SourceLost, match=r"none of the 2 pictures .*a\.png: the file is empty"):
+        with pytest.raises(SourceLost, match=r"none of the 2 images .*a\.png: the file is empty"):
             next(grabs)
 
 
@@ -172,7 +172,7 @@ def test_what_is_no_video_is_a_lost_source(
 
 
 def test_an_empty_folder_is_a_lost_source(tmp_path: Path) -> None:
-    with pytest.raises(SourceLost, match="no pictures in it"):
+    with pytest.raises(SourceLost, match="no images in it"):
         open_source(str(tmp_path))
 
 

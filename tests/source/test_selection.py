@@ -1,4 +1,4 @@
-"""Which frames become pictures of good parts."""
+"""Which frames become images of good parts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_without_a_least_difference_repeats_are_kept() -> None:
     assert fates(Selection(live=False, min_difference=0), [1, 1, 1]) == [K, K, K]
 
 
-def test_sensor_noise_alone_makes_no_new_picture() -> None:
+def test_sensor_noise_alone_makes_no_new_image() -> None:
     selection, scene = Selection(live=False), np.full((240, 320, 3), 90.0)
     rng = np.random.default_rng(0)
     noisy = [(scene + rng.normal(0, 6, scene.shape)).clip(0, 255).astype(np.uint8) for _ in "abc"]

@@ -148,7 +148,7 @@ def test_texture_folder_reads_subfolders_and_passes_over_broken_files(tmp_path: 
     for index, kind in enumerate(("bark", "woven")):
         (tmp_path / kind).mkdir()
         cv2.imwrite(str(tmp_path / kind / "a.png"), np.full((90, 70, 3), 50 * index + 50, np.uint8))
-    (tmp_path / "bark" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "bark" / "broken.jpg").write_bytes(b"no image")
     textures = TextureFolder(tmp_path, (32, 48))
     rng = np.random.default_rng(10)
     drawn = [textures.draw(rng) for _ in range(40)]
@@ -157,7 +157,7 @@ def test_texture_folder_reads_subfolders_and_passes_over_broken_files(tmp_path: 
 
 
 @pytest.mark.parametrize("make", [False, True])
-def test_a_texture_folder_without_pictures_is_refused(tmp_path: Path, *, make: bool) -> None:
+def test_a_texture_folder_without_images_is_refused(tmp_path: Path, *, make: bool) -> None:
     folder = tmp_path / "textures"
     if make:
         folder.mkdir()
@@ -209,7 +209,7 @@ def noisy(height: int, width: int, *, seed: int) -> NDArray[np.uint8]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32))
-def test_a_whole_picture_of_any_size_gets_a_defect(height: int, width: int, seed: int) -> None:
+def test_a_whole_image_of_any_size_gets_a_defect(height: int, width: int, seed: int) -> None:
     clean = noisy(height, width, seed=0)
     found = defective(clean, np.random.default_rng(seed))
     again = defective(clean, np.random.default_rng(seed))
@@ -218,7 +218,7 @@ def test_a_whole_picture_of_any_size_gets_a_defect(height: int, width: int, seed
     assert np.array_equal(found.clean, clean)
 
 
-def test_defects_of_whole_pictures_are_specks_and_areas_that_change_them() -> None:
+def test_defects_of_whole_images_are_specks_and_areas_that_change_them() -> None:
     clean = noisy(64, 64, seed=2)
     found = [defective(clean, np.random.default_rng(seed)) for seed in range(200)]
     shares = np.array([one.mask.mean() for one in found])
@@ -227,7 +227,7 @@ def test_defects_of_whole_pictures_are_specks_and_areas_that_change_them() -> No
     assert np.median(change) > 20 and np.mean(np.array(change) > 3) > 0.95
 
 
-def test_a_grey_picture_gets_a_grey_defect() -> None:
+def test_a_grey_image_gets_a_grey_defect() -> None:
     grey = without_colour(part(4))
     for seed in range(10):
         assert is_grey(defective(grey, np.random.default_rng(seed)).damaged[None])

@@ -1,4 +1,4 @@
-"""Pieces of the same picture in the wrong place, and damage that stays on the part."""
+"""Pieces of the same image in the wrong place, and damage that stays on the part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Good pictures as tiles: what is held back, and where many tiles are kept."""
+"""Good images as tiles: what is held back, and where many tiles are kept."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from edge_ad.training.data import GoodTiles, load_tiles
 from tests.training.train_configs import part, write_parts
 
 
-def good(pictures: int, cut: int = 1) -> GoodTiles:
-    """Tiles of `pictures` pictures, `cut` from each."""
+def good(images: int, cut: int = 1) -> GoodTiles:
+    """Tiles of `images` images, `cut` from each."""
     return GoodTiles(
-        tiles=np.zeros((pictures * cut, 2, 2, 3), np.uint8),
-        picture=np.repeat(np.arange(pictures), cut),
-        pictures=pictures,
+        tiles=np.zeros((images * cut, 2, 2, 3), np.uint8),
+        image=np.repeat(np.arange(images), cut),
+        images=images,
         skipped=(),
         data_sha256="",
     )
 
 
-@pytest.mark.parametrize("pictures", [8, 9, 20, 39, 40, 100, 748])
+@pytest.mark.parametrize("images", [8, 9, 20, 39, 40, 100, 748])
 @pytest.mark.parametrize("cut", [1, 6])
-def test_about_a_tenth_of_the_pictures_is_held_back(pictures: int, cut: int) -> None:
-    loaded = good(pictures, cut)
+def test_about_a_tenth_of_the_images_is_held_back(images: int, cut: int) -> None:
+    loaded = good(images, cut)
     chosen, back = loaded.split()
-    assert sorted([*chosen, *back]) == list(range(pictures * cut))
-    assert 0 < len(back) <= max(1, round(0.15 * pictures)) * cut
+    assert sorted([*chosen, *back]) == list(range(images * cut))
+    assert 0 < len(back) <= max(1, round(0.15 * images)) * cut
 
 
-def test_tiles_of_one_picture_stay_on_one_side() -> None:
+def test_tiles_of_one_image_stay_on_one_side() -> None:
     loaded = good(50, 4)
     chosen, back = loaded.split()
-    assert not set(loaded.picture[chosen]) & set(loaded.picture[back])
+    assert not set(loaded.image[chosen]) & set(loaded.image[back])
 
 
 def test_neighbours_by_name_are_held_back_together() -> None:
@@ -49,7 +49,7 @@ def test_neighbours_by_name_are_held_back_together() -> None:
     assert sorted(set(np.diff(back))) == [1, 37]  # runs of four, one run in forty
 
 
-def test_very_few_pictures_serve_both_sides() -> None:
+def test_very_few_images_serve_both_sides() -> None:
     chosen, back = good(7).split()
     assert list(chosen) == list(back) == list(range(7))
 
@@ -59,7 +59,7 @@ def test_tiles_are_what_the_line_would_cut(tmp_path: Path) -> None:
     preprocess = Preprocess((32, 32), Geometry(tiles=(2, 2), overlap=0.2))
     loaded = load_tiles(good_images(tmp_path), preprocess)
     assert np.array_equal(loaded.tiles[4:8], preprocess(part(1)))
-    assert list(loaded.picture) == [0] * 4 + [1] * 4 + [2] * 4
+    assert list(loaded.image) == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_many_tiles_go_to_disk_and_read_the_same(
@@ -74,7 +74,7 @@ def test_many_tiles_go_to_disk_and_read_the_same(
     assert np.array_equal(on_disk.tiles, in_memory.tiles)
 
 
-def test_the_same_pictures_under_other_names_have_the_same_identity(tmp_path: Path) -> None:
+def test_the_same_images_under_other_names_have_the_same_identity(tmp_path: Path) -> None:
     write_parts(tmp_path / "a", 3)
     write_parts(tmp_path / "b", 3)
     (tmp_path / "b" / "000.png").rename(tmp_path / "b" / "zzz.png")
@@ -84,20 +84,20 @@ def test_the_same_pictures_under_other_names_have_the_same_identity(tmp_path: Pa
     assert one.data_sha256 == other.data_sha256
 
 
-def test_no_pictures_are_an_error() -> None:
-    with pytest.raises(DataError, match="no pictures"):
+def test_no_images_are_an_error() -> None:
+    with pytest.raises(DataError, match="no images"):
         load_tiles([], Preprocess((32, 32)))
 
 
 @pytest.mark.parametrize(("level", "fault"), [(0, "black"), (255, "saturated")])
-def test_pictures_of_a_covered_or_blinded_camera_are_left_out(
+def test_images_of_a_covered_or_blinded_camera_are_left_out(
     tmp_path: Path, level: int, fault: str
 ) -> None:
     write_parts(tmp_path, 3)
     dead = np.full((32, 32, 3), level, np.uint8)
     write_image(tmp_path / "dead.png", dead)
     loaded = load_tiles(good_images(tmp_path), Preprocess((32, 32)))
-    assert loaded.pictures == 3
+    assert loaded.images == 3
     assert [Path(name).name for name in loaded.skipped] == ["dead.png"]
-    with pytest.raises(DataError, match=f"none of the 1 pictures shows a part.*dead.png: {fault}"):
+    with pytest.raises(DataError, match=f"none of the 1 images shows a part.*dead.png: {fault}"):
         load_tiles([tmp_path / "dead.png"], Preprocess((32, 32)))

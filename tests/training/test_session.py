@@ -1,4 +1,4 @@
-"""Whole trainings: files, resume, interruption, divergence, bad pictures, geometry."""
+"""Whole trainings: files, resume, interruption, divergence, bad images, geometry."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert [key for key in first if not torch.equal(first[key], second[key])] == []
 
 
-def test_training_leaves_weights_report_and_picture(folder: Path) -> None:
+def test_training_leaves_weights_report_and_image(folder: Path) -> None:
     result = run(job(folder))
     report = json.loads((folder / "destseg.report.json").read_text())
-    assert report["pictures"] == 10
+    assert report["images"] == 10
     assert report["steps"] == {"student": 2, "segmentation": 2}
     assert set(report["choice"]["measured"]) == {"segmentation", "distance", "combined"}
     assert result["choice"]["branch"] in report["choice"]["measured"]
@@ -122,27 +122,27 @@ def test_a_time_budget_ends_each_phase_by_the_clock(folder: Path) -> None:
     assert all(count > 0 for count in result["steps"].values())
 
 
-def test_unreadable_pictures_are_skipped_and_counted(folder: Path) -> None:
+def test_unreadable_images_are_skipped_and_counted(folder: Path) -> None:
     (folder / "parts" / "004.png").write_bytes(b"")
-    (folder / "parts" / "zz.jpg").write_bytes(b"no picture")
+    (folder / "parts" / "zz.jpg").write_bytes(b"no image")
     result = run(job(folder))
-    assert result["pictures"] == 9
+    assert result["images"] == 9
     assert [Path(name).name for name in result["skipped"]] == ["004.png", "zz.jpg"]
 
 
-def test_only_unreadable_pictures_are_an_error(folder: Path) -> None:
+def test_only_unreadable_images_are_an_error(folder: Path) -> None:
     for path in (folder / "parts").iterdir():
-        path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="none of the 10 pictures can be read"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of the 10 images can be read"):
         run(job(folder))
 
 
-def test_mixed_sizes_grey_and_16_bit_pictures_train_together(folder: Path) -> None:
+def test_mixed_sizes_grey_and_16_bit_images_train_together(folder: Path) -> None:
     parts = folder / "parts"
     cv2.imwrite(str(parts / "large.png"), part(50, (90, 120)))
     cv2.imwrite(str(parts / "grey.png"), part(51)[..., 0])
     cv2.imwrite(str(parts / "deep.png"), part(52).astype(np.uint16) * 257)
-    assert run(job(folder))["pictures"] == 13
+    assert run(job(folder))["images"] == 13
 
 
 def test_grey_parts_are_noticed(folder: Path) -> None:
@@ -161,15 +161,15 @@ def test_every_tile_is_a_sample_and_geometry_travels(folder: Path) -> None:
         assert engine.infer(cut(part(0))).maps.shape == (6, 32, 32)
 
 
-def test_a_region_outside_the_picture_is_refused(folder: Path) -> None:
+def test_a_region_outside_the_image_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="region of interest"):
         run(job(folder, geometry=Geometry(roi_xywh=(0, 0, 400, 40))))
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_very_few_pictures_still_train(folder: Path, count: int) -> None:
+def test_very_few_images_still_train(folder: Path, count: int) -> None:
     few = write_parts(folder / "few", count)
-    assert run(replace(job(folder), data=few))["pictures"] == count
+    assert run(replace(job(folder), data=few))["images"] == count
 
 
 def test_the_device_of_another_machine_is_refused(folder: Path) -> None:

@@ -24,7 +24,7 @@ def standardise(norm: nn.LayerNorm, features: Tensor) -> None:
 
 
 def pull_loss(z: Tensor) -> Tensor:
-    """1 - mean cosine between the global features of different pictures; 0 for a batch of one."""
+    """1 - mean cosine between the global features of different images; 0 for a batch of one."""
     unit = F.normalize(z.mean(dim=(2, 3)), dim=1)
     cosines = unit @ unit.T
     pairs = len(z) * (len(z) - 1)
@@ -39,7 +39,7 @@ def push_loss(good: Tensor, hurt: Tensor, margin: float) -> Tensor:
 def separation_loss(good: Tensor, hurt: Tensor, mask: Tensor, *, near: float, far: float) -> Tensor:
     """By how much energies exceed `near` on good tiles, and fall short of `far` where damaged.
 
-    A picture is judged by its largest energy, so on good tiles the mean is over the cells that
+    An image is judged by its largest energy, so on good tiles the mean is over the cells that
     exceed `near` alone: over all cells, the few that raise false alarms would hardly count. A cell
     of the level counts as damaged when the mask covers a quarter of it.
     """

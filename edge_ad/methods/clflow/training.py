@@ -141,7 +141,7 @@ class CLFlowTrainer:
         return self.module.features(batch.clean)
 
     def _likelihood(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Latents, and -log p of the features per element, mean over levels and pictures."""
+        """Latents, and -log p of the features per element, mean over levels and images."""
         latents, losses = [], []
         for flow, level in zip(self.module.flows, features, strict=True):
             z, change = flow(level.float().contiguous())
@@ -173,7 +173,7 @@ class CLFlowTrainer:
         return parts
 
     def _classified(self, normal: Tensor, damaged: Tensor) -> Tensor:
-        """Cross-entropy of telling normal pictures' mean z^2 from damaged boxes'.
+        """Cross-entropy of telling normal images' mean z^2 from damaged boxes'.
 
         The head sees their logarithm: damaged ones may be a hundred times larger, and losses of 160
         then left second moments in Adam that slowed all that followed for thousands of steps.
@@ -184,7 +184,7 @@ class CLFlowTrainer:
 
     @torch.inference_mode()
     def choose(self, held_back: Batch) -> Choice:
-        """There is one map; how it does on held-back pictures is told."""
+        """There is one map; how it does on held-back images is told."""
         net = self.module.eval()
         return Choice(net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})})
 

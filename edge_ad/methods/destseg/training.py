@@ -22,7 +22,7 @@ from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.methods.learning.trainer import Choice, Phase, Recipe, Settings, shaped
 
 HOME = {"segmentation": 0.02}  # merit that having been trained on such damage is worth
-WHY = f"highest merit on held-back good pictures, the segmentation's less {HOME['segmentation']}"
+WHY = f"highest merit on held-back good images, the segmentation's less {HOME['segmentation']}"
 
 Rate = Annotated[float, Field(gt=0)]
 STUDENT, SEGMENTATION = "student", "segmentation"

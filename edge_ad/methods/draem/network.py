@@ -1,7 +1,7 @@
-"""DRAEM (Zavrtanik et al., ICCV 2021): repair the picture, then segment what the repair changed.
+"""DRAEM (Zavrtanik et al., ICCV 2021): repair the image, then segment what the repair changed.
 
-A reconstructive autoencoder learns to turn damaged pictures into clean ones; a discriminative U-Net
-sees the repair beside the picture and learns a local distance between the two (paper, section 3).
+A reconstructive autoencoder learns to turn damaged images into clean ones; a discriminative U-Net
+sees the repair beside the image and learns a local distance between the two (paper, section 3).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Reconstructive(nn.Module):
         )
         self.out = nn.Conv2d(b, 3, 3, padding=1)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = descend(self.encoder, picture)[-1]
+    def forward(self, image: Tensor) -> Tensor:
+        x = descend(self.encoder, image)[-1]
         for rise in self.decoder:
             x = rise(x)
         repair: Tensor = self.out(x)
@@ -70,7 +70,7 @@ class Reconstructive(nn.Module):
 
 
 class Discriminative(nn.Module):
-    """U-Net over repair and picture: (N, 6, H, W) -> logits (N, 2, H, W), normal and anomalous."""
+    """U-Net over repair and image: (N, 6, H, W) -> logits (N, 2, H, W), normal and anomalous."""
 
     def __init__(self, base: int, *, align_corners: bool) -> None:
         super().__init__()
@@ -123,10 +123,10 @@ class DRAEM(nn.Module):
         """Channels in the order the networks were trained on."""
         return rgb.flip(1) if self.config.color == "bgr" else rgb
 
-    def logits(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """The repair (N, 3, H, W) and the logits (N, 2, H, W) of a picture in `color` order."""
-        repair = self.reconstructive(picture)
-        return repair, self.discriminative(torch.cat([repair, picture], dim=1))
+    def logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The repair (N, 3, H, W) and the logits (N, 2, H, W) of an image in `color` order."""
+        repair = self.reconstructive(image)
+        return repair, self.discriminative(torch.cat([repair, image], dim=1))
 
     def score(self, anomaly_map: Tensor) -> Tensor:
         """(N,): maximum of the mean-filtered map, the authors' code's choice."""

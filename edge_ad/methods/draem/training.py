@@ -80,7 +80,7 @@ class DRAEMTrainer:
         return Adam(self.module.parameters(), self.settings.lr)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """The repair against the clean picture, the segmentation against the mask.
+        """The repair against the clean image, the segmentation against the mask.
 
         Gradients of the focal loss reach the reconstructive network, as in the released code.
         """
@@ -96,7 +96,7 @@ class DRAEMTrainer:
 
     @torch.inference_mode()
     def choose(self, held_back: Batch) -> Choice:
-        """There is one map; how it does on held-back pictures is told."""
+        """There is one map; how it does on held-back images is told."""
         net = self.module.eval()
         return Choice(net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})})
 

@@ -1,7 +1,7 @@
 """The attention that a digit classifier learns (EAR's first version; the authors' public code).
 
 A softmax over all positions multiplies the features, so the net learns to look at strokes; what it
-looks at in other pictures is what stands out from a plain ground.
+looks at in other images is what stands out from a plain ground.
 """
 
 from __future__ import annotations

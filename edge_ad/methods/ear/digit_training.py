@@ -42,18 +42,18 @@ def learn_digits(
     Raises DataError when a digit's folder is missing or empty. When `stop` is set, training ends
     there and nothing is written.
     """
-    pictures, labels = _digits(folder)
+    images, labels = _digits(folder)
     torch.manual_seed(lesson.seed)
     net = DigitAttention()
     held = torch.arange(len(labels)) % HELD_BACK_EVERY == 0
-    _fit(net.train(), pictures[~held], labels[~held], lesson, stop, tell)
-    accuracy = _accuracy(net.eval(), pictures[held], labels[held])
+    _fit(net.train(), images[~held], labels[~held], lesson, stop, tell)
+    accuracy = _accuracy(net.eval(), images[held], labels[held])
     if not stop.is_set():
         with replacing(output) as temporary:
             torch.save(net.state_dict(), temporary)
     return {
         "weights": str(output),
-        "pictures": len(labels),
+        "images": len(labels),
         "held_back": int(held.sum()),
         "accuracy": accuracy,
         "steps": lesson.steps,
@@ -62,7 +62,7 @@ def learn_digits(
 
 def _fit(
     net: DigitAttention,
-    pictures: Tensor,
+    images: Tensor,
     labels: Tensor,
     lesson: Lesson,
     stop: threading.Event,
@@ -73,7 +73,7 @@ def _fit(
         if stop.is_set():
             return
         chosen = torch.randint(len(labels), (lesson.batch,))
-        loss = F.cross_entropy(net.digits(pictures[chosen]), labels[chosen])
+        loss = F.cross_entropy(net.digits(images[chosen]), labels[chosen])
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
@@ -82,26 +82,26 @@ def _fit(
 
 
 @torch.no_grad()
-def _accuracy(net: DigitAttention, pictures: Tensor, labels: Tensor) -> float:
-    answers = torch.cat([net.digits(part).argmax(dim=1) for part in torch.split(pictures, 256)])
+def _accuracy(net: DigitAttention, images: Tensor, labels: Tensor) -> float:
+    answers = torch.cat([net.digits(part).argmax(dim=1) for part in torch.split(images, 256)])
     return float((answers == labels).float().mean())
 
 
 def _digits(folder: Path) -> tuple[Tensor, Tensor]:
-    """Pictures float32 (n, 1, 28, 28) in [0, 1], mixed, and labels int64 (n,)."""
-    pictures, labels = [], []
+    """Images float32 (n, 1, 28, 28) in [0, 1], mixed, and labels int64 (n,)."""
+    images, labels = [], []
     for digit in range(10):
         place = folder / str(digit)
         paths = list_images(place) if place.is_dir() else []
         if not paths:
             raise DataError(
-                f"{place}: no pictures of the digit {digit}. Expected folders 0 to 9 with pictures "
+                f"{place}: no images of the digit {digit}. Expected folders 0 to 9 with images "
                 "of that digit each, like MNIST's as PNG files."
             )
         for _, image in readable(paths):
             grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-            pictures.append(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+            images.append(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
             labels.append(digit)
     order = np.random.default_rng(0).permutation(len(labels))
-    mixed = torch.from_numpy(np.stack(pictures)[order])[:, None].float() / 255
+    mixed = torch.from_numpy(np.stack(images)[order])[:, None].float() / 255
     return mixed, torch.tensor(labels)[order]

@@ -1,7 +1,7 @@
 """EAR, Excision And Recovery (Park et al., Scientific Reports 2024): hide what stands out, restore.
 
 An attention map marks what may be a defect; those pixels are replaced by a coarse mosaic, a hint
-without detail; a U-Net that has seen only normal parts restores them; where the edges of picture
+without detail; a U-Net that has seen only normal parts restores them; where the edges of image
 and restoration differ is anomalous. One deterministic mask instead of many random ones.
 """
 
@@ -40,7 +40,7 @@ _NAMES: dict[SkipOff, int | None] = {"none": None, "shallow": 0, "middle": 1, "d
 class EARConfig(Config):
     """What shapes the network and the excision.
 
-    `attention`: what marks pixels; none hides the whole picture behind the mosaic, which is fast.
+    `attention`: what marks pixels; none hides the whole image behind the mosaic, which is fast.
     `threshold_sigma`: a pixel is hidden where attention exceeds mean + this x spread (0.674: the
     upper quartile of a normal law). `obfuscation` zero is the paper's first version. `mosaic_px`:
     side of a mosaic tile. `skip_off`: the U-Net's connection left out when judging; shallow is the
@@ -98,7 +98,7 @@ class Climb(nn.Module):
 
 
 class UNet(nn.Module):
-    """Restores a picture: (N, 3, H, W) -> (N, 3, H, W). `off`: level whose skip is left out."""
+    """Restores an image: (N, 3, H, W) -> (N, 3, H, W). `off`: level whose skip is left out."""
 
     def __init__(self, widths: tuple[int, ...], slope: float) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class UNet(nn.Module):
 class EAR(nn.Module):
     """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,).
 
-    The map is the MSGMS error between picture and restoration, 0 to 1; the score is the
+    The map is the MSGMS error between image and restoration, 0 to 1; the score is the
     mean of its `top_k` largest pixels.
     """
 
@@ -177,7 +177,7 @@ class EAR(nn.Module):
         return torch.gt(attention, mean + self.config.threshold_sigma * spread).float()
 
     def excise(self, rgb: Tensor, salient: Tensor | None) -> Tensor:
-        """The picture with its salient pixels, or all, behind the mosaic (or zero)."""
+        """The image with its salient pixels, or all, behind the mosaic (or zero)."""
         hidden = (
             rgb * 0 if self.config.obfuscation == "zero" else mosaic(rgb, self.config.mosaic_px)
         )

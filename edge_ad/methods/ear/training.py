@@ -93,7 +93,7 @@ class EARTrainer:
         return Adam(self.module.unet.parameters(), self.settings.lr)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """Restoration against the whole good picture; every skip connection is on.
+        """Restoration against the whole good image; every skip connection is on.
 
         In the paper's training nothing is damaged; where settings have it, damage is to be undone.
         """
@@ -158,7 +158,7 @@ def _load_attention(net: EAR, name: Attention, path: Path | None) -> None:
     if path is None:
         raise UsageError(
             f"EAR with attention {name} needs its weights: --teacher FILE, {what}. {_GET[kind]} "
-            "Without: --set attention=none hides the whole picture behind the mosaic."
+            "Without: --set attention=none hides the whole image behind the mosaic."
         )
     if isinstance(net.attention, ViT):
         fill_vit(net.attention, path, what)

@@ -1,6 +1,6 @@
 """Multi-scale gradient magnitude similarity, EAR's error map and loss (Zavrtanik et al., RIAD).
 
-Two pictures are alike where their edges are: the ratio ignores brightness and small shifts of tone.
+Two images are alike where their edges are: the ratio ignores brightness and small shifts of tone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROOT_EPS = 1e-6
 class MSGMS(nn.Module):
     """Two batches (N, C, H, W) in [0, 1] -> error (N, 1, H, W): 0 where edges agree, up to 1.
 
-    `scales` halve the pictures each time; `c` keeps the ratio steady where both are flat.
+    `scales` halve the images each time; `c` keeps the ratio steady where both are flat.
     """
 
     prewitt: Tensor

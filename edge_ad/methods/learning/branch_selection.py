@@ -1,4 +1,4 @@
-"""Which of a network's maps tells good from damaged best, on good pictures it has not seen."""
+"""Which of a network's maps tells good from damaged best, on good images it has not seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What light presets have in common: a small net must learn the part, not the pictures by heart."""
+"""What light presets have in common: a small net must learn the part, not the images by heart."""
 
 from __future__ import annotations
 

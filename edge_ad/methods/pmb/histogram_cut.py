@@ -1,4 +1,4 @@
-"""Histogram Error Estimation: where the crowd of small errors of a picture ends (PMB, TCSVT 2023).
+"""Histogram Error Estimation: where the crowd of small errors of an image ends (PMB, TCSVT 2023).
 
 A restoration is never exact; its many small errors add up and hide the few large ones. Errors below
 the end of the histogram's main peak are taken away. ONNX has no histogram, so counts come from
@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SILENT = 1e-6  # a picture whose largest error is below this has none
+SILENT = 1e-6  # an image whose largest error is below this has none
 
 
 class HistogramCut(nn.Module):
-    """Error map (N, 1, H, W) >= 0 -> each picture's cut (N, 1, 1, 1), in the map's units.
+    """Error map (N, 1, H, W) >= 0 -> each image's cut (N, 1, 1, 1), in the map's units.
 
     The cut is the lower edge of the first of `bins` bins behind the peak that holds at most `eta`
     of the peak's count, or the peak's upper edge when no bin is that empty.

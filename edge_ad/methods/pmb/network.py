@@ -1,6 +1,6 @@
 """PMB (reconstructed): partition memories and Histogram Error Estimation (IEEE TCSVT 33(8), 2023).
 
-A U-Net restores the picture; on alternate levels its lateral path is not the skip itself but what a
+A U-Net restores the image; on alternate levels its lateral path is not the skip itself but what a
 memory of normal patterns recalls of it, so anomalous parts come back wrong. Rebuilt from the
 paper's abstract: widths, levels, queries, losses and the histogram's rule are choices of ours.
 """
@@ -41,7 +41,7 @@ class PMBConfig(Config):
     the parts of a side and is ignored where a skip goes. `mosaic_px` above 1 shows the network
     only the means of tiles of so many pixels: their detail it must recall. `error`: of the values,
     or msgms, that of the edges, which another light leaves alone. `hee`: exact computes every
-    picture's cut in the graph, frozen uses the training pictures' median, off keeps the plain
+    image's cut in the graph, frozen uses the training images' median, off keeps the plain
     error. `score`: top is the mean of the `top_k` largest pixels, accumulated the mean of all.
     """
 

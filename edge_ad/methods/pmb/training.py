@@ -91,7 +91,7 @@ class PMBTrainer:
         return Adam(self.module.parameters(), self.settings.lr)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """Restoration of the good picture from the damaged one, where settings damage any."""
+        """Restoration of the good image from the damaged one, where settings damage any."""
         s = self.settings
         restored, entropy = self.module.restore(batch.damaged)
         with torch.autocast(batch.clean.device.type, enabled=False):
@@ -105,9 +105,9 @@ class PMBTrainer:
 
     @torch.inference_mode()
     def choose(self, held_back: Batch) -> Choice:
-        """Measure the frozen cut on good pictures; tell how each form of the estimation does.
+        """Measure the frozen cut on good images; tell how each form of the estimation does.
 
-        The form is the one that was set, or the best on held-back pictures.
+        The form is the one that was set, or the best on held-back images.
         """
         net = self.module.eval()
         net.cut.fill_(_median_cut(net, held_back.clean))
@@ -122,7 +122,7 @@ class PMBTrainer:
 
 
 def _median_cut(net: PMB, clean: Tensor) -> float:
-    """The histogram's cut of the middle one of the good pictures."""
+    """The histogram's cut of the middle one of the good images."""
     cuts = []
     for start in range(0, len(clean), AT_ONCE):
         rgb = clean[start : start + AT_ONCE]

@@ -54,7 +54,7 @@ def test_a_loss_beyond_its_limit_fails(auroc: float, ap: float | None, failures:
 @pytest.mark.parametrize(
     ("tiles", "size", "most"), [((1, 1), 256, 400), ((8, 8), 256, 32), ((20, 20), 512, 8)]
 )
-def test_pictures_of_many_tiles_are_fewer_so_that_they_fit_in_memory(
+def test_images_of_many_tiles_are_fewer_so_that_they_fit_in_memory(
     tiles: tuple[int, int], size: int, most: int
 ) -> None:
     manifest = Manifest(method="m", size_hw=(size, size), geometry=Geometry(tiles=tiles))

@@ -123,7 +123,7 @@ def test_a_pattern_that_cannot_be_meant_is_refused(graph: Graph, pattern: str, s
 def test_silent_tensors_are_not_quantized(graph: Graph, target: Target) -> None:
     placement = place(graph, target, Wanted(silent=frozenset({"block_a_relu"})))
     assert "block_a_relu" not in placement.tensors
-    assert "zero on every picture" in _rules(placement)["node_block_b"][1]
+    assert "zero on every image" in _rules(placement)["node_block_b"][1]
     _quantized(graph, placement)
 
 

@@ -37,7 +37,7 @@ def _seen(*parts: Floats) -> Histogram:
 
 @settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=6))
-def test_the_order_and_grouping_of_pictures_change_no_count(parts: list[Floats]) -> None:
+def test_the_order_and_grouping_of_images_change_no_count(parts: list[Floats]) -> None:
     one, other = _seen(*parts), _seen(np.concatenate(parts[::-1]))
     assert (one.low, one.high, one.reach) == (other.low, other.high, other.reach)
     assert one.counts.sum() == sum(part.size for part in parts)
@@ -65,7 +65,7 @@ def test_values_that_hardly_differ_from_zero_are_counted(tiny: float) -> None:
     assert histogram.amax == 1.0
 
 
-def test_a_black_first_picture_costs_no_resolution() -> None:
+def test_a_black_first_image_costs_no_resolution() -> None:
     values = np.random.default_rng(0).exponential(1, 20_000)
     dark = _seen(np.zeros(20_000), values * 1e-3, values)
     assert dark.counts.sum() == 60_000

@@ -16,7 +16,7 @@ from edge_ad.calibration.ranges.table import RangeTable, check_fits, load_table,
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.images import list_images
 from edge_ad.onnx_graph.index import Graph, load_graph
-from tests.calibration.int8_models import Tiny, pictures
+from tests.calibration.int8_models import Tiny, images
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def placement(graph: Graph) -> Placement:
 
 def _collected(graph: Graph, folder: Path, *, count: int = 12, seed: int = 0) -> Collected:
     placement = place(graph, "onnxruntime")
-    paths = list_images(pictures(folder, count, seed=seed))
+    paths = list_images(images(folder, count, seed=seed))
     chosen = choose(paths, samples=count, synthetic=0.25)
     return collect(graph, placement.tensors, "onnxruntime", chosen)
 
@@ -69,7 +69,7 @@ def test_ranges_are_never_wider_than_what_was_seen(table: RangeTable) -> None:
             assert table.tensors[name].low <= found.low <= found.high <= table.tensors[name].high
 
 
-def test_the_same_pictures_give_the_same_table(graph: Graph, tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_table(graph: Graph, tmp_path: Path) -> None:
     one, two = (_collected(graph, tmp_path / name).table for name in ("one", "two"))
     assert one == two
 
@@ -83,7 +83,7 @@ def test_the_same_pictures_give_the_same_table(graph: Graph, tmp_path: Path) -> 
         ({"tensors/joined/amax/mse": "wide"}, "tensors.joined.amax.mse.*got 'wide'"),
         ({"tensors/joined/amax": {"minmax": 1.0}}, "has no amax by"),
         ({"tensors/joined/low": 9e9}, "empty range"),
-        ({"frames_seen": 4}, "saw 4 of 12 pictures"),
+        ({"frames_seen": 4}, "saw 4 of 12 images"),
         ({"tensors/joined/wdith": 1.0}, "wdith.*not permitted"),
         ({"target": "openvino"}, "target"),
         ({"sets": []}, "sets"),
@@ -108,7 +108,7 @@ def test_a_missing_table_is_refused(tmp_path: Path) -> None:
         load_table(tmp_path / "none.yaml")
 
 
-def test_a_table_that_missed_a_picture_is_not_written(table: RangeTable, tmp_path: Path) -> None:
+def test_a_table_that_missed_a_image_is_not_written(table: RangeTable, tmp_path: Path) -> None:
     short = table.model_copy(update={"frames_seen": 11})
     with pytest.raises(DataError, match="saw 11 of 12"):
         save_table(short, tmp_path / "short.yaml")
@@ -162,9 +162,9 @@ def test_merged_tables_cover_what_each_camera_saw(graph: Graph, tmp_path: Path) 
     assert load_table(tmp_path / "both.yaml") == both
 
 
-def test_tables_of_different_models_or_the_same_pictures_do_not_merge(table: RangeTable) -> None:
+def test_tables_of_different_models_or_the_same_images_do_not_merge(table: RangeTable) -> None:
     other = table.model_copy(update={"model": table.model.model_copy(update={"sha256": "f" * 64})})
     with pytest.raises(IncompatibleError, match=r"b\.yaml: belongs to tiny ffffffffffff"):
         merge([table, other], ["a.yaml", "b.yaml"])
-    with pytest.raises(UsageError, match="same pictures"):
+    with pytest.raises(UsageError, match="same images"):
         merge([table, table], ["a.yaml", "a.yaml"])

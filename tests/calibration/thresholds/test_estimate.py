@@ -34,9 +34,7 @@ def good(scores: NDArray[np.float64]) -> GoodScores:
 @pytest.mark.parametrize(
     ("rate", "confidence", "needed"), [(0.001, 0.95, 2995), (0.01, 0.95, 299), (0.05, 0.9, 45)]
 )
-def test_the_number_of_pictures_a_promise_needs(
-    rate: float, confidence: float, needed: int
-) -> None:
+def test_the_number_of_images_a_promise_needs(rate: float, confidence: float, needed: int) -> None:
     promise = Promise(rate, confidence)
     assert images_needed(promise) == needed
     assert largest_rank(needed, promise) == 1
@@ -45,9 +43,7 @@ def test_the_number_of_pictures_a_promise_needs(
 
 @pytest.mark.parametrize("images", [1, 2, 10, 299, 2995])
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
-def test_the_rate_that_pictures_support_is_one_they_can_keep(
-    images: int, confidence: float
-) -> None:
+def test_the_rate_that_images_support_is_one_they_can_keep(images: int, confidence: float) -> None:
     best = best_promise(images, Promise(1e-6, confidence))
     assert largest_rank(images, best) >= 1
     assert best.rate == float(f"{best.rate:.2g}"), "two digits, for people"
@@ -62,7 +58,7 @@ def test_the_rank_agrees_with_the_exact_binomial_sum() -> None:
 
 
 @given(st.integers(1, 3000), st.floats(0.001, 0.5), st.floats(0.5, 0.999))
-def test_more_is_never_promised_than_the_pictures_support(
+def test_more_is_never_promised_than_the_images_support(
     images: int, rate: float, confidence: float
 ) -> None:
     promise = Promise(rate, confidence)
@@ -95,19 +91,19 @@ def test_the_promise_holds_whatever_the_law(law: str, images: int, rate: float) 
     assert kept / rounds >= 0.95 - slack
 
 
-def test_enough_pictures_let_the_threshold_fall_below_the_maximum() -> None:
+def test_enough_images_let_the_threshold_fall_below_the_maximum() -> None:
     scores = np.arange(3000, dtype=np.float64)
     threshold = threshold_for(good(scores), Promise(0.01, 0.95))
     assert 2950 < threshold.image < 2999
     assert (scores > threshold.image).mean() <= 0.01
 
 
-def test_too_few_pictures_are_refused_with_what_is_needed_and_what_they_support() -> None:
+def test_too_few_images_are_refused_with_what_is_needed_and_what_they_support() -> None:
     with pytest.raises(GateFailed, match=r"needs 2995 .* support 0\.03 .* --at-best"):
         threshold_for(good(np.arange(100.0)), Promise(0.001, 0.95))
 
 
-def pictures(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]]:
+def images(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]]:
     made = [
         (f"{seed}.png", np.random.default_rng(seed).integers(0, 200, (32, 32, 3)).astype(np.uint8))
         for seed in range(count)
@@ -116,7 +112,7 @@ def pictures(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8
 
 
 def test_near_duplicates_support_no_promise() -> None:
-    scores = score_good(ScriptedEngine(), pictures(20, repeat=5))
+    scores = score_good(ScriptedEngine(), images(20, repeat=5))
     assert len(scores.image) == len(scores.names) == 20
     assert scores.repeats[0] == ("copy0.png", "0.png") and len(scores.repeats) == 5
 
@@ -135,7 +131,7 @@ def test_the_pixel_threshold_bounds_the_map_and_ignored_areas_do_not_count() -> 
 
 
 def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None:
-    (name, first), *others = pictures(3)
+    (name, first), *others = images(3)
     brighter = first.copy()
     row, column = np.unravel_index(int(first[:, :, 1].argmax()), (32, 32))
     brighter[row, column, 1] = 215  # one pixel: the same part, with a higher score
@@ -144,9 +140,9 @@ def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None
     assert scores.image[0] == pytest.approx(215 / 255) and max(scores.image[1:]) < 0.8
 
 
-def test_a_picture_the_line_would_not_judge_is_left_out() -> None:
+def test_a_image_the_line_would_not_judge_is_left_out() -> None:
     black = ("black", np.zeros((32, 32, 3), np.uint8))
-    scores = score_good(ScriptedEngine(), [*pictures(2), black])
+    scores = score_good(ScriptedEngine(), [*images(2), black])
     assert len(scores.names) == 2 and "black" in scores.left_out["black"]
     with pytest.raises(DataError, match="would judge none of the 1, like black"):
         score_good(ScriptedEngine(), [black])
@@ -155,7 +151,7 @@ def test_a_picture_the_line_would_not_judge_is_left_out() -> None:
 def test_an_engine_that_answers_nonsense_sets_no_threshold() -> None:
     broken = ScriptedEngine(map_of=lambda image: np.full(image.shape[:2], np.inf, np.float32))
     with pytest.raises(EdgeAdError, match="not numbers"):
-        score_good(broken, pictures(1))
+        score_good(broken, images(1))
 
 
 def test_what_is_refused_comes_with_its_figures() -> None:
@@ -179,6 +175,6 @@ def test_the_rank_is_the_most_generous_that_keeps_the_promise(
         assert stats.binom.sf(rank, images, rate) < confidence + 1e-9
 
 
-def test_no_picture_is_an_error() -> None:
-    with pytest.raises(DataError, match="no good picture"):
+def test_no_image_is_an_error() -> None:
+    with pytest.raises(DataError, match="no good image"):
         score_good(ScriptedEngine(), [])

@@ -1,4 +1,4 @@
-"""Where good pictures come from, and which of them show something new."""
+"""Where good images come from, and which of them show something new."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def recompressed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     ("other", "same"),
     [
-        pytest.param(part(1), True, id="the very picture"),
+        pytest.param(part(1), True, id="the very image"),
         pytest.param(noisy(part(1), 3), True, id="the same part with the sensor's noise"),
         pytest.param(recompressed(part(1)), True, id="a recompressed copy"),
         pytest.param(part(2), False, id="another part"),
@@ -44,13 +44,13 @@ def recompressed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         pytest.param(part(1) // 2 + 10, False, id="the part in other light"),
     ],
 )
-def test_what_repeats_a_picture(other: NDArray[np.uint8], *, same: bool) -> None:
+def test_what_repeats_a_image(other: NDArray[np.uint8], *, same: bool) -> None:
     distinct = Distinct(Geometry())
     assert distinct.repeats(part(1)) is None
     assert (distinct.repeats(other) == 0) is same
 
 
-def test_the_repeated_picture_is_named_by_its_number_among_hundreds() -> None:
+def test_the_repeated_image_is_named_by_its_number_among_hundreds() -> None:
     distinct = Distinct(Geometry())
     assert [distinct.repeats(part(seed)) for seed in range(150)] == [None] * 150
     assert [distinct.repeats(part(seed)) for seed in (149, 0, 77)] == [149, 0, 77]
@@ -64,8 +64,8 @@ def test_the_repeated_picture_is_named_by_its_number_among_hundreds() -> None:
     ],
     ids=["region of interest", "ignored polygon"],
 )
-def test_what_the_line_does_not_judge_makes_no_picture_new(geometry: Geometry) -> None:
-    """A clock or a conveyor in the picture would otherwise make every frame a new one."""
+def test_what_the_line_does_not_judge_makes_no_image_new(geometry: Geometry) -> None:
+    """A clock or a conveyor in the image would otherwise make every frame a new one."""
     changed = part(1)
     changed[70:] = part(2)[70:]
     distinct = Distinct(geometry)
@@ -79,26 +79,26 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
     return path
 
 
-def test_a_folder_gives_its_pictures_and_names_those_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_folder_gives_its_images_and_names_those_that_cannot_be_read(tmp_path: Path) -> None:
     read = [write(tmp_path / f"{seed}.png", part(seed)) for seed in range(2)]
-    (tmp_path / "9.png").write_bytes(b"not a picture")
-    pictures = GoodFolder(tmp_path)
-    assert [name for name, _ in pictures] == ["0.png", "1.png"]
-    assert list(pictures.left_out) == ["9.png"] and len(pictures) == 3
-    assert pictures.sha256() == sha256_of(read)
+    (tmp_path / "9.png").write_bytes(b"not an image")
+    images = GoodFolder(tmp_path)
+    assert [name for name, _ in images] == ["0.png", "1.png"]
+    assert list(images.left_out) == ["9.png"] and len(images) == 3
+    assert images.sha256() == sha256_of(read)
 
 
 def test_a_covered_lens_sets_no_threshold(tmp_path: Path) -> None:
     write(tmp_path / "0.png", part(0))
     write(tmp_path / "dark.png", np.zeros((120, 160, 3), np.uint8))
-    pictures = GoodFolder(tmp_path)
-    assert [name for name, _ in pictures] == ["0.png"]
-    assert "black" in pictures.left_out["dark.png"]
+    images = GoodFolder(tmp_path)
+    assert [name for name, _ in images] == ["0.png"]
+    assert "black" in images.left_out["dark.png"]
 
 
 def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "9.png").write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"none of the 1 pictures.*9\.png"):
+    (tmp_path / "9.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"none of the 1 images.*9\.png"):
         list(GoodFolder(tmp_path))
 
 

@@ -57,10 +57,10 @@ def kept(found: Mixed) -> dict[str, str]:
             "a = Softmax (c) d = Conv (a, k) z = Softmax (d)", ["a", "z"], id="no gap at a layer"
         ),
         pytest.param(
-            "r = Relu (c) a = Conv (r, to_picture) p = Sigmoid (a) b = Concat <axis = 1> "
+            "r = Relu (c) a = Conv (r, to_image) p = Sigmoid (a) b = Concat <axis = 1> "
             "(p, planes) d = Conv (b, from_two) z = Conv (d, k)",
             ["a", "p", "b", "d"],
-            id="a restoration stays, and the layer that sees it beside the picture",
+            id="a restoration stays, and the layer that sees it beside the image",
         ),
     ],
 )
@@ -82,7 +82,7 @@ def test_inputs_and_outputs_keep_their_types(middle: str) -> None:
 def test_weights_change_in_place_and_casts_stand_at_the_borders() -> None:
     model = mixed(RELU).model
     assert constant(model, "k.fp16").dtype == np.float16
-    assert constant(model, "w").dtype == np.float32  # the first layer, which sees the picture
+    assert constant(model, "w").dtype == np.float32  # the first layer, which sees the image
     assert constant(model, "v").dtype == np.float32  # the last layer
     assert operators(model).count("Cast") == 3  # pixels, after the first layer, into the last
 

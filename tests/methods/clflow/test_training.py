@@ -85,7 +85,7 @@ def test_push_counts_what_exceeds_the_margin() -> None:
 
 def test_separation_counts_energy_beyond_its_limits() -> None:
     mask = torch.zeros(1, 1, 32, 32)
-    mask[..., :16, :16] = 1  # a quarter of the picture: 4 of the level's 16 cells
+    mask[..., :16, :16] = 1  # a quarter of the image: 4 of the level's 16 cells
     good, hurt = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
     assert separation_loss(good, hurt, mask, near=0.6, far=1.5).item() == pytest.approx(1.5)
     hurt[..., :2, :2] = 2  # an energy of 2 where it is damaged

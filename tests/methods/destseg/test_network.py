@@ -90,8 +90,8 @@ def test_distance_is_zero_where_the_student_agrees() -> None:
 
 
 def test_combined_is_the_product_of_both_branches() -> None:
-    picture = torch.rand(2, 3, 64, 48)
-    maps = {branch: small(branch)(picture)[0] for branch in get_args(Branch)}
+    image = torch.rand(2, 3, 64, 48)
+    maps = {branch: small(branch)(image)[0] for branch in get_args(Branch)}
     assert torch.allclose(maps["combined"], maps["segmentation"] * maps["distance"])
 
 

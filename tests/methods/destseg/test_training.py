@@ -182,23 +182,23 @@ def test_frozen_features_are_computed_once_and_do_not_depend_on_neighbours() -> 
     net = nn.Conv2d(3, 4, 3).eval()
     seen: list[int] = []
 
-    def network(pictures: torch.Tensor) -> list[torch.Tensor]:
-        seen.append(len(pictures))
-        return [net(pictures)]
+    def network(images: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(len(images))
+        return [net(images)]
 
-    pictures = torch.rand(5, 3, 8, 8)
+    images = torch.rand(5, 3, 8, 8)
     frozen = FrozenFeatures(network)
-    forward = frozen(pictures, torch.arange(5))
-    backward = frozen(pictures.flip(0), torch.arange(4, -1, -1))
+    forward = frozen(images, torch.arange(5))
+    backward = frozen(images.flip(0), torch.arange(4, -1, -1))
     assert torch.equal(forward[0], backward[0].flip(0))
     assert seen == [1] * 6  # the first once more, to learn its size
 
 
 def test_frozen_features_beyond_their_memory_are_computed_each_time() -> None:
-    frozen = FrozenFeatures(lambda pictures: [pictures * 2], keep_bytes=3 * 3 * 8 * 8 * 4)
-    pictures = torch.rand(5, 3, 8, 8)
+    frozen = FrozenFeatures(lambda images: [images * 2], keep_bytes=3 * 3 * 8 * 8 * 4)
+    images = torch.rand(5, 3, 8, 8)
     for _ in range(2):
-        assert torch.equal(frozen(pictures, torch.arange(5))[0], pictures * 2)
+        assert torch.equal(frozen(images, torch.arange(5))[0], images * 2)
     assert len(frozen._kept) <= 3
 
 

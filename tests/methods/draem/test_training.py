@@ -65,9 +65,9 @@ def test_a_few_steps_lower_the_loss() -> None:
     assert totals[-1] < 0.8 * totals[0]
 
 
-def test_repair_is_compared_with_the_clean_picture_in_the_networks_colour_order() -> None:
+def test_repair_is_compared_with_the_clean_image_in_the_networks_colour_order() -> None:
     class Perfect(DRAEM):
-        def logits(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def logits(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return _batch().clean.flip(1), torch.zeros(2, 2, 32, 32)
 
     trainer = DRAEMTrainer(SMALL, (32, 32), None)
@@ -83,7 +83,7 @@ def test_the_rate_falls_to_a_fifth_twice() -> None:
 
 
 @pytest.mark.parametrize(("side", "filter_px"), [(256, 21), (128, 11), (512, 41), (32, 3)])
-def test_the_mean_filter_scales_with_the_picture_and_stays_odd(side: int, filter_px: int) -> None:
+def test_the_mean_filter_scales_with_the_image_and_stays_odd(side: int, filter_px: int) -> None:
     assert default_mean_filter((side, side)) == filter_px
 
 

@@ -34,7 +34,7 @@ def test_training_on_digits_gives_weights_that_fit(digits: Path, tmp_path: Path)
     words = ["--digits", str(digits), "-o", str(path), "--steps", "3", "--batch", "4", "--json"]
     result = CliRunner().invoke(command, words, catch_exceptions=False)
     told = json.loads(result.stdout)
-    assert told["pictures"] == 400 and told["held_back"] == 40 and 0 <= told["accuracy"] <= 1
+    assert told["images"] == 400 and told["held_back"] == 40 and 0 <= told["accuracy"] <= 1
     net, fresh = DigitAttention(), _untrained()
     fill(net, read_state(path, "attention"), path, "attention")
     moved = {k for k, v in net.state_dict().items() if not torch.equal(v, fresh[k])}
@@ -49,6 +49,6 @@ def _untrained() -> dict[str, torch.Tensor]:
 
 def test_a_missing_digit_is_named(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
-    with pytest.raises(DataError, match=r"no pictures of the digit 0"):
+    with pytest.raises(DataError, match=r"no images of the digit 0"):
         words = ["--digits", str(tmp_path), "-o", str(tmp_path / "x.pt")]
         CliRunner().invoke(command, words, catch_exceptions=False)

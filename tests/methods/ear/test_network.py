@@ -73,7 +73,7 @@ def test_what_is_not_salient_is_untouched_and_the_rest_shows_tile_means() -> Non
     torch.testing.assert_close(excised[hidden], tiles[hidden])
 
 
-def test_without_attention_the_whole_picture_is_hidden() -> None:
+def test_without_attention_the_whole_image_is_hidden() -> None:
     net = EAR(SMALL, SIZE)
     rgb = torch.rand(1, 3, *SIZE)
     tiles = net.excise(rgb, net.salient(rgb)).unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)

@@ -10,18 +10,18 @@ from edge_ad.methods.layers.msgms import MSGMS
 from edge_ad.methods.layers.ssim import gaussian, ssim_loss
 
 
-def _pictures(seed: int) -> torch.Tensor:
+def _images(seed: int) -> torch.Tensor:
     return torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(seed))
 
 
-def test_equal_pictures_have_no_loss() -> None:
-    a = _pictures(0)
+def test_equal_images_have_no_loss() -> None:
+    a = _images(0)
     assert ssim_loss(a, a).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_ssim_follows_its_formula_with_a_square_window() -> None:
     """The definition written out with one 11x11 window per channel."""
-    a, b = _pictures(1).double(), _pictures(2).double()
+    a, b = _images(1).double(), _images(2).double()
     window = torch.outer(gaussian(11, 1.5), gaussian(11, 1.5)).double().repeat(3, 1, 1, 1)
 
     def mean(x: torch.Tensor) -> torch.Tensor:
@@ -35,12 +35,12 @@ def test_ssim_follows_its_formula_with_a_square_window() -> None:
 
 
 def test_ssim_knows_the_opposite() -> None:
-    a = _pictures(3)
+    a = _images(3)
     assert ssim_loss(a, 1 - a).item() > 1
 
 
-def test_msgms_of_equal_pictures_is_zero_everywhere() -> None:
-    a = _pictures(4)
+def test_msgms_of_equal_images_is_zero_everywhere() -> None:
+    a = _images(4)
     error = MSGMS()(a, a)
     assert error.shape == (2, 1, 32, 40)
     assert error.abs().max().item() < 1e-6

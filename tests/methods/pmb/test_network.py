@@ -153,13 +153,13 @@ def test_the_contract_holds(hee: str, score: str) -> None:
 
 
 def test_the_error_of_edges_forgives_another_light() -> None:
-    picture = torch.rand(1, 3, *SIZE) * 0.5
-    brighter = picture + 0.3
+    image = torch.rand(1, 3, *SIZE) * 0.5
+    brighter = image + 0.3
     errors = {
-        error: PMB(SMALL.model_copy(update={"error": error}), SIZE).difference(picture, brighter)
+        error: PMB(SMALL.model_copy(update={"error": error}), SIZE).difference(image, brighter)
         for error in ("absolute", "squared", "msgms")
     }
-    inside = (..., slice(8, -8), slice(8, -8))  # beyond the rim a picture is dark
+    inside = (..., slice(8, -8), slice(8, -8))  # beyond the rim an image is dark
     assert errors["absolute"].mean().item() == pytest.approx(0.3, abs=1e-5)
     assert errors["squared"].mean().item() == pytest.approx(0.09, abs=1e-5)
     assert errors["msgms"][inside].abs().max().item() < 1e-3
