@@ -23,7 +23,7 @@ from results import write_result  # the script's own folder is on the path
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.errors import GateFailed
-from edge_ad.evaluation.predictions import Judged, LeftOut, judge_all
+from edge_ad.evaluation.predictions import LeftOut, ScoredImage, score_all
 from edge_ad.evaluation.summary import metrics_of
 from edge_ad.export.comparison_frames import frames_for
 from edge_ad.export.fp16.convert import mixed_from_fp32
@@ -34,13 +34,13 @@ METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro")
 AUROC_SHIFT, NEAR = 0.001, 0.01  # promises: at most so much, and flips only so near the threshold
 
 
-def judged_by(path: Path, data: Path) -> list[Judged]:
+def judged_by(path: Path, data: Path) -> list[ScoredImage]:
     """Every test image, judged by the engine in a file."""
     with open_engine(path) as engine:
-        return list(judge_all(engine, labelled_images(data), LeftOut()))
+        return list(score_all(engine, labelled_images(data), LeftOut()))
 
 
-def changes(before: list[Judged], after: list[Judged]) -> dict[str, Any]:
+def changes(before: list[ScoredImage], after: list[ScoredImage]) -> dict[str, Any]:
     """What became of scores, maps and verdicts.
 
     `threshold` is the 99 % quantile of the normal test scores; `far_flips` are those of scores

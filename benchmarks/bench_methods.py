@@ -36,7 +36,7 @@ from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.files import write_text
 from edge_ad.images import read_image
-from edge_ad.methods.catalogue import ENTRIES
+from edge_ad.methods.catalogue import CARDS
 from edge_ad.preprocess import Preprocess
 from edge_ad.sample.dataset import write_dataset
 
@@ -235,7 +235,7 @@ def _save(weights: Path, method: str, options: argparse.Namespace, data: Path) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="line")
-    parser.add_argument("--methods", default=",".join(entry.name for entry in ENTRIES))
+    parser.add_argument("--methods", default=",".join(entry.name for entry in CARDS))
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--steps", type=int, help="In place of --minutes, on a busy machine.")
     parser.add_argument("--stage", choices=["all", "train", "measure"], default="all")

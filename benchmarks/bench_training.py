@@ -22,7 +22,7 @@ REFERENCE = {"image_auroc": 0.843, "pixel_ap": 0.127}
 SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90", "good", "defective")
 # What buys accuracy by the second on a CPU: a quarter of the width, half precision, half of the
 # time for the student, marks beside textures as damage, and learning rates that end at zero.
-RECIPE = (
+TRAINING = (
     "--method", "destseg", "--size", "128", "--width", "0.25", "--batch", "16",
     "--arithmetic", "bf16", "--device", "cpu",
     "--set", "student_time=0.5", "--set", "damage.marks_share=0.5",
@@ -41,7 +41,7 @@ def edge_ad(*words: str) -> dict[str, Any]:
 def train(data: Path, weights: Path, options: argparse.Namespace) -> dict[str, Any]:
     return edge_ad(
         "train",
-        *RECIPE,
+        *TRAINING,
         *("--data", str(data / "magnetic_tile"), "--textures", str(data / "textures")),
         *("--teacher", str(data / "weights" / "resnet18_imagenet_stem_to_layer3.pth")),
         *("--budget-minutes", str(options.minutes), "--seed", str(options.seed)),
@@ -76,7 +76,7 @@ def main() -> None:
     trained = train(data, weights, options)
     measured = edge_ad("evaluate", str(weights), "--data", str(data / "magnetic_tile"))
     metrics = metrics_from(trained, measured)
-    settings = {"recipe": RECIPE, **{k: trained[k] for k in ("settings", "seed", "threads")}}
+    settings = {"recipe": TRAINING, **{k: trained[k] for k in ("settings", "seed", "threads")}}
     path = write_result(
         "training", "destseg-magnetic-tile", "fp32", metrics=metrics, settings=settings
     )

@@ -13,7 +13,7 @@ from typing import Any
 from results import file_name  # the script's own folder is on the path
 
 from edge_ad.files import replacing
-from edge_ad.methods.catalogue import ENTRIES, titled
+from edge_ad.methods.catalogue import CARDS, titled
 
 BENCH = "methods"
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -90,7 +90,7 @@ def draw(path: Path, results: list[Record]) -> None:
 
 
 def _panel(axis: Any, found: list[tuple[str, str, float, float]]) -> None:
-    for number, entry in enumerate(ENTRIES):
+    for number, entry in enumerate(CARDS):
         own = {name: (ms, auroc) for method, name, ms, auroc in found if method == entry.name}
         line = [own[name] for name in PRECISIONS if name in own]
         if not line:
@@ -110,7 +110,7 @@ def _panel(axis: Any, found: list[tuple[str, str, float, float]]) -> None:
 
 def _of_methods(results: list[Record]) -> list[Record]:
     """Those of bench_methods, in the catalogue's order."""
-    order = [entry.name for entry in ENTRIES]
+    order = [entry.name for entry in CARDS]
     own = [result for result in results if result["bench"] == BENCH]
     return sorted(
         own, key=lambda one: (one["metrics"]["data"], order.index(one["settings"]["method"]))
@@ -120,7 +120,7 @@ def _of_methods(results: list[Record]) -> list[Record]:
 def _row(result: Record) -> tuple[str, ...]:
     metrics, method = result["metrics"], result["settings"]["method"]
     precisions = metrics["precisions"]
-    (entry,) = (entry for entry in ENTRIES if entry.name == method)
+    (entry,) = (entry for entry in CARDS if entry.name == method)
     times = (_figure(precisions.get(name, {}).get("engine_ms"), ".1f") for name in PRECISIONS)
     name = file_name(*(result[key] for key in ("device", "bench", "model", "precision")))
     return (

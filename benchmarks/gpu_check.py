@@ -31,9 +31,9 @@ from results import write_result
 
 from edge_ad.engine.tensorrt.preflight import gpu_here
 from edge_ad.errors import EdgeAdError, GateFailed, IncompatibleError, MissingExtra
-from edge_ad.export.plan.build import build_plan, choose_flavour
+from edge_ad.export.plan.build import build_plan, choose_runtime
 from edge_ad.manifest import Manifest, Score
-from edge_ad.plan_record import NAMES, Flavour, NoGpu
+from edge_ad.plan_record import NAMES, NoGpu, Runtime
 
 SIZE_HW = (256, 256)
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,10 +80,10 @@ def check_card(options: argparse.Namespace, folder: Path) -> None:
     print(facts)
     verdict = Verdict()
     tests = {} if options.skip_tests else run_tests(verdict)
-    flavour = options.flavour or choose_flavour()
+    runtime = options.runtime or choose_runtime()
     subjects = [Subject(path, path.stem) for path in options.engine] or destseg(folder)
     for subject in subjects:
-        check(subject, flavour, folder, {"facts": facts, "tests": tests}, options, verdict)
+        check(subject, runtime, folder, {"facts": facts, "tests": tests}, options, verdict)
     if verdict.broken:
         raise GateFailed(f"not kept: {'; '.join(verdict.broken)}.")
 
@@ -112,7 +112,7 @@ def run_tests(verdict: Verdict) -> dict[str, Any]:
 
 def check(
     subject: Subject,
-    flavour: Flavour,
+    runtime: Runtime,
     folder: Path,
     settings: dict[str, Any],
     options: argparse.Namespace,
@@ -120,11 +120,11 @@ def check(
 ) -> None:
     """Build, compare, measure, write the result file."""
     plan = folder / f"{subject.onnx.stem}.plan"
-    built = build_plan(subject.onnx, plan, flavour=flavour)
+    built = build_plan(subject.onnx, plan, runtime=runtime)
     manifest, build = built.sidecar.manifest, built.sidecar.build
     assert manifest is not None and build is not None
     name = f"{subject.model} {manifest.precision}"
-    print(f"{name}: {NAMES[flavour]} {build.version} in {built.seconds:.1f} s")
+    print(f"{name}: {NAMES[runtime]} {build.version} in {built.seconds:.1f} s")
     parity = gpu_measure.parity(plan, subject.onnx)
     verdict.hold(f"{name}: parity with ONNX Runtime", kept=parity["within"])
     before = gpu_facts.clocks()
@@ -133,7 +133,7 @@ def check(
     torch = _torch(subject, manifest, options.calls)
     _judge(name, figures["replayed"], loop, verdict)
     path = write_result(
-        flavour,
+        runtime,
         subject.model,
         manifest.precision,
         device=settings["facts"]["card"],
@@ -249,7 +249,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", type=Path, action="append", default=[])
     parser.add_argument("--folder", type=Path, help="keep engines and plans here")
     parser.add_argument("--only-make", action="store_true", help="make DeSTSeg's files and stop")
-    parser.add_argument("--flavour", choices=list(NAMES))
+    parser.add_argument("--runtime", choices=list(NAMES))
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--skip-tests", action="store_true")
     return parser.parse_args()

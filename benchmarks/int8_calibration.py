@@ -31,7 +31,7 @@ from edge_ad.calibration.ranges.collect import collect
 from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.calibration.ranges.image_set import choose
 from edge_ad.calibration.ranges.methods import METHODS
-from edge_ad.dataset import good_images
+from edge_ad.dataset import normal_images
 from edge_ad.onnx_graph.index import load_graph
 
 VARIANTS = ("minmax", "all")
@@ -41,7 +41,7 @@ def measured(engine: Path, folder: Path, target: Target, variant: str, count: in
     """Seconds and peak memory of one pass; `minmax` keeps no histogram, `all` is what we do."""
     began = time.perf_counter()
     graph = load_graph(engine)
-    images = choose(good_images(folder), samples=count, synthetic=0.2)
+    images = choose(normal_images(folder), samples=count, synthetic=0.2)
     tensors = place(graph, target).tensors
     with _only_minmax() if variant == "minmax" else nullcontext():
         table = collect(graph, tensors, target, images).table

@@ -4,7 +4,7 @@
     python benchmarks/int8_gate.py --sample
 
 The methods' comparison, the losses against the default limits, the false alarms at each engine's
-own threshold, and what TensorRT-RTX compiles the TensorRT flavour to.
+own threshold, and what TensorRT-RTX compiles the TensorRT runtime to.
 """
 
 from __future__ import annotations

@@ -21,19 +21,19 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from results import write_result  # the script's own folder is on the path
 
 from edge_ad.calibration.quantize.compiled_layers import counted, layers_of
-from edge_ad.calibration.quantize.eval_set import answer, labelled_exam
+from edge_ad.calibration.quantize.eval_set import labelled_eval_set, predict
 from edge_ad.calibration.quantize.evaluator import shared_ranges
 from edge_ad.calibration.quantize.gate import figures
 from edge_ad.calibration.quantize.graph_engine import GraphEngine
-from edge_ad.calibration.quantize.placement import Target, Wanted, place
+from edge_ad.calibration.quantize.placement import PlacementOverrides, Target, place
 from edge_ad.calibration.quantize.qdq import quantize
 from edge_ad.calibration.ranges.collect import collect
 from edge_ad.calibration.ranges.image_set import ImageSet, choose
-from edge_ad.dataset import good_images, labelled_images
+from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.engine.base import INPUT
 from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.index import Graph, load_graph
+from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
 from edge_ad.preprocess import Preprocess
 
 Batches = Sequence[NDArray[np.uint8]]
@@ -61,10 +61,10 @@ def cut_images(images: ImageSet, manifest: Manifest) -> Batches:
     return [tile[None] for image in images for tile in cut(image.image)]
 
 
-def ours(graph: Graph, target: Target, images: ImageSet) -> onnx.ModelProto:
+def ours(graph: CalibrationGraph, target: Target, images: ImageSet) -> onnx.ModelProto:
     """Our Q/DQ graph with minmax ranges, as ONNX Runtime's quantizer has by default."""
     table = collect(graph, place(graph, target).tensors, target, images).table
-    placement = place(graph, target, Wanted(silent=frozenset(table.silent)))
+    placement = place(graph, target, PlacementOverrides(silent=frozenset(table.silent)))
     return quantize(graph, placement, shared_ranges(placement, table, "minmax"))
 
 
@@ -105,9 +105,9 @@ def main() -> None:
     parser.add_argument("--exam", type=int, default=400)
     wanted = parser.parse_args()
     graph = load_graph(wanted.engine)
-    images = choose(good_images(wanted.data), samples=wanted.images, synthetic=0.2)
+    images = choose(normal_images(wanted.data), samples=wanted.images, synthetic=0.2)
     batches = cut_images(images, graph.manifest)
-    exam = labelled_exam(labelled_images(wanted.data), graph.manifest, limit=wanted.exam)
+    exam = labelled_eval_set(labelled_images(wanted.data), graph.manifest, limit=wanted.exam)
     contenders: dict[str, tuple[Target, onnx.ModelProto]] = {
         "fp32": ("onnxruntime", graph.model),
         "edge-ad for onnxruntime": ("onnxruntime", ours(graph, "onnxruntime", images)),
@@ -130,7 +130,7 @@ def main() -> None:
     for name, (target, model) in contenders.items():
         print(name, flush=True)
         with GraphEngine(model, graph.manifest, target) as engine:
-            answers[name] = answer(engine, exam.questions)
+            answers[name] = predict(engine, exam.questions)
     found = {
         name: figures(exam, answers["fp32"], given).as_json() for name, given in answers.items()
     }

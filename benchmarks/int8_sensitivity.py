@@ -15,14 +15,14 @@ from int8_untrained import engine_or_untrained  # the script's own folder is on 
 from results import write_result
 
 from edge_ad.calibration.quantize.block_costs import block_costs
-from edge_ad.calibration.quantize.eval_set import synthetic_exam
-from edge_ad.calibration.quantize.evaluator import Candidate, Notebook, Trials
-from edge_ad.calibration.quantize.gate import Limits
-from edge_ad.calibration.quantize.placement import Wanted, place
-from edge_ad.calibration.quantize.search import Search
+from edge_ad.calibration.quantize.eval_set import synthetic_eval_set
+from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator, ResultCache
+from edge_ad.calibration.quantize.gate import GateLimits
+from edge_ad.calibration.quantize.placement import PlacementOverrides, place
+from edge_ad.calibration.quantize.search import PlacementSearch
 from edge_ad.calibration.ranges.collect import collect
 from edge_ad.calibration.ranges.image_set import choose
-from edge_ad.dataset import good_images
+from edge_ad.dataset import normal_images
 from edge_ad.onnx_graph.index import load_graph
 
 
@@ -37,12 +37,14 @@ def main() -> None:
     wanted = parser.parse_args()
     with engine_or_untrained(wanted.engine) as engine:
         graph = load_graph(engine)
-    paths = good_images(wanted.images)
+    paths = normal_images(wanted.images)
     tensors = place(graph, wanted.target).tensors
     table = collect(graph, tensors, wanted.target, choose(paths, samples=32, synthetic=0.2)).table
-    exam = synthetic_exam(paths, graph.manifest, limit=wanted.images, seed=0)
-    trials = Trials(graph, table, exam, Wanted(), Notebook(None, "", resume=False))
-    search = Search(trials, Limits(), block_costs(graph), images=wanted.images)
+    exam = synthetic_eval_set(paths, graph.manifest, limit=wanted.images, seed=0)
+    trials = CandidateEvaluator(
+        graph, table, exam, PlacementOverrides(), ResultCache(None, "", resume=False)
+    )
+    search = PlacementSearch(trials, GateLimits(), block_costs(graph), images=wanted.images)
     began, busy = time.perf_counter(), time.process_time()
     blocks = search.sensitivity(wanted.method)
     seconds, cpu = time.perf_counter() - began, time.process_time() - busy

@@ -24,7 +24,7 @@ from int8_untrained import engine_or_untrained
 from results import write_result
 
 from edge_ad.calibration.ranges.image_set import choose
-from edge_ad.dataset import good_images
+from edge_ad.dataset import normal_images
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.onnx_graph.index import load_graph
 
@@ -32,9 +32,9 @@ OURS = "edge-ad for onnxruntime"
 
 
 def contenders(engine: Path, folder: Path, count: int) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """fp32, our two flavours, and ONNX Runtime's quantizer with all operators and with one."""
+    """fp32, our two runtimes, and ONNX Runtime's quantizer with all operators and with one."""
     graph = load_graph(engine)
-    images = choose(good_images(folder), samples=count)
+    images = choose(normal_images(folder), samples=count)
     batches = cut_images(images, graph.manifest)
     yield "fp32", graph.model
     yield OURS, ours(graph, "onnxruntime", images)

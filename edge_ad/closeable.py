@@ -24,7 +24,7 @@ class Closeable(Protocol):
     ) -> None: ...
 
 
-class Closing(ABC):
+class ClosedAtExit(ABC):
     """A Closeable but for its `close`."""
 
     @abstractmethod

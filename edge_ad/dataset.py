@@ -34,7 +34,7 @@ class Sample:
         return self.kind != GOOD
 
 
-def good_images(folder: Path) -> list[Path]:
+def normal_images(folder: Path) -> list[Path]:
     """Images of good parts: `folder/train/good`, `folder/good`, or those directly in `folder`.
 
     Raises DataError when there is no such folder or it holds no image.

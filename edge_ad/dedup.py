@@ -16,7 +16,7 @@ SAME = 1.3
 _SIDE = 32  # pixels of a thumbnail's side; a cell's average has little of the sensor's noise left
 
 
-class Distinct:
+class Deduplicator:
     """Remembers thumbnails of what the line judges: region of interest, no ignored polygons."""
 
     def __init__(self, geometry: Geometry) -> None:

@@ -69,5 +69,5 @@ class SourceTimeout(SourceLost):
     pass
 
 
-class SinkLost(EdgeAdError):
+class OutletLost(EdgeAdError):
     exit_code = 6

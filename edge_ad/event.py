@@ -8,7 +8,7 @@ from enum import Enum
 from edge_ad.inspection import Region
 
 
-class Event(str, Enum):
+class AlarmStep(str, Enum):
     """A step in an alarm's life."""
 
     NEW = "new"
@@ -16,7 +16,7 @@ class Event(str, Enum):
     END = "end"
 
 
-class Kind(str, Enum):
+class AlarmKind(str, Enum):
     """What is wrong: the part, or the camera that should show it."""
 
     DEFECT = "defect"
@@ -31,9 +31,9 @@ class AlarmEvent:
     highest score `peak_score` was seen; `regions` are those of the peak frame.
     """
 
-    event: Event
+    event: AlarmStep
     id: str
-    kind: Kind
+    kind: AlarmKind
     source: str
     frame: int
     first_frame: int

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DataError, SinkLost
+from edge_ad.errors import DataError, OutletLost
 from edge_ad.files import write_bytes
 from edge_ad.frame import Image
 
@@ -58,7 +58,7 @@ def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 90) -> by
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in {".jpg", ".jpeg"} else []
     done, data = cv2.imencode(suffix, image, options)
     if not done:
-        raise SinkLost(f"OpenCV cannot encode a {suffix} image of shape {image.shape}.")
+        raise OutletLost(f"OpenCV cannot encode a {suffix} image of shape {image.shape}.")
     return bytes(data)
 
 

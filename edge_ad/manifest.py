@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
-from edge_ad.plan_record import Build, Options, build_line
+from edge_ad.plan_record import BuildOptions, BuildRecord, build_command
 
 _log = logging.getLogger(__name__)
 METADATA_KEY = "edge_ad.manifest"
@@ -94,7 +94,7 @@ class Sidecar(_Strict):
     engine_sha256: str
     threshold: Threshold | None = None
     manifest: Manifest | None = None
-    build: Build | None = None
+    build: BuildRecord | None = None
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -204,8 +204,8 @@ def _mend(engine: Path, sidecar: Sidecar | None) -> str:
         return f"Set the threshold anew with: edge-ad threshold {engine} --images GOOD_DIR"
     build = sidecar.build if sidecar else None
     onnx = engine.with_name(build.onnx) if build else engine.with_suffix(".onnx")
-    options = build.options if build else Options()
-    return f"Copy plan and sidecar anew, or build with: {build_line(onnx, engine, options)}"
+    options = build.options if build else BuildOptions()
+    return f"Copy plan and sidecar anew, or build with: {build_command(onnx, engine, options)}"
 
 
 def _json_from_yaml(path: Path) -> str:

@@ -14,15 +14,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Flavour = Literal["tensorrt", "tensorrt-rtx"]
+Runtime = Literal["tensorrt", "tensorrt-rtx"]
 Reach = Literal["ampere-plus", "same-compute-capability"]
 Capability = Annotated[str, Field(pattern=r"^\d+\.\d$")]
 Count = Annotated[int, Field(ge=1)]
 
-NAMES: dict[Flavour, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
+NAMES: dict[Runtime, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 # Versions that build no plan, or wrong ones. 10.2.0: ultralytics pull request 24367.
-DENIED: dict[tuple[Flavour, str], str] = {
+DENIED: dict[tuple[Runtime, str], str] = {
     ("tensorrt", "10.2.0"): "its packages look for a builder library of another operating system "
     "(libnvinfer_builder_resource_win.so.10.2.0), so that engines fail to build",
 }
@@ -32,7 +32,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Options(_Strict):
+class BuildOptions(_Strict):
     """What a user asked of a build; None leaves the choice to TensorRT.
 
     `batch` is (least, usual, most) images a call; `compute_capabilities` are TensorRT-RTX's
@@ -50,19 +50,19 @@ class Options(_Strict):
     compute_capabilities: tuple[Capability, ...] = ()
 
 
-class Build(_Strict):
+class BuildRecord(_Strict):
     """The record of one build; empty words mean that the building machine could not tell.
 
     `compute_capability` and `gpu` are the building GPU's, `cuda` is the CUDA version its driver
     served, `jetpack` the Jetson's Linux release.
     """
 
-    flavour: Flavour
+    runtime: Runtime
     version: str
     onnx: str
     onnx_sha256: str
     plan_bytes: Count
-    options: Options = Options()
+    options: BuildOptions = BuildOptions()
     gpu: str = ""
     compute_capability: Capability | Literal[""] = ""
     cuda: str = ""
@@ -92,21 +92,21 @@ class NoGpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What is here to run a plan: one flavour of TensorRT, and a card or the lack of one."""
+    """What is here to run a plan: one runtime of TensorRT, and a card or the lack of one."""
 
-    flavour: Flavour
+    runtime: Runtime
     version: str
     gpu: Gpu | NoGpu
 
 
-def denied(flavour: Flavour, version: str) -> str:
+def denied(runtime: Runtime, version: str) -> str:
     """Why this version must not be used, or an empty string."""
-    return DENIED.get((flavour, version), "")
+    return DENIED.get((runtime, version), "")
 
 
-def differences(build: Build, machine: Machine) -> list[str]:
+def differences(build: BuildRecord, machine: Machine) -> list[str]:
     """What keeps a plan from this machine, one clause each; empty when it may be loaded."""
-    found = [_flavour(build, machine), _version(build, machine)]
+    found = [_runtime(build, machine), _version(build, machine)]
     if isinstance(machine.gpu, NoGpu):
         found.append(f"there is no GPU to run it ({machine.gpu.reason})")
     else:
@@ -114,7 +114,7 @@ def differences(build: Build, machine: Machine) -> list[str]:
     return [clause for clause in found if clause]
 
 
-def options_for(build: Build, machine: Machine) -> Options:
+def options_for(build: BuildRecord, machine: Machine) -> BuildOptions:
     """The options a plan was built with, less those that keep it from this machine's card."""
     options = build.options
     if isinstance(machine.gpu, NoGpu):
@@ -122,26 +122,28 @@ def options_for(build: Build, machine: Machine) -> Options:
     here = machine.gpu.compute_capability
     old_card = numbers(here) < (8, 0)
     changed: dict[str, object] = {}
-    if machine.flavour == "tensorrt-rtx" and (old_card or here not in options.compute_capabilities):
+    if machine.runtime == "tensorrt-rtx" and (old_card or here not in options.compute_capabilities):
         changed["compute_capabilities"] = (here,) if old_card else ()
     if options.hardware_compatible == "ampere-plus" and old_card:
         changed["hardware_compatible"] = None
     return options.model_copy(update=changed)
 
 
-def build_line(onnx: Path, plan: Path, options: Options, flavour: Flavour | None = None) -> str:
-    """The `edge-ad build` command with these options; those that `flavour` lacks are left out."""
+def build_command(
+    onnx: Path, plan: Path, options: BuildOptions, runtime: Runtime | None = None
+) -> str:
+    """The `edge-ad build` command with these options; those that `runtime` lacks are left out."""
     words = ["edge-ad", "build", str(onnx), "-o", str(plan)]
-    words += ["--flavour", flavour] if flavour else []
+    words += ["--runtime", runtime] if runtime else []
     words += _words("--batch", options.batch and ":".join(str(n) for n in options.batch))
     words += _words("--workspace-mib", options.workspace_mib)
     words += _words("--optimization-level", options.optimization_level)
     words += ["--tf32"] if options.tf32 else []
-    if flavour != "tensorrt-rtx":
+    if runtime != "tensorrt-rtx":
         words += ["--version-compatible"] if options.version_compatible else []
         words += _words("--hardware-compatible", options.hardware_compatible)
         words += _words("--dla", options.dla_core)
-    if flavour != "tensorrt":
+    if runtime != "tensorrt":
         for capability in options.compute_capabilities:
             words += ["--compute-capability", capability]
     return shlex.join(words)
@@ -156,20 +158,20 @@ def _words(flag: str, value: object) -> list[str]:
     return [] if value is None else [flag, str(value)]
 
 
-def _flavour(build: Build, machine: Machine) -> str:
-    if build.flavour == machine.flavour:
+def _runtime(build: BuildRecord, machine: Machine) -> str:
+    if build.runtime == machine.runtime:
         return ""
-    return f"it was built by {NAMES[build.flavour]}, here is {NAMES[machine.flavour]}"
+    return f"it was built by {NAMES[build.runtime]}, here is {NAMES[machine.runtime]}"
 
 
-def _version(build: Build, machine: Machine) -> str:
+def _version(build: BuildRecord, machine: Machine) -> str:
     """Plans load in the very version that built them; version-compatible ones in newer ones too.
 
     One major version further is the documented limit.
     """
-    if build.flavour != machine.flavour or build.version == machine.version:
+    if build.runtime != machine.runtime or build.version == machine.version:
         return ""
-    name = NAMES[build.flavour]
+    name = NAMES[build.runtime]
     if not build.options.version_compatible:
         return f"it was built by {name} {build.version}, here is {machine.version}"
     built, here = numbers(build.version), numbers(machine.version)
@@ -181,12 +183,12 @@ def _version(build: Build, machine: Machine) -> str:
     )
 
 
-def _capability(build: Build, gpu: Gpu) -> str:
+def _capability(build: BuildRecord, gpu: Gpu) -> str:
     here = f"here is an {gpu.name} with {gpu.compute_capability}"
     if targets := build.options.compute_capabilities:
         fits = gpu.compute_capability in targets
         return "" if fits else f"it was built for compute capability {', '.join(targets)}, {here}"
-    if build.flavour == "tensorrt-rtx" or build.options.hardware_compatible == "ampere-plus":
+    if build.runtime == "tensorrt-rtx" or build.options.hardware_compatible == "ampere-plus":
         fits = numbers(gpu.compute_capability) >= (8, 0)
         return "" if fits else f"it needs compute capability 8.0 or later, {here}"
     if build.compute_capability in ("", gpu.compute_capability):
@@ -195,12 +197,12 @@ def _capability(build: Build, gpu: Gpu) -> str:
     return f"it was built for {built}, {here}"
 
 
-def _driver(build: Build, gpu: Gpu) -> str:
+def _driver(build: BuildRecord, gpu: Gpu) -> str:
     """An older driver may lack what the plan's kernels need; newer ones run them.
 
     TensorRT-RTX makes its kernels where the plan is loaded, so its builder's driver is no matter.
     """
-    if build.flavour == "tensorrt-rtx" or not build.cuda:
+    if build.runtime == "tensorrt-rtx" or not build.cuda:
         return ""
     if numbers(gpu.cuda) >= numbers(build.cuda):
         return ""

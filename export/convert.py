@@ -22,7 +22,7 @@ from edge_ad.onnx_graph.metadata import load_model, signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ConvertConfig:
     """What shall become of a file. fp32 only brings weights stored in 8 bits back to fp32."""
 
     precision: Literal["fp32", "fp16"]
@@ -30,7 +30,7 @@ class Change:
     frames: int = 8
 
 
-def convert_engine(source: Path, out: Path, change: Change, say: Say) -> dict[str, Any]:
+def convert_engine(source: Path, out: Path, change: ConvertConfig, say: Say) -> dict[str, Any]:
     """Write `out` from `source`, checked against it, with a report; answer the report.
 
     Raises UsageError for a file that is not fp32, GateFailed for answers that differ too much.
@@ -73,6 +73,6 @@ def _changed(
     return mixed.model, {"fp16": mixed.as_json()}
 
 
-def _manifest(manifest: Manifest, source: Path, change: Change) -> Manifest:
+def _manifest(manifest: Manifest, source: Path, change: ConvertConfig) -> Manifest:
     provenance = signed(manifest.provenance, sha256(source), {})
     return manifest.model_copy(update={"precision": change.precision, "provenance": provenance})

@@ -32,7 +32,7 @@ AT_ONCE = 4  # images through torch together, to bound memory at large sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ExportConfig:
     """How the engine file shall be; `batch` None leaves the number of images free."""
 
     batch: int | None = 1
@@ -42,7 +42,7 @@ class Wishes:
     frames: int = 8
 
 
-def export_engine(weights: Path, out: Path, wishes: Wishes, say: Say) -> dict[str, Any]:
+def export_engine(weights: Path, out: Path, wishes: ExportConfig, say: Say) -> dict[str, Any]:
     """Write `out` and its report, and answer the report; `say` hears what is being done.
 
     Raises GateFailed, leaving nothing behind, when ONNX Runtime does not answer as torch does.
@@ -76,7 +76,7 @@ def _stored_as(storage: Storage, module: nn.Module) -> nn.Module:
 
 
 def _typed(
-    model: ModelProto, frames: Image, manifest: Manifest, wishes: Wishes
+    model: ModelProto, frames: Image, manifest: Manifest, wishes: ExportConfig
 ) -> tuple[ModelProto, dict[str, Any]]:
     """The graph in the precision and storage wished for, and what the report says of that."""
     if wishes.precision == "fp16":
@@ -87,7 +87,7 @@ def _typed(
     return model, {}
 
 
-def _manifest(detector: Detector, weights: Path, wishes: Wishes) -> Manifest:
+def _manifest(detector: Detector, weights: Path, wishes: ExportConfig) -> Manifest:
     """The weights' manifest, with this step's batch, precision and descent."""
     notes = {WEIGHTS_NOTE: "int8"} if wishes.store_weights == "int8" else {}
     provenance = signed(detector.manifest.provenance, sha256(weights), notes)

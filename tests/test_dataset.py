@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.dataset import good_images, labelled_images, readable
+from edge_ad.dataset import labelled_images, normal_images, readable
 from edge_ad.errors import DataError
 
 
@@ -20,7 +20,7 @@ def put(root: Path, *names: str) -> None:
 @pytest.mark.parametrize("place", ["train/good", "good", "."])
 def test_good_images_are_found_in_each_layout(tmp_path: Path, place: str) -> None:
     put(tmp_path, f"{place}/b.png", f"{place}/a.png")
-    assert [path.name for path in good_images(tmp_path)] == ["a.png", "b.png"]
+    assert [path.name for path in normal_images(tmp_path)] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["empty", "missing"])
@@ -29,7 +29,7 @@ def test_no_good_images_is_an_error(tmp_path: Path, *, made: bool) -> None:
     if made:
         folder.mkdir()
     with pytest.raises(DataError, match=str(folder)):
-        good_images(folder)
+        normal_images(folder)
 
 
 def test_test_images_come_with_their_masks(tmp_path: Path) -> None:

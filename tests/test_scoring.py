@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from edge_ad.dataset import Sample
 from edge_ad.engine import Prediction, ScriptedEngine
 from edge_ad.errors import EdgeAdError, UsageError
-from edge_ad.evaluation.predictions import LeftOut, judge_all
+from edge_ad.evaluation.predictions import LeftOut, score_all
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
 from edge_ad.inspection import Verdict
-from edge_ad.line.inspector import Judge, Limits
+from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.scoring import Scorer
 
 CORNER = ((0, 0), (30, 0), (30, 30), (0, 30))
@@ -31,8 +31,8 @@ def part_image() -> Image:
     return image
 
 
-def judge(engine: ScriptedEngine, geometry: Geometry | None = None) -> Judge:
-    return Judge(engine, Limits(0.5, 0.5), FrameGate(live=False), geometry=geometry)
+def judge(engine: ScriptedEngine, geometry: Geometry | None = None) -> Inspector:
+    return Inspector(engine, Thresholds(0.5, 0.5), FrameGate(live=False), geometry=geometry)
 
 
 def frame(image: Image) -> Frame:
@@ -67,7 +67,7 @@ def test_line_and_evaluation_score_alike(
     assert judged.seen.anomaly_map is not None
     assert np.array_equal(judged.seen.anomaly_map.values, values)
     sample = Sample(path=path, kind="good", mask=None)
-    (evaluated,) = judge_all(engine, [sample], LeftOut(), geometry)
+    (evaluated,) = score_all(engine, [sample], LeftOut(), geometry)
     assert evaluated.score == scored and np.array_equal(evaluated.values, values)
 
 

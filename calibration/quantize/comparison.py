@@ -14,9 +14,15 @@ import numpy as np
 import onnx
 
 from edge_ad import bench
-from edge_ad.calibration.quantize.eval_set import answer
-from edge_ad.calibration.quantize.evaluator import Trials
-from edge_ad.calibration.quantize.gate import Figures, Limits, Verdict, figures, judge
+from edge_ad.calibration.quantize.eval_set import predict
+from edge_ad.calibration.quantize.evaluator import CandidateEvaluator
+from edge_ad.calibration.quantize.gate import (
+    AccuracyFigures,
+    GateLimits,
+    GateResult,
+    figures,
+    judge,
+)
 from edge_ad.calibration.quantize.graph_engine import GraphEngine
 from edge_ad.manifest import Precision
 
@@ -24,13 +30,13 @@ _RUNS = 10  # runs a side; the median of so few is steady within a few percent o
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedPrecision:
     """One precision: its time an image, its figures on the exam, and what the gate says."""
 
     precision: Precision
     ms: float
-    figures: Figures
-    verdict: Verdict
+    figures: AccuracyFigures
+    verdict: GateResult
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -42,11 +48,11 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Contest:
+class PrecisionComparison:
     """All contenders, simplest first, and the one to deploy."""
 
-    contenders: tuple[Contender, ...]
-    winner: Contender
+    contenders: tuple[ComparedPrecision, ...]
+    winner: ComparedPrecision
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -62,14 +68,14 @@ class Contest:
         return told + (f"; {', '.join(failed)} did not pass the gate" if failed else "")
 
 
-def hold_contest(
-    trials: Trials,
+def compare_precisions(
+    trials: CandidateEvaluator,
     models: Mapping[Precision, onnx.ModelProto],
-    known: Mapping[Precision, Verdict],
-    limits: Limits,
+    known: Mapping[Precision, GateResult],
+    limits: GateLimits,
     *,
     margin: float,
-) -> Contest:
+) -> PrecisionComparison:
     """Examine and time every model; `known` verdicts are taken as they are.
 
     `margin` 0.05 asks a precision to be 5 % faster than the best simpler one.
@@ -80,11 +86,11 @@ def hold_contest(
         if precision in models:
             measured = _figures(trials, models[precision])
             verdict = known.get(precision) or judge(trials.fp32, measured, limits)
-            found.append(Contender(precision, times[precision], measured, verdict))
-    return Contest(tuple(found), fastest(found, margin))
+            found.append(ComparedPrecision(precision, times[precision], measured, verdict))
+    return PrecisionComparison(tuple(found), fastest(found, margin))
 
 
-def fastest(contenders: Sequence[Contender], margin: float) -> Contender:
+def fastest(contenders: Sequence[ComparedPrecision], margin: float) -> ComparedPrecision:
     """The simplest contender that no other passing one beats by more than the margin."""
     times = {one.precision: one.ms for one in contenders if one.verdict.passed}
     times["fp32"] = contenders[0].ms
@@ -92,7 +98,9 @@ def fastest(contenders: Sequence[Contender], margin: float) -> Contender:
     return next(one for one in contenders if one.precision == winner)
 
 
-def timed(trials: Trials, models: Mapping[Precision, onnx.ModelProto]) -> dict[Precision, float]:
+def timed(
+    trials: CandidateEvaluator, models: Mapping[Precision, onnx.ModelProto]
+) -> dict[Precision, float]:
     """Median milliseconds an image, the models in turn, so that they share every disturbance."""
     manifest, target = trials.graph.manifest, trials.table.target
     engines = {name: GraphEngine(model, manifest, target) for name, model in models.items()}
@@ -100,7 +108,7 @@ def timed(trials: Trials, models: Mapping[Precision, onnx.ModelProto]) -> dict[P
     return bench.time_in_turn(engines, batch, _RUNS)
 
 
-def _figures(trials: Trials, model: onnx.ModelProto) -> Figures:
+def _figures(trials: CandidateEvaluator, model: onnx.ModelProto) -> AccuracyFigures:
     manifest, target = trials.graph.manifest, trials.table.target
     with GraphEngine(model, manifest, target) as engine:
-        return figures(trials.exam, trials.reference, answer(engine, trials.exam.questions))
+        return figures(trials.exam, trials.reference, predict(engine, trials.exam.questions))

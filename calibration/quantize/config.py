@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from edge_ad.calibration.quantize.gate import Limits
-from edge_ad.calibration.quantize.placement import Target, Wanted
+from edge_ad.calibration.quantize.gate import GateLimits
+from edge_ad.calibration.quantize.placement import PlacementOverrides, Target
 
-Tell: TypeAlias = Callable[[str, int, int], None]  # what is being done, how much of how much
+OnProgress: TypeAlias = Callable[[str, int, int], None]  # what is being done, how much of how much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class CalibrationConfig:
     """The wishes behind `edge-ad calibrate`.
 
     Ranges come from images (`images`), a table (`ranges`) or a TensorRT calibration cache
@@ -36,8 +36,8 @@ class Order:
     samples: int = 512
     seed: int = 0
     synthetic: float = 0.2
-    wanted: Wanted = field(default_factory=Wanted)
-    limits: Limits = field(default_factory=Limits)
+    wanted: PlacementOverrides = field(default_factory=PlacementOverrides)
+    limits: GateLimits = field(default_factory=GateLimits)
     gate: bool = True
     gate_images: int = 400
     fall_back: bool = True

@@ -10,14 +10,14 @@ from pathlib import Path
 import onnx
 
 import edge_ad
-from edge_ad.calibration.quantize.evaluator import Candidate, Trials
+from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.ranges.table import RangeTable
 from edge_ad.engine import open_engine
 from edge_ad.files import replacing
 from edge_ad.manifest import METADATA_KEY, Manifest
 
 
-def save_int8(trials: Trials, candidate: Candidate, out: Path) -> Manifest:
+def save_int8(trials: CandidateEvaluator, candidate: Candidate, out: Path) -> Manifest:
     """Write the candidate's engine file in one step, after it opened as an engine."""
     model = trials.model(candidate)
     manifest = int8_manifest(trials.graph.manifest, trials.graph.sha256, trials.table, candidate)

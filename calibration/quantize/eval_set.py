@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.calibration.ranges.thumbnail import View, view_of
+from edge_ad.calibration.ranges.thumbnail import Thumbnail, thumbnail_of
 from edge_ad.dataset import Sample, readable
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError
@@ -28,7 +28,7 @@ _MOST_PIXELS = 1 << 27  # of all images together; 12 bytes each, for images, mas
 _log = logging.getLogger(__name__)
 
 
-class Question(NamedTuple):
+class EvalSample(NamedTuple):
     """One image cut to the network's size; `mask` bool on the map's canvas, None if unknown."""
 
     path: Path
@@ -39,13 +39,13 @@ class Question(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvalSet:
     """Questions in a fixed order; `kind` says where their truth comes from."""
 
     kind: str
-    questions: tuple[Question, ...]
+    questions: tuple[EvalSample, ...]
     manifest: Manifest
-    views: tuple[View, ...] = ()
+    views: tuple[Thumbnail, ...] = ()
 
     @property
     def anomalous(self) -> Mask:
@@ -57,14 +57,14 @@ class Exam:
         return [question.mask for question in self.questions]
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """scores float32 (n,); one stitched map float32 an image, ignored pixels minus infinity."""
 
     scores: NDArray[np.float32]
     maps: list[NDArray[np.float32]]
 
 
-def labelled_exam(samples: Sequence[Sample], manifest: Manifest, *, limit: int) -> Exam:
+def labelled_eval_set(samples: Sequence[Sample], manifest: Manifest, *, limit: int) -> EvalSet:
     """At most `limit` labelled images, evenly picked from each side.
 
     Raises DataError when a side has fewer than 4.
@@ -76,12 +76,14 @@ def labelled_exam(samples: Sequence[Sample], manifest: Manifest, *, limit: int) 
     questions, views = [], []
     for path, image in readable(kept):
         questions.append(_labelled(kept[path], image, cut))
-        views.append(view_of(path, image, 0.0))
+        views.append(thumbnail_of(path, image, 0.0))
     _check_sides(questions)
-    return Exam("labelled images", tuple(questions), manifest, tuple(views))
+    return EvalSet("labelled images", tuple(questions), manifest, tuple(views))
 
 
-def synthetic_exam(paths: Sequence[Path], manifest: Manifest, *, limit: int, seed: int) -> Exam:
+def synthetic_eval_set(
+    paths: Sequence[Path], manifest: Manifest, *, limit: int, seed: int
+) -> EvalSet:
     """Good images, every second one with a synthetic defect, whose mask is then known."""
     cut = Preprocess(manifest.size_hw, manifest.geometry)
     questions = []
@@ -90,9 +92,9 @@ def synthetic_exam(paths: Sequence[Path], manifest: Manifest, *, limit: int, see
         if index % 2:
             _, image, mask = defective(image, np.random.default_rng((seed, 1, index)))
         hw = (image.shape[0], image.shape[1])
-        questions.append(Question(path, cut(image), hw, bool(index % 2), cut.mask(mask)))
+        questions.append(EvalSample(path, cut(image), hw, bool(index % 2), cut.mask(mask)))
     _check_sides(questions)
-    return Exam("good images with synthetic defects", tuple(questions), manifest)
+    return EvalSet("good images with synthetic defects", tuple(questions), manifest)
 
 
 def affordable(limit: int, manifest: Manifest) -> int:
@@ -105,9 +107,9 @@ def affordable(limit: int, manifest: Manifest) -> int:
     return min(limit, most)
 
 
-def answer(
-    engine: Engine, questions: Iterable[Question], seen: Callable[[], None] = lambda: None
-) -> Answers:
+def predict(
+    engine: Engine, questions: Iterable[EvalSample], seen: Callable[[], None] = lambda: None
+) -> Predictions:
     """Put all questions to an engine, judged as the line judges."""
     scorer, scores, maps = Scorer(engine), [], []
     for question in questions:
@@ -115,20 +117,20 @@ def answer(
         scores.append(score)
         maps.append(values)
         seen()
-    return Answers(np.array(scores, np.float32), maps)
+    return Predictions(np.array(scores, np.float32), maps)
 
 
-def _labelled(sample: Sample, image: Image, cut: Preprocess) -> Question:
+def _labelled(sample: Sample, image: Image, cut: Preprocess) -> EvalSample:
     hw = (image.shape[0], image.shape[1])
     mask: Mask | None = None
     if sample.mask is not None:
         mask = cut.mask(read_mask(sample.mask))
     elif not sample.anomalous:
         mask = cut.mask(np.zeros(hw, np.bool_))
-    return Question(sample.path, cut(image), hw, sample.anomalous, mask)
+    return EvalSample(sample.path, cut(image), hw, sample.anomalous, mask)
 
 
-def _check_sides(questions: Sequence[Question]) -> None:
+def _check_sides(questions: Sequence[EvalSample]) -> None:
     anomalous = sum(question.anomalous for question in questions)
     normal = len(questions) - anomalous
     if min(anomalous, normal) < LEAST:

@@ -15,15 +15,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edge_ad.calibration.quantize.eval_set import Answers, Exam, answer
-from edge_ad.calibration.quantize.gate import Figures, figures, map_error
+from edge_ad.calibration.quantize.eval_set import EvalSet, Predictions, predict
+from edge_ad.calibration.quantize.gate import AccuracyFigures, figures, map_error
 from edge_ad.calibration.quantize.graph_engine import GraphEngine
-from edge_ad.calibration.quantize.placement import Placement, Wanted, place
+from edge_ad.calibration.quantize.placement import Placement, PlacementOverrides, place
 from edge_ad.calibration.quantize.qdq import Range, quantize
 from edge_ad.calibration.ranges.table import RangeTable
 from edge_ad.files import write_text
 from edge_ad.manifest import Precision
-from edge_ad.onnx_graph.index import Graph
+from edge_ad.onnx_graph.index import CalibrationGraph
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Candidate:
         return f"{self.method} without {sorted(self.float_blocks)}, rest {self.rest}"
 
 
-class Notebook:
+class ResultCache:
     """Results by key in a JSON file, so that a stopped search goes on where it was.
 
     `identity` names all that the results depend on; a file of another identity is ignored.
@@ -84,16 +84,16 @@ class Notebook:
             write_text(self._path, json.dumps(content, indent=1) + "\n")
 
 
-class Trials:
+class CandidateEvaluator:
     """Builds candidates in memory and measures them against fp32."""
 
     def __init__(
         self,
-        graph: Graph,
+        graph: CalibrationGraph,
         table: RangeTable,
-        exam: Exam,
-        wanted: Wanted,
-        notebook: Notebook,
+        exam: EvalSet,
+        wanted: PlacementOverrides,
+        notebook: ResultCache,
         *,
         half: onnx.ModelProto | None = None,
         threads: int = 0,
@@ -103,12 +103,12 @@ class Trials:
         self._notebook, self._threads = notebook, threads
 
     @cached_property
-    def reference(self) -> Answers:
+    def reference(self) -> Predictions:
         """fp32's answers to the whole exam."""
         return self._answers(None, len(self.exam.questions))
 
     @cached_property
-    def fp32(self) -> Figures:
+    def fp32(self) -> AccuracyFigures:
         return figures(self.exam, self.reference, self.reference)
 
     def placement(self, candidate: Candidate) -> Placement:
@@ -126,9 +126,9 @@ class Trials:
         found = shared_ranges(placement, self.table, candidate.method)
         return {tensor: found[tensor] for tensor in placement.tensors}
 
-    def figures(self, candidate: Candidate) -> Figures:
+    def figures(self, candidate: Candidate) -> AccuracyFigures:
         """The candidate on the whole exam."""
-        return Figures(**self._measured(candidate)["figures"])
+        return AccuracyFigures(**self._measured(candidate)["figures"])
 
     def scores(self, candidate: Candidate) -> NDArray[np.float32]:
         """The exam's image scores by the candidate."""
@@ -161,11 +161,11 @@ class Trials:
         found = self._answers(candidate, images)
         return map_error([self.reference.maps[i] for i in some], found.maps)
 
-    def _answers(self, candidate: Candidate | None, images: int) -> Answers:
+    def _answers(self, candidate: Candidate | None, images: int) -> Predictions:
         questions = self.exam.questions
         some = [questions[i] for i in every_nth(len(questions), images)]
         with self.engine(candidate) as engine:
-            return answer(engine, some)
+            return predict(engine, some)
 
 
 def every_nth(count: int, wanted: int) -> Sequence[int]:

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.calibration.quantize.eval_set import Answers, Exam
+from edge_ad.calibration.quantize.eval_set import EvalSet, Predictions
 from edge_ad.evaluation.metrics import aupro, image_auroc, pixel_ap, pooled
 
 
 @dataclass(frozen=True)
-class Limits:
+class GateLimits:
     """The most that may be lost; `chance` is the probability below which false alarms count as more
     than bad luck."""
 
@@ -24,7 +24,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Figures:
+class AccuracyFigures:
     """One engine on the exam; pixel figures are None without masks. AUPRO limits nothing.
 
     `map_error` is the rms difference of its maps from fp32's, relative to the spread of those.
@@ -40,7 +40,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Alarms:
+class AlarmComparison:
     """Verdicts on the exam's normal images at an engine's own threshold.
 
     `fp32_false_alarms` are those of fp32 at its own, from the same good images. `flips` counts
@@ -55,7 +55,7 @@ class Alarms:
     flips: int
 
 
-class AtThreshold(NamedTuple):
+class ThresholdCounts(NamedTuple):
     """Scores of the exam's images, and where the engine rejects."""
 
     scores: NDArray[np.float32]
@@ -63,7 +63,7 @@ class AtThreshold(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """Losses against fp32 (positive is worse) and, when something is too much, which."""
 
     losses: dict[str, float]
@@ -77,13 +77,13 @@ class Verdict:
         return {"passed": self.passed, "losses": self.losses, "failures": list(self.failures)}
 
 
-def figures(exam: Exam, reference: Answers, found: Answers) -> Figures:
+def figures(exam: EvalSet, reference: Predictions, found: Predictions) -> AccuracyFigures:
     """Measure an engine's answers; `reference` are fp32's to the same questions."""
     known = [(values, m) for values, m in zip(found.maps, exam.masks, strict=True) if m is not None]
     pixels = pooled([values for values, _ in known], [mask for _, mask in known])
     auroc = image_auroc(found.scores.tolist(), exam.anomalous.tolist())
     assert auroc is not None, "an exam has both sides"
-    return Figures(
+    return AccuracyFigures(
         image_auroc=auroc,
         pixel_ap=pixel_ap(pixels),
         aupro=aupro(pixels),
@@ -101,7 +101,12 @@ def map_error(reference: list[NDArray[np.float32]], found: list[NDArray[np.float
     return float(np.sqrt(error / spread)) if spread else float(error > 0)
 
 
-def judge(fp32: Figures, int8: Figures, limits: Limits, alarms: Alarms | None = None) -> Verdict:
+def judge(
+    fp32: AccuracyFigures,
+    int8: AccuracyFigures,
+    limits: GateLimits,
+    alarms: AlarmComparison | None = None,
+) -> GateResult:
     """Compare two engines' figures with the limits; without `alarms` they are not judged."""
     losses = {"image_auroc": fp32.image_auroc - int8.image_auroc}
     allowed = {"image_auroc": limits.image_auroc}
@@ -118,16 +123,16 @@ def judge(fp32: Figures, int8: Figures, limits: Limits, alarms: Alarms | None = 
             f"{alarms.false_alarms} of {alarms.normal} normal images rejected, fp32 rejects "
             f"{alarms.fp32_false_alarms}, the threshold promises a rate of {alarms.promised:g}"
         )
-    return Verdict(losses, tuple(failures))
+    return GateResult(losses, tuple(failures))
 
 
-def excess(verdict: Verdict, limits: Limits) -> float:
+def excess(verdict: GateResult, limits: GateLimits) -> float:
     """How far beyond its limits a candidate is, in limits; the worst figure counts."""
     allowed = {"image_auroc": limits.image_auroc, "pixel_ap": limits.pixel_ap}
     return max(loss / max(allowed[name], 1e-9) for name, loss in verdict.losses.items())
 
 
-def too_many(alarms: Alarms, chance: float) -> bool:
+def too_many(alarms: AlarmComparison, chance: float) -> bool:
     """Whether so many false alarms would come by chance with less than this probability.
 
     By chance at the rate that was promised, or at fp32's where that breaks the promise already:
@@ -138,7 +143,7 @@ def too_many(alarms: Alarms, chance: float) -> bool:
     return _chance(n, alarms.false_alarms, rate) < chance
 
 
-def broken_by_fp32(alarms: Alarms, chance: float) -> bool:
+def broken_by_fp32(alarms: AlarmComparison, chance: float) -> bool:
     """Whether fp32 rejects more than its threshold promises, with less than this probability."""
     return _chance(alarms.normal, alarms.fp32_false_alarms, alarms.promised) < chance
 
@@ -149,11 +154,14 @@ def _chance(n: int, k: int, rate: float) -> float:
 
 
 def count_alarms(
-    anomalous: NDArray[np.bool_], reference: AtThreshold, found: AtThreshold, promised: float
-) -> Alarms:
+    anomalous: NDArray[np.bool_],
+    reference: ThresholdCounts,
+    found: ThresholdCounts,
+    promised: float,
+) -> AlarmComparison:
     """Verdicts of fp32 and int8, each at its own threshold."""
     theirs, ours = (side.scores > side.threshold for side in (reference, found))
-    return Alarms(
+    return AlarmComparison(
         threshold=found.threshold,
         normal=int((~anomalous).sum()),
         false_alarms=int((ours & ~anomalous).sum()),

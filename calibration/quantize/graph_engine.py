@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from edge_ad.calibration.quantize.placement import Target
-from edge_ad.closeable import Closing
+from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction, check_batch, in_batches
 from edge_ad.errors import MissingExtra
 from edge_ad.frame import Image
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 
-class GraphEngine(Closing):
+class GraphEngine(ClosedAtExit):
     """The engine contract on an ONNX model under ONNX Runtime's CPU provider.
 
     For TensorRT graphs the Q/DQ nodes run as they stand, with weights multiplied out beforehand:

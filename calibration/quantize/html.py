@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.calibration.quantize.eval_set import answer
-from edge_ad.calibration.quantize.pipeline import Outcome
+from edge_ad.calibration.quantize.eval_set import predict
+from edge_ad.calibration.quantize.pipeline import CalibrationResult
 from edge_ad.files import write_text
 from edge_ad.images import encode_image, read_image
 
@@ -30,7 +30,7 @@ _STYLE = (
 )
 
 
-def write_page(report: dict[str, Any], outcome: Outcome, path: Path) -> None:
+def write_page(report: dict[str, Any], outcome: CalibrationResult, path: Path) -> None:
     """Write the page of a report in one step."""
     parts = [_head(report), *_gate(report, outcome), *_set(report), *_ranges(report)]
     parts.append(_nodes(report))
@@ -66,7 +66,7 @@ def _head(report: dict[str, Any]) -> str:
     return f"<h1>{html.escape(report['fp32'])} in int8</h1><table>{cells}</table>"
 
 
-def _gate(report: dict[str, Any], outcome: Outcome) -> list[str]:
+def _gate(report: dict[str, Any], outcome: CalibrationResult) -> list[str]:
     gate = report["gate"]
     if not gate:
         return []
@@ -149,7 +149,7 @@ def _sensitivity(found: dict[str, Any], returned: Sequence[str]) -> str:
     return _figure(draw, height=2 + 0.22 * len(blocks))
 
 
-def _examples(outcome: Outcome) -> str:
+def _examples(outcome: CalibrationResult) -> str:
     """Images of both truths with the maps of both engines, on one scale of colours."""
     questions = outcome.trials.exam.questions
     chosen = [q for q in questions if q.anomalous][:_EXAMPLES]
@@ -157,7 +157,7 @@ def _examples(outcome: Outcome) -> str:
     maps = []
     for candidate in (None, outcome.candidate):
         with outcome.trials.engine(candidate) as engine:
-            maps.append(answer(engine, chosen).maps)
+            maps.append(predict(engine, chosen).maps)
     finite = np.concatenate([values[np.isfinite(values)] for side in maps for values in side])
     low, high = float(finite.min()), float(finite.max())
     rows = [

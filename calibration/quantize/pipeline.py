@@ -10,43 +10,53 @@ from typing import Any, TypeAlias
 import onnx
 
 from edge_ad.calibration.quantize.block_costs import block_costs
-from edge_ad.calibration.quantize.comparison import Contest, hold_contest
-from edge_ad.calibration.quantize.config import Order, Tell
+from edge_ad.calibration.quantize.comparison import PrecisionComparison, compare_precisions
+from edge_ad.calibration.quantize.config import CalibrationConfig, OnProgress
 from edge_ad.calibration.quantize.engine_file import save_int8
-from edge_ad.calibration.quantize.eval_set import Exam, affordable, labelled_exam, synthetic_exam
-from edge_ad.calibration.quantize.evaluator import Candidate, Notebook, Trials, identity
-from edge_ad.calibration.quantize.gate import Limits, Verdict
+from edge_ad.calibration.quantize.eval_set import (
+    EvalSet,
+    affordable,
+    labelled_eval_set,
+    synthetic_eval_set,
+)
+from edge_ad.calibration.quantize.evaluator import (
+    Candidate,
+    CandidateEvaluator,
+    ResultCache,
+    identity,
+)
+from edge_ad.calibration.quantize.gate import GateLimits, GateResult
 from edge_ad.calibration.quantize.placement import place
-from edge_ad.calibration.quantize.search import Found, Search
-from edge_ad.calibration.quantize.threshold_check import Thresholds, warn_of_broken_promise
-from edge_ad.calibration.ranges.checkpoint import PassFile
-from edge_ad.calibration.ranges.collect import Collected, Progress, collect
-from edge_ad.calibration.ranges.dataset_report import survey
+from edge_ad.calibration.quantize.search import PlacementSearch, SearchResult
+from edge_ad.calibration.quantize.threshold_check import ThresholdCheck, warn_of_broken_promise
+from edge_ad.calibration.ranges.checkpoint import RangeCheckpoint
+from edge_ad.calibration.ranges.collect import CollectedRanges, RangeProgress, collect
+from edge_ad.calibration.ranges.dataset_report import dataset_report
 from edge_ad.calibration.ranges.image_set import ImageSet, choose
 from edge_ad.calibration.ranges.methods import methods_named
 from edge_ad.calibration.ranges.table import RangeTable, check_fits, load_table, merge, save_table
 from edge_ad.calibration.ranges.trt_cache import header, save_cache, table_from_cache
-from edge_ad.calibration.thresholds.estimate import Promise
-from edge_ad.dataset import good_images, labelled_images
+from edge_ad.calibration.thresholds.estimate import Guarantee
+from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Precision, Threshold, load_sidecar, set_threshold
-from edge_ad.onnx_graph.index import Graph, load_graph
+from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
 
-ToHalf: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
+ToFp16: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
 _log = logging.getLogger(__name__)
 _OWN_GATE = 32  # good images outside the calibration set that are enough for the gate
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a calibration came to; `found` is None without a gate, `survey` without images."""
+class CalibrationResult:
+    """Hold what a calibration produced; `found` is None without a gate."""
 
-    trials: Trials
+    trials: CandidateEvaluator
     candidate: Candidate
-    found: Found | None
-    survey: dict[str, Any] | None
+    found: SearchResult | None
+    dataset_report: dict[str, Any] | None
     threshold: Threshold | None = None
-    contest: Contest | None = None
+    contest: PrecisionComparison | None = None
     written: bool = False
 
     @property
@@ -55,16 +65,16 @@ class Outcome:
 
 
 def calibrate(
-    order: Order,
-    tell: Tell,
+    order: CalibrationConfig,
+    tell: OnProgress,
     rivals: Mapping[Precision, onnx.ModelProto] | None = None,
-    to_half: ToHalf | None = None,
-) -> Outcome:
+    to_half: ToFp16 | None = None,
+) -> CalibrationResult:
     """Find the int8 graph that passes the gate and write it, with its range table beside it.
 
     When none passes only the table is written; the outcome says so and why. With `rivals`, graphs
     of other precisions, int8 must also be the fastest by `order.margin`. `to_half` makes the fp16
-    graph in which the rest is computed, if that passes too. Raises as `load_graph`, `good_images`,
+    graph in which the rest is computed, if that passes too. Raises as `load_graph`, `normal_images`
     `labelled_images` and `load_table` do for bad input.
     """
     graph = load_graph(order.engine)
@@ -78,14 +88,16 @@ def calibrate(
     save_table(table, order.table_path)
     order.pass_path.unlink(missing_ok=True)
     half = to_half(graph.model, graph.manifest) if to_half else None
-    trials = Trials(graph, table, exam, order.wanted, notebook, half=half, threads=order.threads)
+    trials = CandidateEvaluator(
+        graph, table, exam, order.wanted, notebook, half=half, threads=order.threads
+    )
     _check_placement(trials, methods[0])
     thresholds = _thresholds(order, trials, images, tell)
     found = _search(order, trials, thresholds, tell).run(methods) if order.gate else None
     unexamined = Candidate(methods[0], rest="fp16" if half else "fp32")
     candidate = found.best.candidate if found else unexamined
     warn_of_broken_promise(found.best.alarms if found else None, order.limits.chance)
-    outcome = Outcome(trials, candidate, found, looked)
+    outcome = CalibrationResult(trials, candidate, found, looked)
     if rivals is not None:
         tell("comparing precisions", 0, 1)
         outcome = replace(outcome, contest=_contest(order, outcome, rivals))
@@ -105,7 +117,7 @@ def calibrate(
     return replace(outcome, threshold=threshold, written=True)
 
 
-def _check(order: Order, methods: Sequence[str]) -> None:
+def _check(order: CalibrationConfig, methods: Sequence[str]) -> None:
     if not order.gate and len(methods) > 1:
         raise UsageError(
             f"--method {order.method} lets the gate choose: name one method, or drop --no-gate."
@@ -121,29 +133,29 @@ def _check(order: Order, methods: Sequence[str]) -> None:
         raise UsageError("the gate needs images: give --test DIR or --images GOOD_DIR.")
 
 
-def _images(order: Order) -> ImageSet | None:
+def _images(order: CalibrationConfig) -> ImageSet | None:
     if order.images is None:
         return None
-    paths = good_images(order.images)
+    paths = normal_images(order.images)
     return choose(paths, samples=order.samples, seed=order.seed, synthetic=order.synthetic)
 
 
-def _exam(order: Order, graph: Graph, images: ImageSet | None) -> Exam:
+def _exam(order: CalibrationConfig, graph: CalibrationGraph, images: ImageSet | None) -> EvalSet:
     """Labelled images, else good ones the ranges were not made from while there are enough."""
     manifest = graph.manifest
     if not order.gate:
-        return Exam("none", (), manifest)
+        return EvalSet("none", (), manifest)
     limit = affordable(order.gate_images, manifest)
     if order.test is not None:
-        return labelled_exam(labelled_images(order.test), manifest, limit=limit)
+        return labelled_eval_set(labelled_images(order.test), manifest, limit=limit)
     assert order.images is not None and images is not None
     used = {*images.paths, *images.unreadable}
-    others = [path for path in good_images(order.images) if path not in used]
+    others = [path for path in normal_images(order.images) if path not in used]
     paths = others if len(others) >= _OWN_GATE else sorted(images.paths)
-    return synthetic_exam(paths, manifest, limit=limit, seed=order.seed)
+    return synthetic_eval_set(paths, manifest, limit=limit, seed=order.seed)
 
 
-def _warn_of_steps(exam: Exam, limits: Limits) -> None:
+def _warn_of_steps(exam: EvalSet, limits: GateLimits) -> None:
     """Say so when a single change of rank loses more AUROC than is allowed."""
     anomalous = int(exam.anomalous.sum())
     normal = len(exam.questions) - anomalous
@@ -155,7 +167,9 @@ def _warn_of_steps(exam: Exam, limits: Limits) -> None:
         _log.warning(told, normal, anomalous, 1 / (normal * anomalous), limits.image_auroc)
 
 
-def _notebook(order: Order, graph: Graph, images: ImageSet | None, exam: Exam) -> Notebook:
+def _notebook(
+    order: CalibrationConfig, graph: CalibrationGraph, images: ImageSet | None, exam: EvalSet
+) -> ResultCache:
     parts = [
         graph.sha256,
         order.target,
@@ -167,16 +181,16 @@ def _notebook(order: Order, graph: Graph, images: ImageSet | None, exam: Exam) -
         exam.kind,
         [question.path for question in exam.questions],
     ]
-    return Notebook(order.notes_path, identity(parts), resume=order.resume)
+    return ResultCache(order.notes_path, identity(parts), resume=order.resume)
 
 
 def _table(
-    order: Order,
-    graph: Graph,
+    order: CalibrationConfig,
+    graph: CalibrationGraph,
     images: ImageSet | None,
-    exam: Exam,
-    notebook: Notebook,
-    tell: Tell,
+    exam: EvalSet,
+    notebook: ResultCache,
+    tell: OnProgress,
 ) -> tuple[RangeTable, dict[str, Any] | None]:
     """The ranges to use, and what was seen of the images on the way."""
     placement = place(graph, order.target, order.wanted)
@@ -187,14 +201,14 @@ def _table(
         names, tables = [str(order.read_cache)], [table_from_cache(order.read_cache, graph)]
     else:
         assert images is not None
-        table = _resumed(order, graph, images) if notebook.knows("survey") else None
+        table = _resumed(order, graph, images) if notebook.knows("dataset_report") else None
         if table is None:
             seen = _collected(graph, placement.tensors, order, images, tell)
             table = seen.table
-            looked = survey(
+            looked = dataset_report(
                 seen.views, seen.curve, unreadable=images.unreadable, test=exam.views
             ).as_json()
-        looked = dict(notebook.get("survey", lambda: looked))
+        looked = dict(notebook.get("dataset_report", lambda: looked))
         names, tables = [str(order.images)], [table]
     names += [str(path) for path in order.merge]
     tables += [load_table(path) for path in order.merge]
@@ -204,13 +218,17 @@ def _table(
 
 
 def _collected(
-    graph: Graph, tensors: Sequence[str], order: Order, images: ImageSet, tell: Tell
-) -> Collected:
+    graph: CalibrationGraph,
+    tensors: Sequence[str],
+    order: CalibrationConfig,
+    images: ImageSet,
+    tell: OnProgress,
+) -> CollectedRanges:
     """The pass over the images, or the rest of one that was interrupted."""
     parts = (graph.sha256, order.target, tensors, images.sha256(), images.seed)
-    kept = PassFile(order.pass_path, identity([*parts, sorted(images.damaged)]))
+    kept = RangeCheckpoint(order.pass_path, identity([*parts, sorted(images.damaged)]))
 
-    def seen(progress: Progress) -> None:
+    def seen(progress: RangeProgress) -> None:
         tell("collecting ranges", len(progress.views), len(images))
         kept.keep(progress)
 
@@ -220,7 +238,9 @@ def _collected(
     )
 
 
-def _resumed(order: Order, graph: Graph, images: ImageSet) -> RangeTable | None:
+def _resumed(
+    order: CalibrationConfig, graph: CalibrationGraph, images: ImageSet
+) -> RangeTable | None:
     """The table an interrupted run wrote from these very images, if there is one."""
     if order.merge or not order.table_path.exists():
         return None
@@ -232,7 +252,7 @@ def _resumed(order: Order, graph: Graph, images: ImageSet) -> RangeTable | None:
     return table if same and table.model.sha256 == graph.sha256 else None
 
 
-def _check_placement(trials: Trials, method: str) -> None:
+def _check_placement(trials: CandidateEvaluator, method: str) -> None:
     placement = trials.placement(Candidate(method))
     if not placement.weights:
         rules = sorted({decision.rule for decision in placement.decisions if decision.block})
@@ -243,33 +263,40 @@ def _check_placement(trials: Trials, method: str) -> None:
 
 
 def _thresholds(
-    order: Order, trials: Trials, images: ImageSet | None, tell: Tell
-) -> Thresholds | None:
+    order: CalibrationConfig, trials: CandidateEvaluator, images: ImageSet | None, tell: OnProgress
+) -> ThresholdCheck | None:
     """From the good images of the calibration set, by the promise fp32's own threshold gives."""
     if images is None:
         return None
     sidecar = load_sidecar(order.engine)
     known = sidecar.threshold if sidecar else None
-    promise = Promise(order.false_alarm_rate, order.confidence)
+    promise = Guarantee(order.false_alarm_rate, order.confidence)
     if known:
-        promise = Promise(known.false_alarm_rate, known.confidence)
-    return Thresholds(trials, sorted(images.paths), promise, tell)
+        promise = Guarantee(known.false_alarm_rate, known.confidence)
+    return ThresholdCheck(trials, sorted(images.paths), promise, tell)
 
 
 def _contest(
-    order: Order, outcome: Outcome, rivals: Mapping[Precision, onnx.ModelProto]
-) -> Contest:
+    order: CalibrationConfig,
+    outcome: CalibrationResult,
+    rivals: Mapping[Precision, onnx.ModelProto],
+) -> PrecisionComparison:
     trials = outcome.trials
     models: dict[Precision, onnx.ModelProto] = {"fp32": trials.graph.model, **rivals}
     models["int8"] = trials.model(outcome.candidate)
-    known: dict[Precision, Verdict] = {}
+    known: dict[Precision, GateResult] = {}
     if outcome.found:
         known["int8"] = outcome.found.best.verdict
-    return hold_contest(trials, models, known, order.limits, margin=order.margin)
+    return compare_precisions(trials, models, known, order.limits, margin=order.margin)
 
 
-def _search(order: Order, trials: Trials, thresholds: Thresholds | None, tell: Tell) -> Search:
-    return Search(
+def _search(
+    order: CalibrationConfig,
+    trials: CandidateEvaluator,
+    thresholds: ThresholdCheck | None,
+    tell: OnProgress,
+) -> PlacementSearch:
+    return PlacementSearch(
         trials=trials,
         limits=order.limits,
         costs=block_costs(trials.graph),

@@ -14,7 +14,7 @@ from typing import Literal
 import onnx
 
 from edge_ad.errors import UsageError
-from edge_ad.onnx_graph.index import WEIGHTED, Edge, Graph, attribute
+from edge_ad.onnx_graph.index import WEIGHTED, CalibrationGraph, Edge, attribute
 
 Target = Literal["tensorrt", "onnxruntime"]
 TARGETS: tuple[Target, ...] = ("tensorrt", "onnxruntime")
@@ -43,7 +43,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PlacementOverrides:
     """What was asked for on top of the rules.
 
     `include` and `exclude` are operators or regular expressions for names; `include` overrules the
@@ -77,9 +77,11 @@ class Placement:
         return tuple(dict.fromkeys(d.block for d in self.decisions if d.int8 and d.block))
 
 
-def place(graph: Graph, target: Target, wanted: Wanted | None = None) -> Placement:
+def place(
+    graph: CalibrationGraph, target: Target, wanted: PlacementOverrides | None = None
+) -> Placement:
     """Decide for every node of the graph. Raises UsageError when a pattern matches no node."""
-    wanted = wanted or Wanted()
+    wanted = wanted or PlacementOverrides()
     check_patterns(graph, wanted)
     rules = _Rules(graph, target, wanted)
     decisions = {node.name: rules.weighted(node) for node in graph.nodes.values()}
@@ -97,7 +99,7 @@ def place(graph: Graph, target: Target, wanted: Wanted | None = None) -> Placeme
     )
 
 
-def block_of(graph: Graph, node: onnx.NodeProto) -> str:
+def block_of(graph: CalibrationGraph, node: onnx.NodeProto) -> str:
     """The module a node's weights came from: `module.teacher.layer1.0.conv1.weight` -> its parent.
 
     Graphs whose weights have no such names get one block a node.
@@ -117,7 +119,7 @@ def channel_axis(node: onnx.NodeProto) -> int:
     return 0 if node.op_type == "Conv" else 1  # transposed convolutions and products: axis 1
 
 
-def check_patterns(graph: Graph, wanted: Wanted) -> None:
+def check_patterns(graph: CalibrationGraph, wanted: PlacementOverrides) -> None:
     """Raise UsageError for a pattern that is no regular expression or matches nothing."""
     for option, patterns in (("--exclude", wanted.exclude), ("--include", wanted.include)):
         for pattern in patterns:
@@ -134,7 +136,7 @@ def check_patterns(graph: Graph, wanted: Wanted) -> None:
                 )
 
 
-def _matches(graph: Graph, node: onnx.NodeProto, patterns: Iterable[str]) -> bool:
+def _matches(graph: CalibrationGraph, node: onnx.NodeProto, patterns: Iterable[str]) -> bool:
     weight = node.input[1] if graph.weight_of(node) is not None else ""
     words = (node.name, weight)
     return any(
@@ -146,7 +148,7 @@ def _matches(graph: Graph, node: onnx.NodeProto, patterns: Iterable[str]) -> boo
 class _Rules:
     """The rules, in the order they are asked."""
 
-    def __init__(self, graph: Graph, target: Target, wanted: Wanted) -> None:
+    def __init__(self, graph: CalibrationGraph, target: Target, wanted: PlacementOverrides) -> None:
         self._graph, self._target, self._wanted = graph, target, wanted
 
     def weighted(self, node: onnx.NodeProto) -> Decision:
@@ -212,7 +214,7 @@ class _Rules:
 _INT8_ORT = frozenset({"Conv", "Add", "Concat", "MaxPool", "Resize", "MatMul", "Gemm"})
 
 
-def _few_channels(node: onnx.NodeProto, graph: Graph) -> str:
+def _few_channels(node: onnx.NodeProto, graph: CalibrationGraph) -> str:
     weight = graph.weight_of(node)
     assert weight is not None
     counts = weight.shape[:2] if weight.ndim > 1 else (1, 1)
@@ -241,7 +243,7 @@ def _why_float(node: onnx.NodeProto) -> str:
     return f"{node.op_type} is not quantized"
 
 
-def _edges_tensorrt(graph: Graph, int8: set[str], silent: frozenset[str]) -> set[Edge]:
+def _edges_tensorrt(graph: CalibrationGraph, int8: set[str], silent: frozenset[str]) -> set[Edge]:
     """Inputs of int8 nodes, and the skip input of every Add that an int8 node runs into."""
     edges = {Edge(name, 0) for name in int8}
     for node in graph.nodes.values():
@@ -250,7 +252,7 @@ def _edges_tensorrt(graph: Graph, int8: set[str], silent: frozenset[str]) -> set
     return {edge for edge in edges if graph.nodes[edge.node].input[edge.place] not in silent}
 
 
-def _skip_edge(graph: Graph, add: onnx.NodeProto, int8: set[str]) -> set[Edge]:
+def _skip_edge(graph: CalibrationGraph, add: onnx.NodeProto, int8: set[str]) -> set[Edge]:
     """The input of a residual Add that does not come straight from the deepest int8 convolution."""
     computed = list(graph.inputs_of(add))
     fusible = [(index, graph.makers[t]) for index, t in computed if _only_reader(graph, t, int8)]
@@ -261,14 +263,14 @@ def _skip_edge(graph: Graph, add: onnx.NodeProto, int8: set[str]) -> set[Edge]:
     return {Edge(add.name, skip)} if tensor in graph.makers else set()
 
 
-def _only_reader(graph: Graph, tensor: str, int8: set[str]) -> bool:
+def _only_reader(graph: CalibrationGraph, tensor: str, int8: set[str]) -> bool:
     """Whether a tensor goes from an int8 convolution to one reader and nowhere else."""
     maker = graph.makers.get(tensor)
     alone = len(graph.readers[tensor]) == 1 and tensor not in graph.outputs
     return maker is not None and maker.name in int8 and alone
 
 
-def _edges_ort(graph: Graph, int8: set[str], silent: frozenset[str]) -> set[Edge]:
+def _edges_ort(graph: CalibrationGraph, int8: set[str], silent: frozenset[str]) -> set[Edge]:
     """Every reader of each tensor that an int8 kernel reads or writes.
 
     ONNX Runtime fuses a node into an int8 kernel when all its inputs come from DequantizeLinear and
@@ -283,13 +285,13 @@ def _edges_ort(graph: Graph, int8: set[str], silent: frozenset[str]) -> set[Edge
     return {edge for tensor in tensors for edge in graph.readers.get(tensor, [])}
 
 
-def _written(graph: Graph, tensor: str) -> str:
+def _written(graph: CalibrationGraph, tensor: str) -> str:
     """The tensor behind the Relu that fuses into a kernel."""
     readers = graph.readers_of(tensor)
     return readers[0].output[0] if [r.op_type for r in readers] == ["Relu"] else tensor
 
 
-def _by_riders(graph: Graph, tensors: set[str]) -> set[str]:
+def _by_riders(graph: CalibrationGraph, tensors: set[str]) -> set[str]:
     """Tensors that become int8 because a node without weights reads or feeds int8 ones.
 
     An Add runs in int8 when all its inputs are; a Concat, Resize or MaxPool when its output is
@@ -312,7 +314,7 @@ def _data_inputs(node: onnx.NodeProto) -> int:
     return 1 if node.op_type in ("Resize", "MaxPool") else len(node.input)
 
 
-def _groups(graph: Graph, edges: set[Edge]) -> tuple[frozenset[str], ...]:
+def _groups(graph: CalibrationGraph, edges: set[Edge]) -> tuple[frozenset[str], ...]:
     """Tensors that must share one range: across a Concat, and along what keeps a scale."""
     quantized = {graph.nodes[edge.node].input[edge.place] for edge in edges}
     sets = {tensor: {tensor} for tensor in _tensors(graph)}
@@ -325,6 +327,6 @@ def _groups(graph: Graph, edges: set[Edge]) -> tuple[frozenset[str], ...]:
     return tuple(sorted((g for g in distinct if len(g) > 1), key=sorted))
 
 
-def _tensors(graph: Graph) -> set[str]:
+def _tensors(graph: CalibrationGraph) -> set[str]:
     inputs = {t for node in graph.nodes.values() for t in node.input}
     return inputs | set(graph.makers)

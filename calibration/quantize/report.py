@@ -9,15 +9,15 @@ from typing import Any
 
 from edge_ad.calibration.quantize.comparison import timed
 from edge_ad.calibration.quantize.compiled_layers import compiled
-from edge_ad.calibration.quantize.config import Order
+from edge_ad.calibration.quantize.config import CalibrationConfig
 from edge_ad.calibration.quantize.engine_file import made_with
-from edge_ad.calibration.quantize.gate import Limits
-from edge_ad.calibration.quantize.pipeline import Outcome
-from edge_ad.calibration.quantize.search import Compared, Found
+from edge_ad.calibration.quantize.gate import GateLimits
+from edge_ad.calibration.quantize.pipeline import CalibrationResult
+from edge_ad.calibration.quantize.search import RangeComparison, SearchResult
 from edge_ad.files import write_text
 
 
-def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
+def report_of(order: CalibrationConfig, outcome: CalibrationResult) -> dict[str, Any]:
     """Everything a reader needs to trust the engine, or to see why there is none."""
     trials, candidate = outcome.trials, outcome.candidate
     placement = trials.placement(candidate)
@@ -36,7 +36,7 @@ def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
         "float_blocks": sorted(candidate.float_blocks),
         "threshold": outcome.threshold.model_dump(mode="json") if outcome.threshold else None,
         "clipped": clipped(outcome),
-        "set": outcome.survey,
+        "set": outcome.dataset_report,
         "nodes": [asdict(decision) for decision in placement.decisions],
         "int8_nodes": sum(decision.int8 for decision in placement.decisions),
         "bytes": {"fp32": order.engine.stat().st_size, "int8": _size(order)},
@@ -48,13 +48,13 @@ def report_of(order: Order, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def save_report(report: dict[str, Any], order: Order) -> Path:
+def save_report(report: dict[str, Any], order: CalibrationConfig) -> Path:
     """Write the JSON in one step and answer its path."""
     write_text(order.report_path, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return order.report_path
 
 
-def clipped(outcome: Outcome, most: int = 10) -> list[dict[str, Any]]:
+def clipped(outcome: CalibrationResult, most: int = 10) -> list[dict[str, Any]]:
     """The tensors of which the chosen method cuts off most, by share of their largest value."""
     method = outcome.candidate.method
     cut = [
@@ -65,7 +65,7 @@ def clipped(outcome: Outcome, most: int = 10) -> list[dict[str, Any]]:
     return sorted(cut, key=lambda one: float(str(one["kept"])) / float(str(one["seen"])))[:most]
 
 
-def speed(outcome: Outcome) -> dict[str, Any] | None:
+def speed(outcome: CalibrationResult) -> dict[str, Any] | None:
     """Milliseconds an image on this machine's CPU, fp32 and int8 in turn; None for TensorRT."""
     trials = outcome.trials
     if trials.table.target != "onnxruntime":
@@ -78,7 +78,7 @@ def speed(outcome: Outcome) -> dict[str, Any] | None:
     }
 
 
-def _gate(outcome: Outcome, limits: Limits) -> dict[str, Any]:
+def _gate(outcome: CalibrationResult, limits: GateLimits) -> dict[str, Any]:
     found, exam = outcome.found, outcome.trials.exam
     assert found is not None
     return {
@@ -96,7 +96,7 @@ def _gate(outcome: Outcome, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _compared(one: Compared) -> dict[str, Any]:
+def _compared(one: RangeComparison) -> dict[str, Any]:
     return {
         "method": one.candidate.method,
         "rest": one.candidate.rest,
@@ -106,7 +106,7 @@ def _compared(one: Compared) -> dict[str, Any]:
     }
 
 
-def _blocks(found: Found) -> dict[str, Any] | None:
+def _blocks(found: SearchResult) -> dict[str, Any] | None:
     if not found.blocks:
         return None
     return {
@@ -115,5 +115,5 @@ def _blocks(found: Found) -> dict[str, Any] | None:
     }
 
 
-def _size(order: Order) -> int | None:
+def _size(order: CalibrationConfig) -> int | None:
     return order.out.stat().st_size if order.out.exists() else None

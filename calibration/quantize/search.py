@@ -9,21 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edge_ad.calibration.quantize.evaluator import Candidate, Trials
-from edge_ad.calibration.quantize.gate import Alarms, Figures, Limits, Verdict, excess, judge
+from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
+from edge_ad.calibration.quantize.gate import (
+    AccuracyFigures,
+    AlarmComparison,
+    GateLimits,
+    GateResult,
+    excess,
+    judge,
+)
 
-Alarmed = Callable[[Candidate], Alarms | None]
-Look = Callable[[Candidate], "Compared"]  # by figures alone, or with false alarms counted
+Alarmed = Callable[[Candidate], AlarmComparison | None]
+Look = Callable[[Candidate], "RangeComparison"]  # by figures alone, or with false alarms counted
 
 
 @dataclass(frozen=True)
-class Compared:
+class RangeComparison:
     """One candidate with its figures and verdict."""
 
     candidate: Candidate
-    figures: Figures
-    verdict: Verdict
-    alarms: Alarms | None = None
+    figures: AccuracyFigures
+    verdict: GateResult
+    alarms: AlarmComparison | None = None
 
 
 @dataclass(frozen=True)
@@ -40,40 +47,40 @@ class BlockError:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The search's end: the best candidate, and all that led to it. `everything` is the map error
     with every block in int8."""
 
-    best: Compared
-    methods: tuple[Compared, ...]
+    best: RangeComparison
+    methods: tuple[RangeComparison, ...]
     blocks: tuple[BlockError, ...] = ()
     everything: float = 0.0
-    steps: tuple[Compared, ...] = ()
+    steps: tuple[RangeComparison, ...] = ()
 
 
 @dataclass(frozen=True)
-class Search:
+class PlacementSearch:
     """How a search is done; `most_float` is the share of multiplications that may go back to float,
     `images` how many rank the blocks."""
 
-    trials: Trials
-    limits: Limits
+    trials: CandidateEvaluator
+    limits: GateLimits
     costs: dict[str, float]
     most_float: float = 0.5
     images: int = 16
     tell: Callable[[str, int, int], None] = lambda what, done, total: None
     alarms: Alarmed = lambda candidate: None
 
-    def run(self, methods: Sequence[str]) -> Found:
+    def run(self, methods: Sequence[str]) -> SearchResult:
         """The best candidate; whether it passes is in its verdict."""
         compared = self.compare([Candidate(method) for method in methods])
         best = self.examine(self.best(compared).candidate)
-        found = Found(best, compared)
+        found = SearchResult(best, compared)
         if not best.verdict.passed and self.most_float:
             found = self._fall_back(best, compared)
         return self._in_half(found)
 
-    def _in_half(self, found: Found) -> Found:
+    def _in_half(self, found: SearchResult) -> SearchResult:
         """What is not int8 goes to fp16 where there is such a graph and it passes as well.
 
         Other methods that pass get their chance too: fp16 can cost the best one its place.
@@ -87,13 +94,13 @@ class Search:
                 return replace(found, best=step)
         return found
 
-    def _passing(self, found: Found) -> list[Compared]:
+    def _passing(self, found: SearchResult) -> list[RangeComparison]:
         """The best candidate, then every other method that passed with nothing in float."""
         others = [one for one in found.methods if one.verdict.passed]
         others = [one for one in others if one.candidate != found.best.candidate]
         return [found.best, *sorted(others, key=lambda one: one.figures.map_error)]
 
-    def compare(self, candidates: Sequence[Candidate]) -> tuple[Compared, ...]:
+    def compare(self, candidates: Sequence[Candidate]) -> tuple[RangeComparison, ...]:
         found = []
         for done, candidate in enumerate(candidates):
             self.tell("comparing methods", done, len(candidates))
@@ -101,12 +108,12 @@ class Search:
         self.tell("comparing methods", len(candidates), len(candidates))
         return tuple(found)
 
-    def judged(self, candidate: Candidate) -> Compared:
+    def judged(self, candidate: Candidate) -> RangeComparison:
         """One candidate by its figures alone: false alarms need a threshold, which takes longer."""
         figures = self.trials.figures(candidate)
-        return Compared(candidate, figures, judge(self.trials.fp32, figures, self.limits))
+        return RangeComparison(candidate, figures, judge(self.trials.fp32, figures, self.limits))
 
-    def examine(self, candidate: Candidate) -> Compared:
+    def examine(self, candidate: Candidate) -> RangeComparison:
         """One candidate; false alarms are counted once the other figures are within limits."""
         found = self.judged(candidate)
         alarms = self.alarms(candidate) if found.verdict.passed else None
@@ -115,13 +122,13 @@ class Search:
         verdict = judge(self.trials.fp32, found.figures, self.limits, alarms)
         return replace(found, verdict=verdict, alarms=alarms)
 
-    def best(self, compared: Sequence[Compared]) -> Compared:
+    def best(self, compared: Sequence[RangeComparison]) -> RangeComparison:
         """Passing before failing; then least beyond the limits, ties by the maps' error.
 
         Within the limits the figures differ by chance, so there the error of the maps decides.
         """
 
-        def rank(one: Compared) -> tuple[bool, float, float]:
+        def rank(one: RangeComparison) -> tuple[bool, float, float]:
             over = max(excess(one.verdict, self.limits), 1.0)
             return (not one.verdict.passed, over, one.figures.map_error)
 
@@ -140,7 +147,9 @@ class Search:
         self.tell("sensitivity of blocks", len(whole), len(whole))
         return tuple(sorted(found, key=lambda one: one.without - one.alone))
 
-    def _fall_back(self, start: Compared, compared: tuple[Compared, ...]) -> Found:
+    def _fall_back(
+        self, start: RangeComparison, compared: tuple[RangeComparison, ...]
+    ) -> SearchResult:
         method = start.candidate.method
         everything = self.trials.error(Candidate(method), self.images)
         blocks = self.sensitivity(method)
@@ -150,9 +159,9 @@ class Search:
         best = self._cheapest([start, *steps])
         if best.verdict.passed:
             steps += self._given_back(best, blocks, look)
-        return Found(self._proven(start, steps), compared, blocks, everything, tuple(steps))
+        return SearchResult(self._proven(start, steps), compared, blocks, everything, tuple(steps))
 
-    def _proven(self, start: Compared, steps: Sequence[Compared]) -> Compared:
+    def _proven(self, start: RangeComparison, steps: Sequence[RangeComparison]) -> RangeComparison:
         """The cheapest step that passes with its false alarms counted; else the best failing."""
         failed = [start, *(step for step in steps if not step.verdict.passed)]
         passing = [step for step in steps if step.verdict.passed]
@@ -173,9 +182,9 @@ class Search:
             names.append(block.block)
         return names
 
-    def _fewest(self, method: str, order: Sequence[str], look: Look) -> list[Compared]:
+    def _fewest(self, method: str, order: Sequence[str], look: Look) -> list[RangeComparison]:
         """Return 1, 2, 4 ... of the worst blocks to float until the gate holds, then bisect."""
-        steps: list[Compared] = []
+        steps: list[RangeComparison] = []
         failing, passing = 0, 0
         while not passing and failing < len(order):
             count = min(max(1, 2 * failing), len(order))
@@ -187,11 +196,11 @@ class Search:
             failing, passing = (failing, count) if steps[-1].verdict.passed else (count, passing)
         return steps
 
-    def _returned(self, method: str, blocks: Sequence[str], look: Look) -> Compared:
+    def _returned(self, method: str, blocks: Sequence[str], look: Look) -> RangeComparison:
         self.tell(f"returning {len(blocks)} blocks to float", 0, 1)
         return look(Candidate(method, frozenset(blocks)))
 
-    def _cheapest(self, compared: Sequence[Compared]) -> Compared:
+    def _cheapest(self, compared: Sequence[RangeComparison]) -> RangeComparison:
         """The passing candidate that gives up the least int8; without one, the best failing."""
         passing = [one for one in compared if one.verdict.passed]
         if not passing:
@@ -203,8 +212,8 @@ class Search:
         return sum(self.costs.get(block, 0.0) for block in candidate.float_blocks)
 
     def _given_back(
-        self, best: Compared, blocks: Sequence[BlockError], look: Look
-    ) -> list[Compared]:
+        self, best: RangeComparison, blocks: Sequence[BlockError], look: Look
+    ) -> list[RangeComparison]:
         """Quantize each returned block again, the most costly first, where the gate holds."""
         steps = []
         costly = sorted(blocks, key=lambda one: -one.cost)

@@ -7,9 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_ad.calibration.quantize.evaluator import Candidate, Trials
-from edge_ad.calibration.quantize.gate import Alarms, AtThreshold, broken_by_fp32, count_alarms
-from edge_ad.calibration.thresholds.estimate import Promise, best_promise, score_good, threshold_for
+from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
+from edge_ad.calibration.quantize.gate import (
+    AlarmComparison,
+    ThresholdCounts,
+    broken_by_fp32,
+    count_alarms,
+)
+from edge_ad.calibration.thresholds.estimate import (
+    Guarantee,
+    best_guarantee,
+    score_normal,
+    threshold_for,
+)
 from edge_ad.dataset import readable
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
@@ -24,24 +34,24 @@ _BROKEN = (
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class ThresholdCheck:
     """Sets thresholds for candidates from `good` images, by one promise for all of them.
 
     Every precision then alarms at the same rate, whatever its scores are.
     """
 
-    trials: Trials
+    trials: CandidateEvaluator
     good: Sequence[Path]
-    promise: Promise
+    promise: Guarantee
     tell: Callable[[str, int, int], None] = lambda what, done, total: None
 
-    def alarms(self, candidate: Candidate) -> Alarms:
+    def alarms(self, candidate: Candidate) -> AlarmComparison:
         """The candidate's verdicts on the exam beside fp32's."""
         theirs, ours = self.of(None), self.of(candidate)
         return count_alarms(
             self.trials.exam.anomalous,
-            AtThreshold(self.trials.reference.scores, theirs.image),
-            AtThreshold(self.trials.scores(candidate), ours.image),
+            ThresholdCounts(self.trials.reference.scores, theirs.image),
+            ThresholdCounts(self.trials.scores(candidate), ours.image),
             ours.false_alarm_rate,
         )
 
@@ -54,8 +64,8 @@ class Thresholds:
 
     def _measure(self, candidate: Candidate | None) -> Threshold:
         with self.trials.engine(candidate) as engine:
-            scores = score_good(engine, self._images())
-        promise = best_promise(len(scores.image), self.promise)
+            scores = score_normal(engine, self._images())
+        promise = best_guarantee(len(scores.image), self.promise)
         return threshold_for(scores, promise, sha256_of(self.good))
 
     def _images(self) -> Iterator[tuple[str, Image]]:
@@ -64,7 +74,7 @@ class Thresholds:
             yield path.name, image
 
 
-def warn_of_broken_promise(alarms: Alarms | None, chance: float) -> None:
+def warn_of_broken_promise(alarms: AlarmComparison | None, chance: float) -> None:
     """Say so where fp32 already rejects more than its threshold promises."""
     if alarms and broken_by_fp32(alarms, chance):
         _log.warning(_BROKEN, alarms.fp32_false_alarms, alarms.normal, alarms.promised)

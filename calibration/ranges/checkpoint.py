@@ -12,29 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.calibration.ranges.collect import CurvePoint, Progress
+from edge_ad.calibration.ranges.collect import CurvePoint, RangeProgress
 from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.calibration.ranges.image_set import ImageSet
-from edge_ad.calibration.ranges.thumbnail import View
+from edge_ad.calibration.ranges.thumbnail import Thumbnail
 from edge_ad.files import replacing
 
 _EVERY_S = 20.0  # at most so much work is lost; writing takes a tenth of a second
 _log = logging.getLogger(__name__)
 
 
-class PassFile:
+class RangeCheckpoint:
     """Keeps a pass in a file; `identity` names all that it depends on."""
 
     def __init__(self, path: Path, identity: str) -> None:
         self._path, self._identity = path, identity
         self._last_s = time.monotonic()
 
-    def keep(self, progress: Progress) -> None:
+    def keep(self, progress: RangeProgress) -> None:
         """Write what was seen, now and then."""
         if time.monotonic() - self._last_s >= _EVERY_S:
             self.save(progress)
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: RangeProgress) -> None:
         """Write what was seen, in one step."""
         found, views, curve = progress.histograms.values(), progress.views, progress.curve
         names = list(progress.histograms)
@@ -56,7 +56,7 @@ class PassFile:
             )
         self._last_s = time.monotonic()
 
-    def load(self, images: ImageSet) -> Progress | None:
+    def load(self, images: ImageSet) -> RangeProgress | None:
         """What was seen of these images; None without a file, or with one of another pass."""
         if not self._path.exists():
             return None
@@ -71,7 +71,7 @@ class PassFile:
         return _progress(stored, images)
 
 
-def _progress(stored: dict[str, NDArray[Any]], images: ImageSet) -> Progress:
+def _progress(stored: dict[str, NDArray[Any]], images: ImageSet) -> RangeProgress:
     names = [str(name) for name in stored["tensors"]]
     histograms = {name: Histogram() for name in names}
     for index, histogram in enumerate(histograms.values()):
@@ -80,7 +80,7 @@ def _progress(stored: dict[str, NDArray[Any]], images: ImageSet) -> Progress:
         histogram.counts = stored["counts"][index]
     seen = enumerate(zip(stored["thumbnails"], stored["scores"], stored["sizes"], strict=True))
     views = [
-        View(images.paths[i], small, float(score), (int(h), int(w)), i in images.damaged)
+        Thumbnail(images.paths[i], small, float(score), (int(h), int(w)), i in images.damaged)
         for i, (small, score, (h, w)) in seen
     ]
     curve = [
@@ -89,7 +89,7 @@ def _progress(stored: dict[str, NDArray[Any]], images: ImageSet) -> Progress:
             stored["points"], stored["amax"], stored["percentile"], strict=True
         )
     ]
-    return Progress(histograms, views, curve)
+    return RangeProgress(histograms, views, curve)
 
 
 def _known(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:

@@ -21,11 +21,11 @@ from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.calibration.ranges.image_set import ImageSet
 from edge_ad.calibration.ranges.methods import SIGNED, UNSIGNED, all_amax, percentile
 from edge_ad.calibration.ranges.table import RangeTable, SetId, TensorRange, model_id
-from edge_ad.calibration.ranges.thumbnail import View, view_of
+from edge_ad.calibration.ranges.thumbnail import Thumbnail, thumbnail_of
 from edge_ad.engine.base import INPUT, SCORE, in_batches
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.frame import Image
-from edge_ad.onnx_graph.index import Graph
+from edge_ad.onnx_graph.index import CalibrationGraph
 from edge_ad.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -44,27 +44,29 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedRanges:
     """A pass's yield: ranges, how they settled, and what the images looked like."""
 
     table: RangeTable
     curve: tuple[CurvePoint, ...]
-    views: tuple[View, ...]
+    views: tuple[Thumbnail, ...]
 
 
 @dataclass(frozen=True)
-class Progress:
+class RangeProgress:
     """What a pass has seen so far: a histogram a tensor, a view an image."""
 
     histograms: dict[str, Histogram]
-    views: list[View] = field(default_factory=list)
+    views: list[Thumbnail] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
 
 
-class Observer:
+class RangeObserver:
     """Feeds batches to the graph and counts in one histogram a tensor."""
 
-    def __init__(self, graph: Graph, histograms: dict[str, Histogram], *, threads: int = 0) -> None:
+    def __init__(
+        self, graph: CalibrationGraph, histograms: dict[str, Histogram], *, threads: int = 0
+    ) -> None:
         self._batch = graph.manifest.batch
         self.histograms = histograms
         self._session = _session(graph, list(self.histograms), threads)
@@ -105,31 +107,31 @@ class Observer:
 
 
 def collect(
-    graph: Graph,
+    graph: CalibrationGraph,
     tensors: Iterable[str],
     target: Target,
     images: ImageSet,
     *,
-    seen: Callable[[Progress], None] = lambda progress: None,
-    start: Progress | None = None,
+    seen: Callable[[RangeProgress], None] = lambda progress: None,
+    start: RangeProgress | None = None,
     threads: int = 0,
-) -> Collected:
+) -> CollectedRanges:
     """Show every image, cut as the line cuts its frames, to the fp32 graph, once.
 
     `seen` hears what is done after each image; a pass that has such a `start` goes on there.
     Memory does not grow with the set, but for a thumbnail an image.
     """
-    progress = start or Progress({tensor: Histogram() for tensor in tensors})
-    observer = Observer(graph, progress.histograms, threads=threads)
+    progress = start or RangeProgress({tensor: Histogram() for tensor in tensors})
+    observer = RangeObserver(graph, progress.histograms, threads=threads)
     cut = Preprocess(graph.manifest.size_hw, graph.manifest.geometry)
     views, curve = progress.views, progress.curve
     for image in images.after(len(views)):
         score = observer.see(cut(image.image), str(image.path))
-        views.append(view_of(image.path, image.image, score, damaged=image.damaged))
+        views.append(thumbnail_of(image.path, image.image, score, damaged=image.damaged))
         if len(views) in _checkpoints(len(images)):
             curve.append(observer.point(len(views)))
         seen(progress)
-    return Collected(
+    return CollectedRanges(
         _table(graph, target, images, observer, len(views)), tuple(curve), tuple(views)
     )
 
@@ -150,7 +152,7 @@ def _checkpoints(total: int) -> Iterator[int]:
 
 
 def _table(
-    graph: Graph, target: Target, images: ImageSet, observer: Observer, seen: int
+    graph: CalibrationGraph, target: Target, images: ImageSet, observer: RangeObserver, seen: int
 ) -> RangeTable:
     heard = {name: found for name, found in observer.histograms.items() if found.reach}
     origin = SetId(
@@ -174,7 +176,7 @@ def _table(
     )
 
 
-def _session(graph: Graph, tensors: list[str], threads: int) -> ort.InferenceSession:
+def _session(graph: CalibrationGraph, tensors: list[str], threads: int) -> ort.InferenceSession:
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     known = {door.name for door in model.graph.output}

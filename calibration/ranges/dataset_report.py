@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge_ad.calibration.ranges.collect import CurvePoint
-from edge_ad.calibration.ranges.thumbnail import View, alike
+from edge_ad.calibration.ranges.thumbnail import Thumbnail, alike
 from edge_ad.errors import DataError
 
 ODD = 6.0  # robust standard deviations above the median score
@@ -23,7 +23,7 @@ _LIGHT = 10.0  # grey levels outside the set's brightness before a test image co
 
 
 @dataclass(frozen=True)
-class Survey:
+class DatasetReport:
     """Findings about a set; `warnings` are sentences, the rest are the figures behind them.
 
     `enough` is the number of images after which nine of ten ranges had settled, None when they
@@ -48,20 +48,20 @@ class Survey:
         return {**self.__dict__, "drift": {str(n): value for n, value in self.drift.items()}}
 
 
-def survey(
-    views: Sequence[View],
+def dataset_report(
+    views: Sequence[Thumbnail],
     curve: Sequence[CurvePoint],
     *,
     unreadable: Sequence[Path] = (),
-    test: Sequence[View] = (),
-) -> Survey:
+    test: Sequence[Thumbnail] = (),
+) -> DatasetReport:
     """Look at the images of a pass and, if there are any, at those of the test set.
 
     Raises DataError when all images are black or the same.
     """
     check_usable(views)
     clean = [view for view in views if not view.damaged]
-    found = Survey(
+    found = DatasetReport(
         images=len(views),
         unreadable=tuple(str(path) for path in unreadable),
         duplicates=_pairs(clean, clean, within=True),
@@ -74,10 +74,10 @@ def survey(
         drift=drift(curve),
         enough=enough(curve),
     )
-    return Survey(**{**found.__dict__, "warnings": tuple(_warnings(found))})
+    return DatasetReport(**{**found.__dict__, "warnings": tuple(_warnings(found))})
 
 
-def check_usable(views: Sequence[View]) -> None:
+def check_usable(views: Sequence[Thumbnail]) -> None:
     """Raise DataError when no range can come from these images."""
     same = [view for view in views if not view.damaged]
     if same and all(is_black(view) for view in same):
@@ -92,7 +92,7 @@ def check_usable(views: Sequence[View]) -> None:
         )
 
 
-def is_black(view: View) -> bool:
+def is_black(view: Thumbnail) -> bool:
     return view.brightness < BLACK and view.spread < BLACK / 2
 
 
@@ -124,7 +124,7 @@ def _distance(now: dict[str, float], final: dict[str, float]) -> float:
 
 
 def _pairs(
-    some: Sequence[View], others: Sequence[View], *, within: bool
+    some: Sequence[Thumbnail], others: Sequence[Thumbnail], *, within: bool
 ) -> tuple[tuple[str, str], ...]:
     same = alike(some, others)
     if within:
@@ -132,7 +132,7 @@ def _pairs(
     return tuple((str(some[i].path), str(others[j].path)) for i, j in np.argwhere(same))
 
 
-def _odd(views: Sequence[View]) -> tuple[str, ...]:
+def _odd(views: Sequence[Thumbnail]) -> tuple[str, ...]:
     """Images whose score lies far above the others': perhaps parts that are not good."""
     scores = np.array([view.score for view in views])
     middle = np.median(scores)
@@ -142,13 +142,13 @@ def _odd(views: Sequence[View]) -> tuple[str, ...]:
     return tuple(str(views[i].path) for i in order if far[i])
 
 
-def _unlit(views: Sequence[View], test: Sequence[View]) -> tuple[str, ...]:
+def _unlit(views: Sequence[Thumbnail], test: Sequence[Thumbnail]) -> tuple[str, ...]:
     light = [view.brightness for view in views]
     low, high = min(light) - _LIGHT, max(light) + _LIGHT
     return tuple(str(view.path) for view in test if not low <= view.brightness <= high)
 
 
-def _sizes(views: Sequence[View]) -> dict[str, int]:
+def _sizes(views: Sequence[Thumbnail]) -> dict[str, int]:
     found: dict[str, int] = {}
     for view in views:
         name = f"{view.size_hw[1]}x{view.size_hw[0]}"
@@ -156,13 +156,13 @@ def _sizes(views: Sequence[View]) -> dict[str, int]:
     return found
 
 
-def _brightness(views: Sequence[View]) -> dict[str, float]:
+def _brightness(views: Sequence[Thumbnail]) -> dict[str, float]:
     shares = {"least": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "most": 1.0}
     light = [view.brightness for view in views]
     return {name: round(float(np.quantile(light, share)), 2) for name, share in shares.items()}
 
 
-def _warnings(found: Survey) -> list[str]:
+def _warnings(found: DatasetReport) -> list[str]:
     told = [
         (found.unreadable, "cannot be read, left out"),
         ([b for _, b in found.duplicates], "near-copies of others, which add nothing"),

@@ -19,7 +19,7 @@ from edge_ad.calibration.quantize.qdq import Range
 from edge_ad.calibration.ranges.methods import METHODS
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.files import write_text
-from edge_ad.onnx_graph.index import Graph
+from edge_ad.onnx_graph.index import CalibrationGraph
 
 _AGAIN = "Collect ranges anew with: edge-ad calibrate ENGINE.onnx --images GOOD_DIR"
 Amax = Annotated[float, Field(gt=0.0)]
@@ -82,7 +82,7 @@ class RangeTable(_Strict):
         }
 
 
-def model_id(graph: Graph) -> ModelId:
+def model_id(graph: CalibrationGraph) -> ModelId:
     return ModelId(
         method=graph.manifest.method, size_hw=graph.manifest.size_hw, sha256=graph.sha256
     )
@@ -114,7 +114,7 @@ def load_table(path: Path) -> RangeTable:
     return table
 
 
-def check_fits(table: RangeTable, graph: Graph, placement: Placement, name: str) -> None:
+def check_fits(table: RangeTable, graph: CalibrationGraph, placement: Placement, name: str) -> None:
     """Raise IncompatibleError naming the first mismatch between a table, a model and a target."""
     here = model_id(graph)
     mismatch = [

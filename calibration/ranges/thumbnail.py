@@ -17,7 +17,7 @@ ALIKE = 1.5  # grey levels rms; sensor noise averaged over a thumbnail's cell st
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Thumbnail:
     """`thumbnail` uint8 (32, 32) grey; brightness is its mean, spread its standard deviation.
 
     `score` is the fp32 engine's, `size_hw` the image's own.
@@ -38,14 +38,14 @@ class View:
         return float(self.thumbnail.std())
 
 
-def view_of(path: Path, image: Image, score: float, *, damaged: bool = False) -> View:
+def thumbnail_of(path: Path, image: Image, score: float, *, damaged: bool = False) -> Thumbnail:
     """Look at uint8 (H, W, 3) BGR."""
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
-    return View(path, grey, score, (image.shape[0], image.shape[1]), damaged)
+    return Thumbnail(path, grey, score, (image.shape[0], image.shape[1]), damaged)
 
 
-def alike(some: Sequence[View], others: Sequence[View]) -> NDArray[np.bool_]:
+def alike(some: Sequence[Thumbnail], others: Sequence[Thumbnail]) -> NDArray[np.bool_]:
     """bool (len(some), len(others)): whether two thumbnails show the same image."""
     if not some or not others:
         return np.zeros((len(some), len(others)), np.bool_)
@@ -54,5 +54,5 @@ def alike(some: Sequence[View], others: Sequence[View]) -> NDArray[np.bool_]:
     return np.asarray(squared <= ALIKE**2 * SIDE * SIDE, np.bool_)
 
 
-def _flat(views: Sequence[View]) -> NDArray[np.float64]:
+def _flat(views: Sequence[Thumbnail]) -> NDArray[np.float64]:
     return np.stack([view.thumbnail.reshape(-1) for view in views]).astype(np.float64)

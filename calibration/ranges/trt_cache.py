@@ -17,7 +17,7 @@ from edge_ad.calibration.ranges.methods import METHODS, SIGNED
 from edge_ad.calibration.ranges.table import RangeTable, SetId, TensorRange, model_id
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import sha256, write_text
-from edge_ad.onnx_graph.index import Graph
+from edge_ad.onnx_graph.index import CalibrationGraph
 
 _HEAD = re.compile(r"TRT-(\d+)-(\w+Calibration2?)$")
 _LINE = re.compile(r"(?P<tensor>.+): (?P<scale>[0-9a-fA-F]{8})$")
@@ -62,7 +62,7 @@ def load_cache(path: Path) -> dict[str, float]:
     return dict(_entry(line, path) for line in lines[1:] if line.strip())
 
 
-def table_from_cache(path: Path, graph: Graph) -> RangeTable:
+def table_from_cache(path: Path, graph: CalibrationGraph) -> RangeTable:
     """A range table for TensorRT from a cache: every method has the cache's own ranges.
 
     Entries for tensors the graph lacks (fused away, or TensorRT's own) are left out; a graph that

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_ad.dedup import Distinct
+from edge_ad.dedup import Deduplicator
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, GateFailed
 from edge_ad.frame import Frame, Image
@@ -30,7 +30,7 @@ _ROUNDING = 1e-9  # of sums and logarithms in floating point
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Guarantee:
     """At most `rate` of normal frames are rejected, with probability `confidence`."""
 
     rate: float
@@ -38,7 +38,7 @@ class Promise:
 
 
 @dataclass
-class GoodScores:
+class NormalScores:
     """What good images score, one entry a distinct image.
 
     `image` holds image scores, `pixel` the maps' maxima. `repeats` pairs a near-duplicate with the
@@ -71,13 +71,13 @@ class GoodScores:
         return ranked[:count]
 
 
-def score_good(
+def score_normal(
     engine: Engine, images: Iterable[tuple[str, Image]], geometry: Geometry | None = None
-) -> GoodScores:
+) -> NormalScores:
     """Score named good images as the line does. Raises DataError when none can be judged."""
     used = geometry or engine.manifest.geometry
-    scorer, distinct = Scorer(engine, used), Distinct(used)
-    found, gate = GoodScores(geometry=used), FrameGate(live=False)
+    scorer, distinct = Scorer(engine, used), Deduplicator(used)
+    found, gate = NormalScores(geometry=used), FrameGate(live=False)
     for name, image in images:
         if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
             found.left_out[name] = fault
@@ -89,7 +89,7 @@ def score_good(
     return found
 
 
-def threshold_for(scores: GoodScores, promise: Promise, data_sha256: str = "") -> Threshold:
+def threshold_for(scores: NormalScores, promise: Guarantee, data_sha256: str = "") -> Threshold:
     """The lowest thresholds that keep the promise, for images and for maps.
 
     Raises GateFailed, with what is needed and what the data supports, when none does.
@@ -117,14 +117,14 @@ def threshold_for(scores: GoodScores, promise: Promise, data_sha256: str = "") -
     )
 
 
-def best_promise(images: int, promise: Promise) -> Promise:
+def best_guarantee(images: int, promise: Guarantee) -> Guarantee:
     """The promise itself if so many images can keep it, else the nearest rate they can."""
     if largest_rank(images, promise):
         return promise
-    return Promise(_rounded_up(supported_rate(images, promise.confidence)), promise.confidence)
+    return Guarantee(_rounded_up(supported_rate(images, promise.confidence)), promise.confidence)
 
 
-def largest_rank(images: int, promise: Promise) -> int:
+def largest_rank(images: int, promise: Guarantee) -> int:
     """The greatest m whose m-th largest score keeps the promise; 0 when not even the maximum."""
     rank, below = 0, _binomial(images, 0, promise.rate)
     while rank < images and 1 - below >= promise.confidence - _ROUNDING:
@@ -133,7 +133,7 @@ def largest_rank(images: int, promise: Promise) -> int:
     return rank
 
 
-def images_needed(promise: Promise) -> int:
+def images_needed(promise: Guarantee) -> int:
     """How many independent good images it takes for their maximum to keep the promise."""
     exact = math.log1p(-promise.confidence) / math.log1p(-promise.rate)
     return max(1, math.ceil(exact - _ROUNDING))
@@ -144,7 +144,7 @@ def supported_rate(images: int, confidence: float) -> float:
     return -math.expm1(math.log1p(-confidence) / images)
 
 
-def figures(images: int, promise: Promise) -> dict[str, float]:
+def figures(images: int, promise: Guarantee) -> dict[str, float]:
     """What so many images can promise beside what was asked."""
     return {
         "images": images,

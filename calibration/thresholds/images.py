@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_ad.dataset import good_images
+from edge_ad.dataset import normal_images
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import sha256_of
 from edge_ad.frame import BadFrame, Image
@@ -14,14 +14,14 @@ from edge_ad.images import read_image
 from edge_ad.source import open_source
 
 
-class GoodFolder:
-    """Named images of a folder (see `good_images`); `left_out` are those that cannot be judged.
+class ImageFolder:
+    """Named images of a folder (see `normal_images`); `left_out` are those that cannot be judged.
 
     Raises DataError when there is none, and, after the last, when none could be judged.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._paths = good_images(folder)
+        self._paths = normal_images(folder)
         self._read: list[Path] = []
         self.left_out: dict[str, str] = {}
 
@@ -49,7 +49,7 @@ class GoodFolder:
         return sha256_of(self._read)
 
 
-class GoodFrames:
+class SourceFrames:
     """Frames of a video or camera, at most `limit`; `left_out` are those that cannot be judged.
 
     Raises UsageError for a live source without a limit, since it never ends.

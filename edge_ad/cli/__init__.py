@@ -11,7 +11,7 @@ import sys
 import click
 
 from edge_ad.cli.verbs import Verbs
-from edge_ad.errors import EdgeAdError, GateFailed, SinkLost
+from edge_ad.errors import EdgeAdError, GateFailed, OutletLost
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
@@ -54,7 +54,7 @@ def _ours(error: OSError) -> EdgeAdError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     where = f"{error.filename}" if error.filename else "the output"
     if error.errno in _UNWRITABLE:
-        ours: EdgeAdError = SinkLost(f"{where}: cannot be written ({error.strerror}).")
+        ours: EdgeAdError = OutletLost(f"{where}: cannot be written ({error.strerror}).")
     else:
         ours = EdgeAdError(f"{where}: {error.strerror or error}.")
     ours.__cause__ = error

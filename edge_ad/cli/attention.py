@@ -50,9 +50,9 @@ def _learn(
     digits: Path, out: Path, lesson: dict[str, Any], stop: threading.Event
 ) -> dict[str, Any]:
     try:
-        from edge_ad.methods.ear.digit_training import Lesson, learn_digits
+        from edge_ad.methods.ear.digit_training import DigitTrainConfig, learn_digits
     except ImportError as error:
         raise MissingExtra("training", str(error.name), "train") from error
     return learn_digits(
-        digits, out, Lesson(**lesson), stop, lambda line: click.echo(line, err=True)
+        digits, out, DigitTrainConfig(**lesson), stop, lambda line: click.echo(line, err=True)
     )

@@ -13,7 +13,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 
 if TYPE_CHECKING:
-    from edge_ad.export.plan.build import Built
+    from edge_ad.export.plan.build import BuiltPlan
     from edge_ad.export.plan.progress import Report
 
 
@@ -55,7 +55,7 @@ class Capability(click.ParamType[Any]):
     help="Plan to write; by default beside the ONNX file.",
 )
 @click.option(
-    "--flavour",
+    "--runtime",
     type=click.Choice(["tensorrt", "tensorrt-rtx"]),
     help="Which TensorRT builds and will run the plan; by default the one installed.",
 )
@@ -121,10 +121,10 @@ def command(
 
 def _wishes(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `build_plan`."""
-    from edge_ad.plan_record import Options
+    from edge_ad.plan_record import BuildOptions
 
-    places = {name: options.pop(name) for name in ("flavour", "timing_cache")}
-    return {"options": Options(**options), **places}
+    places = {name: options.pop(name) for name in ("runtime", "timing_cache")}
+    return {"options": BuildOptions(**options), **places}
 
 
 def _auto(onnx: Path, plan: Path, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -158,7 +158,7 @@ def _progress() -> Iterator[Report]:
         yield lambda share, phase: bar.update(task, completed=share, description=phase)
 
 
-def _result(built: Built) -> dict[str, Any]:
+def _result(built: BuiltPlan) -> dict[str, Any]:
     build = built.sidecar.build
     assert build is not None
     return {
@@ -172,12 +172,12 @@ def _result(built: Built) -> dict[str, Any]:
     }
 
 
-def _summary(built: Built) -> str:
+def _summary(built: BuiltPlan) -> str:
     from edge_ad.plan_record import NAMES
 
     build, manifest = built.sidecar.build, built.sidecar.manifest
     assert build is not None and manifest is not None
     size = f"{build.plan_bytes / (1 << 20):.1f} MiB"
     words = f"{built.plan}: {manifest.method} {manifest.precision}, {size}, by "
-    words += f"{NAMES[build.flavour]} {build.version} in {built.seconds:.1f} s"
+    words += f"{NAMES[build.runtime]} {build.version} in {built.seconds:.1f} s"
     return "\n".join([words, *built.notes])

@@ -17,8 +17,8 @@ from edge_ad.errors import GateFailed, MissingExtra, UsageError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edge_ad.calibration.quantize.config import Order, Tell
-    from edge_ad.calibration.quantize.pipeline import Outcome, ToHalf
+    from edge_ad.calibration.quantize.config import CalibrationConfig, OnProgress
+    from edge_ad.calibration.quantize.pipeline import CalibrationResult, ToFp16
     from edge_ad.manifest import Manifest, Precision
 
 _FOLDER = click.Path(path_type=Path)
@@ -119,16 +119,16 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
         raise GateFailed(_failure(result))
 
 
-def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
+def _order(engine: Path, out: Path, options: dict[str, Any]) -> CalibrationConfig:
     try:
-        from edge_ad.calibration.quantize.config import Order
-        from edge_ad.calibration.quantize.gate import Limits
-        from edge_ad.calibration.quantize.placement import Wanted
+        from edge_ad.calibration.quantize.config import CalibrationConfig
+        from edge_ad.calibration.quantize.gate import GateLimits
+        from edge_ad.calibration.quantize.placement import PlacementOverrides
     except ModuleNotFoundError as error:
         raise MissingExtra("calibrate", str(error.name), "calibrate") from error
-    limits = Limits(options.pop("max_auroc_loss"), options.pop("max_pixel_ap_loss"))
-    wanted = Wanted(options.pop("exclude"), options.pop("include"))
-    return Order(
+    limits = GateLimits(options.pop("max_auroc_loss"), options.pop("max_pixel_ap_loss"))
+    wanted = PlacementOverrides(options.pop("exclude"), options.pop("include"))
+    return CalibrationConfig(
         engine=engine,
         out=out,
         wanted=wanted,
@@ -141,7 +141,7 @@ def _order(engine: Path, out: Path, options: dict[str, Any]) -> Order:
     )
 
 
-def _calibrate(order: Order, precision: str, rest: str) -> dict[str, Any]:
+def _calibrate(order: CalibrationConfig, precision: str, rest: str) -> dict[str, Any]:
     from edge_ad.calibration.quantize.html import write_page
     from edge_ad.calibration.quantize.pipeline import calibrate
     from edge_ad.calibration.quantize.report import report_of, save_report
@@ -156,7 +156,7 @@ def _calibrate(order: Order, precision: str, rest: str) -> dict[str, Any]:
     return report
 
 
-def _rivals(order: Order) -> dict[Precision, ModelProto]:
+def _rivals(order: CalibrationConfig) -> dict[Precision, ModelProto]:
     """The other precisions, for `auto`."""
     if order.target != "onnxruntime" or not order.gate:
         raise UsageError(
@@ -170,7 +170,7 @@ def _rivals(order: Order) -> dict[Precision, ModelProto]:
     return {"fp16": _to_half(order)(graph.model, graph.manifest)}
 
 
-def _to_half(order: Order) -> ToHalf:
+def _to_half(order: CalibrationConfig) -> ToFp16:
     """Casts to fp16 what the calibration images, or generated ones, show to be safe."""
     try:
         from edge_ad.export.comparison_frames import frames_for
@@ -196,7 +196,7 @@ def _told_how_to_go_on() -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress() -> Iterator[OnProgress]:
     """A bar with the time left on a terminal's stderr; elsewhere a line when the work changes."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -229,12 +229,12 @@ class _Lines:
         self._last = what
 
 
-def _warn(outcome: Outcome) -> None:
-    for line in (outcome.survey or {}).get("warnings", []):
+def _warn(outcome: CalibrationResult) -> None:
+    for line in (outcome.dataset_report or {}).get("warnings", []):
         click.echo(f"calibration set: {line}", err=True)
 
 
-def _nodes(order: Order) -> dict[str, Any]:
+def _nodes(order: CalibrationConfig) -> dict[str, Any]:
     from dataclasses import asdict
 
     from edge_ad.calibration.quantize.placement import place

@@ -14,7 +14,7 @@ from edge_ad.cli.geometry import geometry_from, geometry_options
 from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
-from edge_ad.errors import SinkLost, SourceLost, UsageError
+from edge_ad.errors import OutletLost, SourceLost, UsageError
 
 if TYPE_CHECKING:
     from edge_ad.frame import Frame
@@ -171,7 +171,7 @@ class _Album:
         try:
             write_bytes(path, data)
         except OSError as error:
-            raise SinkLost(f"{path}: cannot be written ({error.strerror}).") from error
+            raise OutletLost(f"{path}: cannot be written ({error.strerror}).") from error
         self._next += 1
         self._saved += 1
         self._bytes += len(data)
@@ -228,7 +228,7 @@ def _make_folder(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         names = [path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
     except OSError as error:
-        raise SinkLost(f"{folder}: cannot be written ({error.strerror}).") from error
+        raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error
     return max((int(name) for name in names if name.isdecimal()), default=-1) + 1
 
 

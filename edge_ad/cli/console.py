@@ -11,10 +11,10 @@ import click
 import cv2
 
 from edge_ad.errors import UsageError
-from edge_ad.event import AlarmEvent, Event, Kind
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
-from edge_ad.outlet.base import Seen
+from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.drawing import draw_regions
 
 _COLOUR = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.INVALID: "yellow"}
@@ -27,11 +27,11 @@ class Console:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         if not self._quiet:
             click.echo(_inspection_text(inspection))
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         click.echo(_alarm_text(event))
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class Window:
         self._newest: Image | None = None
         self._lock = threading.Lock()
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         if seen.image is None:
             return
         image = draw_regions(seen.image.copy(), inspection.regions)
@@ -58,7 +58,7 @@ class Window:
         with self._lock:
             self._newest = image
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         """The regions in the image tell."""
 
     def close(self) -> None:
@@ -100,8 +100,8 @@ def _inspection_text(inspection: Inspection) -> str:
 
 
 def _alarm_text(event: AlarmEvent) -> str:
-    head = click.style(f"ALARM {event.event.value:6}", fg="red", bold=event.event is Event.NEW)
-    if event.kind is Kind.CAMERA_FAULT:
+    head = click.style(f"ALARM {event.event.value:6}", fg="red", bold=event.event is AlarmStep.NEW)
+    if event.kind is AlarmKind.CAMERA_FAULT:
         return f"{head} {event.id}  camera fault: {event.reason}"
     where = ""
     if event.regions:

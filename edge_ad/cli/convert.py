@@ -55,9 +55,9 @@ def command(
 
 def _convert(engine: Path, out: Path, change: dict[str, Any]) -> dict[str, Any]:
     try:
-        from edge_ad.export.convert import Change, convert_engine
+        from edge_ad.export.convert import ConvertConfig, convert_engine
 
-        return convert_engine(engine, out, Change(**change), _say)
+        return convert_engine(engine, out, ConvertConfig(**change), _say)
     except ModuleNotFoundError as error:
         raise MissingExtra("convert", str(error.name), "export") from error
 

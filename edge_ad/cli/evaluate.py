@@ -17,7 +17,7 @@ from edge_ad.cli.options import emit, shared
 if TYPE_CHECKING:
     from edge_ad.dataset import Sample
     from edge_ad.engine import Engine
-    from edge_ad.evaluation.predictions import Judged, LeftOut
+    from edge_ad.evaluation.predictions import LeftOut, ScoredImage
     from edge_ad.geometry import Geometry
 
 _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
@@ -97,16 +97,16 @@ def _require(*packages: str) -> None:
 
 def _judge(
     engine: Engine, samples: list[Sample], geometry: Geometry, left_out: LeftOut
-) -> list[Judged]:
+) -> list[ScoredImage]:
     from rich.console import Console
     from rich.progress import track
 
     from edge_ad.errors import DataError
-    from edge_ad.evaluation.predictions import judge_all
+    from edge_ad.evaluation.predictions import score_all
 
     console = Console(stderr=True)
     shown = track(samples, "judging", console=console, disable=not console.is_terminal)
-    judged = list(judge_all(engine, shown, left_out, geometry))
+    judged = list(score_all(engine, shown, left_out, geometry))
     if not judged:
         first = next(iter(left_out.reasons.values()))
         raise DataError(f"none of the {len(samples)} images can be judged. The first: {first}")
@@ -134,12 +134,12 @@ def _described(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    from edge_ad.errors import SinkLost
+    from edge_ad.errors import OutletLost
 
     try:
         yield
     except OSError as error:
-        raise SinkLost(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise OutletLost(f"{folder}: cannot be written ({error.strerror or error}).") from error
 
 
 def _print(result: dict[str, Any]) -> None:

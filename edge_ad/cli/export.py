@@ -71,9 +71,9 @@ def command(
 
 def _export(weights: Path, out: Path, wishes: dict[str, Any]) -> dict[str, Any]:
     try:
-        from edge_ad.export.engine_file import Wishes, export_engine
+        from edge_ad.export.engine_file import ExportConfig, export_engine
 
-        return export_engine(weights, out, Wishes(**wishes), _say)
+        return export_engine(weights, out, ExportConfig(**wishes), _say)
     except ModuleNotFoundError as error:
         raise MissingExtra("export", str(error.name), "export") from error
 

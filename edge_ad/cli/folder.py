@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_ad.errors import SinkLost, UsageError
+from edge_ad.errors import OutletLost, UsageError
 
 
 def make_output_folder(folder: Path, *, overwrite: bool) -> None:
@@ -24,4 +24,4 @@ def make_output_folder(folder: Path, *, overwrite: bool) -> None:
             for old in folder.glob(pattern):
                 old.unlink()
     except OSError as error:
-        raise SinkLost(f"{folder}: cannot be written ({error.strerror}).") from error
+        raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error

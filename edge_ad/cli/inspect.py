@@ -105,7 +105,7 @@ def _parameters(graph: dict[str, Any]) -> str:
 def _build_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     build, here = found["build"], found["runs_here"]
     card = f"{build['gpu']} ({build['compute_capability']})" if build["gpu"] else "no card"
-    yield "built by", f"{build['flavour']} {build['version']} on {card}, {build['created_utc']}"
+    yield "built by", f"{build['runtime']} {build['version']} on {card}, {build['created_utc']}"
     yield "built from", f"{build['onnx']}, {build['onnx_sha256']}"
     yield "runs here", "yes" if here["fits"] else f"NO: {here['fault']}"
 

@@ -14,7 +14,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.errors import DataError
 
 if TYPE_CHECKING:
-    from edge_ad.methods.catalogue import Entry
+    from edge_ad.methods.catalogue import MethodCard
 
 BENCH = "methods"  # what benchmarks/bench_methods.py calls its result files
 SHIPPED = "measured.json"  # their figures, in the package: benchmarks/report.py writes them
@@ -37,12 +37,12 @@ def command(*, name: str | None, results: Path | None, as_json: bool) -> None:
     """
     from edge_ad.cli.verbs import unknown
     from edge_ad.errors import UsageError
-    from edge_ad.methods.catalogue import ENTRIES
+    from edge_ad.methods.catalogue import CARDS
 
-    known = [entry.name for entry in ENTRIES]
+    known = [entry.name for entry in CARDS]
     if name is not None and name not in known:
         raise UsageError(unknown("method", name, known))
-    chosen = [entry for entry in ENTRIES if name in (None, entry.name)]
+    chosen = [entry for entry in CARDS if name in (None, entry.name)]
     measured = _shipped() if results is None else _measured(results)
     if as_json:
         rows = [entry.as_json() | {"measured": measured.get(entry.name, [])} for entry in chosen]
@@ -78,7 +78,7 @@ def _measured(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _table(entries: list[Entry], measured: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+def _table(entries: list[MethodCard], measured: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     yield f"{'method':8} {'parameters':>16} {'GFLOPs':>12}  {'fidelity':13} needs"
     yield f"{'':8} {'full / edge':>16} {'full / edge':>12}"
     for one in entries:
@@ -95,7 +95,7 @@ def _table(entries: list[Entry], measured: dict[str, list[dict[str, Any]]]) -> I
     yield "more: edge-ad methods NAME; train one: edge-ad train --method NAME [--preset edge]"
 
 
-def _told(entry: Entry, measured: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+def _told(entry: MethodCard, measured: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     rows = {
         "method": f"{entry.title}: {entry.idea}",
         "needs": entry.needs,

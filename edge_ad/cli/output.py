@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_ad.errors import SinkLost, UsageError
+from edge_ad.errors import OutletLost, UsageError
 
 
 @contextlib.contextmanager
@@ -24,10 +24,10 @@ def output_file(path: Path, suffix: str) -> Iterator[Path]:
     try:
         yield path
     except OSError as error:
-        raise SinkLost(f"{path}: cannot be written ({error.strerror or error}).") from error
+        raise OutletLost(f"{path}: cannot be written ({error.strerror or error}).") from error
 
 
 def _check_folder(path: Path) -> None:
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise SinkLost(f"{path}: cannot be written, since {existing} is no writable folder.")
+        raise OutletLost(f"{path}: cannot be written, since {existing} is no writable folder.")

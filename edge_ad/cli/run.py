@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_ad.cli.console import Window
     from edge_ad.line.config import LineConfig
     from edge_ad.line.supervisor import Supervisor
-    from edge_ad.outlet.base import Sink
+    from edge_ad.outlet.base import Outlet
 
 _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 
@@ -153,22 +153,22 @@ class _Outputs:
             for name in ("overwrite", "evidence_count", "evidence_mib", "show", "quiet")
         }
 
-    def prepare(self) -> list[Sink]:
+    def prepare(self) -> list[Outlet]:
         """Make the output folder and the sinks; raises before anything is judged."""
         import sys
 
         from edge_ad.cli.console import Console, Window
         from edge_ad.outlet.jsonl import JsonLines
 
-        sinks: list[Sink] = [
+        outlets: list[Outlet] = [
             JsonLines(sys.stdout) if self._json else Console(quiet=self._take["quiet"])
         ]
         if self._folder is not None:
-            sinks += self._files(self._folder)
+            outlets += self._files(self._folder)
         if self._take["show"]:
             self.window = Window()
-            sinks.append(self.window)
-        return sinks
+            outlets.append(self.window)
+        return outlets
 
     def close(self, result: dict[str, Any]) -> None:
         """Print the summary and keep it in the folder; a fault in that is added to `result`."""
@@ -186,9 +186,9 @@ class _Outputs:
             write_text(path, json.dumps(result, indent=2) + "\n")
         except OSError as error:
             reason = f"{path}: cannot be written ({error.strerror or error})"
-            result["sink_faults"] = {**result.get("sink_faults", {}), reason: 1}
+            result["outlet_faults"] = {**result.get("outlet_faults", {}), reason: 1}
 
-    def _files(self, folder: Path) -> list[Sink]:
+    def _files(self, folder: Path) -> list[Outlet]:
         from edge_ad.cli.folder import make_output_folder
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import EventLog
@@ -200,8 +200,8 @@ class _Outputs:
 
 
 def _fail_on_lost_records(result: dict[str, Any]) -> None:
-    from edge_ad.errors import SinkLost
+    from edge_ad.errors import OutletLost
 
-    if faults := result.get("sink_faults"):
+    if faults := result.get("outlet_faults"):
         lost = "; ".join(f"{reason} ({count} records)" for reason, count in faults.items())
-        raise SinkLost(f"every frame was judged, but records were lost: {lost}")
+        raise OutletLost(f"every frame was judged, but records were lost: {lost}")

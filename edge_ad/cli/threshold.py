@@ -15,8 +15,8 @@ from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 
 if TYPE_CHECKING:
-    from edge_ad.calibration.thresholds.estimate import GoodScores, Promise
-    from edge_ad.calibration.thresholds.images import GoodFolder, GoodFrames
+    from edge_ad.calibration.thresholds.estimate import Guarantee, NormalScores
+    from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
     from edge_ad.frame import Image
     from edge_ad.manifest import Threshold
 
@@ -72,21 +72,21 @@ def command(
     at a threshold passes. Near-duplicates count once.
     """
     from edge_ad.calibration.thresholds.estimate import (
-        Promise,
-        best_promise,
-        score_good,
+        Guarantee,
+        best_guarantee,
+        score_normal,
         threshold_for,
     )
     from edge_ad.engine import open_engine
 
     _refuse_early(engine, plot)
-    asked = Promise(false_alarm_rate, confidence)
+    asked = Guarantee(false_alarm_rate, confidence)
     images = _images(uri, frames)
     with open_engine(engine, **engine_options_from(options)) as loaded:
         manifest = loaded.manifest
         geometry = geometry_from(options, manifest.geometry)
-        scores = score_good(loaded, _counted(images), geometry)
-    promise = best_promise(len(scores.image), asked) if at_best else asked
+        scores = score_normal(loaded, _counted(images), geometry)
+    promise = best_guarantee(len(scores.image), asked) if at_best else asked
     threshold = threshold_for(scores, promise, images.sha256())
     result = _stored(engine, threshold)
     result |= _figures(scores, promise, asked)
@@ -122,20 +122,20 @@ def _refuse_early(engine: Path, plot: Path | None) -> None:
         raise MissingExtra("threshold --plot", "matplotlib", "evaluate")
 
 
-def _images(uri: str, frames: int | None) -> GoodFolder | GoodFrames:
+def _images(uri: str, frames: int | None) -> ImageFolder | SourceFrames:
     import re
 
-    from edge_ad.calibration.thresholds.images import GoodFolder, GoodFrames
+    from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
     from edge_ad.errors import DataError
 
     if Path(uri).is_dir():
-        return GoodFolder(Path(uri))
+        return ImageFolder(Path(uri))
     if not re.match(r"[a-z0-9]+:|\d+(\?|$)", uri) and not Path(uri).exists():
         raise DataError(f"{uri}: no such folder or file. Expected images of good parts there.")
-    return GoodFrames(uri, frames)
+    return SourceFrames(uri, frames)
 
 
-def _counted(images: GoodFolder | GoodFrames) -> Iterator[tuple[str, Image]]:
+def _counted(images: ImageFolder | SourceFrames) -> Iterator[tuple[str, Image]]:
     """Show on stderr how far we are, where a person can see it."""
     import sys
 
@@ -149,13 +149,13 @@ def _counted(images: GoodFolder | GoodFrames) -> Iterator[tuple[str, Image]]:
 
 def _stored(engine: Path, threshold: Threshold) -> dict[str, Any]:
     """Write the sidecar; what is stored, and where."""
-    from edge_ad.errors import SinkLost
+    from edge_ad.errors import OutletLost
     from edge_ad.manifest import set_threshold, sidecar_path
 
     try:
         sidecar = set_threshold(engine, threshold)
     except OSError as error:
-        raise SinkLost(
+        raise OutletLost(
             f"{sidecar_path(engine)}: cannot be written ({error.strerror or error})."
         ) from error
     kept = threshold.model_dump(mode="json")
@@ -169,7 +169,7 @@ def _stored(engine: Path, threshold: Threshold) -> dict[str, Any]:
     }
 
 
-def _figures(scores: GoodScores, promise: Promise, asked: Promise) -> dict[str, Any]:
+def _figures(scores: NormalScores, promise: Guarantee, asked: Guarantee) -> dict[str, Any]:
     """What the images support beside what was asked; the threshold is the rank-th score."""
     from edge_ad.calibration.thresholds.estimate import figures, largest_rank
 
@@ -198,7 +198,7 @@ def _pieces(count: int) -> str:
     return "1 image" if count == 1 else f"{count} images"
 
 
-def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
+def _warnings(result: dict[str, Any], scores: NormalScores) -> Iterator[str]:
     """What a person should know of the images behind the promise."""
     highest = ", ".join(f"{name} {score:.4g}" for name, score in result["highest"])
     yield f"Look whether the highest are good parts: {highest}"
@@ -219,11 +219,11 @@ def _warnings(result: dict[str, Any], scores: GoodScores) -> Iterator[str]:
         )
 
 
-def _draw(path: Path, scores: GoodScores, threshold: Threshold) -> None:
+def _draw(path: Path, scores: NormalScores, threshold: Threshold) -> None:
     """A histogram of image scores and one of the maps' maxima, each with its threshold."""
     from matplotlib.figure import Figure
 
-    from edge_ad.errors import SinkLost
+    from edge_ad.errors import OutletLost
     from edge_ad.files import replacing
 
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -238,6 +238,6 @@ def _draw(path: Path, scores: GoodScores, threshold: Threshold) -> None:
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=100)
     except OSError as error:
-        raise SinkLost(
+        raise OutletLost(
             f"{path}: cannot be written ({error.strerror or error}). The threshold is stored."
         ) from error

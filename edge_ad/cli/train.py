@@ -76,14 +76,14 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
 
         from edge_ad.machine.host import usable_cores
         from edge_ad.training.loop import Interrupted
-        from edge_ad.training.progress_bar import Bar
+        from edge_ad.training.progress_bar import TrainingBar
         from edge_ad.training.session import train
     except ImportError as error:
         raise MissingExtra("training", str(error.name), "train") from error
     torch.set_num_threads(options.pop("threads") or usable_cores())
     job = _job(output, options)
     stop = threading.Event()
-    with Signals(stop) as signals, Bar() as bar:
+    with Signals(stop) as signals, TrainingBar() as bar:
         try:
             return train(job, stop, bar.update, lambda cost: bar.note(f"{job.method}: {cost}"))
         except Interrupted:
@@ -93,20 +93,20 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _job(output: Path, options: dict[str, Any]) -> Any:
-    from edge_ad.methods.learning.trainer import recipe_named, settings_from
-    from edge_ad.training.session import Job
+    from edge_ad.methods.learning.trainer import settings_from, training_named
+    from edge_ad.training.session import TrainConfig
 
     given = dict(_assignment(text) for text in options.pop("assigned"))
     for option, setting in _SETTINGS.items():
         value = options.pop(option)
         if value is not None:
             given[setting] = value
-    return Job(
+    return TrainConfig(
         method=options["method"],
         data=options["data"],
         output=output,
         size_hw=options["size"],
-        settings=settings_from(recipe_named(options["method"]), given, options["preset"]),
+        settings=settings_from(training_named(options["method"]), given, options["preset"]),
         geometry=geometry_from(options),
         textures=options["textures"],
         teacher=options["teacher"],

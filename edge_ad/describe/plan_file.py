@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_ad.describe.plan_layers import layer_facts
 from edge_ad.describe.sidecar import threshold_facts
-from edge_ad.engine.tensorrt.preflight import clear, read_plan_sidecar
+from edge_ad.engine.tensorrt.preflight import check_plan, read_plan_sidecar
 from edge_ad.engine.tensorrt.runtimes import TensorRT, first_error, messages
 from edge_ad.errors import IncompatibleError
 
@@ -33,7 +33,7 @@ def facts(path: Path) -> dict[str, Any]:
 def _graph(path: Path) -> tuple[dict[str, Any] | None, str]:
     """The layers, or why the plan does not load here."""
     try:
-        cleared = clear(path)
+        cleared = check_plan(path)
         return _loaded(cleared.trt, path), ""
     except IncompatibleError as error:
         return None, str(error)

@@ -6,14 +6,14 @@ anomaly_score  out  float32 (N,)          same direction
 """
 
 from edge_ad.engine.base import Device, Engine, OverlappingEngine, Prediction
-from edge_ad.engine.batcher import Gathered
+from edge_ad.engine.batcher import Batcher
 from edge_ad.engine.open import open_engine
 from edge_ad.engine.scripted import ScriptedEngine
 
 __all__ = [
+    "Batcher",
     "Device",
     "Engine",
-    "Gathered",
     "OverlappingEngine",
     "Prediction",
     "ScriptedEngine",

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_ad.closeable import Closing
+from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import USUAL_MOST, Engine, Prediction, check_batch
 from edge_ad.frame import Image
 
 
-class Gathered:
+class Batcher:
     """Puts the batches of several threads into one call of an engine and hands each its answer.
 
     Each camera asks through a `seat` of its own. Whoever finds the engine idle calls it for all who
@@ -30,14 +30,14 @@ class Gathered:
         self._patience_s, self._call_s = patience_s, 0.0
         self._changed = threading.Condition()
         self._waiting: deque[_Request] = deque()
-        self._expected: set[Seat] = set()
+        self._expected: set[BatchClient] = set()
         self._busy = False
 
-    def seat(self) -> Seat:
+    def seat(self) -> BatchClient:
         """The engine as one camera sees it."""
-        return Seat(self)
+        return BatchClient(self)
 
-    def ask(self, seat: Seat, batch: Image) -> Prediction:
+    def ask(self, seat: BatchClient, batch: Image) -> Prediction:
         """What the engine answers to one batch. Raises what the call it became part of raised."""
         request = _Request(seat, batch)
         with self._changed:
@@ -105,7 +105,7 @@ class Gathered:
 class _Request:
     """One batch on its way, and what became of it."""
 
-    seat: Seat
+    seat: BatchClient
     batch: Image
     answer: Prediction | None = None
     error: BaseException | None = None
@@ -115,13 +115,13 @@ class _Request:
         return self.answer is not None or self.error is not None
 
 
-class Seat(Closing):
+class BatchClient(ClosedAtExit):
     """One camera's place at a gathered engine: an Engine for one thread, whose arrays are its own.
 
     Closing it does nothing; the engine is closed by who opened it.
     """
 
-    def __init__(self, gathered: Gathered) -> None:
+    def __init__(self, gathered: Batcher) -> None:
         self._gathered = gathered
         self.name, self.manifest = gathered.engine.name, gathered.engine.manifest
 

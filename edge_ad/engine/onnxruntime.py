@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_ad.closeable import Closing
+from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import (
     INPUT,
     MAP,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 
-class OnnxRuntimeEngine(Closing):
+class OnnxRuntimeEngine(ClosedAtExit):
     """An ONNX file under ONNX Runtime, on the CPU or on an NVIDIA card.
 
     Raises IncompatibleError when the file is not ONNX, carries no manifest, its inputs and outputs

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.closeable import Closing
+from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import Prediction, check_batch
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 
 
-class ScriptedEngine(Closing):
+class ScriptedEngine(ClosedAtExit):
     """Answers with `map_of(image)`; the score is the map's maximum.
 
     The default map is the image's green channel over 255, so a bright spot is an anomaly.

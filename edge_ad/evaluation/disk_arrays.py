@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge_ad.errors import SinkLost
+from edge_ad.errors import OutletLost
 
 _T = TypeVar("_T", bound=np.generic)
 _PAGE = 4096  # a memory map begins on a page
 
 
-class Shelf:
+class DiskBackedArrays:
     """Arrays put here come back as read-only views of a temporary file, which vanishes by itself.
 
     Pages that nobody reads cost no memory. Raises SinkLost when the temporary folder is full.
@@ -50,8 +50,8 @@ class Shelf:
         self.close()
 
 
-def _full(error: OSError) -> SinkLost:
-    return SinkLost(
+def _full(error: OSError) -> OutletLost:
+    return OutletLost(
         f"{tempfile.gettempdir()}: anomaly maps cannot be kept there ({error.strerror}). "
         "Make room, or name another folder in the environment variable TMPDIR."
     )

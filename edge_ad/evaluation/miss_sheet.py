@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_ad.evaluation.predictions import Judged
+from edge_ad.evaluation.predictions import ScoredImage
 from edge_ad.frame import Image
 from edge_ad.geometry import Geometry
 from edge_ad.images import read_image, write_image
@@ -19,7 +19,7 @@ _GREY, _WHITE = (96, 96, 96), (255, 255, 255)
 _COLOURS = {"ESCAPE": (64, 64, 255), "OVERKILL": (0, 165, 255)}
 
 
-def worst_misses(judged: Sequence[Judged], count: int = 6) -> list[Judged]:
+def worst_misses(judged: Sequence[ScoredImage], count: int = 6) -> list[ScoredImage]:
     """The anomalous images with the lowest scores, then the normal ones with the highest."""
     escapes = sorted((j for j in judged if j.sample.anomalous), key=lambda j: j.score)
     overkill = sorted((j for j in judged if not j.sample.anomalous), key=lambda j: -j.score)
@@ -27,7 +27,7 @@ def worst_misses(judged: Sequence[Judged], count: int = 6) -> list[Judged]:
 
 
 def write_misses(
-    judged: Sequence[Judged], threshold: float | None, geometry: Geometry, path: Path
+    judged: Sequence[ScoredImage], threshold: float | None, geometry: Geometry, path: Path
 ) -> None:
     """A row an image: what the line sees of it, its map (one scale for all), its ground truth.
 
@@ -41,7 +41,7 @@ def write_misses(
     write_image(path, np.vstack(rows))
 
 
-def verdict_word(one: Judged, threshold: float | None) -> str:
+def verdict_word(one: ScoredImage, threshold: float | None) -> str:
     """What became of an image at the threshold."""
     if threshold is None:
         return "no threshold"
@@ -51,7 +51,7 @@ def verdict_word(one: Judged, threshold: float | None) -> str:
     return "OVERKILL" if rejected else "ESCAPE"
 
 
-def _row(one: Judged, scale: tuple[float, float], word: str, roi: Geometry) -> Image:
+def _row(one: ScoredImage, scale: tuple[float, float], word: str, roi: Geometry) -> Image:
     size_hw = (one.values.shape[0], one.values.shape[1])
     image = Preprocess(size_hw, roi)(read_image(one.sample.path))[0]
     panels = [_fitted(panel) for panel in (image, _heat(one, scale), _truth(one))]
@@ -61,7 +61,7 @@ def _row(one: Judged, scale: tuple[float, float], word: str, roi: Geometry) -> I
     return np.asarray(framed, np.uint8)
 
 
-def _heat(one: Judged, scale: tuple[float, float]) -> Image:
+def _heat(one: ScoredImage, scale: tuple[float, float]) -> Image:
     low, top = scale
     level = np.clip((one.values - low) / max(top - low, 1e-12), 0, 1)
     heat = np.asarray(cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_JET))
@@ -69,7 +69,7 @@ def _heat(one: Judged, scale: tuple[float, float]) -> Image:
     return np.asarray(heat, np.uint8)
 
 
-def _truth(one: Judged) -> Image:
+def _truth(one: ScoredImage) -> Image:
     truth = np.zeros((*one.values.shape, 3), np.uint8)
     truth[:] = _GREY if one.mask is None else 0
     truth[one.mask if one.mask is not None else False] = _WHITE
@@ -98,5 +98,5 @@ def _fitted(image: Image) -> Image:
     return square
 
 
-def _seen(one: Judged) -> Map:
+def _seen(one: ScoredImage) -> Map:
     return one.values[~np.isneginf(one.values)]

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 from edge_ad.dataset import GOOD
 from edge_ad.evaluation.curves import Curve
 from edge_ad.evaluation.metrics import FPR_LIMIT
-from edge_ad.evaluation.predictions import Judged
+from edge_ad.evaluation.predictions import ScoredImage
 from edge_ad.evaluation.summary import kinds_of
 from edge_ad.files import replacing
 
@@ -23,7 +23,7 @@ _BINS = 40
 
 
 def write_curves(
-    judged: Sequence[Judged], curves: dict[str, Curve], threshold: float | None, path: Path
+    judged: Sequence[ScoredImage], curves: dict[str, Curve], threshold: float | None, path: Path
 ) -> None:
     """PNG of image ROC by defect type, scores, pixel ROC with region overlap, pixel precision."""
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def write_curves(
         figure.savefig(temporary, dpi=100)
 
 
-def _draw_image_roc(axes: Axes, judged: Sequence[Judged]) -> None:
+def _draw_image_roc(axes: Axes, judged: Sequence[ScoredImage]) -> None:
     for kind in ["all", *kinds_of(judged)]:
         shown = [one for one in judged if kind == "all" or one.sample.kind in (GOOD, kind)]
         labels = [one.sample.anomalous for one in shown]
@@ -53,7 +53,7 @@ def _draw_image_roc(axes: Axes, judged: Sequence[Judged]) -> None:
     _frame(axes)
 
 
-def _draw_scores(axes: Axes, judged: Sequence[Judged], threshold: float | None) -> None:
+def _draw_scores(axes: Axes, judged: Sequence[ScoredImage], threshold: float | None) -> None:
     scores = np.array([one.score for one in judged])
     anomalous = np.array([one.sample.anomalous for one in judged])
     bins = np.histogram_bin_edges(scores, _BINS).tolist()

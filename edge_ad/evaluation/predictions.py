@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_ad.dataset import Sample
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, UsageError
-from edge_ad.evaluation.disk_arrays import Shelf
+from edge_ad.evaluation.disk_arrays import DiskBackedArrays
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredImage:
     """One test image: its score, its stitched map, and its ground truth on the same canvas.
 
     `mask` is None for an anomalous image without one; it then counts for image metrics only.
@@ -50,18 +50,18 @@ class LeftOut:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def judge_all(
+def score_all(
     engine: Engine,
     samples: Iterable[Sample],
     left_out: LeftOut,
     geometry: Geometry | None = None,
-) -> Iterator[Judged]:
+) -> Iterator[ScoredImage]:
     """Score and map of every sample that can be judged, in order; `left_out` notes the others.
 
     Maps and masks are kept on disk, so that the results of any data set can be held in a list.
     """
     scorer = Scorer(engine, geometry)
-    with Shelf() as shelf:
+    with DiskBackedArrays() as shelf:
         for sample in samples:
             try:
                 image, mask = _read(sample.path), _mask_of(sample)
@@ -73,11 +73,11 @@ def judge_all(
 
 def _judge(
     scorer: Scorer,
-    shelf: Shelf,
+    shelf: DiskBackedArrays,
     sample: Sample,
     image: Image,
     mask: Mask | None,
-) -> Judged:
+) -> ScoredImage:
     if mask is not None and mask.shape != image.shape[:2]:
         raise DataError(
             f"{sample.mask}: a mask of {mask.shape[1]}x{mask.shape[0]} for an image of "
@@ -90,10 +90,10 @@ def _judge(
     if not sample.anomalous:
         truth = np.zeros(values.shape, np.bool_)
     elif mask is None:
-        return Judged(sample, score, shelf.put(values), None)
+        return ScoredImage(sample, score, shelf.put(values), None)
     else:
         truth = scorer.preprocess.mask(mask)
-    return Judged(sample, score, shelf.put(values), shelf.put(truth))
+    return ScoredImage(sample, score, shelf.put(values), shelf.put(truth))
 
 
 def _read(path: Path) -> Image:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_ad.errors import IncompatibleError
 from edge_ad.evaluation.metrics import FPR_LIMIT, best_threshold
-from edge_ad.evaluation.predictions import Judged, LeftOut
+from edge_ad.evaluation.predictions import LeftOut, ScoredImage
 from edge_ad.evaluation.summary import curves_of, kinds_of, metrics_of, pixels_of, verdicts
 from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
@@ -37,7 +37,7 @@ def stored_threshold(artifact: Path, geometry: Geometry, trained: Geometry) -> f
 
 
 def report_of(
-    judged: Sequence[Judged],
+    judged: Sequence[ScoredImage],
     left_out: LeftOut,
     threshold: float | None = None,
     *,
@@ -66,7 +66,7 @@ def report_of(
 
 
 def write_report(
-    folder: Path, result: dict[str, Any], judged: Sequence[Judged], geometry: Geometry
+    folder: Path, result: dict[str, Any], judged: Sequence[ScoredImage], geometry: Geometry
 ) -> None:
     """Write report.json with the curves' points, curves.png and misses.png."""
     from edge_ad.evaluation.miss_sheet import write_misses
@@ -82,6 +82,6 @@ def write_report(
     write_misses(judged, threshold, geometry, folder / "misses.png")
 
 
-def _fitted(judged: Sequence[Judged]) -> float | None:
+def _fitted(judged: Sequence[ScoredImage]) -> float | None:
     scores, labels = [one.score for one in judged], [one.sample.anomalous for one in judged]
     return best_threshold(scores, labels)

@@ -9,12 +9,12 @@ from edge_ad.dataset import GOOD
 from edge_ad.evaluation.curves import Curve, precision_recall, region_overlap, roc, thinned
 from edge_ad.evaluation.metrics import aupro, iap, iap_at, image_auroc, pixel_ap, pixel_auroc
 from edge_ad.evaluation.pixels import Pixels, pooled
-from edge_ad.evaluation.predictions import Judged
+from edge_ad.evaluation.predictions import ScoredImage
 
 _TINY_PX = 2  # defects of one or two pixels are often made by resizing, and worth a word
 
 
-def metrics_of(judged: Sequence[Judged]) -> dict[str, Any]:
+def metrics_of(judged: Sequence[ScoredImage]) -> dict[str, Any]:
     """Every metric over all images, then per defect type against all normal images.
 
     A metric that is undefined, for want of masks or of a class, is None.
@@ -27,12 +27,12 @@ def metrics_of(judged: Sequence[Judged]) -> dict[str, Any]:
     return whole | {"by_type": by_type}
 
 
-def kinds_of(judged: Sequence[Judged]) -> list[str]:
+def kinds_of(judged: Sequence[ScoredImage]) -> list[str]:
     """The defect types, by name."""
     return sorted({one.sample.kind for one in judged} - {GOOD})
 
 
-def pixels_of(judged: Sequence[Judged]) -> Pixels | None:
+def pixels_of(judged: Sequence[ScoredImage]) -> Pixels | None:
     """The pixels of all images whose ground truth is known; None when no defect has a mask."""
     known = [(one.values, one.mask) for one in judged if one.mask is not None]
     if not any(mask.any() for _, mask in known):
@@ -40,7 +40,7 @@ def pixels_of(judged: Sequence[Judged]) -> Pixels | None:
     return pooled([values for values, _ in known], [mask for _, mask in known])
 
 
-def verdicts(judged: Sequence[Judged], threshold: float) -> dict[str, int]:
+def verdicts(judged: Sequence[ScoredImage], threshold: float) -> dict[str, int]:
     """Anomalous images that pass (escapes) and normal ones that do not (overkill)."""
     return {
         "escapes": sum(one.sample.anomalous and one.score <= threshold for one in judged),
@@ -60,7 +60,7 @@ def curves_of(pixels: Pixels | None) -> dict[str, Curve]:
     return {name: thinned(curve) for name, curve in drawn.items()}
 
 
-def _numbers(judged: Sequence[Judged]) -> dict[str, Any]:
+def _numbers(judged: Sequence[ScoredImage]) -> dict[str, Any]:
     anomalous = [one.sample.anomalous for one in judged]
     counts = {"good": anomalous.count(False), "defective": anomalous.count(True)}
     image = {"image_auroc": image_auroc([one.score for one in judged], anomalous)}

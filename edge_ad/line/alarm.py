@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge_ad.event import AlarmEvent, Event, Kind
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.debounce import Debounce
 
@@ -35,21 +35,21 @@ class Alarm:
         self._next_id = next_id
         self._defect = Debounce(rule.k, rule.n)
         self._fault = Debounce(1, rule.n)
-        self._standing: dict[Kind, AlarmEvent] = {}
+        self._standing: dict[AlarmKind, AlarmEvent] = {}
 
     def update(self, inspection: Inspection) -> list[AlarmEvent]:
         """Take one inspection and return what happened, in order."""
         invalid = inspection.verdict is Verdict.INVALID
-        events = self._step(Kind.CAMERA_FAULT, self._fault.update(invalid), inspection)
+        events = self._step(AlarmKind.CAMERA_FAULT, self._fault.update(invalid), inspection)
         if not invalid:
             raised = self._defect.update(self._counts(inspection))
-            events += self._step(Kind.DEFECT, raised, inspection)
+            events += self._step(AlarmKind.DEFECT, raised, inspection)
         return events
 
     def finish(self, frame: int) -> list[AlarmEvent]:
         """End what still stands, because the run ends at `frame`."""
         standing, self._standing = self._standing, {}
-        return [replace(alarm, event=Event.END, frame=frame) for alarm in standing.values()]
+        return [replace(alarm, event=AlarmStep.END, frame=frame) for alarm in standing.values()]
 
     def _counts(self, inspection: Inspection) -> bool:
         limit = inspection.threshold
@@ -57,20 +57,20 @@ class Alarm:
             limit -= self._rule.hysteresis * abs(limit)
         return inspection.score > limit
 
-    def _step(self, kind: Kind, raised: bool, seen: Inspection) -> list[AlarmEvent]:  # noqa: FBT001
+    def _step(self, kind: AlarmKind, raised: bool, seen: Inspection) -> list[AlarmEvent]:  # noqa: FBT001
         standing = self._standing.get(kind)
         if standing is None:
             return [self._begin(kind, seen)] if raised else []
         if not raised:
-            return [replace(self._standing.pop(kind), event=Event.END, frame=seen.frame)]
+            return [replace(self._standing.pop(kind), event=AlarmStep.END, frame=seen.frame)]
         rise = _WORTH_AN_UPDATE * abs(standing.threshold)
-        if kind is Kind.DEFECT and seen.score > standing.peak_score + rise:
+        if kind is AlarmKind.DEFECT and seen.score > standing.peak_score + rise:
             return [self._grow(standing, seen)]
         return []
 
-    def _begin(self, kind: Kind, seen: Inspection) -> AlarmEvent:
+    def _begin(self, kind: AlarmKind, seen: Inspection) -> AlarmEvent:
         alarm = AlarmEvent(
-            event=Event.NEW,
+            event=AlarmStep.NEW,
             id=self._next_id(),
             kind=kind,
             source=seen.source,
@@ -88,7 +88,7 @@ class Alarm:
     def _grow(self, standing: AlarmEvent, seen: Inspection) -> AlarmEvent:
         grown = replace(
             standing,
-            event=Event.UPDATE,
+            event=AlarmStep.UPDATE,
             frame=seen.frame,
             peak_frame=seen.frame,
             peak_score=seen.score,

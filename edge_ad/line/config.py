@@ -18,16 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_ad.engine import Device, Engine, Gathered, open_engine
+from edge_ad.engine import Batcher, Device, Engine, open_engine
 from edge_ad.errors import UsageError
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.line.alarm import Alarm, AlarmRule
-from edge_ad.line.inspector import Judge, Limits
+from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.loop import Tally
 from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.manifest import check_geometry, load_sidecar
-from edge_ad.outlet.base import Sink, Sinks
+from edge_ad.outlet.base import Outlet, Outlets
 from edge_ad.source import open_source
 
 
@@ -66,7 +66,7 @@ class LineConfig:
 
 @contextmanager
 def open_line(
-    config: LineConfig, sinks: list[Sink], stop: threading.Event | None = None
+    config: LineConfig, outlets: list[Outlet], stop: threading.Event | None = None
 ) -> Iterator[Supervisor]:
     """Load the engine, open every camera, and yield the line ready to start.
 
@@ -77,10 +77,10 @@ def open_line(
         trained = engine.manifest.geometry
         geometry = trained.changed(config.geometry)
         limits = stored_limits(config, geometry, trained)
-        shared = _Shared(Gathered(engine), limits, geometry)
+        shared = _Shared(Batcher(engine), limits, geometry)
         cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
         stop = stop if stop else threading.Event()
-        line = Supervisor(cameras, Sinks(sinks), config.reopen_for_s, stop)
+        line = Supervisor(cameras, Outlets(outlets), config.reopen_for_s, stop)
         stack.callback(line.halt)
         yield line
 
@@ -89,8 +89,8 @@ def open_line(
 class _Shared:
     """What all cameras of a line have in common."""
 
-    gathered: Gathered
-    limits: Limits
+    gathered: Batcher
+    limits: Thresholds
     geometry: Geometry
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     began: str = field(
@@ -102,7 +102,7 @@ class _Shared:
         return f"{self.began}-{next(self.numbers):04d}"
 
 
-def stored_limits(config: LineConfig, geometry: Geometry, trained: Geometry) -> Limits:
+def stored_limits(config: LineConfig, geometry: Geometry, trained: Geometry) -> Thresholds:
     """The thresholds stored beside the engine, or those given in their place.
 
     A lone image threshold, without stored ones, outlines regions too: both have the map's unit.
@@ -122,7 +122,7 @@ def stored_limits(config: LineConfig, geometry: Geometry, trained: Geometry) -> 
         image = stored.image
     if pixel is None:
         pixel = stored.pixel if stored else image
-    return Limits(image, pixel)
+    return Thresholds(image, pixel)
 
 
 def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack) -> Camera:
@@ -130,7 +130,7 @@ def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack
     reopen = partial(open_source, uri, timeout_s=config.timeout_s)
     source = stack.enter_context(reopen())
     alone = len(config.cameras) == 1
-    judge = Judge(
+    judge = Inspector(
         shared.gathered.engine if alone else shared.gathered.seat(),
         shared.limits,
         FrameGate(live=source.live),

@@ -11,7 +11,7 @@ from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.inspection import Inspection, Verdict, find_regions
-from edge_ad.outlet.base import Seen
+from edge_ad.outlet.base import Evidence
 from edge_ad.preprocess import AnomalyMap
 from edge_ad.scoring import Scorer
 
@@ -19,7 +19,7 @@ _NO_SCORE = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Thresholds:
     """Raw scores above `image` reject a frame; map values above `pixel` are its regions."""
 
     image: float
@@ -27,7 +27,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class InspectedFrame:
     """An inspection and what led to it.
 
     Seconds: `latency_s` to the verdict, from a live frame's capture or a file's turn; `engine_s` of
@@ -35,13 +35,13 @@ class Judged:
     """
 
     inspection: Inspection
-    seen: Seen
+    seen: Evidence
     latency_s: float = 0.0
     engine_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class InFlight:
     """A grab on its way: its batch is under way, unless there was a `fault` instead.
 
     `since` is when its latency began, on the clock of `time.perf_counter`.
@@ -53,7 +53,7 @@ class Begun:
     fault: str = ""
 
 
-class Judge:
+class Inspector:
     """Judges the frames of one camera by an engine of its own, or by its seat at a shared one.
 
     With `overlap` and an OverlappingEngine, `begin` starts it on a frame, and up to two frames may
@@ -63,7 +63,7 @@ class Judge:
     def __init__(
         self,
         engine: Engine,
-        limits: Limits,
+        limits: Thresholds,
         gate: FrameGate,
         *,
         geometry: Geometry | None = None,
@@ -77,34 +77,34 @@ class Judge:
     def overlaps(self) -> bool:
         return self._overlapping is not None
 
-    def __call__(self, grab: Grab) -> Judged:
+    def __call__(self, grab: Grab) -> InspectedFrame:
         """Judge one grab. Raises UsageError when the geometry does not fit the frame."""
         return self.finish(self.begin(grab))
 
-    def begin(self, grab: Grab) -> Begun:
+    def begin(self, grab: Grab) -> InFlight:
         """Gate and preprocess a grab, and start an overlapping engine on it."""
         waited = time.monotonic() - grab.captured_s if self._gate.live else 0.0
         since = time.perf_counter() - waited
         fault = grab.reason if isinstance(grab, BadFrame) else self._gate.fault(grab)
         if isinstance(grab, BadFrame) or fault:
-            return Begun(grab, since, fault=fault)
+            return InFlight(grab, since, fault=fault)
         batch = self._scorer.preprocess(grab.image)
         if self._overlapping is not None:
             self._overlapping.submit(batch)
-        return Begun(grab, since, batch)
+        return InFlight(grab, since, batch)
 
-    def finish(self, begun: Begun) -> Judged:
+    def finish(self, begun: InFlight) -> InspectedFrame:
         """The verdict on a grab that was begun; with overlap, in the order of beginning."""
         grab = begun.grab
         if begun.batch is None or isinstance(grab, BadFrame):
-            seen = Seen() if isinstance(grab, BadFrame) else Seen(grab.image)
-            return Judged(self._invalid(grab, begun.fault), seen)
+            seen = Evidence() if isinstance(grab, BadFrame) else Evidence(grab.image)
+            return InspectedFrame(self._invalid(grab, begun.fault), seen)
         began = time.perf_counter()
         prediction = self._answer(begun.batch)
         engine_s = time.perf_counter() - began
         inspection, anomaly_map = self._decide(grab, prediction)
         latency_s = time.perf_counter() - begun.since
-        return Judged(inspection, Seen(grab.image, anomaly_map), latency_s, engine_s)
+        return InspectedFrame(inspection, Evidence(grab.image, anomaly_map), latency_s, engine_s)
 
     def _answer(self, batch: Image) -> Prediction:
         if self._overlapping is not None:

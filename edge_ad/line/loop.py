@@ -12,43 +12,50 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_ad.event import AlarmEvent, Event, Kind
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Grab
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.alarm import Alarm
-from edge_ad.line.inspector import Begun, Judge, Judged
-from edge_ad.outlet.base import Sinks
+from edge_ad.line.inspector import InFlight, InspectedFrame, Inspector
+from edge_ad.outlet.base import Outlets
 from edge_ad.source import Source
 
 _REMEMBERED = 100_000  # latencies; percentiles of a year's run are those of its last hour
 
 
 def watch(
-    source: Source, judge: Judge, alarm: Alarm, sinks: Sinks, tally: Tally, stop: threading.Event
+    source: Source,
+    judge: Inspector,
+    alarm: Alarm,
+    outlets: Outlets,
+    tally: Tally,
+    stop: threading.Event,
 ) -> None:
     """Judge what the source delivers until it ends or `stop` is set."""
     for judged in judged_in_turn(source, judge):
-        record(judged, alarm, sinks, tally)
+        record(judged, alarm, outlets, tally)
         if stop.is_set() or tally.is_full():
             return
 
 
-def record(judged: Judged, alarm: Alarm, sinks: Sinks, tally: Tally) -> None:
+def record(judged: InspectedFrame, alarm: Alarm, outlets: Outlets, tally: Tally) -> None:
     """Count one judged frame and tell of it, and of what it means for the alarm."""
     tally.count(judged)
-    sinks.inspected(judged.inspection, judged.seen)
+    outlets.inspected(judged.inspection, judged.seen)
     for event in alarm.update(judged.inspection):
         tally.count_alarm(event)
-        sinks.alarmed(event, judged.seen)
+        outlets.alarmed(event, judged.seen)
 
 
-def judged_in_turn(source: Iterable[Grab], judge: Judge) -> Generator[Judged, None, None]:
+def judged_in_turn(
+    source: Iterable[Grab], judge: Inspector
+) -> Generator[InspectedFrame, None, None]:
     """Every grab judged, in order.
 
     With an engine that overlaps, a frame is prepared and uploaded while the one before it is
     inferred; what was begun and nobody waits for is still collected.
     """
-    begun: list[Begun] = []
+    begun: list[InFlight] = []
     try:
         for grab in source:
             begun.append(judge.begin(grab))
@@ -75,7 +82,7 @@ class Tally:
     latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     engine_s: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
-    def count(self, judged: Judged) -> None:
+    def count(self, judged: InspectedFrame) -> None:
         self.frames += 1
         self.last = judged.inspection
         if judged.inspection.verdict is Verdict.INVALID:
@@ -86,9 +93,9 @@ class Tally:
         self.engine_s.append(judged.engine_s)
 
     def count_alarm(self, event: AlarmEvent) -> None:
-        if event.event is Event.NEW and event.kind is Kind.DEFECT:
+        if event.event is AlarmStep.NEW and event.kind is AlarmKind.DEFECT:
             self.alarms += 1
-        elif event.event is Event.NEW:
+        elif event.event is AlarmStep.NEW:
             self.camera_faults += 1
 
     def is_full(self) -> bool:

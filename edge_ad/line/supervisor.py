@@ -12,9 +12,9 @@ from typing import Any
 from edge_ad.errors import EdgeAdError, SourceLost
 from edge_ad.frame import BadFrame
 from edge_ad.line.alarm import Alarm
-from edge_ad.line.inspector import Judge
+from edge_ad.line.inspector import Inspector
 from edge_ad.line.loop import Tally, percentiles_ms, record, watch
-from edge_ad.outlet.base import Seen, Sinks
+from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.source import Source
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Camera:
 
     source: Source
     reopen: Callable[[], Source]
-    judge: Judge
+    judge: Inspector
     alarm: Alarm
     tally: Tally
     dropped_before: int = 0  # by sources that were lost and reopened
@@ -47,7 +47,7 @@ class Supervisor:
     """
 
     cameras: list[Camera]
-    sinks: Sinks
+    outlets: Outlets
     reopen_for_s: float = 60.0
     stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
@@ -75,9 +75,9 @@ class Supervisor:
         for camera in self.cameras:
             last = camera.tally.last
             for event in camera.alarm.finish(last.frame if last else 0):
-                self.sinks.alarmed(event, Seen())
-        self.sinks.close()
-        return summary(self.cameras, self.sinks, elapsed_s)
+                self.outlets.alarmed(event, Evidence())
+        self.outlets.close()
+        return summary(self.cameras, self.outlets, elapsed_s)
 
     def halt(self) -> None:
         """Stop and close every source; what the engine is asked now is still answered."""
@@ -115,7 +115,7 @@ class Supervisor:
     def _watch_once(self, camera: Camera) -> bool:
         """Watch until the end; false when a live source was lost and may be opened again."""
         try:
-            watch(camera.source, camera.judge, camera.alarm, self.sinks, camera.tally, self.stop)
+            watch(camera.source, camera.judge, camera.alarm, self.outlets, camera.tally, self.stop)
         except SourceLost as lost:
             if self.stop.is_set():
                 return True
@@ -130,7 +130,7 @@ class Supervisor:
         """A missing frame is INVALID like a black one."""
         index = camera.tally.last.frame + 1 if camera.tally.last else 0
         grab = BadFrame(f"lost: {lost}", index, time.monotonic(), camera.source.name)
-        record(camera.judge(grab), camera.alarm, self.sinks, camera.tally)
+        record(camera.judge(grab), camera.alarm, self.outlets, camera.tally)
 
     def _reopen(self, camera: Camera) -> None:
         camera.source.close()
@@ -150,15 +150,15 @@ class Supervisor:
             return
 
 
-def summary(cameras: list[Camera], sinks: Sinks, elapsed_s: float) -> dict[str, Any]:
+def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[str, Any]:
     """The closing record of a run: counts, rate, latency; per camera when there are several."""
     whole = _counts(cameras, elapsed_s)
     if len(cameras) > 1:
         whole["cameras"] = [
             {"source": camera.source.name} | _counts([camera], elapsed_s) for camera in cameras
         ]
-    if sinks.faults:
-        whole["sink_faults"] = dict(sinks.faults)
+    if outlets.faults:
+        whole["outlet_faults"] = dict(outlets.faults)
     return {"type": "summary"} | whole
 
 

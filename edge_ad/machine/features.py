@@ -52,13 +52,13 @@ def camera_features(opencv: OpenCv, devices: list[VideoDevice]) -> Iterator[Feat
 
 
 def gpu_features(gpus: Gpus, jetson: Jetson | None, packages: list[Package]) -> Iterator[Feature]:
-    """What compiling and running plans needs; `packages` are TensorRT's flavours and PyCUDA."""
+    """What compiling and running plans needs; `packages` are TensorRT's runtimes and PyCUDA."""
     found = {package.name: package for package in packages}
-    flavours = [found["tensorrt"], found["tensorrt_rtx"]]
-    yield _tensorrt(flavours, jetson)
+    runtimes = [found["tensorrt"], found["tensorrt_rtx"]]
+    yield _tensorrt(runtimes, jetson)
     pycuda = found["pycuda"]
     lacks = [*_no_card(gpus), *_faults([pycuda])]
-    if not any(flavour.usable for flavour in flavours):
+    if not any(runtime.usable for runtime in runtimes):
         lacks.append("TensorRT")
     mend = "" if pycuda.usable else "pip install pycuda"
     if gpus.fault and jetson is None:
@@ -106,11 +106,11 @@ def _window(opencv: OpenCv) -> Feature:
     return Feature(name)
 
 
-def _tensorrt(flavours: list[Package], jetson: Jetson | None) -> Feature:
+def _tensorrt(runtimes: list[Package], jetson: Jetson | None) -> Feature:
     name = "compiling plans"
-    if any(flavour.usable for flavour in flavours):
+    if any(runtime.usable for runtime in runtimes):
         return Feature(name)
-    broken = _faults([flavour for flavour in flavours if flavour.version])
+    broken = _faults([runtime for runtime in runtimes if runtime.version])
     mend = "pip install tensorrt"
     if jetson is not None:
         mend = "sudo apt install nvidia-jetpack && python3 -m venv --system-site-packages .venv"

@@ -9,7 +9,7 @@ Fidelity = Literal["exact", "faithful", "reconstructed"]
 
 
 @dataclass(frozen=True)
-class Cost:
+class MethodCost:
     """Of one image: parameters in millions, multiplications and additions in billions."""
 
     parameters_m: float
@@ -17,7 +17,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Entry:
+class MethodCard:
     """One method. `full` is the published network at 256x256, `edge` the preset at 128x128.
 
     `fidelity`: exact answers what the authors' code answers under the same weights; faithful
@@ -32,15 +32,15 @@ class Entry:
     choose: str
     fidelity: Fidelity
     source: str
-    full: Cost
-    edge: Cost
+    full: MethodCost
+    edge: MethodCost
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-ENTRIES = (
-    Entry(
+CARDS = (
+    MethodCard(
         name="destseg",
         title="DeSTSeg",
         idea="a student repairs a frozen teacher's features; a net segments where they differ",
@@ -48,10 +48,10 @@ ENTRIES = (
         choose="first choice: best published accuracy for its cost",
         fidelity="exact",
         source="Zhang et al., CVPR 2023, arXiv 2211.11317",
-        full=Cost(35.15, 76.9),
-        edge=Cost(5.05, 2.5),
+        full=MethodCost(35.15, 76.9),
+        edge=MethodCost(5.05, 2.5),
     ),
-    Entry(
+    MethodCard(
         name="draem",
         title="DRAEM",
         idea="one net repairs the image, another segments what the repair changed",
@@ -59,10 +59,10 @@ ENTRIES = (
         choose="no pretrained weights allowed, and a GPU to train on",
         fidelity="exact",
         source="Zavrtanik et al., ICCV 2021, arXiv 2108.07610",
-        full=Cost(97.42, 395.9),
-        edge=Cost(2.86, 2.5),
+        full=MethodCost(97.42, 395.9),
+        edge=MethodCost(2.86, 2.5),
     ),
-    Entry(
+    MethodCard(
         name="clflow",
         title="CL-Flow (reconstructed)",
         idea="a normalising flow on frozen features, taught by contrast with self-made damage",
@@ -70,10 +70,10 @@ ENTRIES = (
         choose="textures, and parts whose features vary little",
         fidelity="reconstructed",
         source="Wang et al., ISPP 2024, arXiv 2311.06794 (abstract); FastFlow, arXiv 2111.07677",
-        full=Cost(69.87, 72.3),
-        edge=Cost(4.31, 1.3),
+        full=MethodCost(69.87, 72.3),
+        edge=MethodCost(4.31, 1.3),
     ),
-    Entry(
+    MethodCard(
         name="ear",
         title="EAR",
         idea="hides what stands out behind a mosaic, restores it, compares edges",
@@ -81,10 +81,10 @@ ENTRIES = (
         choose="good parts look alike; in full size trained without imitated damage",
         fidelity="faithful",
         source="Park et al., Scientific Reports 14:18872, 2024, arXiv 2310.04010",
-        full=Cost(47.63, 184.8),
-        edge=Cost(1.62, 2.0),
+        full=MethodCost(47.63, 184.8),
+        edge=MethodCost(1.62, 2.0),
     ),
-    Entry(
+    MethodCard(
         name="pmb",
         title="PMB (reconstructed)",
         idea="restores the image through memories of normal patterns, one per partition",
@@ -92,12 +92,12 @@ ENTRIES = (
         choose="parts that always lie the same way; in full size without imitated damage",
         fidelity="reconstructed",
         source="Xing and Li, IEEE TCSVT 33(8), 2023, arXiv 2209.12441 (abstract)",
-        full=Cost(25.01, 92.5),
-        edge=Cost(2.68, 1.6),
+        full=MethodCost(25.01, 92.5),
+        edge=MethodCost(2.68, 1.6),
     ),
 )
 
 
 def titled(method: str) -> str:
     """A method's name in reports: 'PMB (reconstructed)'; as it is when unknown here."""
-    return next((entry.title for entry in ENTRIES if entry.name == method), method)
+    return next((entry.title for entry in CARDS if entry.name == method), method)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edge_ad.closeable import Closing
+from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import Prediction, check_batch
 from edge_ad.frame import Image
 from edge_ad.methods.engine_graph import EngineGraph
@@ -16,7 +16,7 @@ from edge_ad.methods.weights import load_detector
 AT_ONCE = 16  # images through the network together; bounds memory, not results
 
 
-class TorchEngine(Closing):
+class TorchEngine(ClosedAtExit):
     """The engine contract on torch. Raises as `load_detector` does."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:

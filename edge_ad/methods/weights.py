@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from edge_ad.errors import DataError, SinkLost, UsageError
+from edge_ad.errors import DataError, OutletLost, UsageError
 from edge_ad.files import replacing
 from edge_ad.manifest import Manifest, manifest_from_json
 from edge_ad.methods.method import METHODS, Config, method_named, parse_config
@@ -54,7 +54,7 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
             torch.save(content, temporary)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise SinkLost(f"{path}: cannot be written ({reason}). Is the disk full?") from error
+        raise OutletLost(f"{path}: cannot be written ({reason}). Is the disk full?") from error
 
 
 def load_detector(path: Path) -> Detector:

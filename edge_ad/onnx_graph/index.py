@@ -33,7 +33,7 @@ class Edge(NamedTuple):
 
 
 @dataclass
-class Graph:
+class CalibrationGraph:
     """`makers` maps a tensor to the node that makes it, `readers` to the edges that read it.
 
     `constants` holds the values of initializers, `depth` how many nodes lie before a node.
@@ -103,7 +103,7 @@ class Graph:
                 yield self.depth[self.makers[tensor].name]
 
 
-def load_graph(path: Path) -> Graph:
+def load_graph(path: Path) -> CalibrationGraph:
     """Read and check an fp32 engine file.
 
     Raises UsageError for a missing file, IncompatibleError for one that is not ONNX, carries no
@@ -115,7 +115,7 @@ def load_graph(path: Path) -> Graph:
     manifest = _manifest(model, path)
     _check_precision(model, manifest, path)
     _check_sizes(model, path)
-    return Graph(model, manifest, sha256(path), path.name)
+    return CalibrationGraph(model, manifest, sha256(path), path.name)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:

@@ -17,7 +17,7 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
 @dataclass(frozen=True)
-class Wiring:
+class GraphIndex:
     """A graph's nodes by position, and its tensors by name.
 
     `types` are ONNX element types, `channels` those of computed tensors (N, C, H, W), `constants`
@@ -55,7 +55,7 @@ class Wiring:
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
-def wired(model: ModelProto) -> Wiring:
+def index_graph(model: ModelProto) -> GraphIndex:
     """Read a flat graph's wiring.
 
     Raises IncompatibleError for a graph with branches or loops inside, or wrong in itself.
@@ -67,7 +67,7 @@ def wired(model: ModelProto) -> Wiring:
         for name in filter(None, node.input):
             takers[name].append(index)
     types, channels = _types_and_channels(model)
-    return Wiring(
+    return GraphIndex(
         nodes=tuple(graph.node),
         types=types,
         channels=channels,

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Evidence:
     """What led to an inspection: the frame and its map, None when the frame was INVALID.
 
     Both belong to the loop: a sink that keeps the map past the call copies it.
@@ -26,53 +26,53 @@ class Seen:
     anomaly_map: AnomalyMap | None = None
 
 
-class Sink(Protocol):
+class Outlet(Protocol):
     """Takes what the loop tells. An OSError means the sink lost this record."""
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         """Take one judged frame."""
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         """Take one step of an alarm."""
 
     def close(self) -> None:
         """Write what is pending and release what is held."""
 
 
-class Sinks:
+class Outlets:
     """Several sinks as one, for several cameras: calls are serialized, and a failing sink is
     reported once while the line keeps judging. `faults` counts the records lost, by reason.
     """
 
-    def __init__(self, sinks: list[Sink]) -> None:
-        self._sinks = sinks
+    def __init__(self, outlets: list[Outlet]) -> None:
+        self._sinks = outlets
         self._lock = threading.Lock()
         self.faults: dict[str, int] = {}
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         with self._lock:
-            for sink in self._sinks:
-                with _Guard(self.faults, sink):
-                    sink.inspected(inspection, seen)
+            for outlet in self._sinks:
+                with _Guard(self.faults, outlet):
+                    outlet.inspected(inspection, seen)
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         with self._lock:
-            for sink in self._sinks:
-                with _Guard(self.faults, sink):
-                    sink.alarmed(event, seen)
+            for outlet in self._sinks:
+                with _Guard(self.faults, outlet):
+                    outlet.alarmed(event, seen)
 
     def close(self) -> None:
         with self._lock:
-            for sink in self._sinks:
-                with _Guard(self.faults, sink):
-                    sink.close()
+            for outlet in self._sinks:
+                with _Guard(self.faults, outlet):
+                    outlet.close()
 
 
 class _Guard:
     """Counts an OSError of one sink instead of letting it end the run."""
 
-    def __init__(self, faults: dict[str, int], sink: Sink) -> None:
-        self._faults, self._name = faults, type(sink).__name__
+    def __init__(self, faults: dict[str, int], outlet: Outlet) -> None:
+        self._faults, self._name = faults, type(outlet).__name__
 
     def __enter__(self) -> None:
         return None

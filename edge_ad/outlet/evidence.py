@@ -8,12 +8,12 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-from edge_ad.event import AlarmEvent, Event, Kind
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.files import write_bytes
 from edge_ad.frame import Image
 from edge_ad.images import encode_image, read_image
 from edge_ad.inspection import Inspection
-from edge_ad.outlet.base import Seen
+from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.drawing import contact_sheet, draw_evidence
 
 _WAITING = 16  # images; a burst beyond this loses images, never frames
@@ -34,18 +34,18 @@ class EvidenceFolder:
         self._folder = folder
         self._limits = (max_count, max_bytes)
         self._kept: OrderedDict[str, int] = OrderedDict()  # alarm id -> bytes, oldest first
-        self._jobs: queue.Queue[tuple[AlarmEvent, Seen] | None] = queue.Queue(_WAITING)
+        self._jobs: queue.Queue[tuple[AlarmEvent, Evidence] | None] = queue.Queue(_WAITING)
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
         self._thread.start()
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         """Alarms decide what is worth an image."""
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
-        if event.event is not Event.END and event.kind is Kind.DEFECT and seen.anomaly_map:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
+        if event.event is not AlarmStep.END and event.kind is AlarmKind.DEFECT and seen.anomaly_map:
             kept = replace(seen.anomaly_map, values=seen.anomaly_map.values.copy())
-            self._put(event, Seen(seen.image, kept))
+            self._put(event, Evidence(seen.image, kept))
         self._raise_late_error()
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class EvidenceFolder:
         self._raise_late_error()
         self._write_sheet()
 
-    def _put(self, event: AlarmEvent, seen: Seen) -> None:
+    def _put(self, event: AlarmEvent, seen: Evidence) -> None:
         try:
             self._jobs.put_nowait((event, seen))
         except queue.Full:
@@ -73,7 +73,7 @@ class EvidenceFolder:
             except OSError as error:
                 self._error = error
 
-    def _write(self, event: AlarmEvent, seen: Seen) -> None:
+    def _write(self, event: AlarmEvent, seen: Evidence) -> None:
         assert seen.image is not None and seen.anomaly_map is not None
         title = (
             f"{event.id}   frame {event.peak_frame}   "

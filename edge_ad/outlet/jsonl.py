@@ -11,7 +11,7 @@ from typing import TextIO
 
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection
-from edge_ad.outlet.base import Seen
+from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.records import alarm_record, inspection_record
 
 _ROTATE_BYTES, _KEPT = 64 << 20, 4
@@ -28,10 +28,10 @@ class JsonLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         self._write(inspection_record(inspection))
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         self._write(alarm_record(event, now_utc()))
 
     def close(self) -> None:
@@ -50,10 +50,10 @@ class EventLog:
             folder / "events.jsonl", maxBytes=_ROTATE_BYTES, backupCount=_KEPT, encoding="utf-8"
         )
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         self._write(inspection_record(inspection))
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         self._write(alarm_record(event, now_utc()))
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SampleCheck:
     """Per planted plate its kind and whether it was found; where alarms began without a reason.
 
     `rejected_frames` counts, per plate, the frames that point at it while an alarm stands.
@@ -54,7 +54,7 @@ class Outcome:
         }
 
 
-def compare(records: Iterable[Record], truth: Record) -> Outcome:
+def compare(records: Iterable[Record], truth: Record) -> SampleCheck:
     """Hold the lines of `run --json` against the truth that `footage` wrote."""
     visible: dict[int, list[Record]] = {int(k): v for k, v in truth["visible"].items()}
     lines = list(records)
@@ -65,7 +65,7 @@ def compare(records: Iterable[Record], truth: Record) -> Outcome:
             if any(line["frame"] in frames for frames in alarms):
                 hits.update(_pointed_at(line, visible.get(line["frame"], [])))
     planted = {entry["part"]: entry["kind"] for entry in truth["defects"]}
-    return Outcome(
+    return SampleCheck(
         planted=planted,
         found=frozenset(part for part in planted if hits[part]),
         rejected_frames={part: hits[part] for part in planted},
@@ -104,7 +104,7 @@ def _touch(region: Record, box: list[int]) -> bool:
     )
 
 
-def require_all_found(outcome: Outcome) -> None:
+def require_all_found(outcome: SampleCheck) -> None:
     """Raise GateFailed when a planted plate was missed or a good one raised an alarm."""
     if outcome.missed or outcome.false_alarms:
         raise GateFailed(

@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from edge_ad.images import write_image
-from edge_ad.synthetic_line import KINDS, Line, LineSpec, Shot
+from edge_ad.synthetic_line import KINDS, LabelledFrame, SyntheticLine, SyntheticLineSpec
 
 _STEP = 7  # frames between two images: a plate is imaged about four times on its way
 _IN_VIEW = 0.98  # share of a defect's largest visible area that makes it wholly in view
@@ -26,30 +26,32 @@ def write_dataset(
     Training, normal test and anomalous test images come from different lines: no plate, no light
     and no belt is in two of them.
     """
-    normal = [LineSpec(seed=seed * 1000 + part, size_wh=size_wh, defects=0.0) for part in (0, 1)]
+    normal = [
+        SyntheticLineSpec(seed=seed * 1000 + part, size_wh=size_wh, defects=0.0) for part in (0, 1)
+    ]
     _write_good(folder / "train" / "good", normal[0], train)
     _write_good(folder / "test" / "good", normal[1], good)
     for number, kind in enumerate(KINDS, start=2):
-        spec = LineSpec(seed * 1000 + number, size_wh, defects=1.0, kinds=(kind,))
-        _write_kind(folder, kind, _best_views(Line(spec)), each)
+        spec = SyntheticLineSpec(seed * 1000 + number, size_wh, defects=1.0, kinds=(kind,))
+        _write_kind(folder, kind, _best_views(SyntheticLine(spec)), each)
 
 
-def _write_good(folder: Path, spec: LineSpec, count: int) -> None:
-    line = Line(spec)
+def _write_good(folder: Path, spec: SyntheticLineSpec, count: int) -> None:
+    line = SyntheticLine(spec)
     first = line.frames_until(1) // 2  # the first plate is in the middle of the view
     for number in range(count):
         shot = line.shot(first + number * _STEP)
         write_image(folder / f"{number:04d}.png", shot.image)
 
 
-def _write_kind(folder: Path, kind: str, shots: Iterator[Shot], count: int) -> None:
+def _write_kind(folder: Path, kind: str, shots: Iterator[LabelledFrame], count: int) -> None:
     for number, shot in zip(range(count), shots, strict=False):
         write_image(folder / "test" / kind / f"{number:04d}.png", shot.image)
         mask = shot.mask.astype(np.uint8) * 255
         write_image(folder / "ground_truth" / kind / f"{number:04d}_mask.png", mask)
 
 
-def _best_views(line: Line) -> Iterator[Shot]:
+def _best_views(line: SyntheticLine) -> Iterator[LabelledFrame]:
     """For each plate in turn, the frame in which most of its defect shows, nearest the middle."""
     part = 0
     while True:
@@ -63,7 +65,7 @@ def _best_views(line: Line) -> Iterator[Shot]:
         part += 1
 
 
-def _area_of(shot: Shot, part: int) -> int:
+def _area_of(shot: LabelledFrame, part: int) -> int:
     return sum(plant.area_px for plant in shot.plants if plant.part == part)
 
 

@@ -17,10 +17,10 @@ import click
 import cv2
 import yaml
 
-from edge_ad.errors import SinkLost
+from edge_ad.errors import OutletLost
 from edge_ad.files import replacing, write_text
 from edge_ad.frame import Image
-from edge_ad.synthetic_line import Defect, Line, LineSpec, Plant
+from edge_ad.synthetic_line import Defect, DefectInstance, SyntheticLine, SyntheticLineSpec
 
 FPS = 25.0
 CODEC = "mp4v"  # the one encoder that every build of OpenCV's wheels writes and reads
@@ -58,14 +58,14 @@ PLAN = (  # kind, size and contrast of the shipped footage's plates, one after a
 )
 
 
-def shipped_line() -> Line:
+def shipped_line() -> SyntheticLine:
     """The line of the shipped footage."""
-    return Line(LineSpec(seed=SEED, plan=PLAN))
+    return SyntheticLine(SyntheticLineSpec(seed=SEED, plan=PLAN))
 
 
-def film(line: Line, frames: int, path: Path) -> None:
+def film(line: SyntheticLine, frames: int, path: Path) -> None:
     """Write frames 0 to `frames` - 1 as a video, and the truth to `path`.yaml."""
-    plants: list[tuple[Plant, ...]] = []
+    plants: list[tuple[DefectInstance, ...]] = []
     write_video(path, _images(line, frames, plants))
     text = yaml.safe_dump(truth(line, plants), sort_keys=False, default_flow_style=None, width=100)
     write_text(path.with_name(path.name + ".yaml"), text)
@@ -78,7 +78,7 @@ def write_video(path: Path, images: Iterable[Image], fps: float = FPS) -> None:
             encoder.write(image)
 
 
-def truth(line: Line, plants: Sequence[tuple[Plant, ...]]) -> dict[str, Any]:
+def truth(line: SyntheticLine, plants: Sequence[tuple[DefectInstance, ...]]) -> dict[str, Any]:
     """What is planted, and frame by frame where it shows; boxes are x, y, width, height."""
     planted = sorted({plant.part for frame in plants for plant in frame})
     return {
@@ -93,7 +93,9 @@ def truth(line: Line, plants: Sequence[tuple[Plant, ...]]) -> dict[str, Any]:
     }
 
 
-def _images(line: Line, frames: int, plants: list[tuple[Plant, ...]]) -> Iterator[Image]:
+def _images(
+    line: SyntheticLine, frames: int, plants: list[tuple[DefectInstance, ...]]
+) -> Iterator[Image]:
     """The images one by one; what is planted in each is noted on the way."""
     for index in range(frames):
         shot = line.shot(index)
@@ -114,7 +116,7 @@ class _Encoder:
             code = cv2.VideoWriter.fourcc(*CODEC)
             self._writer = cv2.VideoWriter(str(self._path), code, self._fps, size)
             if not self._writer.isOpened():
-                raise SinkLost(f"{self._path}: this OpenCV has no {CODEC} encoder.")
+                raise OutletLost(f"{self._path}: this OpenCV has no {CODEC} encoder.")
         self._writer.write(image)
 
     def close(self) -> None:
@@ -122,7 +124,7 @@ class _Encoder:
             self._writer.release()
 
 
-def _planted(line: Line, part: int) -> dict[str, Any]:
+def _planted(line: SyntheticLine, part: int) -> dict[str, Any]:
     defect = line.defect_of(part)
     assert defect is not None
     return {
@@ -133,7 +135,7 @@ def _planted(line: Line, part: int) -> dict[str, Any]:
     }
 
 
-def _visible(plant: Plant) -> dict[str, Any]:
+def _visible(plant: DefectInstance) -> dict[str, Any]:
     return {"part": plant.part, "box": list(plant.box_xywh), "area": plant.area_px}
 
 
@@ -144,8 +146,8 @@ def _visible(plant: Plant) -> dict[str, Any]:
 @click.option("--good", is_flag=True, help="Good plates only.")
 def main(output: Path, *, seed: int | None, frames: int | None, good: bool) -> None:
     """Film the synthetic line."""
-    spec = LineSpec(seed=SEED if seed is None else seed, defects=0.0 if good else 0.3)
-    line = shipped_line() if seed is None and not good else Line(spec)
+    spec = SyntheticLineSpec(seed=SEED if seed is None else seed, defects=0.0 if good else 0.3)
+    line = shipped_line() if seed is None and not good else SyntheticLine(spec)
     film(line, frames or line.frames_until(len(PLAN)), output)
 
 

@@ -23,7 +23,7 @@ from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.files import write_bytes
 from edge_ad.sample.check import compare, read_records, read_truth, require_all_found
 from edge_ad.sample.footage import PLAN, film, shipped_line
-from edge_ad.synthetic_line import Line, LineSpec
+from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
 
 HERE = Path(__file__).parent
 FILES = ("footage.mp4", "footage.mp4.yaml", "engine.onnx", "engine.onnx.yaml")
@@ -62,7 +62,7 @@ def capture_good(
         camera = f"pattern://?fps=0&defects=0&seed={seed}&frames={frames}"
         if number % 2 == 0:
             camera = str(work / f"good-{seed}.mp4")
-            film(Line(LineSpec(seed=seed, defects=0.0)), frames, Path(camera))
+            film(SyntheticLine(SyntheticLineSpec(seed=seed, defects=0.0)), frames, Path(camera))
         edge_ad("capture", "--camera", camera, "--every", every, "--count", frames, "-o", folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from edge_ad.closeable import Closeable, Closing
+from edge_ad.closeable import Closeable, ClosedAtExit
 from edge_ad.frame import Grab
 
 
@@ -33,7 +33,7 @@ class Source(Closeable, Protocol):
         """Release the device within bounded time; a second call does nothing."""
 
 
-class ScriptedSource(Closing):
+class ScriptedSource(ClosedAtExit):
     """A source that delivers the grabs it was given: for tests of everything behind a source."""
 
     def __init__(self, grabs: Iterable[Grab], *, name: str = "scripted") -> None:

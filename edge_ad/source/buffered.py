@@ -8,10 +8,10 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 
-from edge_ad.closeable import Closing
+from edge_ad.closeable import ClosedAtExit
 from edge_ad.errors import SourceTimeout
 from edge_ad.frame import Grab
-from edge_ad.source.frame_queue import Handover, Keep, crossed
+from edge_ad.source.frame_queue import DropPolicy, FrameQueue, crossed
 
 _open: weakref.WeakSet[BufferedSource] = weakref.WeakSet()
 AHEAD = 3  # decoded frames that wait; enough to ride out one slow inspection
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 Opener = Callable[[], Iterator[Grab]]
 
 
-class BufferedSource(Closing):
+class BufferedSource(ClosedAtExit):
     """Runs `opener` and the iterator it returns in a daemon thread; never waits without limit.
 
     The opener opens the device or raises; it has `open_within_s`, a camera driver may take longer
@@ -46,7 +46,9 @@ class BufferedSource(Closing):
         self.name = name
         self.live = live
         self._timeout_s = timeout_s
-        self._handover = Handover(name, Keep.NEWEST if live else Keep.EVERY, 1 if live else AHEAD)
+        self._handover = FrameQueue(
+            name, DropPolicy.NEWEST if live else DropPolicy.EVERY, 1 if live else AHEAD
+        )
         self._opened, self._go = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         if not hold:

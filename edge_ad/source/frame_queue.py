@@ -10,20 +10,20 @@ from edge_ad.errors import EdgeAdError, SourceLost, SourceTimeout
 from edge_ad.frame import Grab
 
 
-class Keep(Enum):
+class DropPolicy(Enum):
     """What a full handover does with one more grab."""
 
     EVERY = "the grabber waits until there is room"
     NEWEST = "the newest replaces the one nobody took, which counts as dropped"
 
 
-class Handover:
+class FrameQueue:
     """A bounded queue that the grabbing thread fills, ends or fails, and the judging one empties.
 
     What was put before an error or the end is delivered before it. After `close` nothing waits.
     """
 
-    def __init__(self, name: str, keep: Keep, room: int) -> None:
+    def __init__(self, name: str, keep: DropPolicy, room: int) -> None:
         self.dropped = 0
         self.counting = False
         self._name = name
@@ -37,7 +37,7 @@ class Handover:
     def put(self, grab: Grab) -> bool:
         """Hand over one grab; false when nobody wants more."""
         with self._changed:
-            if self._keep is Keep.EVERY:
+            if self._keep is DropPolicy.EVERY:
                 self._changed.wait_for(lambda: self._over or len(self._waiting) < self._room)
             elif len(self._waiting) >= self._room:
                 self._waiting.popleft()

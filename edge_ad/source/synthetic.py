@@ -30,7 +30,7 @@ import numpy as np
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.source.uri import Uri, check_options, number, whole
-from edge_ad.synthetic_line import KINDS, Line, LineSpec
+from edge_ad.synthetic_line import KINDS, SyntheticLine, SyntheticLineSpec
 
 OPTIONS = ("seed", "fps", "frames", "width", "height", "defects", "kinds", "faults")
 _NO_IMAGE = ("bad", "drop", "stall", "lost")
@@ -41,7 +41,7 @@ FAULTS = ("black", "white", "freeze", "torn", *_NO_IMAGE)
 class Pattern:
     """What `pattern://` was asked for. `faults` maps frame numbers to one fault each."""
 
-    line: LineSpec
+    line: SyntheticLineSpec
     fps: float
     frames: int
     faults: dict[int, str]
@@ -56,7 +56,7 @@ def parse_pattern(uri: Uri) -> Pattern:
     size_wh = (whole(uri, "width", 320, least=64), whole(uri, "height", 240, least=48))
     if max(size_wh) > 4096:
         raise UsageError(f"pattern://: width and height go to 4096, got {size_wh[0]}x{size_wh[1]}.")
-    spec = LineSpec(whole(uri, "seed", 0), size_wh, defects, _kinds(uri))
+    spec = SyntheticLineSpec(whole(uri, "seed", 0), size_wh, defects, _kinds(uri))
     faults = parse_faults(uri.options.get("faults", ""))
     return Pattern(spec, number(uri, "fps", 30.0), whole(uri, "frames", 0), faults)
 
@@ -80,7 +80,7 @@ def parse_faults(text: str) -> dict[int, str]:
 
 def open_pattern(pattern: Pattern, name: str) -> Iterator[Grab]:
     """The grabs of the source called `name`, paced when there is an fps."""
-    grabs = _grabs(Line(pattern.line), pattern, name)
+    grabs = _grabs(SyntheticLine(pattern.line), pattern, name)
     return _in_time(grabs, pattern) if pattern.fps else (grab for _, grab in grabs if grab)
 
 
@@ -94,7 +94,7 @@ def _kinds(uri: Uri) -> tuple[str, ...]:
     return kinds
 
 
-def _grabs(line: Line, pattern: Pattern, name: str) -> Iterator[tuple[int, Grab | None]]:
+def _grabs(line: SyntheticLine, pattern: Pattern, name: str) -> Iterator[tuple[int, Grab | None]]:
     """Frame numbers with their grabs; None where the script lets nothing arrive."""
     last = 0  # the newest frame that showed the line as it was
     for index in itertools.count():

@@ -21,7 +21,7 @@ Random = np.random.Generator
 REDRAWS = 20
 
 
-class DamageSettings(BaseModel):
+class SynthesisConfig(BaseModel):
     """How damage is drawn. The defaults are those of DeSTSeg's released code.
 
     `marks_share` of the samples get marks (scratches, spots, stains, frayed and displaced areas)
@@ -49,7 +49,7 @@ class DamageSettings(BaseModel):
     rotation_fill: Annotated[int, Field(ge=0, le=255)] = 114
 
 
-class Damaged(NamedTuple):
+class SyntheticAnomaly(NamedTuple):
     """clean and damaged uint8 (H, W, 3) BGR; mask bool (H, W), true where damaged."""
 
     clean: Image
@@ -58,12 +58,12 @@ class Damaged(NamedTuple):
 
 
 def damaged(
-    tile: Image, textures: Textures, settings: DamageSettings, rng: Random, *, grey: bool
-) -> Damaged:
+    tile: Image, textures: Textures, settings: SynthesisConfig, rng: Random, *, grey: bool
+) -> SyntheticAnomaly:
     """Turn and damage one good tile. `grey` takes the colour out of textures."""
     clean = turned(tile, settings, rng)
     if rng.random() >= settings.anomaly_share:
-        return Damaged(clean, clean, np.zeros(clean.shape[:2], np.bool_))
+        return SyntheticAnomaly(clean, clean, np.zeros(clean.shape[:2], np.bool_))
     for _ in range(REDRAWS if settings.redraw_empty else 1):
         image, mask = _drawn(clean, textures, settings, rng, grey=grey)
         if settings.foreground:
@@ -71,11 +71,11 @@ def damaged(
             image = np.where(mask[..., None], image, clean)
         if mask.any():
             break
-    return Damaged(clean, image, mask)
+    return SyntheticAnomaly(clean, image, mask)
 
 
 def _drawn(
-    clean: Image, textures: Textures, settings: DamageSettings, rng: Random, *, grey: bool
+    clean: Image, textures: Textures, settings: SynthesisConfig, rng: Random, *, grey: bool
 ) -> tuple[Image, Mask]:
     """One piece of damage: marks, a displaced piece of the tile itself, or a texture."""
     kind = rng.random()
@@ -98,7 +98,7 @@ def _drawn(
     return blended(clean, texture, mask * strength), mask
 
 
-def turned(tile: Image, settings: DamageSettings, rng: Random) -> Image:
+def turned(tile: Image, settings: SynthesisConfig, rng: Random) -> Image:
     """Turn a tile as the product allows: not at all, by a few degrees, or by quarters as well."""
     if settings.rotation == "none":
         return tile
@@ -111,13 +111,13 @@ def turned(tile: Image, settings: DamageSettings, rng: Random) -> Image:
     return rotated(np.ascontiguousarray(tile), degrees, fill=settings.rotation_fill)  # type: ignore[return-value]
 
 
-def defective(image: Image, rng: Random) -> Damaged:
+def defective(image: Image, rng: Random) -> SyntheticAnomaly:
     """A good image of any size with a synthetic defect: marks as often as a texture.
 
     Grey parts get grey defects, since colour would make them trivially easy to see. The mask is
     never empty.
     """
-    settings = DamageSettings(marks_share=0.5)
+    settings = SynthesisConfig(marks_share=0.5)
     textures = ProceduralTextures((image.shape[0], image.shape[1]))
     grey = is_grey(image[None])
     found = damaged(image, textures, settings, rng, grey=grey)

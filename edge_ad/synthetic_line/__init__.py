@@ -6,6 +6,18 @@ frame sizes scale with the height.
 """
 
 from edge_ad.synthetic_line.defects import KINDS, Defect
-from edge_ad.synthetic_line.scene import Line, LineSpec, Plant, Shot
+from edge_ad.synthetic_line.scene import (
+    DefectInstance,
+    LabelledFrame,
+    SyntheticLine,
+    SyntheticLineSpec,
+)
 
-__all__ = ["KINDS", "Defect", "Line", "LineSpec", "Plant", "Shot"]
+__all__ = [
+    "KINDS",
+    "Defect",
+    "DefectInstance",
+    "LabelledFrame",
+    "SyntheticLine",
+    "SyntheticLineSpec",
+]

@@ -23,7 +23,7 @@ _BELT_LENGTH = 7  # frame widths
 
 
 @dataclass(frozen=True, slots=True)
-class LineSpec:
+class SyntheticLineSpec:
     """What passes: of all plates the share `defects` is damaged, in one of `kinds`.
 
     `plan`, if given, says it plate by plate instead; plates beyond it are good.
@@ -37,7 +37,7 @@ class LineSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Plant:
+class DefectInstance:
     """A defect in view: its plate's number, its kind, visible box and area, frame pixels."""
 
     part: int
@@ -47,12 +47,12 @@ class Plant:
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class LabelledFrame:
     """One frame with its ground truth: mask bool (H, W), defects and plates in view."""
 
     image: Image
     mask: NDArray[np.bool_]
-    plants: tuple[Plant, ...]
+    plants: tuple[DefectInstance, ...]
     parts: tuple[int, ...]
 
 
@@ -70,10 +70,10 @@ class _Part:
     mask: NDArray[np.float32]
 
 
-class Line:
+class SyntheticLine:
     """An endless line; `shot(index)` is its frame `index`, the same however often it is asked."""
 
-    def __init__(self, spec: LineSpec) -> None:
+    def __init__(self, spec: SyntheticLineSpec) -> None:
         self.spec = spec
         width, height = spec.size_wh
         self._hw = (height, width)
@@ -85,7 +85,7 @@ class Line:
         self._sensor = Sensor(rng, self._hw, self._scale)
         self._part = lru_cache(maxsize=6)(self._draw_part)
 
-    def shot(self, index: int) -> Shot:
+    def shot(self, index: int) -> LabelledFrame:
         """Frame `index`, 0 and up."""
         moved = SPEED * self._scale * index
         dull, metal = self._light.at(index)
@@ -101,7 +101,7 @@ class Line:
                 mask |= seen
         scene += (self._rail_colour * dull - scene) * self._rail_alpha[..., None]
         image = self._sensor.expose(scene, np.random.default_rng([self.spec.seed, 2, index]))
-        return Shot(image, mask, tuple(plants), tuple(parts))
+        return LabelledFrame(image, mask, tuple(plants), tuple(parts))
 
     def defect_of(self, part: int) -> Defect | None:
         """What is planted on plate number `part`."""
@@ -180,6 +180,6 @@ def _placing(part: _Part, centre_xy: tuple[float, float]) -> NDArray[np.float64]
     return np.asarray(turn, np.float64)
 
 
-def _plant(number: int, defect: Defect, seen: NDArray[np.bool_]) -> Plant:
+def _plant(number: int, defect: Defect, seen: NDArray[np.bool_]) -> DefectInstance:
     x, y, width, height = cv2.boundingRect(seen.astype(np.uint8))
-    return Plant(number, defect.kind, (x, y, width, height), int(seen.sum()))
+    return DefectInstance(number, defect.kind, (x, y, width, height), int(seen.sum()))

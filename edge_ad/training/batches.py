@@ -15,18 +15,18 @@ from torch import Tensor
 
 from edge_ad.frame import Image
 from edge_ad.methods.learning.batch import Batch
-from edge_ad.synthesis.anomalies import Damaged, DamageSettings, damaged
+from edge_ad.synthesis.anomalies import SynthesisConfig, SyntheticAnomaly, damaged
 from edge_ad.synthesis.textures import Textures
 
 
 @dataclass(frozen=True)
-class Drawer:
+class BatchSampler:
     """Draws the batch of any step."""
 
     tiles: Image
     chosen: NDArray[np.intp]
     textures: Textures
-    settings: DamageSettings
+    settings: SynthesisConfig
     size: int
     seed: int
     grey: bool
@@ -36,7 +36,7 @@ class Drawer:
         chosen = [self._tile(step * self.size + place) for place in range(self.size)]
         return batch_of([self._damage(index, rng) for index in chosen], chosen)
 
-    def _damage(self, index: int, rng: np.random.Generator) -> Damaged:
+    def _damage(self, index: int, rng: np.random.Generator) -> SyntheticAnomaly:
         return damaged(self.tiles[index], self.textures, self.settings, rng, grey=self.grey)
 
     def _tile(self, place: int) -> int:
@@ -46,7 +46,7 @@ class Drawer:
         return int(self.chosen[order[position]])
 
 
-def batch_of(samples: list[Damaged], chosen: list[int]) -> Batch:
+def batch_of(samples: list[SyntheticAnomaly], chosen: list[int]) -> Batch:
     """Stack samples."""
     clean, hurt = (
         _rgb(np.stack(images))
@@ -56,7 +56,7 @@ def batch_of(samples: list[Damaged], chosen: list[int]) -> Batch:
     return Batch(clean, hurt, mask, torch.tensor(chosen))
 
 
-def prefetched(drawer: Drawer, first: int, workers: int) -> Generator[Batch, None, None]:
+def prefetched(drawer: BatchSampler, first: int, workers: int) -> Generator[Batch, None, None]:
     """Batches of the steps from `first` on, drawn ahead by `workers` threads.
 
     Close the iterator to end the threads.

@@ -26,7 +26,7 @@ HELD_BACK_RUN = 4  # neighbours by name often show one part; they go to the same
 
 
 @dataclass(frozen=True)
-class GoodTiles:
+class NormalTiles:
     """Tiles uint8 (n, H, W, 3) BGR, `image` (n,) the number of the image each was cut from."""
 
     tiles: Image
@@ -51,7 +51,7 @@ class GoodTiles:
         return np.flatnonzero(~back), np.flatnonzero(back)
 
 
-def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> GoodTiles:
+def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
     """Decode, crop and cut; unreadable, black and saturated images are left out and named.
 
     Raises DataError when none is left, UsageError when the geometry does not fit one.
@@ -65,7 +65,7 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> GoodTiles:
     if not read:
         raise DataError("no images to train on.")
     kept = set(read)
-    return GoodTiles(
+    return NormalTiles(
         tiles=tiles[: len(read) * count],
         image=np.repeat(np.arange(len(read)), count),
         images=len(read),

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edge_ad.errors import EdgeAdError, SinkLost
+from edge_ad.errors import EdgeAdError, OutletLost
 from edge_ad.methods.learning.trainer import Trainer
-from edge_ad.training.batches import Drawer, prefetched
+from edge_ad.training.batches import BatchSampler, prefetched
 from edge_ad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ KEEP_EVERY = 10  # steps between two points of the loss curves
 
 
 @dataclass(frozen=True)
-class FitOptions:
+class TrainingOptions:
     """How to run. `budget_s` ends each phase after its share of the time instead of its steps;
     `slower` are words that start again with lower rates."""
 
@@ -44,7 +44,7 @@ class FitOptions:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """One step's news. `done` is the part of the whole training, 0 to 1."""
 
     phase: str
@@ -62,14 +62,14 @@ class Interrupted(Exception):
     """The user asked to stop; the checkpoint is written."""
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[TrainingProgress], None]
 History = list[dict[str, Any]]
 
 
-class Fit:
+class TrainingLoop:
     """One training run. `run` returns when all phases are done; `history` holds the losses."""
 
-    def __init__(self, trainer: Trainer, drawer: Drawer, options: FitOptions) -> None:
+    def __init__(self, trainer: Trainer, drawer: BatchSampler, options: TrainingOptions) -> None:
         self.trainer, self.drawer, self.options = trainer, drawer, options
         self.history: History = []
         self.steps_made: dict[str, int] = {}
@@ -115,7 +115,7 @@ class Fit:
         """A full disk costs the checkpoint, not hours of training."""
         try:
             self.save()
-        except SinkLost as error:
+        except OutletLost as error:
             _log.warning("training goes on without a new checkpoint: %s", error)
 
     def save(self) -> None:
@@ -160,7 +160,7 @@ class Fit:
         for group in self._optimizer.param_groups:
             group["full_lr"] = group["lr"]
 
-    def _timed(self, batches: Iterator[Any]) -> Progress:
+    def _timed(self, batches: Iterator[Any]) -> TrainingProgress:
         started = time.monotonic()
         losses = self._one_step(next(batches))
         took = time.monotonic() - started
@@ -170,7 +170,7 @@ class Fit:
         self.steps_made[name] = self.phase_step
         if self.step % KEEP_EVERY == 0:
             self.history.append({"step": self.step, "phase": name, **losses})
-        return Progress(name, self.step, self._done(), self.elapsed_s, losses)
+        return TrainingProgress(name, self.step, self._done(), self.elapsed_s, losses)
 
     def _one_step(self, batch: Any) -> dict[str, float]:
         phase, optimizer = self.trainer.phases[self.phase].name, self._optimizer

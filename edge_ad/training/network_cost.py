@@ -13,7 +13,7 @@ TIMED = 3  # images judged for the time, after one to warm up
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """For one image: parameters, multiplications and additions, milliseconds in torch here."""
 
     parameters: int
@@ -28,7 +28,7 @@ class Cost:
         )
 
 
-def cost_of(module: nn.Module, size_hw: tuple[int, int]) -> Cost:
+def cost_of(module: nn.Module, size_hw: tuple[int, int]) -> NetworkCost:
     """Measure a network in eval mode; its mode is put back.
 
     Operations are those of convolutions and matrix products, a multiply-add counting as two.
@@ -43,7 +43,7 @@ def cost_of(module: nn.Module, size_hw: tuple[int, int]) -> Cost:
         ms = _fastest_ms(module, image)
     module.train(training)
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Cost(parameters, int(counter.get_total_flops()), ms, device.type.upper())
+    return NetworkCost(parameters, int(counter.get_total_flops()), ms, device.type.upper())
 
 
 def _fastest_ms(module: nn.Module, image: torch.Tensor) -> float:

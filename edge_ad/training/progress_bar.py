@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from edge_ad.training.loop import Progress as News
+from edge_ad.training.loop import TrainingProgress
 
 QUIET_EVERY_S = 60.0
 
 
-class Bar:
+class TrainingBar:
     """Phase, bar, time left and losses; on a stderr that is no terminal, a line a minute."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Bar:
         self._task = self._progress.add_task("preparing", total=1.0, losses="", left_s=None)
         self._told_s = 0.0
 
-    def update(self, news: News) -> None:
+    def update(self, news: TrainingProgress) -> None:
         losses = "  ".join(f"{name} {value:.4g}" for name, value in news.losses.items())
         self._progress.update(
             self._task,
@@ -48,7 +48,7 @@ class Bar:
         """One line above the bar."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> TrainingBar:
         self._progress.start()
         return self
 

@@ -14,38 +14,44 @@ import numpy as np
 import torch
 
 import edge_ad
-from edge_ad.dataset import good_images
+from edge_ad.dataset import normal_images
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.catalogue import titled
 from edge_ad.methods.learning.batch import Batch
-from edge_ad.methods.learning.trainer import Choice, Recipe, Settings, Trainer, recipe_named
+from edge_ad.methods.learning.trainer import (
+    BranchChoice,
+    MethodTraining,
+    Trainer,
+    TrainingSettings,
+    training_named,
+)
 from edge_ad.methods.method import method_named
 from edge_ad.methods.weights import load_detector, save_detector
 from edge_ad.preprocess import Preprocess
-from edge_ad.synthesis.anomalies import DamageSettings, damaged
+from edge_ad.synthesis.anomalies import SynthesisConfig, damaged
 from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
-from edge_ad.training.batches import Drawer, batch_of
+from edge_ad.training.batches import BatchSampler, batch_of
 from edge_ad.training.checkpoint import checkpoint_path
-from edge_ad.training.data import GoodTiles, load_tiles
+from edge_ad.training.data import NormalTiles, load_tiles
 from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
-from edge_ad.training.loop import Fit, FitOptions, Report
-from edge_ad.training.network_cost import Cost, cost_of
+from edge_ad.training.loop import Report, TrainingLoop, TrainingOptions
+from edge_ad.training.network_cost import NetworkCost, cost_of
 from edge_ad.training.report import example_rows, write_report
 
 HELD_BACK = (32, 128)  # at least, at most this many held-back samples
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainConfig:
     """What to train, on what, where to."""
 
     method: str
     data: Path
     output: Path
     size_hw: tuple[int, int]
-    settings: Settings
+    settings: TrainingSettings
     geometry: Geometry = field(default_factory=Geometry)
     textures: Path | None = None
     teacher: Path | None = None
@@ -57,31 +63,31 @@ class Job:
     resume: bool = False
 
 
-class Prepared(NamedTuple):
+class PreparedTraining(NamedTuple):
     """A job's images, textures and untrained network."""
 
-    good: GoodTiles
+    good: NormalTiles
     textures: Textures
     grey: bool
     trainer: Trainer
     held_back: Batch
-    drawer: Drawer
+    drawer: BatchSampler
 
 
 def train(
-    job: Job,
+    job: TrainConfig,
     stop: threading.Event,
     report: Report,
-    announce: Callable[[Cost], None] = lambda cost: None,
+    announce: Callable[[NetworkCost], None] = lambda cost: None,
 ) -> dict[str, Any]:
     """Train, write weights and report, and return the report.
 
     `announce` hears what the network costs before training starts; `report` hears every step.
     Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
     """
-    recipe = recipe_named(job.method)
+    recipe = training_named(job.method)
     prepared = _prepare(job, recipe)
-    fit = Fit(prepared.trainer, prepared.drawer, _fit_options(job, prepared))
+    fit = TrainingLoop(prepared.trainer, prepared.drawer, _fit_options(job, prepared))
     cost = cost_of(prepared.trainer.module, job.size_hw)
     announce(cost)
     if job.resume:
@@ -98,14 +104,14 @@ def train(
     return result
 
 
-def _prepare(job: Job, recipe: Recipe) -> Prepared:
+def _prepare(job: TrainConfig, recipe: MethodTraining) -> PreparedTraining:
     torch.manual_seed(job.seed)
     trainer = recipe.trainer(job.settings, job.size_hw, job.teacher)
     textures = job.settings.changed(_textures(job))
-    good = load_tiles(good_images(job.data), Preprocess(job.size_hw, job.geometry))
+    good = load_tiles(normal_images(job.data), Preprocess(job.size_hw, job.geometry))
     grey = is_grey(good.tiles)
     chosen, held_back = good.split()
-    drawer = Drawer(
+    drawer = BatchSampler(
         tiles=good.tiles,
         chosen=chosen,
         textures=textures,
@@ -115,21 +121,23 @@ def _prepare(job: Job, recipe: Recipe) -> Prepared:
         grey=grey,
     )
     back = _held_back(good, held_back, textures, job, grey=grey)
-    return Prepared(good, textures, grey, trainer, back, drawer)
+    return PreparedTraining(good, textures, grey, trainer, back, drawer)
 
 
-def _textures(job: Job) -> Textures:
+def _textures(job: TrainConfig) -> Textures:
     if job.textures is None:
         return ProceduralTextures(job.size_hw)
     return TextureFolder(job.textures, job.size_hw)
 
 
-def _held_back(good: GoodTiles, places: Any, textures: Textures, job: Job, *, grey: bool) -> Batch:
+def _held_back(
+    good: NormalTiles, places: Any, textures: Textures, job: TrainConfig, *, grey: bool
+) -> Batch:
     """Held-back tiles, clean and damaged: half by textures, half by marks, whatever was trained."""
     count = int(np.clip(len(places), *HELD_BACK))
     chosen = [int(places[index * len(places) // count]) for index in range(count)]
     rng = np.random.default_rng([job.seed, 3])
-    kinds = [DamageSettings(marks_share=share) for share in (0.0, 1.0)]
+    kinds = [SynthesisConfig(marks_share=share) for share in (0.0, 1.0)]
     samples = [
         damaged(good.tiles[tile], textures, kinds[number % 2], rng, grey=grey)
         for number, tile in enumerate(chosen)
@@ -137,9 +145,9 @@ def _held_back(good: GoodTiles, places: Any, textures: Textures, job: Job, *, gr
     return batch_of(samples, chosen)
 
 
-def _fit_options(job: Job, prepared: Prepared) -> FitOptions:
+def _fit_options(job: TrainConfig, prepared: PreparedTraining) -> TrainingOptions:
     device = pick_device(job.device)
-    return FitOptions(
+    return TrainingOptions(
         checkpoint=checkpoint_path(job.output),
         identity=_identity(job, prepared),
         device=device,
@@ -151,7 +159,7 @@ def _fit_options(job: Job, prepared: Prepared) -> FitOptions:
     )
 
 
-def _identity(job: Job, prepared: Prepared) -> dict[str, str]:
+def _identity(job: TrainConfig, prepared: PreparedTraining) -> dict[str, str]:
     """What a resumed training must have in common with the interrupted one."""
     return {
         "method": job.method,
@@ -165,7 +173,7 @@ def _identity(job: Job, prepared: Prepared) -> dict[str, str]:
     }
 
 
-def _manifest(job: Job, prepared: Prepared, choice: Choice) -> Manifest:
+def _manifest(job: TrainConfig, prepared: PreparedTraining, choice: BranchChoice) -> Manifest:
     return Manifest(
         method=job.method,
         size_hw=job.size_hw,
@@ -195,7 +203,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _told(job: Job, prepared: Prepared, fit: Fit, choice: Choice, cost: Cost) -> dict[str, Any]:
+def _told(
+    job: TrainConfig,
+    prepared: PreparedTraining,
+    fit: TrainingLoop,
+    choice: BranchChoice,
+    cost: NetworkCost,
+) -> dict[str, Any]:
     good = prepared.good
     return {
         "method": job.method,

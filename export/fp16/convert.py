@@ -9,11 +9,11 @@ from typing import Any
 from onnx import ModelProto
 
 from edge_ad.export.fp16.ranges import add_measured
-from edge_ad.export.fp16.rewrite import in_half
+from edge_ad.export.fp16.rewrite import to_fp16
 from edge_ad.export.fp16.rules import Reasons, close_gaps, places
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.wiring import Wiring, flattened, label, wired
+from edge_ad.onnx_graph.wiring import GraphIndex, flattened, index_graph, label
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ def mixed_from_fp32(model: ModelProto, frames: Image, manifest: Manifest) -> Mix
     Raises IncompatibleError for a graph that is not flat.
     """
     model = flattened(model)
-    wiring = wired(model)
+    wiring = index_graph(model)
     reasons = places(wiring, {one.domain: one.version for one in model.opset_import})
     add_measured(model, wiring, reasons, frames, manifest)
     close_gaps(wiring, reasons)
-    return Mixed(in_half(model, reasons), len(wiring.nodes), _named(wiring, reasons))
+    return Mixed(to_fp16(model, reasons), len(wiring.nodes), _named(wiring, reasons))
 
 
-def _named(wiring: Wiring, reasons: Reasons) -> dict[str, list[str]]:
+def _named(wiring: GraphIndex, reasons: Reasons) -> dict[str, list[str]]:
     named: dict[str, list[str]] = defaultdict(list)
     for index, why in sorted(reasons.items()):
         named[why].append(label(wiring.nodes[index]))

@@ -13,7 +13,7 @@ from edge_ad.engine.base import INPUT, in_batches
 from edge_ad.export.fp16.rules import Reasons
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.wiring import FLOAT, HALF, Wiring, half_slots
+from edge_ad.onnx_graph.wiring import FLOAT, HALF, GraphIndex, half_slots
 
 LARGEST = 65504 / 8  # fp16 ends at 65504; frames not measured may reach higher than these
 LOST = 2e-3  # of a tensor's norm; values in fp16's normal range lose 3e-4, those below it more
@@ -38,7 +38,7 @@ class Loss:
 
 
 def add_measured(
-    model: ModelProto, wiring: Wiring, reasons: Reasons, frames: Image, manifest: Manifest
+    model: ModelProto, wiring: GraphIndex, reasons: Reasons, frames: Image, manifest: Manifest
 ) -> None:
     """Pull the nodes at both ends of tensors that fp16 cannot hold back to fp32, in `reasons`."""
     names = {name: nodes for name, nodes in _half_tensors(model, wiring, reasons).items()}
@@ -71,7 +71,7 @@ def measure(
     return {name: _loss(*total) for name, total in zip(names, totals, strict=True)}
 
 
-def _half_tensors(model: ModelProto, wiring: Wiring, reasons: Reasons) -> dict[str, list[int]]:
+def _half_tensors(model: ModelProto, wiring: GraphIndex, reasons: Reasons) -> dict[str, list[int]]:
     """Tensors that fp16 nodes would make or take in fp16, with those nodes."""
     opsets = {one.domain: one.version for one in model.opset_import}
     found: dict[str, list[int]] = {}

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from edge_ad.onnx_graph.wiring import FLOAT, HALF, Wiring, half_slots, wired
+from edge_ad.onnx_graph.wiring import FLOAT, HALF, GraphIndex, half_slots, index_graph
 
 _LARGEST = 65504.0
 
 
-def in_half(model: ModelProto, stay: Collection[int]) -> ModelProto:
+def to_fp16(model: ModelProto, stay: Collection[int]) -> ModelProto:
     """A copy whose nodes compute in fp16, except those at the positions `stay`.
 
     Casts stand only where the precision changes, once a tensor; constants change in place.
@@ -28,7 +28,7 @@ class _Rewriting:
 
     def __init__(self, model: ModelProto, stay: Collection[int]) -> None:
         self.model, self.stay = model, stay
-        self.wiring: Wiring = wired(model)
+        self.wiring: GraphIndex = index_graph(model)
         self.opsets = {one.domain: one.version for one in model.opset_import}
         self.native: dict[str, int] = {}  # tensors made so far, where it is not what it was
         self.copies: set[str] = set()  # constants and tensors that exist in a second type

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from edge_ad.onnx_graph.wiring import FLOAT, HALF, wired
+from edge_ad.onnx_graph.wiring import FLOAT, HALF, index_graph
 
 
 def rounded_as_stored(model: ModelProto) -> ModelProto:
     """A copy in fp32 in which every tensor that was fp16 goes through fp16."""
-    plain, types = ModelProto(), wired(model).types
+    plain, types = ModelProto(), index_graph(model).types
     plain.CopyFrom(model)
     graph = plain.graph
     for tensor in graph.initializer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from edge_ad.onnx_graph.wiring import FLOAT, Wiring, half_slots
+from edge_ad.onnx_graph.wiring import FLOAT, GraphIndex, half_slots
 
 Reasons: TypeAlias = dict[int, str]
 """Node position -> why it stays in fp32."""
@@ -40,7 +40,7 @@ _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Elu", "Gelu", "HardSwis
 _JOINS = frozenset({"Mul", "Div", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Max"})
 
 
-def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
+def places(wiring: GraphIndex, opsets: dict[str, int]) -> Reasons:
     """The nodes that structure alone keeps in fp32; ranges may add to them."""
     reasons: Reasons = dict.fromkeys(_without_half(wiring, opsets), TYPE)
     for index in _front(wiring):
@@ -56,7 +56,7 @@ def places(wiring: Wiring, opsets: dict[str, int]) -> Reasons:
     return close_gaps(wiring, reasons)
 
 
-def close_gaps(wiring: Wiring, reasons: Reasons) -> Reasons:
+def close_gaps(wiring: GraphIndex, reasons: Reasons) -> Reasons:
     """Add nodes whose neighbours all stay in fp32: casts there would only lose bits."""
     for index in range(len(wiring.nodes)):
         if index in reasons or wiring.has_weights(index):
@@ -67,7 +67,7 @@ def close_gaps(wiring: Wiring, reasons: Reasons) -> Reasons:
     return reasons
 
 
-def _without_half(wiring: Wiring, opsets: dict[str, int]) -> Iterator[int]:
+def _without_half(wiring: GraphIndex, opsets: dict[str, int]) -> Iterator[int]:
     """Nodes with a float output that their operator cannot give, or knows nothing of, in fp16."""
     for index, node in enumerate(wiring.nodes):
         slots = half_slots(node, opsets)
@@ -76,14 +76,14 @@ def _without_half(wiring: Wiring, opsets: dict[str, int]) -> Iterator[int]:
             yield index
 
 
-def _front(wiring: Wiring) -> Iterator[int]:
+def _front(wiring: GraphIndex) -> Iterator[int]:
     """Nodes between the inputs and the first layers."""
     starts = [taker for name in wiring.inputs for taker in wiring.takers.get(name, ())]
     reached = _walk(starts, wiring.after, stop=wiring.has_weights)
     return (index for index in reached if not wiring.has_weights(index))
 
 
-def _images(wiring: Wiring) -> Iterator[int]:
+def _images(wiring: GraphIndex) -> Iterator[int]:
     """Layers that see an image or make one, or a map, and the steps between images.
 
     Where nothing is wrong a restoration differs from its image by less than 11 bits can say, and
@@ -105,13 +105,13 @@ def _images(wiring: Wiring) -> Iterator[int]:
     yield from (index for index in sides if not stop(index))
 
 
-def _few(wiring: Wiring, names: Iterable[str]) -> bool:
+def _few(wiring: GraphIndex, names: Iterable[str]) -> bool:
     """Whether all these tensors that are computed are images or maps."""
     counts = [wiring.channels[name] for name in names if name in wiring.channels]
     return bool(counts) and max(counts) <= _FEW
 
 
-def _back(wiring: Wiring) -> Iterator[int]:
+def _back(wiring: GraphIndex) -> Iterator[int]:
     """Nodes between the last layers and the outputs, and the last layer where there is one.
 
     A residual block's activation ends the way back as a layer does: through its shortcut the
@@ -144,7 +144,7 @@ def _walk(
             todo += near(index)
 
 
-def _ends_block(wiring: Wiring, index: int) -> bool:
+def _ends_block(wiring: GraphIndex, index: int) -> bool:
     """Whether this is the activation after the sum of a residual block."""
     return wiring.nodes[index].op_type in _ACTIVATIONS and any(
         wiring.nodes[before].op_type == "Add" and _computed(wiring, before) > 1
@@ -152,7 +152,7 @@ def _ends_block(wiring: Wiring, index: int) -> bool:
     )
 
 
-def _join(wiring: Wiring, reasons: Reasons) -> None:
+def _join(wiring: GraphIndex, reasons: Reasons) -> None:
     """Let fp32 spread over elementwise neighbours: a square before a sum, a product after a root.
 
     They share one kernel with it anyway. Additions of two computed tensors end the spread, or
@@ -167,19 +167,19 @@ def _join(wiring: Wiring, reasons: Reasons) -> None:
                 todo.append(near)
 
 
-def _only_scales(wiring: Wiring, index: int) -> bool:
+def _only_scales(wiring: GraphIndex, index: int) -> bool:
     """Whether this is a quotient by a constant, which rounds as a product does."""
     node = wiring.nodes[index]
     return node.op_type == "Div" and node.input[1] in wiring.constants
 
 
-def _joins(wiring: Wiring, index: int) -> bool:
+def _joins(wiring: GraphIndex, index: int) -> bool:
     node = wiring.nodes[index]
     if node.op_type not in _JOINS:
         return False
     return _computed(wiring, index) < 2 or node.op_type == "Mul"
 
 
-def _computed(wiring: Wiring, index: int) -> int:
+def _computed(wiring: GraphIndex, index: int) -> int:
     """How many of a node's inputs are no constants."""
     return sum(bool(n) and n not in wiring.constants for n in wiring.nodes[index].input)

@@ -20,12 +20,12 @@ from edge_ad.engine.tensorrt.preflight import gpu_here
 from edge_ad.errors import GateFailed, IncompatibleError, UsageError
 from edge_ad.export.comparison_frames import generated
 from edge_ad.export.parity import compare
-from edge_ad.export.plan.build import Built, build_plan, rename_plan
+from edge_ad.export.plan.build import BuiltPlan, build_plan, rename_plan
 from edge_ad.export.plan.progress import Report
 from edge_ad.export.plan.source import read_source
 from edge_ad.export.verification import answers, tolerance_between
 from edge_ad.manifest import Precision
-from edge_ad.plan_record import Flavour, NoGpu, Options
+from edge_ad.plan_record import BuildOptions, NoGpu, Runtime
 
 MARGIN = 0.05  # what a precision must gain on the simpler ones to be kept
 _RUNS, _FRAMES = 200, 8
@@ -34,7 +34,7 @@ Plans = Mapping[Precision, Path]
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class PlanComparison:
     """Milliseconds an image of each plan, and of those that may not be kept, why."""
 
     ms: dict[Precision, float]
@@ -104,12 +104,12 @@ def candidates(onnx: Path) -> Candidates:
 def build_fastest(
     found: Candidates,
     plan: Path,
-    options: Options,
+    options: BuildOptions,
     *,
-    flavour: Flavour | None = None,
+    runtime: Runtime | None = None,
     timing_cache: Path | None = None,
     report: Report = lambda share, phase: None,
-) -> tuple[Built, Race]:
+) -> tuple[BuiltPlan, PlanComparison]:
     """Build a plan of each file, and keep the fastest that answers as fp32 does.
 
     Raises as `build_plan` and `open_engine` do; then nothing is changed.
@@ -121,18 +121,18 @@ def build_fastest(
                 onnx,
                 Path(name) / f"{precision}.plan",
                 options,
-                flavour=flavour,
+                runtime=runtime,
                 timing_cache=timing_cache,
                 report=report,
             )
             for precision, onnx in found.files.items()
         }
-        race = race_on_card({precision: one.plan for precision, one in built.items()})
+        race = compare_on_gpu({precision: one.plan for precision, one in built.items()})
         kept = rename_plan(built[race.winner], found.files[race.winner], plan)
     return kept, race
 
 
-def race_on_card(plans: Plans) -> Race:
+def compare_on_gpu(plans: Plans) -> PlanComparison:
     """Open all plans, compare each with fp32's answers, and time them in turn."""
     with ExitStack() as stack:
         engines = {
@@ -156,7 +156,7 @@ def race_on_card(plans: Plans) -> Race:
             raise GateFailed(f"the fp32 plan itself is not fit: {faults['fp32']}")
         count = manifest.batch or manifest.geometry.tile_count
         images = generated(manifest.size_hw, count, seed=1)
-        return Race(time_in_turn(engines, images, _RUNS), faults)
+        return PlanComparison(time_in_turn(engines, images, _RUNS), faults)
 
 
 def _sibling(onnx: Path, precision: Precision) -> Path:

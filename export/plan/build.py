@@ -24,21 +24,21 @@ from edge_ad.engine.tensorrt.runtimes import (
     load,
     messages,
 )
-from edge_ad.errors import EdgeAdError, IncompatibleError, SinkLost, UsageError
+from edge_ad.errors import EdgeAdError, IncompatibleError, OutletLost, UsageError
 from edge_ad.export.plan.config import TimingCache, batch_profile, configure
 from edge_ad.export.plan.network import parse
-from edge_ad.export.plan.progress import Interrupt, Report, monitor
-from edge_ad.export.plan.source import Source, read_source
+from edge_ad.export.plan.progress import BuildInterrupt, Report, monitor
+from edge_ad.export.plan.source import OnnxSource, read_source
 from edge_ad.files import replacing
 from edge_ad.machine.host import read_jetson
 from edge_ad.manifest import Sidecar, Threshold, load_sidecar, save_sidecar
-from edge_ad.plan_record import NAMES, Build, Flavour, Gpu, NoGpu, Options, build_line
+from edge_ad.plan_record import NAMES, BuildOptions, BuildRecord, Gpu, NoGpu, Runtime, build_command
 
-_DEFAULT_OPTIONS = Options()
+_DEFAULT_OPTIONS = BuildOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltPlan:
     """A plan on disk, its sidecar, and what the user should know of both."""
 
     plan: Path
@@ -50,12 +50,12 @@ class Built:
 def build_plan(
     onnx: Path,
     plan: Path,
-    options: Options = _DEFAULT_OPTIONS,
+    options: BuildOptions = _DEFAULT_OPTIONS,
     *,
-    flavour: Flavour | None = None,
+    runtime: Runtime | None = None,
     timing_cache: Path | None = None,
     report: Report = lambda share, phase: None,
-) -> Built:
+) -> BuiltPlan:
     """Compile an ONNX file to a plan with its sidecar; earlier ones of that name are replaced.
 
     Takes seconds to minutes. Raises UsageError for options that do not fit, IncompatibleError for
@@ -65,27 +65,27 @@ def build_plan(
         raise UsageError(f"{plan}: a plan's name ends in .plan, or `run` would not know it.")
     began = time.perf_counter()
     source = read_source(onnx)
-    flavour = flavour or choose_flavour()
-    trt = load(flavour)
-    record = _record(trt, source, flavour, options)
+    runtime = runtime or choose_runtime()
+    trt = load(runtime)
+    record = _record(trt, source, runtime, options)
     data = _compile(trt, source, record, timing_cache, report)
     record = record.model_copy(update={"plan_bytes": len(data)})
     threshold, note = _threshold(source, plan)
     sidecar = _write(plan, data, source, record, threshold)
-    return Built(plan, sidecar, time.perf_counter() - began, (note,))
+    return BuiltPlan(plan, sidecar, time.perf_counter() - began, (note,))
 
 
-def rename_plan(built: Built, onnx: Path, plan: Path) -> Built:
+def rename_plan(built: BuiltPlan, onnx: Path, plan: Path) -> BuiltPlan:
     """Give a plan that was built under another name this one, and the threshold known there."""
     source, record = read_source(onnx), built.sidecar.build
     assert record is not None
     threshold, note = _threshold(source, plan)
     sidecar = _write(plan, built.plan.read_bytes(), source, record, threshold)
-    return Built(plan, sidecar, built.seconds, (note,))
+    return BuiltPlan(plan, sidecar, built.seconds, (note,))
 
 
-def choose_flavour() -> Flavour:
-    """The flavour to build with: the one installed, or of two, TensorRT where there is a card."""
+def choose_runtime() -> Runtime:
+    """The runtime to build with: the one installed, or of two, TensorRT where there is a card."""
     usable = installed()
     if not usable:
         raise IncompatibleError(f"There is no TensorRT to build with. {_faults()}")
@@ -95,26 +95,28 @@ def choose_flavour() -> Flavour:
 
 
 def _faults() -> str:
-    """Why neither flavour can be used."""
+    """Why neither runtime can be used."""
     found = []
-    for flavour in NAMES:
+    for runtime in NAMES:
         try:
-            load(flavour)
+            load(runtime)
         except IncompatibleError as error:
             found.append(str(error))
     return " ".join(found)
 
 
-def _record(trt: TensorRT, source: Source, flavour: Flavour, options: Options) -> Build:
+def _record(
+    trt: TensorRT, source: OnnxSource, runtime: Runtime, options: BuildOptions
+) -> BuildRecord:
     gpu, jetson = gpu_here(), read_jetson()
-    if isinstance(gpu, NoGpu) and flavour == "tensorrt":
+    if isinstance(gpu, NoGpu) and runtime == "tensorrt":
         raise IncompatibleError(
             f"TensorRT builds on the card that will run the plan, and {gpu.reason}. Build there, "
-            "or with --flavour tensorrt-rtx, which needs no card."
+            "or with --runtime tensorrt-rtx, which needs no card."
         )
     card = gpu if isinstance(gpu, Gpu) else Gpu("", "", "", "", 0)
-    return Build(
-        flavour=flavour,
+    return BuildRecord(
+        runtime=runtime,
         version=trt.__version__,
         onnx=source.path.name,
         onnx_sha256=source.sha256,
@@ -131,13 +133,17 @@ def _record(trt: TensorRT, source: Source, flavour: Flavour, options: Options) -
 
 
 def _compile(
-    trt: TensorRT, source: Source, record: Build, timing_cache: Path | None, report: Report
+    trt: TensorRT,
+    source: OnnxSource,
+    record: BuildRecord,
+    timing_cache: Path | None,
+    report: Report,
 ) -> bytes:
     logger = messages(trt)
-    with Interrupt() as interrupt:
+    with BuildInterrupt() as interrupt:
         builder = _builder(trt, logger)
         network = parse(trt, builder, logger, source)
-        config = configure(trt, builder, source, record.flavour, record.options)
+        config = configure(trt, builder, source, record.runtime, record.options)
         cache = TimingCache(timing_cache, config, record) if timing_cache else None
         watch = monitor(trt, report, interrupt)  # named: it must live as long as the build
         config.progress_monitor = watch
@@ -160,7 +166,7 @@ def _builder(trt: TensorRT, logger: Any) -> Any:
         ) from error
 
 
-def _refusal(source: Source, record: Build, errors: list[str]) -> EdgeAdError:
+def _refusal(source: OnnxSource, record: BuildRecord, errors: list[str]) -> EdgeAdError:
     reason = first_error(errors)
     mend = "Run with --debug for all it said."
     if "Quantized constant" in reason:
@@ -171,11 +177,11 @@ def _refusal(source: Source, record: Build, errors: list[str]) -> EdgeAdError:
         mend = f"Give it more than --workspace-mib {record.options.workspace_mib}."
     elif is_out_of_memory(reason):
         mend = "Close other programs on the card, or lower --batch or --workspace-mib."
-    name = f"{NAMES[record.flavour]} {record.version}"
+    name = f"{NAMES[record.runtime]} {record.version}"
     return IncompatibleError(f"{name} cannot build {source.path}: {reason}. {mend}")
 
 
-def _threshold(source: Source, plan: Path) -> tuple[Threshold | None, str]:
+def _threshold(source: OnnxSource, plan: Path) -> tuple[Threshold | None, str]:
     """The threshold the new plan starts with, and where it came from.
 
     An earlier plan of the same graph knows best; a plan of other bytes, or one that was replaced
@@ -195,7 +201,7 @@ def _threshold(source: Source, plan: Path) -> tuple[Threshold | None, str]:
 
 
 def _write(
-    plan: Path, data: bytes, source: Source, record: Build, threshold: Threshold | None
+    plan: Path, data: bytes, source: OnnxSource, record: BuildRecord, threshold: Threshold | None
 ) -> Sidecar:
     """Both are on disk before either takes its name; a crash in between leaves a refused pair."""
     batch = record.options.batch
@@ -211,8 +217,9 @@ def _write(
             temporary.write_bytes(data)
             save_sidecar(plan, sidecar)
     except OSError as error:
-        raise SinkLost(
+        command = build_command(source.path, plan, record.options, record.runtime)
+        raise OutletLost(
             f"{plan} cannot be written ({error.strerror}). Nothing was kept; free space or choose "
-            f"another place, then: {build_line(source.path, plan, record.options, record.flavour)}"
+            f"another place, then: {command}"
         ) from error
     return sidecar

@@ -13,16 +13,16 @@ from typing import Any
 from edge_ad.engine.base import INPUT, USUAL_MOST
 from edge_ad.engine.tensorrt.runtimes import TensorRT
 from edge_ad.errors import IncompatibleError, UsageError
-from edge_ad.export.plan.source import Source
+from edge_ad.export.plan.source import OnnxSource
 from edge_ad.files import write_bytes
-from edge_ad.plan_record import NAMES, Build, Flavour, Options
+from edge_ad.plan_record import NAMES, BuildOptions, BuildRecord, Runtime
 
 
 def configure(
-    trt: TensorRT, builder: Any, source: Source, flavour: Flavour, options: Options
+    trt: TensorRT, builder: Any, source: OnnxSource, runtime: Runtime, options: BuildOptions
 ) -> Any:
-    """A builder configuration. Raises UsageError for an option this flavour or version lacks."""
-    _refuse_what_rtx_ignores(flavour, options)
+    """A builder configuration. Raises UsageError for an option this runtime or version lacks."""
+    _refuse_what_rtx_ignores(runtime, options)
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers keep names and precision
     if options.workspace_mib is not None:
@@ -35,13 +35,13 @@ def configure(
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     _reach(trt, config, options)
     _place_on_dla(trt, builder, config, options)
-    _target(trt, config, flavour, options)
+    _target(trt, config, runtime, options)
     if batch := batch_profile(source, options):
         _add_profile(builder, config, source, batch)
     return config
 
 
-def batch_profile(source: Source, options: Options) -> tuple[int, int, int] | None:
+def batch_profile(source: OnnxSource, options: BuildOptions) -> tuple[int, int, int] | None:
     """Least, usual and most images a call; None for a graph of fixed batch.
 
     Without a wish the usual number is that of a frame's tiles.
@@ -64,8 +64,8 @@ class TimingCache:
     They hold for one version and one card. A folder in place of a file name keeps one file each.
     """
 
-    def __init__(self, path: Path, config: Any, build: Build) -> None:
-        if build.flavour == "tensorrt-rtx":
+    def __init__(self, path: Path, config: Any, build: BuildRecord) -> None:
+        if build.runtime == "tensorrt-rtx":
             raise UsageError(
                 "TensorRT-RTX times nothing when it builds, so --timing-cache has no use. "
                 "Leave it out; what it compiles when it loads is kept by itself."
@@ -91,15 +91,15 @@ class TimingCache:
         return cache
 
 
-def _cache_name(build: Build) -> str:
+def _cache_name(build: BuildRecord) -> str:
     card = "-".join(build.gpu.lower().split()) or "unknown-card"
-    return f"{build.flavour}-{build.version}-{card}-sm{build.compute_capability}.timingcache"
+    return f"{build.runtime}-{build.version}-{card}-sm{build.compute_capability}.timingcache"
 
 
-def _refuse_what_rtx_ignores(flavour: Flavour, options: Options) -> None:
-    if flavour != "tensorrt-rtx":
+def _refuse_what_rtx_ignores(runtime: Runtime, options: BuildOptions) -> None:
+    if runtime != "tensorrt-rtx":
         return
-    name = NAMES[flavour]
+    name = NAMES[runtime]
     if options.version_compatible:
         raise UsageError(f"{name} has no version-compatible plans: rebuild after each update.")
     if options.hardware_compatible:
@@ -108,10 +108,10 @@ def _refuse_what_rtx_ignores(flavour: Flavour, options: Options) -> None:
             "--hardware-compatible; leave it out, or name cards with --compute-capability."
         )
     if options.dla_core is not None:
-        raise UsageError(f"{name} does not drive DLA cores; use --flavour tensorrt on a Jetson.")
+        raise UsageError(f"{name} does not drive DLA cores; use --runtime tensorrt on a Jetson.")
 
 
-def _reach(trt: TensorRT, config: Any, options: Options) -> None:
+def _reach(trt: TensorRT, config: Any, options: BuildOptions) -> None:
     """How far from the building card the plan may travel."""
     if options.hardware_compatible is None:
         return
@@ -124,7 +124,7 @@ def _reach(trt: TensorRT, config: Any, options: Options) -> None:
     config.hardware_compatibility_level = level
 
 
-def _place_on_dla(trt: TensorRT, builder: Any, config: Any, options: Options) -> None:
+def _place_on_dla(trt: TensorRT, builder: Any, config: Any, options: BuildOptions) -> None:
     """Run what a DLA core can on it, the rest on the GPU."""
     if options.dla_core is None:
         return
@@ -139,14 +139,14 @@ def _place_on_dla(trt: TensorRT, builder: Any, config: Any, options: Options) ->
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
-def _target(trt: TensorRT, config: Any, flavour: Flavour, options: Options) -> None:
+def _target(trt: TensorRT, config: Any, runtime: Runtime, options: BuildOptions) -> None:
     """TensorRT-RTX's target cards, by compute capability."""
     wanted = options.compute_capabilities
     if not wanted:
         return
-    if flavour != "tensorrt-rtx" or not hasattr(config, "set_compute_capability"):
+    if runtime != "tensorrt-rtx" or not hasattr(config, "set_compute_capability"):
         raise UsageError(
-            f"{NAMES[flavour]} builds for the card it runs on, so --compute-capability has no use; "
+            f"{NAMES[runtime]} builds for the card it runs on, so --compute-capability has no use; "
             "see --hardware-compatible."
         )
     known = {
@@ -158,13 +158,15 @@ def _target(trt: TensorRT, config: Any, flavour: Flavour, options: Options) -> N
     for index, capability in enumerate(wanted):
         if capability not in known:
             raise UsageError(
-                f"--compute-capability {capability}: {NAMES[flavour]} {trt.__version__} knows "
+                f"--compute-capability {capability}: {NAMES[runtime]} {trt.__version__} knows "
                 f"{', '.join(sorted(known, key=float))}."
             )
         config.set_compute_capability(known[capability], index)
 
 
-def _add_profile(builder: Any, config: Any, source: Source, batch: tuple[int, int, int]) -> None:
+def _add_profile(
+    builder: Any, config: Any, source: OnnxSource, batch: tuple[int, int, int]
+) -> None:
     least, usual, most = ((count, *source.manifest.size_hw, 3) for count in batch)
     if not batch[0] <= batch[1] <= batch[2]:
         raise UsageError(f"--batch {batch}: expected least <= usual <= most, like 1:4:8.")

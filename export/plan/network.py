@@ -7,12 +7,12 @@ from typing import Any
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.engine.tensorrt.runtimes import TensorRT, first_error
 from edge_ad.errors import IncompatibleError
-from edge_ad.export.plan.source import Source
+from edge_ad.export.plan.source import OnnxSource
 
 _Doors = dict[str, tuple[str, tuple[int, ...]]]
 
 
-def parse(trt: TensorRT, builder: Any, logger: Any, source: Source) -> Any:
+def parse(trt: TensorRT, builder: Any, logger: Any, source: OnnxSource) -> Any:
     """The network of a source.
 
     Strong typing makes the graph's own types binding: precision is the ONNX file's, and no build
@@ -28,7 +28,7 @@ def parse(trt: TensorRT, builder: Any, logger: Any, source: Source) -> Any:
     return network
 
 
-def _complaint(source: Source, errors: list[Any], logged: list[str]) -> str:
+def _complaint(source: OnnxSource, errors: list[Any], logged: list[str]) -> str:
     """The parser's first error with the node's name, what it computes, and what to do."""
     where, reason = "the file", first_error(logged)
     if errors:
@@ -48,7 +48,7 @@ def _reason(error: Any) -> str:
     return str(error.code()).rpartition(".")[2].lower().replace("_", " ")
 
 
-def _check_doors(trt: TensorRT, network: Any, source: Source) -> None:
+def _check_doors(trt: TensorRT, network: Any, source: OnnxSource) -> None:
     """Compare inputs and outputs with the contract; -1 stands for a free number of images."""
     batch, (height, width) = source.manifest.batch or -1, source.manifest.size_hw
     wanted: _Doors = {

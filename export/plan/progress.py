@@ -21,7 +21,7 @@ class _Phase:
     done: int = 0
 
 
-class Progress:
+class BuildProgress:
     """Nested phases as one share that only grows. Thread-safe.
 
     A phase counts as one step of its parent; TensorRT names phases uniquely while they run.
@@ -57,9 +57,9 @@ class Progress:
         return share
 
 
-def monitor(trt: TensorRT, report: Report, interrupt: Interrupt) -> Any:
+def monitor(trt: TensorRT, report: Report, interrupt: BuildInterrupt) -> Any:
     """An IProgressMonitor that reports, and cancels the build after Ctrl-C."""
-    progress = Progress()
+    progress = BuildProgress()
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base is known only at run time
         def __init__(self) -> None:
@@ -78,7 +78,7 @@ def monitor(trt: TensorRT, report: Report, interrupt: Interrupt) -> Any:
     return Monitor()
 
 
-class Interrupt:
+class BuildInterrupt:
     """Notes Ctrl-C while its block runs, and raises KeyboardInterrupt at the block's end.
 
     During a build Python runs signal handlers in TensorRT's callbacks, mostly in the logger, and
@@ -88,7 +88,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.pressed = False
 
-    def __enter__(self) -> Interrupt:
+    def __enter__(self) -> BuildInterrupt:
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():  # others get no signals
             self._before = signal.signal(signal.SIGINT, self._note)

@@ -20,7 +20,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OnnxSource:
     """An ONNX file in memory, so that what is compiled is what was checked."""
 
     path: Path
@@ -33,7 +33,7 @@ class _NotOnnx(Exception):
     """Bytes that are no protocol buffer message."""
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> OnnxSource:
     """Read an ONNX file and its manifest.
 
     Raises UsageError when there is no file, IncompatibleError when it is no ONNX file of edge-ad's.
@@ -49,7 +49,7 @@ def read_source(path: Path) -> Source:
     if METADATA_KEY not in metadata:
         raise no_manifest(path)
     manifest = manifest_from_json(metadata[METADATA_KEY], str(path))
-    return Source(path, data, hashlib.sha256(data).hexdigest(), manifest)
+    return OnnxSource(path, data, hashlib.sha256(data).hexdigest(), manifest)
 
 
 def _read_metadata(path: Path, data: bytes) -> dict[str, str]:

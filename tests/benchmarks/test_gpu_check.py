@@ -25,7 +25,7 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothi
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINE = ROOT / "tests" / "engines" / "green-32-b1.onnx"
 CARD = Gpu("NVIDIA H100", "9.0", "13.0", "580.95.05", 81_000)
-FLAVOUR = ("--flavour", "tensorrt-rtx")
+RUNTIME = ("--runtime", "tensorrt-rtx")
 
 
 def green(images: Image) -> Prediction:
@@ -75,14 +75,14 @@ def run(script: Any, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
 def test_a_run_ends_with_a_result_file_that_names_the_card(
     gpu_check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    words = ("--engine", ENGINE, "--calls", 20, "--skip-tests", *FLAVOUR)
+    words = ("--engine", ENGINE, "--calls", 20, "--skip-tests", *RUNTIME)
     run(gpu_check, monkeypatch, *words)
     (path,) = tmp_path.glob("*.json")
     assert path.name == "nvidia_h100-tensorrt_rtx-green_32_b1.fp32.json"
     found = json.loads(path.read_text())
     assert found["device"] == "NVIDIA H100"
     assert found["settings"]["facts"]["driver"] == "580.95.05"
-    assert found["settings"]["build"]["flavour"] == "tensorrt-rtx"
+    assert found["settings"]["build"]["runtime"] == "tensorrt-rtx"
     metrics = found["metrics"]
     assert metrics["parity"]["within"] and metrics["parity"]["max_abs_map"] < 1e-5
     assert metrics["replayed"]["graph"] == "replayed"
@@ -95,7 +95,7 @@ def test_a_promise_that_is_not_kept_is_named_after_the_file_is_written(
     gpu_check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(gpu_check, "LOOP_RATIO", 1e9)
-    words = ("--engine", ENGINE, "--calls", 5, "--skip-tests", *FLAVOUR)
+    words = ("--engine", ENGINE, "--calls", 5, "--skip-tests", *RUNTIME)
     with pytest.raises(GateFailed, match="green-32-b1 fp32: loop at"):
         run(gpu_check, monkeypatch, *words)
     assert list(tmp_path.glob("*.json"))

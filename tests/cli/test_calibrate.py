@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.calibration.ranges.collect import Observer
+from edge_ad.calibration.ranges.collect import RangeObserver
 from edge_ad.calibration.ranges.table import load_table
 from edge_ad.cli import main
 from edge_ad.engine import open_engine
@@ -307,13 +307,13 @@ def test_a_killed_pass_over_the_images_goes_on_where_it_was(
         process.send_signal(signal.SIGKILL)
     assert (tmp_path / ".tiny.int8.unfinished.npz").exists()
     shown: list[str] = []
-    see = Observer.see
+    see = RangeObserver.see
 
-    def counted(self: Observer, batch: Image, name: str) -> float:
+    def counted(self: RangeObserver, batch: Image, name: str) -> float:
         shown.append(name)
         return see(self, batch, name)
 
-    monkeypatch.setattr(Observer, "see", counted)
+    monkeypatch.setattr(RangeObserver, "see", counted)
     assert run(*words, "--resume") == 0
     assert 0 < len(shown) <= 11
     resumed = (tmp_path / "tiny.int8.ranges.yaml").read_text()

@@ -16,7 +16,7 @@ import pytest
 from edge_ad.frame import Frame
 from edge_ad.images import read_image, write_image
 from edge_ad.source import open_source
-from edge_ad.synthetic_line import Line, LineSpec
+from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
 
 pytestmark = pytest.mark.timeout(60)
 PATTERN = "pattern://?fps=0&defects=0&width=160&height=120&"
@@ -38,7 +38,7 @@ def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def test_whole_frames_are_saved_without_loss(tmp_path: Path) -> None:
     camera = PATTERN + "frames=5&seed=2"
     capture("--camera", camera, "-o", tmp_path / "good", "--roi", "20,20,60,60")
-    line = Line(LineSpec(seed=2, size_wh=(160, 120), defects=0.0))
+    line = SyntheticLine(SyntheticLineSpec(seed=2, size_wh=(160, 120), defects=0.0))
     files = sorted((tmp_path / "good").iterdir())
     assert [file.name for file in files] == [f"frame-{number:06d}.png" for number in range(5)]
     for index, file in enumerate(files):

@@ -151,8 +151,8 @@ def test_tensorrt_says_how_to_bring_8_bit_weights_back(
     model = onnx_from_module(EngineGraph(rounded(tiny_module())), tiny_manifest())
     store_in_8_bits(model)
     onnx.save(model, tmp_path / "small.onnx")
-    assert run("build", tmp_path / "small.onnx", "--flavour", "tensorrt-rtx") == 3
+    assert run("build", tmp_path / "small.onnx", "--runtime", "tensorrt-rtx") == 3
     mend = f"edge-ad convert {tmp_path / 'small.onnx'} --precision fp32"
     assert mend in capsys.readouterr().err
     assert run(*mend.split()[1:]) == 0
-    assert run("build", tmp_path / "small.fp32.onnx", "--flavour", "tensorrt-rtx") == 0
+    assert run("build", tmp_path / "small.fp32.onnx", "--runtime", "tensorrt-rtx") == 0

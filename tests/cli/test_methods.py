@@ -12,46 +12,46 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edge_ad.cli.methods import _shipped, command
 from edge_ad.errors import DataError, UsageError
-from edge_ad.methods.catalogue import ENTRIES, Cost, Entry, titled
+from edge_ad.methods.catalogue import CARDS, MethodCard, MethodCost, titled
 from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.learning.trainer import recipe_named, settings_from
+from edge_ad.methods.learning.trainer import settings_from, training_named
 from edge_ad.methods.method import METHODS, method_named
 
 
-def _cost(net: torch.nn.Module, side: int) -> Cost:
+def _cost(net: torch.nn.Module, side: int) -> MethodCost:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(torch.zeros(1, 3, side, side, device=next(net.parameters()).device))
     parameters = sum(parameter.numel() for parameter in net.parameters())
-    return Cost(parameters / 1e6, counter.get_total_flops() / 1e9)
+    return MethodCost(parameters / 1e6, counter.get_total_flops() / 1e9)
 
 
-def _same(found: Cost, told: Cost) -> None:
+def _same(found: MethodCost, told: MethodCost) -> None:
     assert found.parameters_m == pytest.approx(told.parameters_m, abs=0.006)
     assert found.gflops == pytest.approx(told.gflops, abs=0.06)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_told_costs_are_the_networks(entry: Entry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("entry", CARDS, ids=lambda entry: entry.name)
+def test_told_costs_are_the_networks(entry: MethodCard, tmp_path: Path) -> None:
     method = method_named(entry.name)
     with torch.device("meta"):
         _same(_cost(method.build(method.config(), (256, 256)), 256), entry.full)
     torch.save(ResNet18((64, 128, 256)).state_dict(), tmp_path / "resnet18.pth")
-    recipe = recipe_named(entry.name)
+    recipe = training_named(entry.name)
     settings = settings_from(recipe, {}, "edge")
     trainer = recipe.trainer(settings, (128, 128), tmp_path / "resnet18.pth")
     _same(_cost(trainer.module, 128), entry.edge)
 
 
 def test_every_method_is_listed_and_rebuilt_ones_say_so() -> None:
-    assert [entry.name for entry in ENTRIES] == list(METHODS)
-    for entry in ENTRIES:
+    assert [entry.name for entry in CARDS] == list(METHODS)
+    for entry in CARDS:
         assert ("(reconstructed)" in entry.title) == (entry.fidelity == "reconstructed")
     assert titled("pmb") == "PMB (reconstructed)"
 
 
 def test_the_table_names_every_method() -> None:
     printed = CliRunner().invoke(command, [], catch_exceptions=False).output
-    for entry in ENTRIES:
+    for entry in CARDS:
         assert entry.name in printed and entry.title in printed
 
 

@@ -14,7 +14,7 @@ from edge_ad.describe.plan_layers import layer_facts
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest, Sidecar, save_sidecar
-from edge_ad.plan_record import Build
+from edge_ad.plan_record import BuildRecord
 
 LAYERS = {
     "Layers": [
@@ -77,8 +77,8 @@ TRT = SimpleNamespace(
 def plan(tmp_path: Path) -> Path:
     path = tmp_path / "part.plan"
     path.write_bytes(b"a plan")
-    build = Build(
-        flavour="tensorrt-rtx", version="1.7.1", onnx="part.onnx", onnx_sha256="0", plan_bytes=6
+    build = BuildRecord(
+        runtime="tensorrt-rtx", version="1.7.1", onnx="part.onnx", onnx_sha256="0", plan_bytes=6
     )
     manifest = Manifest(method="drawn", size_hw=(8, 8), precision="fp16")
     save_sidecar(path, Sidecar(engine_sha256=sha256(path), manifest=manifest, build=build))
@@ -123,7 +123,9 @@ def test_a_plan_tensorrt_refuses_says_so(plan: Path, monkeypatch: pytest.MonkeyP
     sidecar = Sidecar(
         engine_sha256=sha256(plan),
         manifest=Manifest(method="drawn", size_hw=(8, 8)),
-        build=Build(flavour="tensorrt", version="10.3", onnx="p", onnx_sha256="0", plan_bytes=1),
+        build=BuildRecord(
+            runtime="tensorrt", version="10.3", onnx="p", onnx_sha256="0", plan_bytes=1
+        ),
     )
     save_sidecar(plan, sidecar)
     monkeypatch.setattr(plan_file, "clear", lambda path: SimpleNamespace(trt=TRT))

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from edge_ad.engine import Engine, Gathered, Prediction, ScriptedEngine, open_engine
+from edge_ad.engine import Batcher, Engine, Prediction, ScriptedEngine, open_engine
 from edge_ad.errors import EngineLost
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
@@ -72,8 +72,8 @@ class Waits(threading.Condition):
         return came
 
 
-def waiting(engine: Engine, patience_s: float) -> tuple[Gathered, Waits]:
-    gathered, waits = Gathered(engine), Waits(patience_s)
+def waiting(engine: Engine, patience_s: float) -> tuple[Batcher, Waits]:
+    gathered, waits = Batcher(engine), Waits(patience_s)
     gathered._changed = waits
     return gathered, waits
 
@@ -104,7 +104,7 @@ def asks(engine: Engine, rounds: int, size: int, seed: int) -> Callable[[], None
 def test_everyone_gets_the_answer_to_its_own_frames(
     batch: int | None, sizes: tuple[int, ...]
 ) -> None:
-    gathered = Gathered(Watched(batch))
+    gathered = Batcher(Watched(batch))
     in_threads([asks(gathered.seat(), 50, size, seed) for seed, size in enumerate(sizes)])
 
 
@@ -112,7 +112,7 @@ def test_everyone_gets_the_answer_to_its_own_frames(
 def test_onnx_runtime_answers_gathered_frames_as_it_answers_lone_ones(name: str) -> None:
     with open_engine(ENGINES / f"{name}.onnx") as engine:
         alone = [engine.infer(images_of(1, seed)) for seed in range(3)]
-        gathered, found = Gathered(engine), dict[int, Prediction]()
+        gathered, found = Batcher(engine), dict[int, Prediction]()
 
         def ask(seat: Engine, seed: int) -> Callable[[], None]:
             return lambda: found.update({seed: seat.infer(images_of(1, seed))})
@@ -135,11 +135,11 @@ def test_cameras_that_keep_asking_share_their_calls(batch: int | None, cameras: 
 
 def test_a_call_never_takes_more_than_the_engine_has_room_for() -> None:
     engine = Watched(3, takes_s=0.002)
-    gathered = Gathered(engine)
+    gathered = Batcher(engine)
     in_threads([asks(gathered.seat(), 20, 2, seed) for seed in range(3)])
     assert set(engine.sizes) == {2}
     engine = Watched(None, takes_s=0.002)
-    gathered = Gathered(engine)
+    gathered = Batcher(engine)
     in_threads([asks(gathered.seat(), 20, 3, seed) for seed in range(4)])
     assert max(engine.sizes) <= 8
 
@@ -168,7 +168,7 @@ def test_patience_is_what_was_given_and_at_most_half_a_call(
     monkeypatch: pytest.MonkeyPatch, patience_s: float, most_s: float
 ) -> None:
     asked: list[float] = []
-    gathered = Gathered(Watched(2, takes_s=0.01), patience_s=patience_s)
+    gathered = Batcher(Watched(2, takes_s=0.01), patience_s=patience_s)
     wait_for = gathered._changed.wait_for
 
     def noted(predicate: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -195,7 +195,7 @@ def test_a_failed_call_is_told_to_everyone_in_it_and_the_next_one_works() -> Non
 
 
 def test_a_wrong_batch_fails_its_own_camera_only() -> None:
-    gathered = Gathered(Watched(2))
+    gathered = Batcher(Watched(2))
     with pytest.raises(ValueError, match="wants uint8"):
         gathered.seat().infer(np.zeros((1, 8, 8, 3), np.uint8))
     with gathered.seat() as seat:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import ScriptedEngine
-from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, SinkLost, UsageError
-from edge_ad.evaluation.disk_arrays import Shelf
+from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, OutletLost, UsageError
+from edge_ad.evaluation.disk_arrays import DiskBackedArrays
 from edge_ad.evaluation.miss_sheet import verdict_word, worst_misses, write_misses
-from edge_ad.evaluation.predictions import Judged, LeftOut, judge_all
+from edge_ad.evaluation.predictions import LeftOut, ScoredImage, score_all
 from edge_ad.evaluation.report import FITTED, STORED, report_of, stored_threshold, write_report
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
@@ -48,9 +48,9 @@ def _write(path: Path, image: NDArray[np.uint8]) -> None:
     assert cv2.imwrite(str(path), image)
 
 
-def judge(data: Path, geometry: Geometry | None = None) -> tuple[list[Judged], LeftOut]:
+def judge(data: Path, geometry: Geometry | None = None) -> tuple[list[ScoredImage], LeftOut]:
     left_out = LeftOut()
-    return list(judge_all(ScriptedEngine(), labelled_images(data), left_out, geometry)), left_out
+    return list(score_all(ScriptedEngine(), labelled_images(data), left_out, geometry)), left_out
 
 
 def artifact(data: Path, *, threshold: float, geometry: Geometry | None = None) -> Path:
@@ -134,7 +134,7 @@ def test_a_mask_of_another_size_is_an_error(data: Path) -> None:
 def test_an_engine_that_answers_nonsense_is_an_error(data: Path) -> None:
     broken = ScriptedEngine(map_of=lambda image: np.full(image.shape[:2], np.nan, np.float32))
     with pytest.raises(EdgeAdError, match="not numbers"):
-        list(judge_all(broken, labelled_images(data), LeftOut()))
+        list(score_all(broken, labelled_images(data), LeftOut()))
 
 
 @pytest.mark.parametrize("geometry", [Geometry(), Geometry(tiles=(2, 3), overlap=0.2)])
@@ -188,7 +188,7 @@ def test_the_sheet_takes_a_map_that_is_mostly_ignored(data: Path) -> None:
 
 def test_a_shelf_gives_back_what_it_was_given_after_it_is_closed() -> None:
     arrays = [np.arange(n, dtype=np.float32).reshape(1, n) for n in (3, 5000, 1)]
-    with Shelf() as shelf:
+    with DiskBackedArrays() as shelf:
         kept = [shelf.put(array) for array in arrays]
         flags = shelf.put(np.array([True, False]))
     for array, view in zip(arrays, kept, strict=True):
@@ -205,5 +205,5 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             """Nothing is open."""
 
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
-    with Shelf() as shelf, pytest.raises(SinkLost, match=r"No space left.*TMPDIR"):
+    with DiskBackedArrays() as shelf, pytest.raises(OutletLost, match=r"No space left.*TMPDIR"):
         shelf.put(np.zeros(4))

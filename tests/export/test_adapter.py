@@ -156,7 +156,7 @@ def test_a_foreign_graph_goes_all_the_way_to_a_plan(
         assert first in capsys.readouterr().err
     assert run(*first.split()[1:], "--size", "32x48") == 0
     assert run("convert", "theirs.engine.onnx", "--precision", "fp16") == 0
-    assert run("build", "theirs.engine.fp16.onnx", "--flavour", "tensorrt-rtx") == 0
+    assert run("build", "theirs.engine.fp16.onnx", "--runtime", "tensorrt-rtx") == 0
     assert run("inspect", "theirs.engine.fp16.plan") == 0
     told = capsys.readouterr().out
     assert "imported, fp16" in told and "imported from: theirs.onnx" in told

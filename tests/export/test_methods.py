@@ -18,10 +18,10 @@ from edge_ad.export.plan.build import build_plan
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.learning.trainer import recipe_named, settings_from
+from edge_ad.methods.learning.trainer import settings_from, training_named
 from edge_ad.methods.method import METHODS, method_named
 from edge_ad.onnx_graph.metadata import load_model, set_manifest
-from edge_ad.plan_record import Options
+from edge_ad.plan_record import BuildOptions
 from tests.export.models import run
 
 LIGHT: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ LIGHT: dict[str, dict[str, Any]] = {
     "ear": {"widths": (8, 16, 16, 32, 32)},
     "pmb": {"widths": (8, 16, 16, 16), "bottleneck": 16, "items": 8},
 }
-ONE_CARD = Options(compute_capabilities=("8.9",))
+ONE_CARD = BuildOptions(compute_capabilities=("8.9",))
 SIDE = {"light": 64, "full": 256}
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
@@ -63,7 +63,7 @@ def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
     set_manifest(half, halved)
     _builds(half, halved, folder / "fp16.onnx")
     int8 = _calibrated(fp32, side, folder)
-    build_plan(int8, int8.with_suffix(".plan"), ONE_CARD, flavour="tensorrt-rtx")
+    build_plan(int8, int8.with_suffix(".plan"), ONE_CARD, runtime="tensorrt-rtx")
     for path in (folder / "fp16.onnx", int8):
         with open_engine(path) as engine:
             answer = engine.infer(images[:1])
@@ -71,7 +71,7 @@ def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
 
 
 def _calibrated(fp32: Path, side: int, folder: Path) -> Path:
-    """The TensorRT flavour of int8, with ranges of a few noisy images, ungated."""
+    """The TensorRT runtime of int8, with ranges of a few noisy images, ungated."""
     images, int8 = folder / "good", folder / "int8.onnx"
     images.mkdir()
     rng = np.random.default_rng(1)
@@ -90,7 +90,7 @@ def _calibrated(fp32: Path, side: int, folder: Path) -> Path:
 
 def _builds(model: onnx.ModelProto, manifest: Manifest, path: Path) -> Path:
     onnx.save(model, path)
-    built = build_plan(path, path.with_suffix(".plan"), ONE_CARD, flavour="tensorrt-rtx")
+    built = build_plan(path, path.with_suffix(".plan"), ONE_CARD, runtime="tensorrt-rtx")
     assert built.sidecar.manifest == manifest
     return path
 
@@ -100,6 +100,6 @@ def _light(method: str, folder: Path) -> Any:
     torch.manual_seed(0)
     teacher = folder / "resnet18.pth"
     torch.save(ResNet18((64, 128, 256)).state_dict(), teacher)
-    recipe, side = recipe_named(method), SIDE["light"]
+    recipe, side = training_named(method), SIDE["light"]
     settings = settings_from(recipe, LIGHT[method], "edge")
     return recipe.trainer(settings, (side, side), teacher).module.eval()

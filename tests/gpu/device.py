@@ -12,7 +12,7 @@ from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.errors import EdgeAdError
 from edge_ad.export.plan.build import build_plan
-from edge_ad.plan_record import Flavour, Gpu, NoGpu, Options
+from edge_ad.plan_record import BuildOptions, Gpu, NoGpu, Runtime
 
 ENGINES = Path(__file__).resolve().parent.parent / "engines"
 MakePlan = Callable[..., Path]
@@ -34,22 +34,24 @@ def card() -> Gpu:
 
 
 @pytest.fixture(scope="session", params=["tensorrt", "tensorrt-rtx"])
-def flavour(request: pytest.FixtureRequest, card: Gpu) -> Flavour:
-    """Every flavour that is installed, in turn."""
-    chosen: Flavour = request.param
+def runtime(request: pytest.FixtureRequest, card: Gpu) -> Runtime:
+    """Every runtime that is installed, in turn."""
+    chosen: Runtime = request.param
     if chosen not in installed():
         pytest.skip(f"{chosen} is not installed")
     return chosen
 
 
 @pytest.fixture
-def make_plan(flavour: Flavour, tmp_path: Path) -> MakePlan:
+def make_plan(runtime: Runtime, tmp_path: Path) -> MakePlan:
     """Builds a plan whose map is the green channel over 255; batch None takes 1 to 8 images."""
 
-    def make(batch: int | None = 1, options: Options | None = None, name: str = "green") -> Path:
+    def make(
+        batch: int | None = 1, options: BuildOptions | None = None, name: str = "green"
+    ) -> Path:
         onnx = ENGINES / f"green-32-b{batch or 'any'}.onnx"
         plan = tmp_path / f"{name}.plan"
-        return build_plan(onnx, plan, options or Options(), flavour=flavour).plan
+        return build_plan(onnx, plan, options or BuildOptions(), runtime=runtime).plan
 
     return make
 

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.engine import Engine, Gathered, open_engine
+from edge_ad.engine import Batcher, Engine, open_engine
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.tensorrt.cuda import CudaFailed
+from edge_ad.engine.tensorrt.cuda import CudaError
 from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
 from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.manifest import Threshold, set_threshold
-from edge_ad.plan_record import Flavour, Gpu, Options
+from edge_ad.plan_record import BuildOptions, Gpu, Runtime
 
 pytest_plugins = ("tests.gpu.device",)
 pytestmark = pytest.mark.gpu
@@ -64,8 +64,8 @@ def test_a_plan_answers_as_onnx_runtime_does(
             assert_parity(engine.infer(images), images)
 
 
-def test_launches_are_replayed(make_plan: MakePlan, flavour: Flavour) -> None:
-    if flavour == "tensorrt":
+def test_launches_are_replayed(make_plan: MakePlan, runtime: Runtime) -> None:
+    if runtime == "tensorrt":
         pytest.importorskip("cuda", reason="cuda-python is not installed: nothing captures graphs")
     with open_plan(make_plan()) as engine:
         assert engine.graph.startswith("replayed")
@@ -104,7 +104,7 @@ def test_cameras_in_threads_share_a_plan(make_plan: MakePlan, batch: int | None)
             assert_parity(seat.infer(images), images)
 
     with open_plan(make_plan(batch)) as engine, ThreadPoolExecutor(3) as pool:
-        gathered = Gathered(engine)
+        gathered = Batcher(engine)
         asked = [pool.submit(ask, gathered.seat(), camera) for camera in range(3)]
         for one in asked:
             one.result(timeout=60)
@@ -154,7 +154,7 @@ def test_an_engine_that_failed_is_opened_anew(
     engine = open_plan(plan)
 
     def fail(*arguments: object) -> None:
-        raise CudaFailed(f"{call} failed: injected")
+        raise CudaError(f"{call} failed: injected")
 
     with monkeypatch.context() as patch:
         patch.setattr(PyCuda, call, fail)
@@ -226,30 +226,30 @@ def test_the_command_line_runs_a_plan(make_plan: MakePlan) -> None:
 
 
 def test_a_plan_for_another_card_is_refused(
-    make_plan: MakePlan, flavour: Flavour, card: Gpu
+    make_plan: MakePlan, runtime: Runtime, card: Gpu
 ) -> None:
-    if flavour != "tensorrt-rtx":
+    if runtime != "tensorrt-rtx":
         pytest.skip("TensorRT builds for the card that is there")
     other = "7.5" if card.compute_capability != "7.5" else "8.6"
-    plan = make_plan(1, Options(compute_capabilities=(other,)))
+    plan = make_plan(1, BuildOptions(compute_capabilities=(other,)))
     with pytest.raises(IncompatibleError, match=f"built for compute capability {other}"):
         open_plan(plan)
 
 
 def test_timings_are_kept_and_code_is_not_trusted(
-    make_plan: MakePlan, flavour: Flavour, tmp_path: Path
+    make_plan: MakePlan, runtime: Runtime, tmp_path: Path
 ) -> None:
     """What only TensorRT proper has."""
-    if flavour != "tensorrt":
+    if runtime != "tensorrt":
         pytest.skip("TensorRT-RTX has neither timing caches nor version-compatible plans")
     from edge_ad.export.plan.build import build_plan
 
     cache = tmp_path / "timings"
     cache.mkdir()
     onnx, plan = ENGINES / "green-32-b1.onnx", tmp_path / "portable.plan"
-    options = Options(version_compatible=True)
+    options = BuildOptions(version_compatible=True)
     for _ in range(2):
-        build_plan(onnx, plan, options, flavour=flavour, timing_cache=cache)
+        build_plan(onnx, plan, options, runtime=runtime, timing_cache=cache)
     assert len(list(cache.iterdir())) == 1
     with pytest.raises(IncompatibleError, match="--trust-host-code"):
         open_plan(plan)
@@ -268,7 +268,7 @@ def fill(cuda: Any) -> None:
     while size >= 1 << 20:
         try:
             cuda.memory(size)
-        except CudaFailed:
+        except CudaError:
             size //= 2
 
 

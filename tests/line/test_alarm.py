@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from edge_ad.event import Event, Kind
+from edge_ad.event import AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.alarm import Alarm, AlarmRule
 
@@ -75,10 +75,10 @@ def test_invalid_frames_do_not_clear_a_defect() -> None:
 def test_an_update_carries_the_peak() -> None:
     alarm = Alarm(AlarmRule(k=1, n=1), lambda: "a")
     events = [event for one in inspections([2, 5, 3]) for event in alarm.update(one)]
-    assert [event.event for event in events] == [Event.NEW, Event.UPDATE]
+    assert [event.event for event in events] == [AlarmStep.NEW, AlarmStep.UPDATE]
     assert (events[1].peak_score, events[1].peak_frame) == (5, 1)
     (end,) = alarm.finish(2)
-    assert (end.event, end.kind, end.peak_frame) == (Event.END, Kind.DEFECT, 1)
+    assert (end.event, end.kind, end.peak_frame) == (AlarmStep.END, AlarmKind.DEFECT, 1)
 
 
 @pytest.mark.parametrize("scores", [[], [0.0] * 5])

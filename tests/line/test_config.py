@@ -20,11 +20,11 @@ from edge_ad.geometry import Geometry
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.alarm import Alarm, AlarmRule
 from edge_ad.line.config import LineConfig, open_line
-from edge_ad.line.inspector import Judge, Limits
+from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.loop import Tally
 from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.manifest import Manifest
-from edge_ad.outlet.base import Seen, Sinks
+from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.source import ScriptedSource
 
 MakePath = Callable[..., Path]
@@ -37,10 +37,10 @@ class Memory:
         self.inspections: list[Inspection] = []
         self.events: list[AlarmEvent] = []
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         self.inspections.append(inspection)
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         self.events.append(event)
 
     def close(self) -> None:
@@ -72,14 +72,14 @@ def camera(source: Any, reopen: Callable[[], Any] | None = None) -> Camera:
     def no_reopen() -> Any:
         raise SourceLost("gone for good")
 
-    judge = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False))
+    judge = Inspector(ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=False))
     alarm = Alarm(AlarmRule(), lambda: source.name)
     return Camera(source, reopen or no_reopen, judge, alarm, Tally())
 
 
 def run(*cameras: Camera, reopen_for_s: float = 0.0) -> tuple[Supervisor, dict[str, Any], Memory]:
     memory = Memory()
-    line = Supervisor(list(cameras), Sinks([memory]), reopen_for_s)
+    line = Supervisor(list(cameras), Outlets([memory]), reopen_for_s)
     line.start()
     assert line.wait(20)
     return line, line.finish(), memory
@@ -160,7 +160,7 @@ def test_stopping_ends_an_endless_source_with_the_summary() -> None:
         for index in range(10**9):
             yield part_frame(index, spot=False)
 
-    line = Supervisor([camera(ScriptedSource(endless()))], Sinks([]))
+    line = Supervisor([camera(ScriptedSource(endless()))], Outlets([]))
     line.start()
     time.sleep(0.1)
     line.stop.set()
@@ -180,12 +180,17 @@ def test_a_bug_in_one_thread_is_raised_in_the_caller() -> None:
 
 def test_ignored_polygons_do_not_reject(make_engine: MakePath) -> None:
     ignore = (((16, 4), (40, 4), (40, 24), (16, 24)),)
-    judge = Judge(
-        ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=Geometry(ignore=ignore)
+    judge = Inspector(
+        ScriptedEngine(),
+        Thresholds(0.5, 0.5),
+        FrameGate(live=False),
+        geometry=Geometry(ignore=ignore),
     )
     assert judge(part_frame(0, spot=True)).inspection.verdict is Verdict.PASS
     everything = Geometry(ignore=(((-9, -9), (99, -9), (99, 99), (-9, 99)),))
-    blind = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=everything)
+    blind = Inspector(
+        ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=False), geometry=everything
+    )
     with pytest.raises(UsageError, match="cover all"):
         blind(part_frame(0, spot=True))
 
@@ -193,7 +198,9 @@ def test_ignored_polygons_do_not_reject(make_engine: MakePath) -> None:
 def test_tiles_find_what_the_whole_frame_finds(make_engine: MakePath) -> None:
     for tiles in ((1, 1), (2, 2), (3, 1)):
         geometry = Geometry(tiles=tiles, overlap=0.1)
-        judge = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=False), geometry=geometry)
+        judge = Inspector(
+            ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=False), geometry=geometry
+        )
         inspection = judge(part_frame(0, spot=True)).inspection
         (region,) = inspection.regions
         assert inspection.verdict is Verdict.REJECT

@@ -13,7 +13,7 @@ from edge_ad.engine import Prediction, ScriptedEngine
 from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.inspection import Verdict
-from edge_ad.line.inspector import Judge, Limits
+from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.loop import judged_in_turn
 
 
@@ -51,8 +51,8 @@ def frames(script: str) -> Iterator[Grab]:
         yield Frame(image, index, time.monotonic(), "cam")
 
 
-def judge(engine: ScriptedEngine, *, overlap: bool = True) -> Judge:
-    return Judge(engine, Limits(0.5, 0.5), FrameGate(live=False), overlap=overlap)
+def judge(engine: ScriptedEngine, *, overlap: bool = True) -> Inspector:
+    return Inspector(engine, Thresholds(0.5, 0.5), FrameGate(live=False), overlap=overlap)
 
 
 def test_a_frame_is_uploaded_while_the_one_before_is_inferred() -> None:
@@ -90,6 +90,6 @@ def test_an_engine_without_two_halves_is_asked_frame_by_frame() -> None:
 
 def test_latency_begins_with_the_capture_of_a_live_frame() -> None:
     old = Frame(next(frames(".")).image, 0, time.monotonic() - 0.5, "cam")  # type: ignore[union-attr]
-    live = Judge(ScriptedEngine(), Limits(0.5, 0.5), FrameGate(live=True))
+    live = Inspector(ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=True))
     assert live(old).latency_s > 0.5
     assert judge(ScriptedEngine())(old).latency_s < 0.5

@@ -17,7 +17,7 @@ from edge_ad.event import AlarmEvent
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection
 from edge_ad.line.config import LineConfig, open_line
-from edge_ad.outlet.base import Seen
+from edge_ad.outlet.base import Evidence
 
 MakePath = Callable[..., Path]
 
@@ -28,10 +28,10 @@ class Memory:
     def __init__(self) -> None:
         self.inspections: list[Inspection] = []
 
-    def inspected(self, inspection: Inspection, seen: Seen) -> None:
+    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
         self.inspections.append(inspection)
 
-    def alarmed(self, event: AlarmEvent, seen: Seen) -> None:
+    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
         pass
 
     def close(self) -> None:

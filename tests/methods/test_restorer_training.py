@@ -16,7 +16,7 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.losses import restoration_losses
 from edge_ad.methods.pmb.training import PMBSettings, PMBTrainer
 from edge_ad.methods.pretrained import fill, fill_vit, read_state
-from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.synthesis.anomalies import SynthesisConfig
 
 EAR = EARSettings(attention="none", widths=(4, 4, 8, 8), mosaic_px=4)
 PMB = PMBSettings(widths=(4, 4, 8, 8), bottleneck=8, partitions=(2, 2, 2, 2), items=4, top_k=20)
@@ -91,7 +91,7 @@ def test_undoing_weighs_nothing_where_nothing_is_damaged() -> None:
 
 def test_salient_pixels_are_looked_for_in_what_is_damaged(tmp_path: Path) -> None:
     torch.save(DigitAttention().state_dict(), tmp_path / "attention.pt")
-    damage = DamageSettings(anomaly_share=0.5)
+    damage = SynthesisConfig(anomaly_share=0.5)
     settings = EAR.model_copy(update={"attention": "mnist", "damage": damage})
     trainer = EARTrainer(settings, (32, 32), tmp_path / "attention.pt")
     found, wanted = trainer.salient(_batch()), trainer.module.salient(_batch().damaged)

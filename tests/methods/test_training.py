@@ -19,12 +19,12 @@ from edge_ad.methods.ear.digit_attention import DigitAttention
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.layers.vit import SHAPES, Shape, ViT
-from edge_ad.methods.learning.trainer import RECIPES, recipe_named, settings_from
+from edge_ad.methods.learning.trainer import TRAININGS, settings_from, training_named
 from edge_ad.methods.method import METHODS
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector
-from edge_ad.training.loop import Interrupted, Progress
-from edge_ad.training.session import Job, train
+from edge_ad.training.loop import Interrupted, TrainingProgress
+from edge_ad.training.session import TrainConfig, train
 
 SIZE = (32, 32)
 TINY: dict[str, dict[str, Any]] = {
@@ -54,18 +54,18 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _job(method: str, data: Path, output: Path, teacher: Path, **changed: Any) -> Job:
+def _job(method: str, data: Path, output: Path, teacher: Path, **changed: Any) -> TrainConfig:
     given = {"steps": 4, "batch": 2, **TINY[method], **changed}
-    settings = settings_from(recipe_named(method), given)
-    return Job(method, data, output, SIZE, settings, teacher=teacher)
+    settings = settings_from(training_named(method), given)
+    return TrainConfig(method, data, output, SIZE, settings, teacher=teacher)
 
 
-def _train(job: Job) -> dict[str, Any]:
+def _train(job: TrainConfig) -> dict[str, Any]:
     return train(job, threading.Event(), lambda news: None)
 
 
 def test_every_method_can_be_trained() -> None:
-    assert set(RECIPES) == set(METHODS) == {"destseg", *TINY}
+    assert set(TRAININGS) == set(METHODS) == {"destseg", *TINY}
 
 
 @pytest.mark.parametrize("method", TINY)
@@ -97,13 +97,13 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     halted = _job(method, images, tmp_path / "b.pt", backbone)
     stop = threading.Event()
 
-    def at_three(news: Progress) -> None:
+    def at_three(news: TrainingProgress) -> None:
         if news.step == 3:
             stop.set()
 
     with pytest.raises(Interrupted):
         train(halted, stop, at_three)
-    _train(Job(**{**vars(halted), "resume": True}))
+    _train(TrainConfig(**{**vars(halted), "resume": True}))
     one, other = (load_detector(tmp_path / name).module.state_dict() for name in ("a.pt", "b.pt"))
     for key, value in one.items():
         torch.testing.assert_close(other[key], value, msg=key)
@@ -111,7 +111,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
 
 @pytest.mark.parametrize("method", ["draem", "clflow", "ear", "pmb"])
 def test_light_settings_are_named_edge_and_fit_the_network(method: str, backbone: Path) -> None:
-    recipe = recipe_named(method)
+    recipe = training_named(method)
     settings = settings_from(recipe, {}, "edge")
     trainer = recipe.trainer(settings, (128, 128), backbone)
     full = {"draem": 97.4, "clflow": 69.9, "ear": 25.9, "pmb": 25.0}[method]
@@ -120,13 +120,13 @@ def test_light_settings_are_named_edge_and_fit_the_network(method: str, backbone
 
 def test_settings_of_a_method_that_lacks_them_name_those_it_has() -> None:
     with pytest.raises(UsageError, match=r"draem has no preset 'egde'; it has: edge"):
-        settings_from(recipe_named("draem"), {}, "egde")
+        settings_from(training_named("draem"), {}, "egde")
     with pytest.raises(UsageError, match=r"pmb has no setting 'itens'. Did you mean 'items'"):
-        settings_from(recipe_named("pmb"), {"itens": 3})
+        settings_from(training_named("pmb"), {"itens": 3})
 
 
 def test_changing_one_kind_of_damage_keeps_the_methods_others() -> None:
-    settings = settings_from(recipe_named("draem"), {"damage.rotation": "none"})
+    settings = settings_from(training_named("draem"), {"damage.rotation": "none"})
     assert settings.damage.anomaly_share == 0.5 and settings.damage.rotation == "none"
 
 
@@ -141,7 +141,7 @@ def test_changing_one_kind_of_damage_keeps_the_methods_others() -> None:
 def test_missing_pretrained_weights_are_asked_for(
     method: str, given: dict[str, Any], message: str
 ) -> None:
-    recipe = recipe_named(method)
+    recipe = training_named(method)
     with pytest.raises(UsageError, match=message):
         recipe.trainer(settings_from(recipe, given), (64, 64), None)
 
@@ -149,7 +149,7 @@ def test_missing_pretrained_weights_are_asked_for(
 def test_a_backbone_file_that_is_not_what_it_claims_says_what_it_looks_like(
     backbone: Path,
 ) -> None:
-    recipe = recipe_named("clflow")
+    recipe = training_named("clflow")
     with pytest.raises(DataError, match=r"Wide ResNet-50-2.*lacks.*conv3.*like ResNet-18"):
         recipe.trainer(settings_from(recipe, {}), (32, 32), backbone)
 
@@ -165,7 +165,7 @@ def test_a_backbone_file_that_is_not_what_it_claims_says_what_it_looks_like(
 def test_settings_that_no_network_can_have_are_refused(
     method: str, given: dict[str, Any], message: str
 ) -> None:
-    recipe = recipe_named(method)
+    recipe = training_named(method)
     with pytest.raises(UsageError, match=message):
         recipe.trainer(settings_from(recipe, given), (64, 64), None)
 
@@ -178,7 +178,7 @@ def test_settings_that_no_network_can_have_are_refused(
     ],
 )
 def test_slower_rates_are_the_methods_own(method: str, words: str) -> None:
-    assert settings_from(recipe_named(method), {}).slower == words
+    assert settings_from(training_named(method), {}).slower == words
 
 
 @pytest.mark.parametrize("attention", ["mnist", "dino_vits8"])

@@ -6,33 +6,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_ad.event import AlarmEvent, Event, Kind
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.images import read_image
 from edge_ad.inspection import Region
 from edge_ad.outlet import evidence
-from edge_ad.outlet.base import Seen, Sinks
+from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.outlet.evidence import EvidenceFolder
 from edge_ad.preprocess import AnomalyMap
 
 REGION = Region(20, 10, 16, 12, 192, 0.9, (28, 16))
 
 
-def event(name: str, step: Event = Event.NEW, kind: Kind = Kind.DEFECT) -> AlarmEvent:
+def event(
+    name: str, step: AlarmStep = AlarmStep.NEW, kind: AlarmKind = AlarmKind.DEFECT
+) -> AlarmEvent:
     return AlarmEvent(step, name, kind, "cam", 3, 3, 3, 0.9, 0.5, (REGION,))
 
 
-def seen(value: float = 0.9) -> Seen:
+def seen(value: float = 0.9) -> Evidence:
     values = np.zeros((32, 32), np.float32)
     values[5:11, 10:18] = value
-    return Seen(np.full((64, 64, 3), 90, np.uint8), AnomalyMap(values, (0, 0), (2, 2)))
+    return Evidence(np.full((64, 64, 3), 90, np.uint8), AnomalyMap(values, (0, 0), (2, 2)))
 
 
 def test_each_alarm_leaves_one_image_and_the_run_a_sheet(tmp_path: Path) -> None:
     folder = EvidenceFolder(tmp_path / "evidence")
     folder.alarmed(event("a"), seen())
-    folder.alarmed(event("a", Event.UPDATE), seen())
+    folder.alarmed(event("a", AlarmStep.UPDATE), seen())
     folder.alarmed(event("b"), seen())
-    folder.alarmed(event("b", Event.END), Seen())
+    folder.alarmed(event("b", AlarmStep.END), Evidence())
     folder.close()
     assert sorted(path.name for path in (tmp_path / "evidence").iterdir()) == ["a.jpg", "b.jpg"]
     assert read_image(tmp_path / "contact-sheet.jpg").shape[1] == 2 * 480
@@ -66,7 +68,7 @@ def test_bytes_are_limited_too(tmp_path: Path) -> None:
 
 def test_a_camera_fault_leaves_no_image(tmp_path: Path) -> None:
     folder = EvidenceFolder(tmp_path / "evidence")
-    folder.alarmed(event("a", kind=Kind.CAMERA_FAULT), Seen())
+    folder.alarmed(event("a", kind=AlarmKind.CAMERA_FAULT), Evidence())
     folder.close()
     assert list((tmp_path / "evidence").iterdir()) == []
 
@@ -78,9 +80,9 @@ def test_a_full_disk_is_counted_and_stops_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(evidence, "write_bytes", full)
-    sinks = Sinks([EvidenceFolder(tmp_path / "evidence")])
+    outlets = Outlets([EvidenceFolder(tmp_path / "evidence")])
     for name in "abc":
-        sinks.alarmed(event(name), seen())
-    sinks.close()
-    assert list(sinks.faults) == ["EvidenceFolder: No space left on device"]
+        outlets.alarmed(event(name), seen())
+    outlets.close()
+    assert list(outlets.faults) == ["EvidenceFolder: No space left on device"]
     assert caplog.text.count("No space left on device") == 1

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_ad.dataset import good_images, labelled_images
+from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.frame import Frame
 from edge_ad.images import read_image, read_mask
 from edge_ad.sample.check import read_truth
 from edge_ad.sample.dataset import write_dataset
 from edge_ad.sample.footage import PLAN, film, main
 from edge_ad.source import open_source
-from edge_ad.synthetic_line import KINDS, Defect, Line, LineSpec
+from edge_ad.synthetic_line import KINDS, Defect, SyntheticLine, SyntheticLineSpec
 
 
 def test_a_film_shows_the_line_and_its_truth_matches_frame_by_frame(tmp_path: Path) -> None:
-    line = Line(LineSpec(seed=8, size_wh=(160, 120), plan=(Defect("stain", 0.9, 0.9),)))
+    line = SyntheticLine(
+        SyntheticLineSpec(seed=8, size_wh=(160, 120), plan=(Defect("stain", 0.9, 0.9),))
+    )
     film(line, 50, tmp_path / "a.mp4")
     truth = read_truth(tmp_path / "a.mp4.yaml")
     with open_source(str(tmp_path / "a.mp4")) as source:
@@ -55,7 +57,7 @@ def test_a_data_set_has_the_layout_and_masks_that_training_and_metrics_want(
     tmp_path: Path,
 ) -> None:
     write_dataset(tmp_path, train=5, good=3, each=2, seed=1, size_wh=(160, 120))
-    assert len(good_images(tmp_path)) == 5
+    assert len(normal_images(tmp_path)) == 5
     samples = labelled_images(tmp_path)
     found = {kind: sum(sample.kind == kind for sample in samples) for kind in ("good", *KINDS)}
     assert found == {"good": 3, **dict.fromkeys(KINDS, 2)}

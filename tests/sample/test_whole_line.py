@@ -13,7 +13,7 @@ import pytest
 from edge_ad.images import write_image
 from edge_ad.sample.check import compare, read_truth
 from edge_ad.sample.footage import film
-from edge_ad.synthetic_line import Defect, Line, LineSpec
+from edge_ad.synthetic_line import Defect, SyntheticLine, SyntheticLineSpec
 
 SIZE_WH = (160, 120)
 ROI = "35,27,90,66"  # the plates' lane in frames of that size
@@ -40,7 +40,7 @@ def edge_ad(*words: object) -> str:
 
 
 def write_good(folder: Path, seed: int, count: int) -> None:
-    line = Line(LineSpec(seed=seed, size_wh=SIZE_WH, defects=0.0))
+    line = SyntheticLine(SyntheticLineSpec(seed=seed, size_wh=SIZE_WH, defects=0.0))
     first = line.frames_until(1) // 2
     for number in range(count):
         image = line.shot(first + number * STEP).image
@@ -80,7 +80,7 @@ def test_a_detector_trained_on_good_plates_finds_the_planted_defects(
     for seed in (1, 4, 5):
         write_good(good, seed, 80)
     write_good(held_back, 2, 200)
-    line = Line(LineSpec(seed=3, size_wh=SIZE_WH, plan=PLAN))
+    line = SyntheticLine(SyntheticLineSpec(seed=3, size_wh=SIZE_WH, plan=PLAN))
     film(line, line.frames_until(len(PLAN)), camera)
     engine = tmp_path / "destseg.onnx"
     train(good, tmp_path / "destseg.pt", shared)

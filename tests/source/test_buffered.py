@@ -12,7 +12,7 @@ import pytest
 from edge_ad.errors import SourceLost, SourceTimeout, UsageError
 from edge_ad.frame import Frame, Grab
 from edge_ad.source.buffered import AHEAD, BufferedSource, Opener
-from edge_ad.source.frame_queue import Handover, Keep
+from edge_ad.source.frame_queue import DropPolicy, FrameQueue
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -85,7 +85,7 @@ def test_a_camera_gives_its_newest_frame_and_counts_the_others() -> None:
 
 
 def test_frames_before_anybody_looked_are_replaced_but_not_dropped() -> None:
-    handover = Handover("test", Keep.NEWEST, room=1)
+    handover = FrameQueue("test", DropPolicy.NEWEST, room=1)
     for index in range(5):
         handover.put(frame(index))
     handover.counting = True

@@ -12,7 +12,7 @@ from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.frame_gate import FrameGate
 from edge_ad.source import open_source
 from edge_ad.source.synthetic import parse_faults
-from edge_ad.synthetic_line import Line, LineSpec
+from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
 
 pytestmark = pytest.mark.timeout(60)
 SMALL = "pattern://?width=64&height=48&"
@@ -25,7 +25,7 @@ def grabs_of(options: str, timeout_s: float = 10) -> list[Grab]:
 
 def test_without_a_pace_every_frame_comes_and_equals_the_line() -> None:
     grabs = grabs_of("fps=0&frames=6&seed=3")
-    line = Line(LineSpec(seed=3, size_wh=(64, 48)))
+    line = SyntheticLine(SyntheticLineSpec(seed=3, size_wh=(64, 48)))
     assert len(grabs) == 6
     for index, grab in enumerate(grabs):
         assert isinstance(grab, Frame) and grab.index == index

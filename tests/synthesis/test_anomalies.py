@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.frame import Image
-from edge_ad.synthesis.anomalies import DamageSettings, damaged, defective, turned
+from edge_ad.synthesis.anomalies import SynthesisConfig, damaged, defective, turned
 from edge_ad.synthesis.augment import AugmentedTextures
 from edge_ad.synthesis.blend import blended, is_grey, without_colour
 from edge_ad.synthesis.perlin import perlin_mask, perlin_noise
@@ -51,7 +51,7 @@ def test_perlin_takes_any_size(size_hw: tuple[int, int]) -> None:
 def test_damage_stays_inside_the_mask() -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
-        sample = damaged(part(0), ProceduralTextures((48, 56)), DamageSettings(), rng, grey=False)
+        sample = damaged(part(0), ProceduralTextures((48, 56)), SynthesisConfig(), rng, grey=False)
         assert np.array_equal(sample.clean[~sample.mask], sample.damaged[~sample.mask])
         assert np.array_equal(sample.clean, part(0))
 
@@ -65,7 +65,7 @@ def test_texture_weight_bounds_how_much_of_the_part_remains() -> None:
 
     black = np.zeros((64, 64, 3), np.uint8)
     rng = np.random.default_rng(4)
-    samples = [damaged(black, White(), DamageSettings(), rng, grey=False) for _ in range(200)]
+    samples = [damaged(black, White(), SynthesisConfig(), rng, grey=False) for _ in range(200)]
     weights = np.array([s.damaged[s.mask].max() / 255 for s in samples if s.mask.any()])
     assert weights.min() >= 0.19
     assert weights.min() < 0.25
@@ -75,10 +75,10 @@ def test_texture_weight_bounds_how_much_of_the_part_remains() -> None:
 def test_every_sample_is_damaged_unless_told_otherwise() -> None:
     rng = np.random.default_rng(5)
     textures = ProceduralTextures((48, 56))
-    half = DamageSettings(anomaly_share=0.5)
+    half = SynthesisConfig(anomaly_share=0.5)
     empty = [not damaged(part(0), textures, half, rng, grey=False).mask.any() for _ in range(100)]
     every = [
-        not damaged(part(0), textures, DamageSettings(), rng, grey=False).mask.any()
+        not damaged(part(0), textures, SynthesisConfig(), rng, grey=False).mask.any()
         for _ in range(100)
     ]
     assert 35 < sum(empty) < 70
@@ -100,13 +100,13 @@ def test_each_kind_of_mark_changes_the_part_where_it_says(kind: str) -> None:
 
 
 def test_rotation_none_leaves_the_tile() -> None:
-    assert turned(part(0), DamageSettings(), np.random.default_rng(0)) is not None
-    assert np.array_equal(turned(part(0), DamageSettings(), np.random.default_rng(0)), part(0))
+    assert turned(part(0), SynthesisConfig(), np.random.default_rng(0)) is not None
+    assert np.array_equal(turned(part(0), SynthesisConfig(), np.random.default_rng(0)), part(0))
 
 
 def test_small_rotation_fills_corners_and_keeps_the_middle() -> None:
     white = np.full((64, 64, 3), 255, np.uint8)
-    settings = DamageSettings(rotation="small")
+    settings = SynthesisConfig(rotation="small")
     turns = [turned(white, settings, np.random.default_rng(seed)) for seed in range(8)]
     assert all((image[24:40, 24:40] == 255).all() for image in turns)
     assert min(int(image[0, 0, 0]) for image in turns) == 114
@@ -116,7 +116,7 @@ def test_small_rotation_fills_corners_and_keeps_the_middle() -> None:
 def test_full_rotation_takes_the_quarters_the_shape_allows(
     hw: tuple[int, int], shapes: int
 ) -> None:
-    settings = DamageSettings(rotation="full", rotation_small_deg=0)
+    settings = SynthesisConfig(rotation="full", rotation_small_deg=0)
     tile = part(2, hw)
     rng = np.random.default_rng(7)
     seen = {turned(tile, settings, rng).tobytes() for _ in range(60)}
@@ -130,7 +130,7 @@ def test_grey_parts_get_grey_damage() -> None:
     assert not is_grey(part(3)[None])
     rng = np.random.default_rng(8)
     for marks in (0.0, 1.0):
-        settings = DamageSettings(marks_share=marks)
+        settings = SynthesisConfig(marks_share=marks)
         sample = damaged(grey, ProceduralTextures((48, 56)), settings, rng, grey=True)
         assert is_grey(sample.damaged[None])
 
@@ -174,10 +174,10 @@ def test_textures_that_cannot_be_read_end_with_a_message(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("how", "then", "share"),
     [
-        (DamageSettings(), 3162073035365853033, 0.0381),
-        (DamageSettings(marks_share=1.0), 241132992963701354, 0.0939),
+        (SynthesisConfig(), 3162073035365853033, 0.0381),
+        (SynthesisConfig(marks_share=1.0), 241132992963701354, 0.0939),
         (
-            DamageSettings(rotation="full", rotation_share=0.5, anomaly_share=0.5),
+            SynthesisConfig(rotation="full", rotation_share=0.5, anomaly_share=0.5),
             2405656989332305972,
             0.0088,
         ),
@@ -185,7 +185,7 @@ def test_textures_that_cannot_be_read_end_with_a_message(tmp_path: Path) -> None
     ids=["textures", "marks", "turned, half of them"],
 )
 def test_a_seed_gives_the_damage_it_always_gave(
-    how: DamageSettings, then: int, share: float
+    how: SynthesisConfig, then: int, share: float
 ) -> None:
     """Else a training could not be repeated: what comes next tells what was drawn before."""
     rng, clean = np.random.default_rng(7), noisy(48, 56, seed=1)

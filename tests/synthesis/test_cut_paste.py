@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_ad.frame import Image
-from edge_ad.synthesis.anomalies import DamageSettings, damaged
+from edge_ad.synthesis.anomalies import SynthesisConfig, damaged
 from edge_ad.synthesis.cut_paste import JITTER, SCAR_SHARE, pasted, relit
 from edge_ad.synthesis.foreground import foreground
 from edge_ad.synthesis.textures import ProceduralTextures
@@ -85,7 +85,7 @@ def test_a_tile_without_ground_is_all_part() -> None:
 
 def test_damage_stays_on_the_part_when_asked() -> None:
     tile, rng = _part_on_ground(), np.random.default_rng(5)
-    settings = DamageSettings(paste_share=0.5, foreground=True, redraw_empty=True)
+    settings = SynthesisConfig(paste_share=0.5, foreground=True, redraw_empty=True)
     for _ in range(40):
         one = damaged(tile, ProceduralTextures((SIDE, SIDE)), settings, rng, grey=True)
         assert one.mask.any() and not one.mask[~foreground(tile)].any()
@@ -97,7 +97,7 @@ def test_empty_damage_is_drawn_again_only_when_asked() -> None:
     drawn = {}
     for again in (False, True):
         rng = np.random.default_rng(6)
-        settings = DamageSettings(redraw_empty=again)
+        settings = SynthesisConfig(redraw_empty=again)
         ones = (damaged(tile, textures, settings, rng, grey=True) for _ in range(150))
         drawn[again] = sum(not one.mask.any() for one in ones)
     assert drawn[False] > 0 and drawn[True] == 0

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_ad.dataset import good_images
+from edge_ad.dataset import normal_images
 from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
 from edge_ad.preprocess import Preprocess
 from edge_ad.training import data as tiles
-from edge_ad.training.data import GoodTiles, load_tiles
+from edge_ad.training.data import NormalTiles, load_tiles
 from tests.training.train_configs import part, write_parts
 
 
-def good(images: int, cut: int = 1) -> GoodTiles:
+def good(images: int, cut: int = 1) -> NormalTiles:
     """Tiles of `images` images, `cut` from each."""
-    return GoodTiles(
+    return NormalTiles(
         tiles=np.zeros((images * cut, 2, 2, 3), np.uint8),
         image=np.repeat(np.arange(images), cut),
         images=images,
@@ -57,7 +57,7 @@ def test_very_few_images_serve_both_sides() -> None:
 def test_tiles_are_what_the_line_would_cut(tmp_path: Path) -> None:
     write_parts(tmp_path, 3)
     preprocess = Preprocess((32, 32), Geometry(tiles=(2, 2), overlap=0.2))
-    loaded = load_tiles(good_images(tmp_path), preprocess)
+    loaded = load_tiles(normal_images(tmp_path), preprocess)
     assert np.array_equal(loaded.tiles[4:8], preprocess(part(1)))
     assert list(loaded.image) == [0] * 4 + [1] * 4 + [2] * 4
 
@@ -66,7 +66,7 @@ def test_many_tiles_go_to_disk_and_read_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_parts(tmp_path, 3)
-    paths, preprocess = good_images(tmp_path), Preprocess((32, 32))
+    paths, preprocess = normal_images(tmp_path), Preprocess((32, 32))
     in_memory = load_tiles(paths, preprocess)
     monkeypatch.setattr(tiles, "IN_MEMORY_BYTES", 0)
     on_disk = load_tiles(paths, preprocess)
@@ -79,7 +79,7 @@ def test_the_same_images_under_other_names_have_the_same_identity(tmp_path: Path
     write_parts(tmp_path / "b", 3)
     (tmp_path / "b" / "000.png").rename(tmp_path / "b" / "zzz.png")
     one, other = (
-        load_tiles(good_images(tmp_path / name), Preprocess((32, 32))) for name in ("a", "b")
+        load_tiles(normal_images(tmp_path / name), Preprocess((32, 32))) for name in ("a", "b")
     )
     assert one.data_sha256 == other.data_sha256
 
@@ -96,7 +96,7 @@ def test_images_of_a_covered_or_blinded_camera_are_left_out(
     write_parts(tmp_path, 3)
     dead = np.full((32, 32, 3), level, np.uint8)
     write_image(tmp_path / "dead.png", dead)
-    loaded = load_tiles(good_images(tmp_path), Preprocess((32, 32)))
+    loaded = load_tiles(normal_images(tmp_path), Preprocess((32, 32)))
     assert loaded.images == 3
     assert [Path(name).name for name in loaded.skipped] == ["dead.png"]
     with pytest.raises(DataError, match=f"none of the 1 images shows a part.*dead.png: {fault}"):

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_ad.errors import SinkLost
+from edge_ad.errors import OutletLost
 from edge_ad.methods.weights import load_detector
-from edge_ad.training import checkpoint
-from edge_ad.training import loop as fit
-from edge_ad.training.loop import FitOptions, Progress
+from edge_ad.training import checkpoint, loop
+from edge_ad.training.loop import TrainingOptions, TrainingProgress
 from edge_ad.training.session import train
 from tests.training.train_configs import job, run, write_parts, write_teacher
 
@@ -30,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def save_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_ad.training.session.FitOptions", lambda **options: FitOptions(
+    monkeypatch.setattr("edge_ad.training.session.FitOptions", lambda **options: TrainingOptions(
         **{**options, "checkpoint_every_s": 0.0}
     ))  # fmt: skip
 
@@ -41,7 +40,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     run(job(folder, "whole.pt"))
     save_every_step(monkeypatch)
 
-    def kill(news: Progress) -> None:
+    def kill(news: TrainingProgress) -> None:
         if news.step == 3:
             raise Killed
 
@@ -56,7 +55,7 @@ def test_a_full_disk_costs_the_checkpoint_not_the_training(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(path: Path, content: object) -> None:
-        raise SinkLost(f"{path}: cannot be written (no space left). Is the disk full?")
+        raise OutletLost(f"{path}: cannot be written (no space left). Is the disk full?")
 
     save_every_step(monkeypatch)
     monkeypatch.setattr(checkpoint, "write_tensors", full)
@@ -68,7 +67,7 @@ def test_a_full_disk_costs_the_checkpoint_not_the_training(
 
 def test_weights_that_cannot_be_written_are_a_lost_sink(folder: Path) -> None:
     (folder / "file").write_text("")
-    with pytest.raises(SinkLost, match="cannot be written"):
+    with pytest.raises(OutletLost, match="cannot be written"):
         run(job(folder, "file/destseg.pt"))
 
 
@@ -87,7 +86,7 @@ def test_learning_rates_fall_over_the_tail_of_a_phase(
 ) -> None:
     seen: list[float] = []
 
-    class Watched(fit.Fit):
+    class Watched(loop.TrainingLoop):
         def _set_rate(self, optimizer: torch.optim.Optimizer) -> None:
             super()._set_rate(optimizer)
             seen.append(optimizer.param_groups[0]["lr"])

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from edge_ad.frame import Image
-from edge_ad.methods.destseg.training import RECIPE
+from edge_ad.methods.destseg.training import TRAINING
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.learning.trainer import settings_from
-from edge_ad.training.loop import Progress
-from edge_ad.training.session import Job, train
+from edge_ad.training.loop import TrainingProgress
+from edge_ad.training.session import TrainConfig, train
 
 torch.set_num_threads(1)  # nets this small lose more to handing work over than they gain
 
@@ -43,9 +43,9 @@ def write_parts(folder: Path, count: int = 10) -> Path:
     return folder
 
 
-def job(folder: Path, output: str = "destseg.pt", **changes: Any) -> Job:
+def job(folder: Path, output: str = "destseg.pt", **changes: Any) -> TrainConfig:
     """A training of four steps at 32x32; `settings` among the changes adds to SMALL."""
-    settings = settings_from(RECIPE, {**SMALL, **changes.pop("settings", {})})
+    settings = settings_from(TRAINING, {**SMALL, **changes.pop("settings", {})})
     chosen: dict[str, Any] = {
         "method": "destseg",
         "data": folder / "parts",
@@ -55,14 +55,14 @@ def job(folder: Path, output: str = "destseg.pt", **changes: Any) -> Job:
         "teacher": folder / "teacher.pth",
         "device": "cpu",
     }
-    return Job(**{**chosen, **changes})
+    return TrainConfig(**{**chosen, **changes})
 
 
-def run(work: Job, stop_after: int | None = None) -> dict[str, Any]:
+def run(work: TrainConfig, stop_after: int | None = None) -> dict[str, Any]:
     """Train; `stop_after` asks to stop once that many steps are done."""
     stop = threading.Event()
 
-    def watch(news: Progress) -> None:
+    def watch(news: TrainingProgress) -> None:
         if news.step == stop_after:
             stop.set()
 

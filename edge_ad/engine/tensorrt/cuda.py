@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from edge_ad.errors import EdgeAdError
 
 
-class CudaFailed(EdgeAdError):
+class CudaError(EdgeAdError):
     """A CUDA call was refused, or an earlier asynchronous one has failed."""
 
 
@@ -23,35 +23,35 @@ class CaptureRefused(Exception):
     """The work cannot become a graph; the message says why."""
 
 
-class Stream(Protocol):
+class CudaStream(Protocol):
     """A queue of work on the card; entries run in order, queues run beside each other."""
 
     handle: int
 
-    def wait(self, event: Event) -> None:
+    def wait(self, event: CudaEvent) -> None:
         """Let later entries wait until `event` has happened; returns at once."""
 
     def synchronize(self) -> None:
         """Block until the queue is empty. Raises CudaFailed."""
 
 
-class Event(Protocol):
+class CudaEvent(Protocol):
     """A mark in a stream."""
 
-    def record(self, stream: Stream) -> None:
+    def record(self, stream: CudaStream) -> None:
         """Mark the stream's present end."""
 
     def synchronize(self) -> None:
         """Block until the mark is reached. Raises CudaFailed."""
 
-    def ms_since(self, earlier: Event) -> float:
+    def ms_since(self, earlier: CudaEvent) -> float:
         """Milliseconds on the card's clock between two marks that were reached."""
 
 
-class Graph(Protocol):
+class CudaGraph(Protocol):
     """Captured work that is launched as one."""
 
-    def launch(self, stream: Stream) -> None: ...
+    def launch(self, stream: CudaStream) -> None: ...
 
     def close(self) -> None: ...
 
@@ -68,17 +68,17 @@ class Cuda(Protocol):
     def memory(self, size: int) -> int:
         """The address of `size` bytes on the card. Raises CudaFailed when they are not there."""
 
-    def stream(self) -> Stream: ...
+    def stream(self) -> CudaStream: ...
 
-    def event(self) -> Event: ...
+    def event(self) -> CudaEvent: ...
 
-    def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
+    def upload(self, to: int, array: NDArray[Any], stream: CudaStream) -> None:
         """Queue a copy to the card; the array must stay as it is until the copy is done."""
 
-    def download(self, array: NDArray[Any], address: int, stream: Stream) -> None:
+    def download(self, array: NDArray[Any], address: int, stream: CudaStream) -> None:
         """Queue a copy from the card."""
 
-    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
+    def capture(self, stream: CudaStream, work: Callable[[], None]) -> CudaGraph:
         """What `work` queues, as a graph; nothing runs. Raises CaptureRefused."""
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edge_ad.engine.tensorrt.cuda import CaptureRefused, CudaFailed, Stream
+from edge_ad.engine.tensorrt.cuda import CaptureRefused, CudaError, CudaStream
 from edge_ad.errors import EdgeAdError
 
 
@@ -19,10 +19,10 @@ class CapturedGraph:
     def __init__(self, driver: Any, executable: Any) -> None:
         self._driver, self._executable = driver, executable
 
-    def launch(self, stream: Stream) -> None:
+    def launch(self, stream: CudaStream) -> None:
         status, *_ = self._driver.cuGraphLaunch(self._executable, stream.handle)
         if status:
-            raise CudaFailed(f"the card refuses to replay a graph: {status.name}")
+            raise CudaError(f"the card refuses to replay a graph: {status.name}")
 
     def close(self) -> None:
         """Free the graph; a second call does nothing."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.tensorrt.cuda import CaptureRefused, Cuda, Event, Graph, Stream
+from edge_ad.engine.tensorrt.cuda import CaptureRefused, Cuda, CudaEvent, CudaGraph, CudaStream
 from edge_ad.frame import Image
 
 SLOTS = 2
@@ -44,7 +44,7 @@ class Program(Protocol):
     def bind(self, images: int, maps: int, scores: int) -> None:
         """The next launches read and write at these addresses."""
 
-    def enqueue(self, stream: Stream) -> None:
+    def enqueue(self, stream: CudaStream) -> None:
         """Queue one launch. Raises CudaFailed."""
 
     def warmed_up(self) -> None:
@@ -194,7 +194,7 @@ class _Slot:
         self.maps_at = cuda.memory(self.maps.nbytes)
         self.scores_at = cuda.memory(self.scores.nbytes)
         self.uploaded, self.started, self.inferred, self.answered = _events(cuda, 4)
-        self.graph: Graph | None = None
+        self.graph: CudaGraph | None = None
         self.has_run = False
         self._order: _Order | None = None
         self._kept = 0
@@ -216,5 +216,5 @@ class _Slot:
         self.graph, self.has_run = None, False
 
 
-def _events(cuda: Cuda, count: int) -> list[Event]:
+def _events(cuda: Cuda, count: int) -> list[CudaEvent]:
     return [cuda.event() for _ in range(count)]

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge_ad.closeable import Closing
+from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import Prediction, check_batch
-from edge_ad.engine.tensorrt.cuda import Cuda, CudaFailed
+from edge_ad.engine.tensorrt.cuda import Cuda, CudaError
 from edge_ad.engine.tensorrt.pipeline import Pipeline, Program
-from edge_ad.engine.tensorrt.preflight import clear
+from edge_ad.engine.tensorrt.preflight import check_plan
 from edge_ad.engine.tensorrt.program import load_program
 from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.engine.tensorrt.runtimes import is_out_of_memory
@@ -26,7 +26,7 @@ from edge_ad.manifest import Manifest
 _log = logging.getLogger(__name__)
 
 
-class TensorRTEngine(Closing):
+class TensorRTEngine(ClosedAtExit):
     """A compiled network on a card.
 
     `infer` is the contract's. `submit` and `collect` are its two halves, for callers that have
@@ -97,7 +97,7 @@ class TensorRTEngine(Closing):
             return
         with contextlib.ExitStack() as stack:
             stack.callback(cuda.close)
-            stack.enter_context(contextlib.suppress(CudaFailed))
+            stack.enter_context(contextlib.suppress(CudaError))
             stack.enter_context(cuda.current())
             self._used.close()
 
@@ -109,7 +109,7 @@ class TensorRTEngine(Closing):
         try:
             with self._cuda.current():
                 yield
-        except CudaFailed as error:
+        except CudaError as error:
             self.close()
             raise EngineLost(_lost(self.name, str(error))) from error
         except BaseException:
@@ -124,7 +124,7 @@ def open_plan(
 
     Raises IncompatibleError for a plan that does not fit, EngineLost when the card refuses it.
     """
-    cleared = clear(path, trust_host_code=trust_host_code)
+    cleared = check_plan(path, trust_host_code=trust_host_code)
     return TensorRTEngine(
         str(path),
         cleared.manifest,

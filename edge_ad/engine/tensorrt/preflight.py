@@ -11,30 +11,30 @@ from edge_ad.machine.gpu import read_gpus
 from edge_ad.manifest import Manifest, Sidecar, load_sidecar, sidecar_path
 from edge_ad.plan_record import (
     NAMES,
-    Build,
+    BuildOptions,
+    BuildRecord,
     Gpu,
     Machine,
     NoGpu,
-    Options,
-    build_line,
+    build_command,
     differences,
     options_for,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
+class CheckedPlan:
     """A plan that fits this machine: what it expects, how it was built, who loads it."""
 
     path: Path
     sha256: str
     manifest: Manifest
-    build: Build
+    build: BuildRecord
     gpu: Gpu
     trt: TensorRT
 
 
-def clear(path: Path, *, trust_host_code: bool = False) -> Cleared:
+def check_plan(path: Path, *, trust_host_code: bool = False) -> CheckedPlan:
     """Check a plan against its sidecar and this machine.
 
     Raises IncompatibleError that names everything that differs and the command that mends it.
@@ -44,21 +44,21 @@ def clear(path: Path, *, trust_host_code: bool = False) -> Cleared:
     assert manifest is not None and build is not None
     trt = _load(path, build)
     gpu = gpu_here()
-    check(path, build, Machine(build.flavour, trt.__version__, gpu))
+    check(path, build, Machine(build.runtime, trt.__version__, gpu))
     assert isinstance(gpu, Gpu), "check refuses a machine without one"
     if build.options.version_compatible and not trust_host_code:
         raise IncompatibleError(
             f"{path} is version-compatible: it carries program code that TensorRT would run in "
             "this process. If you trust who built it, add --trust-host-code."
         )
-    return Cleared(path, sidecar.engine_sha256, manifest, build, gpu, trt)
+    return CheckedPlan(path, sidecar.engine_sha256, manifest, build, gpu, trt)
 
 
 def read_plan_sidecar(path: Path) -> Sidecar:
     """A plan's sidecar, with manifest and build record. Raises IncompatibleError without one."""
     sidecar = load_sidecar(path)
     if sidecar is None or sidecar.manifest is None or sidecar.build is None:
-        line = build_line(path.with_suffix(".onnx"), path, Options())
+        line = build_command(path.with_suffix(".onnx"), path, BuildOptions())
         raise IncompatibleError(
             f"{path}: there is no {sidecar_path(path).name} that says what the plan expects and "
             f"where it runs. Copy it from where the plan was built, or build anew with: {line}"
@@ -66,7 +66,7 @@ def read_plan_sidecar(path: Path) -> Sidecar:
     return sidecar
 
 
-def check(path: Path, build: Build, machine: Machine) -> None:
+def check(path: Path, build: BuildRecord, machine: Machine) -> None:
     """Raise IncompatibleError when a plan so built does not run on this machine."""
     if found := differences(build, machine):
         raise IncompatibleError(
@@ -74,7 +74,7 @@ def check(path: Path, build: Build, machine: Machine) -> None:
         )
 
 
-def _mend(path: Path, build: Build, machine: Machine) -> str:
+def _mend(path: Path, build: BuildRecord, machine: Machine) -> str:
     """The command that makes the plan fit; where there is no card, none does."""
     onnx = path.with_name(build.onnx)
     if isinstance(machine.gpu, NoGpu):
@@ -82,7 +82,7 @@ def _mend(path: Path, build: Build, machine: Machine) -> str:
             f"Plans run on NVIDIA cards alone: a machine without a GPU runs {build.onnx} instead, "
             "the file it was built from. Is there a card? See: edge-ad doctor"
         )
-    return f"Mend: {build_line(onnx, path, options_for(build, machine), machine.flavour)}"
+    return f"Mend: {build_command(onnx, path, options_for(build, machine), machine.runtime)}"
 
 
 def gpu_here() -> Gpu | NoGpu:
@@ -94,16 +94,16 @@ def gpu_here() -> Gpu | NoGpu:
     return Gpu(card.name, card.compute_capability, gpus.cuda, gpus.driver, card.memory_mib)
 
 
-def _load(path: Path, build: Build) -> TensorRT:
-    """The flavour that built the plan; when it cannot be had, say what else is here."""
+def _load(path: Path, build: BuildRecord) -> TensorRT:
+    """The runtime that built the plan; when it cannot be had, say what else is here."""
     try:
-        return load(build.flavour)
+        return load(build.runtime)
     except IncompatibleError as error:
-        others = {flavour: version for flavour, version in installed().items()}
-        for flavour, version in others.items():
-            line = build_line(path.with_name(build.onnx), path, build.options, flavour)
+        others = {runtime: version for runtime, version in installed().items()}
+        for runtime, version in others.items():
+            line = build_command(path.with_name(build.onnx), path, build.options, runtime)
             raise IncompatibleError(
-                f"{path} was built by {NAMES[build.flavour]} {build.version}, and here is "
-                f"{NAMES[flavour]} {version}: {error} Or build for what is here: {line}"
+                f"{path} was built by {NAMES[build.runtime]} {build.version}, and here is "
+                f"{NAMES[runtime]} {version}: {error} Or build for what is here: {line}"
             ) from error
         raise

@@ -8,18 +8,18 @@ from typing import Any
 
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.engine.tensorrt import runtime_cache as _runtime_cache
-from edge_ad.engine.tensorrt.cuda import CudaFailed, Stream
-from edge_ad.engine.tensorrt.preflight import Cleared
+from edge_ad.engine.tensorrt.cuda import CudaError, CudaStream
+from edge_ad.engine.tensorrt.preflight import CheckedPlan
 from edge_ad.engine.tensorrt.runtimes import TensorRT, first_error, is_out_of_memory, messages
 from edge_ad.errors import IncompatibleError
 from edge_ad.manifest import Manifest
-from edge_ad.plan_record import NAMES, build_line
+from edge_ad.plan_record import NAMES, build_command
 
 
 class PlanProgram:
     """A network on the card. `graph` is not empty where TensorRT replays launches by itself."""
 
-    def __init__(self, cleared: Cleared, engine: Any, logger: Any, *, graphs: bool) -> None:
+    def __init__(self, cleared: CheckedPlan, engine: Any, logger: Any, *, graphs: bool) -> None:
         trt = cleared.trt
         self.size_hw = cleared.manifest.size_hw
         self.batch = _check_contract(trt, engine, cleared)
@@ -28,7 +28,7 @@ class PlanProgram:
         self._kernels: _runtime_cache.RuntimeCache | None = None
         self._config: Any = None  # kept: the context does not promise to hold it
         if _runtime_cache.decides_itself(trt):
-            self.graph = f"replayed by {NAMES[cleared.build.flavour]}"
+            self.graph = f"replayed by {NAMES[cleared.build.runtime]}"
             self._config, self._kernels = _runtime_cache.configure(
                 trt, engine, _kernel_file(cleared), graphs=graphs
             )
@@ -36,7 +36,7 @@ class PlanProgram:
         else:
             self._context = engine.create_execution_context()
         if self._context is None:
-            raise CudaFailed(f"TensorRT makes no context: {first_error(logger.errors)}")
+            raise CudaError(f"TensorRT makes no context: {first_error(logger.errors)}")
         logger.errors.clear()
 
     def resize(self, count: int) -> None:
@@ -46,7 +46,7 @@ class PlanProgram:
         for name, address in ((INPUT, images), (MAP, maps), (SCORE, scores)):
             self._must(self._context.set_tensor_address(name, address))
 
-    def enqueue(self, stream: Stream) -> None:
+    def enqueue(self, stream: CudaStream) -> None:
         self._must(self._context.execute_async_v3(stream.handle))
 
     def warmed_up(self) -> None:
@@ -62,11 +62,11 @@ class PlanProgram:
 
     def _must(self, done: object) -> None:
         if not done:
-            raise CudaFailed(f"TensorRT reports: {first_error(self._logger.errors)}")
+            raise CudaError(f"TensorRT reports: {first_error(self._logger.errors)}")
 
 
 def load_program(
-    cleared: Cleared, *, graphs: bool = True, trust_host_code: bool = False
+    cleared: CheckedPlan, *, graphs: bool = True, trust_host_code: bool = False
 ) -> PlanProgram:
     """Load a plan that was cleared.
 
@@ -76,7 +76,7 @@ def load_program(
     try:
         runtime = trt.Runtime(logger)
     except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
-        raise CudaFailed(f"TensorRT makes no runtime: {first_error(logger.errors)}") from error
+        raise CudaError(f"TensorRT makes no runtime: {first_error(logger.errors)}") from error
     runtime.engine_host_code_allowed = trust_host_code
     data = _read(cleared)
     _ask_validity(trt, runtime, data, cleared)
@@ -86,7 +86,7 @@ def load_program(
     return PlanProgram(cleared, engine, logger, graphs=graphs)
 
 
-def _read(cleared: Cleared) -> bytes:
+def _read(cleared: CheckedPlan) -> bytes:
     """The very bytes that were cleared: a plan may be replaced at any time."""
     data = cleared.path.read_bytes()
     if hashlib.sha256(data).hexdigest() != cleared.sha256:
@@ -94,7 +94,7 @@ def _read(cleared: Cleared) -> bytes:
     return data
 
 
-def _ask_validity(trt: TensorRT, runtime: Any, data: bytes, cleared: Cleared) -> None:
+def _ask_validity(trt: TensorRT, runtime: Any, data: bytes, cleared: CheckedPlan) -> None:
     """TensorRT-RTX looks at a plan's header and tells what would keep it from loading."""
     if not hasattr(runtime, "get_engine_validity"):
         return
@@ -109,20 +109,20 @@ def _ask_validity(trt: TensorRT, runtime: Any, data: bytes, cleared: Cleared) ->
     raise _refusal(cleared, ", ".join(causes) or "its header is not valid here")
 
 
-def _refusal(cleared: Cleared, reason: str) -> Exception:
+def _refusal(cleared: CheckedPlan, reason: str) -> Exception:
     if is_out_of_memory(reason):
-        return CudaFailed(reason)
+        return CudaError(reason)
     build = cleared.build
-    line = build_line(
-        cleared.path.with_name(build.onnx), cleared.path, build.options, build.flavour
+    line = build_command(
+        cleared.path.with_name(build.onnx), cleared.path, build.options, build.runtime
     )
     return IncompatibleError(
-        f"{cleared.path}: {NAMES[build.flavour]} {build.version} does not load it: {reason}. "
+        f"{cleared.path}: {NAMES[build.runtime]} {build.version} does not load it: {reason}. "
         f"Mend: {line}"
     )
 
 
-def _check_contract(trt: TensorRT, engine: Any, cleared: Cleared) -> tuple[int, int, int]:
+def _check_contract(trt: TensorRT, engine: Any, cleared: CheckedPlan) -> tuple[int, int, int]:
     """Compare the plan's inputs and outputs with the manifest; its (least, usual, most) images."""
     manifest = cleared.manifest
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -162,5 +162,5 @@ def _doors(doors: dict[str, tuple[Any, tuple[int, ...]]]) -> str:
     return ", ".join(f"{name} {kind} {list(shape)}" for name, (kind, shape) in doors.items())
 
 
-def _kernel_file(cleared: Cleared) -> Path:
+def _kernel_file(cleared: CheckedPlan) -> Path:
     return _runtime_cache.cache_file(cleared.sha256, cleared.build.version, cleared.gpu)

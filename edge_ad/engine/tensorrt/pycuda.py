@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from edge_ad.engine.tensorrt.cuda import CudaFailed, Event, Graph, Stream
+from edge_ad.engine.tensorrt.cuda import CudaError, CudaEvent, CudaGraph, CudaStream
 from edge_ad.errors import IncompatibleError, MissingExtra
 
 
@@ -51,33 +51,33 @@ class PyCuda:
         self._memory.append(allocation)
         return int(allocation)
 
-    def stream(self) -> Stream:
+    def stream(self) -> CudaStream:
         with _translated(self._driver, "no stream"):
             stream = _PyStream(self._driver)
         self._queues.append(stream)
         return stream
 
-    def event(self) -> Event:
+    def event(self) -> CudaEvent:
         with _translated(self._driver, "no event"):
             event = _PyEvent(self._driver)
         self._queues.append(event)
         return event
 
-    def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
+    def upload(self, to: int, array: NDArray[Any], stream: CudaStream) -> None:
         with _translated(self._driver, "upload failed"):
             self._driver.memcpy_htod_async(to, array, _queue(stream))
 
-    def download(self, array: NDArray[Any], address: int, stream: Stream) -> None:
+    def download(self, array: NDArray[Any], address: int, stream: CudaStream) -> None:
         with _translated(self._driver, "download failed"):
             self._driver.memcpy_dtoh_async(array, address, _queue(stream))
 
-    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
+    def capture(self, stream: CudaStream, work: Callable[[], None]) -> CudaGraph:
         from edge_ad.engine.tensorrt.cuda_graph import capture
 
         return capture(stream.handle, work)
 
     def close(self) -> None:
-        with contextlib.suppress(CudaFailed), self.current():
+        with contextlib.suppress(CudaError), self.current():
             with contextlib.suppress(self._driver.Error):
                 self._driver.Context.synchronize()
             for allocation in self._memory:
@@ -98,7 +98,7 @@ class _PyStream:
         """PyCUDA destroys a stream with its last reference, where its context is current."""
         self.queue = None
 
-    def wait(self, event: Event) -> None:
+    def wait(self, event: CudaEvent) -> None:
         assert isinstance(event, _PyEvent)
         with _translated(self._driver, "a stream cannot wait"):
             self.queue.wait_for_event(event.mark)
@@ -117,7 +117,7 @@ class _PyEvent:
         """As a stream is freed."""
         self.mark = None
 
-    def record(self, stream: Stream) -> None:
+    def record(self, stream: CudaStream) -> None:
         with _translated(self._driver, "an event cannot be recorded"):
             self.mark.record(_queue(stream))
 
@@ -125,13 +125,13 @@ class _PyEvent:
         with _translated(self._driver, "the card reports"):
             self.mark.synchronize()
 
-    def ms_since(self, earlier: Event) -> float:
+    def ms_since(self, earlier: CudaEvent) -> float:
         assert isinstance(earlier, _PyEvent)
         with _translated(self._driver, "an event was not reached"):
             return float(self.mark.time_since(earlier.mark))
 
 
-def _queue(stream: Stream) -> Any:
+def _queue(stream: CudaStream) -> Any:
     assert isinstance(stream, _PyStream)
     return stream.queue
 
@@ -169,9 +169,9 @@ def _translated(driver: Any, what: str) -> Iterator[None]:
     try:
         yield
     except driver.MemoryError as error:
-        raise CudaFailed(f"{what} ({_free_memory(driver)}): {error}") from error
+        raise CudaError(f"{what} ({_free_memory(driver)}): {error}") from error
     except driver.Error as error:
-        raise CudaFailed(f"{what}: {error}") from error
+        raise CudaError(f"{what}: {error}") from error
 
 
 def _free_memory(driver: Any) -> str:

@@ -1,4 +1,4 @@
-"""The door to TensorRT: the only file that imports it, in either flavour.
+"""The door to TensorRT: the only file that imports it, in either runtime.
 
 TensorRT and TensorRT-RTX share one Python interface, so everything behind this door takes the
 module as an argument and asks it what it has (`hasattr`), never which platform it runs on.
@@ -11,14 +11,14 @@ import re
 from typing import Any, TypeAlias
 
 from edge_ad.errors import IncompatibleError
-from edge_ad.plan_record import NAMES, Flavour, denied
+from edge_ad.plan_record import NAMES, Runtime, denied
 
 # The module `tensorrt` or `tensorrt_rtx`. Neither has type stubs, and their classes differ by
 # version, so there is nothing to type it by.
 TensorRT: TypeAlias = Any
 
-_PACKAGES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-_INSTALL: dict[Flavour, str] = {
+_PACKAGES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_INSTALL: dict[Runtime, str] = {
     "tensorrt": "On a Jetson it comes with JetPack (sudo apt install python3-libnvinfer, and a "
     "virtual environment made with --system-site-packages); on a PC: pip install tensorrt",
     "tensorrt-rtx": "Install it with: pip install tensorrt-rtx-cu13",
@@ -28,30 +28,30 @@ _NOISE = re.compile(r"cudaError 35\b|catchCudaError")
 _WHERE = re.compile(r"\.? ?\bIn \w+ at /[^)\s]*(:\d+)? ?")  # source lines of a closed library
 
 
-def load(flavour: Flavour) -> TensorRT:
-    """The module of a flavour.
+def load(runtime: Runtime) -> TensorRT:
+    """The module of a runtime.
 
     Raises IncompatibleError when it is missing, broken, or of a version known to be bad.
     """
     try:
-        module = _import(flavour)
+        module = _import(runtime)
     except ModuleNotFoundError as error:
-        if error.name != _PACKAGES[flavour]:
-            raise _broken(flavour, error) from error
+        if error.name != _PACKAGES[runtime]:
+            raise _broken(runtime, error) from error
         raise IncompatibleError(
-            f"{NAMES[flavour]} is not installed. {_INSTALL[flavour]}"
+            f"{NAMES[runtime]} is not installed. {_INSTALL[runtime]}"
         ) from error
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        raise _broken(flavour, error) from error
-    return _checked(flavour, module)
+        raise _broken(runtime, error) from error
+    return _checked(runtime, module)
 
 
-def installed() -> dict[Flavour, str]:
-    """The flavours that can be used here and their versions."""
-    found: dict[Flavour, str] = {}
-    for flavour in NAMES:
+def installed() -> dict[Runtime, str]:
+    """The runtimes that can be used here and their versions."""
+    found: dict[Runtime, str] = {}
+    for runtime in NAMES:
         try:
-            found[flavour] = load(flavour).__version__
+            found[runtime] = load(runtime).__version__
         except IncompatibleError:
             continue
     return found
@@ -96,8 +96,8 @@ def is_out_of_memory(reason: str) -> bool:
     return bool(re.search(r"out ?of ?memory|insufficient (gpu )?memory|bytes of", reason, re.I))
 
 
-def _import(flavour: Flavour) -> TensorRT:
-    if flavour == "tensorrt":
+def _import(runtime: Runtime) -> TensorRT:
+    if runtime == "tensorrt":
         import tensorrt
 
         return tensorrt
@@ -106,20 +106,20 @@ def _import(flavour: Flavour) -> TensorRT:
     return tensorrt_rtx
 
 
-def _checked(flavour: Flavour, module: TensorRT) -> TensorRT:
+def _checked(runtime: Runtime, module: TensorRT) -> TensorRT:
     version = getattr(module, "__version__", "")
     if not version or not hasattr(module, "Builder"):  # an empty folder imports as a module
-        raise _broken(flavour, "the module is empty")
-    if reason := denied(flavour, version):
+        raise _broken(runtime, "the module is empty")
+    if reason := denied(runtime, version):
         raise IncompatibleError(
-            f"{NAMES[flavour]} {version} must not be used: {reason}. Install another version."
+            f"{NAMES[runtime]} {version} must not be used: {reason}. Install another version."
         )
     return module
 
 
-def _broken(flavour: Flavour, error: object) -> IncompatibleError:
+def _broken(runtime: Runtime, error: object) -> IncompatibleError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return IncompatibleError(
-        f"{NAMES[flavour]} is installed but does not load: {first}. "
-        f"Remove it and install it anew. {_INSTALL[flavour]}"
+        f"{NAMES[runtime]} is installed but does not load: {first}. "
+        f"Remove it and install it anew. {_INSTALL[runtime]}"
     )

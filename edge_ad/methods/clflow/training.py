@@ -34,15 +34,22 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.presets import VARIED
-from edge_ad.methods.learning.trainer import Choice, Phase, Recipe, Settings, Tiles, shaped
+from edge_ad.methods.learning.trainer import (
+    BranchChoice,
+    MethodTraining,
+    Phase,
+    Tiles,
+    TrainingSettings,
+    shaped,
+)
 from edge_ad.methods.pretrained import fill_trunk, read_state
-from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.synthesis.anomalies import SynthesisConfig
 
 Weight = Annotated[float, Field(ge=0)]
 LIKELIHOOD, CONTRAST = "likelihood", "contrast"
 
 
-class CLFlowSettings(Settings):
+class CLFlowSettings(TrainingSettings):
     """`batch` counts pairs of a good tile and its damaged copy; FastFlow's rates and epochs.
 
     Half of the damage is a texture, half a piece of the tile pasted elsewhere; where parts lie on
@@ -79,7 +86,7 @@ class CLFlowSettings(Settings):
     clamp: Annotated[float, Field(gt=0, le=5)] = 2.0
     standardise: bool = False
     pre_scale: Annotated[float, Field(gt=0, le=1)] = 0.1
-    damage: DamageSettings = DamageSettings(
+    damage: SynthesisConfig = SynthesisConfig(
         paste_share=0.5, texture_weight=(0.3, 1.0), redraw_empty=True
     )
 
@@ -183,10 +190,12 @@ class CLFlowTrainer:
         return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
 
     @torch.inference_mode()
-    def choose(self, held_back: Batch) -> Choice:
+    def choose(self, held_back: Batch) -> BranchChoice:
         """There is one map; how it does on held-back images is told."""
         net = self.module.eval()
-        return Choice(net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})})
+        return BranchChoice(
+            net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})}
+        )
 
 
 def _config(settings: CLFlowSettings) -> CLFlowConfig:
@@ -208,7 +217,7 @@ def _load_backbone(net: CLFlow, path: Path | None) -> None:
         fill_trunk(net.backbone, read_state(path, what), path, what)
 
 
-RECIPE = Recipe(
+TRAINING = MethodTraining(
     "clflow",
     CLFlowSettings,
     CLFlowTrainer,

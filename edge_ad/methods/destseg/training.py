@@ -19,7 +19,13 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
-from edge_ad.methods.learning.trainer import Choice, Phase, Recipe, Settings, shaped
+from edge_ad.methods.learning.trainer import (
+    BranchChoice,
+    MethodTraining,
+    Phase,
+    TrainingSettings,
+    shaped,
+)
 
 HOME = {"segmentation": 0.02}  # merit that having been trained on such damage is worth
 WHY = f"highest merit on held-back good images, the segmentation's less {HOME['segmentation']}"
@@ -28,7 +34,7 @@ Rate = Annotated[float, Field(gt=0)]
 STUDENT, SEGMENTATION = "student", "segmentation"
 
 
-class DeSTSegSettings(Settings):
+class DeSTSegSettings(TrainingSettings):
     """The published schedule. `student_share` splits steps; `student_time` splits a time budget.
 
     `branch` None measures which branch scores best; `top_k` None scales the paper's 100 with the
@@ -121,7 +127,7 @@ class DeSTSegTrainer:
             }
 
     @torch.inference_mode()
-    def choose(self, held_back: Batch) -> Choice:
+    def choose(self, held_back: Batch) -> BranchChoice:
         """Score with the branch that tells damaged from clean best, unless one was named."""
         net = self.module.eval()
         measured = measure(held_back, lambda rgb: _branches(net, rgb))
@@ -130,7 +136,7 @@ class DeSTSegTrainer:
         chosen = best if named == "auto" else named
         config = net.config.model_copy(update={"branch": chosen})
         why = "named by the user" if named != "auto" else WHY
-        return Choice(config, {"branch": chosen, "why": why, "measured": measured})
+        return BranchChoice(config, {"branch": chosen, "why": why, "measured": measured})
 
 
 def best_branch(merits: dict[str, float]) -> str:
@@ -170,7 +176,7 @@ def _float(levels: Iterable[Tensor]) -> list[Tensor]:
     return [level.float() for level in levels]
 
 
-RECIPE = Recipe(
+TRAINING = MethodTraining(
     "destseg",
     DeSTSegSettings,
     DeSTSegTrainer,

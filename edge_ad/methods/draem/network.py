@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import (
-    Rise,
     SizeHW,
+    UpBlock,
     check_divisible,
     conv_bn_relu,
-    descend,
+    encode,
     mean_filter,
 )
 from edge_ad.methods.method import Config, Method
@@ -57,12 +57,12 @@ class Reconstructive(nn.Module):
         self.encoder = nn.ModuleList(conv_bn_relu(*step) for step in [*steps, (wide, wide, wide)])
         rises = [(wide, 4 * b), (4 * b, 2 * b), (2 * b, b), (b, b)]
         self.decoder = nn.ModuleList(
-            Rise((c, c), (c, out), align_corners=align_corners) for c, out in rises
+            UpBlock((c, c), (c, out), align_corners=align_corners) for c, out in rises
         )
         self.out = nn.Conv2d(b, 3, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = descend(self.encoder, image)[-1]
+        x = encode(self.encoder, image)[-1]
         for rise in self.decoder:
             x = rise(x)
         repair: Tensor = self.out(x)
@@ -81,7 +81,7 @@ class Discriminative(nn.Module):
         )
         rises = [(8, 8, 8), (8, 4, 8), (4, 2, 4), (2, 1, 2), (1, 1, 1)]  # from, to, skip; x base
         self.decoder = nn.ModuleList(
-            Rise(
+            UpBlock(
                 (c * base, to * base),
                 (to * base, to * base),
                 skip=skip * base,
@@ -92,7 +92,7 @@ class Discriminative(nn.Module):
         self.out = nn.Conv2d(base, 2, 3, padding=1)
 
     def forward(self, both: Tensor) -> Tensor:
-        *skips, x = descend(self.encoder, both)
+        *skips, x = encode(self.encoder, both)
         for rise, skip in zip(self.decoder, reversed(skips), strict=True):
             x = rise(x, skip)
         logits: Tensor = self.out(x)

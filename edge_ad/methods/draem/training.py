@@ -16,8 +16,16 @@ from edge_ad.methods.layers.ssim import ssim_loss
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.losses import smooth_focal_loss
-from edge_ad.methods.learning.trainer import Choice, Phase, Recipe, Settings, Tiles, decayed, shaped
-from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.methods.learning.trainer import (
+    BranchChoice,
+    MethodTraining,
+    Phase,
+    Tiles,
+    TrainingSettings,
+    decayed,
+    shaped,
+)
+from edge_ad.synthesis.anomalies import SynthesisConfig
 from edge_ad.synthesis.augment import AugmentedTextures
 from edge_ad.synthesis.textures import Textures
 
@@ -25,7 +33,7 @@ Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class DRAEMSettings(Settings):
+class DRAEMSettings(TrainingSettings):
     """The released code's schedule: 700 epochs of about 30 steps for a category of MVTec AD.
 
     `lr` falls to `decay` of itself at each share of the steps in `decay_at`. `mean_filter_px` None
@@ -50,7 +58,7 @@ class DRAEMSettings(Settings):
     focal_eps: Annotated[float, Field(ge=0, lt=0.5)] = 1e-5
     ssim_range: Annotated[float, Field(gt=0)] = 1.0
     texture_augmentation: bool = True
-    damage: DamageSettings = DamageSettings(
+    damage: SynthesisConfig = SynthesisConfig(
         anomaly_share=0.5,
         rotation="small",
         rotation_small_deg=90,
@@ -95,10 +103,12 @@ class DRAEMTrainer:
             }
 
     @torch.inference_mode()
-    def choose(self, held_back: Batch) -> Choice:
+    def choose(self, held_back: Batch) -> BranchChoice:
         """There is one map; how it does on held-back images is told."""
         net = self.module.eval()
-        return Choice(net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})})
+        return BranchChoice(
+            net.config, {"measured": measure(held_back, lambda rgb: {"map": net(rgb)})}
+        )
 
 
 def default_mean_filter(size_hw: tuple[int, int]) -> int:
@@ -120,7 +130,7 @@ def _config(settings: DRAEMSettings, size_hw: tuple[int, int]) -> DRAEMConfig:
     )
 
 
-RECIPE = Recipe(
+TRAINING = MethodTraining(
     "draem",
     DRAEMSettings,
     DRAEMTrainer,

@@ -25,7 +25,7 @@ HELD_BACK_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DigitTrainConfig:
     """How to learn digits; the numbers are those of the authors' public code."""
 
     steps: int = 20000
@@ -35,7 +35,11 @@ class Lesson:
 
 
 def learn_digits(
-    folder: Path, output: Path, lesson: Lesson, stop: threading.Event, tell: Callable[[str], None]
+    folder: Path,
+    output: Path,
+    lesson: DigitTrainConfig,
+    stop: threading.Event,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train on `folder/0` to `folder/9` and write the attention's weights; returns what came of it.
 
@@ -64,7 +68,7 @@ def _fit(
     net: DigitAttention,
     images: Tensor,
     labels: Tensor,
-    lesson: Lesson,
+    lesson: DigitTrainConfig,
     stop: threading.Event,
     tell: Callable[[str], None],
 ) -> None:

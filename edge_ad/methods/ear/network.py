@@ -63,7 +63,7 @@ class EARConfig(Config):
     top_k: Annotated[int, Field(ge=1, le=3840)] = 1  # TensorRT's TopK ends at 3840
 
 
-class Fall(nn.Module):
+class DownBlock(nn.Module):
     """Two convolutions, whose answer is the skip, and one of stride 2 on the way down."""
 
     def __init__(self, inputs: int, outputs: int, act: nn.Module) -> None:
@@ -76,7 +76,7 @@ class Fall(nn.Module):
         return skip, self.down(skip)
 
 
-class Climb(nn.Module):
+class UpBlock(nn.Module):
     """Twice the size, nearest; a convolution; the skip beside it; two convolutions."""
 
     def __init__(self, inputs: int, outputs: int, act: nn.Module) -> None:
@@ -104,10 +104,10 @@ class UNet(nn.Module):
         super().__init__()
         act = nn.LeakyReLU(slope)
         *upper, last = widths
-        self.falls = nn.ModuleList(Fall(a, b, act) for a, b in itertools.pairwise((3, *upper)))
+        self.falls = nn.ModuleList(DownBlock(a, b, act) for a, b in itertools.pairwise((3, *upper)))
         self.bottom = nn.Sequential(*conv_bn(upper[-1], last, act), *conv_bn(last, last, act))
         rising = widths[::-1]
-        self.climbs = nn.ModuleList(Climb(a, b, act) for a, b in itertools.pairwise(rising))
+        self.climbs = nn.ModuleList(UpBlock(a, b, act) for a, b in itertools.pairwise(rising))
         self.out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, x: Tensor, off: int | None = None) -> Tensor:

@@ -24,9 +24,16 @@ from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import restoration_losses
 from edge_ad.methods.learning.presets import RESTORER
-from edge_ad.methods.learning.trainer import Choice, Phase, Recipe, Settings, Tiles, shaped
+from edge_ad.methods.learning.trainer import (
+    BranchChoice,
+    MethodTraining,
+    Phase,
+    Tiles,
+    TrainingSettings,
+    shaped,
+)
 from edge_ad.methods.pretrained import fill, fill_vit, read_state
-from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.synthesis.anomalies import SynthesisConfig
 
 SKIPS: tuple[SkipOff, ...] = ("none", "shallow", "middle", "deep")
 Weight = Annotated[float, Field(ge=0)]
@@ -36,7 +43,7 @@ _GET = {
 }
 
 
-class EARSettings(Settings):
+class EARSettings(TrainingSettings):
     """Adam, a linear warm-up over `warmup` of the steps, then a cosine down to `lr_end` of `lr`.
 
     `attention`, `obfuscation`, `widths` and the like shape the network, see `EARConfig`.
@@ -66,7 +73,7 @@ class EARSettings(Settings):
     msgms_c: Annotated[float, Field(gt=0)] = 0.0026
     smooth_sigma: Annotated[float, Field(ge=0, le=32)] = 0.0
     top_k: Annotated[int, Field(ge=1, le=3840)] = 1
-    damage: DamageSettings = DamageSettings(anomaly_share=0.0)
+    damage: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
 
     def rate(self, done: float) -> float:
         if done < self.warmup:
@@ -124,7 +131,7 @@ class EARTrainer:
         return [salient.bool()]
 
     @torch.inference_mode()
-    def choose(self, held_back: Batch) -> Choice:
+    def choose(self, held_back: Batch) -> BranchChoice:
         """Which skip connection to leave out when judging: as set, or measured."""
         net, wanted = self.module.eval(), self.settings.skip_off
         ways = SKIPS[: len(net.config.widths)]
@@ -134,7 +141,7 @@ class EARTrainer:
             measured[way] = measure(held_back, lambda rgb: {"map": net(rgb)})["map"]
         best = max(measured, key=lambda way: measured[way]["merit"])
         net.config = net.config.model_copy(update={"skip_off": best})
-        return Choice(net.config, {"skip_off": best, "measured": measured})
+        return BranchChoice(net.config, {"skip_off": best, "measured": measured})
 
 
 def _config(settings: EARSettings, size_hw: tuple[int, int]) -> EARConfig:
@@ -166,7 +173,7 @@ def _load_attention(net: EAR, name: Attention, path: Path | None) -> None:
         fill(net.attention, read_state(path, what), path, what)
 
 
-RECIPE = Recipe(
+TRAINING = MethodTraining(
     "ear",
     EARSettings,
     EARTrainer,

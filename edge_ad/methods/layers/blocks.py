@@ -30,7 +30,7 @@ def conv_bn(inputs: int, outputs: int, act: nn.Module, *, stride: int = 1) -> li
     return [conv, nn.BatchNorm2d(outputs), act]
 
 
-class Rise(nn.Module):
+class UpBlock(nn.Module):
     """Twice the size, bilinear, then convolutions; a skip is concatenated behind the first.
 
     `up` are the channels before and after the first convolution, `merge` those after it, `skip`
@@ -53,7 +53,7 @@ class Rise(nn.Module):
         return merged
 
 
-def descend(levels: nn.ModuleList, x: Tensor) -> list[Tensor]:
+def encode(levels: nn.ModuleList, x: Tensor) -> list[Tensor]:
     """Each level's answer; a 2x2 maximum halves the size between two levels."""
     answers: list[Tensor] = []
     for level in levels:

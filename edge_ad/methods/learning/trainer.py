@@ -17,18 +17,18 @@ from torch.optim import Optimizer
 from edge_ad.errors import UsageError
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.method import NAMES, Config
-from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.synthesis.anomalies import SynthesisConfig
 from edge_ad.synthesis.textures import Textures
 
 C = TypeVar("C", bound=Config)
 
 # method -> module that defines RECIPE
-RECIPES = {name: f"edge_ad.methods.{name}.training" for name in NAMES}
+TRAININGS = {name: f"edge_ad.methods.{name}.training" for name in NAMES}
 RATE = r"lr|lr_(student|res|head)"  # settings that are learning rates
 Tiles = Annotated[int, Field(ge=2, le=1024)]  # in a step; batch norm needs two
 
 
-class Settings(BaseModel):
+class TrainingSettings(BaseModel):
     """Base of a method's training settings; every field can be set with `--set name=value`.
 
     `lr_tail` is the last part of a phase over which the learning rates fall to 0; papers keep them.
@@ -38,7 +38,7 @@ class Settings(BaseModel):
 
     batch: Tiles = 32
     lr_tail: Annotated[float, Field(ge=0, le=1)] = 0.0
-    damage: DamageSettings = DamageSettings()
+    damage: SynthesisConfig = SynthesisConfig()
 
     def rate(self, done: float) -> float:
         """Factor on the learning rates when the share `done` of a phase is behind; 0 to 1."""
@@ -76,7 +76,7 @@ class Phase(NamedTuple):
     share: float
 
 
-class Choice(NamedTuple):
+class BranchChoice(NamedTuple):
     """What the end of training decides: the network's final configuration, and why."""
 
     config: Config
@@ -98,33 +98,35 @@ class Trainer(Protocol):
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         """The parts of the loss; their sum is minimised."""
 
-    def choose(self, held_back: Batch) -> Choice:
+    def choose(self, held_back: Batch) -> BranchChoice:
         """Decide what the network shall compute, on held-back good tiles and their damage."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MethodTraining:
     """A method's settings and the maker of its trainer from (settings, size_hw, teacher file).
 
     `presets` are named groups of settings, like `edge` for small devices.
     """
 
     name: str
-    settings: type[Settings]
+    settings: type[TrainingSettings]
     trainer: Callable[[Any, tuple[int, int], Path | None], Trainer]
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def recipe_named(name: str) -> Recipe:
+def training_named(name: str) -> MethodTraining:
     """The recipe of that method; raises UsageError for one this version cannot train."""
-    if name not in RECIPES:
-        raise UsageError(f"no method '{name}' to train; there is: {', '.join(RECIPES)}.")
-    recipe = importlib.import_module(RECIPES[name]).RECIPE
-    assert isinstance(recipe, Recipe)
+    if name not in TRAININGS:
+        raise UsageError(f"no method '{name}' to train; there is: {', '.join(TRAININGS)}.")
+    recipe = importlib.import_module(TRAININGS[name]).TRAINING
+    assert isinstance(recipe, MethodTraining)
     return recipe
 
 
-def settings_from(recipe: Recipe, given: dict[str, Any], preset: str | None = None) -> Settings:
+def settings_from(
+    recipe: MethodTraining, given: dict[str, Any], preset: str | None = None
+) -> TrainingSettings:
     """Settings from names to values, over those of a preset; a dot reaches inside, as in
     `damage.rotation`.
 
@@ -150,14 +152,14 @@ def _refused(error: ValidationError) -> UsageError:
     return UsageError(f"setting {where}: {first['msg']}, got {first['input']!r}.")
 
 
-def _default(recipe: Recipe, name: str) -> dict[str, Any]:
+def _default(recipe: MethodTraining, name: str) -> dict[str, Any]:
     """A group of settings as this method has it: naming one member must not reset the others."""
     group = recipe.settings.model_fields[name].get_default(call_default_factory=True)
     values: dict[str, Any] = group.model_dump()
     return values
 
 
-def _preset(recipe: Recipe, preset: str | None) -> dict[str, Any]:
+def _preset(recipe: MethodTraining, preset: str | None) -> dict[str, Any]:
     if preset is None:
         return {}
     if preset not in recipe.presets:
@@ -166,9 +168,9 @@ def _preset(recipe: Recipe, preset: str | None) -> dict[str, Any]:
     return recipe.presets[preset]
 
 
-def _check_name(recipe: Recipe, name: str) -> None:
+def _check_name(recipe: MethodTraining, name: str) -> None:
     known = list(recipe.settings.model_fields)
-    known += [f"damage.{field}" for field in DamageSettings.model_fields]
+    known += [f"damage.{field}" for field in SynthesisConfig.model_fields]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else f" There are: {', '.join(known)}."

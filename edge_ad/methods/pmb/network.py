@@ -21,7 +21,7 @@ from edge_ad.methods.layers.blocks import (
     Smooth,
     check_divisible,
     conv_bn_relu,
-    descend,
+    encode,
     mosaic,
 )
 from edge_ad.methods.layers.msgms import MSGMS
@@ -69,7 +69,7 @@ class PMBConfig(Config):
     top_k: Annotated[int, Field(ge=1, le=3840)] = 100  # TensorRT's TopK ends at 3840
 
 
-class Climb(nn.Module):
+class UpBlock(nn.Module):
     """Transposed convolution to twice the size, the lateral path beside it, two convolutions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -99,7 +99,7 @@ class PMB(nn.Module):
             conv_bn_relu(a, b, b, bias=False) for a, b in itertools.pairwise((3, *widths))
         )
         self.memories = nn.ModuleDict(_memories(config, size_hw))
-        self.climbs = nn.ModuleList(Climb(a, b) for a, b in itertools.pairwise(widths[::-1]))
+        self.climbs = nn.ModuleList(UpBlock(a, b) for a, b in itertools.pairwise(widths[::-1]))
         self.out = nn.Conv2d(widths[0], 3, 3, padding=1)
         self.edges = MSGMS(scales=config.msgms_scales, c=config.msgms_c)
         self.histogram = HistogramCut(bins=config.bins, eta=config.eta)
@@ -118,7 +118,7 @@ class PMB(nn.Module):
     def restore(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         """The restoration (N, 3, H, W) in (0, 1), and the memories' mean addressing entropy."""
         side = self.config.mosaic_px
-        *levels, x = descend(self.encoder, rgb if side == 1 else mosaic(rgb, side))
+        *levels, x = encode(self.encoder, rgb if side == 1 else mosaic(rgb, side))
         entropies = []
         laterals = []
         for level, features in enumerate(levels):

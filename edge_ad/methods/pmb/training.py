@@ -20,10 +20,18 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import AT_ONCE, measure
 from edge_ad.methods.learning.losses import restoration_losses
 from edge_ad.methods.learning.presets import RESTORER
-from edge_ad.methods.learning.trainer import Choice, Phase, Recipe, Settings, Tiles, decayed, shaped
+from edge_ad.methods.learning.trainer import (
+    BranchChoice,
+    MethodTraining,
+    Phase,
+    Tiles,
+    TrainingSettings,
+    decayed,
+    shaped,
+)
 from edge_ad.methods.pmb.network import PMB, PMBConfig, PMBError
 from edge_ad.methods.pmb.partition_memory import Query, Shrink
-from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.synthesis.anomalies import SynthesisConfig
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -34,7 +42,7 @@ Parts = Annotated[int, Field(ge=1, le=64)]
 FORMS = ("exact", "frozen", "off")
 
 
-class PMBSettings(Settings):
+class PMBSettings(TrainingSettings):
     """Adam; `lr` falls to `decay` of itself at each share of the steps in `decay_at`.
 
     `widths`, `lateral`, `items`, `temperature`, `hee` and the like shape the network, see
@@ -70,7 +78,7 @@ class PMBSettings(Settings):
     smooth_sigma: Annotated[float, Field(ge=0, le=32)] | None = None
     score: Literal["top", "accumulated"] = "top"
     top_k: Annotated[int, Field(ge=1, le=3840)] | None = None
-    damage: DamageSettings = DamageSettings(anomaly_share=0.0)
+    damage: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
 
     def rate(self, done: float) -> float:
         return decayed(done, self.decay, self.decay_at) * super().rate(done)
@@ -104,7 +112,7 @@ class PMBTrainer:
             return losses | {"entropy": s.entropy * entropy.float()}
 
     @torch.inference_mode()
-    def choose(self, held_back: Batch) -> Choice:
+    def choose(self, held_back: Batch) -> BranchChoice:
         """Measure the frozen cut on good images; tell how each form of the estimation does.
 
         The form is the one that was set, or the best on held-back images.
@@ -118,7 +126,7 @@ class PMBTrainer:
         best = max(measured, key=lambda way: measured[way]["merit"])
         net.config = net.config.model_copy(update={"hee": best if wanted == "auto" else wanted})
         report = {"hee": net.config.hee, "cut": float(net.cut), "measured": measured}
-        return Choice(net.config, report)
+        return BranchChoice(net.config, report)
 
 
 def _median_cut(net: PMB, clean: Tensor) -> float:
@@ -140,7 +148,7 @@ def _config(settings: PMBSettings, size_hw: tuple[int, int]) -> PMBConfig:
     return shaped(PMBConfig, fields)
 
 
-RECIPE = Recipe(
+TRAINING = MethodTraining(
     "pmb",
     PMBSettings,
     PMBTrainer,

@@ -1,4 +1,4 @@
-"""What TensorRT-RTX, which builds without a card, makes of the TensorRT flavour."""
+"""What TensorRT-RTX, which builds without a card, makes of the TensorRT runtime."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import onnx
 import pytest
 
 from edge_ad.calibration.quantize.compiled_layers import compiled, layers_of
-from edge_ad.calibration.quantize.placement import Placement, Wanted, place
+from edge_ad.calibration.quantize.placement import Placement, PlacementOverrides, place
 from edge_ad.calibration.quantize.qdq import Range, quantize
-from edge_ad.onnx_graph.index import Graph, load_graph
+from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
 from tests.calibration.int8_models import Tiny
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
 
 def _built(
-    tmp_path: Path, tiny: Tiny, wanted: Wanted | None = None
-) -> tuple[Graph, Placement, Path]:
+    tmp_path: Path, tiny: Tiny, wanted: PlacementOverrides | None = None
+) -> tuple[CalibrationGraph, Placement, Path]:
     graph = load_graph(tiny.save(tmp_path / "fp32.onnx"))
     placement = place(graph, "tensorrt", wanted)
     model = quantize(graph, placement, dict.fromkeys(placement.tensors, Range(-1.0, 4.0)))
@@ -44,7 +44,7 @@ def test_a_residual_add_and_its_relu_become_one_layer(tmp_path: Path) -> None:
 
 
 def test_a_block_returned_to_float_is_float_in_the_plan(tmp_path: Path) -> None:
-    wanted = Wanted(float_blocks=frozenset({"net.block"}))
+    wanted = PlacementOverrides(float_blocks=frozenset({"net.block"}))
     _, placement, path = _built(tmp_path, Tiny(channels=32), wanted)
     found = compiled(path, placement)
     assert found is not None

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edge_ad.calibration.quantize.comparison import Contender, fastest
+from edge_ad.calibration.quantize.comparison import ComparedPrecision, fastest
 from edge_ad.calibration.quantize.eval_set import affordable
 from edge_ad.calibration.quantize.gate import (
-    Alarms,
-    AtThreshold,
-    Figures,
-    Limits,
-    Verdict,
+    AccuracyFigures,
+    AlarmComparison,
+    GateLimits,
+    GateResult,
+    ThresholdCounts,
     broken_by_fp32,
     count_alarms,
     excess,
@@ -26,11 +26,11 @@ from edge_ad.calibration.quantize.search import BlockError, by_gain
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest
 
-FP32 = Figures(image_auroc=0.95, pixel_ap=0.5, aupro=0.8, map_error=0.0)
+FP32 = AccuracyFigures(image_auroc=0.95, pixel_ap=0.5, aupro=0.8, map_error=0.0)
 
 
-def _int8(auroc: float, ap: float | None) -> Figures:
-    return Figures(image_auroc=auroc, pixel_ap=ap, aupro=0.8, map_error=0.1)
+def _int8(auroc: float, ap: float | None) -> AccuracyFigures:
+    return AccuracyFigures(image_auroc=auroc, pixel_ap=ap, aupro=0.8, map_error=0.1)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def _int8(auroc: float, ap: float | None) -> Figures:
     ],
 )
 def test_a_loss_beyond_its_limit_fails(auroc: float, ap: float | None, failures: list[str]) -> None:
-    verdict = judge(FP32, _int8(auroc, ap), Limits())
+    verdict = judge(FP32, _int8(auroc, ap), GateLimits())
     assert [line.split()[0] for line in verdict.failures] == failures
     assert verdict.passed == (not failures)
 
@@ -62,8 +62,8 @@ def test_images_of_many_tiles_are_fewer_so_that_they_fit_in_memory(
 
 
 def test_excess_counts_in_limits() -> None:
-    verdict = judge(FP32, _int8(0.946, 0.47), Limits(image_auroc=0.002, pixel_ap=0.01))
-    assert excess(verdict, Limits()) == pytest.approx(3.0)
+    verdict = judge(FP32, _int8(0.946, 0.47), GateLimits(image_auroc=0.002, pixel_ap=0.01))
+    assert excess(verdict, GateLimits()) == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_excess_counts_in_limits() -> None:
 def test_false_alarms_beyond_chance_are_too_many(
     normal: int, false_alarms: int, promised: float, *, suspicious: bool
 ) -> None:
-    alarms = Alarms(1.0, normal, false_alarms, 0, promised, 0)
+    alarms = AlarmComparison(1.0, normal, false_alarms, 0, promised, 0)
     assert too_many(alarms, 0.05) is suspicious
-    assert judge(FP32, FP32, Limits(), alarms).passed is not suspicious
+    assert judge(FP32, FP32, GateLimits(), alarms).passed is not suspicious
 
 
 def test_chance_is_counted_as_draws_show_it() -> None:
@@ -92,13 +92,13 @@ def test_chance_is_counted_as_draws_show_it() -> None:
     for count in range(12):
         share = float((draws >= count).mean())
         if abs(share - 0.05) > 0.005:
-            assert too_many(Alarms(1.0, 200, count, 0, 0.02, 0), 0.05) == (share < 0.05)
+            assert too_many(AlarmComparison(1.0, 200, count, 0, 0.02, 0), 0.05) == (share < 0.05)
 
 
 def test_verdicts_are_taken_at_each_engines_own_threshold() -> None:
     anomalous = np.array([False, False, False, True, True])
-    fp32 = AtThreshold(np.array([1, 2, 3, 8, 9], np.float32), 3.0)
-    int8 = AtThreshold(np.array([10, 20, 36, 34, 90], np.float32), 35.0)
+    fp32 = ThresholdCounts(np.array([1, 2, 3, 8, 9], np.float32), 3.0)
+    int8 = ThresholdCounts(np.array([10, 20, 36, 34, 90], np.float32), 35.0)
     alarms = count_alarms(anomalous, fp32, int8, 0.01)
     assert (alarms.normal, alarms.false_alarms, alarms.flips) == (3, 1, 2)
     assert alarms.fp32_false_alarms == 0
@@ -114,10 +114,10 @@ def test_verdicts_are_taken_at_each_engines_own_threshold() -> None:
 def test_a_promise_that_fp32_breaks_is_not_held_against_int8(
     false_alarms: int, *, passes: bool
 ) -> None:
-    alarms = Alarms(0.19, 50, false_alarms, 4, 0.024, 0)
+    alarms = AlarmComparison(0.19, 50, false_alarms, 4, 0.024, 0)
     assert broken_by_fp32(alarms, 0.05)
-    assert judge(FP32, FP32, Limits(), alarms).passed is passes
-    assert not broken_by_fp32(Alarms(0.19, 50, 4, 3, 0.024, 0), 0.05)
+    assert judge(FP32, FP32, GateLimits(), alarms).passed is passes
+    assert not broken_by_fp32(AlarmComparison(0.19, 50, 4, 3, 0.024, 0), 0.05)
 
 
 def test_map_error_is_relative_to_the_spread_and_leaves_ignored_pixels_out() -> None:
@@ -131,9 +131,9 @@ def test_map_error_is_relative_to_the_spread_and_leaves_ignored_pixels_out() -> 
     assert map_error(maps, shifted) == pytest.approx(0.1, rel=0.1)
 
 
-def _contenders(*times: tuple[str, float, str]) -> Sequence[Contender]:
+def _contenders(*times: tuple[str, float, str]) -> Sequence[ComparedPrecision]:
     return [
-        Contender(name, ms, FP32, Verdict({}, () if found == "passes" else ("lost",)))  # type: ignore[arg-type]
+        ComparedPrecision(name, ms, FP32, GateResult({}, () if found == "passes" else ("lost",)))  # type: ignore[arg-type]
         for name, ms, found in times
     ]
 

@@ -12,18 +12,24 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.calibration.quantize.graph_engine import GraphEngine
-from edge_ad.calibration.quantize.placement import Placement, Target, Wanted, channel_axis, place
+from edge_ad.calibration.quantize.placement import (
+    Placement,
+    PlacementOverrides,
+    Target,
+    channel_axis,
+    place,
+)
 from edge_ad.calibration.quantize.qdq import Range, quantize, scale_of
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.fp16.convert import mixed_from_fp32
-from edge_ad.onnx_graph.index import Edge, Graph, load_graph
+from edge_ad.onnx_graph.index import CalibrationGraph, Edge, load_graph
 from tests.calibration.int8_models import SIZE, Tiny
 
 TARGETS: tuple[Target, ...] = ("tensorrt", "onnxruntime")
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Graph:
+def graph(tmp_path: Path) -> CalibrationGraph:
     return load_graph(Tiny().save(tmp_path / "tiny.onnx"))
 
 
@@ -31,14 +37,14 @@ def _rules(placement: Placement) -> dict[str, tuple[bool, str]]:
     return {found.node: (found.int8, found.rule) for found in placement.decisions}
 
 
-def _quantized(graph: Graph, placement: Placement) -> onnx.ModelProto:
+def _quantized(graph: CalibrationGraph, placement: Placement) -> onnx.ModelProto:
     positive = ("relu", "pooled", "joined", "block_out")
     lows = {tensor: 0.0 if tensor.endswith(positive) else -1.0 for tensor in placement.tensors}
     return quantize(graph, placement, {name: Range(low, 4.0) for name, low in lows.items()})
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_node_has_one_decision_with_a_rule(graph: Graph, target: Target) -> None:
+def test_every_node_has_one_decision_with_a_rule(graph: CalibrationGraph, target: Target) -> None:
     decisions = place(graph, target).decisions
     assert sorted(found.node for found in decisions) == sorted(graph.nodes)
     assert all(found.rule for found in decisions)
@@ -58,19 +64,21 @@ def test_every_node_has_one_decision_with_a_rule(graph: Graph, target: Target) -
     ],
 )
 def test_trunks_become_int8_and_heads_norms_and_differences_do_not(
-    graph: Graph, target: Target, node: str, kind: str, rule: str
+    graph: CalibrationGraph, target: Target, node: str, kind: str, rule: str
 ) -> None:
     int8, why = _rules(place(graph, target))[node]
     assert ("int8" if int8 else "float") == kind
     assert rule in why
 
 
-def test_thin_convolutions_stay_float_for_tensorrt_only(graph: Graph) -> None:
+def test_thin_convolutions_stay_float_for_tensorrt_only(graph: CalibrationGraph) -> None:
     assert "fewer than 16 channels" in _rules(place(graph, "tensorrt"))["node_stem"][1]
     assert _rules(place(graph, "onnxruntime"))["node_stem"][0]
 
 
-def test_only_the_skip_input_of_a_residual_add_is_quantized_for_tensorrt(graph: Graph) -> None:
+def test_only_the_skip_input_of_a_residual_add_is_quantized_for_tensorrt(
+    graph: CalibrationGraph,
+) -> None:
     placement = place(graph, "tensorrt")
     assert graph.nodes["node_block_sum"].input[0] == "block_b"
     assert Edge("node_block_sum", 1) in placement.edges
@@ -89,39 +97,45 @@ def test_of_two_convolutions_before_an_add_the_deeper_one_fuses(tmp_path: Path) 
     assert placement.blocks.count("net.block") == 1  # a shortcut belongs to its block
 
 
-def test_onnxruntime_gets_both_inputs_and_the_output_of_a_residual_add(graph: Graph) -> None:
+def test_onnxruntime_gets_both_inputs_and_the_output_of_a_residual_add(
+    graph: CalibrationGraph,
+) -> None:
     placement = place(graph, "onnxruntime")
     assert {Edge("node_block_sum", 0), Edge("node_block_sum", 1)} <= placement.edges
     assert "block_out" in placement.tensors
 
 
-def test_tensors_around_a_concatenation_share_one_range(graph: Graph) -> None:
+def test_tensors_around_a_concatenation_share_one_range(graph: CalibrationGraph) -> None:
     (group,) = (found for found in place(graph, "onnxruntime").groups if "joined" in found)
     assert {"joined", "pooled", "block_out"} <= group
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_excluded_nodes_stay_float_and_included_ones_do_not(graph: Graph, target: Target) -> None:
-    wanted = Wanted(exclude=(r"net\.block\.",), include=("node_logits",))
+def test_excluded_nodes_stay_float_and_included_ones_do_not(
+    graph: CalibrationGraph, target: Target
+) -> None:
+    wanted = PlacementOverrides(exclude=(r"net\.block\.",), include=("node_logits",))
     placement = place(graph, target, wanted)
     rules = _rules(placement)
     assert rules["node_block_a"] == (False, "excluded by the user")
     assert rules["node_logits"][0]
     assert "net.block" not in placement.blocks
-    assert place(graph, target, Wanted(exclude=("Conv",))).weights == {}
+    assert place(graph, target, PlacementOverrides(exclude=("Conv",))).weights == {}
 
 
 @pytest.mark.parametrize(
     ("pattern", "says"), [("nothing.*here", "matches no node"), ("(", "regular")]
 )
-def test_a_pattern_that_cannot_be_meant_is_refused(graph: Graph, pattern: str, says: str) -> None:
+def test_a_pattern_that_cannot_be_meant_is_refused(
+    graph: CalibrationGraph, pattern: str, says: str
+) -> None:
     with pytest.raises(UsageError, match=says):
-        place(graph, "tensorrt", Wanted(exclude=(pattern,)))
+        place(graph, "tensorrt", PlacementOverrides(exclude=(pattern,)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_silent_tensors_are_not_quantized(graph: Graph, target: Target) -> None:
-    placement = place(graph, target, Wanted(silent=frozenset({"block_a_relu"})))
+def test_silent_tensors_are_not_quantized(graph: CalibrationGraph, target: Target) -> None:
+    placement = place(graph, target, PlacementOverrides(silent=frozenset({"block_a_relu"})))
     assert "block_a_relu" not in placement.tensors
     assert "zero on every image" in _rules(placement)["node_block_b"][1]
     _quantized(graph, placement)
@@ -173,7 +187,7 @@ def test_transposed_convolutions_are_dequantized_along_their_output_channels(
     tiny.node("ConvTranspose", ["pooled", "net.up.0.weight"], "up")
     tiny.node("Conv", ["up", "net.after.0.weight"], "after")
     graph = load_graph(tiny.save(tmp_path / "up.onnx"))
-    wanted = Wanted(include=("after",))
+    wanted = PlacementOverrides(include=("after",))
     model = _quantized(graph, place(graph, "tensorrt", wanted))
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert stored["net.up.0.weight.scale"].shape == (24,)
@@ -183,7 +197,9 @@ def test_transposed_convolutions_are_dequantized_along_their_output_channels(
     assert reason == "no int8 ConvTranspose in ONNX Runtime"
 
 
-def test_tensorrt_gets_signed_symmetric_activations_and_float_biases(graph: Graph) -> None:
+def test_tensorrt_gets_signed_symmetric_activations_and_float_biases(
+    graph: CalibrationGraph,
+) -> None:
     model = _quantized(graph, place(graph, "tensorrt"))
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     points = [value for name, value in stored.items() if name.endswith(".zero_point")]
@@ -191,7 +207,7 @@ def test_tensorrt_gets_signed_symmetric_activations_and_float_biases(graph: Grap
     assert stored["net.merge.0.bias"].dtype == np.float32
 
 
-def test_onnxruntime_gets_unsigned_activations_and_int32_biases(graph: Graph) -> None:
+def test_onnxruntime_gets_unsigned_activations_and_int32_biases(graph: CalibrationGraph) -> None:
     model = _quantized(graph, place(graph, "onnxruntime"))
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert stored["joined.zero_point"].dtype == np.uint8
@@ -220,7 +236,7 @@ def test_zero_is_exact_in_every_scale(
 
 
 def test_onnxruntime_fuses_the_whole_trunk_into_integer_kernels(
-    graph: Graph, tmp_path: Path
+    graph: CalibrationGraph, tmp_path: Path
 ) -> None:
     import onnxruntime as ort
 
@@ -253,7 +269,7 @@ def test_an_int8_graph_answers_nearly_as_the_fp32_graph(
     assert 0 < np.abs(found.maps - wanted.maps).max() < 0.1 * np.ptp(wanted.maps) + 0.02
 
 
-def test_what_is_not_int8_can_be_fp16(graph: Graph) -> None:
+def test_what_is_not_int8_can_be_fp16(graph: CalibrationGraph) -> None:
     images = np.random.default_rng(0).integers(0, 255, (4, SIZE, SIZE, 3), dtype=np.uint8)
     half = mixed_from_fp32(graph.model, images, graph.manifest).model
     placement = place(graph, "tensorrt")
@@ -293,7 +309,7 @@ def _with(path: Path, change: str) -> Path:
     tiny = Tiny()
     model = tiny.model()
     if change == "quantized":
-        graph = Graph(model, load_graph(tiny.save(path)).manifest, "", "x")
+        graph = CalibrationGraph(model, load_graph(tiny.save(path)).manifest, "", "x")
         model = _quantized(graph, place(graph, "tensorrt"))
     elif change == "fp16":
         half = numpy_helper.from_array(np.ones(3, np.float16), "half")

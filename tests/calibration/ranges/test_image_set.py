@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from edge_ad.calibration.quantize.placement import place
-from edge_ad.calibration.ranges.collect import Collected, CurvePoint, collect
-from edge_ad.calibration.ranges.dataset_report import drift, enough, survey
+from edge_ad.calibration.ranges.collect import CollectedRanges, CurvePoint, collect
+from edge_ad.calibration.ranges.dataset_report import dataset_report, drift, enough
 from edge_ad.calibration.ranges.image_set import choose
-from edge_ad.calibration.ranges.thumbnail import View, view_of
+from edge_ad.calibration.ranges.thumbnail import Thumbnail, thumbnail_of
 from edge_ad.errors import DataError, UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.images import list_images, read_image, write_image
@@ -20,9 +20,10 @@ from edge_ad.onnx_graph.index import load_graph
 from tests.calibration.int8_models import Tiny, images, part_image
 
 
-def _views(folder: Path) -> list[View]:
+def _views(folder: Path) -> list[Thumbnail]:
     return [
-        view_of(path, read_image(path), 1.0 + i % 3) for i, path in enumerate(list_images(folder))
+        thumbnail_of(path, read_image(path), 1.0 + i % 3)
+        for i, path in enumerate(list_images(folder))
     ]
 
 
@@ -69,7 +70,7 @@ def test_all_black_images_are_refused(tmp_path: Path) -> None:
     for index in range(9):
         write_image(tmp_path / f"{index}.png", np.full((40, 40, 3), index % 3, np.uint8))
     with pytest.raises(DataError, match="all 9 calibration images are black"):
-        survey(_views(tmp_path), [])
+        dataset_report(_views(tmp_path), [])
 
 
 def test_synthetic_defects_do_not_hide_that_all_images_are_black(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_synthetic_defects_do_not_hide_that_all_images_are_black(tmp_path: Path)
     chosen = choose(list_images(tmp_path), samples=12, synthetic=0.5)
     seen = collect(engine, ["stem_relu"], "onnxruntime", chosen)
     with pytest.raises(DataError, match="all 12 calibration images are black"):
-        survey(seen.views, seen.curve)
+        dataset_report(seen.views, seen.curve)
 
 
 def test_the_same_image_over_and_over_is_refused(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_the_same_image_over_and_over_is_refused(tmp_path: Path) -> None:
     for index in range(9):
         write_image(tmp_path / f"{index}.png", same)
     with pytest.raises(DataError, match="show the same"):
-        survey(_views(tmp_path), [])
+        dataset_report(_views(tmp_path), [])
 
 
 def test_copies_odd_black_and_leaked_images_are_named(tmp_path: Path) -> None:
@@ -98,8 +99,8 @@ def test_copies_odd_black_and_leaked_images_are_named(tmp_path: Path) -> None:
     write_image(test / "leak.png", read_image(good / "011.png"))
     write_image(test / "glare.png", np.full((40, 40, 3), 250, np.uint8))
     views = _views(good)
-    odd = View(good / "odd.png", views[0].thumbnail[::-1], 50.0, (40, 40))
-    found = survey([*views, odd], [], test=_views(test), unreadable=[good / "broken.png"])
+    odd = Thumbnail(good / "odd.png", views[0].thumbnail[::-1], 50.0, (40, 40))
+    found = dataset_report([*views, odd], [], test=_views(test), unreadable=[good / "broken.png"])
     assert found.duplicates == ((str(good / "005.png"), str(good / "copy.png")),)
     assert found.odd == (str(good / "odd.png"),)
     assert found.black == (str(good / "dark.png"),)
@@ -111,7 +112,7 @@ def test_copies_odd_black_and_leaked_images_are_named(tmp_path: Path) -> None:
 
 def test_a_clean_set_brings_no_warning_but_for_its_size(tmp_path: Path) -> None:
     points = [CurvePoint(n, {"t": 1.0}, {"t": 1.0}) for n in (1, 2, 4, 8)]
-    found = survey(_views(images(tmp_path, 30)), points)
+    found = dataset_report(_views(images(tmp_path, 30)), points)
     assert found.warnings == ()
     assert found.enough == 1
 
@@ -140,7 +141,7 @@ def test_ranges_grow_with_the_images(tmp_path: Path) -> None:
         assert all(after.amax[name] >= amax for name, amax in before.amax.items())
 
 
-def _collect(folder: Path, geometry: Geometry | None = None, *, batch: int = 1) -> Collected:
+def _collect(folder: Path, geometry: Geometry | None = None, *, batch: int = 1) -> CollectedRanges:
     model = Tiny(batch=batch)
     path = model.save(folder / "tiny.onnx")
     graph = load_graph(path)

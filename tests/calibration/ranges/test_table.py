@@ -9,27 +9,29 @@ import pytest
 import yaml
 
 from edge_ad.calibration.quantize.placement import Placement, place
-from edge_ad.calibration.ranges.collect import Collected, collect
+from edge_ad.calibration.ranges.collect import CollectedRanges, collect
 from edge_ad.calibration.ranges.image_set import choose
 from edge_ad.calibration.ranges.methods import METHODS
 from edge_ad.calibration.ranges.table import RangeTable, check_fits, load_table, merge, save_table
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.images import list_images
-from edge_ad.onnx_graph.index import Graph, load_graph
+from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
 from tests.calibration.int8_models import Tiny, images
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Graph:
+def graph(tmp_path: Path) -> CalibrationGraph:
     return load_graph(Tiny().save(tmp_path / "tiny.onnx"))
 
 
 @pytest.fixture
-def placement(graph: Graph) -> Placement:
+def placement(graph: CalibrationGraph) -> Placement:
     return place(graph, "onnxruntime")
 
 
-def _collected(graph: Graph, folder: Path, *, count: int = 12, seed: int = 0) -> Collected:
+def _collected(
+    graph: CalibrationGraph, folder: Path, *, count: int = 12, seed: int = 0
+) -> CollectedRanges:
     placement = place(graph, "onnxruntime")
     paths = list_images(images(folder, count, seed=seed))
     chosen = choose(paths, samples=count, synthetic=0.25)
@@ -37,7 +39,7 @@ def _collected(graph: Graph, folder: Path, *, count: int = 12, seed: int = 0) ->
 
 
 @pytest.fixture
-def table(graph: Graph, tmp_path: Path) -> RangeTable:
+def table(graph: CalibrationGraph, tmp_path: Path) -> RangeTable:
     return _collected(graph, tmp_path / "good").table
 
 
@@ -69,7 +71,7 @@ def test_ranges_are_never_wider_than_what_was_seen(table: RangeTable) -> None:
             assert table.tensors[name].low <= found.low <= found.high <= table.tensors[name].high
 
 
-def test_the_same_images_give_the_same_table(graph: Graph, tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_table(graph: CalibrationGraph, tmp_path: Path) -> None:
     one, two = (_collected(graph, tmp_path / name).table for name in ("one", "two"))
     assert one == two
 
@@ -127,7 +129,7 @@ def test_a_table_that_missed_a_image_is_not_written(table: RangeTable, tmp_path:
     ],
 )  # fmt: skip
 def test_a_table_of_another_model_is_refused_naming_the_first_mismatch(
-    graph: Graph,
+    graph: CalibrationGraph,
     placement: Placement,
     table: RangeTable,
     tmp_path: Path,
@@ -140,14 +142,14 @@ def test_a_table_of_another_model_is_refused_naming_the_first_mismatch(
 
 
 def test_a_table_that_lacks_a_tensor_is_refused(
-    graph: Graph, placement: Placement, table: RangeTable
+    graph: CalibrationGraph, placement: Placement, table: RangeTable
 ) -> None:
     tensors = {name: found for name, found in table.tensors.items() if name != "joined"}
     with pytest.raises(IncompatibleError, match="no range of that name in the table, joined"):
         check_fits(table.model_copy(update={"tensors": tensors}), graph, placement, "short.yaml")
 
 
-def test_merged_tables_cover_what_each_camera_saw(graph: Graph, tmp_path: Path) -> None:
+def test_merged_tables_cover_what_each_camera_saw(graph: CalibrationGraph, tmp_path: Path) -> None:
     one = _collected(graph, tmp_path / "one", seed=1).table
     two = _collected(graph, tmp_path / "two", seed=2).table
     both = merge([one, two], ["one", "two"])

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_ad.calibration.thresholds.estimate import (
-    GoodScores,
-    Promise,
-    best_promise,
+    Guarantee,
+    NormalScores,
+    best_guarantee,
     images_needed,
     largest_rank,
-    score_good,
+    score_normal,
     supported_rate,
     threshold_for,
 )
@@ -26,16 +26,16 @@ from edge_ad.geometry import Geometry
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
-def good(scores: NDArray[np.float64]) -> GoodScores:
+def good(scores: NDArray[np.float64]) -> NormalScores:
     names = [str(index) for index in range(len(scores))]
-    return GoodScores(names, list(scores), list(scores))
+    return NormalScores(names, list(scores), list(scores))
 
 
 @pytest.mark.parametrize(
     ("rate", "confidence", "needed"), [(0.001, 0.95, 2995), (0.01, 0.95, 299), (0.05, 0.9, 45)]
 )
 def test_the_number_of_images_a_promise_needs(rate: float, confidence: float, needed: int) -> None:
-    promise = Promise(rate, confidence)
+    promise = Guarantee(rate, confidence)
     assert images_needed(promise) == needed
     assert largest_rank(needed, promise) == 1
     assert largest_rank(needed - 1, promise) == 0
@@ -44,25 +44,25 @@ def test_the_number_of_images_a_promise_needs(rate: float, confidence: float, ne
 @pytest.mark.parametrize("images", [1, 2, 10, 299, 2995])
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
 def test_the_rate_that_images_support_is_one_they_can_keep(images: int, confidence: float) -> None:
-    best = best_promise(images, Promise(1e-6, confidence))
+    best = best_guarantee(images, Guarantee(1e-6, confidence))
     assert largest_rank(images, best) >= 1
     assert best.rate == float(f"{best.rate:.2g}"), "two digits, for people"
-    assert largest_rank(images, Promise(best.rate * 0.9, confidence)) == 0
+    assert largest_rank(images, Guarantee(best.rate * 0.9, confidence)) == 0
 
 
 def test_the_rank_agrees_with_the_exact_binomial_sum() -> None:
     n, rate, confidence = 400, 0.03, 0.95
     terms = [math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(40)]
     expected = max(m for m in range(40) if 1 - sum(terms[:m]) >= confidence)
-    assert largest_rank(n, Promise(rate, confidence)) == expected
+    assert largest_rank(n, Guarantee(rate, confidence)) == expected
 
 
 @given(st.integers(1, 3000), st.floats(0.001, 0.5), st.floats(0.5, 0.999))
 def test_more_is_never_promised_than_the_images_support(
     images: int, rate: float, confidence: float
 ) -> None:
-    promise = Promise(rate, confidence)
-    best = best_promise(images, promise)
+    promise = Guarantee(rate, confidence)
+    best = best_guarantee(images, promise)
     assert largest_rank(images, best) >= 1 or best.rate == 0.999
     assert best == promise or best.rate >= supported_rate(images, confidence) > rate - 1e-9
 
@@ -82,7 +82,7 @@ LAWS: dict[str, tuple[Draw, Callable[[float], float]]] = {
 @pytest.mark.parametrize(("images", "rate"), [(60, 0.05), (300, 0.02), (500, 0.05)])
 def test_the_promise_holds_whatever_the_law(law: str, images: int, rate: float) -> None:
     draw, share_above = LAWS[law]
-    rng, promise, rounds = np.random.default_rng(3), Promise(rate, 0.95), 400
+    rng, promise, rounds = np.random.default_rng(3), Guarantee(rate, 0.95), 400
     kept = sum(
         share_above(threshold_for(good(draw(rng, images)), promise).image) <= rate
         for _ in range(rounds)
@@ -93,14 +93,14 @@ def test_the_promise_holds_whatever_the_law(law: str, images: int, rate: float) 
 
 def test_enough_images_let_the_threshold_fall_below_the_maximum() -> None:
     scores = np.arange(3000, dtype=np.float64)
-    threshold = threshold_for(good(scores), Promise(0.01, 0.95))
+    threshold = threshold_for(good(scores), Guarantee(0.01, 0.95))
     assert 2950 < threshold.image < 2999
     assert (scores > threshold.image).mean() <= 0.01
 
 
 def test_too_few_images_are_refused_with_what_is_needed_and_what_they_support() -> None:
     with pytest.raises(GateFailed, match=r"needs 2995 .* support 0\.03 .* --at-best"):
-        threshold_for(good(np.arange(100.0)), Promise(0.001, 0.95))
+        threshold_for(good(np.arange(100.0)), Guarantee(0.001, 0.95))
 
 
 def images(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -112,7 +112,7 @@ def images(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]
 
 
 def test_near_duplicates_support_no_promise() -> None:
-    scores = score_good(ScriptedEngine(), images(20, repeat=5))
+    scores = score_normal(ScriptedEngine(), images(20, repeat=5))
     assert len(scores.image) == len(scores.names) == 20
     assert scores.repeats[0] == ("copy0.png", "0.png") and len(scores.repeats) == 5
 
@@ -121,13 +121,13 @@ def test_the_pixel_threshold_bounds_the_map_and_ignored_areas_do_not_count() -> 
     bright = np.full((32, 32, 3), 51, np.uint8)
     bright[4:8, 4:8] = 255
     engine = ScriptedEngine()
-    whole = score_good(engine, [("a", bright)])
+    whole = score_normal(engine, [("a", bright)])
     hidden = Geometry(ignore=(((0, 0), (12, 0), (12, 12), (0, 12)),))
     assert (whole.image, whole.pixel) == ([1.0], [1.0])
-    partly = score_good(engine, [("a", bright)], hidden)
+    partly = score_normal(engine, [("a", bright)], hidden)
     assert [*partly.image, *partly.pixel] == pytest.approx([0.2, 0.2])
-    assert threshold_for(partly, Promise(0.96, 0.95)).geometry == hidden
-    assert threshold_for(whole, Promise(0.96, 0.95)).geometry == Geometry()
+    assert threshold_for(partly, Guarantee(0.96, 0.95)).geometry == hidden
+    assert threshold_for(whole, Guarantee(0.96, 0.95)).geometry == Geometry()
 
 
 def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None:
@@ -135,28 +135,28 @@ def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None
     brighter = first.copy()
     row, column = np.unravel_index(int(first[:, :, 1].argmax()), (32, 32))
     brighter[row, column, 1] = 215  # one pixel: the same part, with a higher score
-    scores = score_good(ScriptedEngine(), [(name, first), *others, ("again", brighter)])
+    scores = score_normal(ScriptedEngine(), [(name, first), *others, ("again", brighter)])
     assert scores.repeats == [("again", name)]
     assert scores.image[0] == pytest.approx(215 / 255) and max(scores.image[1:]) < 0.8
 
 
 def test_a_image_the_line_would_not_judge_is_left_out() -> None:
     black = ("black", np.zeros((32, 32, 3), np.uint8))
-    scores = score_good(ScriptedEngine(), [*images(2), black])
+    scores = score_normal(ScriptedEngine(), [*images(2), black])
     assert len(scores.names) == 2 and "black" in scores.left_out["black"]
     with pytest.raises(DataError, match="would judge none of the 1, like black"):
-        score_good(ScriptedEngine(), [black])
+        score_normal(ScriptedEngine(), [black])
 
 
 def test_an_engine_that_answers_nonsense_sets_no_threshold() -> None:
     broken = ScriptedEngine(map_of=lambda image: np.full(image.shape[:2], np.inf, np.float32))
     with pytest.raises(EdgeAdError, match="not numbers"):
-        score_good(broken, images(1))
+        score_normal(broken, images(1))
 
 
 def test_what_is_refused_comes_with_its_figures() -> None:
     with pytest.raises(GateFailed) as refusal:
-        threshold_for(good(np.arange(100.0)), Promise(0.001, 0.95))
+        threshold_for(good(np.arange(100.0)), Guarantee(0.001, 0.95))
     facts = refusal.value.facts
     assert (facts["images"], facts["needed"], facts["asked_rate"]) == (100, 2995, 0.001)
     assert facts["supported"] == pytest.approx(1 - 0.05 ** (1 / 100))
@@ -168,7 +168,7 @@ def test_the_rank_is_the_most_generous_that_keeps_the_promise(
     images: int, rate: float, confidence: float
 ) -> None:
     stats = pytest.importorskip("scipy.stats")
-    rank = largest_rank(images, Promise(rate, confidence))
+    rank = largest_rank(images, Guarantee(rate, confidence))
     if rank:
         assert stats.binom.sf(rank - 1, images, rate) >= confidence - 1e-9
     if rank < images:
@@ -177,4 +177,4 @@ def test_the_rank_is_the_most_generous_that_keeps_the_promise(
 
 def test_no_image_is_an_error() -> None:
     with pytest.raises(DataError, match="no good image"):
-        score_good(ScriptedEngine(), [])
+        score_normal(ScriptedEngine(), [])

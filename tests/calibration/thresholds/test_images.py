@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.calibration.thresholds.images import GoodFolder, GoodFrames
-from edge_ad.dedup import Distinct
+from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
+from edge_ad.dedup import Deduplicator
 from edge_ad.errors import DataError, SourceLost, UsageError
 from edge_ad.files import sha256_of
 from edge_ad.geometry import Geometry
@@ -45,13 +45,13 @@ def recompressed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ],
 )
 def test_what_repeats_a_image(other: NDArray[np.uint8], *, same: bool) -> None:
-    distinct = Distinct(Geometry())
+    distinct = Deduplicator(Geometry())
     assert distinct.repeats(part(1)) is None
     assert (distinct.repeats(other) == 0) is same
 
 
 def test_the_repeated_image_is_named_by_its_number_among_hundreds() -> None:
-    distinct = Distinct(Geometry())
+    distinct = Deduplicator(Geometry())
     assert [distinct.repeats(part(seed)) for seed in range(150)] == [None] * 150
     assert [distinct.repeats(part(seed)) for seed in (149, 0, 77)] == [149, 0, 77]
 
@@ -68,9 +68,9 @@ def test_what_the_line_does_not_judge_makes_no_image_new(geometry: Geometry) -> 
     """A clock or a conveyor in the image would otherwise make every frame a new one."""
     changed = part(1)
     changed[70:] = part(2)[70:]
-    distinct = Distinct(geometry)
+    distinct = Deduplicator(geometry)
     assert distinct.repeats(part(1)) is None and distinct.repeats(changed) == 0
-    assert Distinct(Geometry()).repeats(changed) is None
+    assert Deduplicator(Geometry()).repeats(changed) is None
 
 
 def write(path: Path, image: NDArray[np.uint8]) -> Path:
@@ -82,7 +82,7 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
 def test_a_folder_gives_its_images_and_names_those_that_cannot_be_read(tmp_path: Path) -> None:
     read = [write(tmp_path / f"{seed}.png", part(seed)) for seed in range(2)]
     (tmp_path / "9.png").write_bytes(b"not an image")
-    images = GoodFolder(tmp_path)
+    images = ImageFolder(tmp_path)
     assert [name for name, _ in images] == ["0.png", "1.png"]
     assert list(images.left_out) == ["9.png"] and len(images) == 3
     assert images.sha256() == sha256_of(read)
@@ -91,7 +91,7 @@ def test_a_folder_gives_its_images_and_names_those_that_cannot_be_read(tmp_path:
 def test_a_covered_lens_sets_no_threshold(tmp_path: Path) -> None:
     write(tmp_path / "0.png", part(0))
     write(tmp_path / "dark.png", np.zeros((120, 160, 3), np.uint8))
-    images = GoodFolder(tmp_path)
+    images = ImageFolder(tmp_path)
     assert [name for name, _ in images] == ["0.png"]
     assert "black" in images.left_out["dark.png"]
 
@@ -99,7 +99,7 @@ def test_a_covered_lens_sets_no_threshold(tmp_path: Path) -> None:
 def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "9.png").write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"none of the 1 images.*9\.png"):
-        list(GoodFolder(tmp_path))
+        list(ImageFolder(tmp_path))
 
 
 def test_a_video_gives_its_frames_up_to_a_limit(tmp_path: Path) -> None:
@@ -108,18 +108,18 @@ def test_a_video_gives_its_frames_up_to_a_limit(tmp_path: Path) -> None:
     for seed in range(6):
         writer.write(part(seed))
     writer.release()
-    assert [name for name, _ in GoodFrames(str(path))] == [f"frame {i}" for i in range(6)]
-    assert len(list(GoodFrames(str(path), 4))) == 4
-    assert GoodFrames(str(path)).sha256() == sha256_of([path])
+    assert [name for name, _ in SourceFrames(str(path))] == [f"frame {i}" for i in range(6)]
+    assert len(list(SourceFrames(str(path), 4))) == 4
+    assert SourceFrames(str(path)).sha256() == sha256_of([path])
 
 
 def test_a_camera_needs_a_limit_and_has_no_identity() -> None:
     with pytest.raises(UsageError, match="--frames"):
-        list(GoodFrames("pattern://?fps=30"))
-    some = GoodFrames("pattern://?fps=200", 3)
+        list(SourceFrames("pattern://?fps=30"))
+    some = SourceFrames("pattern://?fps=200", 3)
     assert 1 <= len(list(some)) <= 3 and some.sha256() == ""
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceLost, match="nowhere"):
-        list(GoodFrames(str(tmp_path / "nowhere")))
+        list(SourceFrames(str(tmp_path / "nowhere")))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from edge_ad.engine.tensorrt.cuda import CaptureRefused, CudaFailed, Event, Stream
+from edge_ad.engine.tensorrt.cuda import CaptureRefused, CudaError, CudaEvent, CudaStream
 
 Choose = Callable[[Sequence["FakeStream"]], "FakeStream"]
 _POISON = 0xA5  # in memory that nobody has written or that was freed
@@ -45,7 +45,7 @@ class FakeStream:
         target = self.queue if self.capturing is None else self.capturing
         target.append(entry)
 
-    def wait(self, event: Event) -> None:
+    def wait(self, event: CudaEvent) -> None:
         assert isinstance(event, FakeEvent)
         self.put(_Entry("wait", waits_for=event, ticket=event.recorded))
 
@@ -70,7 +70,7 @@ class FakeEvent:
         self.reached_at = 0
         self._cuda = cuda
 
-    def record(self, stream: Stream) -> None:
+    def record(self, stream: CudaStream) -> None:
         assert isinstance(stream, FakeStream)
         self.recorded += 1
         stream.put(_Entry("mark", run=lambda ticket=self.recorded: self._reach(ticket)))  # type: ignore[misc]
@@ -79,10 +79,10 @@ class FakeEvent:
         wanted = self.recorded
         self._cuda.run_until(lambda: self.reached >= wanted)
 
-    def ms_since(self, earlier: Event) -> float:
+    def ms_since(self, earlier: CudaEvent) -> float:
         assert isinstance(earlier, FakeEvent)
         if not self.reached or not earlier.reached:
-            raise CudaFailed("an event was not reached")
+            raise CudaError("an event was not reached")
         return float(self.reached_at - earlier.reached_at)
 
     def _reach(self, ticket: int) -> None:
@@ -96,7 +96,7 @@ class FakeGraph:
         self._cuda, self._entries = cuda, entries
         cuda.graphs += 1
 
-    def launch(self, stream: Stream) -> None:
+    def launch(self, stream: CudaStream) -> None:
         assert isinstance(stream, FakeStream)
         stream.put(_Entry("replay", run=self._run))
 
@@ -106,7 +106,7 @@ class FakeGraph:
 
     def _run(self) -> None:
         if not self._entries:
-            raise CudaFailed("a graph was launched after it was freed")
+            raise CudaError("a graph was launched after it was freed")
         for entry in self._entries:
             entry.run()
 
@@ -164,24 +164,24 @@ class FakeCuda:
         self._called("event")
         return FakeEvent(self)
 
-    def upload(self, to: int, array: NDArray[Any], stream: Stream) -> None:
+    def upload(self, to: int, array: NDArray[Any], stream: CudaStream) -> None:
         self._queue("upload", stream, lambda: self._put(to, self._page_locked(array)))
 
-    def download(self, array: NDArray[Any], address: int, stream: Stream) -> None:
+    def download(self, array: NDArray[Any], address: int, stream: CudaStream) -> None:
         def copy() -> None:
             target = self._page_locked(array)
             target[...] = self.read(address, target.nbytes).view(target.dtype).reshape(target.shape)
 
         self._queue("download", stream, copy)
 
-    def capture(self, stream: Stream, work: Callable[[], None]) -> FakeGraph:
+    def capture(self, stream: CudaStream, work: Callable[[], None]) -> FakeGraph:
         assert isinstance(stream, FakeStream)
         if not self.captures:
             raise CaptureRefused("this card captures nothing")
         stream.capturing = []
         try:
             work()
-        except CudaFailed as error:
+        except CudaError as error:
             raise CaptureRefused(str(error)) from error
         finally:
             entries, stream.capturing = stream.capturing, None
@@ -202,7 +202,7 @@ class FakeCuda:
         """Bytes of the card's memory; an address that is not the start of a block is an error."""
         block = self._memory.get(address)
         if block is None or len(block) < size:
-            raise CudaFailed(f"illegal address {address:#x}")
+            raise CudaError(f"illegal address {address:#x}")
         return block[:size]
 
     def run_until(self, done: Callable[[], bool]) -> None:
@@ -211,14 +211,14 @@ class FakeCuda:
             self._fail_if_dead()
             ready = [stream for stream in self.streams if stream.ready]
             if not ready:
-                raise CudaFailed("the queues wait for each other")
+                raise CudaError("the queues wait for each other")
             self._run(self.choose(ready).queue.popleft())
 
-    def execute(self, stream: Stream, name: str, run: Callable[[], None]) -> None:
+    def execute(self, stream: CudaStream, name: str, run: Callable[[], None]) -> None:
         """Queue a program's own work."""
         self._queue(name, stream, run)
 
-    def _queue(self, name: str, stream: Stream, run: Callable[[], None]) -> None:
+    def _queue(self, name: str, stream: CudaStream, run: Callable[[], None]) -> None:
         self._called(name)
         assert isinstance(stream, FakeStream)
         stream.put(_Entry(name, run=run))
@@ -227,7 +227,7 @@ class FakeCuda:
         self.clock += 1
         try:
             entry.run()
-        except CudaFailed as error:
+        except CudaError as error:
             self._dead = str(error)  # like a card's sticky errors: everything after it fails too
         if entry.waits_for is None and entry.name != "mark":
             self.journal.append(entry.name)
@@ -238,15 +238,15 @@ class FakeCuda:
         if name in self.fails:
             self.fails[name] -= 1
             if self.fails[name] == 0:
-                raise CudaFailed(f"{name} failed")
+                raise CudaError(f"{name} failed")
 
     def _fail_if_dead(self) -> None:
         if self._dead:
-            raise CudaFailed(self._dead)
+            raise CudaError(self._dead)
 
     def _page_locked(self, array: NDArray[Any]) -> NDArray[Any]:
         if not any(np.shares_memory(array, block) for block in self._pinned):
-            raise CudaFailed("an asynchronous copy of memory that is not page-locked")
+            raise CudaError("an asynchronous copy of memory that is not page-locked")
         return array
 
     def _put(self, address: int, array: NDArray[Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.tensorrt.cuda import Stream
+from edge_ad.engine.tensorrt.cuda import CudaStream
 from edge_ad.frame import Image
 from tests.engine.tensorrt.fake_cuda import FakeCuda
 
@@ -38,7 +38,7 @@ class FakeProgram:
     def bind(self, images: int, maps: int, scores: int) -> None:
         self._addresses = (images, maps, scores)
 
-    def enqueue(self, stream: Stream) -> None:
+    def enqueue(self, stream: CudaStream) -> None:
         """Addresses and number are read now, memory when the work runs: as TensorRT does."""
         count, addresses = self._count, self._addresses
         self._cuda.execute(stream, "infer", lambda: self._run(count, *addresses))

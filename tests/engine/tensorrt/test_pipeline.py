@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_ad.engine import OverlappingEngine
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.tensorrt.cuda import CudaFailed
+from edge_ad.engine.tensorrt.cuda import CudaError
 from edge_ad.engine.tensorrt.plan import TensorRTEngine
 from edge_ad.errors import EngineLost
 from edge_ad.frame import Image
@@ -240,7 +240,7 @@ def test_a_kernel_that_fails_later_ends_the_engine() -> None:
 
     def network(images: Image) -> Prediction:
         if next(calls) == 8:
-            raise CudaFailed("an illegal memory access was encountered")
+            raise CudaError("an illegal memory access was encountered")
         return answer(images)
 
     cuda = FakeCuda()
@@ -255,7 +255,7 @@ def test_a_kernel_that_fails_later_ends_the_engine() -> None:
 
 def test_out_of_memory_says_what_to_do() -> None:
     def refuse(images: Image) -> Prediction:
-        raise CudaFailed("cuMemAlloc failed: out of memory")
+        raise CudaError("cuMemAlloc failed: out of memory")
 
     with pytest.raises(EngineLost, match="smaller --batch"):
         engine_on(FakeCuda(), network=refuse)
@@ -265,7 +265,7 @@ def test_a_program_that_does_not_load_leaves_nothing() -> None:
     cuda = FakeCuda()
 
     def load() -> FakeProgram:
-        raise CudaFailed("no context")
+        raise CudaError("no context")
 
     with pytest.raises(EngineLost, match="no context"):
         TensorRTEngine("x", Manifest(method="m", size_hw=SIZE), cuda, load)

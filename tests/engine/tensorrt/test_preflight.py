@@ -26,13 +26,13 @@ from edge_ad.manifest import (
     sidecar_path,
 )
 from edge_ad.plan_record import (
-    Build,
-    Flavour,
+    BuildOptions,
+    BuildRecord,
     Gpu,
     Machine,
     NoGpu,
-    Options,
-    build_line,
+    Runtime,
+    build_command,
     denied,
     differences,
     options_for,
@@ -44,10 +44,10 @@ RTX_2080 = Gpu("NVIDIA GeForce RTX 2080", "7.5", "13.0", "580.95.05", 8_000)
 THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)
 
 
-def built(**changes: Any) -> Build:
+def built(**changes: Any) -> BuildRecord:
     """A plan that TensorRT 10.3.0 built on an Orin."""
     usual: dict[str, Any] = {
-        "flavour": "tensorrt",
+        "runtime": "tensorrt",
         "version": "10.3.0",
         "onnx": "part.onnx",
         "onnx_sha256": "0" * 64,
@@ -57,19 +57,19 @@ def built(**changes: Any) -> Build:
         "cuda": "12.6",
         "driver": "540.4.0",
     }
-    return Build(**{**usual, **changes})
+    return BuildRecord(**{**usual, **changes})
 
 
 def here(
-    gpu: Gpu | NoGpu = ORIN, version: str = "10.3.0", flavour: Flavour = "tensorrt"
+    gpu: Gpu | NoGpu = ORIN, version: str = "10.3.0", runtime: Runtime = "tensorrt"
 ) -> Machine:
-    return Machine(flavour, version, gpu)
+    return Machine(runtime, version, gpu)
 
 
-RTX: dict[str, Any] = {"flavour": "tensorrt-rtx", "version": "1.7.1", "compute_capability": ""}
-PORTABLE = Options(version_compatible=True)
-AMPERE = Options(hardware_compatible="ampere-plus")
-SAME = Options(hardware_compatible="same-compute-capability")
+RTX: dict[str, Any] = {"runtime": "tensorrt-rtx", "version": "1.7.1", "compute_capability": ""}
+PORTABLE = BuildOptions(version_compatible=True)
+AMPERE = BuildOptions(hardware_compatible="ampere-plus")
+SAME = BuildOptions(hardware_compatible="same-compute-capability")
 OLDER_DRIVER = Gpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
 
 
@@ -107,7 +107,7 @@ OLDER_DRIVER = Gpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
             built(),
             here(RTX_4090, "1.7.1", "tensorrt-rtx"),
             ["it was built by TensorRT, here is TensorRT-RTX", "compute capability 8.7"],
-            id="another flavour",
+            id="another runtime",
         ),
         pytest.param(
             built(),
@@ -144,13 +144,13 @@ OLDER_DRIVER = Gpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
             id="RTX, too old",
         ),
         pytest.param(
-            built(**RTX, options=Options(compute_capabilities=("7.5", "8.6"))),
+            built(**RTX, options=BuildOptions(compute_capabilities=("7.5", "8.6"))),
             here(RTX_4090, "1.7.1", "tensorrt-rtx"),
             ["built for compute capability 7.5, 8.6, here is an NVIDIA GeForce RTX 4090 with 8.9"],
             id="RTX, not a target",
         ),
         pytest.param(
-            built(**RTX, options=Options(compute_capabilities=("7.5",))),
+            built(**RTX, options=BuildOptions(compute_capabilities=("7.5",))),
             here(RTX_2080, "1.7.1", "tensorrt-rtx"),
             [],
             id="RTX, a target",
@@ -163,7 +163,7 @@ OLDER_DRIVER = Gpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
         ),
     ],
 )
-def test_what_differs_is_named(build: Build, machine: Machine, clauses: list[str]) -> None:
+def test_what_differs_is_named(build: BuildRecord, machine: Machine, clauses: list[str]) -> None:
     found = differences(build, machine)
     assert len(found) == len(clauses)
     for clause, expected in zip(found, clauses, strict=True):
@@ -181,60 +181,64 @@ def parsed(line: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "options",
     [
-        Options(),
-        Options(batch=(1, 4, 8), workspace_mib=512, optimization_level=5),
-        Options(tf32=True, version_compatible=True, hardware_compatible="ampere-plus", dla_core=1),
+        BuildOptions(),
+        BuildOptions(batch=(1, 4, 8), workspace_mib=512, optimization_level=5),
+        BuildOptions(
+            tf32=True, version_compatible=True, hardware_compatible="ampere-plus", dla_core=1
+        ),
     ],
     ids=["none", "sizes", "compatible"],
 )
-def test_the_line_that_mends_means_what_was_built(options: Options) -> None:
-    line = build_line(Path("my part.onnx"), Path("p.plan"), options, "tensorrt")
+def test_the_line_that_mends_means_what_was_built(options: BuildOptions) -> None:
+    line = build_command(Path("my part.onnx"), Path("p.plan"), options, "tensorrt")
     words = parsed(line)
     assert (words["onnx"], words["output"]) == (Path("my part.onnx"), Path("p.plan"))
-    assert words["flavour"] == "tensorrt"
-    kept = {name: words[name] for name in Options.model_fields}
-    assert Options(**kept) == options
+    assert words["runtime"] == "tensorrt"
+    kept = {name: words[name] for name in BuildOptions.model_fields}
+    assert BuildOptions(**kept) == options
 
 
-def test_the_line_for_another_flavour_leaves_out_what_that_lacks() -> None:
-    options = Options(version_compatible=True, dla_core=0, hardware_compatible="ampere-plus")
-    words = parsed(build_line(Path("p.onnx"), Path("p.plan"), options, "tensorrt-rtx"))
-    assert Options(**{name: words[name] for name in Options.model_fields}) == Options()
-    targets = Options(compute_capabilities=("8.9", "12.0"))
-    line = build_line(Path("p.onnx"), Path("p.plan"), targets, "tensorrt-rtx")
+def test_the_line_for_another_runtime_leaves_out_what_that_lacks() -> None:
+    options = BuildOptions(version_compatible=True, dla_core=0, hardware_compatible="ampere-plus")
+    words = parsed(build_command(Path("p.onnx"), Path("p.plan"), options, "tensorrt-rtx"))
+    assert (
+        BuildOptions(**{name: words[name] for name in BuildOptions.model_fields}) == BuildOptions()
+    )
+    targets = BuildOptions(compute_capabilities=("8.9", "12.0"))
+    line = build_command(Path("p.onnx"), Path("p.plan"), targets, "tensorrt-rtx")
     assert parsed(line)["compute_capabilities"] == ("8.9", "12.0")
-    assert "8.9" not in build_line(Path("p.onnx"), Path("p.plan"), targets, "tensorrt")
+    assert "8.9" not in build_command(Path("p.onnx"), Path("p.plan"), targets, "tensorrt")
 
 
 @pytest.mark.parametrize("card", [ORIN, RTX_4090, RTX_2080], ids=lambda card: card.name)
 @pytest.mark.parametrize(
     "options",
-    [Options(), AMPERE, Options(compute_capabilities=("8.6",)), PORTABLE],
+    [BuildOptions(), AMPERE, BuildOptions(compute_capabilities=("8.6",)), PORTABLE],
     ids=["plain", "ampere", "targets", "portable"],
 )
-@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-rtx"])
 def test_a_plan_built_by_the_mending_line_runs(
-    flavour: Flavour, options: Options, card: Gpu
+    runtime: Runtime, options: BuildOptions, card: Gpu
 ) -> None:
     """Whatever the plan was built with, what we print fits the card that it is printed on."""
-    machine = Machine(flavour, "1.7.1", card)
+    machine = Machine(runtime, "1.7.1", card)
     mended = built(
-        flavour=flavour,
+        runtime=runtime,
         version="1.7.1",
         compute_capability=card.compute_capability,
         cuda=card.cuda,
-        options=Options(
+        options=BuildOptions(
             **{
                 name: value
                 for name, value in parsed(
-                    build_line(
+                    build_command(
                         Path("p.onnx"),
                         Path("p.plan"),
                         options_for(built(options=options), machine),
-                        flavour,
+                        runtime,
                     )
                 ).items()
-                if name in Options.model_fields
+                if name in BuildOptions.model_fields
             }
         ),
     )
@@ -267,19 +271,19 @@ def play(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
     """Let preflight see this machine."""
     monkeypatch.setattr(preflight, "gpu_here", lambda: machine.gpu)
 
-    def load(flavour: Flavour) -> Any:
-        if flavour != machine.flavour:
-            raise IncompatibleError(f"{flavour} is not installed.")
+    def load(runtime: Runtime) -> Any:
+        if runtime != machine.runtime:
+            raise IncompatibleError(f"{runtime} is not installed.")
         return SimpleNamespace(__version__=machine.version)
 
     monkeypatch.setattr(preflight, "load", load)
-    monkeypatch.setattr(preflight, "installed", lambda: {machine.flavour: machine.version})
+    monkeypatch.setattr(preflight, "installed", lambda: {machine.runtime: machine.version})
 
 
 def test_a_plan_that_fits_is_cleared(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan()
     play(monkeypatch, here())
-    cleared = preflight.clear(plan)
+    cleared = preflight.check_plan(plan)
     assert cleared.manifest.size_hw == (32, 48)
     assert (cleared.sha256, cleared.gpu) == (sha256(plan), ORIN)
 
@@ -298,11 +302,11 @@ def test_where_there_is_no_card_no_build_is_advised(
 @pytest.mark.parametrize(
     ("machine", "what", "mend"),
     [
-        (here(version="10.16.0"), "10.3.0, here is 10.16.0", "--flavour tensorrt"),
-        (here(RTX_4090), "compute capability 8.7", "--flavour tensorrt"),
+        (here(version="10.16.0"), "10.3.0, here is 10.16.0", "--runtime tensorrt"),
+        (here(RTX_4090), "compute capability 8.7", "--runtime tensorrt"),
         (here(RTX_4090, "1.7.1", "tensorrt-rtx"), "here is TensorRT-RTX 1.7.1", "tensorrt-rtx"),
     ],
-    ids=["version", "capability", "flavour"],
+    ids=["version", "capability", "runtime"],
 )
 def test_a_foreign_plan_is_refused_with_the_line_that_mends(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, machine: Machine, what: str, mend: str
@@ -325,7 +329,7 @@ def test_a_plan_with_code_in_it_is_loaded_only_on_request(
     play(monkeypatch, here(version="10.7.0"))
     with pytest.raises(IncompatibleError, match="--trust-host-code"):
         open_engine(plan)
-    assert preflight.clear(plan, trust_host_code=True).build.options.version_compatible
+    assert preflight.check_plan(plan, trust_host_code=True).build.options.version_compatible
 
 
 def test_a_plan_without_its_sidecar_says_how_to_make_one(make_plan: MakePlan) -> None:
@@ -366,7 +370,7 @@ def test_other_bytes_than_the_sidecars_are_refused(
         "\0",
         "engine_sha256: 12",
         "engine_sha256: x\nunknown: 1",
-        "engine_sha256: x\nbuild: {flavour: openvino}",
+        "engine_sha256: x\nbuild: {runtime: openvino}",
         "engine_sha256: x\nthreshold: {image: .nan}",
     ],
 )

@@ -16,7 +16,7 @@ from edge_ad.engine.tensorrt.plan import TensorRTEngine
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest, Sidecar, save_sidecar
-from edge_ad.plan_record import Build, Gpu, Options
+from edge_ad.plan_record import BuildOptions, BuildRecord, Gpu
 from tests.engine.tensorrt.fake_cuda import FakeCuda
 from tests.engine.tensorrt.fake_tensorrt import (
     DataType,
@@ -45,9 +45,9 @@ def open_played(
     monkeypatch.setattr(preflight, "gpu_here", lambda: CARD)
 
     def opened(played: Played, *, batch: int | None = 1, **wishes: Any) -> TensorRTEngine:
-        flavour = "tensorrt-rtx" if played.rtx else "tensorrt"
+        runtime = "tensorrt-rtx" if played.rtx else "tensorrt"
         monkeypatch.setattr(preflight, "load", lambda name: played.module())
-        plan = write_plan(tmp_path / "part.plan", flavour, batch, wishes)
+        plan = write_plan(tmp_path / "part.plan", runtime, batch, wishes)
         engine = open_engine(plan, **wishes)
         assert isinstance(engine, TensorRTEngine)
         return engine
@@ -55,18 +55,18 @@ def open_played(
     return opened
 
 
-def write_plan(path: Path, flavour: str, batch: int | None, wishes: dict[str, Any]) -> Path:
+def write_plan(path: Path, runtime: str, batch: int | None, wishes: dict[str, Any]) -> Path:
     path.write_bytes(b"what TensorRT would read")
-    build = Build.model_validate(
+    build = BuildRecord.model_validate(
         {
-            "flavour": flavour,
+            "runtime": runtime,
             "version": "10.3.0",
             "onnx": "part.onnx",
             "onnx_sha256": "0" * 64,
             "plan_bytes": 24,
             "gpu": CARD.name,
             "compute_capability": "8.9",
-            "options": Options(version_compatible=wishes.get("trust_host_code", False)),
+            "options": BuildOptions(version_compatible=wishes.get("trust_host_code", False)),
         }
     )
     manifest = Manifest(method="green", size_hw=(32, 32), batch=batch)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edge_ad.engine.tensorrt import pycuda as _pycuda
-from edge_ad.engine.tensorrt.cuda import CaptureRefused, CudaFailed
+from edge_ad.engine.tensorrt.cuda import CaptureRefused, CudaError
 from edge_ad.engine.tensorrt.cuda_graph import capture
 from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.errors import IncompatibleError, MissingExtra
@@ -184,7 +184,7 @@ def test_cards_are_shared_by_engines(driver: PlayedDriver) -> None:
 def test_failures_are_ours_and_leave_nothing(driver: PlayedDriver, call: str, words: str) -> None:
     cuda = PyCuda()
     driver.fail = call
-    with pytest.raises(CudaFailed, match=words), cuda.current():
+    with pytest.raises(CudaError, match=words), cuda.current():
         used(cuda)
     gc.collect()  # the played handles' own frames, which the error's trace holds
     cuda.close()
@@ -193,7 +193,7 @@ def test_failures_are_ours_and_leave_nothing(driver: PlayedDriver, call: str, wo
 
 def test_a_driver_without_a_card_is_told(driver: PlayedDriver) -> None:
     driver.fail = "init"
-    with pytest.raises(CudaFailed, match="no CUDA-capable device"):
+    with pytest.raises(CudaError, match="no CUDA-capable device"):
         PyCuda()
 
 
@@ -316,7 +316,7 @@ def test_work_that_fails_leaves_capture_mode(monkeypatch: pytest.MonkeyPatch) ->
     install(monkeypatch, bindings)
 
     def work() -> None:
-        raise CudaFailed("TensorRT reports: a layer synchronizes")
+        raise CudaError("TensorRT reports: a layer synchronizes")
 
     with pytest.raises(CaptureRefused, match="a layer synchronizes"):
         capture(7, work)
@@ -326,7 +326,7 @@ def test_work_that_fails_leaves_capture_mode(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_launch_that_fails_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     bindings, _ = played_bindings("launch")
     install(monkeypatch, bindings)
-    with pytest.raises(CudaFailed, match="refuses to replay"):
+    with pytest.raises(CudaError, match="refuses to replay"):
         capture(7, lambda: None).launch(STREAM)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge_ad.engine.tensorrt import runtimes as flavour
+from edge_ad.engine.tensorrt import runtimes as runtime
 from edge_ad.errors import IncompatibleError
 
 GOOD = "__version__ = '10.3.0'\nclass Builder: ...\n"
@@ -31,13 +31,13 @@ def install(
 
 def test_a_good_one_comes_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path, GOOD)
-    assert flavour.load("tensorrt").__version__ == "10.3.0"
+    assert runtime.load("tensorrt").__version__ == "10.3.0"
 
 
 def test_a_missing_one_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(IncompatibleError, match=r"not installed.*JetPack.*pip install tensorrt"):
-        flavour.load("tensorrt")
+        runtime.load("tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_broken_one_is_named(
 ) -> None:
     install(monkeypatch, tmp_path, code)
     with pytest.raises(IncompatibleError, match=f"does not load: .*{reason}"):
-        flavour.load("tensorrt")
+        runtime.load("tensorrt")
 
 
 def test_a_version_on_the_deny_list_is_refused(
@@ -65,7 +65,7 @@ def test_a_version_on_the_deny_list_is_refused(
 ) -> None:
     install(monkeypatch, tmp_path, GOOD.replace("10.3.0", "10.2.0"))
     with pytest.raises(IncompatibleError, match=r"10\.2\.0 must not be used: .*builder library"):
-        flavour.load("tensorrt")
+        runtime.load("tensorrt")
 
 
 def test_only_what_can_be_used_counts_as_installed(
@@ -73,7 +73,7 @@ def test_only_what_can_be_used_counts_as_installed(
 ) -> None:
     install(monkeypatch, tmp_path, GOOD)
     install(monkeypatch, tmp_path, "raise ImportError('broken')", "tensorrt_rtx")
-    assert flavour.installed() == {"tensorrt": "10.3.0"}
+    assert runtime.installed() == {"tensorrt": "10.3.0"}
 
 
 NO_DRIVER = (
@@ -105,7 +105,7 @@ WRONG_TYPE = (
     ids=["none", "the telling one", "only the driver", "one line"],
 )
 def test_the_first_error_that_tells_is_kept(errors: list[str], expected: str) -> None:
-    assert flavour.first_error(errors) == expected
+    assert runtime.first_error(errors) == expected
 
 
 @pytest.mark.skipif(
@@ -114,8 +114,8 @@ def test_the_first_error_that_tells_is_kept(errors: list[str], expected: str) ->
 def test_the_logger_keeps_errors_and_is_quiet_about_the_rest(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trt = flavour.load("tensorrt-rtx")
-    logger: Any = flavour.messages(trt)
+    trt = runtime.load("tensorrt-rtx")
+    logger: Any = runtime.messages(trt)
     logger.log(trt.ILogger.ERROR, "no tactic")
     logger.log(trt.ILogger.WARNING, "slow")
     logger.log(trt.ILogger.VERBOSE, "tactic 17")

@@ -14,10 +14,10 @@ from edge_ad.errors import IncompatibleError
 from edge_ad.export.comparison_frames import generated
 from edge_ad.export.fp16.convert import Mixed, mixed_from_fp32
 from edge_ad.export.fp16.ranges import measure
-from edge_ad.export.fp16.rewrite import in_half
+from edge_ad.export.fp16.rewrite import to_fp16
 from edge_ad.export.fp16.rounding import rounded_as_stored
 from edge_ad.export.parity import TOLERANCE, compare
-from edge_ad.onnx_graph.wiring import flattened, half_slots, wired
+from edge_ad.onnx_graph.wiring import flattened, half_slots, index_graph
 from tests.export.graphs import HW, MANIFEST, answer, constant, drawn, operators
 
 FRAMES = generated(HW, 6)
@@ -73,7 +73,7 @@ def test_structure_decides_first(middle: str, stays: list[str]) -> None:
 
 @pytest.mark.parametrize("middle", [RELU, UNIT])
 def test_inputs_and_outputs_keep_their_types(middle: str) -> None:
-    found = wired(mixed(middle).model)
+    found = index_graph(mixed(middle).model)
     assert found.types["image"] == TensorProto.UINT8
     assert {found.types[name] for name in found.outputs} == {TensorProto.FLOAT}
     assert [found.nodes[i].op_type for i in found.takers["image"]] == ["Cast"]
@@ -105,7 +105,7 @@ def test_zero_over_zero_of_destseg_stays_a_number(tmp_path: Path) -> None:
     model = flattened(drawn(UNIT))
     exact = answer(drawn(UNIT), FRAMES, tmp_path)
     ends = {i for i, node in enumerate(model.graph.node) if node.op_type in ("Conv", "Squeeze")}
-    naive = rounded_as_stored(in_half(model, ends))
+    naive = rounded_as_stored(to_fp16(model, ends))
     assert np.isnan(answer(naive, FRAMES[:1], tmp_path).maps).any()  # the black frame
     safe = answer(rounded_as_stored(mixed(UNIT).model), FRAMES, tmp_path)
     assert np.isfinite(safe.maps).all()
@@ -224,11 +224,11 @@ def test_a_graph_with_branches_is_refused() -> None:
         """
     )
     with pytest.raises(IncompatibleError, match="holds a graph of its own"):
-        wired(model)
+        index_graph(model)
 
 
 def test_a_graph_that_contradicts_itself_is_refused() -> None:
     model = drawn(RELU)
     model.graph.node[2].op_type = "MatMul"
     with pytest.raises(IncompatibleError, match="contradicts itself"):
-        wired(model)
+        index_graph(model)

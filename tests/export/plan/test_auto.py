@@ -11,7 +11,7 @@ import pytest
 from edge_ad.engine import Engine, ScriptedEngine
 from edge_ad.errors import GateFailed
 from edge_ad.export.plan import auto as build_auto
-from edge_ad.export.plan.auto import Plans, Race
+from edge_ad.export.plan.auto import PlanComparison, Plans
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest, Precision, load_sidecar
 from edge_ad.onnx_graph.metadata import set_manifest
@@ -21,7 +21,7 @@ from tests.export.models import run
 from tests.export.plan.plan_graphs import graph, saved
 
 CARD = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
-AUTO = ("--precision", "auto", "--flavour", "tensorrt-rtx")
+AUTO = ("--precision", "auto", "--runtime", "tensorrt-rtx")
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     times: dict[Precision, float] = {"fp32": 2.0, "fp16": 1.0, "int8": 0.98}
     monkeypatch.setattr(build_auto, "gpu_here", lambda: CARD)
 
-    def race(plans: Plans) -> Race:
+    def race(plans: Plans) -> PlanComparison:
         assert all(path.is_file() for path in plans.values())
-        return Race({name: times[name] for name in plans}, {})
+        return PlanComparison({name: times[name] for name in plans}, {})
 
-    monkeypatch.setattr(build_auto, "race_on_card", race)
+    monkeypatch.setattr(build_auto, "compare_on_gpu", race)
 
 
 @pytest.mark.usefixtures("on_a_card")
@@ -130,14 +130,14 @@ class Answering(ScriptedEngine):
         self.manifest = Manifest(method="small", size_hw=(32, 32), precision=precision)
 
 
-def raced(monkeypatch: pytest.MonkeyPatch, **factors: float) -> Race:
+def raced(monkeypatch: pytest.MonkeyPatch, **factors: float) -> PlanComparison:
     engines: dict[str, Engine] = {
         name: Answering(name, factor)  # type: ignore[arg-type]  # keywords are words
         for name, factor in factors.items()
     }
     monkeypatch.setattr(build_auto, "open_engine", lambda path: engines[str(path)])
     plans: dict[Precision, Path] = {name: Path(name) for name in factors}  # type: ignore[misc]
-    return build_auto.race_on_card(plans)
+    return build_auto.compare_on_gpu(plans)
 
 
 def test_a_plan_that_answers_otherwise_may_not_win(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +155,8 @@ def test_an_fp32_plan_that_answers_nan_ends_the_contest(monkeypatch: pytest.Monk
 
 
 def test_int8_must_beat_fp16_clearly() -> None:
-    assert Race({"fp32": 2.0, "fp16": 1.0, "int8": 0.98}, {}).winner == "fp16"
-    assert Race({"fp32": 2.0, "fp16": 1.0, "int8": 0.9}, {}).winner == "int8"
-    assert Race({"fp32": 2.0, "fp16": 1.0, "int8": 0.9}, {"int8": "wrong"}).winner == "fp16"
+    assert PlanComparison({"fp32": 2.0, "fp16": 1.0, "int8": 0.98}, {}).winner == "fp16"
+    assert PlanComparison({"fp32": 2.0, "fp16": 1.0, "int8": 0.9}, {}).winner == "int8"
+    assert (
+        PlanComparison({"fp32": 2.0, "fp16": 1.0, "int8": 0.9}, {"int8": "wrong"}).winner == "fp16"
+    )

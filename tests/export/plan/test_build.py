@@ -19,11 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.engine import open_engine
 from edge_ad.engine.tensorrt import preflight
-from edge_ad.errors import IncompatibleError, SinkLost, UsageError
+from edge_ad.errors import IncompatibleError, OutletLost, UsageError
 from edge_ad.export.comparison_frames import generated
 from edge_ad.export.fp16.convert import mixed_from_fp32
 from edge_ad.export.onnx import onnx_from_module
-from edge_ad.export.plan.build import build_plan, choose_flavour
+from edge_ad.export.plan.build import build_plan, choose_runtime
 from edge_ad.export.weight_storage import multiply_out
 from edge_ad.files import sha256
 from edge_ad.manifest import (
@@ -39,7 +39,7 @@ from edge_ad.manifest import (
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.onnx_graph.metadata import load_model
-from edge_ad.plan_record import Build, Flavour, Gpu, Machine, NoGpu, Options
+from edge_ad.plan_record import BuildOptions, BuildRecord, Gpu, Machine, NoGpu, Runtime
 from tests.conftest import ROOT
 from tests.export.models import run
 from tests.export.plan.plan_graphs import graph, saved, transposing_first
@@ -48,7 +48,7 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothi
 
 THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)
 CARD = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
-RTX: Flavour = "tensorrt-rtx"
+RTX: Runtime = "tensorrt-rtx"
 SAMPLE = ROOT / "edge_ad" / "sample" / "engine.onnx"
 
 
@@ -59,7 +59,7 @@ def onnx_file(tmp_path: Path) -> Path:
 
 def test_a_plan_is_pure_and_its_sidecar_tells_the_rest(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
-    built = build_plan(onnx_file, plan, flavour=RTX)
+    built = build_plan(onnx_file, plan, runtime=RTX)
     assert plan.read_bytes()[:8].strip(b"\0").endswith(b"trt")  # TensorRT's own mark comes first
     sidecar = load_sidecar(plan)
     assert sidecar == built.sidecar
@@ -67,7 +67,7 @@ def test_a_plan_is_pure_and_its_sidecar_tells_the_rest(onnx_file: Path) -> None:
     build = sidecar.build
     assert build is not None
     assert sidecar.manifest == Manifest(method="small", size_hw=(32, 32))
-    assert (build.flavour, build.onnx) == (RTX, "part.onnx")
+    assert (build.runtime, build.onnx) == (RTX, "part.onnx")
     assert (build.onnx_sha256, build.plan_bytes) == (sha256(onnx_file), plan.stat().st_size)
     assert build.version.count(".") == 3
     assert build.created_utc.endswith("+00:00")
@@ -80,7 +80,7 @@ def test_a_plan_is_pure_and_its_sidecar_tells_the_rest(onnx_file: Path) -> None:
 
 def test_a_changed_byte_is_refused(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
-    build_plan(onnx_file, plan, flavour=RTX)
+    build_plan(onnx_file, plan, runtime=RTX)
     data = bytearray(plan.read_bytes())
     data[len(data) // 2] ^= 1
     plan.write_bytes(data)
@@ -90,7 +90,7 @@ def test_a_changed_byte_is_refused(onnx_file: Path) -> None:
 
 def test_a_truncated_plan_is_refused_by_its_length(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
-    build_plan(onnx_file, plan, flavour=RTX)
+    build_plan(onnx_file, plan, runtime=RTX)
     plan.write_bytes(plan.read_bytes()[:1000])
     with pytest.raises(IncompatibleError, match="1000 bytes instead of"):
         open_engine(plan)
@@ -101,9 +101,9 @@ def test_a_truncated_plan_is_refused_by_its_length(onnx_file: Path) -> None:
     [
         ("version: 1.", "version: 0.", CARD, r"built by TensorRT-RTX 0\.\S+, here is 1\."),
         ("- '8.6'", "- '12.1'", CARD, r"compute capability 12\.1, here is an NVIDIA .* with 8\.9"),
-        ("flavour: tensorrt-rtx", "flavour: tensorrt", CARD, "TensorRT is not installed"),
+        ("runtime: tensorrt-rtx", "runtime: tensorrt", CARD, "TensorRT is not installed"),
     ],
-    ids=["version", "capability", "flavour"],
+    ids=["version", "capability", "runtime"],
 )
 def test_a_foreign_plan_is_refused(
     onnx_file: Path,
@@ -114,7 +114,7 @@ def test_a_foreign_plan_is_refused(
     words: str,
 ) -> None:
     plan = onnx_file.with_suffix(".plan")
-    build_plan(onnx_file, plan, Options(compute_capabilities=("8.6",)), flavour=RTX)
+    build_plan(onnx_file, plan, BuildOptions(compute_capabilities=("8.6",)), runtime=RTX)
     text = sidecar_path(plan).read_text()
     assert old in text
     sidecar_path(plan).write_text(text.replace(old, new))
@@ -131,12 +131,12 @@ def test_a_broken_body_is_refused_by_tensorrt_itself(
     from edge_ad.engine.tensorrt.program import load_program
 
     plan = onnx_file.with_suffix(".plan")
-    sidecar = build_plan(onnx_file, plan, flavour=RTX).sidecar
+    sidecar = build_plan(onnx_file, plan, runtime=RTX).sidecar
     plan.write_bytes(b"no plan" * 100)
     save_sidecar(plan, sidecar.model_copy(update={"engine_sha256": sha256(plan)}))
     monkeypatch.setattr(preflight, "gpu_here", lambda: CARD)
     with pytest.raises(IncompatibleError, match=r"does not load it.*edge-ad build"):
-        load_program(preflight.clear(plan))
+        load_program(preflight.check_plan(plan))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_tensorrt_or_the_contract_lacks_is_named(
 ) -> None:
     path = saved(model, tmp_path / "part.onnx")
     with pytest.raises(IncompatibleError, match=words):
-        build_plan(path, tmp_path / "part.plan", flavour=RTX)
+        build_plan(path, tmp_path / "part.plan", runtime=RTX)
     assert [file.name for file in tmp_path.iterdir()] == ["part.onnx"]
 
 
@@ -180,38 +180,38 @@ def test_weights_stored_in_8_bits_are_explained(tmp_path: Path) -> None:
         model.graph.node.insert(0, node)
     path = saved(model, tmp_path / "part.onnx")
     with pytest.raises(IncompatibleError, match=r"edge-ad convert \S+ --precision fp32"):
-        build_plan(path, tmp_path / "part.plan", flavour=RTX)
+        build_plan(path, tmp_path / "part.plan", runtime=RTX)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(version_compatible=True), "no version-compatible plans"),
-        (Options(hardware_compatible="ampere-plus"), "without --hardware-compatible"),
-        (Options(dla_core=0), "does not drive DLA"),
-        (Options(compute_capabilities=("3.0",)), r"knows 7\.5, .*8\.9"),
-        (Options(batch=(1, 2, 4)), "takes 1 images a call"),
+        (BuildOptions(version_compatible=True), "no version-compatible plans"),
+        (BuildOptions(hardware_compatible="ampere-plus"), "without --hardware-compatible"),
+        (BuildOptions(dla_core=0), "does not drive DLA"),
+        (BuildOptions(compute_capabilities=("3.0",)), r"knows 7\.5, .*8\.9"),
+        (BuildOptions(batch=(1, 2, 4)), "takes 1 images a call"),
     ],
     ids=["version", "hardware", "dla", "capability", "batch"],
 )
 def test_options_that_cannot_be_meant_are_refused(
-    onnx_file: Path, options: Options, words: str
+    onnx_file: Path, options: BuildOptions, words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, flavour=RTX)
+        build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, runtime=RTX)
     assert not onnx_file.with_suffix(".plan").exists()
 
 
 def test_a_timing_cache_is_refused_where_nothing_is_timed(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
     with pytest.raises(UsageError, match="times nothing"):
-        build_plan(onnx_file, plan, flavour=RTX, timing_cache=onnx_file.parent / "cache")
+        build_plan(onnx_file, plan, runtime=RTX, timing_cache=onnx_file.parent / "cache")
 
 
 def test_too_small_a_workspace_says_what_to_raise(onnx_file: Path) -> None:
-    options = Options(workspace_mib=1)
+    options = BuildOptions(workspace_mib=1)
     with pytest.raises(IncompatibleError, match="more than --workspace-mib 1"):
-        build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, flavour=RTX)
+        build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, runtime=RTX)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_free_number_of_images_gets_a_profile(
     tmp_path: Path, wish: Any, expected: Any, manifest_batch: int | None
 ) -> None:
     path = saved(graph(batch=None), tmp_path / "part.onnx")
-    built = build_plan(path, tmp_path / "part.plan", Options(batch=wish), flavour=RTX)
+    built = build_plan(path, tmp_path / "part.plan", BuildOptions(batch=wish), runtime=RTX)
     assert built.sidecar.build is not None
     assert built.sidecar.manifest is not None
     assert built.sidecar.build.options.batch == expected
@@ -231,15 +231,17 @@ def test_a_free_number_of_images_gets_a_profile(
 
 
 def test_options_that_rtx_has_reach_the_record(onnx_file: Path) -> None:
-    options = Options(workspace_mib=256, optimization_level=5, compute_capabilities=("8.6", "12.0"))
-    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, flavour=RTX)
+    options = BuildOptions(
+        workspace_mib=256, optimization_level=5, compute_capabilities=("8.6", "12.0")
+    )
+    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, runtime=RTX)
     assert built.sidecar.build is not None
     assert built.sidecar.build.options == options
 
 
 def test_the_threshold_comes_along_from_the_graph(onnx_file: Path) -> None:
     set_threshold(onnx_file, THRESHOLD)
-    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), flavour=RTX)
+    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), runtime=RTX)
     assert built.sidecar.threshold == THRESHOLD
     assert built.notes == ("threshold carried over from part.onnx",)
 
@@ -247,10 +249,10 @@ def test_the_threshold_comes_along_from_the_graph(onnx_file: Path) -> None:
 def test_a_rebuilt_plan_keeps_its_own_threshold(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
     set_threshold(onnx_file, THRESHOLD)
-    build_plan(onnx_file, plan, flavour=RTX)
+    build_plan(onnx_file, plan, runtime=RTX)
     own = THRESHOLD.model_copy(update={"image": 0.7})
     set_threshold(plan, own)
-    built = build_plan(onnx_file, plan, flavour=RTX)
+    built = build_plan(onnx_file, plan, runtime=RTX)
     assert (built.sidecar.threshold, built.notes) == (
         own,
         ("threshold carried over from part.plan",),
@@ -259,17 +261,17 @@ def test_a_rebuilt_plan_keeps_its_own_threshold(onnx_file: Path) -> None:
 
 def test_a_plan_of_another_graph_passes_nothing_on(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
-    build_plan(onnx_file, plan, flavour=RTX)
+    build_plan(onnx_file, plan, runtime=RTX)
     set_threshold(plan, THRESHOLD)
     saved(graph(middle="z = Tanh (y)"), onnx_file)
-    built = build_plan(onnx_file, plan, flavour=RTX)
+    built = build_plan(onnx_file, plan, runtime=RTX)
     assert built.sidecar.threshold is None
     assert "edge-ad threshold" in built.notes[0]
 
 
 def test_a_threshold_of_other_bytes_is_not_carried_over(onnx_file: Path) -> None:
     save_sidecar(onnx_file, Sidecar(engine_sha256="0" * 64, threshold=THRESHOLD))
-    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), flavour=RTX)
+    built = build_plan(onnx_file, onnx_file.with_suffix(".plan"), runtime=RTX)
     assert built.sidecar.threshold is None
 
 
@@ -277,25 +279,25 @@ def test_a_plan_that_cannot_be_written_leaves_the_earlier_pair(
     onnx_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = onnx_file.with_suffix(".plan")
-    build_plan(onnx_file, plan, flavour=RTX)
+    build_plan(onnx_file, plan, runtime=RTX)
     before = {path.name: path.read_bytes() for path in onnx_file.parent.iterdir()}
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("edge_ad.export.plan.build.save_sidecar", full)
-    with pytest.raises(SinkLost, match=r"No space left.*edge-ad build"):
-        build_plan(onnx_file, plan, Options(optimization_level=0), flavour=RTX)
+    with pytest.raises(OutletLost, match=r"No space left.*edge-ad build"):
+        build_plan(onnx_file, plan, BuildOptions(optimization_level=0), runtime=RTX)
     assert {path.name: path.read_bytes() for path in onnx_file.parent.iterdir()} == before
 
 
 def test_another_name_than_plan_is_refused(onnx_file: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.plan"):
-        build_plan(onnx_file, onnx_file.with_suffix(".engine"), flavour=RTX)
+        build_plan(onnx_file, onnx_file.with_suffix(".engine"), runtime=RTX)
 
 
-def test_without_a_card_the_flavour_is_the_one_that_needs_none() -> None:
-    assert choose_flavour() == RTX
+def test_without_a_card_the_runtime_is_the_one_that_needs_none() -> None:
+    assert choose_runtime() == RTX
 
 
 def test_progress_only_grows_and_names_phases(onnx_file: Path) -> None:
@@ -303,7 +305,7 @@ def test_progress_only_grows_and_names_phases(onnx_file: Path) -> None:
     build_plan(
         onnx_file,
         onnx_file.with_suffix(".plan"),
-        flavour=RTX,
+        runtime=RTX,
         report=lambda share, phase: seen.append((share, phase)),
     )
     shares = [share for share, _ in seen]
@@ -322,7 +324,7 @@ def test_ctrl_c_cancels_a_build_and_leaves_nothing(onnx_file: Path) -> None:
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        build_plan(onnx_file, onnx_file.with_suffix(".plan"), flavour=RTX, report=press)
+        build_plan(onnx_file, onnx_file.with_suffix(".plan"), runtime=RTX, report=press)
     assert len(steps) <= 3
     assert [path.name for path in onnx_file.parent.iterdir()] == ["part.onnx"]
     assert signal.getsignal(signal.SIGINT) is handler
@@ -331,7 +333,7 @@ def test_ctrl_c_cancels_a_build_and_leaves_nothing(onnx_file: Path) -> None:
 def test_the_command_prints_what_was_built(
     onnx_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("build", onnx_file, "--flavour", RTX, "--json") == 0
+    assert run("build", onnx_file, "--runtime", RTX, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["plan"] == str(onnx_file.with_suffix(".plan"))
     assert told["build"]["onnx_sha256"] == sha256(onnx_file)
@@ -343,7 +345,7 @@ def test_the_command_needs_no_progress_bar(
 ) -> None:
     for name in ("rich.console", "rich.progress"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert run("build", onnx_file, "--flavour", RTX) == 0
+    assert run("build", onnx_file, "--runtime", RTX) == 0
 
 
 @pytest.mark.parametrize(
@@ -352,8 +354,8 @@ def test_the_command_needs_no_progress_bar(
         (["--batch", "4:2:8"], 2, "least <= usual <= most"),
         (["--batch", "many"], 2, "images a call like 4"),
         (["--compute-capability", "ada"], 2, "like 8.9"),
-        (["--hardware-compatible", "--flavour", RTX], 2, "leave it out"),
-        (["--workspace-mib", "1", "--flavour", RTX], 3, "--workspace-mib"),
+        (["--hardware-compatible", "--runtime", RTX], 2, "leave it out"),
+        (["--workspace-mib", "1", "--runtime", RTX], 3, "--workspace-mib"),
     ],
 )
 def test_bad_words_end_with_their_exit_code(
@@ -368,7 +370,7 @@ def test_a_plan_without_a_card_ends_with_exit_3(
 ) -> None:
     plan = onnx_file.with_suffix(".plan")
     set_threshold(onnx_file, THRESHOLD)
-    build_plan(onnx_file, plan, flavour=RTX)
+    build_plan(onnx_file, plan, runtime=RTX)
     monkeypatch.setattr(preflight, "gpu_here", lambda: NoGpu("no driver"))
     assert run("run", "--camera", "pattern://?frames=1", "--engine", plan) == 3
     assert "a machine without a GPU runs part.onnx instead" in capsys.readouterr().err
@@ -400,7 +402,7 @@ def test_destseg_builds_in_fp32_and_fp16(
     for name, model in {"fp32": fp32, "fp16": half}.items():
         path = saved(model, tmp_path / f"{name}.onnx")
         began = time.perf_counter()
-        built = build_plan(path, tmp_path / f"{name}.plan", flavour=RTX)
+        built = build_plan(path, tmp_path / f"{name}.plan", runtime=RTX)
         taken += time.perf_counter() - began
         assert load_sidecar(built.plan) == built.sidecar
         assert built.sidecar.build is not None
@@ -410,7 +412,7 @@ def test_destseg_builds_in_fp32_and_fp16(
     assert sizes["fp16"] < 0.7 * sizes["fp32"]  # the weights really are halves
 
 
-def assert_only_fits_here(plan: Path, build: Build) -> None:
+def assert_only_fits_here(plan: Path, build: BuildRecord) -> None:
     """One changed byte, another version, another card: each is refused before TensorRT sees it."""
     preflight.check(plan, build, Machine(RTX, build.version, CARD))
     with pytest.raises(IncompatibleError, match=r"here is 9\.9\.9\. Mend: edge-ad build"):
@@ -422,4 +424,4 @@ def assert_only_fits_here(plan: Path, build: Build) -> None:
     data[len(data) // 2] ^= 1
     plan.write_bytes(data)
     with pytest.raises(IncompatibleError, match="another engine"):
-        preflight.clear(plan)
+        preflight.check_plan(plan)

@@ -13,13 +13,13 @@ import pytest
 from edge_ad.engine.tensorrt.runtimes import TensorRT
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.plan import build as build_module
-from edge_ad.export.plan.build import build_plan, choose_flavour
+from edge_ad.export.plan.build import build_plan, choose_runtime
 from edge_ad.export.plan.config import TimingCache, batch_profile, configure
-from edge_ad.export.plan.progress import Progress
-from edge_ad.export.plan.source import Source
+from edge_ad.export.plan.progress import BuildProgress
+from edge_ad.export.plan.source import OnnxSource
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest
-from edge_ad.plan_record import Build, Flavour, Gpu, NoGpu, Options
+from edge_ad.plan_record import BuildOptions, BuildRecord, Gpu, NoGpu, Runtime
 
 ORIN = Gpu("Orin", "8.7", "12.6", "540.4.0", 30_000)
 
@@ -91,13 +91,13 @@ def builder(config: Config, cores: int = 0) -> Any:
     )
 
 
-def source(batch: int | None = 1, tiles: tuple[int, int] = (1, 1)) -> Source:
+def source(batch: int | None = 1, tiles: tuple[int, int] = (1, 1)) -> OnnxSource:
     geometry = Geometry(tiles=tiles)
     manifest = Manifest(method="m", size_hw=(32, 48), batch=batch, geometry=geometry)
-    return Source(Path("part.onnx"), b"", "0" * 64, manifest)
+    return OnnxSource(Path("part.onnx"), b"", "0" * 64, manifest)
 
 
-def configured(options: Options, *, version: str = "10.3.0", cores: int = 0) -> Config:
+def configured(options: BuildOptions, *, version: str = "10.3.0", cores: int = 0) -> Config:
     config = Config()
     trt = tensorrt(version)
     configure(trt, builder(config, cores), source(), "tensorrt", options)
@@ -105,15 +105,15 @@ def configured(options: Options, *, version: str = "10.3.0", cores: int = 0) -> 
 
 
 def test_nothing_is_set_that_nobody_asked_for() -> None:
-    assert configured(Options()) == Config(profiling_verbosity="detailed", flags=[])
+    assert configured(BuildOptions()) == Config(profiling_verbosity="detailed", flags=[])
 
 
 def test_fp32_means_fp32_unless_tf32_is_asked_for() -> None:
-    assert configured(Options(tf32=True)).flags == ["tf32"]
+    assert configured(BuildOptions(tf32=True)).flags == ["tf32"]
 
 
 def test_every_option_reaches_the_builder() -> None:
-    options = Options(
+    options = BuildOptions(
         workspace_mib=512,
         optimization_level=5,
         version_compatible=True,
@@ -128,7 +128,7 @@ def test_every_option_reaches_the_builder() -> None:
 
 
 def test_a_reach_that_a_version_lacks_is_refused() -> None:
-    options = Options(hardware_compatible="same-compute-capability")
+    options = BuildOptions(hardware_compatible="same-compute-capability")
     with pytest.raises(UsageError, match=r"10\.3\.0 cannot build for same-compute-capability"):
         configured(options)
     assert configured(options, version="10.16.1").hardware_compatibility_level == 2
@@ -137,12 +137,12 @@ def test_a_reach_that_a_version_lacks_is_refused() -> None:
 @pytest.mark.parametrize(("core", "cores"), [(0, 0), (2, 2)])
 def test_a_dla_core_that_is_not_there_is_refused(core: int, cores: int) -> None:
     with pytest.raises(UsageError, match=f"offers {cores} DLA cores"):
-        configured(Options(dla_core=core), cores=cores)
+        configured(BuildOptions(dla_core=core), cores=cores)
 
 
 def test_targets_are_for_rtx() -> None:
     with pytest.raises(UsageError, match="--compute-capability has no use"):
-        configured(Options(compute_capabilities=("8.9",)))
+        configured(BuildOptions(compute_capabilities=("8.9",)))
 
 
 @pytest.mark.parametrize(
@@ -160,21 +160,21 @@ def test_targets_are_for_rtx() -> None:
 def test_the_usual_batch_is_a_frames_tiles(
     batch: int | None, tiles: tuple[int, int], wish: Any, expected: Any
 ) -> None:
-    assert batch_profile(source(batch, tiles), Options(batch=wish)) == expected
+    assert batch_profile(source(batch, tiles), BuildOptions(batch=wish)) == expected
 
 
 def test_a_profile_names_the_input_and_its_three_shapes() -> None:
     config = Config()
-    options = Options(batch=(1, 2, 4))
+    options = BuildOptions(batch=(1, 2, 4))
     configure(tensorrt(), builder(config), source(None), "tensorrt", options)
     shapes = [(count, 32, 48, 3) for count in (1, 2, 4)]
     assert config.told["profile"] == ("image", *shapes)
 
 
-def record(**changes: Any) -> Build:
-    usual: dict[str, Any] = {"flavour": "tensorrt", "version": "10.3.0", "gpu": "RTX 4090"}
+def record(**changes: Any) -> BuildRecord:
+    usual: dict[str, Any] = {"runtime": "tensorrt", "version": "10.3.0", "gpu": "RTX 4090"}
     usual |= {"compute_capability": "8.9", "onnx": "a", "onnx_sha256": "b", "plan_bytes": 1}
-    return Build(**{**usual, **changes})
+    return BuildRecord(**{**usual, **changes})
 
 
 def test_timings_are_kept_for_the_next_build(tmp_path: Path) -> None:
@@ -221,12 +221,12 @@ def test_a_foreign_timing_cache_is_refused(tmp_path: Path, content: bytes, words
     ],
     ids=["one", "the other", "both, a card", "both, no card"],
 )
-def test_the_flavour_is_what_is_installed(
-    monkeypatch: pytest.MonkeyPatch, usable: list[Flavour], gpu: Gpu | NoGpu, chosen: Flavour
+def test_the_runtime_is_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch, usable: list[Runtime], gpu: Gpu | NoGpu, chosen: Runtime
 ) -> None:
     monkeypatch.setattr(build_module, "installed", lambda: dict.fromkeys(usable, "1.0"))
     monkeypatch.setattr(build_module, "gpu_here", lambda: gpu)
-    assert choose_flavour() == chosen
+    assert choose_runtime() == chosen
 
 
 def test_without_any_tensorrt_both_reasons_are_told(
@@ -237,21 +237,21 @@ def test_without_any_tensorrt_both_reasons_are_told(
     (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: not found')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(IncompatibleError, match=r"libnvinfer\.so\.10.*pip install tensorrt-rtx"):
-        choose_flavour()
+        choose_runtime()
 
 
 def test_tensorrt_without_a_card_is_refused_before_it_is_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(build_module, "read_source", lambda path: source())
-    monkeypatch.setattr(build_module, "load", lambda flavour: tensorrt())
+    monkeypatch.setattr(build_module, "load", lambda runtime: tensorrt())
     monkeypatch.setattr(build_module, "gpu_here", lambda: NoGpu("no driver"))
-    with pytest.raises(IncompatibleError, match=r"no driver\. Build there, or with --flavour"):
-        build_plan(tmp_path / "part.onnx", tmp_path / "part.plan", flavour="tensorrt")
+    with pytest.raises(IncompatibleError, match=r"no driver\. Build there, or with --runtime"):
+        build_plan(tmp_path / "part.onnx", tmp_path / "part.plan", runtime="tensorrt")
 
 
 def test_nested_phases_make_one_share() -> None:
-    progress = Progress()
+    progress = BuildProgress()
     progress.start("build", None, 4)
     assert progress.step("build", 0) == 0.25
     progress.start("tactics", "build", 2)
@@ -264,4 +264,4 @@ def test_nested_phases_make_one_share() -> None:
 
 
 def test_a_phase_that_nobody_announced_is_no_progress() -> None:
-    assert Progress().step("unknown", 3) == 0.0
+    assert BuildProgress().step("unknown", 3) == 0.0

@@ -12,7 +12,7 @@ from torch import nn
 
 from edge_ad.errors import UsageError
 from edge_ad.methods.destseg.training import (
-    RECIPE,
+    TRAINING,
     DeSTSegSettings,
     DeSTSegTrainer,
     best_branch,
@@ -22,9 +22,9 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.methods.learning.trainer import settings_from
-from edge_ad.synthesis.anomalies import DamageSettings
+from edge_ad.synthesis.anomalies import SynthesisConfig
 from edge_ad.synthesis.textures import ProceduralTextures
-from edge_ad.training.batches import Drawer
+from edge_ad.training.batches import BatchSampler
 from tests.training.train_configs import SMALL, part, write_teacher
 
 
@@ -75,7 +75,7 @@ def test_the_mask_is_scaled_bilinearly_and_rounded_at_a_half() -> None:
 
 
 def trainer(folder: Path) -> DeSTSegTrainer:
-    settings = settings_from(RECIPE, SMALL)
+    settings = settings_from(TRAINING, SMALL)
     assert isinstance(settings, DeSTSegSettings)
     torch.manual_seed(0)
     return DeSTSegTrainer(settings, (32, 32), write_teacher(folder / "teacher.pth"))
@@ -84,7 +84,9 @@ def trainer(folder: Path) -> DeSTSegTrainer:
 def batch(step: int = 0) -> Batch:
     tiles = np.stack([part(seed, (32, 32)) for seed in range(6)])
     textures = ProceduralTextures((32, 32))
-    drawer = Drawer(tiles, np.arange(6), textures, DamageSettings(), size=4, seed=0, grey=False)
+    drawer = BatchSampler(
+        tiles, np.arange(6), textures, SynthesisConfig(), size=4, seed=0, grey=False
+    )
     return drawer.draw(step)
 
 
@@ -127,7 +129,7 @@ def test_the_segmentation_net_has_two_learning_rates(tmp_path: Path) -> None:
 
 
 def test_the_published_schedule_is_the_default() -> None:
-    s = settings_from(RECIPE, {})
+    s = settings_from(TRAINING, {})
     assert isinstance(s, DeSTSegSettings)
     assert (s.batch, s.steps, s.lr_student, s.lr_res, s.lr_head) == (32, 5000, 0.4, 0.1, 0.01)
     assert (s.momentum, s.weight_decay, s.gamma, s.focal, s.l1) == (0.9, 1e-4, 4, 1, 1)
@@ -135,8 +137,8 @@ def test_the_published_schedule_is_the_default() -> None:
 
 
 def test_the_published_split_is_1000_to_4000(tmp_path: Path) -> None:
-    settings = settings_from(RECIPE, {"width": 0.125})
-    made = RECIPE.trainer(settings, (32, 32), write_teacher(tmp_path / "t.pth"))
+    settings = settings_from(TRAINING, {"width": 0.125})
+    made = TRAINING.trainer(settings, (32, 32), write_teacher(tmp_path / "t.pth"))
     assert [phase.steps for phase in made.phases] == [1000, 4000]
 
 
@@ -163,11 +165,11 @@ def test_some_steps_lower_the_segmentation_loss(tmp_path: Path) -> None:
 )
 def test_a_setting_that_cannot_be_meant_is_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        settings_from(RECIPE, given)
+        settings_from(TRAINING, given)
 
 
 def test_settings_are_parsed_from_words() -> None:
-    settings = settings_from(RECIPE, {"lr_student": "0.2", "damage.texture_weight": ["0.1", "1"]})
+    settings = settings_from(TRAINING, {"lr_student": "0.2", "damage.texture_weight": ["0.1", "1"]})
     assert isinstance(settings, DeSTSegSettings)
     assert settings.lr_student == 0.2
     assert settings.damage.texture_weight == (0.1, 1)
@@ -175,7 +177,7 @@ def test_settings_are_parsed_from_words() -> None:
 
 def test_no_teacher_says_where_to_get_one() -> None:
     with pytest.raises(UsageError, match=r"--teacher FILE.*IMAGENET1K_V1"):
-        RECIPE.trainer(settings_from(RECIPE, SMALL), (32, 32), None)
+        TRAINING.trainer(settings_from(TRAINING, SMALL), (32, 32), None)
 
 
 def test_frozen_features_are_computed_once_and_do_not_depend_on_neighbours() -> None:
