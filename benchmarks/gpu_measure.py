@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.bench import bench_loop
-from edge_ad.engine import open_engine
+from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
 from edge_ad.export.comparison_frames import generated
 from edge_ad.export.verification import answers, tolerance_between, verify
@@ -87,7 +87,7 @@ def measure_plan(plan: Path, count: int) -> tuple[dict[str, Any], dict[str, list
     figures: dict[str, Any] = {}
     samples: dict[str, list[float]] = {}
     for name, graph in (("replayed", True), ("launched", False)):
-        with open_plan(plan, cuda_graph=graph) as engine:
+        with open_plan(plan, EngineOptions(cuda_graph=graph)) as engine:
             calls = time_calls(engine, count)
             figures[name] = {
                 "graph": engine.graph,

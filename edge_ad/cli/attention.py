@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.signals import Signals
+from edge_ad.cli.types import NumberRange
 from edge_ad.errors import MissingExtra
 
 _FILE = click.Path(path_type=Path)

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from edge_ad.cli.engine import engine_options, engine_options_from
+from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_given, geometry_options
-from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.types import Number, NumberRange
+from edge_ad.engine import EngineOptions
 from edge_ad.errors import UsageError
 
 _LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
@@ -89,7 +90,7 @@ def command(
             "geometry and threshold are the loop's, and without --camera the engine alone is "
             "measured. Give --camera URI (a camera, video or folder), or leave them out."
         )
-    how = engine_options_from(options)
+    how = options["engine_options"]
     result = _engine_alone(engine, how, options)
     if uri is not None:
         result |= _loop(engine, uri, geometry, how, options)
@@ -100,14 +101,14 @@ def command(
     _check(result, limits)
 
 
-def _engine_alone(path: Path, how: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _engine_alone(path: Path, how: EngineOptions, options: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from edge_ad.bench import time_engine
     from edge_ad.engine import open_engine
     from edge_ad.line.loop import percentiles_ms
 
-    with open_engine(path, **how) as engine:
+    with open_engine(path, how) as engine:
         shape = (engine.manifest.batch or 1, *engine.manifest.size_hw, 3)
         batch = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
         calls = time_engine(
@@ -121,7 +122,7 @@ def _engine_alone(path: Path, how: dict[str, Any], options: dict[str, Any]) -> d
 
 
 def _loop(
-    path: Path, uri: str, geometry: dict[str, Any], how: dict[str, Any], options: dict[str, Any]
+    path: Path, uri: str, geometry: dict[str, Any], how: EngineOptions, options: dict[str, Any]
 ) -> dict[str, Any]:
     from edge_ad.bench import bench_loop
     from edge_ad.line.config import LineConfig
@@ -132,7 +133,7 @@ def _loop(
     if options["threshold"] is None and not stored:
         options["threshold"] = float("inf")  # speed needs no promise
     config = LineConfig(
-        (uri,), path, geometry, options["threshold"], frames=options["frames"], **how
+        (uri,), path, geometry, options["threshold"], frames=options["frames"], engine_options=how
     )
     found = bench_loop(config, rounds=options["rounds"])
     return {

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
+from edge_ad.cli.types import NumberRange
 from edge_ad.errors import GateFailed, MissingExtra, UsageError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.geometry import geometry_from, geometry_options
-from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
+from edge_ad.cli.types import NumberRange
 from edge_ad.errors import OutletLost, SourceLost, UsageError
 
 if TYPE_CHECKING:

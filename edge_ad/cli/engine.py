@@ -1,33 +1,60 @@
-"""How an engine is run: `--device`, `--threads`, and what only plans know."""
+"""The options of an engine, as a verb takes them: `--device`, `--threads` and so on."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import click
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-_NAMES = ("device", "threads", "trust_host_code", "cuda_graph")
-_OPTIONS = (
-    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
-                 help="Where ONNX Runtime, and torch for weights, compute; plans run on the GPU."),
-    click.option("--threads", default=0, type=click.IntRange(0),
-                 help="ONNX Runtime's threads; 0 means one per core."),
-    click.option("--trust-host-code", is_flag=True,
-                 help="Load a version-compatible plan, which carries program code."),
-    click.option("--cuda-graph/--no-cuda-graph", default=True,
-                 help="Replay a plan's launches as one CUDA graph."),
-)  # fmt: skip
+from edge_ad.engine import Engine, EngineOptions, open_engine
+from edge_ad.errors import MissingExtra
 
 
-def engine_options(function: _F) -> _F:
-    """Add the options; `engine_options_from` takes them out of what the verb receives."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add one option for each field of EngineOptions; the verb receives `engine_options`."""
+
+    @functools.wraps(function)
+    def verb(*args: Any, **options: Any) -> Any:
+        given = {field.name: options.pop(field.name) for field in fields(EngineOptions)}
+        return function(*args, engine_options=EngineOptions(**given), **options)
+
+    types = get_type_hints(EngineOptions, include_extras=True)
+    for field in reversed(fields(EngineOptions)):
+        kind, text = get_args(types[field.name])
+        verb = _option(field, kind, text)(verb)
+    return verb
 
 
-def engine_options_from(options: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of `open_engine`, taken out of `options`."""
-    return {name: options.pop(name) for name in _NAMES}
+def open_artifact(path: Path, options: EngineOptions) -> Engine:
+    """Open `.pt` weights with torch on the device of `options`, other files as an engine.
+
+    Raises what `open_engine` raises, and IncompatibleError for a device that torch cannot use.
+    """
+    if path.suffix != ".pt":
+        return open_engine(path, options)
+    try:
+        from edge_ad.methods.torch_engine import TorchEngine
+        from edge_ad.training.device import pick_device
+    except ImportError as error:
+        raise MissingExtra(f"running {path.name}", "torch", "train") from error
+    return TorchEngine(path, device=str(pick_device(options.device)))
+
+
+def _option(field: Field[Any], kind: Any, text: str) -> Callable[..., Any]:
+    """Return the click option of a field: a flag, a choice or a count, by the field's type."""
+    flag = "--" + field.name.replace("_", "-")
+    if kind is bool:
+        names = f"{flag}/--no-{flag[2:]}" if field.default else flag
+        return click.option(names, is_flag=True, default=field.default, help=text)
+    choices = get_args(kind)
+    return click.option(
+        flag,
+        type=click.Choice(choices) if choices else click.IntRange(0),
+        default=field.default,
+        show_default=bool(choices),
+        help=text,
+    )

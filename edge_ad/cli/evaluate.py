@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.engine import engine_options, engine_options_from
+from edge_ad.cli.engine import engine_options, open_artifact
 from edge_ad.cli.geometry import geometry_from, geometry_options
-from edge_ad.cli.number import Number
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.types import Number
 
 if TYPE_CHECKING:
     from edge_ad.dataset import Sample
@@ -57,7 +57,6 @@ def command(
     images. Masks are brought to the map's size by averaging and rounding at 0.5.
     """
     _require("sklearn", "scipy", "rich", *(["matplotlib"] if output else []))
-    from edge_ad.cli.artifact import open_artifact
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.predictions import LeftOut
     from edge_ad.evaluation.report import GIVEN, STORED, report_of, stored_threshold, write_report
@@ -66,7 +65,7 @@ def command(
     if output is not None:
         with _writing(output):
             output.mkdir(parents=True, exist_ok=True)  # now, not after an hour
-    with open_artifact(artifact, engine_options_from(options)) as engine:
+    with open_artifact(artifact, options["engine_options"]) as engine:
         geometry = geometry_from(options, engine.manifest.geometry)
         origin = STORED if threshold is None else GIVEN
         if threshold is None:

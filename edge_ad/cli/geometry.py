@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edge_ad.cli.number import NumberRange
+from edge_ad.cli.types import NumberRange
 from edge_ad.geometry import FARTHEST_PX, Geometry
 
 _F = TypeVar("_F", bound=Callable[..., Any])

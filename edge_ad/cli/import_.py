@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from edge_ad.cli.number import Number
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
-from edge_ad.cli.size import Size
+from edge_ad.cli.types import Number, Size
 from edge_ad.errors import MissingExtra, UsageError
 
 

@@ -1,4 +1,4 @@
-"""Files a command is asked to write: refused at once when they cannot be, not after an hour."""
+"""Files and folders a command writes, refused at the start rather than after an hour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_ad.errors import OutletLost, UsageError
 
 @contextlib.contextmanager
 def output_file(path: Path, suffix: str) -> Iterator[Path]:
-    """Check the name and its folder now; turn a failed write inside the block into SinkLost.
+    """Check the name and its folder now; turn a failed write inside the block into OutletLost.
 
     Raises UsageError for another suffix or a folder of that name.
     """
@@ -25,6 +25,26 @@ def output_file(path: Path, suffix: str) -> Iterator[Path]:
         yield path
     except OSError as error:
         raise OutletLost(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def make_output_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make the output folder of a run.
+
+    Raises UsageError when it holds files and `overwrite` is not given (with it, an earlier run's
+    log and images are removed), OutletLost when it cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise UsageError(
+            f"the output folder {folder} holds files already. Name another one, or give "
+            "--overwrite to replace what an earlier run left there."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for pattern in ("events.jsonl*", "evidence/*.jpg", "contact-sheet.jpg", "summary.json"):
+            for old in folder.glob(pattern):
+                old.unlink()
+    except OSError as error:
+        raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error
 
 
 def _check_folder(path: Path) -> None:

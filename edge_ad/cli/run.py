@@ -14,9 +14,9 @@ import click
 
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_given, geometry_options
-from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
+from edge_ad.cli.types import Number, NumberRange
 
 if TYPE_CHECKING:
     from edge_ad.cli.console import Window
@@ -189,7 +189,7 @@ class _Outputs:
             result["outlet_faults"] = {**result.get("outlet_faults", {}), reason: 1}
 
     def _files(self, folder: Path) -> list[Outlet]:
-        from edge_ad.cli.folder import make_output_folder
+        from edge_ad.cli.output import make_output_folder
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import EventLog
 

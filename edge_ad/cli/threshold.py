@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.engine import engine_options, engine_options_from
+from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_from, geometry_options
-from edge_ad.cli.number import NumberRange
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.types import NumberRange
 
 if TYPE_CHECKING:
     from edge_ad.calibration.thresholds.estimate import Guarantee, NormalScores
@@ -82,7 +82,7 @@ def command(
     _refuse_early(engine, plot)
     asked = Guarantee(false_alarm_rate, confidence)
     images = _images(uri, frames)
-    with open_engine(engine, **engine_options_from(options)) as loaded:
+    with open_engine(engine, options["engine_options"]) as loaded:
         manifest = loaded.manifest
         geometry = geometry_from(options, manifest.geometry)
         scores = score_normal(loaded, _counted(images), geometry)

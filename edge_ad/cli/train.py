@@ -11,11 +11,10 @@ from typing import Any
 import click
 
 from edge_ad.cli.geometry import geometry_from, geometry_options
-from edge_ad.cli.number import Number, NumberRange
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.signals import Signals
-from edge_ad.cli.size import Size
+from edge_ad.cli.types import Number, NumberRange, Size
 from edge_ad.errors import MissingExtra, UsageError
 
 _METHODS = "destseg, draem, ear, clflow (reconstructed) or pmb (reconstructed)."

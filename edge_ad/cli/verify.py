@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.engine import engine_options, engine_options_from
-from edge_ad.cli.number import Number, NumberRange
+from edge_ad.cli.engine import engine_options, open_artifact
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
+from edge_ad.cli.types import Number, NumberRange
 from edge_ad.errors import GateFailed, IncompatibleError
 
 if TYPE_CHECKING:
@@ -66,18 +66,17 @@ def command(
 
 
 def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) -> dict[str, Any]:
-    from edge_ad.cli.artifact import open_artifact
     from edge_ad.export.comparison_frames import frames_for, origin
     from edge_ad.export.difference_sheet import difference_sheet
     from edge_ad.export.verification import answers, check_comparable, verify
     from edge_ad.images import write_image
 
-    how = engine_options_from(limits)
-    with open_artifact(reference, how) as engine:
+    options = limits["engine_options"]
+    with open_artifact(reference, options) as engine:
         first = engine.manifest
         frames = frames_for(first, limits["images"], limits["frames"])
         wanted = answers(engine, frames.images)
-    with open_artifact(other, how) as engine:
+    with open_artifact(other, options) as engine:
         check_comparable(first, engine.manifest, (reference, other))
         got = answers(engine, frames.images)
         tolerance = _tolerance(first, engine.manifest, limits)

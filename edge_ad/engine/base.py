@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from edge_ad.closeable import Closeable
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 
-Device = Literal["cpu", "cuda"]
 INPUT, MAP, SCORE = "image", "anomaly_map", "anomaly_score"
 USUAL_MOST = 8  # images a call, for graphs that leave the number open
 

@@ -12,11 +12,11 @@ from edge_ad.engine.base import (
     INPUT,
     MAP,
     SCORE,
-    Device,
     Prediction,
     check_batch,
     in_batches,
 )
+from edge_ad.engine.options import DEFAULT_OPTIONS, Device, EngineOptions
 from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
@@ -32,10 +32,10 @@ class OnnxRuntimeEngine(ClosedAtExit):
     are not the contract's, or the device is not to be had.
     """
 
-    def __init__(self, path: Path, *, device: Device = "cpu", threads: int = 0) -> None:
+    def __init__(self, path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         self.name = str(path)
-        self._device = device
-        self._session = _open_session(path, device, threads)
+        self._device = options.device
+        self._session = _open_session(path, options)
         self.manifest = _read_manifest(self._session, path)
         _check_contract(self._session, self.manifest, path)
         self.infer(np.zeros((self.manifest.batch or 1, *self.manifest.size_hw, 3), np.uint8))
@@ -72,15 +72,15 @@ def _run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
     return Prediction(maps, scores)
 
 
-def _open_session(path: Path, device: Device, threads: int) -> ort.InferenceSession:
+def _open_session(path: Path, wanted: EngineOptions) -> ort.InferenceSession:
     try:
         import onnxruntime as ort
     except ImportError as error:
         raise MissingExtra(f"running {path.name}", "onnxruntime", "onnxruntime") from error
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = wanted.threads
     options.log_severity_level = 3  # errors only: warnings about its own fusions help nobody here
-    provider = _provider(ort.get_available_providers(), device)
+    provider = _provider(ort.get_available_providers(), wanted.device)
     try:
         session = ort.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # as above

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_ad.engine.base import Device, Engine
+from edge_ad.engine.base import Engine
+from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.errors import UsageError
 
 _MAKERS = {
@@ -13,22 +14,13 @@ _MAKERS = {
 }
 
 
-def open_engine(
-    path: Path,
-    *,
-    device: Device = "cpu",
-    threads: int = 0,
-    trust_host_code: bool = False,
-    cuda_graph: bool = True,
-) -> Engine:
+def open_engine(path: Path | str, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
     """Load, check and warm up the engine in `path`; use it in a `with` block.
 
-    Of ONNX files, `device` is where ONNX Runtime computes and `threads` bounds its arithmetic
-    threads; 0 means one per core. Plans run on the first NVIDIA card whatever `device`; of them,
-    `trust_host_code` loads those that carry program code, and `cuda_graph` replays launches.
     Raises UsageError for a missing file or unknown kind, IncompatibleError for a file that breaks
     the contract or does not fit this machine.
     """
+    path = Path(path)
     if path.suffix not in _MAKERS:
         kinds = " or ".join(_MAKERS)
         line = f" Make one of weights with: edge-ad export {path}" if path.suffix == ".pt" else ""
@@ -39,7 +31,7 @@ def open_engine(
     if path.suffix == ".plan":
         from edge_ad.engine.tensorrt.plan import open_plan
 
-        return open_plan(path, trust_host_code=trust_host_code, cuda_graph=cuda_graph)
+        return open_plan(path, options)
     from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(path, device=device, threads=threads)
+    return OnnxRuntimeEngine(path, options)

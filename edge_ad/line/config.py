@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_ad.engine import Batcher, Device, Engine, open_engine
+from edge_ad.engine import Batcher, Engine, EngineOptions, open_engine
 from edge_ad.errors import UsageError
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
@@ -48,20 +48,11 @@ class LineConfig:
     frames: int = 0
     timeout_s: float = 10.0
     reopen_for_s: float = 60.0
-    device: Device = "cpu"
-    threads: int = 0
-    trust_host_code: bool = False
-    cuda_graph: bool = True
+    engine_options: EngineOptions = field(default_factory=EngineOptions)
 
     def open_engine(self) -> Engine:
-        """The engine, loaded and warmed up as this line wants it."""
-        return open_engine(
-            self.engine,
-            device=self.device,
-            threads=self.threads,
-            trust_host_code=self.trust_host_code,
-            cuda_graph=self.cuda_graph,
-        )
+        """Load and warm up the engine."""
+        return open_engine(self.engine, self.engine_options)
 
 
 @contextmanager

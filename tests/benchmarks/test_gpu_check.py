@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.engine import Prediction
+from edge_ad.engine import EngineOptions, Prediction
+from edge_ad.engine.options import DEFAULT_OPTIONS
 from edge_ad.engine.tensorrt.plan import TensorRTEngine
 from edge_ad.engine.tensorrt.preflight import read_plan_sidecar
 from edge_ad.errors import GateFailed, IncompatibleError
@@ -33,7 +34,7 @@ def green(images: Image) -> Prediction:
     return Prediction(maps, maps.max(axis=(1, 2)))
 
 
-def played(path: Path, *, cuda_graph: bool = True, **others: object) -> TensorRTEngine:
+def played(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTEngine:
     """A plan on the played card; it answers what the tests' engines answer."""
     cuda, manifest = FakeCuda(), read_plan_sidecar(path).manifest
     assert manifest is not None
@@ -42,7 +43,7 @@ def played(path: Path, *, cuda_graph: bool = True, **others: object) -> TensorRT
         manifest,
         cuda,
         lambda: FakeProgram(cuda, green, size_hw=manifest.size_hw),
-        graphs=cuda_graph,
+        graphs=options.cuda_graph,
     )
 
 

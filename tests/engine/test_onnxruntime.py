@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_ad.engine import ScriptedEngine, open_engine
+from edge_ad.engine import EngineOptions, ScriptedEngine, open_engine
 from edge_ad.errors import IncompatibleError, UsageError
 
 MakeEngine = Callable[..., Path]
@@ -105,4 +105,4 @@ def test_a_device_that_is_not_here_is_refused_with_what_to_do(make_engine: MakeE
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("this ONNX Runtime can use a card")
     with pytest.raises(IncompatibleError, match="onnxruntime-gpu"):
-        open_engine(make_engine(), device="cuda")
+        open_engine(make_engine(), EngineOptions(device="cuda"))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.engine import Batcher, Engine, open_engine
+from edge_ad.engine import Batcher, Engine, EngineOptions, open_engine
 from edge_ad.engine.base import Prediction
 from edge_ad.engine.tensorrt.cuda import CudaError
 from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
@@ -58,7 +58,7 @@ def assert_parity(found: Prediction, images: Image) -> None:
 def test_a_plan_answers_as_onnx_runtime_does(
     make_plan: MakePlan, batch: int | None, count: int, *, graph: bool
 ) -> None:
-    with open_plan(make_plan(batch), cuda_graph=graph) as engine:
+    with open_plan(make_plan(batch), EngineOptions(cuda_graph=graph)) as engine:
         for seed in range(4):  # plain, captured, replayed
             images = images_of(count, seed)
             assert_parity(engine.infer(images), images)
@@ -253,7 +253,7 @@ def test_timings_are_kept_and_code_is_not_trusted(
     assert len(list(cache.iterdir())) == 1
     with pytest.raises(IncompatibleError, match="--trust-host-code"):
         open_plan(plan)
-    with open_plan(plan, trust_host_code=True) as engine:
+    with open_plan(plan, EngineOptions(trust_host_code=True)) as engine:
         assert_parity(engine.infer(images_of(1)), images_of(1))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import Prediction, check_batch
+from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.engine.tensorrt.cuda import Cuda, CudaError
 from edge_ad.engine.tensorrt.pipeline import Pipeline, Program
 from edge_ad.engine.tensorrt.preflight import check_plan
@@ -117,20 +118,18 @@ class TensorRTEngine(ClosedAtExit):
             raise
 
 
-def open_plan(
-    path: Path, *, trust_host_code: bool = False, cuda_graph: bool = True
-) -> TensorRTEngine:
-    """The engine in a plan, warmed up on the first card.
+def open_plan(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTEngine:
+    """Return the engine in a plan, warmed up on the first GPU.
 
     Raises IncompatibleError for a plan that does not fit, EngineLost when the card refuses it.
     """
-    cleared = check_plan(path, trust_host_code=trust_host_code)
+    checked = check_plan(path, trust_host_code=options.trust_host_code)
     return TensorRTEngine(
         str(path),
-        cleared.manifest,
+        checked.manifest,
         PyCuda(),
-        lambda: load_program(cleared, graphs=cuda_graph, trust_host_code=trust_host_code),
-        graphs=cuda_graph,
+        lambda: load_program(checked, options),
+        graphs=options.cuda_graph,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.engine.base import INPUT, MAP, SCORE
+from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.engine.tensorrt import runtime_cache as _runtime_cache
 from edge_ad.engine.tensorrt.cuda import CudaError, CudaStream
 from edge_ad.engine.tensorrt.preflight import CheckedPlan
@@ -19,18 +20,18 @@ from edge_ad.plan_record import NAMES, build_command
 class PlanProgram:
     """A network on the card. `graph` is not empty where TensorRT replays launches by itself."""
 
-    def __init__(self, cleared: CheckedPlan, engine: Any, logger: Any, *, graphs: bool) -> None:
-        trt = cleared.trt
-        self.size_hw = cleared.manifest.size_hw
-        self.batch = _check_contract(trt, engine, cleared)
+    def __init__(self, checked: CheckedPlan, engine: Any, logger: Any, *, graphs: bool) -> None:
+        trt = checked.trt
+        self.size_hw = checked.manifest.size_hw
+        self.batch = _check_contract(trt, engine, checked)
         self.graph = ""
         self._engine, self._logger = engine, logger
         self._kernels: _runtime_cache.RuntimeCache | None = None
         self._config: Any = None  # kept: the context does not promise to hold it
         if _runtime_cache.decides_itself(trt):
-            self.graph = f"replayed by {NAMES[cleared.build.runtime]}"
+            self.graph = f"replayed by {NAMES[checked.build.runtime]}"
             self._config, self._kernels = _runtime_cache.configure(
-                trt, engine, _kernel_file(cleared), graphs=graphs
+                trt, engine, _kernel_file(checked), graphs=graphs
             )
             self._context = engine.create_execution_context(self._config)
         else:
@@ -65,36 +66,34 @@ class PlanProgram:
             raise CudaError(f"TensorRT reports: {first_error(self._logger.errors)}")
 
 
-def load_program(
-    cleared: CheckedPlan, *, graphs: bool = True, trust_host_code: bool = False
-) -> PlanProgram:
-    """Load a plan that was cleared.
+def load_program(checked: CheckedPlan, options: EngineOptions = DEFAULT_OPTIONS) -> PlanProgram:
+    """Load a checked plan.
 
-    Raises IncompatibleError when TensorRT does not take it, CudaFailed when the card does not.
+    Raises IncompatibleError when TensorRT does not accept it, CudaError when the GPU does not.
     """
-    trt, logger = cleared.trt, messages(cleared.trt)
+    trt, logger = checked.trt, messages(checked.trt)
     try:
         runtime = trt.Runtime(logger)
     except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
         raise CudaError(f"TensorRT makes no runtime: {first_error(logger.errors)}") from error
-    runtime.engine_host_code_allowed = trust_host_code
-    data = _read(cleared)
-    _ask_validity(trt, runtime, data, cleared)
+    runtime.engine_host_code_allowed = options.trust_host_code
+    data = _read(checked)
+    _ask_validity(trt, runtime, data, checked)
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
-        raise _refusal(cleared, first_error(logger.errors))
-    return PlanProgram(cleared, engine, logger, graphs=graphs)
+        raise _refusal(checked, first_error(logger.errors))
+    return PlanProgram(checked, engine, logger, graphs=options.cuda_graph)
 
 
-def _read(cleared: CheckedPlan) -> bytes:
-    """The very bytes that were cleared: a plan may be replaced at any time."""
-    data = cleared.path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != cleared.sha256:
-        raise IncompatibleError(f"{cleared.path} was replaced while it was opened. Open it again.")
+def _read(checked: CheckedPlan) -> bytes:
+    """The very bytes that were checked: a plan may be replaced at any time."""
+    data = checked.path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != checked.sha256:
+        raise IncompatibleError(f"{checked.path} was replaced while it was opened. Open it again.")
     return data
 
 
-def _ask_validity(trt: TensorRT, runtime: Any, data: bytes, cleared: CheckedPlan) -> None:
+def _ask_validity(trt: TensorRT, runtime: Any, data: bytes, checked: CheckedPlan) -> None:
     """TensorRT-RTX looks at a plan's header and tells what would keep it from loading."""
     if not hasattr(runtime, "get_engine_validity"):
         return
@@ -106,25 +105,25 @@ def _ask_validity(trt: TensorRT, runtime: Any, data: bytes, cleared: CheckedPlan
         for name, flag in trt.EngineInvalidityDiagnostics.__members__.items()
         if found & int(flag)
     ]
-    raise _refusal(cleared, ", ".join(causes) or "its header is not valid here")
+    raise _refusal(checked, ", ".join(causes) or "its header is not valid here")
 
 
-def _refusal(cleared: CheckedPlan, reason: str) -> Exception:
+def _refusal(checked: CheckedPlan, reason: str) -> Exception:
     if is_out_of_memory(reason):
         return CudaError(reason)
-    build = cleared.build
+    build = checked.build
     line = build_command(
-        cleared.path.with_name(build.onnx), cleared.path, build.options, build.runtime
+        checked.path.with_name(build.onnx), checked.path, build.options, build.runtime
     )
     return IncompatibleError(
-        f"{cleared.path}: {NAMES[build.runtime]} {build.version} does not load it: {reason}. "
+        f"{checked.path}: {NAMES[build.runtime]} {build.version} does not load it: {reason}. "
         f"Mend: {line}"
     )
 
 
-def _check_contract(trt: TensorRT, engine: Any, cleared: CheckedPlan) -> tuple[int, int, int]:
+def _check_contract(trt: TensorRT, engine: Any, checked: CheckedPlan) -> tuple[int, int, int]:
     """Compare the plan's inputs and outputs with the manifest; its (least, usual, most) images."""
-    manifest = cleared.manifest
+    manifest = checked.manifest
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     batch = _batch(engine, names, manifest)
     count, (height, width) = manifest.batch or -1, manifest.size_hw
@@ -136,7 +135,7 @@ def _check_contract(trt: TensorRT, engine: Any, cleared: CheckedPlan) -> tuple[i
     found = {name: _door(engine, name, fixed=manifest.batch) for name in names}
     if found != wanted:
         raise IncompatibleError(
-            f"{cleared.path}: its inputs and outputs are not the engine contract. "
+            f"{checked.path}: its inputs and outputs are not the engine contract. "
             f"Expected {_doors(wanted)}; got {_doors(found)}. Build it from an exported ONNX file."
         )
     return batch
@@ -162,5 +161,5 @@ def _doors(doors: dict[str, tuple[Any, tuple[int, ...]]]) -> str:
     return ", ".join(f"{name} {kind} {list(shape)}" for name, (kind, shape) in doors.items())
 
 
-def _kernel_file(cleared: CheckedPlan) -> Path:
-    return _runtime_cache.cache_file(cleared.sha256, cleared.build.version, cleared.gpu)
+def _kernel_file(checked: CheckedPlan) -> Path:
+    return _runtime_cache.cache_file(checked.sha256, checked.build.version, checked.gpu)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.engine import ScriptedEngine, open_engine
+from edge_ad.engine import EngineOptions, ScriptedEngine, open_engine
 from edge_ad.engine.tensorrt import plan as plan_module
 from edge_ad.engine.tensorrt import preflight
 from edge_ad.engine.tensorrt.plan import TensorRTEngine
@@ -48,7 +48,7 @@ def open_played(
         runtime = "tensorrt-rtx" if played.rtx else "tensorrt"
         monkeypatch.setattr(preflight, "load", lambda name: played.module())
         plan = write_plan(tmp_path / "part.plan", runtime, batch, wishes)
-        engine = open_engine(plan, **wishes)
+        engine = open_engine(plan, EngineOptions(**wishes))
         assert isinstance(engine, TensorRTEngine)
         return engine
 

@@ -1,0 +1,41 @@
+"""Types of option values: numbers and sizes. `nan` is no number: no comparison with it holds."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import click
+from click.types import FloatParamType
+
+LARGEST_SIDE = 2048
+
+
+class Number(FloatParamType):
+    """A number other than `nan`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"'{value}' is not a number.", param, ctx)
+        return number
+
+
+class NumberRange(Number, click.FloatRange):
+    """A number in a range."""
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """`256`, or height x width like `128x256`."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        numbers = [int(number) for number in re.findall(r"\d+", str(value))]
+        sides = (numbers * 2)[:2]
+        if not re.fullmatch(r"[\d\[\](),x\s]+", str(value)) or len(numbers) not in (1, 2):
+            self.fail(f"expected one side or height x width, like 256 or 128x256; got '{value}'")
+        if not all(32 <= side <= LARGEST_SIDE for side in sides):
+            self.fail(f"each side lies between 32 and {LARGEST_SIDE} pixels; got '{value}'")
+        return (sides[0], sides[1])

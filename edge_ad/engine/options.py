@@ -1,0 +1,31 @@
+"""The options of an engine: for `open_engine`, for a line, and for every command that runs one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an engine is run. A new option is a new field here; the commands derive theirs from it.
+
+    Of ONNX files, `device` is where ONNX Runtime computes and `threads` bounds its arithmetic
+    threads; 0 means one per core. Plans run on the first NVIDIA GPU for any `device`; of plans,
+    `trust_host_code` loads those that carry program code, and `cuda_graph` replays the launches
+    as one CUDA graph. The text beside each type is the option's help.
+    """
+
+    device: Annotated[
+        Device, "Where ONNX Runtime, and torch for weights, compute; plans run on the GPU."
+    ] = "cpu"
+    threads: Annotated[int, "ONNX Runtime's threads; 0 means one per core."] = 0
+    trust_host_code: Annotated[
+        bool, "Load a version-compatible plan, which carries program code."
+    ] = False
+    cuda_graph: Annotated[bool, "Replay a plan's launches as one CUDA graph."] = True
+
+
+DEFAULT_OPTIONS = EngineOptions()
