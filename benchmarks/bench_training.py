@@ -25,7 +25,7 @@ SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90", "goo
 TRAINING = (
     "--method", "destseg", "--size", "128", "--width", "0.25", "--batch", "16",
     "--arithmetic", "bf16", "--device", "cpu",
-    "--set", "student_time=0.5", "--set", "damage.marks_share=0.5",
+    "--set", "student_time=0.5", "--set", "synthesis.structural_share=0.5",
     "--set", "lr_tail=0.3",
 )  # fmt: skip
 

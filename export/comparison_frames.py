@@ -14,7 +14,7 @@ from edge_ad.frame import Image
 from edge_ad.images import list_images
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
-from edge_ad.synthesis.anomalies import defective
+from edge_ad.synthesis.anomalies import random_anomaly
 
 
 class Frames(NamedTuple):
@@ -58,7 +58,7 @@ def frames_for(manifest: Manifest, folder: Path | None, limit: int) -> Frames:
         return Frames(generated(manifest.size_hw, limit), limit)
     found = images(folder, manifest, limit)
     rng = np.random.default_rng(0)
-    damage = [defective(image, rng).damaged for image in found]
+    damage = [random_anomaly(image, rng).anomalous for image in found]
     return Frames(np.concatenate([found, np.stack(damage)]), len(found))
 
 

@@ -20,7 +20,7 @@ from edge_ad.images import read_mask
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
 from edge_ad.scoring import Scorer
-from edge_ad.synthesis.anomalies import defective
+from edge_ad.synthesis.anomalies import random_anomaly
 
 Mask = NDArray[np.bool_]
 LEAST = 4  # images a side; below, an AUROC moves in steps larger than any limit
@@ -90,7 +90,7 @@ def synthetic_eval_set(
     for index, (path, image) in enumerate(readable(_evenly(list(paths), limit))):
         mask = np.zeros(image.shape[:2], np.bool_)
         if index % 2:
-            _, image, mask = defective(image, np.random.default_rng((seed, 1, index)))
+            _, image, mask = random_anomaly(image, np.random.default_rng((seed, 1, index)))
         hw = (image.shape[0], image.shape[1])
         questions.append(EvalSample(path, cut(image), hw, bool(index % 2), cut.mask(mask)))
     _check_sides(questions)

@@ -13,7 +13,7 @@ from edge_ad.errors import DataError
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.images import read_image
-from edge_ad.synthesis.anomalies import defective
+from edge_ad.synthesis.anomalies import random_anomaly
 
 LEAST = 8  # images; ranges from fewer say nothing about a line
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class ImageSet:
         for index, path in enumerate(self.paths[seen:], seen):
             image = read_image(path)
             if index in self.damaged:
-                image = defective(image, np.random.default_rng((self.seed, index))).damaged
+                image = random_anomaly(image, np.random.default_rng((self.seed, index))).anomalous
             yield CalibrationImage(path, image, index in self.damaged)
 
     def sha256(self) -> str:

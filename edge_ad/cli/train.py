@@ -147,5 +147,5 @@ _SETTINGS = {
     "steps": "steps",
     "batch": "batch",
     "branch": "branch",
-    "rotation": "damage.rotation",
+    "rotation": "synthesis.rotation",
 }

@@ -34,7 +34,14 @@ TRAIN_FRAMES, THRESHOLD_FRAMES = 450, 520
 TRAIN_EVERY = 10  # shares no factor with the 27 frames from plate to plate: every place is seen
 SETTINGS = (
     *("--width", "0.25", "--batch", "16", "--arithmetic", "bf16", "--branch", "segmentation"),
-    *("--set", "student_time=0.5", "--set", "damage.marks_share=0.5", "--set", "lr_tail=0.3"),
+    *(
+        "--set",
+        "student_time=0.5",
+        "--set",
+        "synthesis.structural_share=0.5",
+        "--set",
+        "lr_tail=0.3",
+    ),
 )
 FALSE_ALARM_RATE = "0.001"
 

@@ -1,4 +1,8 @@
-"""Synthetic damage: a texture blended into a good tile, or marks like those real parts bear."""
+"""Synthetic anomalies on tiles of normal parts, each with its ground-truth mask.
+
+Three kinds: a texture blended in under a Perlin-noise mask (DRAEM, section 3.3; DeSTSeg), a piece
+of the same tile pasted elsewhere (CutPaste), and structural defects like those of real parts.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_ad.frame import Image
-from edge_ad.synthesis.blend import blended, is_grey, without_colour
-from edge_ad.synthesis.cut_paste import pasted
-from edge_ad.synthesis.foreground import foreground
-from edge_ad.synthesis.perlin import Mask, perlin_mask, rotated
-from edge_ad.synthesis.structural import marked
+from edge_ad.synthesis.blend import blend, is_grey, to_grey
+from edge_ad.synthesis.cut_paste import cut_paste
+from edge_ad.synthesis.foreground import foreground_mask
+from edge_ad.synthesis.perlin import Mask, perlin_mask, rotate
+from edge_ad.synthesis.structural import add_structural_defect
 from edge_ad.synthesis.textures import ProceduralTextures, Textures
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,21 +26,21 @@ REDRAWS = 20
 
 
 class SynthesisConfig(BaseModel):
-    """How damage is drawn. The defaults are those of DeSTSeg's released code.
+    """Settings of the synthetic anomalies. The defaults are those of DeSTSeg's released code.
 
-    `marks_share` of the samples get marks (scratches, spots, stains, frayed and displaced areas)
-    and `paste_share` a piece of the same tile in another place, in place of textures.
-    `texture_weight` bounds how strongly a texture covers the part, `paste_area` the piece's share
-    of the tile. `foreground` keeps damage on the part, away from a plain ground; `redraw_empty`
-    draws damage again that would show nowhere.
+    Of the anomalous samples, `structural_share` get structural defects (scratches, spots, stains,
+    frayed and displaced areas), `cut_paste_share` a piece of the same tile in another place, and
+    the others a texture. `texture_weight` bounds the opacity of a texture, `cut_paste_area` the
+    piece's share of the tile. `foreground` keeps anomalies on the part, away from a plain
+    background; `redraw_empty` draws again when the mask is empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     anomaly_share: Share = 1.0
-    marks_share: Share = 0.0
-    paste_share: Share = 0.0
-    paste_area: tuple[Share, Share] = (0.005, 0.10)
+    structural_share: Share = 0.0
+    cut_paste_share: Share = 0.0
+    cut_paste_area: tuple[Share, Share] = (0.005, 0.10)
     foreground: bool = False
     redraw_empty: bool = False
     texture_weight: tuple[Share, Share] = (0.2, 1.0)
@@ -50,56 +54,53 @@ class SynthesisConfig(BaseModel):
 
 
 class SyntheticAnomaly(NamedTuple):
-    """clean and damaged uint8 (H, W, 3) BGR; mask bool (H, W), true where damaged."""
+    """A normal tile, its anomalous copy, uint8 (H, W, 3) BGR, and the mask, bool (H, W)."""
 
-    clean: Image
-    damaged: Image
+    normal: Image
+    anomalous: Image
     mask: Mask
 
 
-def damaged(
+def synthesize(
     tile: Image, textures: Textures, settings: SynthesisConfig, rng: Random, *, grey: bool
 ) -> SyntheticAnomaly:
-    """Turn and damage one good tile. `grey` takes the colour out of textures."""
-    clean = turned(tile, settings, rng)
+    """Rotate one normal tile as the settings allow and add an anomaly.
+
+    `grey` removes the colour from textures and structural defects.
+    """
+    normal = random_rotation(tile, settings, rng)
     if rng.random() >= settings.anomaly_share:
-        return SyntheticAnomaly(clean, clean, np.zeros(clean.shape[:2], np.bool_))
+        return SyntheticAnomaly(normal, normal, np.zeros(normal.shape[:2], np.bool_))
     for _ in range(REDRAWS if settings.redraw_empty else 1):
-        image, mask = _drawn(clean, textures, settings, rng, grey=grey)
+        image, mask = _add_anomaly(normal, textures, settings, rng, grey=grey)
         if settings.foreground:
-            mask &= foreground(clean)
-            image = np.where(mask[..., None], image, clean)
+            mask &= foreground_mask(normal)
+            image = np.where(mask[..., None], image, normal)
         if mask.any():
             break
-    return SyntheticAnomaly(clean, image, mask)
+    return SyntheticAnomaly(normal, image, mask)
 
 
-def _drawn(
-    clean: Image, textures: Textures, settings: SynthesisConfig, rng: Random, *, grey: bool
-) -> tuple[Image, Mask]:
-    """One piece of damage: marks, a displaced piece of the tile itself, or a texture."""
-    kind = rng.random()
-    if kind < settings.marks_share:
-        return marked(clean, rng, grey=grey)
-    if kind < settings.marks_share + settings.paste_share:
-        piece, weight = pasted(clean, rng, settings.paste_area)
-        return blended(clean, piece, weight), weight >= 0.5
-    mask = perlin_mask(
-        (clean.shape[0], clean.shape[1]),
-        rng,
-        exp_max=settings.perlin_exp_max,
-        threshold=settings.perlin_threshold,
-        rotate_deg=settings.perlin_rotate_deg,
-    )
-    texture = textures.draw(rng)
-    texture = without_colour(texture) if grey else texture
-    low, high = settings.texture_weight
-    strength = np.float32(high - rng.uniform(0, high - low))
-    return blended(clean, texture, mask * strength), mask
+def random_anomaly(image: Image, rng: Random) -> SyntheticAnomaly:
+    """Add an anomaly to an image of any size: structural or a texture, with equal probability.
+
+    Grey images get grey anomalies, since colour would make them trivial to detect. The mask is
+    never empty.
+    """
+    settings = SynthesisConfig(structural_share=0.5)
+    textures = ProceduralTextures((image.shape[0], image.shape[1]))
+    grey = is_grey(image[None])
+    sample = synthesize(image, textures, settings, rng, grey=grey)
+    while not sample.mask.any():  # about one Perlin mask in twenty is empty
+        sample = synthesize(image, textures, settings, rng, grey=grey)
+    return sample
 
 
-def turned(tile: Image, settings: SynthesisConfig, rng: Random) -> Image:
-    """Turn a tile as the product allows: not at all, by a few degrees, or by quarters as well."""
+def random_rotation(tile: Image, settings: SynthesisConfig, rng: Random) -> Image:
+    """Rotate a tile as `rotation` allows: not at all, by a few degrees, or by 90-degree steps too.
+
+    A tile that is not square rotates by 180 degrees only.
+    """
     if settings.rotation == "none":
         return tile
     if settings.rotation_share < 1 and rng.random() >= settings.rotation_share:
@@ -108,19 +109,34 @@ def turned(tile: Image, settings: SynthesisConfig, rng: Random) -> Image:
         square = tile.shape[0] == tile.shape[1]
         tile = np.rot90(tile, int(rng.integers(4)) if square else 2 * int(rng.integers(2)))
     degrees = float(rng.uniform(-settings.rotation_small_deg, settings.rotation_small_deg))
-    return rotated(np.ascontiguousarray(tile), degrees, fill=settings.rotation_fill)  # type: ignore[return-value]
+    return rotate(np.ascontiguousarray(tile), degrees, fill=settings.rotation_fill)  # type: ignore[return-value]
 
 
-def defective(image: Image, rng: Random) -> SyntheticAnomaly:
-    """A good image of any size with a synthetic defect: marks as often as a texture.
+def _add_anomaly(
+    normal: Image, textures: Textures, settings: SynthesisConfig, rng: Random, *, grey: bool
+) -> tuple[Image, Mask]:
+    """Draw one anomaly of a random kind; return the image and the mask."""
+    kind = rng.random()
+    if kind < settings.structural_share:
+        return add_structural_defect(normal, rng, grey=grey)
+    if kind < settings.structural_share + settings.cut_paste_share:
+        piece, weight = cut_paste(normal, rng, settings.cut_paste_area)
+        return blend(normal, piece, weight), weight >= 0.5
+    return _add_texture(normal, textures, settings, rng, grey=grey)
 
-    Grey parts get grey defects, since colour would make them trivially easy to see. The mask is
-    never empty.
-    """
-    settings = SynthesisConfig(marks_share=0.5)
-    textures = ProceduralTextures((image.shape[0], image.shape[1]))
-    grey = is_grey(image[None])
-    found = damaged(image, textures, settings, rng, grey=grey)
-    while not found.mask.any():  # about one Perlin mask in twenty is empty
-        found = damaged(image, textures, settings, rng, grey=grey)
-    return found
+
+def _add_texture(
+    normal: Image, textures: Textures, settings: SynthesisConfig, rng: Random, *, grey: bool
+) -> tuple[Image, Mask]:
+    mask = perlin_mask(
+        (normal.shape[0], normal.shape[1]),
+        rng,
+        exp_max=settings.perlin_exp_max,
+        threshold=settings.perlin_threshold,
+        rotate_deg=settings.perlin_rotate_deg,
+    )
+    texture = textures.draw(rng)
+    texture = to_grey(texture) if grey else texture
+    low, high = settings.texture_weight
+    opacity = np.float32(high - rng.uniform(0, high - low))
+    return blend(normal, texture, mask * opacity), mask

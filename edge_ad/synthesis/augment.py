@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.frame import Image
-from edge_ad.synthesis.perlin import rotated
+from edge_ad.synthesis.perlin import rotate
 from edge_ad.synthesis.textures import Textures
 
 Random = np.random.Generator
@@ -39,10 +39,10 @@ class AugmentedTextures:
         self._textures = textures
 
     def draw(self, rng: Random) -> Image:
-        return augmented(self._textures.draw(rng), rng)
+        return augment(self._textures.draw(rng), rng)
 
 
-def augmented(texture: Image, rng: Random) -> Image:
+def augment(texture: Image, rng: Random) -> Image:
     """Three of the ten operations, without repetition."""
     for place in rng.choice(len(OPERATIONS), AT_ONCE, replace=False):
         texture = OPERATIONS[int(place)](texture, rng)
@@ -119,7 +119,7 @@ def equalise(image: Image, rng: Random) -> Image:
 
 def turn(image: Image, rng: Random) -> Image:
     """Turned by up to 45 degrees, black corners."""
-    return _image(rotated(image.astype(np.float32), float(rng.uniform(-45, 45)), fill=0))
+    return _image(rotate(image.astype(np.float32), float(rng.uniform(-45, 45)), fill=0))
 
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -11,13 +11,13 @@ from edge_ad.frame import Image
 Weight = NDArray[np.float32]
 
 
-def blended(clean: Image, texture: Image, weight: Weight) -> Image:
-    """(1 - weight) clean + weight texture; weight float32 (H, W) in 0..1."""
+def blend(normal: Image, texture: Image, weight: Weight) -> Image:
+    """(1 - weight) normal + weight texture; weight float32 (H, W) in 0..1."""
     share = weight[..., None]
-    return np.asarray(clean + share * (texture.astype(np.float32) - clean) + 0.5, np.uint8)
+    return np.asarray(normal + share * (texture.astype(np.float32) - normal) + 0.5, np.uint8)
 
 
-def without_colour(image: Image) -> Image:
+def to_grey(image: Image) -> Image:
     """The image in grey, still three channels."""
     return np.asarray(
         cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8

@@ -23,28 +23,28 @@ SCAR_SHARE = 0.3
 SCAR_WIDTH_PX, SCAR_LENGTH_PX = (2.0, 16.0), (10.0, 64.0)
 
 
-class Pasted(NamedTuple):
+class PastedPiece(NamedTuple):
     """What is to cover the tile, uint8 (H, W, 3), and how strongly, float32 (H, W) in 0..1."""
 
     image: Image
     weight: Weight
 
 
-def pasted(clean: Image, rng: Random, area: tuple[float, float]) -> Pasted:
+def cut_paste(normal: Image, rng: Random, area: tuple[float, float]) -> PastedPiece:
     """Cut a rectangle out of a tile, re-light it, turn it and lay it down elsewhere, soft-edged.
 
     `area` bounds the rectangle's share of the tile; three in ten are thin scars instead.
     """
-    size_hw = (clean.shape[0], clean.shape[1])
+    size_hw = (normal.shape[0], normal.shape[1])
     scar = rng.random() < SCAR_SHARE
     width, height = _scar(size_hw, rng) if scar else _rectangle(size_hw, area, rng)
-    piece = relit(_cut(clean, width, height, rng), rng)
+    piece = jitter_colour(_cut(normal, width, height, rng), rng)
     place = _placement(size_hw, piece, rng)
     alpha = _feathered(piece, FEATHER_PX * min(size_hw) / 256)
-    return Pasted(_laid(piece, place, size_hw), np.clip(_laid(alpha, place, size_hw), 0, 1))
+    return PastedPiece(_laid(piece, place, size_hw), np.clip(_laid(alpha, place, size_hw), 0, 1))
 
 
-def relit(piece: Image, rng: Random) -> Image:
+def jitter_colour(piece: Image, rng: Random) -> Image:
     """Brightness, contrast and saturation each changed by up to a fifth."""
     brighter, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, 3)
     values = piece.astype(np.float32)
@@ -71,10 +71,10 @@ def _within(width: float, height: float, size_hw: tuple[int, int]) -> tuple[int,
     return min(max(2, round(width)), size_hw[1]), min(max(2, round(height)), size_hw[0])
 
 
-def _cut(clean: Image, width: int, height: int, rng: Random) -> Image:
-    top = int(rng.integers(clean.shape[0] - height + 1))
-    left = int(rng.integers(clean.shape[1] - width + 1))
-    return clean[top : top + height, left : left + width]
+def _cut(normal: Image, width: int, height: int, rng: Random) -> Image:
+    top = int(rng.integers(normal.shape[0] - height + 1))
+    left = int(rng.integers(normal.shape[1] - width + 1))
+    return normal[top : top + height, left : left + width]
 
 
 def _feathered(piece: Image, rim: float) -> Weight:

@@ -11,13 +11,13 @@ from edge_ad.synthesis.perlin import Mask
 CLOSE_SHARE = 0.03  # of the shorter side: gaps this wide in the part are closed
 
 
-def foreground(clean: Image) -> Mask:
+def foreground_mask(normal: Image) -> Mask:
     """True on the part of a tile uint8 (H, W, 3); everywhere when part and ground look alike.
 
     Otsu's threshold on grey splits the tile; the side that touches the rim less is the part, its
     gaps are closed and its holes filled.
     """
-    grey = cv2.GaussianBlur(cv2.cvtColor(clean, cv2.COLOR_BGR2GRAY), (5, 5), 0)
+    grey = cv2.GaussianBlur(cv2.cvtColor(normal, cv2.COLOR_BGR2GRAY), (5, 5), 0)
     _, split = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     bright = np.asarray(split, np.uint8)
     rim = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])

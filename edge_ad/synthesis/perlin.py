@@ -19,13 +19,13 @@ def perlin_mask(
     threshold: float = 0.5,
     rotate_deg: float = 90,
 ) -> Mask:
-    """bool (H, W): true where rotated noise exceeds `threshold`; about 5 % of the draws are empty.
+    """bool (H, W): true where rotate noise exceeds `threshold`; about 5 % of the draws are empty.
 
     Each axis has 2^0 to 2^`exp_max` lattice cells; the noise turns by at most `rotate_deg`.
     """
     rows, columns = (2 ** int(exponent) for exponent in rng.integers(0, exp_max + 1, 2))
     noise = perlin_noise(size_hw, (rows, columns), rng)
-    return rotated(noise, float(rng.uniform(-rotate_deg, rotate_deg)), fill=0) > threshold
+    return rotate(noise, float(rng.uniform(-rotate_deg, rotate_deg)), fill=0) > threshold
 
 
 def perlin_noise(
@@ -46,7 +46,7 @@ def perlin_noise(
     return np.asarray(np.sqrt(2) * (left + fade_v * (right - left)), np.float32)
 
 
-def rotated(image: Noise, degrees: float, *, fill: float) -> Noise:
+def rotate(image: Noise, degrees: float, *, fill: float) -> Noise:
     """Turn an image (H, W) or (H, W, 3) about its centre, bilinear."""
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)

@@ -9,27 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.frame import Image
-from edge_ad.synthesis.blend import Weight, blended, without_colour
+from edge_ad.synthesis.blend import Weight, blend, to_grey
 from edge_ad.synthesis.perlin import Mask
 from edge_ad.synthesis.textures import octaves
 
 Random = np.random.Generator
 
 
-def marked(clean: Image, rng: Random, *, grey: bool) -> tuple[Image, Mask]:
+def add_structural_defect(normal: Image, rng: Random, *, grey: bool) -> tuple[Image, Mask]:
     """A tile with marks of one kind, and where they are."""
-    draw = MARKS[list(MARKS)[int(rng.integers(len(MARKS)))]]
-    weight, image = draw(clean, rng)
+    draw = STRUCTURAL_DEFECTS[list(STRUCTURAL_DEFECTS)[int(rng.integers(len(STRUCTURAL_DEFECTS)))]]
+    weight, image = draw(normal, rng)
     if grey:
-        image = without_colour(image)
+        image = to_grey(image)
     mask = cv2.dilate((weight > 0.25).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return blended(clean, image, weight), mask
+    return blend(normal, image, weight), mask
 
 
-def _scratch(clean: Image, rng: Random) -> tuple[Weight, Image]:
+def _scratch(normal: Image, rng: Random) -> tuple[Weight, Image]:
     """Thin wandering lines, darker or brighter than what they cross."""
-    size = clean.shape[0]
-    weight = np.zeros(clean.shape[:2], np.float32)
+    size = normal.shape[0]
+    weight = np.zeros(normal.shape[:2], np.float32)
     for _ in range(int(rng.integers(1, 4))):
         steps = rng.normal(0, 0.25, 12).cumsum() + rng.uniform(0, 2 * np.pi)
         stride = rng.uniform(0.01, 0.07) * size
@@ -47,45 +47,45 @@ def _scratch(clean: Image, rng: Random) -> tuple[Weight, Image]:
             lineType=cv2.LINE_AA,
             shift=3,
         )
-    return _soft(weight, rng.uniform(0.4, 1.0)), _shifted(clean, rng)
+    return _soft(weight, rng.uniform(0.4, 1.0)), _shifted(normal, rng)
 
 
-def _spots(clean: Image, rng: Random) -> tuple[Weight, Image]:
+def _spots(normal: Image, rng: Random) -> tuple[Weight, Image]:
     """Small round or oval holes and specks."""
-    height, width = clean.shape[:2]
+    height, width = normal.shape[:2]
     weight = np.zeros((height, width), np.float32)
     for _ in range(int(rng.integers(1, 5))):
         axes = tuple(int(axis) for axis in np.ceil(rng.uniform(0.008, 0.05, 2) * height))
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         cv2.ellipse(weight, centre, axes, rng.uniform(0, 180), 0, 360, 1.0, -1, cv2.LINE_AA)
-    return _soft(weight, rng.uniform(0.4, 1.5)), _shifted(clean, rng)
+    return _soft(weight, rng.uniform(0.4, 1.5)), _shifted(normal, rng)
 
 
-def _stain(clean: Image, rng: Random) -> tuple[Weight, Image]:
+def _stain(normal: Image, rng: Random) -> tuple[Weight, Image]:
     """A soft-edged area of another brightness."""
-    return _soft(_area(clean, rng), rng.uniform(0.5, 4)), _shifted(clean, rng)
+    return _soft(_area(normal, rng), rng.uniform(0.5, 4)), _shifted(normal, rng)
 
 
-def _frayed(clean: Image, rng: Random) -> tuple[Weight, Image]:
+def _frayed(normal: Image, rng: Random) -> tuple[Weight, Image]:
     """An area of rough, grainy surface."""
-    size_hw = (clean.shape[0], clean.shape[1])
+    size_hw = (normal.shape[0], normal.shape[1])
     grain = octaves(size_hw, rng, first=int(rng.integers(12, 49))) - 0.5
-    rough = clean + grain[..., None] * rng.uniform(60, 220) + rng.uniform(-40, 40)
-    return _soft(_area(clean, rng), rng.uniform(0.5, 2)), _as_image(rough)
+    rough = normal + grain[..., None] * rng.uniform(60, 220) + rng.uniform(-40, 40)
+    return _soft(_area(normal, rng), rng.uniform(0.5, 2)), _as_image(rough)
 
 
-def _displaced(clean: Image, rng: Random) -> tuple[Weight, Image]:
+def _displaced(normal: Image, rng: Random) -> tuple[Weight, Image]:
     """An area that shows another place of the same part, turned and re-lit."""
-    size = np.array(clean.shape[:2])
+    size = np.array(normal.shape[:2])
     least = np.minimum(8, size // 3)
-    moved = np.roll(clean, tuple(rng.integers(least, size - least)), axis=(0, 1))
+    moved = np.roll(normal, tuple(rng.integers(least, size - least)), axis=(0, 1))
     moved = np.ascontiguousarray(moved[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])])
-    return _soft(_area(clean, rng), rng.uniform(0.3, 1)), _as_image(
+    return _soft(_area(normal, rng), rng.uniform(0.3, 1)), _as_image(
         moved * rng.uniform(0.6, 1.4) + rng.uniform(-30, 30)
     )
 
 
-MARKS: dict[str, Callable[[Image, Random], tuple[Weight, Image]]] = {
+STRUCTURAL_DEFECTS: dict[str, Callable[[Image, Random], tuple[Weight, Image]]] = {
     "scratch": _scratch,
     "spots": _spots,
     "stain": _stain,
@@ -94,9 +94,9 @@ MARKS: dict[str, Callable[[Image, Random], tuple[Weight, Image]]] = {
 }
 
 
-def _area(clean: Image, rng: Random) -> Weight:
+def _area(normal: Image, rng: Random) -> Weight:
     """An irregular patch, 1 to 15 % of the tile, as an ellipse with a ragged rim."""
-    height, width = clean.shape[:2]
+    height, width = normal.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     (cy, cx), angle = rng.uniform(0, 1, 2) * (height, width), rng.uniform(0, np.pi)
     long, short = np.sqrt(height * width) * rng.uniform(0.06, 0.25, 2)
@@ -107,10 +107,10 @@ def _area(clean: Image, rng: Random) -> Weight:
     return np.asarray(ragged < 1, np.float32)
 
 
-def _shifted(clean: Image, rng: Random) -> Image:
+def _shifted(normal: Image, rng: Random) -> Image:
     """The tile made darker or brighter, by something an eye would notice."""
     step = rng.uniform(15, 110) * rng.choice([-1.0, 1.0], p=[0.65, 0.35])
-    return _as_image(clean.astype(np.float32) * rng.uniform(0.3, 1.0) + step + 20)
+    return _as_image(normal.astype(np.float32) * rng.uniform(0.3, 1.0) + step + 20)
 
 
 def _soft(weight: Weight, sigma: float) -> Weight:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edge_ad.frame import Image
 from edge_ad.methods.learning.batch import Batch
-from edge_ad.synthesis.anomalies import SynthesisConfig, SyntheticAnomaly, damaged
+from edge_ad.synthesis.anomalies import SynthesisConfig, SyntheticAnomaly, synthesize
 from edge_ad.synthesis.textures import Textures
 
 
@@ -37,7 +37,7 @@ class BatchSampler:
         return batch_of([self._damage(index, rng) for index in chosen], chosen)
 
     def _damage(self, index: int, rng: np.random.Generator) -> SyntheticAnomaly:
-        return damaged(self.tiles[index], self.textures, self.settings, rng, grey=self.grey)
+        return synthesize(self.tiles[index], self.textures, self.settings, rng, grey=self.grey)
 
     def _tile(self, place: int) -> int:
         """Each pass over the tiles goes in its own order."""
@@ -48,12 +48,12 @@ class BatchSampler:
 
 def batch_of(samples: list[SyntheticAnomaly], chosen: list[int]) -> Batch:
     """Stack samples."""
-    clean, hurt = (
+    normal, anomalous = (
         _rgb(np.stack(images))
-        for images in ([s.clean for s in samples], [s.damaged for s in samples])
+        for images in ([s.normal for s in samples], [s.anomalous for s in samples])
     )
     mask = torch.from_numpy(np.stack([s.mask for s in samples])).unsqueeze(1).float()
-    return Batch(clean, hurt, mask, torch.tensor(chosen))
+    return Batch(normal, anomalous, mask, torch.tensor(chosen))
 
 
 def prefetched(drawer: BatchSampler, first: int, workers: int) -> Generator[Batch, None, None]:

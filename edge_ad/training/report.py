@@ -45,12 +45,12 @@ def example_rows(module: torch.nn.Module, held_back: Batch) -> list[list[Image]]
     """Clean tile, damaged tile, damage mask, and the anomaly map of the damaged tile."""
     places = np.linspace(0, len(held_back.mask) - 1, min(EXAMPLES, len(held_back.mask))).astype(int)
     with torch.inference_mode():
-        maps = module.eval()(held_back.damaged[places])[0].numpy()
+        maps = module.eval()(held_back.anomalous[places])[0].numpy()
     top = max(float(maps.max()), 1e-12)
     return [
         [
-            _bgr(held_back.clean[place]),
-            _bgr(held_back.damaged[place]),
+            _bgr(held_back.normal[place]),
+            _bgr(held_back.anomalous[place]),
             _grey(held_back.mask[place, 0].numpy()),
             _coloured(values / top),
         ]

@@ -29,7 +29,7 @@ from edge_ad.methods.learning.trainer import (
 from edge_ad.methods.method import method_named
 from edge_ad.methods.weights import load_detector, save_detector
 from edge_ad.preprocess import Preprocess
-from edge_ad.synthesis.anomalies import SynthesisConfig, damaged
+from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
 from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
 from edge_ad.training.batches import BatchSampler, batch_of
@@ -115,7 +115,7 @@ def _prepare(job: TrainConfig, recipe: MethodTraining) -> PreparedTraining:
         tiles=good.tiles,
         chosen=chosen,
         textures=textures,
-        settings=job.settings.damage,
+        settings=job.settings.synthesis,
         size=job.settings.batch,
         seed=job.seed,
         grey=grey,
@@ -137,9 +137,9 @@ def _held_back(
     count = int(np.clip(len(places), *HELD_BACK))
     chosen = [int(places[index * len(places) // count]) for index in range(count)]
     rng = np.random.default_rng([job.seed, 3])
-    kinds = [SynthesisConfig(marks_share=share) for share in (0.0, 1.0)]
+    kinds = [SynthesisConfig(structural_share=share) for share in (0.0, 1.0)]
     samples = [
-        damaged(good.tiles[tile], textures, kinds[number % 2], rng, grey=grey)
+        synthesize(good.tiles[tile], textures, kinds[number % 2], rng, grey=grey)
         for number, tile in enumerate(chosen)
     ]
     return batch_of(samples, chosen)

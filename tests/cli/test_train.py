@@ -63,7 +63,7 @@ def test_options_come_from_a_file_and_flags_win(folder: Path) -> None:
     assert result["seed"] == 3
     assert result["size_hw"] == [32, 32]
     assert result["settings"]["lr_student"] == 0.2
-    assert result["settings"]["damage"]["rotation"] == "small"
+    assert result["settings"]["synthesis"]["rotation"] == "small"
 
 
 @pytest.mark.parametrize(

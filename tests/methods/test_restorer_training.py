@@ -53,7 +53,7 @@ def test_the_network_sees_the_damage_and_is_held_to_the_good_tile(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     trainer = EARTrainer(EAR, (32, 32), None) if kind == "ear" else PMBTrainer(PMB, (32, 32), None)
-    answer = _batch().clean
+    answer = _batch().normal
     shown: list[torch.Tensor] = []
 
     def excise(rgb: torch.Tensor, salient: torch.Tensor | None) -> torch.Tensor:
@@ -67,7 +67,7 @@ def test_the_network_sees_the_damage_and_is_held_to_the_good_tile(
     monkeypatch.setattr(trainer.module, "excise", excise, raising=False)
     monkeypatch.setattr(trainer.module, "restore", restore)
     losses = trainer.losses("restore", _batch())
-    assert torch.equal(shown[0], _batch().damaged)
+    assert torch.equal(shown[0], _batch().anomalous)
     assert all(float(loss) == pytest.approx(0, abs=1e-6) for loss in losses.values())
 
 
@@ -92,9 +92,9 @@ def test_undoing_weighs_nothing_where_nothing_is_damaged() -> None:
 def test_salient_pixels_are_looked_for_in_what_is_damaged(tmp_path: Path) -> None:
     torch.save(DigitAttention().state_dict(), tmp_path / "attention.pt")
     damage = SynthesisConfig(anomaly_share=0.5)
-    settings = EAR.model_copy(update={"attention": "mnist", "damage": damage})
+    settings = EAR.model_copy(update={"attention": "mnist", "synthesis": damage})
     trainer = EARTrainer(settings, (32, 32), tmp_path / "attention.pt")
-    found, wanted = trainer.salient(_batch()), trainer.module.salient(_batch().damaged)
+    found, wanted = trainer.salient(_batch()), trainer.module.salient(_batch().anomalous)
     assert found is not None and wanted is not None
     assert torch.equal(found, wanted)
 
@@ -105,9 +105,9 @@ def test_salient_pixels_are_worked_out_once_a_tile(tmp_path: Path) -> None:
         EAR.model_copy(update={"attention": "mnist"}), (32, 32), tmp_path / "attention.pt"
     )
     batch = _batch()
-    fresh = trainer.module.salient(batch.clean)
+    fresh = trainer.module.salient(batch.normal)
     first = trainer.salient(batch)
-    other = batch._replace(clean=torch.zeros_like(batch.clean))  # the same tiles by number
+    other = batch._replace(normal=torch.zeros_like(batch.normal))  # the same tiles by number
     kept = trainer.salient(other)
     assert fresh is not None and first is not None and kept is not None
     assert torch.equal(first, fresh) and torch.equal(kept, fresh)
@@ -120,7 +120,7 @@ def test_pmb_freezes_the_median_cut_and_tells_each_form() -> None:
     choice = trainer.choose(batch)
     net = trainer.module
     with torch.no_grad():
-        cuts = net.histogram(net.difference(batch.clean, net.restore(batch.clean)[0])).flatten()
+        cuts = net.histogram(net.difference(batch.normal, net.restore(batch.normal)[0])).flatten()
     assert net.cut.item() == pytest.approx(cuts.median().item(), rel=1e-5)
     assert set(choice.report["measured"]) == {"exact", "frozen", "off"}
     assert choice.config.model_dump()["hee"] == "frozen" and net.config.hee == "frozen"

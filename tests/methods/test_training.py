@@ -126,8 +126,8 @@ def test_settings_of_a_method_that_lacks_them_name_those_it_has() -> None:
 
 
 def test_changing_one_kind_of_damage_keeps_the_methods_others() -> None:
-    settings = settings_from(training_named("draem"), {"damage.rotation": "none"})
-    assert settings.damage.anomaly_share == 0.5 and settings.damage.rotation == "none"
+    settings = settings_from(training_named("draem"), {"synthesis.rotation": "none"})
+    assert settings.synthesis.anomaly_share == 0.5 and settings.synthesis.rotation == "none"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def write_good(folder: Path, seed: int, count: int) -> None:
 def train(good: Path, weights: Path, shared: Path) -> None:
     teacher = shared / "data" / "weights" / "resnet18_imagenet_stem_to_layer3.pth"
     small = ("--size", "64x96", "--width", 0.25, "--batch", 8, "--steps", 280)
-    split = ("--set", "student_share=0.4", "--set", "damage.marks_share=0.5")
+    split = ("--set", "student_share=0.4", "--set", "synthesis.structural_share=0.5")
     fixed = ("--rotation", "none", "--branch", "segmentation", "--roi", ROI, "--seed", 0)
     where = ("--data", good, "--teacher", teacher, "-o", weights)
     edge_ad("train", "--method", "destseg", *where, *small, *split, *fixed)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.frame import Image
-from edge_ad.synthesis.anomalies import SynthesisConfig, damaged, defective, turned
+from edge_ad.synthesis.anomalies import SynthesisConfig, random_anomaly, random_rotation, synthesize
 from edge_ad.synthesis.augment import AugmentedTextures
-from edge_ad.synthesis.blend import blended, is_grey, without_colour
+from edge_ad.synthesis.blend import blend, is_grey, to_grey
 from edge_ad.synthesis.perlin import perlin_mask, perlin_noise
-from edge_ad.synthesis.structural import MARKS
+from edge_ad.synthesis.structural import STRUCTURAL_DEFECTS
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder
 
 
@@ -51,9 +51,11 @@ def test_perlin_takes_any_size(size_hw: tuple[int, int]) -> None:
 def test_damage_stays_inside_the_mask() -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
-        sample = damaged(part(0), ProceduralTextures((48, 56)), SynthesisConfig(), rng, grey=False)
-        assert np.array_equal(sample.clean[~sample.mask], sample.damaged[~sample.mask])
-        assert np.array_equal(sample.clean, part(0))
+        sample = synthesize(
+            part(0), ProceduralTextures((48, 56)), SynthesisConfig(), rng, grey=False
+        )
+        assert np.array_equal(sample.normal[~sample.mask], sample.anomalous[~sample.mask])
+        assert np.array_equal(sample.normal, part(0))
 
 
 def test_texture_weight_bounds_how_much_of_the_part_remains() -> None:
@@ -65,8 +67,8 @@ def test_texture_weight_bounds_how_much_of_the_part_remains() -> None:
 
     black = np.zeros((64, 64, 3), np.uint8)
     rng = np.random.default_rng(4)
-    samples = [damaged(black, White(), SynthesisConfig(), rng, grey=False) for _ in range(200)]
-    weights = np.array([s.damaged[s.mask].max() / 255 for s in samples if s.mask.any()])
+    samples = [synthesize(black, White(), SynthesisConfig(), rng, grey=False) for _ in range(200)]
+    weights = np.array([s.anomalous[s.mask].max() / 255 for s in samples if s.mask.any()])
     assert weights.min() >= 0.19
     assert weights.min() < 0.25
     assert 0.95 < weights.max() <= 1
@@ -76,23 +78,25 @@ def test_every_sample_is_damaged_unless_told_otherwise() -> None:
     rng = np.random.default_rng(5)
     textures = ProceduralTextures((48, 56))
     half = SynthesisConfig(anomaly_share=0.5)
-    empty = [not damaged(part(0), textures, half, rng, grey=False).mask.any() for _ in range(100)]
+    empty = [
+        not synthesize(part(0), textures, half, rng, grey=False).mask.any() for _ in range(100)
+    ]
     every = [
-        not damaged(part(0), textures, SynthesisConfig(), rng, grey=False).mask.any()
+        not synthesize(part(0), textures, SynthesisConfig(), rng, grey=False).mask.any()
         for _ in range(100)
     ]
     assert 35 < sum(empty) < 70
     assert sum(every) < 15
 
 
-@pytest.mark.parametrize("kind", list(MARKS))
+@pytest.mark.parametrize("kind", list(STRUCTURAL_DEFECTS))
 def test_each_kind_of_mark_changes_the_part_where_it_says(kind: str) -> None:
     rng = np.random.default_rng(6)
-    clean = part(1, (128, 128))
+    normal = part(1, (128, 128))
     shares = []
     for _ in range(10):
-        weight, image = MARKS[kind](clean, rng)
-        change = np.abs(blended(clean, image, weight).astype(int) - clean).max(axis=2)
+        weight, image = STRUCTURAL_DEFECTS[kind](normal, rng)
+        change = np.abs(blend(normal, image, weight).astype(int) - normal).max(axis=2)
         shares.append(float((weight > 0.25).mean()))
         assert change[weight < 1e-3].max(initial=0) == 0
         assert change.max() > 5
@@ -100,14 +104,16 @@ def test_each_kind_of_mark_changes_the_part_where_it_says(kind: str) -> None:
 
 
 def test_rotation_none_leaves_the_tile() -> None:
-    assert turned(part(0), SynthesisConfig(), np.random.default_rng(0)) is not None
-    assert np.array_equal(turned(part(0), SynthesisConfig(), np.random.default_rng(0)), part(0))
+    assert random_rotation(part(0), SynthesisConfig(), np.random.default_rng(0)) is not None
+    assert np.array_equal(
+        random_rotation(part(0), SynthesisConfig(), np.random.default_rng(0)), part(0)
+    )
 
 
 def test_small_rotation_fills_corners_and_keeps_the_middle() -> None:
     white = np.full((64, 64, 3), 255, np.uint8)
     settings = SynthesisConfig(rotation="small")
-    turns = [turned(white, settings, np.random.default_rng(seed)) for seed in range(8)]
+    turns = [random_rotation(white, settings, np.random.default_rng(seed)) for seed in range(8)]
     assert all((image[24:40, 24:40] == 255).all() for image in turns)
     assert min(int(image[0, 0, 0]) for image in turns) == 114
 
@@ -119,20 +125,20 @@ def test_full_rotation_takes_the_quarters_the_shape_allows(
     settings = SynthesisConfig(rotation="full", rotation_small_deg=0)
     tile = part(2, hw)
     rng = np.random.default_rng(7)
-    seen = {turned(tile, settings, rng).tobytes() for _ in range(60)}
+    seen = {random_rotation(tile, settings, rng).tobytes() for _ in range(60)}
     assert len(seen) == shapes
-    assert turned(tile, settings, rng).shape == tile.shape
+    assert random_rotation(tile, settings, rng).shape == tile.shape
 
 
 def test_grey_parts_get_grey_damage() -> None:
-    grey = without_colour(part(3))
+    grey = to_grey(part(3))
     assert is_grey(grey[None])
     assert not is_grey(part(3)[None])
     rng = np.random.default_rng(8)
     for marks in (0.0, 1.0):
-        settings = SynthesisConfig(marks_share=marks)
-        sample = damaged(grey, ProceduralTextures((48, 56)), settings, rng, grey=True)
-        assert is_grey(sample.damaged[None])
+        settings = SynthesisConfig(structural_share=marks)
+        sample = synthesize(grey, ProceduralTextures((48, 56)), settings, rng, grey=True)
+        assert is_grey(sample.anomalous[None])
 
 
 def test_generated_textures_are_many_and_varied() -> None:
@@ -175,7 +181,7 @@ def test_textures_that_cannot_be_read_end_with_a_message(tmp_path: Path) -> None
     ("how", "then", "share"),
     [
         (SynthesisConfig(), 3162073035365853033, 0.0381),
-        (SynthesisConfig(marks_share=1.0), 241132992963701354, 0.0939),
+        (SynthesisConfig(structural_share=1.0), 241132992963701354, 0.0939),
         (
             SynthesisConfig(rotation="full", rotation_share=0.5, anomaly_share=0.5),
             2405656989332305972,
@@ -188,9 +194,9 @@ def test_a_seed_gives_the_damage_it_always_gave(
     how: SynthesisConfig, then: int, share: float
 ) -> None:
     """Else a training could not be repeated: what comes next tells what was drawn before."""
-    rng, clean = np.random.default_rng(7), noisy(48, 56, seed=1)
+    rng, normal = np.random.default_rng(7), noisy(48, 56, seed=1)
     textures = ProceduralTextures((48, 56))
-    drawn = [damaged(clean, textures, how, rng, grey=False) for _ in range(20)]
+    drawn = [synthesize(normal, textures, how, rng, grey=False) for _ in range(20)]
     assert int(rng.integers(2**62)) == then
     assert np.mean([one.mask.mean() for one in drawn]) == pytest.approx(share, abs=2e-4)
 
@@ -210,24 +216,24 @@ def noisy(height: int, width: int, *, seed: int) -> NDArray[np.uint8]:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32))
 def test_a_whole_image_of_any_size_gets_a_defect(height: int, width: int, seed: int) -> None:
-    clean = noisy(height, width, seed=0)
-    found = defective(clean, np.random.default_rng(seed))
-    again = defective(clean, np.random.default_rng(seed))
-    assert found.damaged.shape == clean.shape and found.mask.any()
-    assert np.array_equal(found.damaged, again.damaged)
-    assert np.array_equal(found.clean, clean)
+    normal = noisy(height, width, seed=0)
+    found = random_anomaly(normal, np.random.default_rng(seed))
+    again = random_anomaly(normal, np.random.default_rng(seed))
+    assert found.anomalous.shape == normal.shape and found.mask.any()
+    assert np.array_equal(found.anomalous, again.anomalous)
+    assert np.array_equal(found.normal, normal)
 
 
 def test_defects_of_whole_images_are_specks_and_areas_that_change_them() -> None:
-    clean = noisy(64, 64, seed=2)
-    found = [defective(clean, np.random.default_rng(seed)) for seed in range(200)]
+    normal = noisy(64, 64, seed=2)
+    found = [random_anomaly(normal, np.random.default_rng(seed)) for seed in range(200)]
     shares = np.array([one.mask.mean() for one in found])
-    change = [np.abs(one.damaged.astype(int) - clean)[one.mask].mean() for one in found]
+    change = [np.abs(one.anomalous.astype(int) - normal)[one.mask].mean() for one in found]
     assert shares.min() < 0.01 and 0.02 < np.median(shares) < 0.1 and shares.max() < 0.6
     assert np.median(change) > 20 and np.mean(np.array(change) > 3) > 0.95
 
 
 def test_a_grey_image_gets_a_grey_defect() -> None:
-    grey = without_colour(part(4))
+    grey = to_grey(part(4))
     for seed in range(10):
-        assert is_grey(defective(grey, np.random.default_rng(seed)).damaged[None])
+        assert is_grey(random_anomaly(grey, np.random.default_rng(seed)).anomalous[None])

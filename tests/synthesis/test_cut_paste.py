@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edge_ad.frame import Image
-from edge_ad.synthesis.anomalies import SynthesisConfig, damaged
-from edge_ad.synthesis.cut_paste import JITTER, SCAR_SHARE, pasted, relit
-from edge_ad.synthesis.foreground import foreground
+from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
+from edge_ad.synthesis.cut_paste import JITTER, SCAR_SHARE, cut_paste, jitter_colour
+from edge_ad.synthesis.foreground import foreground_mask
 from edge_ad.synthesis.textures import ProceduralTextures
 
 SIDE = 128
@@ -29,7 +29,7 @@ def _part_on_ground(*, bright: bool = True) -> Image:
 
 def test_a_piece_covers_what_was_asked_for() -> None:
     rng = np.random.default_rng(0)
-    shares = [(pasted(_striped(), rng, AREA).weight >= 0.5).mean() for _ in range(400)]
+    shares = [(cut_paste(_striped(), rng, AREA).weight >= 0.5).mean() for _ in range(400)]
     assert max(shares) <= AREA[1] * 1.05
     assert 0.02 < np.mean(shares) < 0.05  # the rim takes some away, scars are small
     assert np.mean(np.array(shares) == 0) < 0.05
@@ -38,7 +38,7 @@ def test_a_piece_covers_what_was_asked_for() -> None:
 def test_three_in_ten_are_thin_scars() -> None:
     rng = np.random.default_rng(1)
     large = (0.09, 0.10)  # a scar of 16 x 64 pixels at 256 has 1.6 %
-    shares = [(pasted(_striped(), rng, large).weight > 0).mean() for _ in range(300)]
+    shares = [(cut_paste(_striped(), rng, large).weight > 0).mean() for _ in range(300)]
     assert np.mean(np.array(shares) < 0.02) == pytest.approx(SCAR_SHARE, abs=0.1)
 
 
@@ -46,7 +46,7 @@ def test_a_piece_comes_from_the_tile_itself_relit_by_a_fifth_at_most() -> None:
     rng = np.random.default_rng(2)
     tile = _striped()
     for _ in range(50):
-        image, weight = pasted(tile, rng, AREA)
+        image, weight = cut_paste(tile, rng, AREA)
         inside = image[weight >= 1]
         if inside.size:
             assert inside.max() <= 187 * (1 + JITTER) ** 2 and inside.min() >= 60 * 0.55
@@ -54,42 +54,42 @@ def test_a_piece_comes_from_the_tile_itself_relit_by_a_fifth_at_most() -> None:
 
 def test_edges_are_soft() -> None:
     rng = np.random.default_rng(3)
-    weights = np.concatenate([pasted(_striped(), rng, AREA).weight.ravel() for _ in range(20)])
+    weights = np.concatenate([cut_paste(_striped(), rng, AREA).weight.ravel() for _ in range(20)])
     assert weights.min() == 0 and weights.max() == 1
     assert ((weights > 0.2) & (weights < 0.8)).mean() > 0.001
 
 
 def test_relighting_a_grey_piece_leaves_it_grey() -> None:
-    piece = relit(_striped()[:9, :9], np.random.default_rng(4))
+    piece = jitter_colour(_striped()[:9, :9], np.random.default_rng(4))
     assert (piece[..., 0] == piece[..., 1]).all() and (piece[..., 1] == piece[..., 2]).all()
 
 
 def test_the_smallest_tile_and_the_largest_piece_go_together() -> None:
     tile = np.full((8, 8, 3), 90, np.uint8)
     for seed in range(50):
-        image, weight = pasted(tile, np.random.default_rng(seed), (0.9, 1.0))
+        image, weight = cut_paste(tile, np.random.default_rng(seed), (0.9, 1.0))
         assert image.shape == (8, 8, 3) and weight.shape == (8, 8)
 
 
 @pytest.mark.parametrize("bright", [True, False])
 def test_the_part_is_found_and_its_holes_are_filled(*, bright: bool) -> None:
-    found = foreground(_part_on_ground(bright=bright))
+    found = foreground_mask(_part_on_ground(bright=bright))
     assert found[55, 65] and found[30, 40]
     assert not found[5, 5]
     assert found.sum() == pytest.approx(80 * 80, rel=0.05)
 
 
 def test_a_tile_without_ground_is_all_part() -> None:
-    assert foreground(np.full((SIDE, SIDE, 3), 128, np.uint8)).all()
+    assert foreground_mask(np.full((SIDE, SIDE, 3), 128, np.uint8)).all()
 
 
 def test_damage_stays_on_the_part_when_asked() -> None:
     tile, rng = _part_on_ground(), np.random.default_rng(5)
-    settings = SynthesisConfig(paste_share=0.5, foreground=True, redraw_empty=True)
+    settings = SynthesisConfig(cut_paste_share=0.5, foreground=True, redraw_empty=True)
     for _ in range(40):
-        one = damaged(tile, ProceduralTextures((SIDE, SIDE)), settings, rng, grey=True)
-        assert one.mask.any() and not one.mask[~foreground(tile)].any()
-        assert (one.damaged == one.clean)[~foreground(tile)].all()
+        one = synthesize(tile, ProceduralTextures((SIDE, SIDE)), settings, rng, grey=True)
+        assert one.mask.any() and not one.mask[~foreground_mask(tile)].any()
+        assert (one.anomalous == one.normal)[~foreground_mask(tile)].all()
 
 
 def test_empty_damage_is_drawn_again_only_when_asked() -> None:
@@ -98,6 +98,6 @@ def test_empty_damage_is_drawn_again_only_when_asked() -> None:
     for again in (False, True):
         rng = np.random.default_rng(6)
         settings = SynthesisConfig(redraw_empty=again)
-        ones = (damaged(tile, textures, settings, rng, grey=True) for _ in range(150))
+        ones = (synthesize(tile, textures, settings, rng, grey=True) for _ in range(150))
         drawn[again] = sum(not one.mask.any() for one in ones)
     assert drawn[False] > 0 and drawn[True] == 0

@@ -53,7 +53,7 @@ class CLFlowSettings(TrainingSettings):
     """`batch` counts pairs of a good tile and its damaged copy; FastFlow's rates and epochs.
 
     Half of the damage is a texture, half a piece of the tile pasted elsewhere; where parts lie on
-    a plain ground, `damage.foreground` keeps it on them.
+    a plain ground, `synthesis.foreground` keeps it on them.
     `separate` weighs an addition of self-supervised flows: a position's energy, half the mean of
     its z^2, stays below `near` on good tiles and rises above `far` where a tile is damaged.
     `standardise` sets the layer norms to the spread of each channel of the first batch and keeps
@@ -86,8 +86,8 @@ class CLFlowSettings(TrainingSettings):
     clamp: Annotated[float, Field(gt=0, le=5)] = 2.0
     standardise: bool = False
     pre_scale: Annotated[float, Field(gt=0, le=1)] = 0.1
-    damage: SynthesisConfig = SynthesisConfig(
-        paste_share=0.5, texture_weight=(0.3, 1.0), redraw_empty=True
+    synthesis: SynthesisConfig = SynthesisConfig(
+        cut_paste_share=0.5, texture_weight=(0.3, 1.0), redraw_empty=True
     )
 
 
@@ -127,8 +127,8 @@ class CLFlowTrainer:
             if self.settings.standardise and phase == LIKELIHOOD:
                 for flow, level in zip(self._flows(), good, strict=True):
                     standardise(flow.norm, level.float())
-            hurt = self.module.features(batch.damaged) if phase == CONTRAST else ()
-        with torch.autocast(batch.clean.device.type, enabled=False):
+            hurt = self.module.features(batch.anomalous) if phase == CONTRAST else ()
+        with torch.autocast(batch.normal.device.type, enabled=False):
             latents, likelihood = self._likelihood(good)
             if phase == LIKELIHOOD:
                 return {"likelihood": likelihood}
@@ -143,9 +143,9 @@ class CLFlowTrainer:
 
     def _good(self, batch: Batch) -> Sequence[Tensor]:
         """The good tiles' features, from memory where tiles lie as they were stored."""
-        if self.settings.damage.rotation == "none":
-            return self._kept(batch.clean, batch.tile)
-        return self.module.features(batch.clean)
+        if self.settings.synthesis.rotation == "none":
+            return self._kept(batch.normal, batch.tile)
+        return self.module.features(batch.normal)
 
     def _likelihood(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Latents, and -log p of the features per element, mean over levels and images."""

@@ -97,16 +97,16 @@ class DeSTSegTrainer:
         """The student sees damage and must answer as the teacher does to the clean tile."""
         net = self.module
         wanted = self._teacher(batch)
-        given = net.student(net.normalised(batch.damaged))
-        with torch.autocast(batch.clean.device.type, enabled=False):
+        given = net.student(net.normalised(batch.anomalous))
+        with torch.autocast(batch.normal.device.type, enabled=False):
             return {"cosine": cosine_loss(*(net.directions(_float(x)) for x in (wanted, given)))}
 
     def _teacher(self, batch: Batch) -> list[Tensor]:
         """The teacher's levels for the clean tiles; tiles that never turn are looked at once."""
-        if batch.clean.is_cuda or self.settings.damage.rotation != "none":
+        if batch.normal.is_cuda or self.settings.synthesis.rotation != "none":
             with torch.no_grad():
-                return list(self._see(batch.clean))
-        return self._frozen(batch.clean, batch.tile)
+                return list(self._see(batch.normal))
+        return self._frozen(batch.normal, batch.tile)
 
     def _see(self, rgb: Tensor) -> tuple[Tensor, ...]:
         levels: tuple[Tensor, ...] = self.module.teacher(self.module.normalised(rgb))
@@ -116,10 +116,13 @@ class DeSTSegTrainer:
         """Teacher and student both see damage; the segmentation net learns to point at it."""
         net, s = self.module, self.settings
         with torch.no_grad():
-            teacher, student = self._see(batch.damaged), net.student(net.normalised(batch.damaged))
+            teacher, student = (
+                self._see(batch.anomalous),
+                net.student(net.normalised(batch.anomalous)),
+            )
             agreement = net.agreement(*(net.directions(_float(x)) for x in (teacher, student)))
         logits = net.segmentation(agreement)
-        with torch.autocast(batch.clean.device.type, enabled=False):
+        with torch.autocast(batch.normal.device.type, enabled=False):
             logits, target = logits.float(), mask_at(batch.mask, net.sizes[0])
             return {
                 "focal": s.focal * focal_loss(logits, target, s.gamma),
@@ -186,7 +189,7 @@ TRAINING = MethodTraining(
             "batch": 16,
             "student_time": 0.5,
             "lr_tail": 0.3,
-            "damage.marks_share": 0.5,
+            "synthesis.structural_share": 0.5,
         }
     },
 )

@@ -58,7 +58,7 @@ class DRAEMSettings(TrainingSettings):
     focal_eps: Annotated[float, Field(ge=0, lt=0.5)] = 1e-5
     ssim_range: Annotated[float, Field(gt=0)] = 1.0
     texture_augmentation: bool = True
-    damage: SynthesisConfig = SynthesisConfig(
+    synthesis: SynthesisConfig = SynthesisConfig(
         anomaly_share=0.5,
         rotation="small",
         rotation_small_deg=90,
@@ -93,9 +93,9 @@ class DRAEMTrainer:
         Gradients of the focal loss reach the reconstructive network, as in the released code.
         """
         net, s = self.module, self.settings
-        repair, logits = net.logits(net.coloured(batch.damaged))
-        with torch.autocast(batch.clean.device.type, enabled=False):
-            repair, logits, clean = repair.float(), logits.float(), net.coloured(batch.clean)
+        repair, logits = net.logits(net.coloured(batch.anomalous))
+        with torch.autocast(batch.normal.device.type, enabled=False):
+            repair, logits, clean = repair.float(), logits.float(), net.coloured(batch.normal)
             return {
                 "l2": s.l2 * (repair - clean).square().mean(),
                 "ssim": s.ssim * ssim_loss(repair, clean, data_range=s.ssim_range),
@@ -140,9 +140,9 @@ TRAINING = MethodTraining(
             "seg_base": 16,
             "steps": 3000,
             "lr": 1e-3,
-            "damage.rotation": "none",
-            "damage.anomaly_share": 0.75,
-            "damage.marks_share": 0.5,
+            "synthesis.rotation": "none",
+            "synthesis.anomaly_share": 0.75,
+            "synthesis.structural_share": 0.5,
         }
     },
 )

@@ -50,7 +50,7 @@ class EARSettings(TrainingSettings):
     `mosaic_px` None is 16 pixels at 256x256, scaled with the side; the paper's best range from 2
     to 64 with the product. `skip_off` auto measures which connection to leave out. `top_k` 1 scores
     by the maximum, as the paper does; a net trained briefly is steadier with more. `undo` weighs
-    the losses once more where `damage` was done, which the paper's training never does.
+    the losses once more where `synthesis` added an anomaly, which the paper's training never does.
     """
 
     batch: Tiles = 16
@@ -73,7 +73,7 @@ class EARSettings(TrainingSettings):
     msgms_c: Annotated[float, Field(gt=0)] = 0.0026
     smooth_sigma: Annotated[float, Field(ge=0, le=32)] = 0.0
     top_k: Annotated[int, Field(ge=1, le=3840)] = 1
-    damage: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
+    synthesis: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
 
     def rate(self, done: float) -> float:
         if done < self.warmup:
@@ -105,9 +105,9 @@ class EARTrainer:
         In the paper's training nothing is damaged; where settings have it, damage is to be undone.
         """
         net, s = self.module, self.settings
-        restored = net.restore(net.excise(batch.damaged, self.salient(batch)))
-        with torch.autocast(batch.clean.device.type, enabled=False):
-            restored, clean = restored.float(), batch.clean
+        restored = net.restore(net.excise(batch.anomalous, self.salient(batch)))
+        with torch.autocast(batch.normal.device.type, enabled=False):
+            restored, clean = restored.float(), batch.normal
             errors = {
                 "l2": s.l2 * (restored - clean).square(),
                 "ssim": s.ssim * (1 - ssim_map(restored, clean)),
@@ -120,10 +120,10 @@ class EARTrainer:
         """As the network's own, from memory where tiles lie as they were stored."""
         if self.module.attention is None:
             return None
-        damage = self.settings.damage
+        damage = self.settings.synthesis
         if damage.rotation != "none" or damage.anomaly_share > 0:
-            return self.module.salient(batch.damaged)
-        return self._salient(batch.clean, batch.tile)[0].float()
+            return self.module.salient(batch.anomalous)
+        return self._salient(batch.normal, batch.tile)[0].float()
 
     def _marks(self, rgb: Tensor) -> list[Tensor]:
         salient = self.module.salient(rgb)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """clean and damaged float32 (N, 3, H, W) RGB in 0..1; mask float32 (N, 1, H, W), 0 or 1.
+    """normal and anomalous float32 (N, 3, H, W) RGB in 0..1; mask float32 (N, 1, H, W), 0 or 1.
 
     `tile` int64 (N,) numbers the tiles.
     """
 
-    clean: Tensor
-    damaged: Tensor
+    normal: Tensor
+    anomalous: Tensor
     mask: Tensor
     tile: Tensor
 

@@ -25,7 +25,10 @@ def measure(held_back: Batch, branches: Branches) -> Measured:
     `branches` takes rgb and answers each branch's maps and scores. Tiles whose damage drew an
     empty mask count for pixels only. NaN-free: without any damage all figures are 0.5.
     """
-    seen = {"clean": _judge(held_back.clean, branches), "hurt": _judge(held_back.damaged, branches)}
+    seen = {
+        "clean": _judge(held_back.normal, branches),
+        "hurt": _judge(held_back.anomalous, branches),
+    }
     mask: NDArray[np.bool_] = held_back.mask[:, 0].bool().numpy()
     real = mask.reshape(len(mask), -1).max(axis=1)
     return {

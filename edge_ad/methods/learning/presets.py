@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 VARIED: dict[str, Any] = {
-    "damage.marks_share": 0.35,
-    "damage.paste_share": 0.35,
-    "damage.paste_area": (0.005, 0.05),
-    "damage.rotation": "small",
-    "damage.rotation_small_deg": 3.0,
+    "synthesis.structural_share": 0.35,
+    "synthesis.cut_paste_share": 0.35,
+    "synthesis.cut_paste_area": (0.005, 0.05),
+    "synthesis.rotation": "small",
+    "synthesis.rotation_small_deg": 3.0,
 }
 
 RESTORER: dict[str, Any] = {
@@ -22,7 +22,7 @@ RESTORER: dict[str, Any] = {
     "smooth_sigma": 1.0,
     "top_k": 10,
     # nor shall it learn to restore damage
-    "damage.anomaly_share": 0.8,
+    "synthesis.anomaly_share": 0.8,
     "undo": 1.0,
     **VARIED,
 }

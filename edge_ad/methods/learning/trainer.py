@@ -38,7 +38,7 @@ class TrainingSettings(BaseModel):
 
     batch: Tiles = 32
     lr_tail: Annotated[float, Field(ge=0, le=1)] = 0.0
-    damage: SynthesisConfig = SynthesisConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()
 
     def rate(self, done: float) -> float:
         """Factor on the learning rates when the share `done` of a phase is behind; 0 to 1."""
@@ -128,7 +128,7 @@ def settings_from(
     recipe: MethodTraining, given: dict[str, Any], preset: str | None = None
 ) -> TrainingSettings:
     """Settings from names to values, over those of a preset; a dot reaches inside, as in
-    `damage.rotation`.
+    `synthesis.rotation`.
 
     Raises UsageError for an unknown name, with the nearest known one, or a value that is none.
     """
@@ -170,7 +170,7 @@ def _preset(recipe: MethodTraining, preset: str | None) -> dict[str, Any]:
 
 def _check_name(recipe: MethodTraining, name: str) -> None:
     known = list(recipe.settings.model_fields)
-    known += [f"damage.{field}" for field in SynthesisConfig.model_fields]
+    known += [f"synthesis.{field}" for field in SynthesisConfig.model_fields]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else f" There are: {', '.join(known)}."

@@ -47,8 +47,8 @@ class PMBSettings(TrainingSettings):
 
     `widths`, `lateral`, `items`, `temperature`, `hee` and the like shape the network, see
     `PMBConfig`; `hee` auto measures which form serves best. `top_k` and `smooth_sigma` None
-    scale 100 and 4 at 256x256 with the image. `undo` weighs l2 and ssim once more where `damage`
-    was done.
+    scale 100 and 4 at 256x256 with the image. `undo` weighs l2 and ssim once more where `synthesis`
+    added an anomaly.
     """
 
     batch: Tiles = 16
@@ -78,7 +78,7 @@ class PMBSettings(TrainingSettings):
     smooth_sigma: Annotated[float, Field(ge=0, le=32)] | None = None
     score: Literal["top", "accumulated"] = "top"
     top_k: Annotated[int, Field(ge=1, le=3840)] | None = None
-    damage: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
+    synthesis: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
 
     def rate(self, done: float) -> float:
         return decayed(done, self.decay, self.decay_at) * super().rate(done)
@@ -101,9 +101,9 @@ class PMBTrainer:
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         """Restoration of the good image from the damaged one, where settings damage any."""
         s = self.settings
-        restored, entropy = self.module.restore(batch.damaged)
-        with torch.autocast(batch.clean.device.type, enabled=False):
-            restored, clean = restored.float(), batch.clean
+        restored, entropy = self.module.restore(batch.anomalous)
+        with torch.autocast(batch.normal.device.type, enabled=False):
+            restored, clean = restored.float(), batch.normal
             errors = {
                 "l2": s.l2 * (restored - clean).square(),
                 "ssim": s.ssim * (1 - ssim_map(restored, clean)),
@@ -118,7 +118,7 @@ class PMBTrainer:
         The form is the one that was set, or the best on held-back images.
         """
         net = self.module.eval()
-        net.cut.fill_(_median_cut(net, held_back.clean))
+        net.cut.fill_(_median_cut(net, held_back.normal))
         wanted, measured = self.settings.hee, {}
         for way in FORMS:
             net.config = net.config.model_copy(update={"hee": way})

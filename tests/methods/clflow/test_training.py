@@ -126,7 +126,7 @@ def test_the_likelihood_is_that_of_the_flow_per_element(trainer: CLFlowTrainer) 
         told = trainer.losses("likelihood", batch)["likelihood"].item()
         levels = []
         for flow, level in zip(
-            trainer.module.flows, trainer.module.features(batch.clean), strict=True
+            trainer.module.flows, trainer.module.features(batch.normal), strict=True
         ):
             z, change = flow(level)
             levels.append((0.5 * z.square().flatten(1).mean(1) - change / z[0].numel()).mean())
@@ -153,14 +153,14 @@ def test_standardised_levels_have_mean_0_and_spread_1_and_their_norms_stay(
     trainer = CLFlowTrainer(settings, (64, 64), tmp_path / "resnet18.pth")
     trainer.losses("likelihood", _batch())
     norms = [flow.norm for flow in trainer.module.flows if isinstance(flow, Flow)]
-    levels = trainer.module.features(_batch().clean)
+    levels = trainer.module.features(_batch().normal)
     for norm, level in zip(norms, levels, strict=True):
         answers = norm(level)
         assert answers.mean(dim=(0, 2, 3)).abs().max().item() < 1e-4
         assert answers.std(dim=(0, 2, 3)).max().item() == pytest.approx(1, abs=1e-3)
     before = [norm.weight.clone() for norm in norms]
     optimizer = trainer.begin("likelihood")
-    losses = trainer.losses("likelihood", _batch()._replace(clean=torch.zeros(3, 3, 64, 64)))
+    losses = trainer.losses("likelihood", _batch()._replace(normal=torch.zeros(3, 3, 64, 64)))
     torch.autograd.backward(losses["likelihood"])
     optimizer.step()
     assert all(torch.equal(norm.weight, w) for norm, w in zip(norms, before, strict=True))

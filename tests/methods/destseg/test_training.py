@@ -133,7 +133,7 @@ def test_the_published_schedule_is_the_default() -> None:
     assert isinstance(s, DeSTSegSettings)
     assert (s.batch, s.steps, s.lr_student, s.lr_res, s.lr_head) == (32, 5000, 0.4, 0.1, 0.01)
     assert (s.momentum, s.weight_decay, s.gamma, s.focal, s.l1) == (0.9, 1e-4, 4, 1, 1)
-    assert (s.damage.anomaly_share, s.damage.texture_weight, s.lr_tail) == (1, (0.2, 1), 0)
+    assert (s.synthesis.anomaly_share, s.synthesis.texture_weight, s.lr_tail) == (1, (0.2, 1), 0)
 
 
 def test_the_published_split_is_1000_to_4000(tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_some_steps_lower_the_segmentation_loss(tmp_path: Path) -> None:
     ("given", "message"),
     [
         ({"lr_studnet": 1}, "no setting 'lr_studnet'. Did you mean 'lr_student'"),
-        ({"damage.rotatoin": "full"}, "Did you mean 'damage.rotation'"),
+        ({"synthesis.rotatoin": "full"}, "Did you mean 'synthesis.rotation'"),
         ({"lr_student": "fast"}, "setting lr_student: .*got 'fast'"),
-        ({"damage.texture_weight": [0.2, 7]}, "setting damage.texture_weight.1"),
+        ({"synthesis.texture_weight": [0.2, 7]}, "setting synthesis.texture_weight.1"),
         ({"width": 9}, "setting width"),
         ({"branch": "left"}, "setting branch"),
     ],
@@ -169,10 +169,12 @@ def test_a_setting_that_cannot_be_meant_is_refused(given: dict[str, object], mes
 
 
 def test_settings_are_parsed_from_words() -> None:
-    settings = settings_from(TRAINING, {"lr_student": "0.2", "damage.texture_weight": ["0.1", "1"]})
+    settings = settings_from(
+        TRAINING, {"lr_student": "0.2", "synthesis.texture_weight": ["0.1", "1"]}
+    )
     assert isinstance(settings, DeSTSegSettings)
     assert settings.lr_student == 0.2
-    assert settings.damage.texture_weight == (0.1, 1)
+    assert settings.synthesis.texture_weight == (0.1, 1)
 
 
 def test_no_teacher_says_where_to_get_one() -> None:
@@ -211,8 +213,8 @@ def test_the_student_learns_from_the_clean_tile_by_way_of_remembered_features(
     made.begin("student")
     net = made.module
     with torch.no_grad():
-        wanted = net.directions(net.teacher(net.normalised(drawn.clean)))
-        student = net.directions(net.student(net.normalised(drawn.damaged)))
+        wanted = net.directions(net.teacher(net.normalised(drawn.normal)))
+        student = net.directions(net.student(net.normalised(drawn.anomalous)))
     told = made.losses("student", drawn)["cosine"]
     assert told.item() == pytest.approx(cosine_loss(wanted, student).item(), rel=1e-4)
 

@@ -12,8 +12,8 @@ from edge_ad.methods.draem.training import DRAEMSettings, DRAEMTrainer, default_
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.losses import smooth_focal_loss
 from edge_ad.methods.learning.trainer import decayed
-from edge_ad.synthesis.anomalies import damaged
-from edge_ad.synthesis.augment import OPERATIONS, AugmentedTextures, Operation, augmented
+from edge_ad.synthesis.anomalies import synthesize
+from edge_ad.synthesis.augment import OPERATIONS, AugmentedTextures, Operation, augment
 from edge_ad.synthesis.textures import ProceduralTextures
 
 SMALL = DRAEMSettings(rec_base=4, seg_base=4)
@@ -68,7 +68,7 @@ def test_a_few_steps_lower_the_loss() -> None:
 def test_repair_is_compared_with_the_clean_image_in_the_networks_colour_order() -> None:
     class Perfect(DRAEM):
         def logits(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return _batch().clean.flip(1), torch.zeros(2, 2, 32, 32)
+            return _batch().normal.flip(1), torch.zeros(2, 2, 32, 32)
 
     trainer = DRAEMTrainer(SMALL, (32, 32), None)
     trainer.module = Perfect(trainer.module.config, (32, 32))
@@ -91,7 +91,7 @@ def test_about_half_of_the_samples_carry_damage() -> None:
     rng = np.random.default_rng(0)
     tile = np.full((64, 64, 3), 90, np.uint8)
     textures = ProceduralTextures((64, 64))
-    samples = [damaged(tile, textures, SMALL.damage, rng, grey=False) for _ in range(300)]
+    samples = [synthesize(tile, textures, SMALL.synthesis, rng, grey=False) for _ in range(300)]
     share = np.mean([sample.mask.any() for sample in samples])
     assert 0.40 < share < 0.54
 
@@ -126,7 +126,7 @@ def test_operations_do_what_their_names_say() -> None:
 
 
 def test_three_different_operations_are_applied() -> None:
-    changed = [augmented(_texture(), np.random.default_rng(seed)) for seed in range(20)]
+    changed = [augment(_texture(), np.random.default_rng(seed)) for seed in range(20)]
     assert len({image.tobytes() for image in changed}) > 15
 
 
