@@ -1,17 +1,17 @@
-"""Every error edge-ad raises on purpose, and the exit code a command ends with.
+"""The errors that edge-ad raises on purpose, and the exit code of a command that ends with one.
 
-    EdgeAdError              1   failed while running
-    +-- UsageError           2   an option or a configuration key that cannot be meant
+    EdgeAdError              1   a failure while running
+    +-- UsageError           2   an option or a configuration key that is wrong
     |   +-- DataError        2   a folder, image, mask or weights file unfit for its use
     +-- IncompatibleError    3   an engine unfit for this machine, version or contract
     |   +-- MissingExtra     3   a feature whose package is not installed
-    +-- EngineLost           1   an engine that its graphics card can no longer run
+    +-- EngineLost           1   an engine that its GPU can no longer run
     +-- GateFailed           4   accuracy, parity or false-alarm rate outside its limit
-    +-- SourceLost           5   a camera, file or folder that gives no (more) frames
+    +-- SourceLost           5   a camera, file or folder that gives no more frames
     |   +-- SourceTimeout    5   ... within the time allowed
-    +-- SinkLost             6   an alarm channel or output folder that cannot be written
+    +-- OutletLost           6   an alarm channel or output folder that cannot be written
 
-A message is one paragraph: what is wrong, what was expected, what was found, what to do.
+A message is one paragraph: what is wrong, what was expected, what was given, what to do.
 """
 
 from __future__ import annotations
@@ -20,25 +20,29 @@ from collections.abc import Mapping
 
 
 class EdgeAdError(Exception):
-    """Base of all errors a user should read without a traceback."""
+    """Base of all errors that a user reads without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(EdgeAdError):
+    """An option or a configuration key is wrong, or options contradict each other."""
+
     exit_code = 2
 
 
 class DataError(UsageError):
-    pass
+    """A folder, image, mask or weights file is missing, damaged or unfit for its use."""
 
 
 class IncompatibleError(EdgeAdError):
+    """An engine does not fit this machine, this version of edge-ad or the engine contract."""
+
     exit_code = 3
 
 
 class MissingExtra(IncompatibleError):
-    """A package that this feature needs is absent; the message carries the install command."""
+    """A package that a feature needs is not installed; the message has the install command."""
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(
@@ -48,11 +52,11 @@ class MissingExtra(IncompatibleError):
 
 
 class EngineLost(EdgeAdError):
-    """The engine is closed and what it held is freed; opening it anew may help."""
+    """An engine failed on its GPU and is closed, its memory freed; opening it again may help."""
 
 
 class GateFailed(EdgeAdError):
-    """`facts` are the figures behind the verdict, for `--json`."""
+    """A measured figure is outside its limit; `facts` are the figures, for `--json`."""
 
     exit_code = 4
 
@@ -62,12 +66,16 @@ class GateFailed(EdgeAdError):
 
 
 class SourceLost(EdgeAdError):
+    """A camera, file or folder gives no more frames."""
+
     exit_code = 5
 
 
 class SourceTimeout(SourceLost):
-    pass
+    """A camera gave no frame within the time allowed."""
 
 
 class OutletLost(EdgeAdError):
+    """An alarm channel or output folder cannot be written."""
+
     exit_code = 6

@@ -1,7 +1,7 @@
 """The engine contract: uint8 images in, one anomaly map and one score each out.
 
 image          in   uint8   (N, H, W, 3)  BGR
-anomaly_map    out  float32 (N, H, W)     higher is worse, raw units
+anomaly_map    out  float32 (N, H, W)     higher is more anomalous, raw units
 anomaly_score  out  float32 (N,)          same direction
 """
 

@@ -1,4 +1,4 @@
-"""The engine contract on ONNX Runtime: any CPU, no other package."""
+"""Engines on ONNX Runtime: any CPU, no other package."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from edge_ad.engine.base import (
     SCORE,
     Prediction,
     check_batch,
+    format_tensors,
     in_batches,
 )
 from edge_ad.engine.options import DEFAULT_OPTIONS, Device, EngineOptions
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntimeEngine(ClosedAtExit):
-    """An ONNX file under ONNX Runtime, on the CPU or on an NVIDIA card.
+    """An ONNX file under ONNX Runtime, on the CPU or an NVIDIA GPU.
 
-    Raises IncompatibleError when the file is not ONNX, carries no manifest, its inputs and outputs
-    are not the contract's, or the device is not to be had.
+    Raises IncompatibleError when the file is not ONNX, has no manifest, its inputs and outputs
+    do not match the contract, or the device is not available.
     """
 
     def __init__(self, path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> None:
@@ -44,8 +45,8 @@ class OnnxRuntimeEngine(ClosedAtExit):
         check_batch(batch, self.manifest, self.name)
         if len(batch) == self.manifest.batch or self.manifest.batch is None:
             return self._run(batch)
-        answers = [self._run(part) for part in in_batches(batch, self.manifest.batch)]
-        maps, scores = (np.concatenate(parts)[: len(batch)] for parts in zip(*answers, strict=True))
+        parts = [self._run(part) for part in in_batches(batch, self.manifest.batch)]
+        maps, scores = (np.concatenate(arrays)[: len(batch)] for arrays in zip(*parts, strict=True))
         return Prediction(maps, scores)
 
     def close(self) -> None:
@@ -62,7 +63,7 @@ class OnnxRuntimeEngine(ClosedAtExit):
 
 
 def _run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
-    """One run through an IO binding: a single upload, and one download when all is done."""
+    """Run through an IO binding: one upload before, and one download after."""
     binding = session.io_binding()
     binding.bind_cpu_input(INPUT, batch)
     for name in (MAP, SCORE):
@@ -72,17 +73,17 @@ def _run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
     return Prediction(maps, scores)
 
 
-def _open_session(path: Path, wanted: EngineOptions) -> ort.InferenceSession:
+def _open_session(path: Path, options: EngineOptions) -> ort.InferenceSession:
     try:
         import onnxruntime as ort
     except ImportError as error:
         raise MissingExtra(f"running {path.name}", "onnxruntime", "onnxruntime") from error
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = wanted.threads
-    options.log_severity_level = 3  # errors only: warnings about its own fusions help nobody here
-    provider = _provider(ort.get_available_providers(), wanted.device)
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.log_severity_level = 3  # errors only: its warnings are about its own fusions
+    provider = _provider(ort.get_available_providers(), options.device)
     try:
-        session = ort.InferenceSession(path, options, providers=[provider])
+        session = ort.InferenceSession(path, settings, providers=[provider])
     except Exception as error:  # as above
         raise IncompatibleError(
             f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}. "
@@ -90,18 +91,18 @@ def _open_session(path: Path, wanted: EngineOptions) -> ort.InferenceSession:
         ) from error
     if provider not in session.get_providers():  # it falls back to the CPU without an error
         raise IncompatibleError(
-            f"{path}: ONNX Runtime could not start {provider}: no NVIDIA driver, or CUDA libraries "
-            "that do not fit. See what edge-ad doctor says, or run it with --device cpu."
+            f"{path}: ONNX Runtime cannot start {provider}: there is no NVIDIA driver, or the CUDA "
+            "libraries do not match it. See: edge-ad doctor. Or run with --device cpu."
         )
     return session
 
 
 def _provider(available: list[str], device: Device) -> str:
-    """ONNX Runtime's name for a device; raises IncompatibleError when this build lacks it."""
+    """Return ONNX Runtime's name for a device. Raises IncompatibleError without it in this build."""
     name = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
     if name not in available:
         raise IncompatibleError(
-            f"this ONNX Runtime has no {name}. Replace the package onnxruntime by onnxruntime-gpu, "
+            f"this ONNX Runtime has no {name}. Replace the package onnxruntime with onnxruntime-gpu, "
             "or run with --device cpu."
         )
     return name
@@ -115,27 +116,23 @@ def _read_manifest(session: ort.InferenceSession, path: Path) -> Manifest:
 
 
 def _check_contract(session: ort.InferenceSession, manifest: Manifest, path: Path) -> None:
-    """Compare the graph's doors with the contract, name by name."""
+    """Compare the graph's inputs and outputs with the contract, by name."""
     height, width = manifest.size_hw
     batch = manifest.batch
-    wanted = {
+    expected = {
         INPUT: ("tensor(uint8)", (batch, height, width, 3)),
         MAP: ("tensor(float)", (batch, height, width)),
         SCORE: ("tensor(float)", (batch,)),
     }
-    found = {
-        door.name: (
-            door.type,
-            tuple(side if isinstance(side, int) else None for side in door.shape),
+    actual = {
+        tensor.name: (
+            tensor.type,
+            tuple(side if isinstance(side, int) else None for side in tensor.shape),
         )
-        for door in (*session.get_inputs(), *session.get_outputs())
+        for tensor in (*session.get_inputs(), *session.get_outputs())
     }
-    if found != wanted:
+    if actual != expected:
         raise IncompatibleError(
-            f"{path}: its inputs and outputs are not the engine contract. "
-            f"Expected {_doors(wanted)}; got {_doors(found)}. Export it with: edge-ad export"
+            f"{path}: its inputs and outputs do not match the engine contract. "
+            f"Expected {format_tensors(expected.items())}; got {format_tensors(actual.items())}. Export it with: edge-ad export"
         )
-
-
-def _doors(doors: dict[str, tuple[str, tuple[int | None, ...]]]) -> str:
-    return ", ".join(f"{name} {kind} {list(shape)}" for name, (kind, shape) in doors.items())

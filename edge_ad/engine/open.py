@@ -1,4 +1,4 @@
-"""A file's name to the engine that runs it."""
+"""Open an engine file with the runtime that its suffix names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edge_ad.engine.base import Engine
 from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.errors import UsageError
 
-_MAKERS = {
+_COMMANDS = {
     ".onnx": "edge-ad export WEIGHTS.pt -o {path}",
     ".plan": "edge-ad build {onnx} -o {path}",
 }
@@ -21,13 +21,13 @@ def open_engine(path: Path | str, options: EngineOptions = DEFAULT_OPTIONS) -> E
     the contract or does not fit this machine.
     """
     path = Path(path)
-    if path.suffix not in _MAKERS:
-        kinds = " or ".join(_MAKERS)
-        line = f" Make one of weights with: edge-ad export {path}" if path.suffix == ".pt" else ""
-        raise UsageError(f"{path}: unknown kind of engine '{path.suffix}', expected {kinds}.{line}")
+    if path.suffix not in _COMMANDS:
+        kinds = " or ".join(_COMMANDS)
+        hint = f" Export the weights with: edge-ad export {path}" if path.suffix == ".pt" else ""
+        raise UsageError(f"{path}: unknown kind of engine '{path.suffix}', expected {kinds}.{hint}")
     if not path.is_file():
-        line = _MAKERS[path.suffix].format(path=path, onnx=path.with_suffix(".onnx"))
-        raise UsageError(f"no engine at {path}. Make one with: {line}")
+        command = _COMMANDS[path.suffix].format(path=path, onnx=path.with_suffix(".onnx"))
+        raise UsageError(f"no engine at {path}. Make one with: {command}")
     if path.suffix == ".plan":
         from edge_ad.engine.tensorrt.plan import open_plan
 

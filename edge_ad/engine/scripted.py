@@ -1,4 +1,4 @@
-"""An engine whose answers are written down: for tests of everything around an engine."""
+"""An engine that computes its maps with a Python function, for tests of the code around it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_ad.manifest import Manifest
 
 
 class ScriptedEngine(ClosedAtExit):
-    """Answers with `map_of(image)`; the score is the map's maximum.
+    """Predicts `map_of(image)`; the score is the map's maximum.
 
     The default map is the image's green channel over 255, so a bright spot is an anomaly.
     """
@@ -36,7 +36,7 @@ class ScriptedEngine(ClosedAtExit):
         return Prediction(maps, maps.max(axis=(1, 2)))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 def _green(image: Image) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ def open_line(
 class _Shared:
     """What all cameras of a line have in common."""
 
-    gathered: Batcher
+    batcher: Batcher
     limits: Thresholds
     geometry: Geometry
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -122,7 +122,7 @@ def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack
     source = stack.enter_context(reopen())
     alone = len(config.cameras) == 1
     judge = Inspector(
-        shared.gathered.engine if alone else shared.gathered.seat(),
+        shared.batcher.engine if alone else shared.batcher.client(),
         shared.limits,
         FrameGate(live=source.live),
         geometry=shared.geometry,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_ad.engine.base import INPUT, USUAL_MOST
+from edge_ad.engine.base import DEFAULT_MAX_BATCH, INPUT
 from edge_ad.engine.tensorrt.runtimes import TensorRT
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.plan.source import OnnxSource
@@ -55,7 +55,7 @@ def batch_profile(source: OnnxSource, options: BuildOptions) -> tuple[int, int, 
             )
         return None
     usual = manifest.geometry.tile_count
-    return options.batch or (1, usual, max(usual, USUAL_MOST))
+    return options.batch or (1, usual, max(usual, DEFAULT_MAX_BATCH))
 
 
 class TimingCache:

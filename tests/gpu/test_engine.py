@@ -98,16 +98,16 @@ def test_two_engines_share_the_card(make_plan: MakePlan) -> None:
 
 @pytest.mark.parametrize("batch", [3, None])
 def test_cameras_in_threads_share_a_plan(make_plan: MakePlan, batch: int | None) -> None:
-    def ask(seat: Engine, camera: int) -> None:
+    def run(client: Engine, camera: int) -> None:
         for number in range(50):
             images = images_of(1 + camera, camera * 100 + number)
-            assert_parity(seat.infer(images), images)
+            assert_parity(client.infer(images), images)
 
     with open_plan(make_plan(batch)) as engine, ThreadPoolExecutor(3) as pool:
-        gathered = Batcher(engine)
-        asked = [pool.submit(ask, gathered.seat(), camera) for camera in range(3)]
-        for one in asked:
-            one.result(timeout=60)
+        batcher = Batcher(engine)
+        futures = [pool.submit(run, batcher.client(), camera) for camera in range(3)]
+        for future in futures:
+            future.result(timeout=60)
 
 
 def test_ten_thousand_inferences_take_no_memory(
