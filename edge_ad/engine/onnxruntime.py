@@ -98,12 +98,12 @@ def _open_session(path: Path, options: EngineOptions) -> ort.InferenceSession:
 
 
 def _provider(available: list[str], device: Device) -> str:
-    """Return ONNX Runtime's name for a device. Raises IncompatibleError without it in this build."""
+    """Return ONNX Runtime's name for a device. Raises IncompatibleError if it is not built in."""
     name = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
     if name not in available:
         raise IncompatibleError(
-            f"this ONNX Runtime has no {name}. Replace the package onnxruntime with onnxruntime-gpu, "
-            "or run with --device cpu."
+            f"this ONNX Runtime has no {name}. Replace the package onnxruntime with "
+            "onnxruntime-gpu, or run with --device cpu."
         )
     return name
 
@@ -134,5 +134,6 @@ def _check_contract(session: ort.InferenceSession, manifest: Manifest, path: Pat
     if actual != expected:
         raise IncompatibleError(
             f"{path}: its inputs and outputs do not match the engine contract. "
-            f"Expected {format_tensors(expected.items())}; got {format_tensors(actual.items())}. Export it with: edge-ad export"
+            f"Expected {format_tensors(expected.items())}; got {format_tensors(actual.items())}. "
+            "Export it with: edge-ad export"
         )
