@@ -1,13 +1,17 @@
-"""Renders all tables and images of measurements from the result files.
+"""Render every table and plot of measurements from the result files.
 
     python benchmarks/report.py
 
-README's table, the methods' comparison in docs/methods.md with its image, and the figures that
-`edge-ad methods` ships. A test renders them again and fails when one is stale: no file, no number.
+Renders the README's five figures, docs/benchmarks.md, the comparison of methods in
+docs/methods.md with its plot, and the figures that `edge-ad methods` ships. A test renders them
+again and fails when one is stale.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,63 +21,207 @@ from results import file_name, read_results
 from edge_ad.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
-README, METHODS = ROOT / "README.md", ROOT / "docs" / "methods.md"
-IMAGE, SHIPPED = ROOT / "docs" / "methods.png", ROOT / "edge_ad" / "models" / "measured.json"
+README, BENCHMARKS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+METHODS, PLOT = ROOT / "docs" / "methods.md", ROOT / "docs" / "methods.png"
+SHIPPED = ROOT / "edge_ad" / "methods" / "measured.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-# the figures of a row, where a bench's file holds too many for one
-_HEADLINES = {comparison.BENCH: comparison.KEPT}
-_HEAD = ("what", "measured", "file")
+
+Record = dict[str, Any]
 
 
-def render(results: list[dict[str, Any]]) -> str:
-    """A Markdown table, a row a result file, in the order of their names."""
-    rows = [_HEAD, ("---",) * len(_HEAD), *(_row(result) for result in results)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+@dataclass(frozen=True)
+class Headline:
+    """One row of the README; `figures` is a format string over the metrics of one result file."""
+
+    what: str
+    figures: str
+    file: str
 
 
-def texts(results: list[dict[str, Any]]) -> dict[Path, str]:
-    """Every rendered file and what it should say."""
+HEADLINES = (
+    Headline(
+        "DeSTSeg, trained for 20 minutes on two CPU cores, judging unseen magnetic tiles",
+        "image AUROC {image_auroc:.3f}, AUPRO {aupro:.3f}",
+        "cpu-training-destseg_magnetic_tile.fp32.json",
+    ),
+    Headline(
+        "The same detector in int8 on the CPU",
+        "{times_faster:.1f} times as fast as fp32; image AUROC {image_auroc_int8:.3f}",
+        "cpu-int8_gate-magnetic_tile_onnxruntime.int8.json",
+    ),
+    Headline(
+        "DRAEM on the generated line, edge preset, no pretrained weights",
+        "image AUROC {image_auroc:.3f}, {engine_ms:.0f} ms an image",
+        "cpu-methods-draem_line.all.json",
+    ),
+    Headline(
+        "The shipped detector on a video, two CPU cores",
+        "{loop_fps:.0f} frames/s, {ratio:.0%} of what the engine alone reaches",
+        "cpu-loop-sample.fp32.json",
+    ),
+    Headline(
+        "From the command to the first verdict",
+        "{first_verdict_s:.2f} s and {peak_mib:.0f} MiB",
+        "cpu-start-sample.fp32.json",
+    ),
+)
+
+# bench -> its heading and what it measures, in the order of the page
+SECTIONS = {
+    "training": (
+        "Training",
+        "DeSTSeg at 128x128 and a quarter of the width, trained for 20 minutes on two cores, on "
+        "the whole labelled test part.",
+    ),
+    "methods": (
+        "Methods",
+        "The edge preset of every method at 128x128, in fp32. These are other, shorter trainings "
+        "than the one above; [methods.md](methods.md) has fp16, int8 and the cost of training.",
+    ),
+    "settings": (
+        "Settings of the restorers",
+        "Image AUROC of EAR and PMB with and without the mosaic, and with a higher weight on "
+        "anomalous pixels; `seed 7` is a generated line that was never used for training.",
+    ),
+    "noise": (
+        "Sensitivity to noise",
+        "How far one grey level of noise moves an anomaly map, relative to its largest value, and "
+        "the score, relative to the largest of normal images; least and most sensitive method.",
+    ),
+    "fp16": ("fp16", "fp16 against fp32 on ONNX Runtime, on labelled magnetic tiles."),
+    "int8_gate": (
+        "int8: accuracy gate",
+        "`edge-ad calibrate` with the default limits on labelled images.",
+    ),
+    "int8_quantizers": (
+        "int8: quantizers",
+        "Relative error of the anomaly map with edge-ad's Q/DQ placement and with ONNX Runtime's "
+        "quantizer, given the same images and ranges; see [int8.md](int8.md).",
+    ),
+    "int8_speed": ("int8: speed", "DeSTSeg at 256x256 in full width, on ONNX Runtime."),
+    "int8_calibration": (
+        "int8: cost of the ranges",
+        "Collecting the ranges of 512 images, DeSTSeg at 256x256 in full width.",
+    ),
+    "int8_sensitivity": (
+        "int8: cost of the sensitivity analysis",
+        "Each of the 31 blocks measured alone in int8, and all but it.",
+    ),
+    "loop": ("The loop", "`edge-ad run` on a video against the engine alone, in turn."),
+    "start": ("Start", "A fresh process, from the command to its first verdict."),
+}
+# columns of benches whose files hold more figures than a table can show
+_SHOWN = {comparison.BENCH: comparison.KEPT}
+_WORDS = {"auroc": "AUROC", "ap": "AP", "aupro": "AUPRO", "iap": "IAP", "iap90": "IAP90",
+          "fps": "frames/s", "mib": "MiB", "cpu": "CPU"}  # fmt: skip
+
+
+def headline_table(results: list[Record]) -> str:
+    """Return the README's table, one row a headline."""
+    metrics = {_file(result): result["metrics"] for result in results}
+    rows = [
+        (row.what, f"[{row.figures.format(**metrics[row.file])}](benchmarks/results/{row.file})")
+        for row in HEADLINES
+    ]
+    return _table([("what", "measured"), *rows])
+
+
+def sections(results: list[Record]) -> str:
+    """Return a Markdown section a bench, in the order of SECTIONS; unknown benches come last."""
+    order = [*SECTIONS, *sorted({result["bench"] for result in results} - set(SECTIONS))]
+    ranked = sorted(results, key=lambda result: (order.index(result["bench"]), _file(result)))
+    parts = [
+        _section(bench, list(group)) for bench, group in groupby(ranked, lambda row: row["bench"])
+    ]
+    return "\n\n".join(parts)
+
+
+def texts(results: list[Record]) -> dict[Path, str]:
+    """Return every rendered file with its expected content."""
     return {
-        README: replaced(README.read_text(encoding="utf-8"), render(results)),
+        README: replaced(README.read_text(encoding="utf-8"), headline_table(results)),
+        BENCHMARKS: replaced(BENCHMARKS.read_text(encoding="utf-8"), f"\n{sections(results)}\n"),
         METHODS: replaced(METHODS.read_text(encoding="utf-8"), comparison.table(results)),
         SHIPPED: comparison.shipped(results),
     }
 
 
-def stale(results: list[dict[str, Any]]) -> list[Path]:
-    """The rendered files that do not say what the result files say."""
+def stale(results: list[Record]) -> list[Path]:
+    """Return the rendered files that differ from the result files."""
     old = [path for path, text in texts(results).items() if path.read_text("utf-8") != text]
-    drawn = IMAGE.exists() and comparison.fingerprint(results).encode() in IMAGE.read_bytes()
-    return old if drawn or not comparison.points(results) else [*old, IMAGE]
+    drawn = PLOT.exists() and comparison.fingerprint(results).encode() in PLOT.read_bytes()
+    return old if drawn or not comparison.points(results) else [*old, PLOT]
 
 
 def replaced(text: str, table: str) -> str:
-    """A page with the part between the two markers replaced."""
+    """Return a page with the part between the two markers replaced."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{table}\n{END}{tail}"
 
 
-def _row(result: dict[str, Any]) -> tuple[str, str, str]:
-    name = file_name(result["device"], result["bench"], result["model"], result["precision"])
-    where = result["machine"]["cpu"] if result["device"] == "cpu" else result["device"]
-    what = f"{result['bench']}, {result['model']}, {result['precision']} ({where}, " + (
-        f"{result['machine']['cores']} cores)"
-    )
-    shown = _HEADLINES.get(result["bench"], tuple(result["metrics"]))
-    numbers = [f"{key} {_short(value)}" for key, value in result["metrics"].items()
-               if key in shown and isinstance(value, int | float)]  # fmt: skip
-    return what, ", ".join(numbers), f"[json](benchmarks/results/{name})"
+def words(key: str) -> str:
+    """Return a metric's name as words: 'image_auroc_fp32' becomes 'image AUROC fp32'."""
+    return " ".join(_WORDS.get(word, word) for word in re.split(r"[_ ]", key))
 
 
-def _short(value: float) -> str:
+def _section(bench: str, results: list[Record]) -> str:
+    title, text = SECTIONS.get(bench, (words(bench), ""))
+    places = sorted({_place(result) for result in results})
+    return f"## {title}\n\n{text}\nMeasured on {' and '.join(places)}.\n\n{_figures(results)}"
+
+
+def _figures(results: list[Record]) -> str:
+    """Return all metrics of all files as a table whose longer side runs down the page."""
+    keys = list(dict.fromkeys(key for result in results for key in _numbers(result)))
+    head = ("", *(words(key) for key in keys))
+    rows = [
+        (_link(result), *(_short(_numbers(result).get(key)) for key in keys)) for result in results
+    ]
+    cells = [head, *rows]
+    return _table(cells if len(rows) >= len(keys) else list(zip(*cells, strict=True)))
+
+
+def _numbers(result: Record) -> dict[str, float]:
+    shown = _SHOWN.get(result["bench"], tuple(result["metrics"]))
+    return {
+        key: value
+        for key, value in result["metrics"].items()
+        if key in shown and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _table(cells: list[tuple[str, ...]]) -> str:
+    head, *rows = cells
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _link(result: Record) -> str:
+    return f"[{words(result['model'])}](../benchmarks/results/{_file(result)})"
+
+
+def _place(result: Record) -> str:
+    machine = result["machine"]
+    name = machine["cpu"] if result["device"] == "cpu" else result["device"]
+    return f"{name}, {machine['cores']} cores"
+
+
+def _file(result: Record) -> str:
+    return file_name(result["device"], result["bench"], result["model"], result["precision"])
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "-"
     return f"{value:g}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def main() -> None:
+    """Render what is stale."""
     results = read_results()
-    if IMAGE in (old := stale(results)):
-        comparison.draw(IMAGE, results)
+    if PLOT in (old := stale(results)):
+        comparison.draw(PLOT, results)
     for path, text in texts(results).items():
         if path in old:
             write_text(path, text)

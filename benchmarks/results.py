@@ -1,4 +1,4 @@
-"""One schema for every result file: what was measured, where, with what.
+"""Write and read result files, which all share one schema.
 
 `results/<device>-<bench>-<model>.<precision>.json`; a newer run replaces one of the same name,
 and git keeps the history. Raw samples stay in the file, so that another statistic needs no new run.
@@ -33,7 +33,7 @@ def write_result(
     samples: dict[str, Any] | None = None,
     device: str = "cpu",
 ) -> Path:
-    """Write one result file and return its path. `device` is `cpu` or a card's name."""
+    """Write one result file and return its path. `device` is `cpu` or a GPU's name."""
     record = {
         "schema": SCHEMA,
         "bench": bench,
@@ -54,27 +54,27 @@ def write_result(
 
 
 def file_name(device: str, bench: str, model: str, precision: str) -> str:
-    """`<device>-<bench>-<model>.<precision>.json`, in letters that every file system takes."""
-    return f"{_word(device)}-{_word(bench)}-{_word(model)}.{precision}.json"
+    """Return `<device>-<bench>-<model>.<precision>.json`, in lower-case letters and digits."""
+    return f"{_slug(device)}-{_slug(bench)}-{_slug(model)}.{precision}.json"
 
 
 def read_results() -> list[dict[str, Any]]:
-    """Every result file, by name."""
+    """Return the content of every result file, sorted by file name."""
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def _git() -> str:
-    """The commit measured, marked `+` when the working tree differed from it."""
+    """Return the measured commit, marked `+` when the working tree differed from it."""
     here = Path(__file__).resolve().parent
 
-    def ask(*words: str) -> str:
+    def git(*words: str) -> str:
         done = subprocess.run(
             ["git", "-C", str(here), *words], capture_output=True, text=True, check=False
         )
         return done.stdout.strip()
 
-    changed = ask("status", "--porcelain", "--", ":/edge_ad", ":/export", ":/calibration")
-    return ask("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    changed = git("status", "--porcelain", "--", ":/edge_ad", ":/export", ":/calibration")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def _machine() -> dict[str, Any]:
@@ -89,19 +89,19 @@ def _machine() -> dict[str, Any]:
 
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
-    return found[1] if found else platform.processor() or "unknown"
+    match = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    return match[1] if match else platform.processor() or "unknown"
 
 
 def _packages() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _word(text: str) -> str:
+def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")

@@ -21,9 +21,10 @@ def test_every_package_is_listed() -> None:
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
     folders = {
-        f"edge_ad.{path.parent.name}" for top in ("export", "calibration")
-        for path in ROOT.glob(f"{top}/__init__.py")
-    }  # fmt: skip
+        ".".join(("edge_ad", *path.parent.relative_to(ROOT).parts))
+        for top in ("export", "calibration")
+        for path in ROOT.glob(f"{top}/**/__init__.py")
+    }
     for path in ROOT.glob("edge_ad/**/__init__.py"):
         if not any(part.is_symlink() for part in path.parents):
             folders.add(".".join(path.parent.relative_to(ROOT).parts))

@@ -10,7 +10,7 @@ from edge_ad.machine.gpu import Gpus
 from edge_ad.machine.host import Jetson
 from edge_ad.machine.packages import Package
 
-_FOR_DEVELOPERS = frozenset({"test", "lint"})
+# TensorRT's extras are not here: `gpu_features` looks at what really loads
 _EXTRAS = {
     "onnxruntime": "engines on any CPU (.onnx)",
     "evaluate": "reports with curves and tables",
@@ -37,10 +37,9 @@ class Feature:
 def extra_features(missing: dict[str, list[str]]) -> Iterator[Feature]:
     """One feature for each of edge-ad's extras; `missing` maps extras to absent packages."""
     for extra, packages in missing.items():
-        if extra not in _FOR_DEVELOPERS:
-            name = _EXTRAS.get(extra, f"the extra '{extra}'")
+        if extra in _EXTRAS:
             mend = f"pip install 'edge-ad[{extra}]'" if packages else ""
-            yield Feature(name, _listed("Python package", packages), mend)
+            yield Feature(_EXTRAS[extra], _listed("Python package", packages), mend)
 
 
 def camera_features(opencv: OpenCv, devices: list[VideoDevice]) -> Iterator[Feature]:

@@ -1,4 +1,4 @@
-"""Everything rendered from result files says what the files say."""
+"""Rendered pages and plots agree with the result files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def _result(method: str = "pmb", data: str = "line", **metrics: Any) -> dict[str
         "fp32": {"image_auroc": 0.91234, "pixel_ap": 0.5, "aupro": 0.8, "engine_ms": 12.0},
         "int8": {"image_auroc": 0.90126, "pixel_ap": 0.49, "aupro": 0.79, "engine_ms": 4.56},
     }
-    told = {**rows["fp32"], "precisions": rows, "data": data, "minutes": 25.02, "bytes": 9}
-    told |= {"parameters": 2_400_000, "gflops": 1.52, "failures": {}}
-    told |= {"int8": {"passed": True, "float_blocks": ["a", "b"]}}
+    figures = {**rows["fp32"], "precisions": rows, "data": data, "minutes": 25.02, "bytes": 9}
+    figures |= {"parameters": 2_400_000, "gflops": 1.52, "failures": {}}
+    figures |= {"int8": {"passed": True, "float_blocks": ["a", "b"]}}
     return {
         "bench": "methods",
         "model": f"{method}-{data}",
@@ -38,7 +38,7 @@ def _result(method: str = "pmb", data: str = "line", **metrics: Any) -> dict[str
         "device": "cpu",
         "machine": {"cpu": "some processor", "cores": 2},
         "settings": {"method": method, "seed": 0},
-        "metrics": told | metrics,
+        "metrics": figures | metrics,
     }
 
 
@@ -46,34 +46,59 @@ def test_nothing_rendered_is_stale(report: Any) -> None:
     assert report.stale(report.read_results()) == [], "run: python benchmarks/report.py"
 
 
-def test_a_changed_figure_makes_page_image_and_shipped_figures_stale(report: Any) -> None:
+def test_a_new_figure_makes_page_plot_and_shipped_figures_stale(report: Any) -> None:
     changed = [*report.read_results(), _result(data="somewhere else")]
     assert {path.name for path in report.stale(changed)} == {
-        "README.md", "methods.md", "methods.png", "measured.json",
+        "benchmarks.md", "methods.md", "methods.png", "measured.json",
     }  # fmt: skip
 
 
-def test_a_row_tells_accuracy_and_every_precision(comparison: Any) -> None:
+def test_a_changed_headline_makes_the_readme_stale(report: Any) -> None:
+    changed = report.read_results()
+    for result in changed:
+        if result["bench"] == "start":
+            result["metrics"]["first_verdict_s"] = 99.0
+    assert report.README in report.stale(changed)
+
+
+def test_the_readme_has_five_figures(report: Any) -> None:
+    assert len(report.headline_table(report.read_results()).splitlines()) == 2 + 5
+
+
+def test_the_longer_side_of_a_table_runs_down_the_page(report: Any) -> None:
+    one = report.sections([_result()]).splitlines()
+    assert "| image AUROC | 0.9123 |" in one and "| engine ms | 12 |" in one
+    assert "|  | image AUROC | pixel AP | AUPRO | engine ms |" in report.sections(
+        [_result(data=f"set {number}") for number in range(4)]
+    )
+
+
+def test_a_bench_without_a_heading_comes_last(report: Any) -> None:
+    page = report.sections([_result() | {"bench": "new_bench"}, _result()])
+    assert page.index("## Methods") < page.index("## new bench")
+
+
+def test_a_row_has_accuracy_and_every_precision(comparison: Any) -> None:
     row = comparison.table([_result()]).splitlines()[2]
     assert "PMB (reconstructed) | reconstructed | 2.40 M | 1.5 | line, 25 min" in row
     assert "| 0.912 | 0.500 | 0.800 | 12.0 / - / 4.6 | 0.901 | passed, 2 blocks in float |" in row
     assert "cpu-methods-pmb_line.all.json" in row
 
 
-def test_a_failed_calibration_is_told(comparison: Any) -> None:
+def test_a_failed_calibration_is_shown(comparison: Any) -> None:
     assert "| failed |" in comparison.table([_result(int8=None)])
     refused = {"passed": False, "float_blocks": []}
     assert "| not passed |" in comparison.table([_result(int8=refused)])
 
 
-def test_rows_go_by_data_set_in_the_catalogues_order(comparison: Any) -> None:
+def test_rows_follow_data_set_then_catalogue_order(comparison: Any) -> None:
     rows = comparison.table([_result("pmb"), _result("pmb", "a set"), _result("destseg")])
     assert [line.split(" | ")[0] for line in rows.splitlines()[2:]] == [
         "| PMB (reconstructed)", "| DeSTSeg", "| PMB (reconstructed)",
     ]  # fmt: skip
 
 
-def test_the_image_carries_what_it_shows(comparison: Any, tmp_path: Path) -> None:
+def test_the_plot_carries_a_fingerprint_of_its_figures(comparison: Any, tmp_path: Path) -> None:
     results, path = [_result(), _result("draem", "magnetic_tile")], tmp_path / "m.png"
     comparison.draw(path, results)
     assert comparison.fingerprint(results).encode() in path.read_bytes()
