@@ -21,7 +21,8 @@ from edge_ad.bench import load_batches
 from edge_ad.engine import open_engine
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.frame import Image
-from edge_ad.line.config import LineConfig, open_line
+from edge_ad.line.config import LineConfig
+from edge_ad.line.open import open_line
 
 SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample"
 

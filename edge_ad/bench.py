@@ -16,8 +16,9 @@ from edge_ad.engine import Engine
 from edge_ad.errors import SourceLost
 from edge_ad.frame import Frame, Image
 from edge_ad.geometry import Geometry
-from edge_ad.line.config import LineConfig, open_line
-from edge_ad.line.loop import percentiles_ms
+from edge_ad.line.config import LineConfig
+from edge_ad.line.open import open_line
+from edge_ad.line.tally import percentiles_ms
 from edge_ad.manifest import Precision
 from edge_ad.preprocess import Preprocess
 from edge_ad.source import open_source

@@ -1,4 +1,4 @@
-"""What is open until it is closed, and closes at the end of a `with` block."""
+"""Resources that close at the end of a `with` block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 
 class Closeable(Protocol):
-    """What a `with` block may hold."""
+    """A resource for a `with` block."""
 
     def close(self) -> None: ...
 
@@ -25,7 +25,7 @@ class Closeable(Protocol):
 
 
 class ClosedAtExit(ABC):
-    """A Closeable but for its `close`."""
+    """A Closeable that lacks only its `close`."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What an alarm says: one id from `new` over `update` to `end`."""
+"""Alarm events: steps of an alarm, from `new` over `update` to `end`, under one id."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AlarmStep(str, Enum):
 
 
 class AlarmKind(str, Enum):
-    """What is wrong: the part, or the camera that should show it."""
+    """The subject of an alarm: the part, or the camera that should show it."""
 
     DEFECT = "defect"
     CAMERA_FAULT = "camera_fault"
@@ -25,10 +25,10 @@ class AlarmKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class AlarmEvent:
-    """One step of one alarm. Scores are NaN for a camera fault, whose `reason` says what it is.
+    """One step of one alarm. A camera fault has NaN scores and a `reason`.
 
-    `frame` is where this step happened, `first_frame` where the alarm began, `peak_frame` where its
-    highest score `peak_score` was seen; `regions` are those of the peak frame.
+    `frame` is the frame of this step, `first_frame` that of the first step, `peak_frame` that of
+    the highest score `peak_score`; `regions` are those of the peak frame.
     """
 
     event: AlarmStep

@@ -1,4 +1,4 @@
-"""One captured image, or the reason there is none."""
+"""One captured image, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Image: TypeAlias = NDArray[np.uint8]
 class Frame:
     """An image as a source delivered it.
 
-    `captured_s` is on the monotonic clock: it measures ages and is no time of day.
-    `file` is the image's name when the source is a folder, otherwise empty.
+    `captured_s` is on the monotonic clock: good for ages, not a time of day. `file` is the name of
+    the image when the source is a folder or an image, otherwise empty.
     """
 
     image: Image
@@ -29,7 +29,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class BadFrame:
-    """A grab that gave no image to judge: it becomes INVALID, never PASS."""
+    """A grab without an image: its verdict is INVALID, never PASS."""
 
     reason: str
     index: int

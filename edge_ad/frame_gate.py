@@ -1,4 +1,4 @@
-"""Tells images that can be judged from images that only look like one.
+"""Reject frames that show a camera fault instead of a part.
 
 A black, saturated, frozen, torn or stale frame says something about the camera and nothing about
 the part, so it never reaches the engine.
@@ -13,14 +13,14 @@ import numpy as np
 
 from edge_ad.frame import Frame, Image
 
-_STRIDE = 8  # a fault covers the frame, so every 8th pixel of every 8th row tells it
+_STRIDE = 8  # a fault covers the frame, so every 8th pixel of every 8th row is enough
 _DARK, _BRIGHT = 4, 251  # grey levels; a covered lens reads 0 to 3 with sensor noise
-_FILL_ROWS = 16  # the last 1/16 of the rows: decoders fill what did not arrive with one colour
+_FILL_ROWS = 16  # the last 1/16 of the rows: decoders fill missing rows with one colour
 
 
 class FrameGate:
-    """One camera's health, frame by frame. Frozen and stale are faults of live sources only:
-    a folder may hold the same image twice, and a file waits for us.
+    """Checks one camera's frames. Only a live source can be frozen or stale: a folder may hold the
+    same image twice, and a file waits to be read.
     """
 
     def __init__(
@@ -32,16 +32,16 @@ class FrameGate:
         self._last, self._repeats = 0, 0
 
     def fault(self, frame: Frame) -> str:
-        """Why this frame cannot be judged; empty when it can."""
-        thin = _thinned(frame.image)
-        if fault := _thin_fault(thin):
+        """Return the reason why this frame cannot be judged, or an empty string."""
+        sample = _subsample(frame.image)
+        if fault := _exposure_fault(sample):
             return fault
         if not frame.file and _is_torn(frame.image):
             return "torn: the end of the image is a single colour"
-        return self._live_fault(frame, thin) if self.live else ""
+        return self._live_fault(frame, sample) if self.live else ""
 
-    def _live_fault(self, frame: Frame, thin: Image) -> str:
-        content = zlib.crc32(thin.tobytes())
+    def _live_fault(self, frame: Frame, sample: Image) -> str:
+        content = zlib.crc32(sample.tobytes())
         self._repeats = self._repeats + 1 if content == self._last else 0
         self._last = content
         if self._repeats >= self._frozen_after:
@@ -53,27 +53,27 @@ class FrameGate:
 
 
 def content_fault(image: Image) -> str:
-    """Why an image (H, W, 3) shows no part whoever took it; empty when it may."""
-    return _thin_fault(_thinned(image))
+    """Return why an image (H, W, 3) of any origin cannot show a part, or an empty string."""
+    return _exposure_fault(_subsample(image))
 
 
-def _thin_fault(thin: Image) -> str:
-    if int(thin.max()) < _DARK:
+def _exposure_fault(sample: Image) -> str:
+    if int(sample.max()) < _DARK:
         return "black: no pixel is brighter than a covered lens"
-    if int(thin.min()) > _BRIGHT:
+    if int(sample.min()) > _BRIGHT:
         return "saturated: every pixel is white"
     return ""
 
 
-def _thinned(image: Image) -> Image:
+def _subsample(image: Image) -> Image:
     return np.ascontiguousarray(image[::_STRIDE, ::_STRIDE])
 
 
 def _is_torn(image: Image) -> bool:
-    """Whether the last rows hold exactly one colour that is neither black nor white.
+    """Return whether the last rows hold exactly one colour that is neither black nor white.
 
-    A real sensor never repeats one grey level over whole rows; a clipped background does, at 0
-    or 255, and is left alone.
+    A real sensor never repeats one grey level over whole rows. A clipped background does, at 0 or
+    255, and is no fault.
     """
     rows = image[-max(1, image.shape[0] // _FILL_ROWS) :]
     colour = rows[0, 0]

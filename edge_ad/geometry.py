@@ -1,4 +1,4 @@
-"""Which part of a frame is judged, and in how many tiles; it travels with the artefact."""
+"""The part of a frame that is judged, and its tiles; stored in every artefact."""
 
 from __future__ import annotations
 
@@ -30,32 +30,33 @@ class Geometry(BaseModel):
     overlap: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
 
     def changed(self, parts: Mapping[str, Any]) -> Geometry:
-        """The same geometry with some parts replaced, and checked again."""
+        """Return a validated copy with some parts replaced."""
         return Geometry.model_validate({**self.model_dump(), **parts})
 
     @property
     def tile_count(self) -> int:
+        """Number of tiles, which is the engine's batch for one frame."""
         return self.tiles[0] * self.tiles[1]
 
     def flags(self, base: Geometry) -> list[str]:
-        """The command-line words that make this geometry of `base`."""
-        theirs, words = base._words(), list[str]()
-        for flag, values in self._words().items():
-            if values != theirs[flag]:
-                words += [word for value in values for word in (flag, value)]
-        return words
+        """Return the command-line options that change `base` to this geometry."""
+        base_options, arguments = base._options(), list[str]()
+        for flag, values in self._options().items():
+            if values != base_options[flag]:
+                arguments += [argument for value in values for argument in (flag, value)]
+        return arguments
 
-    def differences(self, wanted: Geometry) -> list[str]:
-        """What tells this geometry from the wanted one, one clause a part; empty when nothing."""
-        theirs = wanted._words()
+    def differences(self, expected: Geometry) -> list[str]:
+        """Return one clause for each part that differs from `expected`."""
+        expected_options = expected._options()
         return [
-            f"{flag} expected {_told(theirs[flag])}, got {_told(values)}"
-            for flag, values in self._words().items()
-            if values != theirs[flag]
+            f"{flag} expected {_join(expected_options[flag])}, got {_join(values)}"
+            for flag, values in self._options().items()
+            if values != expected_options[flag]
         ]
 
-    def _words(self) -> dict[str, tuple[str, ...]]:
-        """The options that say it; polygons in any order are the same, one tile has no overlap."""
+    def _options(self) -> dict[str, tuple[str, ...]]:
+        """Return option values. The order of polygons is irrelevant; one tile has no overlap."""
         polygons = (" ".join(f"{x},{y}" for x, y in polygon) for polygon in self.ignore)
         return {
             "--roi": (",".join(map(str, self.roi_xywh)),) if self.roi_xywh else (),
@@ -65,5 +66,5 @@ class Geometry(BaseModel):
         }
 
 
-def _told(values: tuple[str, ...]) -> str:
+def _join(values: tuple[str, ...]) -> str:
     return " and ".join(values) or "none"

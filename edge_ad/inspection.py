@@ -1,8 +1,8 @@
-"""A map and a score become a verdict with regions."""
+"""The result of inspecting one frame: verdict, score and regions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -15,7 +15,7 @@ from edge_ad.preprocess import AnomalyMap, Map
 
 
 class Verdict(str, Enum):
-    """Our decision on one frame."""
+    """The decision on one frame."""
 
     PASS = "PASS"
     REJECT = "REJECT"
@@ -24,7 +24,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One connected defect in frame pixels: bounding box, area, highest map value and its place."""
+    """A connected anomalous area in frame pixels: its box, size, highest map value and place."""
 
     x: int
     y: int
@@ -37,33 +37,36 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What one frame was found to be; the only record alarms and sinks see.
+    """The result for one frame, as alarms and outlets receive it.
 
-    INVALID frames have no score (NaN) and say why in `reason`.
+    INVALID frames have no score (NaN) and a `reason`. `map` is filled where a caller inspects
+    single images; on the line the map travels in `Evidence` instead, so that a kept inspection
+    stays small.
     """
 
-    frame: int
-    source: str
+    verdict: Verdict
     score: float
     threshold: float
-    verdict: Verdict
     regions: tuple[Region, ...] = ()
-    reason: str = ""
+    frame: int = 0
+    source: str = ""
     file: str = ""
+    reason: str = ""
+    map: AnomalyMap | None = field(default=None, compare=False, repr=False)
 
 
 def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) -> tuple[Region, ...]:
-    """Connected areas (8 neighbours) above `level`, highest peak first, no more than `at_most`.
+    """Return the connected areas (8 neighbours) above `level`, highest peak first, up to `at_most`.
 
-    When nothing exceeds `level`, the region at the map's maximum is returned, so that a rejected
-    frame always says where to look.
+    When nothing exceeds `level`, the result is the region at the map's maximum, so that a rejected
+    frame always has one.
     """
     values = anomaly_map.values
     above = values > level
     if not above.any():
         above = values >= values.max()
-    _, found, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
-    labels = np.asarray(found, np.int32)
+    _, components, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
+    labels = np.asarray(components, np.int32)
     peaks = np.full(len(stats), -np.inf, np.float32)
     np.maximum.at(peaks, labels[above], values[above])
     worst = np.argsort(-peaks, kind="stable")[: min(at_most, len(stats) - 1)]
@@ -71,11 +74,11 @@ def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) ->
 
 
 def rescore(maps: Map, ignored: NDArray[np.bool_], score: Score) -> float:
-    """The image score without ignored pixels: the highest of the tiles' own scores.
+    """Return the image score without ignored pixels: the highest score of any tile.
 
-    maps float32 (tiles, H, W); ignored bool, same shape. Repeats what the graph does (`Score`).
+    maps float32 (tiles, H, W); ignored bool, same shape. Computes what the graph does (`Score`).
     """
-    return max(_tile_score(values, out, score) for values, out in zip(maps, ignored, strict=True))
+    return max(_tile_score(values, mask, score) for values, mask in zip(maps, ignored, strict=True))
 
 
 def _tile_score(values: Map, ignored: NDArray[np.bool_], score: Score) -> float:
@@ -93,7 +96,7 @@ def _tile_score(values: Map, ignored: NDArray[np.bool_], score: Score) -> float:
 def _region(
     anomaly_map: AnomalyMap, labels: NDArray[Any], label: int, stats: NDArray[Any]
 ) -> Region:
-    """Translate one labelled component to frame pixels."""
+    """Convert one labelled component to frame pixels."""
     left, top, width, height, area = (int(value) for value in stats)
     window = np.s_[top : top + height, left : left + width]
     inside = np.where(labels[window] == label, anomaly_map.values[window], -np.inf)

@@ -1,6 +1,7 @@
-"""Frame to network-size batch and maps back to the frame: the only place that crops or resizes.
+"""Cut frames into network-size batches and stitch maps back to the frame.
 
-Training, calibration, thresholds and the line all go through here, so they see the same pixels.
+This is the only place that crops or resizes: training, calibration, thresholds and the line all see
+the same pixels.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Map = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class AnomalyMap:
-    """One stitched map and its place in the frame.
+    """One stitched anomaly map and its place in the frame.
 
     `values` float32 (h, w), raw units; pixel (row, column) covers the frame's rectangle from
     `origin_xy + (column, row) * scale_xy` to the next. Ignored pixels hold minus infinity.
@@ -34,7 +35,7 @@ class AnomalyMap:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the tiles of one frame size lie, in the frame and on the stitched canvas."""
+    """The tiles' places for one frame size, in the frame and on the stitched canvas."""
 
     roi_xywh: tuple[int, int, int, int]
     tile_wh: tuple[int, int]
@@ -44,7 +45,7 @@ class Layout:
 
 
 class Preprocess:
-    """Cuts a frame into the network's batch, and stitches what the network answers.
+    """Cuts a frame into the network's batch, and stitches the network's maps.
 
     Raises UsageError when the geometry does not fit the frame.
     """
@@ -57,7 +58,7 @@ class Preprocess:
         self._weights = lru_cache(maxsize=8)(self._blend_weights)
 
     def __call__(self, image: Image) -> Image:
-        """uint8 (h, w, 3) BGR frame -> uint8 (tiles, H, W, 3) BGR batch, row by row."""
+        """Cut a uint8 (h, w, 3) BGR frame into a uint8 (tiles, H, W, 3) BGR batch, row by row."""
         layout = self._layout(_hw(image))
         (height, width), (tile_w, tile_h) = self.size_hw, layout.tile_wh
         batch = np.empty((len(layout.tiles_xy), height, width, 3), np.uint8)
@@ -66,7 +67,7 @@ class Preprocess:
         return batch
 
     def stitch(self, maps: Map, frame_hw: tuple[int, int]) -> AnomalyMap:
-        """float32 (tiles, H, W) -> one map; overlapping tiles fade into each other, no seams."""
+        """Blend float32 (tiles, H, W) into one map, without seams where tiles overlap."""
         layout = self._layout(frame_hw)
         values = maps[0] if len(maps) == 1 else self._blend(maps, layout, frame_hw)
         if self.geometry.ignore:
@@ -76,18 +77,18 @@ class Preprocess:
         return AnomalyMap(values, (x, y), (width / columns, height / rows))
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Ground truth bool (h, w) -> bool on the stitched canvas, averaged, rounded at 0.5."""
+        """Resize a ground truth bool (h, w) to the stitched canvas: averaged, true from 0.5 on."""
         layout = self._layout(_hw(mask))
         x, y, width, height = layout.roi_xywh
         part = mask[y : y + height, x : x + width].astype(np.float32)
         return _resize(part, layout.canvas_hw) >= 0.5
 
     def ignored(self, frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """bool on the stitched canvas: true inside the ignored polygons."""
+        """Return a bool canvas that is true inside the ignored polygons."""
         return self._ignored(frame_hw)
 
     def tile_ignored(self, frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """bool (tiles, H, W): the ignored polygons as each tile sees them."""
+        """Return bool (tiles, H, W), true inside the ignored polygons."""
         canvas, layout, (height, width) = (
             self.ignored(frame_hw),
             self._layout(frame_hw),
@@ -120,7 +121,7 @@ class Preprocess:
         return canvas
 
     def _blend_weights(self, frame_hw: tuple[int, int]) -> Map:
-        """float32 (tiles, H, W): ramps that fall towards a tile's rim and sum to one everywhere."""
+        """Return float32 (tiles, H, W): ramps that fall towards the rim and sum to one."""
         layout, (height, width) = self._layout(frame_hw), self.size_hw
         ramp = np.outer(_ramp(height), _ramp(width)).astype(np.float32)
         total = np.zeros(layout.canvas_hw, np.float32)
@@ -142,18 +143,18 @@ class Preprocess:
 
 
 def _resize(image: NDArray, size_hw: tuple[int, int], out: NDArray | None = None) -> NDArray:  # type: ignore[type-arg]
-    """Shrink by averaging areas, so that a thin scratch cannot fall between samples; else bilinear.
+    """Shrink by averaging areas, so that no thin scratch falls between samples; enlarge bilinearly.
 
     Even sizes are halved first: exact 2 x 2 means are an order of magnitude faster than OpenCV's
-    means over areas of fractional size, which then work on what is left.
+    means over areas of fractional size, which do the rest.
     """
     height, width = size_hw
     while _halves(image.shape[0], height) and _halves(image.shape[1], width):
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
     shrinks = image.shape[0] > height or image.shape[1] > width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), dst=out, interpolation=how)
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), dst=out, interpolation=interpolation)
 
 
 def _halves(length: int, target: int) -> bool:
@@ -167,16 +168,17 @@ def _roi(geometry: Geometry, frame_hw: tuple[int, int]) -> tuple[int, int, int, 
     x, y, w, h = geometry.roi_xywh
     if x + w > width or y + h > height:
         raise UsageError(
-            f"the region of interest x={x} y={y} width={w} height={h} does not lie inside the "
+            f"the region of interest x={x} y={y} width={w} height={h} is not inside the "
             f"frame, which is {width}x{height}. Correct --roi, or the camera's resolution."
         )
     return geometry.roi_xywh
 
 
 def _starts(length: int, count: int, overlap: float) -> tuple[list[int], int]:
-    """First pixel of each of `count` tiles along a side of `length`, and the tiles' length.
+    """Return the first pixel of each of `count` tiles along a side of `length`, and their length.
 
-    The length is rounded up to a multiple of 8, which halves well, at the cost of some overlap.
+    The tile length is rounded up to a multiple of 8, which can be halved, at the cost of some
+    overlap.
     """
     tile = min(length, int(np.ceil(length / (count - (count - 1) * overlap) / 8)) * 8)
     if count == 1:
@@ -186,7 +188,7 @@ def _starts(length: int, count: int, overlap: float) -> tuple[list[int], int]:
 
 
 def _ramp(length: int) -> NDArray[np.float64]:
-    """1, 2, 3 ... 3, 2, 1: the weight of a pixel by its distance from the tile's rim."""
+    """Return 1, 2, 3 ... 3, 2, 1: a pixel's weight by its distance from the tile's rim."""
     index = np.arange(length)
     return np.minimum(index + 1, length - index).astype(np.float64)
 

@@ -1,6 +1,6 @@
-"""What a frame scores: an engine's answer, stitched, without what is to be ignored.
+"""Compute the score and the map of a frame from an engine's output.
 
-The line, evaluation, thresholds and the int8 gate all score here, so they mean the same number.
+The line, evaluation, thresholds and the int8 gate all score here, so that their scores agree.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from edge_ad.preprocess import AnomalyMap, Map, Preprocess
 
 
 class Scored(NamedTuple):
-    """A frame's image score and its map; the score is NaN when either holds what is no number."""
+    """A frame's image score and map; the score is NaN when the output contains NaN or Inf."""
 
     score: float
     anomaly_map: AnomalyMap
 
 
 class Scorer:
-    """Scores frames with one engine under one geometry, its own unless another is given.
+    """Scores frames with one engine and one geometry, by default the engine's.
 
-    Raises UsageError when the geometry does not fit a frame or leaves nothing of it to judge.
+    Raises UsageError when the geometry does not fit a frame or ignores all of it.
     """
 
     def __init__(self, engine: Engine, geometry: Geometry | None = None) -> None:
@@ -37,29 +37,29 @@ class Scorer:
         self.preprocess = Preprocess(manifest.size_hw, geometry or manifest.geometry)
 
     def __call__(self, image: Image) -> tuple[float, Map]:
-        """The score and the stitched map of a frame, which are the caller's to keep.
+        """Return the score and the stitched map of a frame; the map is a copy.
 
-        Raises EdgeAdError when the engine answers with what is no number.
+        Raises EdgeAdError when the engine output contains NaN or Inf.
         """
         return self.answer(self.preprocess(image), (image.shape[0], image.shape[1]))
 
     def answer(self, batch: Image, frame_hw: tuple[int, int]) -> tuple[float, Map]:
-        """The same for a frame that was cut to the engine's batch before."""
+        """Do the same for a frame that is already preprocessed to the engine's batch."""
         score, anomaly_map = self.read(self._engine.infer(batch), frame_hw)
         if math.isnan(score):
             raise EdgeAdError(
-                f"{self._engine.name} answers with values that are not numbers, so it can judge "
-                "nothing. Train or export it anew."
+                f"{self._engine.name}: the engine output contains NaN or Inf, so it cannot judge "
+                "any frame. Train or export it again."
             )
         return score, anomaly_map.values.copy()
 
     def read(self, prediction: Prediction, frame_hw: tuple[int, int]) -> Scored:
-        """What an answer says of its frame; the map may be the engine's own array."""
+        """Return score and map from an engine output; the map may be the engine's own array."""
         anomaly_map = self.preprocess.stitch(prediction.maps, frame_hw)
         return Scored(self._score(prediction, frame_hw), anomaly_map)
 
     def _score(self, prediction: Prediction, frame_hw: tuple[int, int]) -> float:
-        """The graph's own score, unless part of its map is to be ignored."""
+        """Return the graph's score, recomputed from the map when part of it is ignored."""
         maps, scores = prediction
         if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
             return math.nan
@@ -67,5 +67,5 @@ class Scorer:
             return float(scores.max())
         ignored = self.preprocess.tile_ignored(frame_hw)
         if ignored.all():
-            raise UsageError("the ignored polygons cover all that is judged. Shrink --ignore.")
+            raise UsageError("the ignored polygons cover the whole judged area. Shrink --ignore.")
         return rescore(maps, ignored, self._rule)

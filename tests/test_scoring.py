@@ -31,7 +31,7 @@ def part_image() -> Image:
     return image
 
 
-def judge(engine: ScriptedEngine, geometry: Geometry | None = None) -> Inspector:
+def inspector(engine: ScriptedEngine, geometry: Geometry | None = None) -> Inspector:
     return Inspector(engine, Thresholds(0.5, 0.5), FrameGate(live=False), geometry=geometry)
 
 
@@ -62,30 +62,30 @@ def test_line_and_evaluation_score_alike(
     write_image(path, part_image())
     scored, values = Scorer(engine, geometry)(part_image())
     assert scored == pytest.approx(score, abs=1e-6)
-    judged = judge(engine, geometry)(frame(part_image()))
-    assert judged.inspection.score == scored
-    assert judged.seen.anomaly_map is not None
-    assert np.array_equal(judged.seen.anomaly_map.values, values)
+    inspected = inspector(engine, geometry)(frame(part_image()))
+    assert inspected.inspection.score == scored
+    assert inspected.evidence.anomaly_map is not None
+    assert np.array_equal(inspected.evidence.anomaly_map.values, values)
     sample = Sample(path=path, kind="good", mask=None)
     (evaluated,) = score_all(engine, [sample], LeftOut(), geometry)
     assert evaluated.score == scored and np.array_equal(evaluated.values, values)
 
 
 def test_what_is_no_number_is_invalid_on_the_line_and_never_passes() -> None:
-    judged = judge(ScriptedEngine(map_of=nonsense))(frame(part_image()))
-    assert judged.inspection.verdict is Verdict.INVALID
-    assert "no number" in judged.inspection.reason and judged.seen.anomaly_map is None
+    inspected = inspector(ScriptedEngine(map_of=nonsense))(frame(part_image()))
+    assert inspected.inspection.verdict is Verdict.INVALID
+    assert "NaN or Inf" in inspected.inspection.reason and inspected.evidence.anomaly_map is None
     dim = np.minimum(part_image(), 100)
-    judged = judge(ScriptedEngine(map_of=nonsense))(frame(dim))
-    assert judged.inspection.verdict is Verdict.PASS
+    inspected = inspector(ScriptedEngine(map_of=nonsense))(frame(dim))
+    assert inspected.inspection.verdict is Verdict.PASS
 
 
 def test_what_is_no_number_measures_nothing() -> None:
-    with pytest.raises(EdgeAdError, match="scripted answers with values that are not numbers"):
+    with pytest.raises(EdgeAdError, match="scripted: the engine output contains NaN or Inf"):
         Scorer(ScriptedEngine(map_of=nonsense))(part_image())
 
 
-def test_a_score_needs_something_to_judge() -> None:
+def test_a_score_needs_something_to_inspector() -> None:
     with pytest.raises(UsageError, match="Shrink --ignore"):
         Scorer(ScriptedEngine(), Geometry(ignore=(ALL,)))(part_image())
 

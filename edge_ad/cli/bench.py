@@ -106,7 +106,7 @@ def _engine_alone(path: Path, how: EngineOptions, options: dict[str, Any]) -> di
 
     from edge_ad.bench import time_engine
     from edge_ad.engine import open_engine
-    from edge_ad.line.loop import percentiles_ms
+    from edge_ad.line.tally import percentiles_ms
 
     with open_engine(path, how) as engine:
         shape = (engine.manifest.batch or 1, *engine.manifest.size_hw, 3)

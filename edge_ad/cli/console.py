@@ -1,4 +1,4 @@
-"""What `run` shows a person: a line per inspection, alarms in colour, a summary, a window."""
+"""Terminal output and preview window of `edge-ad run`."""
 
 from __future__ import annotations
 
@@ -14,58 +14,52 @@ from edge_ad.errors import UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
-from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.drawing import draw_regions
 
 _COLOUR = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.INVALID: "yellow"}
 _TITLE = "edge-ad"
 
 
-class Console:
-    """Inspections scroll by on stdout; with `quiet` only alarms do."""
+class Console(Outlet):
+    """Prints inspections and alarms to stdout; with `quiet` only alarms."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if not self._quiet:
             click.echo(_inspection_text(inspection))
 
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         click.echo(_alarm_text(event))
 
-    def close(self) -> None:
-        """Stdout stays open."""
 
-
-class Window:
-    """A preview of the newest frame. Sinks are called from any thread, the window from one."""
+class Window(Outlet):
+    """Shows the newest frame. It is drawn by `closed_by_user`, since OpenCV needs one thread."""
 
     def __init__(self) -> None:
         if sys.platform == "linux" and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
-            raise UsageError("--show needs a display, and there is none. Run without --show.")
+            raise UsageError("--show needs a display, but there is none. Run without --show.")
         self._newest: Image | None = None
         self._lock = threading.Lock()
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
-        if seen.image is None:
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        if evidence.image is None:
             return
-        image = draw_regions(seen.image.copy(), inspection.regions)
+        image = draw_regions(evidence.image.copy(), inspection.regions)
         text = f"{inspection.verdict.value} {inspection.score:.4g} / {inspection.threshold:.4g}"
         cv2.putText(image, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2)
         with self._lock:
             self._newest = image
 
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
-        """The regions in the image tell."""
-
     def close(self) -> None:
         cv2.destroyAllWindows()
 
     def closed_by_user(self) -> bool:
-        """Draw the newest frame; true once the person pressed q or Escape."""
+        """Draw the newest frame and return whether the user pressed q or Escape."""
         with self._lock:
             image, self._newest = self._newest, None
         if image is not None:
@@ -74,7 +68,7 @@ class Window:
 
 
 def summary_text(result: dict[str, Any]) -> str:
-    """The closing lines of a run."""
+    """Format the summary of a run."""
     lines = [
         "",
         f"frames     {result['frames']}  (judged {result['judged']}, dropped {result['dropped']}, "
@@ -85,8 +79,8 @@ def summary_text(result: dict[str, Any]) -> str:
     ]
     for name, key in (("latency", "latency_ms"), ("engine", "engine_ms")):
         if times := result[key]:
-            spread = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
-            lines.append(f"{name:10} {spread} ms")
+            percentiles = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
+            lines.append(f"{name:10} {percentiles} ms")
     return "\n".join(lines)
 
 
@@ -103,9 +97,9 @@ def _alarm_text(event: AlarmEvent) -> str:
     head = click.style(f"ALARM {event.event.value:6}", fg="red", bold=event.event is AlarmStep.NEW)
     if event.kind is AlarmKind.CAMERA_FAULT:
         return f"{head} {event.id}  camera fault: {event.reason}"
-    where = ""
+    location = ""
     if event.regions:
         region = event.regions[0]
-        where = f"  {region.width}x{region.height} px at x={region.x} y={region.y}"
+        location = f"  {region.width}x{region.height} px at x={region.x} y={region.y}"
     score = f"score {event.peak_score:.4g} > {event.threshold:.4g}"
-    return f"{head} {event.id}  frame {event.frame}  {score}{where}"
+    return f"{head} {event.id}  frame {event.frame}  {score}{location}"

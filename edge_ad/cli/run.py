@@ -104,7 +104,7 @@ def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
     Live cameras are judged by their newest frame, files frame by frame. The run ends with the
     files, with --frames or --duration-s, or with Ctrl-C, and closes with a summary.
     """
-    from edge_ad.line.config import open_line
+    from edge_ad.line.open import open_line
 
     stop = threading.Event()
     with ExitStack() as stack:
@@ -191,12 +191,12 @@ class _Outputs:
     def _files(self, folder: Path) -> list[Outlet]:
         from edge_ad.cli.output import make_output_folder
         from edge_ad.outlet.evidence import EvidenceFolder
-        from edge_ad.outlet.jsonl import EventLog
+        from edge_ad.outlet.jsonl import JsonFile
 
         make_output_folder(folder, overwrite=self._take["overwrite"])
         count, mib = self._take["evidence_count"], self._take["evidence_mib"]
         evidence = EvidenceFolder(folder / "evidence", max_count=count, max_bytes=mib << 20)
-        return [EventLog(folder), evidence]
+        return [JsonFile(folder / "events.jsonl"), evidence]
 
 
 def _fail_on_lost_records(result: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""The inspection line: cameras, inspector, alarm rule, supervisor."""
+"""The inspection line: inspector, alarm rule, loop and supervisor."""

@@ -1,4 +1,4 @@
-"""One grab becomes one inspection: gate, preprocess, engine, threshold."""
+"""Turn one grab into one inspection: gate, preprocess, engine, threshold."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class InspectedFrame:
-    """An inspection and what led to it.
+    """An inspection with its evidence and times in seconds.
 
-    Seconds: `latency_s` to the verdict, from a live frame's capture or a file's turn; `engine_s` of
-    it spent on the engine, or waiting for it.
+    `latency_s` runs to the verdict from a live frame's capture, or from a file's turn; `engine_s`
+    is the part of it spent in the engine or waiting for it. The map of the evidence may be the
+    engine's own array, which the next inference overwrites: copy it to keep it.
     """
 
     inspection: Inspection
-    seen: Evidence
+    evidence: Evidence
     latency_s: float = 0.0
     engine_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A grab on its way: its batch is under way, unless there was a `fault` instead.
+    """A grab whose inspection has begun: it has a `batch`, or a `fault` instead.
 
-    `since` is when its latency began, on the clock of `time.perf_counter`.
+    Its latency began at `since`, on the clock of `time.perf_counter`.
     """
 
     grab: Grab
@@ -54,37 +55,38 @@ class InFlight:
 
 
 class Inspector:
-    """Judges the frames of one camera by an engine of its own, or by its seat at a shared one.
+    """Inspects the frames of one camera, with its own engine or as a client of a shared one.
 
-    With `overlap` and an OverlappingEngine, `begin` starts it on a frame, and up to two frames may
-    be begun before `finish` is called for the first.
+    With `overlap` and an OverlappingEngine, `begin` starts the engine on a frame, and up to two
+    frames may be begun before `finish` is called for the first.
     """
 
     def __init__(
         self,
         engine: Engine,
-        limits: Thresholds,
+        thresholds: Thresholds,
         gate: FrameGate,
         *,
         geometry: Geometry | None = None,
         overlap: bool = False,
     ) -> None:
-        self._engine, self._limits, self._gate = engine, limits, gate
+        self._engine, self._thresholds, self._gate = engine, thresholds, gate
         self._scorer = Scorer(engine, geometry)
         self._overlapping = engine if overlap and isinstance(engine, OverlappingEngine) else None
 
     @property
     def overlaps(self) -> bool:
+        """Whether `begin` may be called for a second frame before the first is finished."""
         return self._overlapping is not None
 
     def __call__(self, grab: Grab) -> InspectedFrame:
-        """Judge one grab. Raises UsageError when the geometry does not fit the frame."""
+        """Inspect one grab. Raises UsageError when the geometry does not fit the frame."""
         return self.finish(self.begin(grab))
 
     def begin(self, grab: Grab) -> InFlight:
-        """Gate and preprocess a grab, and start an overlapping engine on it."""
-        waited = time.monotonic() - grab.captured_s if self._gate.live else 0.0
-        since = time.perf_counter() - waited
+        """Check and preprocess a grab, and start an overlapping engine on it."""
+        age_s = time.monotonic() - grab.captured_s if self._gate.live else 0.0
+        since = time.perf_counter() - age_s
         fault = grab.reason if isinstance(grab, BadFrame) else self._gate.fault(grab)
         if isinstance(grab, BadFrame) or fault:
             return InFlight(grab, since, fault=fault)
@@ -94,19 +96,20 @@ class Inspector:
         return InFlight(grab, since, batch)
 
     def finish(self, begun: InFlight) -> InspectedFrame:
-        """The verdict on a grab that was begun; with overlap, in the order of beginning."""
+        """Return the verdict on a grab; with overlap, call it in the order of `begin`."""
         grab = begun.grab
-        if begun.batch is None or isinstance(grab, BadFrame):
-            seen = Evidence() if isinstance(grab, BadFrame) else Evidence(grab.image)
-            return InspectedFrame(self._invalid(grab, begun.fault), seen)
-        began = time.perf_counter()
-        prediction = self._answer(begun.batch)
-        engine_s = time.perf_counter() - began
+        if isinstance(grab, BadFrame):
+            return InspectedFrame(self._invalid(grab, begun.fault), Evidence())
+        if begun.batch is None:
+            return InspectedFrame(self._invalid(grab, begun.fault), Evidence(grab.image))
+        engine_began = time.perf_counter()
+        prediction = self._infer(begun.batch)
+        engine_s = time.perf_counter() - engine_began
         inspection, anomaly_map = self._decide(grab, prediction)
         latency_s = time.perf_counter() - begun.since
         return InspectedFrame(inspection, Evidence(grab.image, anomaly_map), latency_s, engine_s)
 
-    def _answer(self, batch: Image) -> Prediction:
+    def _infer(self, batch: Image) -> Prediction:
         if self._overlapping is not None:
             return self._overlapping.collect()
         return self._engine.infer(batch)
@@ -115,26 +118,26 @@ class Inspector:
         hw = (frame.image.shape[0], frame.image.shape[1])
         score, anomaly_map = self._scorer.read(prediction, hw)
         if math.isnan(score):
-            return self._invalid(frame, "the engine's answer holds what is no number"), None
-        rejected = score > self._limits.image
+            return self._invalid(frame, "the engine output contains NaN or Inf"), None
+        rejected = score > self._thresholds.image
         inspection = Inspection(
+            verdict=Verdict.REJECT if rejected else Verdict.PASS,
+            score=score,
+            threshold=self._thresholds.image,
+            regions=find_regions(anomaly_map, self._thresholds.pixel) if rejected else (),
             frame=frame.index,
             source=frame.source,
-            score=score,
-            threshold=self._limits.image,
-            verdict=Verdict.REJECT if rejected else Verdict.PASS,
-            regions=find_regions(anomaly_map, self._limits.pixel) if rejected else (),
             file=frame.file,
         )
         return inspection, anomaly_map
 
     def _invalid(self, grab: Grab, reason: str) -> Inspection:
         return Inspection(
+            verdict=Verdict.INVALID,
+            score=_NO_SCORE,
+            threshold=self._thresholds.image,
             frame=grab.index,
             source=grab.source,
-            score=_NO_SCORE,
-            threshold=self._limits.image,
-            verdict=Verdict.INVALID,
-            reason=reason,
             file=grab.file,
+            reason=reason,
         )

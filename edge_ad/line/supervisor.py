@@ -1,4 +1,4 @@
-"""Several cameras on one engine: one thread each, so that a dead camera stops nobody else."""
+"""Run several cameras on one engine, a thread each, so that a dead camera stops no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from edge_ad.errors import EdgeAdError, SourceLost
 from edge_ad.frame import BadFrame
 from edge_ad.line.alarm import Alarm
 from edge_ad.line.inspector import Inspector
-from edge_ad.line.loop import Tally, percentiles_ms, record, watch
+from edge_ad.line.loop import record, watch
+from edge_ad.line.tally import Tally, percentiles_ms
 from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.source import Source
 
@@ -23,11 +24,11 @@ _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 
 @dataclass
 class Camera:
-    """One source with all that judges it. `reopen` makes the source anew after it was lost."""
+    """One source with its inspector and alarm; `reopen` opens the source again after a loss."""
 
     source: Source
     reopen: Callable[[], Source]
-    judge: Inspector
+    inspector: Inspector
     alarm: Alarm
     tally: Tally
     dropped_before: int = 0  # by sources that were lost and reopened
@@ -35,6 +36,7 @@ class Camera:
 
     @property
     def dropped(self) -> int:
+        """Frames that a newer one replaced before they were inspected."""
         return self.dropped_before + self.source.dropped
 
 
@@ -53,6 +55,7 @@ class Supervisor:
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
 
     def start(self) -> None:
+        """Start one thread per camera."""
         self._began = time.perf_counter()
         self._threads = [
             threading.Thread(target=self._run, args=(camera,), name=camera.source.name, daemon=True)
@@ -62,14 +65,14 @@ class Supervisor:
             thread.start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the cameras to end; true when all have."""
+        """Wait for the cameras to end and return whether all have ended."""
         until = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def finish(self) -> dict[str, Any]:
-        """Stop, close every source and sink, and return the summary."""
+        """Stop, close all sources and outlets, and return the summary."""
         elapsed_s = time.perf_counter() - self._began
         self.halt()
         for camera in self.cameras:
@@ -80,14 +83,14 @@ class Supervisor:
         return summary(self.cameras, self.outlets, elapsed_s)
 
     def halt(self) -> None:
-        """Stop and close every source; what the engine is asked now is still answered."""
+        """Stop and close all sources; an inference under way is still finished."""
         self.stop.set()
         self._close_sources()
         self.wait(5.0)
         self._close_sources()  # one may have been opened again meanwhile
 
     def raise_errors(self) -> None:
-        """Raise what ended a camera, or SourceLost when one had no frame that could be judged."""
+        """Raise the error that ended a camera, or SourceLost when all its frames were INVALID."""
         for camera in self.cameras:
             if camera.error is not None:
                 raise camera.error
@@ -96,7 +99,7 @@ class Supervisor:
                 assert camera.tally.last is not None
                 raise SourceLost(
                     f"{camera.source.name}: none of its {camera.tally.frames} frames could be "
-                    f"judged. The last: {camera.tally.last.reason}"
+                    f"judged. The last one: {camera.tally.last.reason}"
                 )
 
     def _close_sources(self) -> None:
@@ -110,27 +113,34 @@ class Supervisor:
         except Exception as error:  # crosses over to raise_errors
             camera.error = error
             if not isinstance(error, EdgeAdError | BrokenPipeError):  # a reader that left is no bug
-                _log.exception("%s: ended by a bug", camera.source.name)
+                _log.exception("%s: ended by an unexpected error", camera.source.name)
 
     def _watch_once(self, camera: Camera) -> bool:
-        """Watch until the end; false when a live source was lost and may be opened again."""
+        """Watch until the end; return false when a live source was lost and may be reopened."""
         try:
-            watch(camera.source, camera.judge, camera.alarm, self.outlets, camera.tally, self.stop)
+            watch(
+                camera.source,
+                camera.inspector,
+                camera.alarm,
+                self.outlets,
+                camera.tally,
+                self.stop,
+            )
         except SourceLost as lost:
             if self.stop.is_set():
                 return True
             if not camera.source.live:
                 raise
-            _log.warning("%s Opening it again.", lost)
-            self._tell_fault(camera, lost)
+            _log.warning("%s Trying to open it again.", lost)
+            self._record_loss(camera, lost)
             return camera.tally.is_full()
         return True
 
-    def _tell_fault(self, camera: Camera, lost: SourceLost) -> None:
-        """A missing frame is INVALID like a black one."""
+    def _record_loss(self, camera: Camera, lost: SourceLost) -> None:
+        """Record the missing frame as INVALID, like a black one."""
         index = camera.tally.last.frame + 1 if camera.tally.last else 0
         grab = BadFrame(f"lost: {lost}", index, time.monotonic(), camera.source.name)
-        record(camera.judge(grab), camera.alarm, self.outlets, camera.tally)
+        record(camera.inspector(grab), camera.alarm, self.outlets, camera.tally)
 
     def _reopen(self, camera: Camera) -> None:
         camera.source.close()
@@ -146,20 +156,20 @@ class Supervisor:
                 if time.monotonic() > until:
                     raise
                 continue
-            _log.warning("%s: open again", camera.source.name)
+            _log.warning("%s: reopened", camera.source.name)
             return
 
 
 def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[str, Any]:
-    """The closing record of a run: counts, rate, latency; per camera when there are several."""
-    whole = _counts(cameras, elapsed_s)
+    """Return the final record: counts, rate and latency, also per camera if there are several."""
+    total = _counts(cameras, elapsed_s)
     if len(cameras) > 1:
-        whole["cameras"] = [
+        total["cameras"] = [
             {"source": camera.source.name} | _counts([camera], elapsed_s) for camera in cameras
         ]
     if outlets.faults:
-        whole["outlet_faults"] = dict(outlets.faults)
-    return {"type": "summary"} | whole
+        total["outlet_faults"] = dict(outlets.faults)
+    return {"type": "summary"} | total
 
 
 def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Alarm outlets: where inspections and alarms go."""
+"""Outlets: receivers of inspections and alarms."""

@@ -1,11 +1,11 @@
-"""Where inspections and alarms go, and how a sink that fails is kept from stopping the line."""
+"""Outlets: receivers of inspections and alarms. One that fails never stops the line."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from edge_ad.event import AlarmEvent
 from edge_ad.frame import Image
@@ -17,71 +17,68 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What led to an inspection: the frame and its map, None when the frame was INVALID.
+    """The frame and the map behind an inspection; the map is None when it was INVALID.
 
-    Both belong to the loop: a sink that keeps the map past the call copies it.
+    Both belong to the loop and may be overwritten after the call: an outlet that keeps the map
+    copies it.
     """
 
     image: Image | None = None
     anomaly_map: AnomalyMap | None = None
 
 
-class Outlet(Protocol):
-    """Takes what the loop tells. An OSError means the sink lost this record."""
+class Outlet:
+    """Base of all outlets. Every method does nothing; override those you need.
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
-        """Take one judged frame."""
-
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
-        """Take one step of an alarm."""
-
-    def close(self) -> None:
-        """Write what is pending and release what is held."""
-
-
-class Outlets:
-    """Several sinks as one, for several cameras: calls are serialized, and a failing sink is
-    reported once while the line keeps judging. `faults` counts the records lost, by reason.
+    Calls come from several camera threads, one at a time. Return quickly: the line waits. Raise
+    OSError when a record could not be delivered; it is counted and the line goes on.
     """
 
-    def __init__(self, outlets: list[Outlet]) -> None:
-        self._sinks = outlets
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        """Receive one inspected frame."""
+
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
+        """Receive one step of an alarm."""
+
+    def close(self) -> None:
+        """Deliver what is pending and release all resources."""
+
+
+class Outlets(Outlet):
+    """Several outlets as one, for several cameras: one call at a time, each outlet on its own.
+
+    `faults` counts the lost records by reason; each reason is logged once.
+    """
+
+    def __init__(self, outlets: Sequence[Outlet]) -> None:
+        self._outlets = list(outlets)
         self._lock = threading.Lock()
         self.faults: dict[str, int] = {}
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
-        with self._lock:
-            for outlet in self._sinks:
-                with _Guard(self.faults, outlet):
-                    outlet.inspected(inspection, seen)
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        self._call_each(lambda outlet: outlet.inspected(inspection, evidence))
 
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
-        with self._lock:
-            for outlet in self._sinks:
-                with _Guard(self.faults, outlet):
-                    outlet.alarmed(event, seen)
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
+        self._call_each(lambda outlet: outlet.alarmed(event, evidence))
 
     def close(self) -> None:
+        """Close all outlets; a second call does nothing."""
+        self._call_each(lambda outlet: outlet.close())
+        self._outlets = []
+
+    def _call_each(self, call: Callable[[Outlet], None]) -> None:
+        """Call every outlet. Only BrokenPipeError and errors other than OSError end the run."""
         with self._lock:
-            for outlet in self._sinks:
-                with _Guard(self.faults, outlet):
-                    outlet.close()
+            for outlet in self._outlets:
+                try:
+                    call(outlet)
+                except BrokenPipeError:  # the reader of our output has left
+                    raise
+                except OSError as error:
+                    self._count(outlet, error)
 
-
-class _Guard:
-    """Counts an OSError of one sink instead of letting it end the run."""
-
-    def __init__(self, faults: dict[str, int], outlet: Outlet) -> None:
-        self._faults, self._name = faults, type(outlet).__name__
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, BrokenPipeError) or not isinstance(error, OSError):
-            return False  # a reader that left ends the run, a bug must be seen
-        reason = f"{self._name}: {error.strerror or error}"
-        if reason not in self._faults:
-            _log.error("%s. Records are lost; the line keeps judging.", reason)
-        self._faults[reason] = self._faults.get(reason, 0) + 1
-        return True
+    def _count(self, outlet: Outlet, error: OSError) -> None:
+        reason = f"{type(outlet).__name__}: {error.strerror or error}"
+        if reason not in self.faults:
+            _log.error("%s. Records are lost; the line continues.", reason)
+        self.faults[reason] = self.faults.get(reason, 0) + 1

@@ -1,4 +1,4 @@
-"""What a person is shown of an inspection: frame and map side by side, with its regions."""
+"""Draw evidence images: frame and anomaly map side by side, with regions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from edge_ad.preprocess import AnomalyMap
 _RED, _WHITE, _DARK = (40, 40, 230), (255, 255, 255), (32, 32, 32)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BAR_PX = 28
-_PANEL_WIDTH = 640  # wide enough to see a scratch, small enough to mail
+_PANEL_WIDTH = 640  # pixels: a scratch is visible, the file small enough to mail
 
 
 def draw_evidence(
     image: Image, anomaly_map: AnomalyMap, regions: Sequence[Region], threshold: float, title: str
 ) -> Image:
-    """Frame with regions, and frame under its map, next to each other below a title bar.
+    """Return the frame with its regions beside the frame under its map, below a title bar.
 
     The map's colours run from half the threshold (clear) to twice the threshold (red), so that
-    images of different parts compare.
+    evidence images can be compared.
     """
     left = draw_regions(image.copy(), regions)
     right = draw_regions(_overlay(image, anomaly_map, threshold), regions)
@@ -36,17 +36,18 @@ def draw_evidence(
 
 
 def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
-    """Draw the regions' boxes into `image`, a little outside of what they enclose."""
-    line = max(1, round(image.shape[1] / 400))
+    """Draw the regions' boxes into `image`, slightly larger than the regions, and return it."""
+    thickness = max(1, round(image.shape[1] / 400))
     for region in regions:
-        corner = (region.x - 2 * line, region.y - 2 * line)
-        opposite = (region.x + region.width + 2 * line, region.y + region.height + 2 * line)
-        cv2.rectangle(image, corner, opposite, _RED, line)
+        corner = (region.x - 2 * thickness, region.y - 2 * thickness)
+        right, bottom = region.x + region.width, region.y + region.height
+        opposite = (right + 2 * thickness, bottom + 2 * thickness)
+        cv2.rectangle(image, corner, opposite, _RED, thickness)
     return image
 
 
 def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -> Image:
-    """Images scaled to one width, in rows; empty places stay dark."""
+    """Return the images scaled to one width, in rows; unused cells stay dark."""
     thumbs = [_to_width(image, width) for image in images]
     height = max(thumb.shape[0] for thumb in thumbs)
     columns = min(columns, len(thumbs))
@@ -54,13 +55,13 @@ def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -
     sheet = np.full((rows * height, columns * width, 3), _DARK, np.uint8)
     for index, thumb in enumerate(thumbs):
         row, column = divmod(index, columns)
-        place = sheet[row * height :, column * width :]
-        place[: thumb.shape[0], : thumb.shape[1]] = thumb
+        cell = sheet[row * height :, column * width :]
+        cell[: thumb.shape[0], : thumb.shape[1]] = thumb
     return sheet
 
 
 def _overlay(image: Image, anomaly_map: AnomalyMap, threshold: float) -> Image:
-    """Blend the map over the part of the frame it covers."""
+    """Blend the map over the part of the frame that it covers."""
     rows, columns = anomaly_map.values.shape
     x, y = (round(value) for value in anomaly_map.origin_xy)
     width, height = round(columns * anomaly_map.scale_xy[0]), round(rows * anomaly_map.scale_xy[1])
@@ -69,10 +70,10 @@ def _overlay(image: Image, anomaly_map: AnomalyMap, threshold: float) -> Image:
     level = cv2.resize(level.astype(np.float32), (width, height))
     colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_JET)
     alpha = (0.6 * np.sqrt(level))[:, :, None]
-    out: Image = image.copy()
-    part = out[y : y + height, x : x + width]
+    blended: Image = image.copy()
+    part = blended[y : y + height, x : x + width]
     part[:] = (part * (1 - alpha) + colours * alpha).astype(np.uint8)
-    return out
+    return blended
 
 
 def _to_width(image: Image, width: int) -> Image:

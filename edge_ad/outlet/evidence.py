@@ -1,4 +1,4 @@
-"""Evidence images: one per alarm, of its worst frame, within a limit on count and bytes."""
+"""Keep one evidence image per alarm, of its worst frame, within a limit on count and bytes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.files import write_bytes
 from edge_ad.frame import Image
 from edge_ad.images import encode_image, read_image
-from edge_ad.inspection import Inspection
-from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.drawing import contact_sheet, draw_evidence
 
-_WAITING = 16  # images; a burst beyond this loses images, never frames
-_ON_SHEET = 24
+_QUEUED = 16  # images; a longer burst loses images, never frames
+_ON_SHEET = 24  # newest images on the contact sheet
 
 
-class EvidenceFolder:
-    """Draws and writes in a thread of its own, so that the line never waits for a disk.
+class EvidenceFolder(Outlet):
+    """Writes evidence images in its own thread, so that the line never waits for a disk.
 
-    An image `<alarm id>.jpg` is replaced when its alarm grows; beyond `max_count` images or
-    `max_bytes` the oldest alarms' images are deleted. `dropped` counts images lost to bursts.
-    Errors of the disk are raised by the next call, as OSError.
+    The image `<alarm id>.jpg` is replaced when the score of its alarm rises. Beyond `max_count`
+    images or `max_bytes` the images of the oldest alarms are deleted. `dropped` counts images lost
+    in a burst. A write error is raised by the next call, as OSError.
     """
 
     def __init__(self, folder: Path, *, max_count: int = 200, max_bytes: int = 256 << 20) -> None:
@@ -34,30 +33,28 @@ class EvidenceFolder:
         self._folder = folder
         self._limits = (max_count, max_bytes)
         self._kept: OrderedDict[str, int] = OrderedDict()  # alarm id -> bytes, oldest first
-        self._jobs: queue.Queue[tuple[AlarmEvent, Evidence] | None] = queue.Queue(_WAITING)
+        self._jobs: queue.Queue[tuple[AlarmEvent, Evidence] | None] = queue.Queue(_QUEUED)
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
         self._thread.start()
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
-        """Alarms decide what is worth an image."""
-
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
-        if event.event is not AlarmStep.END and event.kind is AlarmKind.DEFECT and seen.anomaly_map:
-            kept = replace(seen.anomaly_map, values=seen.anomaly_map.values.copy())
-            self._put(event, Evidence(seen.image, kept))
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
+        anomaly_map = evidence.anomaly_map
+        if event.event is not AlarmStep.END and event.kind is AlarmKind.DEFECT and anomaly_map:
+            copied = replace(anomaly_map, values=anomaly_map.values.copy())
+            self._put(event, Evidence(evidence.image, copied))
         self._raise_late_error()
 
     def close(self) -> None:
-        """Write what is waiting, then the contact sheet."""
+        """Write the queued images, then the contact sheet."""
         self._jobs.put(None)
         self._thread.join()
         self._raise_late_error()
         self._write_sheet()
 
-    def _put(self, event: AlarmEvent, seen: Evidence) -> None:
+    def _put(self, event: AlarmEvent, evidence: Evidence) -> None:
         try:
-            self._jobs.put_nowait((event, seen))
+            self._jobs.put_nowait((event, evidence))
         except queue.Full:
             self.dropped += 1
 
@@ -73,13 +70,14 @@ class EvidenceFolder:
             except OSError as error:
                 self._error = error
 
-    def _write(self, event: AlarmEvent, seen: Evidence) -> None:
-        assert seen.image is not None and seen.anomaly_map is not None
+    def _write(self, event: AlarmEvent, evidence: Evidence) -> None:
+        frame, anomaly_map = evidence.image, evidence.anomaly_map
+        assert frame is not None and anomaly_map is not None
         title = (
             f"{event.id}   frame {event.peak_frame}   "
             f"score {event.peak_score:.4g} > threshold {event.threshold:.4g}"
         )
-        image = draw_evidence(seen.image, seen.anomaly_map, event.regions, event.threshold, title)
+        image = draw_evidence(frame, anomaly_map, event.regions, event.threshold, title)
         data = encode_image(image, ".jpg")
         write_bytes(self._path(event.id), data)
         self._kept[event.id] = len(data)
@@ -92,7 +90,8 @@ class EvidenceFolder:
             self._path(oldest).unlink(missing_ok=True)
 
     def _write_sheet(self) -> None:
-        images: list[Image] = [read_image(self._path(one)) for one in list(self._kept)[-_ON_SHEET:]]
+        newest = list(self._kept)[-_ON_SHEET:]
+        images: list[Image] = [read_image(self._path(alarm_id)) for alarm_id in newest]
         if images:
             sheet = encode_image(contact_sheet(images), ".jpg")
             write_bytes(self._folder.parent / "contact-sheet.jpg", sheet)

@@ -1,9 +1,11 @@
-"""The event log: JSON lines on disk, rotated so that a year fits."""
+"""Write inspections and alarms as JSON lines, to a stream or to a file that is rotated."""
 
 from __future__ import annotations
 
 import json
 import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -11,61 +13,68 @@ from typing import TextIO
 
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection
-from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.records import alarm_record, inspection_record
 
-_ROTATE_BYTES, _KEPT = 64 << 20, 4
+_ROTATE_BYTES, _OLD_FILES = 64 << 20, 4
 
 
 def now_utc() -> str:
-    """The time of day for records: ISO 8601, milliseconds, UTC."""
+    """Return the time for records: ISO 8601, milliseconds, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
-class JsonLines:
-    """Writes every inspection and alarm to an open text stream, one object a line, at once."""
+class _JsonOutlet(Outlet, ABC):
+    """Turns inspections (unless `alarms_only`) and alarm events into one line of JSON each."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, *, alarms_only: bool = False) -> None:
+        self._alarms_only = alarms_only
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
-        self._write(inspection_record(inspection))
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        if not self._alarms_only:
+            self._write(inspection_record(inspection))
 
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self._write(alarm_record(event, now_utc()))
 
-    def close(self) -> None:
-        """The stream belongs to the caller."""
+    def _write(self, record: Mapping[str, object]) -> None:
+        self._write_line(json.dumps(record, allow_nan=False))
 
-    def _write(self, record: dict[str, object]) -> None:
-        self._stream.write(json.dumps(record, allow_nan=False) + "\n")
+    @abstractmethod
+    def _write_line(self, text: str) -> None:
+        """Write `text` and a line break, at once."""
+
+
+class JsonLines(_JsonOutlet):
+    """Writes to an open text stream, which stays open."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def _write_line(self, text: str) -> None:
+        self._stream.write(text + "\n")
         self._stream.flush()
 
 
-class EventLog:
-    """`events.jsonl` in a folder; at 64 MiB it becomes `events.jsonl.1`, and four old ones stay."""
+class JsonFile(_JsonOutlet):
+    """Appends to a file. At 64 MiB it becomes `NAME.1`, and four old files are kept."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path, *, alarms_only: bool = False) -> None:
+        super().__init__(alarms_only=alarms_only)
         self._handler = _Rotating(
-            folder / "events.jsonl", maxBytes=_ROTATE_BYTES, backupCount=_KEPT, encoding="utf-8"
+            path, maxBytes=_ROTATE_BYTES, backupCount=_OLD_FILES, encoding="utf-8"
         )
-
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
-        self._write(inspection_record(inspection))
-
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
-        self._write(alarm_record(event, now_utc()))
 
     def close(self) -> None:
         self._handler.close()
 
-    def _write(self, record: dict[str, object]) -> None:
-        text = json.dumps(record, allow_nan=False)
+    def _write_line(self, text: str) -> None:
         self._handler.handle(logging.LogRecord("", logging.INFO, "", 0, text, None, None))
 
 
 class _Rotating(RotatingFileHandler):
-    """The standard library's rotation, with errors raised: the loop decides what they mean."""
+    """Raises write errors, which the standard library would only print."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        raise  # the error that logging caught just now
+        raise  # the error that logging has just caught

@@ -1,4 +1,4 @@
-"""Inspections and alarms as the JSON objects that `run --json` and the event log share."""
+"""Convert inspections and alarm events to the JSON objects that all JSON outlets share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edge_ad.inspection import Inspection, Region
 
 
 def inspection_record(inspection: Inspection) -> dict[str, Any]:
-    """One judged frame; scores that are no numbers (INVALID) become null."""
+    """Return the record of one frame; the NaN score of an INVALID frame becomes None."""
     record = {
         "type": "inspection",
         "frame": inspection.frame,
         "source": inspection.source,
-        "score": _number(inspection.score),
-        "threshold": _number(inspection.threshold),
+        "score": _finite(inspection.score),
+        "threshold": _finite(inspection.threshold),
         "verdict": inspection.verdict.value,
         "regions": [_region(region) for region in inspection.regions],
     }
@@ -26,7 +26,7 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
 
 
 def alarm_record(event: AlarmEvent, time_utc: str) -> dict[str, Any]:
-    """One step of an alarm's life, with the wall-clock time it was told."""
+    """Return the record of one alarm step; `time_utc` is when it was reported."""
     record = {
         "type": "alarm",
         "event": event.event.value,
@@ -36,8 +36,8 @@ def alarm_record(event: AlarmEvent, time_utc: str) -> dict[str, Any]:
         "frame": event.frame,
         "first_frame": event.first_frame,
         "peak_frame": event.peak_frame,
-        "peak_score": _number(event.peak_score),
-        "threshold": _number(event.threshold),
+        "peak_score": _finite(event.peak_score),
+        "threshold": _finite(event.threshold),
         "regions": [_region(region) for region in event.regions],
         "time_utc": time_utc,
     }
@@ -48,5 +48,5 @@ def _region(region: Region) -> dict[str, Any]:
     return asdict(region) | {"peak_xy": list(region.peak_xy)}
 
 
-def _number(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None

@@ -17,14 +17,14 @@ import pytest
 MakePath = Callable[..., Path]
 
 RAISING = """
-from edge_ad.errors import SinkLost
+from edge_ad.errors import OutletLost
 
 def raising(*words, **options):
-    raise SinkLost("nothing goes")
+    raise OutletLost("nothing goes")
 """
 PATCHES = {
-    "after the source was opened": "import edge_ad.line.config as c; c.Judge = raising",
-    "while the line is put together": "import edge_ad.line.config as c; c.Supervisor = raising",
+    "after the source was opened": "import edge_ad.line.open as c; c.Inspector = raising",
+    "while the line is put together": "import edge_ad.line.open as c; c.Supervisor = raising",
     "while frames are judged": (
         "import edge_ad.cli.run as verb\n"
         "start = lambda line, *words: (line.start(), line.wait(0.3), raising())\n"

@@ -14,7 +14,7 @@ NAN = float("nan")
 def inspections(scores: list[float], threshold: float = 1.0) -> list[Inspection]:
     """One inspection per score; NaN stands for an INVALID frame."""
     return [
-        Inspection(index, "cam", score, threshold, _verdict(score, threshold))
+        Inspection(_verdict(score, threshold), score, threshold, frame=index, source="cam")
         for index, score in enumerate(scores)
     ]
 

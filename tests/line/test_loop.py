@@ -14,7 +14,7 @@ from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.inspection import Verdict
 from edge_ad.line.inspector import Inspector, Thresholds
-from edge_ad.line.loop import judged_in_turn
+from edge_ad.line.loop import inspect_all
 
 
 class Overlapping(ScriptedEngine):
@@ -51,20 +51,20 @@ def frames(script: str) -> Iterator[Grab]:
         yield Frame(image, index, time.monotonic(), "cam")
 
 
-def judge(engine: ScriptedEngine, *, overlap: bool = True) -> Inspector:
+def inspector(engine: ScriptedEngine, *, overlap: bool = True) -> Inspector:
     return Inspector(engine, Thresholds(0.5, 0.5), FrameGate(live=False), overlap=overlap)
 
 
 def test_a_frame_is_uploaded_while_the_one_before_is_inferred() -> None:
     engine = Overlapping()
-    assert len(list(judged_in_turn(frames("..."), judge(engine)))) == 3
+    assert len(list(inspect_all(frames("..."), inspector(engine)))) == 3
     assert engine.story == ["submit", "submit", "collect", "submit", "collect", "collect"]
 
 
 @pytest.mark.parametrize("script", ["", ".", "R", "..RR.x.R", "xx", "x.x.R"])
 def test_overlap_changes_no_verdict_and_no_order(script: str) -> None:
-    plain = list(judged_in_turn(frames(script), judge(ScriptedEngine(), overlap=False)))
-    found = list(judged_in_turn(frames(script), judge(Overlapping())))
+    plain = list(inspect_all(frames(script), inspector(ScriptedEngine(), overlap=False)))
+    found = list(inspect_all(frames(script), inspector(Overlapping())))
     assert [one.inspection.frame for one in found] == list(range(len(script)))
     for one, other in zip(plain, found, strict=True):
         if one.inspection.verdict is not Verdict.INVALID:
@@ -74,7 +74,7 @@ def test_overlap_changes_no_verdict_and_no_order(script: str) -> None:
 
 def test_what_was_begun_is_collected_when_nobody_wants_more() -> None:
     engine = Overlapping()
-    turn = judged_in_turn(frames("....."), judge(engine))
+    turn = inspect_all(frames("....."), inspector(engine))
     next(turn)
     assert engine.pending == 1
     turn.close()
@@ -83,7 +83,7 @@ def test_what_was_begun_is_collected_when_nobody_wants_more() -> None:
 
 def test_an_engine_without_two_halves_is_asked_frame_by_frame() -> None:
     engine = ScriptedEngine()
-    turn = judged_in_turn(frames("..."), judge(engine))
+    turn = inspect_all(frames("..."), inspector(engine))
     next(turn)
     assert engine.calls == 1, "the second frame is not looked at before the first is told"
 
@@ -92,4 +92,4 @@ def test_latency_begins_with_the_capture_of_a_live_frame() -> None:
     old = Frame(next(frames(".")).image, 0, time.monotonic() - 0.5, "cam")  # type: ignore[union-attr]
     live = Inspector(ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=True))
     assert live(old).latency_s > 0.5
-    assert judge(ScriptedEngine())(old).latency_s < 0.5
+    assert inspector(ScriptedEngine())(old).latency_s < 0.5

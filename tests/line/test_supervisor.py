@@ -13,29 +13,23 @@ import pytest
 
 from edge_ad.engine import Prediction
 from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
-from edge_ad.event import AlarmEvent
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection
-from edge_ad.line.config import LineConfig, open_line
-from edge_ad.outlet.base import Evidence
+from edge_ad.line.config import LineConfig
+from edge_ad.line.open import open_line
+from edge_ad.outlet.base import Evidence, Outlet
 
 MakePath = Callable[..., Path]
 
 
-class Memory:
-    """A sink that remembers."""
+class Memory(Outlet):
+    """An outlet that keeps what it receives."""
 
     def __init__(self) -> None:
         self.inspections: list[Inspection] = []
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self.inspections.append(inspection)
-
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
     def of(self, source: str) -> list[Inspection]:
         return [one for one in self.inspections if source in one.source]

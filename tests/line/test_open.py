@@ -19,32 +19,30 @@ from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.alarm import Alarm, AlarmRule
-from edge_ad.line.config import LineConfig, open_line
+from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
-from edge_ad.line.loop import Tally
+from edge_ad.line.open import open_line
 from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.line.tally import Tally
 from edge_ad.manifest import Manifest
-from edge_ad.outlet.base import Evidence, Outlets
+from edge_ad.outlet.base import Evidence, Outlet, Outlets
 from edge_ad.source import ScriptedSource
 
 MakePath = Callable[..., Path]
 
 
-class Memory:
-    """A sink that remembers."""
+class Memory(Outlet):
+    """An outlet that keeps what it receives."""
 
     def __init__(self) -> None:
         self.inspections: list[Inspection] = []
         self.events: list[AlarmEvent] = []
 
-    def inspected(self, inspection: Inspection, seen: Evidence) -> None:
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self.inspections.append(inspection)
 
-    def alarmed(self, event: AlarmEvent, seen: Evidence) -> None:
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self.events.append(event)
-
-    def close(self) -> None:
-        pass
 
 
 def part_frame(index: int, *, spot: bool) -> Frame:
@@ -72,9 +70,9 @@ def camera(source: Any, reopen: Callable[[], Any] | None = None) -> Camera:
     def no_reopen() -> Any:
         raise SourceLost("gone for good")
 
-    judge = Inspector(ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=False))
+    inspector = Inspector(ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=False))
     alarm = Alarm(AlarmRule(), lambda: source.name)
-    return Camera(source, reopen or no_reopen, judge, alarm, Tally())
+    return Camera(source, reopen or no_reopen, inspector, alarm, Tally())
 
 
 def run(*cameras: Camera, reopen_for_s: float = 0.0) -> tuple[Supervisor, dict[str, Any], Memory]:
@@ -149,7 +147,7 @@ def test_a_camera_that_comes_back_is_judged_again() -> None:
 
 def test_a_fault_counts_among_the_frames_that_were_asked_for() -> None:
     one = camera(Dying(frames("..")), lambda: ScriptedSource(frames("...")))
-    one.tally.frames_wanted = 3
+    one.tally.frame_limit = 3
     line, result, _ = run(one, reopen_for_s=5)
     line.raise_errors()
     assert (result["frames"], result["judged"]) == (3, 2)
@@ -180,28 +178,28 @@ def test_a_bug_in_one_thread_is_raised_in_the_caller() -> None:
 
 def test_ignored_polygons_do_not_reject(make_engine: MakePath) -> None:
     ignore = (((16, 4), (40, 4), (40, 24), (16, 24)),)
-    judge = Inspector(
+    inspector = Inspector(
         ScriptedEngine(),
         Thresholds(0.5, 0.5),
         FrameGate(live=False),
         geometry=Geometry(ignore=ignore),
     )
-    assert judge(part_frame(0, spot=True)).inspection.verdict is Verdict.PASS
+    assert inspector(part_frame(0, spot=True)).inspection.verdict is Verdict.PASS
     everything = Geometry(ignore=(((-9, -9), (99, -9), (99, 99), (-9, 99)),))
     blind = Inspector(
         ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=False), geometry=everything
     )
-    with pytest.raises(UsageError, match="cover all"):
+    with pytest.raises(UsageError, match="cover the whole judged area"):
         blind(part_frame(0, spot=True))
 
 
 def test_tiles_find_what_the_whole_frame_finds(make_engine: MakePath) -> None:
     for tiles in ((1, 1), (2, 2), (3, 1)):
         geometry = Geometry(tiles=tiles, overlap=0.1)
-        judge = Inspector(
+        inspector = Inspector(
             ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=False), geometry=geometry
         )
-        inspection = judge(part_frame(0, spot=True)).inspection
+        inspection = inspector(part_frame(0, spot=True)).inspection
         (region,) = inspection.regions
         assert inspection.verdict is Verdict.REJECT
         assert abs(region.x - 20) <= 2 and abs(region.width - 12) <= 3

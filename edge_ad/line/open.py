@@ -1,0 +1,117 @@
+"""Build a line from its configuration.
+
+with open_line(LineConfig(cameras=("0",), engine=Path("destseg.onnx"))) as line:
+    line.start()
+    line.wait(timeout_s=60)
+    print(line.finish())
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+from edge_ad.engine import Batcher
+from edge_ad.errors import UsageError
+from edge_ad.frame_gate import FrameGate
+from edge_ad.geometry import Geometry
+from edge_ad.line.alarm import Alarm
+from edge_ad.line.config import LineConfig
+from edge_ad.line.inspector import Inspector, Thresholds
+from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.line.tally import Tally
+from edge_ad.manifest import check_geometry, load_sidecar
+from edge_ad.outlet.base import Outlet, Outlets
+from edge_ad.source import open_source
+
+
+@contextmanager
+def open_line(
+    config: LineConfig, outlets: Sequence[Outlet] = (), stop: threading.Event | None = None
+) -> Iterator[Supervisor]:
+    """Load the engine, open outlets and cameras, and yield the line ready to start.
+
+    `outlets` are open ones besides those that `config` names; all are closed with the line. Raises
+    what `open_engine`, `load_sidecar`, `open_outlet` and `open_source` raise, before any frame is
+    inspected.
+    """
+    with ExitStack() as stack:
+        engine = stack.enter_context(config.open_engine())
+        trained = engine.manifest.geometry
+        geometry = trained.changed(config.geometry)
+        thresholds = resolve_thresholds(
+            config.engine, geometry, trained, config.threshold, config.pixel_threshold
+        )
+        shared = _Shared(Batcher(engine), thresholds, geometry)
+        all_outlets = Outlets(list(outlets))
+        cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
+        stop = stop if stop else threading.Event()
+        line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
+        stack.callback(line.halt)
+        yield line
+
+
+@dataclass
+class _Shared:
+    """The parts that all cameras of a line have in common."""
+
+    batcher: Batcher
+    thresholds: Thresholds
+    geometry: Geometry
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    began: str = field(
+        default_factory=lambda: datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    )
+
+    def next_alarm_id(self) -> str:
+        """Return an alarm id: the start of the run (UTC) and a number within it."""
+        return f"{self.began}-{next(self.numbers):04d}"
+
+
+def resolve_thresholds(
+    engine: Path,
+    geometry: Geometry,
+    trained: Geometry,
+    image: float | None = None,
+    pixel: float | None = None,
+) -> Thresholds:
+    """Return the given thresholds, completed with those stored beside the engine.
+
+    An image threshold alone, with nothing stored, serves as pixel threshold too: both have the
+    unit of the map. Raises UsageError when there is no threshold, IncompatibleError when the stored
+    one was set under a geometry other than `geometry`.
+    """
+    sidecar = load_sidecar(engine)
+    stored = sidecar.threshold if sidecar else None
+    if image is None:
+        if stored is None:
+            raise UsageError(
+                f"{engine} has no threshold yet. Set one from images of good parts with: "
+                f"edge-ad threshold {engine} --images GOOD_DIR  (or give --threshold)"
+            )
+        check_geometry(engine, stored, geometry, trained)
+        image = stored.image
+    if pixel is None:
+        pixel = stored.pixel if stored else image
+    return Thresholds(image, pixel)
+
+
+def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack) -> Camera:
+    alarm = Alarm(config.rule, shared.next_alarm_id)  # checks the rule before a camera is held
+    reopen = partial(open_source, uri, timeout_s=config.timeout_s)
+    source = stack.enter_context(reopen())
+    alone = len(config.cameras) == 1
+    inspector = Inspector(
+        shared.batcher.engine if alone else shared.batcher.client(),
+        shared.thresholds,
+        FrameGate(live=source.live),
+        geometry=shared.geometry,
+        overlap=alone and not source.live,  # live: the newest frame, at once
+    )
+    return Camera(source, reopen, inspector, alarm, Tally(frame_limit=config.frames))

@@ -1,0 +1,68 @@
+"""Counts and times of one camera's run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.line.inspector import InspectedFrame
+
+_TIMES_KEPT = 100_000  # per camera; percentiles of a year's run are those of its last hour
+
+
+@dataclass
+class Tally:
+    """Counts of frames, verdicts and alarms so far. A `frame_limit` of 0 means no limit."""
+
+    frame_limit: int = 0
+    frames: int = 0
+    invalid: int = 0
+    rejected: int = 0
+    alarms: int = 0
+    camera_faults: int = 0
+    last: Inspection | None = None
+    latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
+    engine_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
+
+    def count(self, inspected: InspectedFrame) -> None:
+        """Add one frame; times of INVALID frames are left out."""
+        self.frames += 1
+        self.last = inspected.inspection
+        if inspected.inspection.verdict is Verdict.INVALID:
+            self.invalid += 1
+            return
+        self.rejected += inspected.inspection.verdict is Verdict.REJECT
+        self.latency_s.append(inspected.latency_s)
+        self.engine_s.append(inspected.engine_s)
+
+    def count_alarm(self, event: AlarmEvent) -> None:
+        """Add an alarm when `event` is its first step."""
+        if event.event is AlarmStep.NEW and event.kind is AlarmKind.DEFECT:
+            self.alarms += 1
+        elif event.event is AlarmStep.NEW:
+            self.camera_faults += 1
+
+    def is_full(self) -> bool:
+        """Return whether the frame limit is reached."""
+        return 0 < self.frame_limit <= self.frames
+
+    @property
+    def judged(self) -> int:
+        """Frames with a verdict of PASS or REJECT."""
+        return self.frames - self.invalid
+
+
+def percentiles_ms(seconds: Collection[float]) -> dict[str, float] | None:
+    """Return p50, p95, p99 and max in milliseconds, or None for no times."""
+    if not seconds:
+        return None
+    values = np.array(seconds) * 1e3
+    names = ("p50", "p95", "p99", "max")
+    return dict(
+        zip(names, np.round(np.percentile(values, [50, 95, 99, 100]), 3).tolist(), strict=True)
+    )
