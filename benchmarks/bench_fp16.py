@@ -28,7 +28,7 @@ from edge_ad.evaluation.summary import metrics_of
 from edge_ad.export.comparison_frames import frames_for
 from edge_ad.export.fp16.convert import mixed_from_fp32
 from edge_ad.export.fp16.rounding import rounded_as_stored
-from edge_ad.onnx_graph.metadata import load_model, set_manifest
+from edge_ad.onnx_graph.load import load_model, set_manifest
 
 METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro")
 AUROC_SHIFT, NEAR = 0.001, 0.01  # promises: at most so much, and flips only so near the threshold

@@ -178,7 +178,7 @@ def export_fresh(network: Any, files: dict[str, Path]) -> None:
         from edge_ad.export.comparison_frames import generated
         from edge_ad.export.fp16.convert import mixed_from_fp32
         from edge_ad.export.onnx import onnx_from_module
-        from edge_ad.onnx_graph.metadata import set_manifest
+        from edge_ad.onnx_graph.load import set_manifest
 
         manifest = Manifest(method="destseg", size_hw=SIZE_HW, score=Score(top_k=100))
         fp32 = onnx_from_module(network, manifest)

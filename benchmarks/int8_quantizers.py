@@ -33,7 +33,7 @@ from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.engine.base import INPUT
 from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
+from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from edge_ad.preprocess import Preprocess
 
 Batches = Sequence[NDArray[np.uint8]]
@@ -61,7 +61,7 @@ def cut_images(images: ImageSet, manifest: Manifest) -> Batches:
     return [tile[None] for image in images for tile in cut(image.image)]
 
 
-def ours(graph: CalibrationGraph, target: Target, images: ImageSet) -> onnx.ModelProto:
+def ours(graph: GraphIndex, target: Target, images: ImageSet) -> onnx.ModelProto:
     """Our Q/DQ graph with minmax ranges, as ONNX Runtime's quantizer has by default."""
     table = collect(graph, place(graph, target).tensors, target, images).table
     placement = place(graph, target, PlacementOverrides(silent=frozenset(table.silent)))

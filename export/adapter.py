@@ -28,7 +28,8 @@ from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.files import replacing, sha256
 from edge_ad.manifest import Manifest, Provenance, Score
-from edge_ad.onnx_graph.metadata import set_manifest, signed
+from edge_ad.onnx_graph.load import load_onnx, set_manifest
+from edge_ad.provenance import stamp
 
 SizeHW = tuple[int, int]
 Operation = tuple[str, list[str], dict[str, Any]]  # its name, its constants, its attributes
@@ -62,12 +63,13 @@ def adapt_onnx(source: Path, out: Path, adapter: Adapter, size_hw: SizeHW) -> di
     Raises UsageError for outputs or a size it does not have, IncompatibleError when it is no ONNX
     file or its outputs are no map and score.
     """
-    foreign = _load(source)
+    foreign = load_onnx(source)
     batch = _batch(foreign, adapter, size_hw, source)
     model = adapted(foreign, adapter, size_hw)
-    made = signed(Provenance(), sha256(source), {"imported from": source.name})
+    notes = {"imported from": source.name}
+    provenance = stamp(Provenance(), parent_sha256=sha256(source), notes=notes)
     manifest = Manifest(
-        method="imported", size_hw=size_hw, batch=batch, score=Score(), provenance=made
+        method="imported", size_hw=size_hw, batch=batch, score=Score(), provenance=provenance
     )
     set_manifest(model, manifest)
     with replacing(out) as temporary:
@@ -156,18 +158,6 @@ def _chain(first: str, steps: list[Operation], last: str, tag: str = "in") -> li
 
 def _constant(name: str, value: NDArray[Any]) -> TensorProto:
     return numpy_helper.from_array(value, _OURS + name)
-
-
-def _load(source: Path) -> ModelProto:
-    if not source.is_file():
-        raise UsageError(f"no ONNX file at {source}.")
-    try:
-        model = onnx.load(source)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and onnx's errors share no public base class
-        reason = str(error).strip().splitlines()[0]
-        raise IncompatibleError(f"{source}: not readable as ONNX ({reason}).") from error
-    return model
 
 
 def _batch(model: ModelProto, adapter: Adapter, size_hw: SizeHW, source: Path) -> int | None:

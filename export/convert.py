@@ -18,7 +18,8 @@ from edge_ad.export.weight_storage import multiply_out
 from edge_ad.files import sha256
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest, load_sidecar, set_threshold
-from edge_ad.onnx_graph.metadata import load_model, signed
+from edge_ad.onnx_graph.load import load_model
+from edge_ad.provenance import stamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,5 +75,5 @@ def _changed(
 
 
 def _manifest(manifest: Manifest, source: Path, change: ConvertConfig) -> Manifest:
-    provenance = signed(manifest.provenance, sha256(source), {})
+    provenance = stamp(manifest.provenance, parent_sha256=sha256(source))
     return manifest.model_copy(update={"precision": change.precision, "provenance": provenance})

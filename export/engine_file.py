@@ -25,7 +25,7 @@ from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.weights import Detector, load_detector
-from edge_ad.onnx_graph.metadata import signed
+from edge_ad.provenance import stamp
 
 Storage: TypeAlias = Literal["fp32", "int8"]
 AT_ONCE = 4  # images through torch together, to bound memory at large sizes
@@ -90,7 +90,7 @@ def _typed(
 def _manifest(detector: Detector, weights: Path, wishes: ExportConfig) -> Manifest:
     """The weights' manifest, with this step's batch, precision and descent."""
     notes = {WEIGHTS_NOTE: "int8"} if wishes.store_weights == "int8" else {}
-    provenance = signed(detector.manifest.provenance, sha256(weights), notes)
+    provenance = stamp(detector.manifest.provenance, parent_sha256=sha256(weights), notes=notes)
     changed = {"batch": wishes.batch, "precision": wishes.precision, "provenance": provenance}
     return detector.manifest.model_copy(update=changed)
 

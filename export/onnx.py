@@ -14,7 +14,7 @@ from torch import nn
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.errors import EdgeAdError
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.metadata import set_manifest
+from edge_ad.onnx_graph.load import set_manifest
 
 OPSET = 18  # the exporter's own; ONNX Runtime 1.14 and TensorRT 8.6 read it already
 IR_VERSION = (

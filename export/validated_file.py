@@ -17,7 +17,7 @@ from edge_ad.export.parity import TOLERANCE, Agreement, check_parity, compare
 from edge_ad.export.report import save_report
 from edge_ad.files import replacing, sha256
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.metadata import set_manifest
+from edge_ad.onnx_graph.load import set_manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import math
 import onnx
 
 from edge_ad.calibration.quantize.placement import block_of
-from edge_ad.onnx_graph.index import CalibrationGraph
+from edge_ad.onnx_graph.index import GraphIndex
 
 
-def block_costs(graph: CalibrationGraph) -> dict[str, float]:
+def block_costs(graph: GraphIndex) -> dict[str, float]:
     """By block, its share of the graph's multiplications; the shares sum to 1."""
     sizes = _sizes(graph.model)
     found: dict[str, float] = {}

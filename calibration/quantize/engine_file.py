@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import platform
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 
 import onnx
 
-import edge_ad
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.ranges.table import RangeTable
 from edge_ad.engine import open_engine
 from edge_ad.files import replacing
-from edge_ad.manifest import METADATA_KEY, Manifest
+from edge_ad.manifest import Manifest
+from edge_ad.onnx_graph.load import set_manifest
+from edge_ad.provenance import stamp
 
 
 def save_int8(trials: CandidateEvaluator, candidate: Candidate, out: Path) -> Manifest:
     """Write the candidate's engine file in one step, after it opened as an engine."""
     model = trials.model(candidate)
     manifest = int8_manifest(trials.graph.manifest, trials.graph.sha256, trials.table, candidate)
-    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
+    set_manifest(model, manifest)
     onnx.checker.check_model(model, full_check=True)
     with replacing(out) as temporary:
         onnx.save(model, temporary)
@@ -34,7 +32,6 @@ def int8_manifest(
 ) -> Manifest:
     """The fp32 engine's manifest with precision int8 and where the ranges came from."""
     notes = {
-        **fp32.provenance.notes,
         "int8 target": table.target,
         "calibration method": candidate.method,
         "calibration set sha256": ", ".join(found.sha256 for found in table.sets),
@@ -44,18 +41,5 @@ def int8_manifest(
         notes["what is not int8"] = candidate.rest
     if candidate.float_blocks:
         notes["blocks left in float"] = ", ".join(sorted(candidate.float_blocks))
-    provenance = fp32.provenance.model_copy(
-        update={
-            "made_with": {**fp32.provenance.made_with, **made_with()},
-            "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "parent_sha256": parent_sha256,
-            "notes": notes,
-        }
-    )
+    provenance = stamp(fp32.provenance, parent_sha256=parent_sha256, notes=notes)
     return fp32.model_copy(update={"precision": "int8", "provenance": provenance})
-
-
-def made_with() -> dict[str, str]:
-    """Versions of what a range or a Q/DQ pair can depend on."""
-    packages = {name: version(name) for name in ("numpy", "onnx", "onnxruntime")}
-    return {"edge-ad": edge_ad.__version__, "python": platform.python_version(), **packages}

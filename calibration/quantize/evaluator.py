@@ -23,7 +23,7 @@ from edge_ad.calibration.quantize.qdq import Range, quantize
 from edge_ad.calibration.ranges.table import RangeTable
 from edge_ad.files import write_text
 from edge_ad.manifest import Precision
-from edge_ad.onnx_graph.index import CalibrationGraph
+from edge_ad.onnx_graph.index import GraphIndex
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class CandidateEvaluator:
 
     def __init__(
         self,
-        graph: CalibrationGraph,
+        graph: GraphIndex,
         table: RangeTable,
         exam: EvalSet,
         wanted: PlacementOverrides,

@@ -40,7 +40,7 @@ from edge_ad.calibration.thresholds.estimate import Guarantee
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Precision, Threshold, load_sidecar, set_threshold
-from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
+from edge_ad.onnx_graph.index import GraphIndex, load_graph
 
 ToFp16: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
 _log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def _images(order: CalibrationConfig) -> ImageSet | None:
     return choose(paths, samples=order.samples, seed=order.seed, synthetic=order.synthetic)
 
 
-def _exam(order: CalibrationConfig, graph: CalibrationGraph, images: ImageSet | None) -> EvalSet:
+def _exam(order: CalibrationConfig, graph: GraphIndex, images: ImageSet | None) -> EvalSet:
     """Labelled images, else good ones the ranges were not made from while there are enough."""
     manifest = graph.manifest
     if not order.gate:
@@ -168,7 +168,7 @@ def _warn_of_steps(exam: EvalSet, limits: GateLimits) -> None:
 
 
 def _notebook(
-    order: CalibrationConfig, graph: CalibrationGraph, images: ImageSet | None, exam: EvalSet
+    order: CalibrationConfig, graph: GraphIndex, images: ImageSet | None, exam: EvalSet
 ) -> ResultCache:
     parts = [
         graph.sha256,
@@ -186,7 +186,7 @@ def _notebook(
 
 def _table(
     order: CalibrationConfig,
-    graph: CalibrationGraph,
+    graph: GraphIndex,
     images: ImageSet | None,
     exam: EvalSet,
     notebook: ResultCache,
@@ -218,7 +218,7 @@ def _table(
 
 
 def _collected(
-    graph: CalibrationGraph,
+    graph: GraphIndex,
     tensors: Sequence[str],
     order: CalibrationConfig,
     images: ImageSet,
@@ -238,9 +238,7 @@ def _collected(
     )
 
 
-def _resumed(
-    order: CalibrationConfig, graph: CalibrationGraph, images: ImageSet
-) -> RangeTable | None:
+def _resumed(order: CalibrationConfig, graph: GraphIndex, images: ImageSet) -> RangeTable | None:
     """The table an interrupted run wrote from these very images, if there is one."""
     if order.merge or not order.table_path.exists():
         return None

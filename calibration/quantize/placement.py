@@ -14,7 +14,7 @@ from typing import Literal
 import onnx
 
 from edge_ad.errors import UsageError
-from edge_ad.onnx_graph.index import WEIGHTED, CalibrationGraph, Edge, attribute
+from edge_ad.onnx_graph.index import WEIGHTED, Edge, GraphIndex, attribute
 
 Target = Literal["tensorrt", "onnxruntime"]
 TARGETS: tuple[Target, ...] = ("tensorrt", "onnxruntime")
@@ -77,9 +77,7 @@ class Placement:
         return tuple(dict.fromkeys(d.block for d in self.decisions if d.int8 and d.block))
 
 
-def place(
-    graph: CalibrationGraph, target: Target, wanted: PlacementOverrides | None = None
-) -> Placement:
+def place(graph: GraphIndex, target: Target, wanted: PlacementOverrides | None = None) -> Placement:
     """Decide for every node of the graph. Raises UsageError when a pattern matches no node."""
     wanted = wanted or PlacementOverrides()
     check_patterns(graph, wanted)
@@ -95,11 +93,11 @@ def place(
         weights={Edge(name, 1): channel_axis(graph.nodes[name]) for name in sorted(int8)},
         decisions=tuple({**decisions, **riders}.values()),
         groups=_groups(graph, edges),
-        tensors=tuple(dict.fromkeys(graph.nodes[e.node].input[e.place] for e in sorted(edges))),
+        tensors=tuple(dict.fromkeys(graph.nodes[e.node].input[e.position] for e in sorted(edges))),
     )
 
 
-def block_of(graph: CalibrationGraph, node: onnx.NodeProto) -> str:
+def block_of(graph: GraphIndex, node: onnx.NodeProto) -> str:
     """The module a node's weights came from: `module.teacher.layer1.0.conv1.weight` -> its parent.
 
     Graphs whose weights have no such names get one block a node.
@@ -119,7 +117,7 @@ def channel_axis(node: onnx.NodeProto) -> int:
     return 0 if node.op_type == "Conv" else 1  # transposed convolutions and products: axis 1
 
 
-def check_patterns(graph: CalibrationGraph, wanted: PlacementOverrides) -> None:
+def check_patterns(graph: GraphIndex, wanted: PlacementOverrides) -> None:
     """Raise UsageError for a pattern that is no regular expression or matches nothing."""
     for option, patterns in (("--exclude", wanted.exclude), ("--include", wanted.include)):
         for pattern in patterns:
@@ -136,7 +134,7 @@ def check_patterns(graph: CalibrationGraph, wanted: PlacementOverrides) -> None:
                 )
 
 
-def _matches(graph: CalibrationGraph, node: onnx.NodeProto, patterns: Iterable[str]) -> bool:
+def _matches(graph: GraphIndex, node: onnx.NodeProto, patterns: Iterable[str]) -> bool:
     weight = node.input[1] if graph.weight_of(node) is not None else ""
     words = (node.name, weight)
     return any(
@@ -148,7 +146,7 @@ def _matches(graph: CalibrationGraph, node: onnx.NodeProto, patterns: Iterable[s
 class _Rules:
     """The rules, in the order they are asked."""
 
-    def __init__(self, graph: CalibrationGraph, target: Target, wanted: PlacementOverrides) -> None:
+    def __init__(self, graph: GraphIndex, target: Target, wanted: PlacementOverrides) -> None:
         self._graph, self._target, self._wanted = graph, target, wanted
 
     def weighted(self, node: onnx.NodeProto) -> Decision:
@@ -166,7 +164,7 @@ class _Rules:
             if self._graph.weight_of(node) is not None:
                 continue
             known = {**decisions, **found}
-            makers = [self._graph.makers.get(tensor) for tensor in node.input]
+            makers = [self._graph.producers.get(tensor) for tensor in node.input]
             behind = any(maker is not None and known[maker.name].int8 for maker in makers)
             int8, rule = self._rider(node, behind=behind, reads=node.name in reads)
             found[node.name] = Decision(node.name, node.op_type, "", int8, rule)
@@ -199,9 +197,9 @@ class _Rules:
 
     def _by_nature(self, node: onnx.NodeProto) -> str:
         graph = self._graph
-        if not any(later.op_type in WEIGHTED for later in graph.after(node)):
+        if not any(later.op_type in WEIGHTED for later in graph.descendants(node)):
             return "last layer: its rounding would be the map's"
-        weight, maker = graph.weight_of(node), graph.makers.get(node.input[0])
+        weight, maker = graph.weight_of(node), graph.producers.get(node.input[0])
         if node.op_type == "MatMul" and weight is not None and weight.ndim != 2:
             return "stacked matrices: no int8 kernel has a step for each column of each"
         if maker is not None and maker.op_type in _POOLS:
@@ -214,7 +212,7 @@ class _Rules:
 _INT8_ORT = frozenset({"Conv", "Add", "Concat", "MaxPool", "Resize", "MatMul", "Gemm"})
 
 
-def _few_channels(node: onnx.NodeProto, graph: CalibrationGraph) -> str:
+def _few_channels(node: onnx.NodeProto, graph: GraphIndex) -> str:
     weight = graph.weight_of(node)
     assert weight is not None
     counts = weight.shape[:2] if weight.ndim > 1 else (1, 1)
@@ -243,55 +241,55 @@ def _why_float(node: onnx.NodeProto) -> str:
     return f"{node.op_type} is not quantized"
 
 
-def _edges_tensorrt(graph: CalibrationGraph, int8: set[str], silent: frozenset[str]) -> set[Edge]:
+def _edges_tensorrt(graph: GraphIndex, int8: set[str], silent: frozenset[str]) -> set[Edge]:
     """Inputs of int8 nodes, and the skip input of every Add that an int8 node runs into."""
     edges = {Edge(name, 0) for name in int8}
     for node in graph.nodes.values():
         if node.op_type == "Add":
             edges |= _skip_edge(graph, node, int8)
-    return {edge for edge in edges if graph.nodes[edge.node].input[edge.place] not in silent}
+    return {edge for edge in edges if graph.nodes[edge.node].input[edge.position] not in silent}
 
 
-def _skip_edge(graph: CalibrationGraph, add: onnx.NodeProto, int8: set[str]) -> set[Edge]:
+def _skip_edge(graph: GraphIndex, add: onnx.NodeProto, int8: set[str]) -> set[Edge]:
     """The input of a residual Add that does not come straight from the deepest int8 convolution."""
-    computed = list(graph.inputs_of(add))
-    fusible = [(index, graph.makers[t]) for index, t in computed if _only_reader(graph, t, int8)]
+    computed = list(graph.computed_inputs(add))
+    fusible = [(index, graph.producers[t]) for index, t in computed if _only_reader(graph, t, int8)]
     if len(computed) != 2 or not fusible:
         return set()
     main = max(fusible, key=lambda found: graph.depth[found[1].name])[0]
     skip, tensor = next((i, t) for i, t in computed if i != main)
-    return {Edge(add.name, skip)} if tensor in graph.makers else set()
+    return {Edge(add.name, skip)} if tensor in graph.producers else set()
 
 
-def _only_reader(graph: CalibrationGraph, tensor: str, int8: set[str]) -> bool:
+def _only_reader(graph: GraphIndex, tensor: str, int8: set[str]) -> bool:
     """Whether a tensor goes from an int8 convolution to one reader and nowhere else."""
-    maker = graph.makers.get(tensor)
-    alone = len(graph.readers[tensor]) == 1 and tensor not in graph.outputs
+    maker = graph.producers.get(tensor)
+    alone = len(graph.consumers[tensor]) == 1 and tensor not in graph.outputs
     return maker is not None and maker.name in int8 and alone
 
 
-def _edges_ort(graph: CalibrationGraph, int8: set[str], silent: frozenset[str]) -> set[Edge]:
+def _edges_ort(graph: GraphIndex, int8: set[str], silent: frozenset[str]) -> set[Edge]:
     """Every reader of each tensor that an int8 kernel reads or writes.
 
     ONNX Runtime fuses a node into an int8 kernel when all its inputs come from DequantizeLinear and
     its output goes to QuantizeLinear alone, so float readers of such a tensor read it rounded too.
     """
-    never = silent | graph.outputs | {door.name for door in graph.model.graph.input}
+    never = silent.union(graph.inputs, graph.outputs)
     tensors = {graph.nodes[name].input[0] for name in int8}
     tensors |= {_written(graph, graph.nodes[name].output[0]) for name in int8}
     tensors -= never
     while grown := _by_riders(graph, tensors) - tensors - never:
         tensors |= grown
-    return {edge for tensor in tensors for edge in graph.readers.get(tensor, [])}
+    return {edge for tensor in tensors for edge in graph.consumers.get(tensor, [])}
 
 
-def _written(graph: CalibrationGraph, tensor: str) -> str:
+def _written(graph: GraphIndex, tensor: str) -> str:
     """The tensor behind the Relu that fuses into a kernel."""
-    readers = graph.readers_of(tensor)
+    readers = graph.consumers_of(tensor)
     return readers[0].output[0] if [r.op_type for r in readers] == ["Relu"] else tensor
 
 
-def _by_riders(graph: CalibrationGraph, tensors: set[str]) -> set[str]:
+def _by_riders(graph: GraphIndex, tensors: set[str]) -> set[str]:
     """Tensors that become int8 because a node without weights reads or feeds int8 ones.
 
     An Add runs in int8 when all its inputs are; a Concat, Resize or MaxPool when its output is
@@ -301,7 +299,7 @@ def _by_riders(graph: CalibrationGraph, tensors: set[str]) -> set[str]:
     for node in graph.nodes.values():
         if node.op_type not in ("Add", "Concat", "Resize", "MaxPool"):
             continue
-        inputs = [t for _, t in graph.inputs_of(node)]
+        inputs = [t for _, t in graph.computed_inputs(node)]
         output = _written(graph, node.output[0])
         if inputs and all(t in tensors for t in inputs) and len(inputs) == _data_inputs(node):
             found.add(output)
@@ -314,19 +312,19 @@ def _data_inputs(node: onnx.NodeProto) -> int:
     return 1 if node.op_type in ("Resize", "MaxPool") else len(node.input)
 
 
-def _groups(graph: CalibrationGraph, edges: set[Edge]) -> tuple[frozenset[str], ...]:
+def _groups(graph: GraphIndex, edges: set[Edge]) -> tuple[frozenset[str], ...]:
     """Tensors that must share one range: across a Concat, and along what keeps a scale."""
-    quantized = {graph.nodes[edge.node].input[edge.place] for edge in edges}
+    quantized = {graph.nodes[edge.node].input[edge.position] for edge in edges}
     sets = {tensor: {tensor} for tensor in _tensors(graph)}
     for node in graph.nodes.values():
         if node.op_type in _KEEPS_SCALE:
-            members = [t for _, t in graph.inputs_of(node)] + [node.output[0]]
+            members = [t for _, t in graph.computed_inputs(node)] + [node.output[0]]
             merged = set().union(*(sets[t] for t in members))
             sets.update(dict.fromkeys(merged, merged))
     distinct = {frozenset(members & quantized) for members in sets.values()}
     return tuple(sorted((g for g in distinct if len(g) > 1), key=sorted))
 
 
-def _tensors(graph: CalibrationGraph) -> set[str]:
+def _tensors(graph: GraphIndex) -> set[str]:
     inputs = {t for node in graph.nodes.values() for t in node.input}
-    return inputs | set(graph.makers)
+    return inputs | set(graph.producers)

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from edge_ad.calibration.quantize.placement import Placement, Target
 from edge_ad.calibration.ranges.methods import SIGNED, UNSIGNED
-from edge_ad.onnx_graph.index import CalibrationGraph, Edge
+from edge_ad.onnx_graph.index import Edge, GraphIndex
 
 Floats = NDArray[np.float32]
 _INT32 = 2**31 - 1
@@ -49,7 +49,7 @@ def scale_of(found: Range, target: Target) -> Scale:
 
 
 def quantize(
-    graph: CalibrationGraph,
+    graph: GraphIndex,
     placement: Placement,
     ranges: Mapping[str, Range],
     onto: onnx.ModelProto | None = None,
@@ -85,7 +85,7 @@ def _raise_opset(model: onnx.ModelProto) -> None:
 class _Writer:
     def __init__(
         self,
-        graph: CalibrationGraph,
+        graph: GraphIndex,
         placement: Placement,
         ranges: Mapping[str, Range],
         halves: set[str],

@@ -10,11 +10,11 @@ from typing import Any
 from edge_ad.calibration.quantize.comparison import timed
 from edge_ad.calibration.quantize.compiled_layers import compiled
 from edge_ad.calibration.quantize.config import CalibrationConfig
-from edge_ad.calibration.quantize.engine_file import made_with
 from edge_ad.calibration.quantize.gate import GateLimits
 from edge_ad.calibration.quantize.pipeline import CalibrationResult
 from edge_ad.calibration.quantize.search import RangeComparison, SearchResult
 from edge_ad.files import write_text
+from edge_ad.provenance import versions
 
 
 def report_of(order: CalibrationConfig, outcome: CalibrationResult) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def report_of(order: CalibrationConfig, outcome: CalibrationResult) -> dict[str,
         "compiled": compiled(order.out, placement)
         if outcome.written and order.target == "tensorrt"
         else None,
-        "made_with": made_with(),
+        "made_with": versions(),
     }
 
 

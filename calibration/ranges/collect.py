@@ -25,7 +25,7 @@ from edge_ad.calibration.ranges.thumbnail import Thumbnail, thumbnail_of
 from edge_ad.engine.base import INPUT, SCORE, in_batches
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.frame import Image
-from edge_ad.onnx_graph.index import CalibrationGraph
+from edge_ad.onnx_graph.index import GraphIndex
 from edge_ad.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RangeObserver:
     """Feeds batches to the graph and counts in one histogram a tensor."""
 
     def __init__(
-        self, graph: CalibrationGraph, histograms: dict[str, Histogram], *, threads: int = 0
+        self, graph: GraphIndex, histograms: dict[str, Histogram], *, threads: int = 0
     ) -> None:
         self._batch = graph.manifest.batch
         self.histograms = histograms
@@ -107,7 +107,7 @@ class RangeObserver:
 
 
 def collect(
-    graph: CalibrationGraph,
+    graph: GraphIndex,
     tensors: Iterable[str],
     target: Target,
     images: ImageSet,
@@ -152,7 +152,7 @@ def _checkpoints(total: int) -> Iterator[int]:
 
 
 def _table(
-    graph: CalibrationGraph, target: Target, images: ImageSet, observer: RangeObserver, seen: int
+    graph: GraphIndex, target: Target, images: ImageSet, observer: RangeObserver, seen: int
 ) -> RangeTable:
     heard = {name: found for name, found in observer.histograms.items() if found.reach}
     origin = SetId(
@@ -176,7 +176,7 @@ def _table(
     )
 
 
-def _session(graph: CalibrationGraph, tensors: list[str], threads: int) -> ort.InferenceSession:
+def _session(graph: GraphIndex, tensors: list[str], threads: int) -> ort.InferenceSession:
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     known = {door.name for door in model.graph.output}

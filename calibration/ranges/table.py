@@ -19,7 +19,7 @@ from edge_ad.calibration.quantize.qdq import Range
 from edge_ad.calibration.ranges.methods import METHODS
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.files import write_text
-from edge_ad.onnx_graph.index import CalibrationGraph
+from edge_ad.onnx_graph.index import GraphIndex
 
 _AGAIN = "Collect ranges anew with: edge-ad calibrate ENGINE.onnx --images GOOD_DIR"
 Amax = Annotated[float, Field(gt=0.0)]
@@ -82,7 +82,7 @@ class RangeTable(_Strict):
         }
 
 
-def model_id(graph: CalibrationGraph) -> ModelId:
+def model_id(graph: GraphIndex) -> ModelId:
     return ModelId(
         method=graph.manifest.method, size_hw=graph.manifest.size_hw, sha256=graph.sha256
     )
@@ -114,7 +114,7 @@ def load_table(path: Path) -> RangeTable:
     return table
 
 
-def check_fits(table: RangeTable, graph: CalibrationGraph, placement: Placement, name: str) -> None:
+def check_fits(table: RangeTable, graph: GraphIndex, placement: Placement, name: str) -> None:
     """Raise IncompatibleError naming the first mismatch between a table, a model and a target."""
     here = model_id(graph)
     mismatch = [
@@ -122,7 +122,7 @@ def check_fits(table: RangeTable, graph: CalibrationGraph, placement: Placement,
         ("method", table.model.method, here.method),
         ("size", table.model.size_hw, here.size_hw),
     ]
-    unknown = next((t for t in table.tensors if t not in graph.makers), None)
+    unknown = next((t for t in table.tensors if t not in graph.producers), None)
     known = {*table.tensors, *table.silent}
     missing = next((tensor for tensor in placement.tensors if tensor not in known), None)
     if unknown:

@@ -17,7 +17,7 @@ from edge_ad.calibration.ranges.methods import METHODS, SIGNED
 from edge_ad.calibration.ranges.table import RangeTable, SetId, TensorRange, model_id
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import sha256, write_text
-from edge_ad.onnx_graph.index import CalibrationGraph
+from edge_ad.onnx_graph.index import GraphIndex
 
 _HEAD = re.compile(r"TRT-(\d+)-(\w+Calibration2?)$")
 _LINE = re.compile(r"(?P<tensor>.+): (?P<scale>[0-9a-fA-F]{8})$")
@@ -62,13 +62,13 @@ def load_cache(path: Path) -> dict[str, float]:
     return dict(_entry(line, path) for line in lines[1:] if line.strip())
 
 
-def table_from_cache(path: Path, graph: CalibrationGraph) -> RangeTable:
+def table_from_cache(path: Path, graph: GraphIndex) -> RangeTable:
     """A range table for TensorRT from a cache: every method has the cache's own ranges.
 
     Entries for tensors the graph lacks (fused away, or TensorRT's own) are left out; a graph that
     shares none is another model's, and DataError says so.
     """
-    found = {name: amax for name, amax in load_cache(path).items() if name in graph.makers}
+    found = {name: amax for name, amax in load_cache(path).items() if name in graph.producers}
     if not found:
         raise DataError(
             f"{path}: names no tensor of {graph.name}. The cache belongs to another model, or to "

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import onnx
 
-from edge_ad.errors import IncompatibleError
+from edge_ad.onnx_graph.load import load_onnx
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 _SHAPES = frozenset({"int64", "bool"})  # types of sizes and axes, which are no weights
@@ -21,7 +21,7 @@ def graph_facts(path: Path) -> dict[str, Any]:
 
     Raises IncompatibleError when the bytes are no ONNX.
     """
-    model = _load(path)
+    model = load_onnx(path, check=False)
     graph = model.graph
     weights = Counter[str]()
     for tensor in graph.initializer:
@@ -38,22 +38,6 @@ def graph_facts(path: Path) -> dict[str, Any]:
         "weights": dict(weights),
         "gflops": _gflops(model),
     }
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's and onnx's errors share no public base class
-        raise IncompatibleError(_NO_ONNX.format(path=path, reason=error)) from error
-    if not model.ir_version or not model.graph.node:
-        raise IncompatibleError(_NO_ONNX.format(path=path, reason="there is no graph in it"))
-    return model
-
-
-_NO_ONNX = (
-    "{path}: not readable as ONNX ({reason}). The file may be cut off, or be something else; "
-    "export it again with: edge-ad export WEIGHTS.pt"
-)
 
 
 def _door(value: onnx.ValueInfoProto) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""ONNX graphs: loading, indexing, the manifest inside, provenance."""
+"""ONNX graphs: loading with the manifest inside, simplifying, indexing."""

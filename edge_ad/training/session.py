@@ -5,15 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-import edge_ad
 from edge_ad.dataset import normal_images
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest, Provenance
@@ -29,6 +26,7 @@ from edge_ad.methods.learning.trainer import (
 from edge_ad.methods.method import method_named
 from edge_ad.methods.weights import load_detector, save_detector
 from edge_ad.preprocess import Preprocess
+from edge_ad.provenance import stamp
 from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
 from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
@@ -179,11 +177,8 @@ def _manifest(job: TrainConfig, prepared: PreparedTraining, choice: BranchChoice
         size_hw=job.size_hw,
         geometry=job.geometry,
         score=method_named(job.method).score(choice.config),
-        provenance=Provenance(
-            made_with=_versions(),
-            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            data_sha256=prepared.good.data_sha256,
-            images=prepared.good.images,
+        provenance=stamp(
+            Provenance(data_sha256=prepared.good.data_sha256, images=prepared.good.images),
             notes={
                 "method": titled(job.method),
                 "seed": str(job.seed),
@@ -191,16 +186,6 @@ def _manifest(job: TrainConfig, prepared: PreparedTraining, choice: BranchChoice
             },
         ),
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {"edge-ad": edge_ad.__version__}
-    for package in ("torch", "numpy", "opencv-python"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # a system's own OpenCV carries no metadata
-            continue
-    return found
 
 
 def _told(

@@ -1,18 +1,22 @@
-"""Which nodes of a graph stay in fp32 when the rest becomes fp16, and why.
+"""Decide which nodes of a graph stay in fp32 when the rest becomes fp16, and why.
 
-The rules hold for anomaly detectors (and any graph): what cannot be said with 11 bits or leaves
-fp16's range keeps its 24 bits; convolutions and matrix products, where the time goes, change.
+Nodes whose values need more than fp16's 11 bits, or leave its range, keep their 24 bits.
+Convolutions and matrix products, which take most of the time, change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from edge_ad.onnx_graph.wiring import FLOAT, GraphIndex, half_slots
+import onnx
+from onnx import NodeProto, TensorProto
+from onnx.defs import OpSchema
 
-Reasons: TypeAlias = dict[int, str]
-"""Node position -> why it stays in fp32."""
+from edge_ad.onnx_graph.index import GraphIndex
+
+Reasons: TypeAlias = dict[str, str]
+"""Node name -> why it stays in fp32."""
 
 TYPE = "no fp16 form of this operator"
 FRONT = "pixels and their normalisation, before the first layer"
@@ -21,10 +25,10 @@ NORM = "norm, mean, root, power or quotient"
 EXPONENT = "exponential or logarithm"
 DIFFERENCE = "difference of values that may be nearly equal"
 IMAGE = "images and maps: few channels, fine differences"
-JOINED = "one elementwise step beside such a node"
+JOINED = "elementwise step beside such a node"
 BETWEEN = "between nodes in fp32"
 
-_KINDS = {
+_OPERATORS = {
     NORM: (
         "Div Sqrt Reciprocal Pow ReduceMean ReduceSum ReduceProd ReduceL1 ReduceL2 ReduceSumSquare "
         "LpNormalization LpPool GlobalAveragePool GlobalLpPool LayerNormalization "
@@ -34,152 +38,180 @@ _KINDS = {
     DIFFERENCE: "Sub",
     BACK: "TopK",
 }
-_KIND_OF = {kind: why for why, kinds in _KINDS.items() for kind in kinds.split()}
-_FEW = 8  # channels: an image beside its restoration has six
+_REASON_OF = {operator: why for why, names in _OPERATORS.items() for operator in names.split()}
+_FEW_CHANNELS = 8  # an image beside its restoration has six
 _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Elu", "Gelu", "HardSwish", "Mish"})
 _JOINS = frozenset({"Mul", "Div", "Neg", "Abs", "Add", "Sum", "Clip", "Min", "Max"})
 
 
-def places(wiring: GraphIndex, opsets: dict[str, int]) -> Reasons:
-    """The nodes that structure alone keeps in fp32; ranges may add to them."""
-    reasons: Reasons = dict.fromkeys(_without_half(wiring, opsets), TYPE)
-    for index in _front(wiring):
-        reasons.setdefault(index, FRONT)
-    for index, node in enumerate(wiring.nodes):
-        if node.op_type in _KIND_OF and not _only_scales(wiring, index):
-            reasons.setdefault(index, _KIND_OF[node.op_type])
-    for index in _back(wiring):
-        reasons.setdefault(index, BACK)
-    for index in _images(wiring):
-        reasons.setdefault(index, IMAGE)
-    _join(wiring, reasons)
-    return close_gaps(wiring, reasons)
+def fp16_support(node: NodeProto, opsets: dict[str, int]) -> tuple[list[bool], list[bool]] | None:
+    """Return which inputs and outputs of a node may be fp16; None for an unknown operator.
+
+    ONNX's operator schemas decide: the scales of Resize, for example, are always fp32.
+    """
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
+    except onnx.defs.SchemaError:
+        return None
+    return (
+        [_allows_fp16(schema, _parameter(schema.inputs, i)) for i in range(len(node.input))],
+        [_allows_fp16(schema, _parameter(schema.outputs, i)) for i in range(len(node.output))],
+    )
 
 
-def close_gaps(wiring: GraphIndex, reasons: Reasons) -> Reasons:
-    """Add nodes whose neighbours all stay in fp32: casts there would only lose bits."""
-    for index in range(len(wiring.nodes)):
-        if index in reasons or wiring.has_weights(index):
+def structural_reasons(graph: GraphIndex) -> Reasons:
+    """Return the nodes that the graph's structure alone keeps in fp32; ranges may add to them."""
+    reasons: Reasons = {node.name: TYPE for node in _without_fp16(graph)}
+    for node in _front(graph):
+        reasons.setdefault(node.name, FRONT)
+    for node in graph.nodes.values():
+        if node.op_type in _REASON_OF and not _only_scales(graph, node):
+            reasons.setdefault(node.name, _REASON_OF[node.op_type])
+    for node in _back(graph):
+        reasons.setdefault(node.name, BACK)
+    for node in _images(graph):
+        reasons.setdefault(node.name, IMAGE)
+    _join(graph, reasons)
+    return close_gaps(graph, reasons)
+
+
+def close_gaps(graph: GraphIndex, reasons: Reasons) -> Reasons:
+    """Add nodes whose neighbours all stay in fp32, where casts would only lose bits."""
+    for node in graph.nodes.values():
+        if node.name in reasons or graph.has_weights(node):
             continue
-        around = {*wiring.around(index)}
-        if around and around <= reasons.keys():
-            reasons[index] = BETWEEN
+        neighbours = {neighbour.name for neighbour in graph.neighbours(node)}
+        if neighbours and neighbours <= reasons.keys():
+            reasons[node.name] = BETWEEN
     return reasons
 
 
-def _without_half(wiring: GraphIndex, opsets: dict[str, int]) -> Iterator[int]:
-    """Nodes with a float output that their operator cannot give, or knows nothing of, in fp16."""
-    for index, node in enumerate(wiring.nodes):
-        slots = half_slots(node, opsets)
-        floats = [wiring.types.get(name) == FLOAT for name in node.output]
-        if slots is None or any(f and not half for f, half in zip(floats, slots[1], strict=True)):
-            yield index
+def _parameter(
+    parameters: Sequence[OpSchema.FormalParameter], position: int
+) -> OpSchema.FormalParameter:
+    return parameters[min(position, len(parameters) - 1)]  # the last one may repeat
 
 
-def _front(wiring: GraphIndex) -> Iterator[int]:
-    """Nodes between the inputs and the first layers."""
-    starts = [taker for name in wiring.inputs for taker in wiring.takers.get(name, ())]
-    reached = _walk(starts, wiring.after, stop=wiring.has_weights)
-    return (index for index in reached if not wiring.has_weights(index))
+def _allows_fp16(schema: OpSchema, parameter: OpSchema.FormalParameter) -> bool:
+    for constraint in schema.type_constraints:
+        if constraint.type_param_str == parameter.type_str:
+            return "tensor(float16)" in constraint.allowed_type_strs
+    return False
 
 
-def _images(wiring: GraphIndex) -> Iterator[int]:
-    """Layers that see an image or make one, or a map, and the steps between images.
+def _without_fp16(graph: GraphIndex) -> Iterator[NodeProto]:
+    """Yield nodes of unknown operators, or with a float output that cannot be fp16."""
+    types = graph.tensor_types.types
+    for node in graph.nodes.values():
+        support = fp16_support(node, graph.opsets)
+        floats = [types.get(name) == TensorProto.FLOAT for name in node.output]
+        if support is None or any(f and not ok for f, ok in zip(floats, support[1], strict=True)):
+            yield node
 
-    Where nothing is wrong a restoration differs from its image by less than 11 bits can say, and
-    what a first layer rounds goes through all that follows. There is little to compute in them.
+
+def _front(graph: GraphIndex) -> Iterator[NodeProto]:
+    """Yield the nodes between the inputs and the first layers."""
+    starts = [node for name in graph.inputs for node in graph.consumers_of(name)]
+    reached = _walk(starts, graph.after, stop=graph.has_weights)
+    return (node for node in reached if not graph.has_weights(node))
+
+
+def _images(graph: GraphIndex) -> Iterator[NodeProto]:
+    """Yield layers that read or write an image or map, and the steps between images.
+
+    On normal parts a restoration differs from its image by less than 11 bits can represent, and
+    what a first layer rounds affects every later one. These layers cost little time.
     """
 
-    def stop(index: int) -> bool:
-        return wiring.has_weights(index) or not _few(wiring, wiring.nodes[index].output)
+    def stop(node: NodeProto) -> bool:
+        return graph.has_weights(node) or not _few_channels(graph, node.output)
 
     layers = [
-        index
-        for index, node in enumerate(wiring.nodes)
-        if wiring.has_weights(index)
-        if _few(wiring, node.input) or _few(wiring, node.output)
+        node
+        for node in graph.nodes.values()
+        if graph.has_weights(node)
+        if _few_channels(graph, node.input) or _few_channels(graph, node.output)
     ]
     yield from layers
-    beside = (near for index in layers for near in wiring.around(index))
-    sides = _walk(beside, wiring.around, stop=stop)
-    yield from (index for index in sides if not stop(index))
+    beside = (neighbour for node in layers for neighbour in graph.neighbours(node))
+    sides = _walk(beside, graph.neighbours, stop=stop)
+    yield from (node for node in sides if not stop(node))
 
 
-def _few(wiring: GraphIndex, names: Iterable[str]) -> bool:
-    """Whether all these tensors that are computed are images or maps."""
-    counts = [wiring.channels[name] for name in names if name in wiring.channels]
-    return bool(counts) and max(counts) <= _FEW
+def _few_channels(graph: GraphIndex, names: Iterable[str]) -> bool:
+    """Return whether all the computed tensors among these are images or maps."""
+    channels = graph.tensor_types.channels
+    counts = [channels[name] for name in names if name in channels]
+    return bool(counts) and max(counts) <= _FEW_CHANNELS
 
 
-def _back(wiring: GraphIndex) -> Iterator[int]:
-    """Nodes between the last layers and the outputs, and the last layer where there is one.
+def _back(graph: GraphIndex) -> Iterator[NodeProto]:
+    """Yield the nodes between the last layers and the outputs, and the last layer if just one.
 
-    A residual block's activation ends the way back as a layer does: through its shortcut the
-    blocks before it would stay in fp32 as well.
+    The activation that ends a residual block stops the walk as a layer does: through its shortcut
+    the blocks before it would stay in fp32 as well.
     """
 
-    def stop(index: int) -> bool:
-        return wiring.has_weights(index) or _ends_block(wiring, index)
+    def stop(node: NodeProto) -> bool:
+        return graph.has_weights(node) or _ends_block(graph, node)
 
-    ends = [wiring.maker[name] for name in wiring.outputs if name in wiring.maker]
-    reached = list(_walk(ends, wiring.before, stop=stop))
-    yield from (index for index in reached if not stop(index))
-    layers = [index for index in reached if wiring.has_weights(index)]
+    ends = [graph.producers[name] for name in graph.outputs if name in graph.producers]
+    reached = list(_walk(ends, graph.before, stop=stop))
+    yield from (node for node in reached if not stop(node))
+    layers = [node for node in reached if graph.has_weights(node)]
     if len(layers) == 1:
         yield layers[0]
 
 
 def _walk(
-    starts: Iterable[int], near: Callable[[int], Iterator[int]], stop: Callable[[int], bool]
-) -> Iterator[int]:
-    """Nodes reached from `starts`, the nodes that stop the walk among them."""
-    todo, seen = list(starts), set[int]()
-    while todo:
-        index = todo.pop()
-        if index in seen:
+    starts: Iterable[NodeProto],
+    adjacent: Callable[[NodeProto], Iterator[NodeProto]],
+    stop: Callable[[NodeProto], bool],
+) -> Iterator[NodeProto]:
+    """Yield the nodes reached from `starts`, including those that stop the walk."""
+    waiting, visited = list(starts), set[str]()
+    while waiting:
+        node = waiting.pop()
+        if node.name in visited:
             continue
-        seen.add(index)
-        yield index
-        if not stop(index):
-            todo += near(index)
+        visited.add(node.name)
+        yield node
+        if not stop(node):
+            waiting += adjacent(node)
 
 
-def _ends_block(wiring: GraphIndex, index: int) -> bool:
-    """Whether this is the activation after the sum of a residual block."""
-    return wiring.nodes[index].op_type in _ACTIVATIONS and any(
-        wiring.nodes[before].op_type == "Add" and _computed(wiring, before) > 1
-        for before in wiring.before(index)
+def _ends_block(graph: GraphIndex, node: NodeProto) -> bool:
+    """Return whether this is the activation after the sum of a residual block."""
+    return node.op_type in _ACTIVATIONS and any(
+        before.op_type == "Add" and _computed(graph, before) > 1 for before in graph.before(node)
     )
 
 
-def _join(wiring: GraphIndex, reasons: Reasons) -> None:
-    """Let fp32 spread over elementwise neighbours: a square before a sum, a product after a root.
+def _join(graph: GraphIndex, reasons: Reasons) -> None:
+    """Extend fp32 to elementwise neighbours: a square before a sum, a product after a root.
 
-    They share one kernel with it anyway. Additions of two computed tensors end the spread, or
-    residual networks would stay in fp32 as a whole.
+    They run in one kernel with it anyway. Additions of two computed tensors end this, or residual
+    networks would stay in fp32 as a whole.
     """
-    todo = [index for index, why in reasons.items() if why in (NORM, EXPONENT, DIFFERENCE)]
-    while todo:
-        index = todo.pop()
-        for near in wiring.around(index):
-            if near not in reasons and _joins(wiring, near):
-                reasons[near] = JOINED
-                todo.append(near)
+    waiting = [name for name, why in reasons.items() if why in (NORM, EXPONENT, DIFFERENCE)]
+    while waiting:
+        for neighbour in graph.neighbours(graph.nodes[waiting.pop()]):
+            if neighbour.name not in reasons and _joins(graph, neighbour):
+                reasons[neighbour.name] = JOINED
+                waiting.append(neighbour.name)
 
 
-def _only_scales(wiring: GraphIndex, index: int) -> bool:
-    """Whether this is a quotient by a constant, which rounds as a product does."""
-    node = wiring.nodes[index]
-    return node.op_type == "Div" and node.input[1] in wiring.constants
+def _only_scales(graph: GraphIndex, node: NodeProto) -> bool:
+    """Return whether this is a quotient by a constant, which rounds as a product does."""
+    return node.op_type == "Div" and node.input[1] in graph.constants
 
 
-def _joins(wiring: GraphIndex, index: int) -> bool:
-    node = wiring.nodes[index]
+def _joins(graph: GraphIndex, node: NodeProto) -> bool:
     if node.op_type not in _JOINS:
         return False
-    return _computed(wiring, index) < 2 or node.op_type == "Mul"
+    return _computed(graph, node) < 2 or node.op_type == "Mul"
 
 
-def _computed(wiring: GraphIndex, index: int) -> int:
-    """How many of a node's inputs are no constants."""
-    return sum(bool(n) and n not in wiring.constants for n in wiring.nodes[index].input)
+def _computed(graph: GraphIndex, node: NodeProto) -> int:
+    """Count a node's inputs that are not constants."""
+    return sum(1 for _ in graph.computed_inputs(node))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from edge_ad.files import replacing
 from edge_ad.machine.host import read_jetson
 from edge_ad.manifest import Sidecar, Threshold, load_sidecar, save_sidecar
 from edge_ad.plan_record import NAMES, BuildOptions, BuildRecord, Gpu, NoGpu, Runtime, build_command
+from edge_ad.provenance import utc_now
 
 _DEFAULT_OPTIONS = BuildOptions()
 
@@ -128,7 +128,7 @@ def _record(
         driver=card.driver,
         jetpack=f"{jetson.jetpack} (L4T {jetson.l4t})" if jetson else "",
         edge_ad=edge_ad.__version__,
-        created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created_utc=utc_now(),
     )
 
 

@@ -15,7 +15,7 @@ from edge_ad.export.weight_storage import rounded, store_in_8_bits
 from edge_ad.files import sha256
 from edge_ad.manifest import load_sidecar
 from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.onnx_graph.metadata import set_manifest
+from edge_ad.onnx_graph.load import set_manifest
 from tests.conftest import store_threshold
 from tests.export.graphs import MANIFEST, drawn
 from tests.export.models import run, tiny_manifest, tiny_module

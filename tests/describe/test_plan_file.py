@@ -99,7 +99,7 @@ def test_a_plan_built_without_details_tells_names_alone() -> None:
 
 
 def test_a_plan_that_fits_is_opened(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_file, "clear", lambda path: SimpleNamespace(trt=TRT))
+    monkeypatch.setattr(plan_file, "check_plan", lambda path: SimpleNamespace(trt=TRT))
     found = inspect_file(plan)
     assert found["runs_here"] == {"fits": True, "fault": ""}
     assert (found["graph"]["layers"], found["graph"]["device_memory_mib"]) == (5, 3)
@@ -111,7 +111,7 @@ def test_a_plan_of_another_machine_is_still_told(
     def refuse(path: Path) -> None:
         raise IncompatibleError("it was built for another card")
 
-    monkeypatch.setattr(plan_file, "clear", refuse)
+    monkeypatch.setattr(plan_file, "check_plan", refuse)
     found = inspect_file(plan)
     assert found["runs_here"] == {"fits": False, "fault": "it was built for another card"}
     assert found["graph"] is None
@@ -128,7 +128,7 @@ def test_a_plan_tensorrt_refuses_says_so(plan: Path, monkeypatch: pytest.MonkeyP
         ),
     )
     save_sidecar(plan, sidecar)
-    monkeypatch.setattr(plan_file, "clear", lambda path: SimpleNamespace(trt=TRT))
+    monkeypatch.setattr(plan_file, "check_plan", lambda path: SimpleNamespace(trt=TRT))
     assert "TensorRT refuses it" in inspect_file(plan)["runs_here"]["fault"]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge_ad.engine import Prediction, open_engine
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.metadata import set_manifest
+from edge_ad.onnx_graph.load import set_manifest
 
 HW = (8, 8)
 MANIFEST = Manifest(method="drawn", size_hw=HW)

@@ -20,7 +20,7 @@ from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.learning.trainer import settings_from, training_named
 from edge_ad.methods.method import METHODS, method_named
-from edge_ad.onnx_graph.metadata import load_model, set_manifest
+from edge_ad.onnx_graph.load import load_model, set_manifest
 from edge_ad.plan_record import BuildOptions
 from tests.export.models import run
 

@@ -10,7 +10,7 @@ import pytest
 from edge_ad.calibration.quantize.compiled_layers import compiled, layers_of
 from edge_ad.calibration.quantize.placement import Placement, PlacementOverrides, place
 from edge_ad.calibration.quantize.qdq import Range, quantize
-from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
+from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from tests.calibration.int8_models import Tiny
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
@@ -18,7 +18,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
 def _built(
     tmp_path: Path, tiny: Tiny, wanted: PlacementOverrides | None = None
-) -> tuple[CalibrationGraph, Placement, Path]:
+) -> tuple[GraphIndex, Placement, Path]:
     graph = load_graph(tiny.save(tmp_path / "fp32.onnx"))
     placement = place(graph, "tensorrt", wanted)
     model = quantize(graph, placement, dict.fromkeys(placement.tensors, Range(-1.0, 4.0)))

@@ -22,14 +22,14 @@ from edge_ad.calibration.quantize.placement import (
 from edge_ad.calibration.quantize.qdq import Range, quantize, scale_of
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.fp16.convert import mixed_from_fp32
-from edge_ad.onnx_graph.index import CalibrationGraph, Edge, load_graph
+from edge_ad.onnx_graph.index import Edge, GraphIndex, load_graph
 from tests.calibration.int8_models import SIZE, Tiny
 
 TARGETS: tuple[Target, ...] = ("tensorrt", "onnxruntime")
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> CalibrationGraph:
+def graph(tmp_path: Path) -> GraphIndex:
     return load_graph(Tiny().save(tmp_path / "tiny.onnx"))
 
 
@@ -37,14 +37,14 @@ def _rules(placement: Placement) -> dict[str, tuple[bool, str]]:
     return {found.node: (found.int8, found.rule) for found in placement.decisions}
 
 
-def _quantized(graph: CalibrationGraph, placement: Placement) -> onnx.ModelProto:
+def _quantized(graph: GraphIndex, placement: Placement) -> onnx.ModelProto:
     positive = ("relu", "pooled", "joined", "block_out")
     lows = {tensor: 0.0 if tensor.endswith(positive) else -1.0 for tensor in placement.tensors}
     return quantize(graph, placement, {name: Range(low, 4.0) for name, low in lows.items()})
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_node_has_one_decision_with_a_rule(graph: CalibrationGraph, target: Target) -> None:
+def test_every_node_has_one_decision_with_a_rule(graph: GraphIndex, target: Target) -> None:
     decisions = place(graph, target).decisions
     assert sorted(found.node for found in decisions) == sorted(graph.nodes)
     assert all(found.rule for found in decisions)
@@ -64,20 +64,20 @@ def test_every_node_has_one_decision_with_a_rule(graph: CalibrationGraph, target
     ],
 )
 def test_trunks_become_int8_and_heads_norms_and_differences_do_not(
-    graph: CalibrationGraph, target: Target, node: str, kind: str, rule: str
+    graph: GraphIndex, target: Target, node: str, kind: str, rule: str
 ) -> None:
     int8, why = _rules(place(graph, target))[node]
     assert ("int8" if int8 else "float") == kind
     assert rule in why
 
 
-def test_thin_convolutions_stay_float_for_tensorrt_only(graph: CalibrationGraph) -> None:
+def test_thin_convolutions_stay_float_for_tensorrt_only(graph: GraphIndex) -> None:
     assert "fewer than 16 channels" in _rules(place(graph, "tensorrt"))["node_stem"][1]
     assert _rules(place(graph, "onnxruntime"))["node_stem"][0]
 
 
 def test_only_the_skip_input_of_a_residual_add_is_quantized_for_tensorrt(
-    graph: CalibrationGraph,
+    graph: GraphIndex,
 ) -> None:
     placement = place(graph, "tensorrt")
     assert graph.nodes["node_block_sum"].input[0] == "block_b"
@@ -98,21 +98,21 @@ def test_of_two_convolutions_before_an_add_the_deeper_one_fuses(tmp_path: Path) 
 
 
 def test_onnxruntime_gets_both_inputs_and_the_output_of_a_residual_add(
-    graph: CalibrationGraph,
+    graph: GraphIndex,
 ) -> None:
     placement = place(graph, "onnxruntime")
     assert {Edge("node_block_sum", 0), Edge("node_block_sum", 1)} <= placement.edges
     assert "block_out" in placement.tensors
 
 
-def test_tensors_around_a_concatenation_share_one_range(graph: CalibrationGraph) -> None:
+def test_tensors_around_a_concatenation_share_one_range(graph: GraphIndex) -> None:
     (group,) = (found for found in place(graph, "onnxruntime").groups if "joined" in found)
     assert {"joined", "pooled", "block_out"} <= group
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_excluded_nodes_stay_float_and_included_ones_do_not(
-    graph: CalibrationGraph, target: Target
+    graph: GraphIndex, target: Target
 ) -> None:
     wanted = PlacementOverrides(exclude=(r"net\.block\.",), include=("node_logits",))
     placement = place(graph, target, wanted)
@@ -127,14 +127,14 @@ def test_excluded_nodes_stay_float_and_included_ones_do_not(
     ("pattern", "says"), [("nothing.*here", "matches no node"), ("(", "regular")]
 )
 def test_a_pattern_that_cannot_be_meant_is_refused(
-    graph: CalibrationGraph, pattern: str, says: str
+    graph: GraphIndex, pattern: str, says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
         place(graph, "tensorrt", PlacementOverrides(exclude=(pattern,)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_silent_tensors_are_not_quantized(graph: CalibrationGraph, target: Target) -> None:
+def test_silent_tensors_are_not_quantized(graph: GraphIndex, target: Target) -> None:
     placement = place(graph, target, PlacementOverrides(silent=frozenset({"block_a_relu"})))
     assert "block_a_relu" not in placement.tensors
     assert "zero on every image" in _rules(placement)["node_block_b"][1]
@@ -198,7 +198,7 @@ def test_transposed_convolutions_are_dequantized_along_their_output_channels(
 
 
 def test_tensorrt_gets_signed_symmetric_activations_and_float_biases(
-    graph: CalibrationGraph,
+    graph: GraphIndex,
 ) -> None:
     model = _quantized(graph, place(graph, "tensorrt"))
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -207,7 +207,7 @@ def test_tensorrt_gets_signed_symmetric_activations_and_float_biases(
     assert stored["net.merge.0.bias"].dtype == np.float32
 
 
-def test_onnxruntime_gets_unsigned_activations_and_int32_biases(graph: CalibrationGraph) -> None:
+def test_onnxruntime_gets_unsigned_activations_and_int32_biases(graph: GraphIndex) -> None:
     model = _quantized(graph, place(graph, "onnxruntime"))
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert stored["joined.zero_point"].dtype == np.uint8
@@ -236,7 +236,7 @@ def test_zero_is_exact_in_every_scale(
 
 
 def test_onnxruntime_fuses_the_whole_trunk_into_integer_kernels(
-    graph: CalibrationGraph, tmp_path: Path
+    graph: GraphIndex, tmp_path: Path
 ) -> None:
     import onnxruntime as ort
 
@@ -269,7 +269,7 @@ def test_an_int8_graph_answers_nearly_as_the_fp32_graph(
     assert 0 < np.abs(found.maps - wanted.maps).max() < 0.1 * np.ptp(wanted.maps) + 0.02
 
 
-def test_what_is_not_int8_can_be_fp16(graph: CalibrationGraph) -> None:
+def test_what_is_not_int8_can_be_fp16(graph: GraphIndex) -> None:
     images = np.random.default_rng(0).integers(0, 255, (4, SIZE, SIZE, 3), dtype=np.uint8)
     half = mixed_from_fp32(graph.model, images, graph.manifest).model
     placement = place(graph, "tensorrt")
@@ -309,7 +309,7 @@ def _with(path: Path, change: str) -> Path:
     tiny = Tiny()
     model = tiny.model()
     if change == "quantized":
-        graph = CalibrationGraph(model, load_graph(tiny.save(path)).manifest, "", "x")
+        graph = GraphIndex(model, load_graph(tiny.save(path)).manifest, "", "x")
         model = _quantized(graph, place(graph, "tensorrt"))
     elif change == "fp16":
         half = numpy_helper.from_array(np.ones(3, np.float16), "half")
@@ -330,7 +330,7 @@ def _with(path: Path, change: str) -> Path:
         ("fp16", "is fp16 already"),
         ("no manifest", "without edge-ad's manifest"),
         ("open size", "open size .*height"),
-        ("cut off", "cannot be read as ONNX"),
+        ("cut off", "not readable as ONNX"),
     ],
 )
 def test_graphs_that_cannot_be_calibrated_are_refused(
@@ -341,5 +341,5 @@ def test_graphs_that_cannot_be_calibrated_are_refused(
 
 
 def test_a_missing_engine_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no engine at"):
+    with pytest.raises(UsageError, match="no ONNX file at"):
         load_graph(tmp_path / "none.onnx")

@@ -15,22 +15,22 @@ from edge_ad.calibration.ranges.methods import METHODS
 from edge_ad.calibration.ranges.table import RangeTable, check_fits, load_table, merge, save_table
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.images import list_images
-from edge_ad.onnx_graph.index import CalibrationGraph, load_graph
+from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from tests.calibration.int8_models import Tiny, images
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> CalibrationGraph:
+def graph(tmp_path: Path) -> GraphIndex:
     return load_graph(Tiny().save(tmp_path / "tiny.onnx"))
 
 
 @pytest.fixture
-def placement(graph: CalibrationGraph) -> Placement:
+def placement(graph: GraphIndex) -> Placement:
     return place(graph, "onnxruntime")
 
 
 def _collected(
-    graph: CalibrationGraph, folder: Path, *, count: int = 12, seed: int = 0
+    graph: GraphIndex, folder: Path, *, count: int = 12, seed: int = 0
 ) -> CollectedRanges:
     placement = place(graph, "onnxruntime")
     paths = list_images(images(folder, count, seed=seed))
@@ -39,7 +39,7 @@ def _collected(
 
 
 @pytest.fixture
-def table(graph: CalibrationGraph, tmp_path: Path) -> RangeTable:
+def table(graph: GraphIndex, tmp_path: Path) -> RangeTable:
     return _collected(graph, tmp_path / "good").table
 
 
@@ -71,7 +71,7 @@ def test_ranges_are_never_wider_than_what_was_seen(table: RangeTable) -> None:
             assert table.tensors[name].low <= found.low <= found.high <= table.tensors[name].high
 
 
-def test_the_same_images_give_the_same_table(graph: CalibrationGraph, tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_table(graph: GraphIndex, tmp_path: Path) -> None:
     one, two = (_collected(graph, tmp_path / name).table for name in ("one", "two"))
     assert one == two
 
@@ -129,7 +129,7 @@ def test_a_table_that_missed_a_image_is_not_written(table: RangeTable, tmp_path:
     ],
 )  # fmt: skip
 def test_a_table_of_another_model_is_refused_naming_the_first_mismatch(
-    graph: CalibrationGraph,
+    graph: GraphIndex,
     placement: Placement,
     table: RangeTable,
     tmp_path: Path,
@@ -142,14 +142,14 @@ def test_a_table_of_another_model_is_refused_naming_the_first_mismatch(
 
 
 def test_a_table_that_lacks_a_tensor_is_refused(
-    graph: CalibrationGraph, placement: Placement, table: RangeTable
+    graph: GraphIndex, placement: Placement, table: RangeTable
 ) -> None:
     tensors = {name: found for name, found in table.tensors.items() if name != "joined"}
     with pytest.raises(IncompatibleError, match="no range of that name in the table, joined"):
         check_fits(table.model_copy(update={"tensors": tensors}), graph, placement, "short.yaml")
 
 
-def test_merged_tables_cover_what_each_camera_saw(graph: CalibrationGraph, tmp_path: Path) -> None:
+def test_merged_tables_cover_what_each_camera_saw(graph: GraphIndex, tmp_path: Path) -> None:
     one = _collected(graph, tmp_path / "one", seed=1).table
     two = _collected(graph, tmp_path / "two", seed=2).table
     both = merge([one, two], ["one", "two"])

@@ -12,12 +12,14 @@ from onnx import TensorProto
 
 from edge_ad.errors import IncompatibleError
 from edge_ad.export.comparison_frames import generated
-from edge_ad.export.fp16.convert import Mixed, mixed_from_fp32
+from edge_ad.export.fp16.convert import MixedPrecision, mixed_from_fp32
 from edge_ad.export.fp16.ranges import measure
 from edge_ad.export.fp16.rewrite import to_fp16
 from edge_ad.export.fp16.rounding import rounded_as_stored
+from edge_ad.export.fp16.rules import fp16_support
 from edge_ad.export.parity import TOLERANCE, compare
-from edge_ad.onnx_graph.wiring import flattened, half_slots, index_graph
+from edge_ad.onnx_graph.index import GraphIndex, infer_types
+from edge_ad.onnx_graph.simplify import flattened
 from tests.export.graphs import HW, MANIFEST, answer, constant, drawn, operators
 
 FRAMES = generated(HW, 6)
@@ -29,13 +31,13 @@ UNIT = (
 )
 
 
-def mixed(middle: str, **how: float) -> Mixed:
+def mixed(middle: str, **how: float) -> MixedPrecision:
     found = mixed_from_fp32(drawn(middle, **how), FRAMES, MANIFEST)
     onnx.checker.check_model(found.model, full_check=True)
     return found
 
 
-def kept(found: Mixed) -> dict[str, str]:
+def kept(found: MixedPrecision) -> dict[str, str]:
     """Tensor -> why the node that makes it stays in fp32."""
     return {name.split(":")[-1]: why for why, names in found.kept.items() for name in names}
 
@@ -73,10 +75,11 @@ def test_structure_decides_first(middle: str, stays: list[str]) -> None:
 
 @pytest.mark.parametrize("middle", [RELU, UNIT])
 def test_inputs_and_outputs_keep_their_types(middle: str) -> None:
-    found = index_graph(mixed(middle).model)
-    assert found.types["image"] == TensorProto.UINT8
-    assert {found.types[name] for name in found.outputs} == {TensorProto.FLOAT}
-    assert [found.nodes[i].op_type for i in found.takers["image"]] == ["Cast"]
+    graph = GraphIndex(mixed(middle).model, MANIFEST)
+    types = graph.tensor_types.types
+    assert types["image"] == TensorProto.UINT8
+    assert {types[name] for name in graph.outputs} == {TensorProto.FLOAT}
+    assert [node.op_type for node in graph.consumers_of("image")] == ["Cast"]
 
 
 def test_weights_change_in_place_and_casts_stand_at_the_borders() -> None:
@@ -102,10 +105,10 @@ def test_a_tensor_taken_in_both_precisions_is_cast_once() -> None:
 
 
 def test_zero_over_zero_of_destseg_stays_a_number(tmp_path: Path) -> None:
-    model = flattened(drawn(UNIT))
+    graph = GraphIndex(flattened(drawn(UNIT)), MANIFEST)
     exact = answer(drawn(UNIT), FRAMES, tmp_path)
-    ends = {i for i, node in enumerate(model.graph.node) if node.op_type in ("Conv", "Squeeze")}
-    naive = rounded_as_stored(to_fp16(model, ends))
+    ends = {node.name for node in graph.nodes.values() if node.op_type in ("Conv", "Squeeze")}
+    naive = rounded_as_stored(to_fp16(graph, ends))
     assert np.isnan(answer(naive, FRAMES[:1], tmp_path).maps).any()  # the black frame
     safe = answer(rounded_as_stored(mixed(UNIT).model), FRAMES, tmp_path)
     assert np.isfinite(safe.maps).all()
@@ -131,7 +134,7 @@ def test_values_below_the_range_are_pulled_back() -> None:
 
 
 def test_losses_are_measured_over_all_frames() -> None:
-    losses = measure(drawn(RELU), ["pixels", "c"], FRAMES, MANIFEST)
+    losses = measure(GraphIndex(drawn(RELU), MANIFEST), ["pixels", "c"], FRAMES)
     assert losses["pixels"].largest == 255
     assert losses["pixels"].share == 0  # whole numbers below 2048 are exact in fp16
     assert 1e-5 < losses["c"].share < 5e-4
@@ -164,7 +167,7 @@ def test_onnx_own_schemas_say_what_may_be_fp16(
     text: str, inputs: list[bool], outputs: list[bool]
 ) -> None:
     node = onnx.parser.parse_node(text)
-    assert half_slots(node, {"": 18}) == (inputs, outputs)
+    assert fp16_support(node, {"": 18}) == (inputs, outputs)
 
 
 def test_a_graph_of_pixels_alone_stays_as_it_is() -> None:
@@ -193,7 +196,7 @@ def drawn_without_layers() -> onnx.ModelProto:
 
 def test_an_unknown_operator_stays_in_fp32() -> None:
     node = onnx.helper.make_node("Strange", ["a"], ["y"], domain="example")
-    assert half_slots(node, {"": 18, "example": 1}) is None
+    assert fp16_support(node, {"": 18, "example": 1}) is None
 
 
 def test_constants_become_named_and_functions_become_nodes() -> None:
@@ -223,12 +226,12 @@ def test_a_graph_with_branches_is_refused() -> None:
         }
         """
     )
-    with pytest.raises(IncompatibleError, match="holds a graph of its own"):
-        index_graph(model)
+    with pytest.raises(IncompatibleError, match="contains a subgraph"):
+        flattened(model)
 
 
 def test_a_graph_that_contradicts_itself_is_refused() -> None:
     model = drawn(RELU)
     model.graph.node[2].op_type = "MatMul"
     with pytest.raises(IncompatibleError, match="contradicts itself"):
-        index_graph(model)
+        infer_types(model)

@@ -9,7 +9,7 @@ import onnx
 import onnx.parser
 
 from edge_ad.manifest import Manifest
-from edge_ad.onnx_graph.metadata import set_manifest
+from edge_ad.onnx_graph.load import set_manifest
 
 _CAST_FIRST = "p = Cast <to = 1> (image) x = Transpose <perm = [0, 3, 1, 2]> (p)"
 _TRANSPOSE_FIRST = "p = Transpose <perm = [0, 3, 1, 2]> (image) x = Cast <to = 1> (p)"

@@ -14,7 +14,7 @@ from edge_ad.export.plan import auto as build_auto
 from edge_ad.export.plan.auto import PlanComparison, Plans
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest, Precision, load_sidecar
-from edge_ad.onnx_graph.metadata import set_manifest
+from edge_ad.onnx_graph.load import set_manifest
 from edge_ad.plan_record import Gpu, NoGpu
 from tests.conftest import store_threshold
 from tests.export.models import run

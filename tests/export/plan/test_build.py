@@ -38,7 +38,7 @@ from edge_ad.manifest import (
 )
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.onnx_graph.metadata import load_model
+from edge_ad.onnx_graph.load import load_model
 from edge_ad.plan_record import BuildOptions, BuildRecord, Gpu, Machine, NoGpu, Runtime
 from tests.conftest import ROOT
 from tests.export.models import run

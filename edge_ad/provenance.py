@@ -1,0 +1,46 @@
+"""Stamp a file's provenance: package versions, time and parent."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+
+import edge_ad
+from edge_ad.manifest import Provenance
+
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "opencv-python", "torch")
+
+
+def stamp(
+    provenance: Provenance, *, parent_sha256: str = "", notes: Mapping[str, str] | None = None
+) -> Provenance:
+    """Return `provenance` for a file made now on this machine, with more notes.
+
+    Its data set, earlier notes and versions of packages that are not installed here stay.
+    """
+    return provenance.model_copy(
+        update={
+            "made_with": {**provenance.made_with, **versions()},
+            "created_utc": utc_now(),
+            "parent_sha256": parent_sha256,
+            "notes": {**provenance.notes, **(notes or {})},
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of edge-ad, Python and the packages that results depend on."""
+    result = {"edge-ad": edge_ad.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            result[package] = version(package)
+        except PackageNotFoundError:  # a system's own OpenCV, for one, carries no metadata
+            continue
+    return result
+
+
+def utc_now() -> str:
+    """Return the current UTC time in ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
