@@ -33,7 +33,7 @@ def load_onnx(path: Path, *, check: bool = True) -> ModelProto:
 
 
 def load_model(path: Path) -> tuple[ModelProto, Manifest]:
-    """Read one of edge-ad's engine files; raises as `load_onnx`, and where the manifest is missing."""
+    """Read an engine file of edge-ad; raises as `load_onnx`, or if its manifest is missing."""
     model = load_onnx(path)
     for prop in model.metadata_props:
         if prop.key == METADATA_KEY:

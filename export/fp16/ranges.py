@@ -107,7 +107,7 @@ def _probed(model: ModelProto, names: list[str]) -> ModelProto:
 
 
 def _probe(name: str) -> Iterator[NodeProto]:
-    """Yield nodes that compute largest value, squared rounding error and squared norm of a tensor."""
+    """Yield nodes computing largest value, squared rounding error and squared norm."""
     largest, error, norm = (f"{name}.{figure}" for figure in _FIGURES)
     yield helper.make_node("Abs", [name], [f"{name}.abs"])
     yield helper.make_node("ReduceMax", [f"{name}.abs"], [largest], keepdims=0)

@@ -17,7 +17,7 @@ from tests.export.models import run, save_tiny
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(method.METHODS, "tiny", "export_models")
+    monkeypatch.setitem(method.METHODS, "tiny", "tests.export.models")
     return save_tiny(tmp_path / "tiny.pt")
 
 
