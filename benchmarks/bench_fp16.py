@@ -24,7 +24,7 @@ from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.errors import GateFailed
 from edge_ad.evaluation.predictions import LeftOut, ScoredImage, score_all
-from edge_ad.evaluation.summary import metrics_of
+from edge_ad.evaluation.summary import compute_metrics
 from edge_ad.export.comparison_frames import frames_for
 from edge_ad.export.fp16.convert import mixed_from_fp32
 from edge_ad.export.fp16.rounding import rounded_as_stored
@@ -97,13 +97,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
     reference = judged_by(options.engine, options.data)
-    figures: dict[str, Any] = {"fp32": {key: metrics_of(reference)[key] for key in METRICS}}
+    figures: dict[str, Any] = {"fp32": {key: compute_metrics(reference)[key] for key in METRICS}}
     scores = {"fp32": [one.score for one in reference]}
     with tempfile.TemporaryDirectory() as folder:
         files, kept = fp16_files(options.engine, options.data, options.frames, Path(folder))
         for name, path in files.items():
             judged = judged_by(path, options.data)
-            metrics = {key: metrics_of(judged)[key] for key in METRICS}
+            metrics = {key: compute_metrics(judged)[key] for key in METRICS}
             figures[name] = metrics | changes(reference, judged)
             scores[name] = [one.score for one in judged]
             print(name, figures[name])

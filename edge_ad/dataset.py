@@ -1,6 +1,6 @@
-"""Folders of images, in MVTec AD's layout or plain: which are normal, where the masks are.
+"""Data sets in MVTec AD's layout, or plain folders of normal images.
 
-DATA/train/good/*.png                     images of good parts
+DATA/train/good/*.png                     normal training images
 DATA/test/good/*.png                      normal test images
 DATA/test/<type>/<name>.png               anomalous test images of one defect type
 DATA/ground_truth/<type>/<name>_mask.png  their masks
@@ -17,7 +17,7 @@ from edge_ad.errors import DataError
 from edge_ad.frame import Image
 from edge_ad.images import list_images, read_image
 
-GOOD = "good"
+NORMAL = "good"  # MVTec AD's folder name
 _log = logging.getLogger(__name__)
 
 
@@ -31,30 +31,30 @@ class Sample:
 
     @property
     def anomalous(self) -> bool:
-        return self.kind != GOOD
+        return self.kind != NORMAL
 
 
 def normal_images(folder: Path) -> list[Path]:
-    """Images of good parts: `folder/train/good`, `folder/good`, or those directly in `folder`.
+    """List the normal images in `folder/train/good`, `folder/good` or `folder` itself.
 
     Raises DataError when there is no such folder or it holds no image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Expected images of good parts there.")
-    places = [folder / "train" / GOOD, folder / GOOD, folder]
+    places = [folder / "train" / NORMAL, folder / NORMAL, folder]
     place = next(place for place in places if place.is_dir())
     images = list_images(place)
     if not images:
         raise DataError(
-            f"{place}: holds no images. Collect some with: edge-ad capture --camera 0 -o {place}"
+            f"{place}: no images in it. Collect some with: edge-ad capture --camera 0 -o {place}"
         )
     return images
 
 
 def labelled_images(folder: Path) -> list[Sample]:
-    """The test part of a folder in MVTec AD's layout, normal images first, by type and name.
+    """List the test images of a folder in MVTec AD's layout, normal ones first, by type and name.
 
-    Raises DataError when the layout is not that, a mask has no image, or some images of a
+    Raises DataError when the layout differs, a mask has no image, or some images of a
     type have masks and others none. A type without any mask counts for image metrics only.
     """
     test = folder / "test"
@@ -65,10 +65,12 @@ def labelled_images(folder: Path) -> list[Sample]:
             f"{folder}: no folder 'test' in it. Expected MVTec AD's layout: test/good, "
             "test/<type>, ground_truth/<type>/<name>_mask.png"
         )
-    kinds = sorted(_kinds(test) | _kinds(folder / "ground_truth"), key=lambda k: (k != GOOD, k))
+    kinds = sorted(_kinds(test) | _kinds(folder / "ground_truth"), key=lambda k: (k != NORMAL, k))
     samples = [sample for kind in kinds for sample in _of_kind(folder, kind)]
-    if not any(sample.kind == GOOD for sample in samples):
-        raise DataError(f"{test}/good: no images of normal parts, so nothing can be compared.")
+    if not any(sample.kind == NORMAL for sample in samples):
+        raise DataError(
+            f"{test}/good: no normal images. Add some: metrics compare anomalous with normal ones."
+        )
     return samples
 
 
@@ -77,25 +79,25 @@ def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
 
     Raises DataError when there were images and none can be read.
     """
-    bad, good = [], 0
+    errors, readable_count = [], 0
     for path in paths:
         try:
             image = read_image(path)
         except DataError as error:
-            bad.append(str(error))
+            errors.append(str(error))
             _log.warning("left out: %s", error)
             continue
-        good += 1
+        readable_count += 1
         yield path, image
-    if bad and not good:
-        raise DataError(f"none of the {len(bad)} images can be read. The first: {bad[0]}")
+    if errors and not readable_count:
+        raise DataError(f"none of the {len(errors)} images can be read. The first: {errors[0]}")
 
 
 def _of_kind(folder: Path, kind: str) -> list[Sample]:
     place = folder / "test" / kind
     images = list_images(place) if place.is_dir() else []
-    if kind == GOOD:
-        return [Sample(path, GOOD) for path in images]
+    if kind == NORMAL:
+        return [Sample(path, NORMAL) for path in images]
     masks = _masks(folder / "ground_truth" / kind)
     _check_pairs(folder, kind, {path.stem for path in images}, set(masks))
     return [Sample(path, kind, masks.get(path.stem)) for path in images]
@@ -106,20 +108,20 @@ def _kinds(folder: Path) -> set[str]:
 
 
 def _masks(folder: Path) -> dict[str, Path]:
-    found = list_images(folder) if folder.is_dir() else []
-    return {path.stem.removesuffix("_mask"): path for path in found}
+    paths = list_images(folder) if folder.is_dir() else []
+    return {path.stem.removesuffix("_mask"): path for path in paths}
 
 
 def _check_pairs(folder: Path, kind: str, images: set[str], masks: set[str]) -> None:
     if orphans := sorted(masks - images):
         raise DataError(
             f"{folder}/ground_truth/{kind}: {len(orphans)} of {len(masks)} masks have no image "
-            f"in test/{kind}; the first is '{orphans[0]}'. Remove the masks or bring the images "
-            "back."
+            f"in test/{kind}; the first is '{orphans[0]}'. Remove these masks or add "
+            "the images."
         )
-    if masks and (bare := sorted(images - masks)):
+    if masks and (unmasked := sorted(images - masks)):
         raise DataError(
-            f"{folder}/test/{kind}: {len(bare)} of {len(images)} images have no mask in "
-            f"ground_truth/{kind}; the first is '{bare[0]}'. Add '{bare[0]}_mask.png', or "
+            f"{folder}/test/{kind}: {len(unmasked)} of {len(images)} images have no mask in "
+            f"ground_truth/{kind}; the first is '{unmasked[0]}'. Add '{unmasked[0]}_mask.png', or "
             "remove all masks of this type."
         )

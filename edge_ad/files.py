@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of either."""
+"""Atomic file writes and content hashes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write to; it takes the name `path` when the block ends well.
+    """Yield a temporary file beside `path`; it replaces `path` when the block succeeds.
 
-    The sibling keeps the suffix of `path`, since writers choose their format by it.
+    It has the suffix of `path`, since writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
@@ -31,19 +31,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text in one step."""
+    """Write UTF-8 text atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write bytes in one step."""
+    """Write bytes atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
+    """Return the hex digest of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -52,13 +52,13 @@ def sha256(path: Path) -> str:
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
-    """Hex digest of a set of files: their contents in the order of their names' hashes.
+    """Return the hex digest of a set of files, from their sorted content hashes.
 
-    The digest does not depend on folder names or order, so a copied data set keeps its identity.
+    It does not depend on names or order, so a copied data set keeps its digest.
     """
     digest = hashlib.sha256()
-    for one in sorted(sha256(path) for path in paths):
-        digest.update(one.encode())
+    for file_digest in sorted(sha256(path) for path in paths):
+        digest.update(file_digest.encode())
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Images on disk to BGR uint8 and back: the only place that decodes a file."""
+"""Reading and writing of image files: the only place that decodes one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Images directly in `folder`, by name; hidden files are left out."""
+    """List the images directly in `folder`, by name, without hidden files."""
     return sorted(_images_in(folder))
 
 
@@ -30,9 +30,9 @@ def _images_in(folder: Path) -> Iterator[Path]:
 def read_image(path: Path) -> Image:
     """Decode an image to uint8 (H, W, 3) BGR.
 
-    Grey becomes three equal channels, alpha is dropped, 16 bits keep their upper 8: the file's
-    type decides, never its content. Raises DataError for a file that is missing, empty,
-    truncated, or of a type no camera gives.
+    Grey becomes three equal channels, alpha is dropped, 16 bits are reduced to their upper 8,
+    regardless of the content. Raises DataError for a file that is missing, empty, truncated, or of
+    a pixel type no camera delivers.
     """
     return to_bgr8(_decode(path), str(path))
 
@@ -43,18 +43,20 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 
 def to_bgr8(image: NDArray[np.generic], name: str) -> Image:
-    """Bring a decoded or grabbed array of any camera type to uint8 (H, W, 3) BGR."""
+    """Convert an array of any camera pixel type to uint8 (H, W, 3) BGR."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)  # type: ignore[operator]
     if image.dtype != np.uint8:
-        raise DataError(f"{name}: pixels are {image.dtype}, expected 8 or 16 bits unsigned.")
+        raise DataError(
+            f"{name}: pixels are {image.dtype}, expected uint8 or uint16. Convert the image."
+        )
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)  # type: ignore[arg-type]
     return np.ascontiguousarray(image[:, :, :3], np.uint8)
 
 
 def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 90) -> bytes:
-    """The bytes of an image file; `quality` counts for JPEG only."""
+    """Encode an image to the bytes of a file; `quality` applies to JPEG only."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in {".jpg", ".jpeg"} else []
     done, data = cv2.imencode(suffix, image, options)
     if not done:
@@ -63,7 +65,7 @@ def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 90) -> by
 
 
 def write_image(path: Path, image: NDArray[np.uint8], quality: int = 90) -> None:
-    """Write an image in one step; the suffix chooses the format."""
+    """Write an image atomically; the suffix chooses the format."""
     write_bytes(path, encode_image(image, path.suffix, quality))
 
 
@@ -73,9 +75,9 @@ def _decode(path: Path) -> NDArray[np.generic]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     if not data:
-        raise DataError(f"{path}: the file is empty.")
+        raise DataError(f"{path}: the file is empty. Copy it again or remove it.")
     if _is_truncated(data):
-        raise DataError(f"{path}: the image is cut off; copy it again.")
+        raise DataError(f"{path}: the image is truncated. Copy it again.")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -86,7 +88,7 @@ def _decode(path: Path) -> NDArray[np.generic]:
 
 
 def _is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end; OpenCV would fill the missing part with grey."""
+    """Return whether the end of a JPEG or PNG is missing; OpenCV would fill it with grey."""
     if data.startswith(b"\xff\xd8"):
         return b"\xff\xd9" not in data[-1024:]  # some cameras pad or append after the end marker
     if data.startswith(b"\x89PNG"):

@@ -18,15 +18,15 @@ def put(root: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["train/good", "good", "."])
-def test_good_images_are_found_in_each_layout(tmp_path: Path, place: str) -> None:
+def test_normal_images_are_listed_from_each_layout(tmp_path: Path, place: str) -> None:
     put(tmp_path, f"{place}/b.png", f"{place}/a.png")
     assert [path.name for path in normal_images(tmp_path)] == ["a.png", "b.png"]
 
 
-@pytest.mark.parametrize("made", [True, False], ids=["empty", "missing"])
-def test_no_good_images_is_an_error(tmp_path: Path, *, made: bool) -> None:
+@pytest.mark.parametrize("exists", [True, False], ids=["empty", "missing"])
+def test_a_folder_without_normal_images_is_an_error(tmp_path: Path, *, exists: bool) -> None:
     folder = tmp_path / "good"
-    if made:
+    if exists:
         folder.mkdir()
     with pytest.raises(DataError, match=str(folder)):
         normal_images(folder)
@@ -34,8 +34,8 @@ def test_no_good_images_is_an_error(tmp_path: Path, *, made: bool) -> None:
 
 def test_test_images_come_with_their_masks(tmp_path: Path) -> None:
     put(tmp_path, "test/good/g.png", "test/dent/d.png", "ground_truth/dent/d_mask.png")
-    good, dent = labelled_images(tmp_path)
-    assert (good.kind, good.anomalous, good.mask) == ("good", False, None)
+    normal, dent = labelled_images(tmp_path)
+    assert (normal.kind, normal.anomalous, normal.mask) == ("good", False, None)
     assert (dent.kind, dent.anomalous) == ("dent", True)
     assert dent.mask is not None and dent.mask.name == "d_mask.png"
 
@@ -60,7 +60,7 @@ def test_images_and_masks_must_pair(tmp_path: Path, extra: str, message: str) ->
 
 
 @pytest.mark.parametrize("names", [[], ["test/dent/d.png"]], ids=["no test", "no good"])
-def test_other_layouts_are_refused(tmp_path: Path, names: list[str]) -> None:
+def test_other_layouts_are_errors(tmp_path: Path, names: list[str]) -> None:
     put(tmp_path, *names)
     with pytest.raises(DataError):
         labelled_images(tmp_path)
@@ -72,8 +72,8 @@ def test_unreadable_images_are_left_out_and_named(
     put(tmp_path, "a.png")
     (tmp_path / "b.png").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        found = list(readable([tmp_path / "a.png", tmp_path / "b.png"]))
-    assert [path.name for path, _ in found] == ["a.png"]
+        images = list(readable([tmp_path / "a.png", tmp_path / "b.png"]))
+    assert [path.name for path, _ in images] == ["a.png"]
     assert "b.png" in caplog.text
 
 

@@ -28,7 +28,7 @@ COLOUR = np.random.default_rng(1).integers(0, 256, (24, 36, 3)).astype(np.uint8)
         ),
     ],
 )
-def test_every_camera_type_becomes_bgr8(tmp_path: Path, stored: object, expected: object) -> None:
+def test_every_pixel_type_becomes_bgr8(tmp_path: Path, stored: object, expected: object) -> None:
     path = tmp_path / "a.png"
     assert cv2.imwrite(str(path), np.asarray(stored))
     np.testing.assert_array_equal(read_image(path), expected)
@@ -36,7 +36,7 @@ def test_every_camera_type_becomes_bgr8(tmp_path: Path, stored: object, expected
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("kept", [0, 1, 40, 0.5, 0.9])
-def test_a_cut_off_image_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+def test_a_truncated_image_is_an_error(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"a{suffix}"
     write_image(path, COLOUR)
     data = path.read_bytes()
@@ -47,14 +47,16 @@ def test_a_cut_off_image_is_refused(tmp_path: Path, suffix: str, kept: float) ->
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=300))
-def test_no_bytes_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_random_bytes_never_crash_the_reader(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     path = tmp_path_factory.mktemp("any") / "a.png"
     path.write_bytes(data)
     with pytest.raises(DataError):
         read_image(path)
 
 
-def test_float_images_are_refused_because_their_range_is_unknown(tmp_path: Path) -> None:
+def test_float_images_are_errors_because_their_range_is_unknown(tmp_path: Path) -> None:
     path = tmp_path / "a.tiff"
     assert cv2.imwrite(str(path), np.ones((8, 8), np.float32))
     with pytest.raises(DataError, match="float32"):
@@ -67,7 +69,7 @@ def test_a_mask_is_true_above_127(tmp_path: Path) -> None:
     assert read_mask(path).tolist() == [[False, False, True, True]]
 
 
-def test_listing_leaves_out_what_is_no_image(tmp_path: Path) -> None:
+def test_listing_skips_other_and_hidden_files(tmp_path: Path) -> None:
     for name in ("b.png", "a.JPG", "notes.txt", ".hidden.png"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.JPG", "b.png"]

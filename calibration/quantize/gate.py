@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.calibration.quantize.eval_set import EvalSet, Predictions
-from edge_ad.evaluation.metrics import aupro, image_auroc, pixel_ap, pooled
+from edge_ad.evaluation.metrics import aupro, image_auroc, pixel_ap, pool_pixels
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class GateResult:
 def figures(exam: EvalSet, reference: Predictions, found: Predictions) -> AccuracyFigures:
     """Measure an engine's answers; `reference` are fp32's to the same questions."""
     known = [(values, m) for values, m in zip(found.maps, exam.masks, strict=True) if m is not None]
-    pixels = pooled([values for values, _ in known], [mask for _, mask in known])
+    pixels = pool_pixels([values for values, _ in known], [mask for _, mask in known])
     auroc = image_auroc(found.scores.tolist(), exam.anomalous.tolist())
     assert auroc is not None, "an exam has both sides"
     return AccuracyFigures(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_ad.evaluation.predictions import LeftOut, ScoredImage
     from edge_ad.geometry import Geometry
 
-_SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
+_COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
 
 
 @click.command()
@@ -38,7 +38,9 @@ _SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
     help="Folder for report.json, curves.png and misses.png.",
 )
 @geometry_options
-@click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")
+@click.option(
+    "--threshold", type=Number(), help="Reject above this score instead of the stored threshold."
+)
 @engine_options
 @shared
 def command(
@@ -54,12 +56,18 @@ def command(
 
     Image AUROC, pixel AUROC, pixel AP, AUPRO (up to 0.3), IAP and IAP@90, overall and per defect
     type; escapes and overkill at the stored threshold; with -o, curves and the worst misses as
-    images. Masks are brought to the map's size by averaging and rounding at 0.5.
+    images. Masks are resized to the map by area averaging and rounding at 0.5.
     """
     _require("sklearn", "scipy", "rich", *(["matplotlib"] if output else []))
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.predictions import LeftOut
-    from edge_ad.evaluation.report import GIVEN, STORED, report_of, stored_threshold, write_report
+    from edge_ad.evaluation.report import (
+        GIVEN,
+        STORED,
+        build_report,
+        stored_threshold,
+        write_report,
+    )
 
     samples, left_out = labelled_images(data), LeftOut()
     if output is not None:
@@ -70,21 +78,21 @@ def command(
         origin = STORED if threshold is None else GIVEN
         if threshold is None:
             threshold = stored_threshold(artifact, geometry, engine.manifest.geometry)
-        judged = _judge(engine, samples, geometry, left_out)
-        result = _described(artifact, data, engine, geometry)
-    result |= report_of(judged, left_out, threshold, origin=origin)
+        scored = _score(engine, samples, geometry, left_out)
+        result = _subject(artifact, data, engine, geometry)
+    result |= build_report(scored, left_out, threshold, origin=origin)
     if output is not None:
         with _writing(output):
-            write_report(output, result, judged, geometry)
+            write_report(output, result, scored, geometry)
     if as_json:
         emit(result)
     else:
         _print(result)
-        _remark(result, output)
+        _print_remarks(result, output)
 
 
 def _require(*packages: str) -> None:
-    """Name a missing package before anything is judged."""
+    """Raise MissingExtra for a missing package before any image is scored."""
     import importlib.util
 
     from edge_ad.errors import MissingExtra
@@ -94,7 +102,7 @@ def _require(*packages: str) -> None:
             raise MissingExtra("evaluate", package, "evaluate")
 
 
-def _judge(
+def _score(
     engine: Engine, samples: list[Sample], geometry: Geometry, left_out: LeftOut
 ) -> list[ScoredImage]:
     from rich.console import Console
@@ -104,18 +112,18 @@ def _judge(
     from edge_ad.evaluation.predictions import score_all
 
     console = Console(stderr=True)
-    shown = track(samples, "judging", console=console, disable=not console.is_terminal)
-    judged = list(score_all(engine, shown, left_out, geometry))
-    if not judged:
+    shown = track(samples, "scoring", console=console, disable=not console.is_terminal)
+    scored = list(score_all(engine, shown, left_out, geometry))
+    if not scored:
         first = next(iter(left_out.reasons.values()))
-        raise DataError(f"none of the {len(samples)} images can be judged. The first: {first}")
+        raise DataError(f"none of the {len(samples)} images can be scored. The first: {first}")
     for reason in left_out.reasons.values():
         click.echo(f"left out: {reason}", err=True)
-    return judged
+    return scored
 
 
-def _described(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> dict[str, Any]:
-    """What was measured, so that a report can be told from another."""
+def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> dict[str, Any]:
+    """Return the artifact, data and geometry that were evaluated."""
     from edge_ad.files import sha256
 
     manifest = engine.manifest
@@ -138,40 +146,42 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutletLost(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise OutletLost(
+            f"{folder}: cannot write the report ({error.strerror or error}). Choose another -o."
+        ) from error
 
 
 def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "images", *_SHOWN, "escapes")
+    table = Table("", "images", *_COLUMNS, "escapes")
     for name, numbers in ({"all": result} | result["by_type"]).items():
-        values = ["-" if numbers[key] is None else f"{numbers[key]:.4f}" for key in _SHOWN]
+        values = ["-" if numbers[key] is None else f"{numbers[key]:.4f}" for key in _COLUMNS]
         escapes = numbers.get("escapes", numbers.get("at_threshold", {}).get("escapes", "-"))
-        table.add_row(name, f"{numbers['good']} + {numbers['defective']}", *values, str(escapes))
+        table.add_row(name, f"{numbers['normal']} + {numbers['anomalous']}", *values, str(escapes))
     console = Console()
     Console(width=None if console.is_terminal else 120).print(table)
 
 
-def _remark(result: dict[str, Any], output: Path | None) -> None:
-    """What the table does not say."""
-    if not result["defective"]:
-        click.echo("No images of defective parts in test/<type>, so there is nothing to rank.")
+def _print_remarks(result: dict[str, Any], output: Path | None) -> None:
+    """Print the remarks that do not fit in the table."""
+    if not result["anomalous"]:
+        click.echo("No anomalous images in test/<type>: AUROC and the other metrics are undefined.")
     if at := result.get("at_threshold"):
         click.echo(
             f"At threshold {at['image']:.6g} ({at['from']}): {at['escapes']} of "
-            f"{result['defective']} defective pass, {at['overkill']} of {result['good']} good are "
-            "rejected."
+            f"{result['anomalous']} anomalous images pass, {at['overkill']} of "
+            f"{result['normal']} normal images are rejected."
         )
     if result["tiny_defects"]:
         click.echo(f"{result['tiny_defects']} of {result['defects']} defects have 1 or 2 pixels.")
     if kinds := result["types_without_masks"]:
-        click.echo(f"No masks for {', '.join(kinds)}: counted in image AUROC only.")
-    if hidden := result["defects_out_of_sight"]:
+        click.echo(f"No masks for {', '.join(kinds)}: only image AUROC counts them.")
+    if hidden := result["hidden_defects"]:
         click.echo(
-            f"{len(hidden)} defects lie outside what is judged (region of interest, ignored "
-            f"polygons, or too small for the map); the first: {hidden[0]}"
+            f"{len(hidden)} defects lie outside the inspected area (region of interest, ignored "
+            f"polygons) or are too small for the map; the first: {hidden[0]}"
         )
     if left_out := result["left_out"]:
         click.echo(f"{len(left_out)} images were left out.")

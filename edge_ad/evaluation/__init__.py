@@ -1,1 +1,1 @@
-"""How well a detector tells anomalous from normal parts."""
+"""Accuracy metrics and reports on labelled images."""

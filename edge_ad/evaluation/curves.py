@@ -20,30 +20,30 @@ class Curve(NamedTuple):
 
 
 def roc(pixels: Pixels) -> Curve:
-    """Share of anomalous pixels above the threshold over that of normal ones."""
+    """Return pixel recall over the share of normal pixels above the threshold."""
     hits = np.cumsum(pixels.anomalous[::-1])
     return _over_normal(pixels, hits / max(1, int(pixels.anomalous.sum())))
 
 
 def region_overlap(pixels: Pixels) -> Curve:
-    """Mean covered share of the defects (PRO) over the share of normal pixels above."""
+    """Return the mean per-region overlap (PRO) over the share of normal pixels above."""
     return _over_normal(pixels, np.cumsum(pixels.overlap[::-1]))
 
 
 def precision_recall(pixels: Pixels) -> Curve:
-    """Pixel precision over pixel recall."""
+    """Return pixel precision over pixel recall."""
     hits = np.cumsum(pixels.anomalous[::-1])
     return Curve(hits / max(1, int(pixels.anomalous.sum())), precision(pixels)[::-1])
 
 
 def precision(pixels: Pixels) -> Floats:
-    """Pixel precision (d,) with the threshold at each of `pixels.values`."""
+    """Return pixel precision (d,) with the threshold at each of `pixels.values`."""
     hits = np.cumsum(pixels.anomalous[::-1])[::-1]
     return np.asarray(hits / (hits + pixels.normal_from), np.float64)
 
 
-def up_to(curve: Curve, limit: float) -> Curve:
-    """The part of a curve up to exactly x = `limit`; its last height is interpolated."""
+def clip_curve(curve: Curve, limit: float) -> Curve:
+    """Cut a curve at x = `limit`; its last y is interpolated."""
     inside = curve.x <= limit
     if inside.all():
         return curve
@@ -53,18 +53,22 @@ def up_to(curve: Curve, limit: float) -> Curve:
     return Curve(np.append(curve.x[:end], limit), np.append(curve.y[:end], height))
 
 
-def thinned(curve: Curve, most: int = 400) -> Curve:
-    """About `most` points, evenly spread over the curve's length on paper, both ends kept."""
+def thin(curve: Curve, most: int = 400) -> Curve:
+    """Return about `most` points, evenly spread along the drawn curve; both ends are kept."""
     if len(curve.x) <= most:
         return curve
-    way = np.cumsum(np.abs(np.diff(curve.x, prepend=0)) + np.abs(np.diff(curve.y, prepend=0)))
-    near = np.searchsorted(way, np.linspace(way[0], way[-1], most))
-    kept = np.union1d(near.clip(0, len(way) - 1), [0, len(way) - 1])
+    length = np.cumsum(np.abs(np.diff(curve.x, prepend=0)) + np.abs(np.diff(curve.y, prepend=0)))
+    near = np.searchsorted(length, np.linspace(length[0], length[-1], most))
+    kept = np.union1d(near.clip(0, len(length) - 1), [0, len(length) - 1])
     return Curve(curve.x[kept], curve.y[kept])
 
 
 def _over_normal(pixels: Pixels, reached: Floats) -> Curve:
-    """A falling threshold passes normal pixels alone (level), then those it ties with (slanted)."""
+    """Return y values over the share of normal pixels above a falling threshold.
+
+    Between two anomalous scores only normal pixels are passed, so the curve is level there; ties
+    of normal and anomalous pixels make a slope.
+    """
     x, y = np.zeros((2, 2 * len(reached) + 2))
     x[1:-1:2] = pixels.normal_above[::-1] / max(1, pixels.normal)
     x[2:-1:2] = pixels.normal_from[::-1] / max(1, pixels.normal)

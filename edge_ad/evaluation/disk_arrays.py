@@ -1,4 +1,4 @@
-"""Room on disk for the maps of a whole data set, which need not fit in memory."""
+"""Disk storage for the anomaly maps of a data set, which need not fit in memory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _PAGE = 4096  # a memory map begins on a page
 
 
 class DiskBackedArrays:
-    """Arrays put here come back as read-only views of a temporary file, which vanishes by itself.
+    """Store arrays in a temporary file and return them as read-only memory maps.
 
-    Pages that nobody reads cost no memory. Raises SinkLost when the temporary folder is full.
+    The file is deleted with the last map; pages that nobody reads cost no memory. Raises OutletLost
+    when the temporary folder is full.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class DiskBackedArrays:
         self._end = 0
 
     def put(self, array: NDArray[_T]) -> NDArray[_T]:
-        """Keep a copy and return it; the view outlives the shelf."""
+        """Store a copy and return it; the map stays valid after `close`."""
         start = self._end
         try:
             self._file.seek(start)
@@ -52,6 +53,6 @@ class DiskBackedArrays:
 
 def _full(error: OSError) -> OutletLost:
     return OutletLost(
-        f"{tempfile.gettempdir()}: anomaly maps cannot be kept there ({error.strerror}). "
-        "Make room, or name another folder in the environment variable TMPDIR."
+        f"{tempfile.gettempdir()}: cannot store anomaly maps there ({error.strerror}). "
+        "Free some space, or set the environment variable TMPDIR to another folder."
     )

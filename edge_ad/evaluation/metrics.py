@@ -1,8 +1,8 @@
 """Image, pixel and instance metrics of anomaly detection, over one data set.
 
-Higher scores mean more anomalous. What is undefined, for want of a class or a defect, is None and
-never 0.5. Definitions: Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021 (AUPRO);
-Zhang et al., "DeSTSeg", CVPR 2023, section 4.1 (IAP and IAP@k).
+Higher scores mean more anomalous. A metric that is undefined, because a class or the defects are
+missing, is None and never 0.5. Definitions: Bergmann et al., "The MVTec Anomaly Detection
+Dataset", IJCV 2021 (AUPRO); Zhang et al., "DeSTSeg", CVPR 2023, section 4.1 (IAP and IAP@k).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from edge_ad.errors import EdgeAdError
 from edge_ad.evaluation.curves import (
     Curve,
     Floats,
+    clip_curve,
     precision,
     precision_recall,
     region_overlap,
     roc,
-    up_to,
 )
-from edge_ad.evaluation.pixels import Pixels, pooled
+from edge_ad.evaluation.pixels import Pixels, pool_pixels
 
 __all__ = [
     "Pixels",
@@ -35,57 +35,60 @@ __all__ = [
     "instance_curve",
     "pixel_ap",
     "pixel_auroc",
-    "pooled",
+    "pool_pixels",
 ]
 FPR_LIMIT = 0.3
 _RECALL_SLACK = 1e-9  # recalls are fractions of small integers
 
 
 def image_auroc(scores: Sequence[float], anomalous: Sequence[bool]) -> float | None:
-    """P(anomalous scores higher than normal), ties counting half."""
+    """Return the probability that an anomalous image outscores a normal one; ties count half."""
     values = _finite(scores)
     return float(roc_auc_score(anomalous, values)) if _both(np.asarray(anomalous)) else None
 
 
 def best_threshold(scores: Sequence[float], anomalous: Sequence[bool]) -> float | None:
-    """The threshold with the highest F1, halfway between two scores; what is above it is rejected.
+    """Return the threshold with the highest F1, halfway between two scores.
 
-    It is chosen by the labels it is then judged with, so it flatters: good for looking at misses.
+    Images above it are rejected. It is fitted on the labels it is then evaluated with, so its
+    figures are optimistic: use it to look at misses.
     """
     values = _finite(scores)
     if not _both(np.asarray(anomalous)):
         return None
-    found, recall, at = precision_recall_curve(anomalous, values)
-    f1 = 2 * found * recall / np.maximum(found + recall, np.finfo(float).tiny)
-    lowest = float(at[int(f1[:-1].argmax())])  # the last point has no threshold
+    precisions, recalls, thresholds = precision_recall_curve(anomalous, values)
+    total = np.maximum(precisions + recalls, np.finfo(float).tiny)
+    f1 = 2 * precisions * recalls / total
+    lowest = float(thresholds[int(f1[:-1].argmax())])  # the last point has no threshold
     below = values[values < lowest]
     return (lowest + float(below.max())) / 2 if below.size else float(np.nextafter(lowest, -np.inf))
 
 
 def pixel_auroc(pixels: Pixels) -> float | None:
-    """The same over all pixels of all images."""
+    """Return the AUROC over all pixels of all images."""
     return _area(roc(pixels)) if pixels.both_classes else None
 
 
 def pixel_ap(pixels: Pixels) -> float | None:
-    """Average precision: the step-wise area under precision over recall."""
+    """Return average precision: the step-wise area under precision over recall."""
     if not len(pixels.values):
         return None
-    recall, found = precision_recall(pixels)
-    return float(np.sum(np.diff(recall, prepend=0.0) * found))
+    recalls, precisions = precision_recall(pixels)
+    return float(np.sum(np.diff(recalls, prepend=0.0) * precisions))
 
 
 def aupro(pixels: Pixels, limit: float = FPR_LIMIT) -> float | None:
-    """Normalised area under the overlap curve up to the false-positive rate `limit`."""
+    """Return the area under the PRO curve up to the false-positive rate `limit`, over `limit`."""
     if not pixels.both_classes:
         return None
-    return _area(up_to(region_overlap(pixels), limit)) / limit
+    return _area(clip_curve(region_overlap(pixels), limit)) / limit
 
 
 def instance_curve(pixels: Pixels) -> Curve:
-    """Instance recall (falling) and pixel precision (interpolated) at each defect's critical score.
+    """Return instance recall and interpolated pixel precision at each defect's critical score.
 
-    A defect counts as found at a threshold when more than half of its pixels reach it.
+    Recall falls along the curve. A defect counts as detected at a threshold when more
+    than half of its pixels reach it.
     """
     at = np.searchsorted(pixels.values, pixels.critical)
     recall: Floats = 1 - np.arange(len(at)) / max(1, len(at))
@@ -93,16 +96,16 @@ def instance_curve(pixels: Pixels) -> Curve:
 
 
 def iap(pixels: Pixels) -> float | None:
-    """Instance average precision: the mean over the defects' critical scores."""
+    """Return instance average precision: the mean over the defects' critical scores."""
     return float(instance_curve(pixels).y.mean()) if len(pixels.values) else None
 
 
 def iap_at(pixels: Pixels, recall: float) -> float | None:
-    """Precision where at least `recall` of the defects are found."""
+    """Return the precision where at least `recall` of the defects are detected."""
     if not len(pixels.values):
         return None
-    recalls, found = instance_curve(pixels)
-    return float(found[np.flatnonzero(recalls >= recall - _RECALL_SLACK)[-1]])
+    recalls, precisions = instance_curve(pixels)
+    return float(precisions[np.flatnonzero(recalls >= recall - _RECALL_SLACK)[-1]])
 
 
 def _area(curve: Curve) -> float:
@@ -117,6 +120,7 @@ def _finite(scores: Sequence[float]) -> Floats:
     values = np.asarray(scores, np.float64)
     if not np.isfinite(values).all():
         raise EdgeAdError(
-            "the image scores hold values that are not numbers; the detector is broken."
+            "image scores contain NaN or Inf, so no metric can rank them. Expected finite numbers; "
+            "check the detector, or train or export it again."
         )
     return values

@@ -1,4 +1,4 @@
-"""The sheet of worst misses, as one image."""
+"""Contact sheet of the worst misses, as one image."""
 
 from __future__ import annotations
 
@@ -14,80 +14,85 @@ from edge_ad.geometry import Geometry
 from edge_ad.images import read_image, write_image
 from edge_ad.preprocess import Map, Preprocess
 
-_SIDE, _GAP, _WORDS_WIDTH = 192, 4, 400
+_SIDE, _GAP, _CAPTION_WIDTH = 192, 4, 400
 _GREY, _WHITE = (96, 96, 96), (255, 255, 255)
 _COLOURS = {"ESCAPE": (64, 64, 255), "OVERKILL": (0, 165, 255)}
 
 
-def worst_misses(judged: Sequence[ScoredImage], count: int = 6) -> list[ScoredImage]:
-    """The anomalous images with the lowest scores, then the normal ones with the highest."""
-    escapes = sorted((j for j in judged if j.sample.anomalous), key=lambda j: j.score)
-    overkill = sorted((j for j in judged if not j.sample.anomalous), key=lambda j: -j.score)
+def worst_misses(scored: Sequence[ScoredImage], count: int = 6) -> list[ScoredImage]:
+    """Return the anomalous images with the lowest scores, then the normal ones with the highest."""
+    escapes = sorted(
+        (item for item in scored if item.sample.anomalous), key=lambda item: item.score
+    )
+    overkill = sorted(
+        (item for item in scored if not item.sample.anomalous), key=lambda item: -item.score
+    )
     return escapes[:count] + overkill[:count]
 
 
 def write_misses(
-    judged: Sequence[ScoredImage], threshold: float | None, geometry: Geometry, path: Path
+    scored: Sequence[ScoredImage], threshold: float | None, geometry: Geometry, path: Path
 ) -> None:
-    """A row an image: what the line sees of it, its map (one scale for all), its ground truth.
+    """Write one row per image: the inspected region, its anomaly map, its ground truth.
 
-    Images on the right side of the threshold are shown too, as the nearest to a miss.
+    All maps share one colour scale. Images on the right side of the threshold are shown too, if
+    they are the nearest to a miss.
     """
-    chosen = worst_misses(judged)
-    low = min(float(np.median(_seen(one))) for one in chosen)
-    top = max(float(_seen(one).max()) for one in chosen)
+    chosen = worst_misses(scored)
+    low = min(float(np.median(_inspected(item))) for item in chosen)
+    top = max(float(_inspected(item).max()) for item in chosen)
     roi = Geometry(roi_xywh=geometry.roi_xywh)
-    rows = [_row(one, (low, top), verdict_word(one, threshold), roi) for one in chosen]
+    rows = [_row(item, (low, top), verdict_label(item, threshold), roi) for item in chosen]
     write_image(path, np.vstack(rows))
 
 
-def verdict_word(one: ScoredImage, threshold: float | None) -> str:
-    """What became of an image at the threshold."""
+def verdict_label(item: ScoredImage, threshold: float | None) -> str:
+    """Name the verdict on an image at the threshold, and whether it is right."""
     if threshold is None:
         return "no threshold"
-    rejected = one.score > threshold
-    if rejected == one.sample.anomalous:
-        return "rejected, rightly" if rejected else "passed, rightly"
+    rejected = item.score > threshold
+    if rejected == item.sample.anomalous:
+        return "rejected, correctly" if rejected else "passed, correctly"
     return "OVERKILL" if rejected else "ESCAPE"
 
 
-def _row(one: ScoredImage, scale: tuple[float, float], word: str, roi: Geometry) -> Image:
-    size_hw = (one.values.shape[0], one.values.shape[1])
-    image = Preprocess(size_hw, roi)(read_image(one.sample.path))[0]
-    panels = [_fitted(panel) for panel in (image, _heat(one, scale), _truth(one))]
-    lines = (word, one.sample.kind, one.sample.path.name, f"score {one.score:.4g}")
-    row = np.hstack([*panels, _words(lines, _COLOURS.get(word, _WHITE))])
+def _row(item: ScoredImage, scale: tuple[float, float], label: str, roi: Geometry) -> Image:
+    size_hw = (item.values.shape[0], item.values.shape[1])
+    image = Preprocess(size_hw, roi)(read_image(item.sample.path))[0]
+    panels = [_fitted(panel) for panel in (image, _heat_map(item, scale), _ground_truth(item))]
+    lines = (label, item.sample.kind, item.sample.path.name, f"score {item.score:.4g}")
+    row = np.hstack([*panels, _caption(lines, _COLOURS.get(label, _WHITE))])
     framed = cv2.copyMakeBorder(row, 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0))
     return np.asarray(framed, np.uint8)
 
 
-def _heat(one: ScoredImage, scale: tuple[float, float]) -> Image:
+def _heat_map(item: ScoredImage, scale: tuple[float, float]) -> Image:
     low, top = scale
-    level = np.clip((one.values - low) / max(top - low, 1e-12), 0, 1)
+    level = np.clip((item.values - low) / max(top - low, 1e-12), 0, 1)
     heat = np.asarray(cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_JET))
-    heat[np.isneginf(one.values)] = _GREY
+    heat[np.isneginf(item.values)] = _GREY
     return np.asarray(heat, np.uint8)
 
 
-def _truth(one: ScoredImage) -> Image:
-    truth = np.zeros((*one.values.shape, 3), np.uint8)
-    truth[:] = _GREY if one.mask is None else 0
-    truth[one.mask if one.mask is not None else False] = _WHITE
+def _ground_truth(item: ScoredImage) -> Image:
+    truth = np.zeros((*item.values.shape, 3), np.uint8)
+    truth[:] = _GREY if item.mask is None else 0
+    truth[item.mask if item.mask is not None else False] = _WHITE
     return truth
 
 
-def _words(lines: Sequence[str], colour: tuple[int, int, int]) -> Image:
-    words = np.full((_SIDE, _WORDS_WIDTH, 3), 32, np.uint8)
+def _caption(lines: Sequence[str], colour: tuple[int, int, int]) -> Image:
+    caption = np.full((_SIDE, _CAPTION_WIDTH, 3), 32, np.uint8)
     for index, text in enumerate(lines):
         shown = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
         place = (10, 40 + 30 * index)
-        cv2.putText(words, shown, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 1)
+        cv2.putText(caption, shown, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 1)
         colour = _WHITE
-    return words
+    return caption
 
 
 def _fitted(image: Image) -> Image:
-    """The image in a square, its sides' ratio kept."""
+    """Fit the image into a square, keeping its aspect ratio."""
     height, width = image.shape[:2]
     scale = _SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -98,5 +103,5 @@ def _fitted(image: Image) -> Image:
     return square
 
 
-def _seen(one: ScoredImage) -> Map:
-    return one.values[~np.isneginf(one.values)]
+def _inspected(item: ScoredImage) -> Map:
+    return item.values[~np.isneginf(item.values)]

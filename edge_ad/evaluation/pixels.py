@@ -1,8 +1,8 @@
-"""All pixels of a data set, reduced to what the pixel metrics need: exact, in bounded memory.
+"""Pixel counts of a data set, enough to compute every pixel metric exactly in bounded memory.
 
-Every pixel metric changes only at the scores of anomalous pixels, which are few. So those are
-kept, and normal pixels are merely counted between them, map by map: memory grows with the area of
-the defects and not with the data set.
+Pixel metrics change only at the scores of anomalous pixels, which are few. So those scores are
+kept, and normal pixels are only counted between them, map by map: memory grows with the area of
+the defects, not with the data set.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What lies where on the scale of scores.
+    """Count pixels at each distinct anomalous score.
 
     `values` (d,) are the distinct scores of anomalous pixels, increasing. For each of them,
-    `anomalous` pixels have exactly this score, `normal_from` normal pixels this or a higher one,
-    `normal_above` a higher one, and `overlap` is what those anomalous pixels add to the mean
-    covered share of the defects. By defect (connected, 8 neighbours), `critical` (k,) is the
-    highest threshold at which more than half of it is reached, and `sizes` its pixels.
+    `anomalous` counts the anomalous pixels with exactly this score, `normal_from` the normal pixels
+    with this score or more, `normal_above` those with more, and `overlap` is what those anomalous
+    pixels add to the mean covered share of the defects. For each defect (8-connected), `critical`
+    (k,) is the highest threshold that more than half of its pixels reach, and `sizes` counts them.
     """
 
     values: Map
@@ -48,11 +48,11 @@ class Pixels:
         return self.normal > 0 and len(self.values) > 0
 
 
-def pooled(maps: Sequence[Map], masks: Sequence[Mask]) -> Pixels:
-    """Count maps against ground truth of equal shapes; pixels at minus infinity (ignored) are out.
+def pool_pixels(maps: Sequence[Map], masks: Sequence[Mask]) -> Pixels:
+    """Count the pixels of maps and masks of equal shapes; those at minus infinity are ignored.
 
-    Maps may differ in size: every judged pixel weighs the same. They are read twice. Raises
-    EdgeAdError for NaN, which no metric can rank.
+    Maps may differ in size: every pixel weighs the same. They are read twice. Raises EdgeAdError
+    for NaN and positive infinity, which no metric can rank.
     """
     pairs = list(zip(maps, masks, strict=True))
     defects = [scores for values, mask in pairs for scores in _defects(values, mask)]
@@ -76,11 +76,11 @@ _NONE: Map = np.empty(0, np.float32)
 
 
 def _defects(values: Map, mask: Mask) -> Iterator[Map]:
-    """The scores of each connected defect, without its ignored pixels."""
+    """Yield the scores of each connected defect, without its ignored pixels."""
     _check_numbers(values)
     labels, count = ndimage.label(mask, _EIGHT)
-    seen = mask & ~np.isneginf(values)
-    scores, owners = values[seen], labels[seen]
+    counted = mask & ~np.isneginf(values)
+    scores, owners = values[counted], labels[counted]
     order = np.argsort(owners, kind="stable")
     ends = np.cumsum(np.bincount(owners, minlength=count + 1))
     for start, end in pairwise(ends):
@@ -94,7 +94,7 @@ def _critical(scores: Map) -> Map:
 
 
 def _count_normal(pairs: Sequence[tuple[Map, Mask]], values: Map) -> tuple[_Counts, _Counts, int]:
-    """How many normal pixels lie above each value, at it or above, and how many there are."""
+    """Count normal pixels above each value, at or above it, and in total."""
     above, from_here = np.zeros((2, len(values)), np.int64)
     normal = 0
     for scores, mask in pairs:
@@ -106,7 +106,7 @@ def _count_normal(pairs: Sequence[tuple[Map, Mask]], values: Map) -> tuple[_Coun
 
 
 def _reaching(passed: NDArray[np.intp], count: int) -> _Counts:
-    """How many pixels passed each of `count` values; `passed` says how many values each passed."""
+    """Count the pixels that pass each of `count` values, given how many values each passes."""
     histogram = np.bincount(passed, minlength=count + 1)
     return np.asarray(np.cumsum(histogram[::-1])[::-1][1:], np.int64)
 
@@ -114,5 +114,6 @@ def _reaching(passed: NDArray[np.intp], count: int) -> _Counts:
 def _check_numbers(values: Map) -> None:
     if np.isnan(values).any() or np.isposinf(values).any():
         raise EdgeAdError(
-            "the anomaly maps hold values that are not numbers; the detector is broken."
+            "anomaly maps contain NaN or Inf, so no metric can rank them. Expected finite numbers; "
+            "check the detector, or train or export it again."
         )

@@ -1,4 +1,4 @@
-"""The curves of an evaluation on one page."""
+"""Plots of an evaluation on one page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from edge_ad.dataset import GOOD
+from edge_ad.dataset import NORMAL
 from edge_ad.evaluation.curves import Curve
 from edge_ad.evaluation.metrics import FPR_LIMIT
 from edge_ad.evaluation.predictions import ScoredImage
-from edge_ad.evaluation.summary import kinds_of
+from edge_ad.evaluation.summary import defect_types
 from edge_ad.files import replacing
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ _BINS = 40
 
 
 def write_curves(
-    judged: Sequence[ScoredImage], curves: dict[str, Curve], threshold: float | None, path: Path
+    scored: Sequence[ScoredImage], curves: dict[str, Curve], threshold: float | None, path: Path
 ) -> None:
-    """PNG of image ROC by defect type, scores, pixel ROC with region overlap, pixel precision."""
+    """Write a PNG: image ROC by defect type, scores, pixel ROC and PRO, pixel precision-recall."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 9), layout="constrained")
     images, scores, regions, pixels = figure.subplots(2, 2).flat
-    _draw_image_roc(images, judged)
-    _draw_scores(scores, judged, threshold)
-    _draw(regions, curves, {"pro": "mean region overlap", "pixel_roc": "anomalous pixels found"})
+    _draw_image_roc(images, scored)
+    _draw_scores(scores, scored, threshold)
+    _draw(regions, curves, {"pro": "mean region overlap", "pixel_roc": "pixel recall"})
     _draw(pixels, curves, {"pixel_pr": "precision"})
     regions.axvspan(0, FPR_LIMIT, alpha=0.1)
     regions.set(title="pixels above the threshold", xlabel="share of normal pixels")
@@ -41,21 +41,21 @@ def write_curves(
         figure.savefig(temporary, dpi=100)
 
 
-def _draw_image_roc(axes: Axes, judged: Sequence[ScoredImage]) -> None:
-    for kind in ["all", *kinds_of(judged)]:
-        shown = [one for one in judged if kind == "all" or one.sample.kind in (GOOD, kind)]
-        labels = [one.sample.anomalous for one in shown]
+def _draw_image_roc(axes: Axes, scored: Sequence[ScoredImage]) -> None:
+    for kind in ["all", *defect_types(scored)]:
+        shown = [item for item in scored if kind == "all" or item.sample.kind in (NORMAL, kind)]
+        labels = [item.sample.anomalous for item in shown]
         if any(labels) and not all(labels):
-            false, found, _ = roc_curve(labels, [one.score for one in shown])
+            false_rate, true_rate, _ = roc_curve(labels, [item.score for item in shown])
             style = {"color": "black", "linewidth": 2} if kind == "all" else {"linewidth": 1}
-            axes.plot(false, found, label=kind, **style)
+            axes.plot(false_rate, true_rate, label=kind, **style)
     axes.set(title="images: ROC", xlabel="normal rejected", ylabel="anomalous rejected")
     _frame(axes)
 
 
-def _draw_scores(axes: Axes, judged: Sequence[ScoredImage], threshold: float | None) -> None:
-    scores = np.array([one.score for one in judged])
-    anomalous = np.array([one.sample.anomalous for one in judged])
+def _draw_scores(axes: Axes, scored: Sequence[ScoredImage], threshold: float | None) -> None:
+    scores = np.array([item.score for item in scored])
+    anomalous = np.array([item.sample.anomalous for item in scored])
     bins = np.histogram_bin_edges(scores, _BINS).tolist()
     axes.hist(scores[~anomalous], bins, alpha=0.6, label="normal", color="tab:green")
     axes.hist(scores[anomalous], bins, alpha=0.6, label="anomalous", color="tab:red")

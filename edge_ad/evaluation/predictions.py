@@ -1,4 +1,4 @@
-"""A detector over a labelled data set: one pass, the very pixels of the line."""
+"""Predictions of a detector on a labelled data set, preprocessed as on the line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """One test image: its score, its stitched map, and its ground truth on the same canvas.
+    """A test image with its score, its stitched map and its ground truth of the same size.
 
     `mask` is None for an anomalous image without one; it then counts for image metrics only.
     """
@@ -37,7 +37,7 @@ class ScoredImage:
 
     @property
     def hidden(self) -> bool:
-        """Whether nothing of its known defect lies where the line looks."""
+        """Return whether its whole defect lies outside the inspected area."""
         if self.mask is None or not self.sample.anomalous:
             return False
         return not bool((self.mask & ~np.isneginf(self.values)).any())
@@ -45,7 +45,7 @@ class ScoredImage:
 
 @dataclass
 class LeftOut:
-    """Images that could not be read, or that the line would call INVALID, with the reason."""
+    """Images that cannot be read or that the line would call INVALID, each with the reason."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -56,32 +56,33 @@ def score_all(
     left_out: LeftOut,
     geometry: Geometry | None = None,
 ) -> Iterator[ScoredImage]:
-    """Score and map of every sample that can be judged, in order; `left_out` notes the others.
+    """Yield score and map of every sample that can be scored, in order.
 
-    Maps and masks are kept on disk, so that the results of any data set can be held in a list.
+    `left_out` collects the others. Maps and masks are stored on disk, so a list of the results of
+    any data set fits in memory.
     """
     scorer = Scorer(engine, geometry)
-    with DiskBackedArrays() as shelf:
+    with DiskBackedArrays() as arrays:
         for sample in samples:
             try:
                 image, mask = _read(sample.path), _mask_of(sample)
             except DataError as error:
                 left_out.reasons[str(sample.path)] = str(error)
                 continue
-            yield _judge(scorer, shelf, sample, image, mask)
+            yield _score(scorer, arrays, sample, image, mask)
 
 
-def _judge(
+def _score(
     scorer: Scorer,
-    shelf: DiskBackedArrays,
+    arrays: DiskBackedArrays,
     sample: Sample,
     image: Image,
     mask: Mask | None,
 ) -> ScoredImage:
     if mask is not None and mask.shape != image.shape[:2]:
         raise DataError(
-            f"{sample.mask}: a mask of {mask.shape[1]}x{mask.shape[0]} for an image of "
-            f"{image.shape[1]}x{image.shape[0]}. Make it anew at the image's size."
+            f"{sample.mask}: mask of {mask.shape[1]}x{mask.shape[0]} for an image of "
+            f"{image.shape[1]}x{image.shape[0]}. Save the mask at the image's size."
         )
     try:
         score, values = scorer(image)
@@ -90,17 +91,17 @@ def _judge(
     if not sample.anomalous:
         truth = np.zeros(values.shape, np.bool_)
     elif mask is None:
-        return ScoredImage(sample, score, shelf.put(values), None)
+        return ScoredImage(sample, score, arrays.put(values), None)
     else:
         truth = scorer.preprocess.mask(mask)
-    return ScoredImage(sample, score, shelf.put(values), shelf.put(truth))
+    return ScoredImage(sample, score, arrays.put(values), arrays.put(truth))
 
 
 def _read(path: Path) -> Image:
-    """Decode an image. Raises DataError too for one that the line would call INVALID."""
+    """Decode an image; raises DataError too for one that the line would call INVALID."""
     image = read_image(path)
     if fault := FrameGate(live=False).fault(Frame(image, 0, 0.0, "", path.name)):
-        raise DataError(f"{path}: the line would not judge it, {fault}.")
+        raise DataError(f"{path}: the line would call this image INVALID ({fault}).")
     return image
 
 

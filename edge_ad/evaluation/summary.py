@@ -1,73 +1,73 @@
-"""From judged images to the numbers of a report."""
+"""Metrics of scored images, overall and by defect type."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from edge_ad.dataset import GOOD
-from edge_ad.evaluation.curves import Curve, precision_recall, region_overlap, roc, thinned
+from edge_ad.dataset import NORMAL
+from edge_ad.evaluation.curves import Curve, precision_recall, region_overlap, roc, thin
 from edge_ad.evaluation.metrics import aupro, iap, iap_at, image_auroc, pixel_ap, pixel_auroc
-from edge_ad.evaluation.pixels import Pixels, pooled
+from edge_ad.evaluation.pixels import Pixels, pool_pixels
 from edge_ad.evaluation.predictions import ScoredImage
 
-_TINY_PX = 2  # defects of one or two pixels are often made by resizing, and worth a word
+_TINY_PX = 2  # defects of one or two pixels are often made by resizing, so they are counted
 
 
-def metrics_of(judged: Sequence[ScoredImage]) -> dict[str, Any]:
-    """Every metric over all images, then per defect type against all normal images.
+def compute_metrics(scored: Sequence[ScoredImage]) -> dict[str, Any]:
+    """Compute every metric over all images, then per defect type against all normal images.
 
-    A metric that is undefined, for want of masks or of a class, is None.
+    A metric that is undefined, because masks or a class are missing, is None.
     """
-    whole = _numbers(judged)
+    overall = _metrics(scored)
     by_type = {
-        kind: _numbers([j for j in judged if j.sample.kind in (GOOD, kind)])
-        for kind in kinds_of(judged)
+        kind: _metrics([item for item in scored if item.sample.kind in (NORMAL, kind)])
+        for kind in defect_types(scored)
     }
-    return whole | {"by_type": by_type}
+    return overall | {"by_type": by_type}
 
 
-def kinds_of(judged: Sequence[ScoredImage]) -> list[str]:
-    """The defect types, by name."""
-    return sorted({one.sample.kind for one in judged} - {GOOD})
+def defect_types(scored: Sequence[ScoredImage]) -> list[str]:
+    """Return the defect types in alphabetical order."""
+    return sorted({item.sample.kind for item in scored} - {NORMAL})
 
 
-def pixels_of(judged: Sequence[ScoredImage]) -> Pixels | None:
-    """The pixels of all images whose ground truth is known; None when no defect has a mask."""
-    known = [(one.values, one.mask) for one in judged if one.mask is not None]
+def masked_pixels(scored: Sequence[ScoredImage]) -> Pixels | None:
+    """Pool the pixels of all images with ground truth; None when no defect has a mask."""
+    known = [(item.values, item.mask) for item in scored if item.mask is not None]
     if not any(mask.any() for _, mask in known):
         return None
-    return pooled([values for values, _ in known], [mask for _, mask in known])
+    return pool_pixels([values for values, _ in known], [mask for _, mask in known])
 
 
-def verdicts(judged: Sequence[ScoredImage], threshold: float) -> dict[str, int]:
-    """Anomalous images that pass (escapes) and normal ones that do not (overkill)."""
+def count_misses(scored: Sequence[ScoredImage], threshold: float) -> dict[str, int]:
+    """Count anomalous images that pass (escapes) and normal ones that are rejected (overkill)."""
     return {
-        "escapes": sum(one.sample.anomalous and one.score <= threshold for one in judged),
-        "overkill": sum(not one.sample.anomalous and one.score > threshold for one in judged),
+        "escapes": sum(item.sample.anomalous and item.score <= threshold for item in scored),
+        "overkill": sum(not item.sample.anomalous and item.score > threshold for item in scored),
     }
 
 
-def curves_of(pixels: Pixels | None) -> dict[str, Curve]:
-    """The pixel curves by name, thin enough to draw and to store."""
+def pixel_curves(pixels: Pixels | None) -> dict[str, Curve]:
+    """Return the pixel curves by name, with few enough points to plot and store."""
     if pixels is None or not pixels.both_classes:
         return {}
-    drawn = {
+    curves = {
         "pixel_roc": roc(pixels),
         "pixel_pr": precision_recall(pixels),
         "pro": region_overlap(pixels),
     }
-    return {name: thinned(curve) for name, curve in drawn.items()}
+    return {name: thin(curve) for name, curve in curves.items()}
 
 
-def _numbers(judged: Sequence[ScoredImage]) -> dict[str, Any]:
-    anomalous = [one.sample.anomalous for one in judged]
-    counts = {"good": anomalous.count(False), "defective": anomalous.count(True)}
-    image = {"image_auroc": image_auroc([one.score for one in judged], anomalous)}
-    return counts | image | _pixel_numbers(pixels_of(judged))
+def _metrics(scored: Sequence[ScoredImage]) -> dict[str, Any]:
+    anomalous = [item.sample.anomalous for item in scored]
+    counts = {"normal": anomalous.count(False), "anomalous": anomalous.count(True)}
+    image = {"image_auroc": image_auroc([item.score for item in scored], anomalous)}
+    return counts | image | _pixel_metrics(masked_pixels(scored))
 
 
-def _pixel_numbers(pixels: Pixels | None) -> dict[str, Any]:
+def _pixel_metrics(pixels: Pixels | None) -> dict[str, Any]:
     names = ("pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
     if pixels is None:
         return dict.fromkeys(names) | {"defects": 0, "tiny_defects": 0}

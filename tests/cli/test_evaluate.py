@@ -16,14 +16,14 @@ pytest.importorskip("sklearn", reason="metrics need edge-ad[evaluate]")
 MakePath = Callable[..., Path]
 
 
-def evaluate(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_ad", "evaluate", *map(str, words)]
+def evaluate(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_ad", "evaluate", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four normal images, four with a bright spot, three of which the green engine can see."""
+    """Write four normal images and four with a spot, three of them bright enough for the engine."""
     rng = np.random.default_rng(0)
     for index in range(8):
         kind, spot = ("good", False) if index < 4 else ("spot", True)
@@ -48,29 +48,31 @@ def test_json_holds_every_metric_and_each_type(
 ) -> None:
     done = evaluate(make_engine(), "--data", data, "--json", "-o", tmp_path / "report")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["good"], found["defective"]) == (4, 4)
-    assert 0.7 < found["image_auroc"] < 1
+    result = json.loads(done.stdout)
+    assert (result["normal"], result["anomalous"]) == (4, 4)
+    assert 0.7 < result["image_auroc"] < 1
     for key in ("pixel_auroc", "pixel_ap", "aupro", "iap", "iap90"):
-        assert 0 < found[key] <= 1
-        assert found["by_type"]["spot"][key] == found[key], "there is only one type"
-    assert found["at_threshold"] == {"image": 0.5, "from": "stored", "escapes": 1, "overkill": 0}
+        assert 0 < result[key] <= 1
+        assert result["by_type"]["spot"][key] == result[key], "there is only one type"
+    assert result["at_threshold"] == {"image": 0.5, "from": "stored", "escapes": 1, "overkill": 0}
     for name in ("report.json", "curves.png", "misses.png"):
         assert (tmp_path / "report" / name).stat().st_size > 500
 
 
-def test_ignoring_every_defect_leaves_nothing_to_find(make_engine: MakePath, data: Path) -> None:
+def test_ignoring_every_defect_leaves_pixel_metrics_undefined(
+    make_engine: MakePath, data: Path
+) -> None:
     hidden = ("--ignore", "10,2 40,2 40,30 10,30")
     done = evaluate(make_engine(), "--data", data, "--json", *hidden)
-    found = json.loads(done.stdout)
-    assert found["pixel_ap"] is None and found["image_auroc"] < 0.9
+    result = json.loads(done.stdout)
+    assert result["pixel_ap"] is None and result["image_auroc"] < 0.9
 
 
 def test_an_unreadable_image_is_left_out_and_named(make_engine: MakePath, data: Path) -> None:
     (data / "test" / "good" / "0.png").write_bytes(b"")
     done = evaluate(make_engine(), "--data", data, "--json")
-    found = json.loads(done.stdout)
-    assert found["good"] == 3 and len(found["left_out"]) == 1
+    result = json.loads(done.stdout)
+    assert result["normal"] == 3 and len(result["left_out"]) == 1
     assert "0.png" in done.stderr
 
 
@@ -80,29 +82,31 @@ def test_a_mask_of_another_size_is_an_error(make_engine: MakePath, data: Path) -
     assert done.returncode == 2 and "10x10" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_without_defects_there_is_nothing_to_rank(make_engine: MakePath, data: Path) -> None:
+def test_without_anomalous_images_the_metrics_are_undefined(
+    make_engine: MakePath, data: Path
+) -> None:
     for folder in ("test", "ground_truth"):
         shutil.rmtree(data / folder / "spot")
     done = evaluate(make_engine(), "--data", data)
-    assert done.returncode == 0 and "nothing to rank" in done.stdout
-    found = json.loads(evaluate(make_engine(), "--data", data, "--json").stdout)
-    assert (found["good"], found["defective"], found["by_type"]) == (4, 0, {})
-    assert found["image_auroc"] is None and found["iap90"] is None
+    assert done.returncode == 0 and "are undefined" in done.stdout
+    result = json.loads(evaluate(make_engine(), "--data", data, "--json").stdout)
+    assert (result["normal"], result["anomalous"], result["by_type"]) == (4, 0, {})
+    assert result["image_auroc"] is None and result["iap90"] is None
 
 
-def test_a_report_that_cannot_be_written_is_named_at_once(
+def test_an_output_that_cannot_be_written_fails_before_scoring(
     make_engine: MakePath, data: Path
 ) -> None:
     done = evaluate(make_engine(), "--data", data, "-o", "/proc/report")
     assert done.returncode == 6 and "/proc/report" in done.stderr
 
 
-@pytest.mark.parametrize(("what", "code"), [("engine", 2), ("data", 2), ("weights", 2)])
+@pytest.mark.parametrize(("missing", "code"), [("engine", 2), ("data", 2), ("weights", 2)])
 def test_missing_files_are_named(
-    make_engine: MakePath, data: Path, tmp_path: Path, what: str, code: int
+    make_engine: MakePath, data: Path, tmp_path: Path, missing: str, code: int
 ) -> None:
-    artifact = {"engine": tmp_path / "no.onnx", "weights": tmp_path / "no.pt"}.get(what)
-    folder = tmp_path / "nowhere" if what == "data" else data
+    artifact = {"engine": tmp_path / "no.onnx", "weights": tmp_path / "no.pt"}.get(missing)
+    folder = tmp_path / "nowhere" if missing == "data" else data
     done = evaluate(artifact or make_engine(), "--data", folder)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr and ("no" in done.stderr)
