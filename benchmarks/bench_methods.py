@@ -41,7 +41,7 @@ from edge_ad.preprocess import Preprocess
 from edge_ad.sample.dataset import write_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90", "good", "defective")
+SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90", "normal", "anomalous")
 TRAINED = ("minutes", "processor_minutes", "steps", "parameters", "gflops")
 SETTINGS = ("settings", "seed", "threads", "arithmetic", "size_hw", "geometry", "textures",
             "budget_minutes")  # fmt: skip

@@ -150,7 +150,7 @@ def main() -> None:
         },
         settings={
             "images": wanted.images,
-            "exam": len(exam.questions),
+            "eval_samples": len(exam.questions),
             "method": "minmax",
             "size_hw": graph.manifest.size_hw,
         },
