@@ -45,7 +45,6 @@ SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90", "nor
 TRAINED = ("minutes", "processor_minutes", "steps", "parameters", "gflops")
 SETTINGS = ("settings", "seed", "threads", "arithmetic", "size_hw", "geometry", "textures",
             "budget_minutes")  # fmt: skip
-PRECISIONS = ("fp32", "fp16", "int8")
 PRETRAINED = ("destseg", "clflow")
 LANE = ("--roi", "72,54,176,132")  # where plates pass
 GATE_FAILED = 4

@@ -14,14 +14,14 @@ from results import file_name  # the script's own folder is on the path
 
 from edge_ad.files import replacing
 from edge_ad.methods.catalogue import CARDS, titled
+from edge_ad.precision import PRECISIONS
 
 BENCH = "methods"
-PRECISIONS = ("fp32", "fp16", "int8")
 KEPT = ("image_auroc", "pixel_ap", "aupro", "engine_ms")
 _ROW = ("data", "minutes", "processor_minutes", *KEPT)
 _HEAD = ("method", "fidelity", "parameters", "GFLOPs", "data", "image AUROC", "pixel AP", "AUPRO",
          "ms fp32 / fp16 / int8", "image AUROC int8", "int8 gate", "file")  # fmt: skip
-_MARKS = dict(zip(PRECISIONS, "os^", strict=True))
+_MARKS: dict[str, str] = dict(zip(PRECISIONS, "os^", strict=True))
 
 Record = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 from edge_ad.engine.tensorrt.preflight import gpu_here
 from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.machine.host import read_jetson
-from edge_ad.plan_record import Gpu
+from edge_ad.plan_record import TargetGpu
 
 _ASK = (
     "name", "driver_version", "pstate", "clocks.sm", "clocks.max.sm", "clocks.mem",
@@ -22,7 +22,7 @@ _PACKAGES = ("pycuda", "cuda-python", "cuda-bindings", "torch")
 def card_facts() -> dict[str, Any]:
     """Card, driver, TensorRT, packages."""
     gpu, jetson = gpu_here(), read_jetson()
-    assert isinstance(gpu, Gpu), gpu.reason
+    assert isinstance(gpu, TargetGpu), gpu.reason
     return {
         "card": gpu.name,
         "compute_capability": gpu.compute_capability,

@@ -19,11 +19,9 @@ from edge_ad.geometry import Geometry
 from edge_ad.line.config import LineConfig
 from edge_ad.line.open import open_line
 from edge_ad.line.tally import percentiles_ms
-from edge_ad.manifest import Precision
+from edge_ad.precision import PRECISIONS, Precision
 from edge_ad.preprocess import Preprocess
 from edge_ad.source import open_source
-
-SIMPLE_FIRST: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def fastest(times: Mapping[Precision, float], margin: float) -> Precision:
     than the best simpler one.
     """
     winner: Precision = "fp32"
-    for precision in SIMPLE_FIRST:
+    for precision in PRECISIONS:
         if precision in times and times[precision] * (1 + margin) < times[winner]:
             winner = precision
     return winner

@@ -20,10 +20,10 @@ from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
 from edge_ad.plan_record import BuildOptions, BuildRecord, build_command
+from edge_ad.precision import Precision
 
 _log = logging.getLogger(__name__)
 METADATA_KEY = "edge_ad.manifest"
-Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 

@@ -73,7 +73,7 @@ class BuildRecord(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class TargetGpu:
     """A graphics card as its driver describes it; `cuda` is the newest CUDA the driver serves."""
 
     name: str
@@ -96,7 +96,7 @@ class Machine:
 
     runtime: Runtime
     version: str
-    gpu: Gpu | NoGpu
+    gpu: TargetGpu | NoGpu
 
 
 def denied(runtime: Runtime, version: str) -> str:
@@ -183,7 +183,7 @@ def _version(build: BuildRecord, machine: Machine) -> str:
     )
 
 
-def _capability(build: BuildRecord, gpu: Gpu) -> str:
+def _capability(build: BuildRecord, gpu: TargetGpu) -> str:
     here = f"here is an {gpu.name} with {gpu.compute_capability}"
     if targets := build.options.compute_capabilities:
         fits = gpu.compute_capability in targets
@@ -197,7 +197,7 @@ def _capability(build: BuildRecord, gpu: Gpu) -> str:
     return f"it was built for {built}, {here}"
 
 
-def _driver(build: BuildRecord, gpu: Gpu) -> str:
+def _driver(build: BuildRecord, gpu: TargetGpu) -> str:
     """An older driver may lack what the plan's kernels need; newer ones run them.
 
     TensorRT-RTX makes its kernels where the plan is loaded, so its builder's driver is no matter.

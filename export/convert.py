@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from onnx import ModelProto
 
@@ -19,6 +19,7 @@ from edge_ad.files import sha256
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest, load_sidecar, set_threshold
 from edge_ad.onnx_graph.load import load_model
+from edge_ad.precision import FloatPrecision
 from edge_ad.provenance import stamp
 
 
@@ -26,7 +27,7 @@ from edge_ad.provenance import stamp
 class ConvertConfig:
     """What shall become of a file. fp32 only brings weights stored in 8 bits back to fp32."""
 
-    precision: Literal["fp32", "fp16"]
+    precision: FloatPrecision
     images: Path | None = None
     frames: int = 8
 

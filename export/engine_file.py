@@ -25,6 +25,7 @@ from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.weights import Detector, load_detector
+from edge_ad.precision import FloatPrecision
 from edge_ad.provenance import stamp
 
 Storage: TypeAlias = Literal["fp32", "int8"]
@@ -36,7 +37,7 @@ class ExportConfig:
     """How the engine file shall be; `batch` None leaves the number of images free."""
 
     batch: int | None = 1
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: FloatPrecision = "fp32"
     store_weights: Storage = "fp32"
     images: Path | None = None
     frames: int = 8

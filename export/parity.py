@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_ad.engine import Prediction
 from edge_ad.errors import GateFailed
 from edge_ad.frame import Image
-from edge_ad.manifest import Precision
+from edge_ad.precision import Precision
 
 Infer: TypeAlias = Callable[[Image], Prediction]
 

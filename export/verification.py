@@ -12,11 +12,11 @@ from edge_ad.engine import Engine, Prediction
 from edge_ad.errors import UsageError
 from edge_ad.export.parity import ROUNDED_WEIGHTS, TOLERANCE, Agreement, Tolerance, compare
 from edge_ad.frame import Image
-from edge_ad.manifest import Manifest, Precision
+from edge_ad.manifest import Manifest
+from edge_ad.precision import coarser
 
 WEIGHTS_NOTE = "weights rounded to"  # in the provenance of files whose weights were
 _AT_ONCE = 16  # images through an engine together, to bound memory
-_COARSER: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,10 @@ def verify(
 
 def tolerance_between(first: Manifest, second: Manifest) -> Tolerance:
     """The tolerance of the coarser precision of two; a wider one when one has rounded weights."""
-    coarser = TOLERANCE[max(first.precision, second.precision, key=_COARSER.index)]
+    tolerance = TOLERANCE[coarser(first.precision, second.precision)]
     if stored_in_8_bits(first) != stored_in_8_bits(second):
-        return max(coarser, ROUNDED_WEIGHTS, key=lambda tolerance: tolerance.relative)
-    return coarser
+        return max(tolerance, ROUNDED_WEIGHTS, key=lambda item: item.relative)
+    return tolerance
 
 
 def stored_in_8_bits(manifest: Manifest) -> bool:

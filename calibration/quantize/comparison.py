@@ -24,7 +24,7 @@ from edge_ad.calibration.quantize.gate import (
     judge,
 )
 from edge_ad.calibration.quantize.graph_engine import GraphEngine
-from edge_ad.manifest import Precision
+from edge_ad.precision import PRECISIONS, Precision
 
 _RUNS = 10  # runs a side; the median of so few is steady within a few percent on an idle machine
 
@@ -82,7 +82,7 @@ def compare_precisions(
     """
     times = timed(trials, models)
     found = []
-    for precision in bench.SIMPLE_FIRST:
+    for precision in PRECISIONS:
         if precision in models:
             measured = _figures(trials, models[precision])
             verdict = known.get(precision) or judge(trials.fp32, measured, limits)

@@ -22,8 +22,8 @@ from edge_ad.calibration.quantize.placement import Placement, PlacementOverrides
 from edge_ad.calibration.quantize.qdq import Range, quantize
 from edge_ad.calibration.ranges.table import RangeTable
 from edge_ad.files import write_text
-from edge_ad.manifest import Precision
 from edge_ad.onnx_graph.index import GraphIndex
+from edge_ad.precision import Precision
 
 _log = logging.getLogger(__name__)
 

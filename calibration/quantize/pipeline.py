@@ -39,8 +39,9 @@ from edge_ad.calibration.ranges.trt_cache import header, save_cache, table_from_
 from edge_ad.calibration.thresholds.estimate import Guarantee
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.errors import DataError, UsageError
-from edge_ad.manifest import Manifest, Precision, Threshold, load_sidecar, set_threshold
+from edge_ad.manifest import Manifest, Threshold, load_sidecar, set_threshold
 from edge_ad.onnx_graph.index import GraphIndex, load_graph
+from edge_ad.precision import Precision
 
 ToFp16: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
 _log = logging.getLogger(__name__)

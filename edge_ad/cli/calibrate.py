@@ -13,13 +13,15 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.types import NumberRange
 from edge_ad.errors import GateFailed, MissingExtra, UsageError
+from edge_ad.precision import FLOAT_PRECISIONS
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from edge_ad.calibration.quantize.config import CalibrationConfig, OnProgress
     from edge_ad.calibration.quantize.pipeline import CalibrationResult, ToFp16
-    from edge_ad.manifest import Manifest, Precision
+    from edge_ad.manifest import Manifest
+    from edge_ad.precision import Precision
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -74,7 +76,7 @@ _METHODS = ("minmax", "percentile", "percentile-99.9", "percentile-99.99", "perc
 )
 @click.option(
     "--rest",
-    type=click.Choice(["fp32", "fp16"]),
+    type=click.Choice(FLOAT_PRECISIONS),
     help="Precision of what is not int8. Default: fp16 for TensorRT, fp32 for ONNX Runtime.",
 )
 @click.option("--no-gate", is_flag=True, help="Write the file unexamined; needs one --method.")

@@ -11,6 +11,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.parity import told
 from edge_ad.errors import MissingExtra, UsageError
+from edge_ad.precision import FLOAT_PRECISIONS
 
 
 @click.command()
@@ -20,7 +21,7 @@ from edge_ad.errors import MissingExtra, UsageError
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp16", "fp32"]),
+    type=click.Choice(FLOAT_PRECISIONS),
     required=True,
     help="fp16 where it is safe; fp32 only undoes export's --store-weights int8.",
 )

@@ -11,6 +11,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.parity import told
 from edge_ad.errors import MissingExtra, UsageError
+from edge_ad.precision import FLOAT_PRECISIONS
 
 
 @click.command()
@@ -20,7 +21,7 @@ from edge_ad.errors import MissingExtra, UsageError
 @click.option("--dynamic-batch", is_flag=True, help="Any number of images a call.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16"]),
+    type=click.Choice(FLOAT_PRECISIONS),
     default="fp32",
     show_default=True,
     help="fp16: where it is safe; norms, differences, score and last layer stay in fp32.",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_ad.bench import SIMPLE_FIRST, fastest, time_in_turn
+from edge_ad.bench import fastest, time_in_turn
 from edge_ad.engine import open_engine
 from edge_ad.engine.tensorrt.preflight import gpu_here
 from edge_ad.errors import GateFailed, IncompatibleError, UsageError
@@ -24,8 +24,8 @@ from edge_ad.export.plan.build import BuiltPlan, build_plan, rename_plan
 from edge_ad.export.plan.progress import Report
 from edge_ad.export.plan.source import read_source
 from edge_ad.export.verification import answers, tolerance_between
-from edge_ad.manifest import Precision
 from edge_ad.plan_record import BuildOptions, NoGpu, Runtime
+from edge_ad.precision import PRECISIONS, Precision
 
 MARGIN = 0.05  # what a precision must gain on the simpler ones to be kept
 _RUNS, _FRAMES = 200, 8
@@ -137,7 +137,7 @@ def compare_on_gpu(plans: Plans) -> PlanComparison:
     with ExitStack() as stack:
         engines = {
             name: stack.enter_context(open_engine(plans[name]))
-            for name in SIMPLE_FIRST
+            for name in PRECISIONS
             if name in plans
         }
         manifest = engines["fp32"].manifest

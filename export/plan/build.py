@@ -31,7 +31,15 @@ from edge_ad.export.plan.source import OnnxSource, read_source
 from edge_ad.files import replacing
 from edge_ad.machine.host import read_jetson
 from edge_ad.manifest import Sidecar, Threshold, load_sidecar, save_sidecar
-from edge_ad.plan_record import NAMES, BuildOptions, BuildRecord, Gpu, NoGpu, Runtime, build_command
+from edge_ad.plan_record import (
+    NAMES,
+    BuildOptions,
+    BuildRecord,
+    NoGpu,
+    Runtime,
+    TargetGpu,
+    build_command,
+)
 from edge_ad.provenance import utc_now
 
 _DEFAULT_OPTIONS = BuildOptions()
@@ -89,7 +97,7 @@ def choose_runtime() -> Runtime:
     usable = installed()
     if not usable:
         raise IncompatibleError(f"There is no TensorRT to build with. {_faults()}")
-    if "tensorrt" in usable and ("tensorrt-rtx" not in usable or isinstance(gpu_here(), Gpu)):
+    if "tensorrt" in usable and ("tensorrt-rtx" not in usable or isinstance(gpu_here(), TargetGpu)):
         return "tensorrt"
     return "tensorrt-rtx"
 
@@ -114,7 +122,7 @@ def _record(
             f"TensorRT builds on the card that will run the plan, and {gpu.reason}. Build there, "
             "or with --runtime tensorrt-rtx, which needs no card."
         )
-    card = gpu if isinstance(gpu, Gpu) else Gpu("", "", "", "", 0)
+    card = gpu if isinstance(gpu, TargetGpu) else TargetGpu("", "", "", "", 0)
     return BuildRecord(
         runtime=runtime,
         version=trt.__version__,

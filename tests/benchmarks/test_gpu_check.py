@@ -17,7 +17,7 @@ from edge_ad.engine.tensorrt.plan import TensorRTEngine
 from edge_ad.engine.tensorrt.preflight import read_plan_sidecar
 from edge_ad.errors import GateFailed, IncompatibleError
 from edge_ad.frame import Image
-from edge_ad.plan_record import Gpu, NoGpu
+from edge_ad.plan_record import NoGpu, TargetGpu
 from tests.engine.tensorrt.fake_cuda import FakeCuda
 from tests.engine.tensorrt.fake_program import FakeProgram
 
@@ -25,7 +25,7 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothi
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINE = ROOT / "tests" / "engines" / "green-32-b1.onnx"
-CARD = Gpu("NVIDIA H100", "9.0", "13.0", "580.95.05", 81_000)
+CARD = TargetGpu("NVIDIA H100", "9.0", "13.0", "580.95.05", 81_000)
 RUNTIME = ("--runtime", "tensorrt-rtx")
 
 

@@ -12,14 +12,14 @@ from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.errors import EdgeAdError
 from edge_ad.export.plan.build import build_plan
-from edge_ad.plan_record import BuildOptions, Gpu, NoGpu, Runtime
+from edge_ad.plan_record import BuildOptions, NoGpu, Runtime, TargetGpu
 
 ENGINES = Path(__file__).resolve().parent.parent / "engines"
 MakePlan = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def card() -> Gpu:
+def card() -> TargetGpu:
     """The card under test; without one, or without what drives it, the test is skipped."""
     gpu = gpu_here()
     if isinstance(gpu, NoGpu):
@@ -34,7 +34,7 @@ def card() -> Gpu:
 
 
 @pytest.fixture(scope="session", params=["tensorrt", "tensorrt-rtx"])
-def runtime(request: pytest.FixtureRequest, card: Gpu) -> Runtime:
+def runtime(request: pytest.FixtureRequest, card: TargetGpu) -> Runtime:
     """Every runtime that is installed, in turn."""
     chosen: Runtime = request.param
     if chosen not in installed():
@@ -57,7 +57,7 @@ def make_plan(runtime: Runtime, tmp_path: Path) -> MakePlan:
 
 
 @pytest.fixture
-def free_mib(card: Gpu) -> Callable[[], float]:
+def free_mib(card: TargetGpu) -> Callable[[], float]:
     """How much of the card's memory is free."""
     cuda = PyCuda()
 

@@ -21,7 +21,7 @@ from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.manifest import Threshold, set_threshold
-from edge_ad.plan_record import BuildOptions, Gpu, Runtime
+from edge_ad.plan_record import BuildOptions, Runtime, TargetGpu
 
 pytest_plugins = ("tests.gpu.device",)
 pytestmark = pytest.mark.gpu
@@ -226,7 +226,7 @@ def test_the_command_line_runs_a_plan(make_plan: MakePlan) -> None:
 
 
 def test_a_plan_for_another_card_is_refused(
-    make_plan: MakePlan, runtime: Runtime, card: Gpu
+    make_plan: MakePlan, runtime: Runtime, card: TargetGpu
 ) -> None:
     if runtime != "tensorrt-rtx":
         pytest.skip("TensorRT builds for the card that is there")

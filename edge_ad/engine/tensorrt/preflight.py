@@ -13,9 +13,9 @@ from edge_ad.plan_record import (
     NAMES,
     BuildOptions,
     BuildRecord,
-    Gpu,
     Machine,
     NoGpu,
+    TargetGpu,
     build_command,
     differences,
     options_for,
@@ -30,7 +30,7 @@ class CheckedPlan:
     sha256: str
     manifest: Manifest
     build: BuildRecord
-    gpu: Gpu
+    gpu: TargetGpu
     trt: TensorRT
 
 
@@ -45,7 +45,7 @@ def check_plan(path: Path, *, trust_host_code: bool = False) -> CheckedPlan:
     trt = _load(path, build)
     gpu = gpu_here()
     check(path, build, Machine(build.runtime, trt.__version__, gpu))
-    assert isinstance(gpu, Gpu), "check refuses a machine without one"
+    assert isinstance(gpu, TargetGpu), "check refuses a machine without one"
     if build.options.version_compatible and not trust_host_code:
         raise IncompatibleError(
             f"{path} is version-compatible: it carries program code that TensorRT would run in "
@@ -85,13 +85,13 @@ def _mend(path: Path, build: BuildRecord, machine: Machine) -> str:
     return f"Mend: {build_command(onnx, path, options_for(build, machine), machine.runtime)}"
 
 
-def gpu_here() -> Gpu | NoGpu:
+def gpu_here() -> TargetGpu | NoGpu:
     """The card that is used: the first that CUDA_VISIBLE_DEVICES shows. Or why there is none."""
     gpus = read_gpus()
     if not gpus.cards:
         return NoGpu(gpus.fault or "the driver shows no card")
     card = gpus.cards[0]
-    return Gpu(card.name, card.compute_capability, gpus.cuda, gpus.driver, card.memory_mib)
+    return TargetGpu(card.name, card.compute_capability, gpus.cuda, gpus.driver, card.memory_mib)
 
 
 def _load(path: Path, build: BuildRecord) -> TensorRT:

@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_ad.engine.tensorrt.runtimes import TensorRT
 from edge_ad.files import write_bytes
-from edge_ad.plan_record import Gpu
+from edge_ad.plan_record import TargetGpu
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def configure(
     return config, RuntimeCache(config, cache_file)
 
 
-def cache_file(plan_sha256: str, version: str, gpu: Gpu) -> Path:
+def cache_file(plan_sha256: str, version: str, gpu: TargetGpu) -> Path:
     """`~/.cache/edge-ad/0123456789abcdef-1.7.1.116-sm8.9.kernels`."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "edge-ad" / f"{plan_sha256[:16]}-{version}-sm{gpu.compute_capability}.kernels"

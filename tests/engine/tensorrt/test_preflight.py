@@ -28,19 +28,19 @@ from edge_ad.manifest import (
 from edge_ad.plan_record import (
     BuildOptions,
     BuildRecord,
-    Gpu,
     Machine,
     NoGpu,
     Runtime,
+    TargetGpu,
     build_command,
     denied,
     differences,
     options_for,
 )
 
-ORIN = Gpu("Orin", "8.7", "12.6", "540.4.0", 30_000)
-RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
-RTX_2080 = Gpu("NVIDIA GeForce RTX 2080", "7.5", "13.0", "580.95.05", 8_000)
+ORIN = TargetGpu("Orin", "8.7", "12.6", "540.4.0", 30_000)
+RTX_4090 = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+RTX_2080 = TargetGpu("NVIDIA GeForce RTX 2080", "7.5", "13.0", "580.95.05", 8_000)
 THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)
 
 
@@ -61,7 +61,7 @@ def built(**changes: Any) -> BuildRecord:
 
 
 def here(
-    gpu: Gpu | NoGpu = ORIN, version: str = "10.3.0", runtime: Runtime = "tensorrt"
+    gpu: TargetGpu | NoGpu = ORIN, version: str = "10.3.0", runtime: Runtime = "tensorrt"
 ) -> Machine:
     return Machine(runtime, version, gpu)
 
@@ -70,7 +70,7 @@ RTX: dict[str, Any] = {"runtime": "tensorrt-rtx", "version": "1.7.1", "compute_c
 PORTABLE = BuildOptions(version_compatible=True)
 AMPERE = BuildOptions(hardware_compatible="ampere-plus")
 SAME = BuildOptions(hardware_compatible="same-compute-capability")
-OLDER_DRIVER = Gpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
+OLDER_DRIVER = TargetGpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_the_line_for_another_runtime_leaves_out_what_that_lacks() -> None:
 )
 @pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-rtx"])
 def test_a_plan_built_by_the_mending_line_runs(
-    runtime: Runtime, options: BuildOptions, card: Gpu
+    runtime: Runtime, options: BuildOptions, card: TargetGpu
 ) -> None:
     """Whatever the plan was built with, what we print fits the card that it is printed on."""
     machine = Machine(runtime, "1.7.1", card)

@@ -16,7 +16,7 @@ from edge_ad.engine.tensorrt.plan import TensorRTEngine
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest, Sidecar, save_sidecar
-from edge_ad.plan_record import BuildOptions, BuildRecord, Gpu
+from edge_ad.plan_record import BuildOptions, BuildRecord, TargetGpu
 from tests.engine.tensorrt.fake_cuda import FakeCuda
 from tests.engine.tensorrt.fake_tensorrt import (
     DataType,
@@ -26,7 +26,7 @@ from tests.engine.tensorrt.fake_tensorrt import (
     doors,
 )
 
-CARD = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+CARD = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
 Open = Callable[..., TensorRTEngine]
 
 

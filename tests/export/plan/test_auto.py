@@ -13,14 +13,15 @@ from edge_ad.errors import GateFailed
 from edge_ad.export.plan import auto as build_auto
 from edge_ad.export.plan.auto import PlanComparison, Plans
 from edge_ad.frame import Image
-from edge_ad.manifest import Manifest, Precision, load_sidecar
+from edge_ad.manifest import Manifest, load_sidecar
 from edge_ad.onnx_graph.load import set_manifest
-from edge_ad.plan_record import Gpu, NoGpu
+from edge_ad.plan_record import NoGpu, TargetGpu
+from edge_ad.precision import Precision
 from tests.conftest import store_threshold
 from tests.export.models import run
 from tests.export.plan.plan_graphs import graph, saved
 
-CARD = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+CARD = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
 AUTO = ("--precision", "auto", "--runtime", "tensorrt-rtx")
 
 

@@ -39,7 +39,7 @@ from edge_ad.manifest import (
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.onnx_graph.load import load_model
-from edge_ad.plan_record import BuildOptions, BuildRecord, Gpu, Machine, NoGpu, Runtime
+from edge_ad.plan_record import BuildOptions, BuildRecord, Machine, NoGpu, Runtime, TargetGpu
 from tests.conftest import ROOT
 from tests.export.models import run
 from tests.export.plan.plan_graphs import graph, saved, transposing_first
@@ -47,7 +47,7 @@ from tests.export.plan.plan_graphs import graph, saved, transposing_first
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothing to build with")
 
 THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)
-CARD = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+CARD = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
 RTX: Runtime = "tensorrt-rtx"
 SAMPLE = ROOT / "edge_ad" / "sample" / "engine.onnx"
 
@@ -110,7 +110,7 @@ def test_a_foreign_plan_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     old: str,
     new: str,
-    card: Gpu,
+    card: TargetGpu,
     words: str,
 ) -> None:
     plan = onnx_file.with_suffix(".plan")

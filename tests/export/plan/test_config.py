@@ -19,9 +19,9 @@ from edge_ad.export.plan.progress import BuildProgress
 from edge_ad.export.plan.source import OnnxSource
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest
-from edge_ad.plan_record import BuildOptions, BuildRecord, Gpu, NoGpu, Runtime
+from edge_ad.plan_record import BuildOptions, BuildRecord, NoGpu, Runtime, TargetGpu
 
-ORIN = Gpu("Orin", "8.7", "12.6", "540.4.0", 30_000)
+ORIN = TargetGpu("Orin", "8.7", "12.6", "540.4.0", 30_000)
 
 
 def tensorrt(version: str = "10.3.0") -> TensorRT:
@@ -222,7 +222,7 @@ def test_a_foreign_timing_cache_is_refused(tmp_path: Path, content: bytes, words
     ids=["one", "the other", "both, a card", "both, no card"],
 )
 def test_the_runtime_is_what_is_installed(
-    monkeypatch: pytest.MonkeyPatch, usable: list[Runtime], gpu: Gpu | NoGpu, chosen: Runtime
+    monkeypatch: pytest.MonkeyPatch, usable: list[Runtime], gpu: TargetGpu | NoGpu, chosen: Runtime
 ) -> None:
     monkeypatch.setattr(build_module, "installed", lambda: dict.fromkeys(usable, "1.0"))
     monkeypatch.setattr(build_module, "gpu_here", lambda: gpu)
