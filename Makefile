@@ -36,7 +36,7 @@ lint: $(VENV)/everything
 	$(BIN)/lint-imports
 
 docs: $(VENV)/docs
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Open site/index.html; '$(BIN)/python -m mkdocs serve' follows changes."
 
 sample: $(VENV)/everything

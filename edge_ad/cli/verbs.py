@@ -41,6 +41,7 @@ class Verbs(click.Group):
         module = importlib.import_module(f"edge_ad.cli.{name}")
         command = module.command
         assert isinstance(command, click.Command)
+        command.name = cmd_name  # the function behind it is called `command` in every module
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
