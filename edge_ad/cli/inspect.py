@@ -1,4 +1,4 @@
-"""`edge-ad inspect`: what a file is, what it expects, where it came from."""
+"""`edge-ad inspect`: print what a file is, what it expects and where it came from."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ def command(*, file: Path, as_json: bool) -> None:
     """Print what FILE is: weights (.pt), an engine (.onnx, .plan), or its sidecar (.yaml)."""
     from edge_ad.describe import inspect_file
 
-    found = inspect_file(file)
+    facts = inspect_file(file)
     if as_json:
-        return emit({"type": "inspect", **found})
-    for name, value in _rows(found):
+        return emit({"type": "inspect", **facts})
+    for name, value in _rows(facts):
         click.echo(f"{name:<12}{value}")
 
 
-def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield found["kind"], f"{found['file']}, {found['bytes'] / 1e6:.2f} MB"
-    yield "sha256", found["sha256"]
-    if manifest := found["manifest"]:
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield facts["kind"], f"{facts['file']}, {facts['bytes'] / 1e6:.2f} MB"
+    yield "sha256", facts["sha256"]
+    if manifest := facts["manifest"]:
         yield from _manifest_rows(manifest)
-    if "build" in found:
-        yield from _build_rows(found)
-    if "contract" in found:
-        yield "contract", _contract(found["contract"])
-    if graph := found["graph"]:
+    if "build" in facts:
+        yield from _build_rows(facts)
+    if "contract" in facts:
+        yield "contract", _contract(facts["contract"])
+    if graph := facts["graph"]:
         yield from _graph_rows(graph)
-    if "config" in found:
-        yield "config", ", ".join(f"{key} {value}" for key, value in found["config"].items())
-    if "threshold" in found:
-        yield from _threshold_rows(found)
+    if "config" in facts:
+        yield "config", ", ".join(f"{key} {value}" for key, value in facts["config"].items())
+    if "threshold" in facts:
+        yield from _threshold_rows(facts)
     if manifest:
         yield from _provenance_rows(manifest["provenance"])
 
 
 def _manifest_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     height, width = manifest["size_hw"]
-    batch = manifest["batch"] or "any number"
+    batch = manifest["batch"] or "any number of"
     yield "method", f"{manifest['method']}, {manifest['precision']}"
     yield "size", f"{width}x{height}, {batch} images a call"
     yield "geometry", _geometry(manifest["geometry"])
@@ -72,53 +72,56 @@ def _filtered(score: dict[str, Any]) -> str:
 
 
 def _contract(contract: dict[str, Any]) -> str:
-    if contract["kept"]:
-        return "kept: image uint8 in, anomaly_map and anomaly_score float32 out"
-    return f"{'not checked' if contract['kept'] is None else 'NOT kept'}: {contract['fault']}"
+    if contract["met"]:
+        return "met: image uint8 in, anomaly_map and anomaly_score float32 out"
+    return f"{'not checked' if contract['met'] is None else 'NOT met'}: {contract['problem']}"
 
 
 def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for direction in ("inputs", "outputs"):
-        for door in graph.get(direction, ()):
-            yield direction[:-1], f"{door['name']} {door['type']} {door['shape']}"
+        for tensor in graph.get(direction, ()):
+            yield direction[:-1], f"{tensor['name']} {tensor['type']} {tensor['shape']}"
     if "opset" in graph:
         opsets = ", ".join(f"{domain} {version}" for domain, version in graph["opset"].items())
         yield "opset", f"{opsets}; IR {graph['ir_version']}; {graph['producer']}"
     if "parameters" in graph:
         yield "parameters", _parameters(graph)
     if "layers" in graph:
-        precisions = ", ".join(f"{count} {kind}" for kind, count in graph["precisions"].items())
+        precisions = _counts(graph["precisions"])
         yield "layers", f"{graph['layers']} ({precisions}, {graph['reformats']} reformats)"
-        yield "memory", f"{graph['device_memory_mib']:g} MiB on the card while it runs"
+        yield "memory", f"{graph['device_memory_mib']:g} MiB of GPU memory while it runs"
     if graph.get("gflops") is not None:
         yield "arithmetic", f"{graph['gflops']:.3g} GFLOPs an image"
     if "operators" in graph:
-        yield "operators", ", ".join(f"{n} {kind}" for kind, n in graph["operators"].items())
+        yield "operators", _counts(graph["operators"])
+
+
+def _counts(by_name: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in by_name.items())
 
 
 def _parameters(graph: dict[str, Any]) -> str:
     types = graph.get("weights", {})
-    stored = ", ".join(f"{count:,} {kind}" for kind, count in types.items())
-    return f"{graph['parameters']:,}" + (f" ({stored})" if len(types) > 1 else "")
+    return f"{graph['parameters']:,}" + (f" ({_counts(types)})" if len(types) > 1 else "")
 
 
-def _build_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    build, here = found["build"], found["runs_here"]
-    card = f"{build['gpu']} ({build['compute_capability']})" if build["gpu"] else "no card"
-    yield "built by", f"{build['runtime']} {build['version']} on {card}, {build['created_utc']}"
+def _build_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    build, here = facts["build"], facts["runs_here"]
+    gpu = f"{build['gpu']} ({build['compute_capability']})" if build["gpu"] else "no GPU"
+    yield "built by", f"{build['runtime']} {build['version']} on {gpu}, {build['created_utc']}"
     yield "built from", f"{build['onnx']}, {build['onnx_sha256']}"
-    yield "runs here", "yes" if here["fits"] else f"NO: {here['fault']}"
+    yield "runs here", "yes" if here["fits"] else f"NO: {here['problem']}"
 
 
-def _threshold_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    threshold = found["threshold"]
+def _threshold_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    threshold = facts["threshold"]
     if threshold:
         yield "threshold", f"image {threshold['image']:.6g}, pixel {threshold['pixel']:.6g}"
-        yield "promise", threshold["promise"]
-    elif "sidecar_fault" in found:
-        yield "threshold", f"not usable: {found['sidecar_fault']}"
+        yield "guarantee", threshold["guarantee"]
+    elif "sidecar_problem" in facts:
+        yield "threshold", f"not usable: {facts['sidecar_problem']}"
     else:
-        yield "threshold", f"none; set one: edge-ad threshold {found['file']} --images GOOD_DIR"
+        yield "threshold", f"none; set one: edge-ad threshold {facts['file']} --images GOOD_DIR"
 
 
 def _provenance_rows(provenance: dict[str, Any]) -> Iterator[tuple[str, str]]:

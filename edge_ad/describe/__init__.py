@@ -1,9 +1,9 @@
-"""What a file is and where it came from: one module a kind of file.
+"""Describe weights, engines and plans for `edge-ad inspect`.
 
-A kind answers `facts(path)`: a dictionary for `edge-ad inspect --json`. The kinds share its keys as
-far as they apply: `kind`, `manifest`, `contract`, `graph`, `threshold`.
+Every kind of file gives a dictionary for `--json`. They share its keys as far as they apply:
+`kind`, `manifest`, `contract`, `graph`, `threshold`.
 """
 
-from edge_ad.describe.registry import inspect_file
+from edge_ad.describe.files import inspect_file
 
 __all__ = ["inspect_file"]

@@ -1,4 +1,4 @@
-"""`edge-ad inspect`: what a file is, told for people and for machines."""
+"""`edge-ad inspect`: descriptions of files, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from edge_ad.manifest import METADATA_KEY, Manifest
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    ended = CliRunner().invoke(command, [str(path), "--json"], catch_exceptions=False)
-    found = json.loads(ended.stdout)
-    assert isinstance(found, dict)
-    return found
+    result = CliRunner().invoke(command, [str(path), "--json"], catch_exceptions=False)
+    facts = json.loads(result.stdout)
+    assert isinstance(facts, dict)
+    return facts
 
 
-def told(path: Path) -> str:
+def printed(path: Path) -> str:
     return CliRunner().invoke(command, [str(path)], catch_exceptions=False).stdout
 
 
@@ -37,22 +37,24 @@ def onnx() -> Any:
 
 def test_an_engine_is_described(onnx: Any, make_engine: Callable[..., Path]) -> None:
     path = make_engine()
-    found = inspect(path)
-    assert (found["type"], found["kind"], found["sha256"]) == ("inspect", "engine", sha256(path))
-    assert found["contract"] == {"kept": True, "fault": ""}
-    assert found["graph"]["operators"] == {"Cast": 1, "Gather": 1, "Div": 1, "ReduceMax": 1}
-    assert found["graph"]["inputs"] == [{"name": "image", "type": "uint8", "shape": [1, 32, 32, 3]}]
-    assert found["threshold"]["image"] == 0.5
+    facts = inspect(path)
+    assert (facts["type"], facts["kind"], facts["sha256"]) == ("inspect", "engine", sha256(path))
+    assert facts["contract"] == {"met": True, "problem": ""}
+    assert facts["graph"]["operators"] == {"Cast": 1, "Gather": 1, "Div": 1, "ReduceMax": 1}
+    assert facts["graph"]["inputs"] == [{"name": "image", "type": "uint8", "shape": [1, 32, 32, 3]}]
+    assert facts["threshold"]["image"] == 0.5
 
 
-def test_the_promise_of_the_threshold_is_told_in_words(make_engine: Callable[..., Path]) -> None:
-    lines = told(make_engine())
+def test_the_guarantee_of_the_threshold_is_printed(
+    make_engine: Callable[..., Path],
+) -> None:
+    lines = printed(make_engine())
     assert "image 0.5, pixel 0.5" in lines
     assert "with 0.95 confidence at most 0.01 of normal frames are rejected" in lines
 
 
 def test_an_engine_without_threshold_says_how_to_set_one(make_engine: Callable[..., Path]) -> None:
-    assert "set one: edge-ad threshold" in told(make_engine(threshold=None))
+    assert "set one: edge-ad threshold" in printed(make_engine(threshold=None))
 
 
 def test_a_sidecar_stands_for_its_engine(make_engine: Callable[..., Path]) -> None:
@@ -60,66 +62,66 @@ def test_a_sidecar_stands_for_its_engine(make_engine: Callable[..., Path]) -> No
     assert inspect(path.with_name("green.onnx.yaml")) == inspect(path)
 
 
-def test_a_replaced_engine_is_told_not_refused(make_engine: Callable[..., Path]) -> None:
+def test_a_replaced_engine_is_described_not_refused(make_engine: Callable[..., Path]) -> None:
     path = make_engine()
     make_engine(batch=3, threshold=None)
     assert inspect(path)["threshold"] is None
-    assert "not usable" in told(path)
+    assert "not usable" in printed(path)
 
 
-def test_a_free_batch_is_told(make_engine: Callable[..., Path]) -> None:
-    assert "any number images a call" in told(make_engine(batch=None))
+def test_an_open_batch_is_printed(make_engine: Callable[..., Path]) -> None:
+    assert "any number of images a call" in printed(make_engine(batch=None))
 
 
-def test_geometry_is_told(onnx: Any, make_engine: Callable[..., Path]) -> None:
+def test_geometry_is_printed(onnx: Any, make_engine: Callable[..., Path]) -> None:
     path, ignored = make_engine(threshold=None), ((0, 0), (5, 0), (0, 5))
     geometry = Geometry(roi_xywh=(1, 2, 30, 20), tiles=(1, 2), overlap=0.1, ignore=(ignored,))
     manifest = Manifest(method="green", size_hw=(32, 32), geometry=geometry)
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
     onnx.save(model, path)
-    wanted = "region x=1 y=2 width=30 height=20, 1x2 tiles, 10% overlap, 1 ignored polygons"
-    assert wanted in told(path)
+    expected = "region x=1 y=2 width=30 height=20, 1x2 tiles, 10% overlap, 1 ignored polygons"
+    assert expected in printed(path)
 
 
 def test_a_foreign_graph_is_described_and_named_foreign(onnx: Any, tmp_path: Path) -> None:
     onnx.save(matrix_product(onnx), tmp_path / "foreign.onnx")
-    found = inspect(tmp_path / "foreign.onnx")
-    assert found["manifest"] is None
-    assert found["contract"]["kept"] is False
-    assert "without edge-ad's manifest" in found["contract"]["fault"]
-    assert "NOT kept" in told(tmp_path / "foreign.onnx")
+    facts = inspect(tmp_path / "foreign.onnx")
+    assert facts["manifest"] is None
+    assert facts["contract"]["met"] is False
+    assert "without edge-ad's manifest" in facts["contract"]["problem"]
+    assert "NOT met" in printed(tmp_path / "foreign.onnx")
 
 
-def test_a_graph_without_the_package_onnx_is_told_in_part(
+def test_without_the_package_onnx_a_graph_is_described_in_part(
     make_engine: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_engine()
-    monkeypatch.setattr("edge_ad.describe.onnx_file.find_spec", lambda name: None)
-    found = inspect(path)
-    assert found["graph"] is None
-    assert found["manifest"]["method"] == "green"
-    assert "kept" in told(path)
+    monkeypatch.setattr("edge_ad.describe.files.find_spec", lambda name: None)
+    facts = inspect(path)
+    assert facts["graph"] is None
+    assert facts["manifest"]["method"] == "green"
+    assert "not checked" not in printed(path)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "error", "says"),
+    ("name", "content", "error", "message"),
     [
         pytest.param("a.onnx", None, UsageError, "no file at", id="missing"),
         pytest.param("a.onnx", b"", IncompatibleError, "may be cut off", id="empty"),
         pytest.param("a.onnx", b"GIF89a" * 99, IncompatibleError, "may be cut off", id="foreign"),
-        pytest.param("a.engine", b"?", UsageError, "unknown kind of file", id="unknown suffix"),
+        pytest.param("a.engine", b"?", UsageError, "unknown suffix", id="unknown suffix"),
         pytest.param("a.onnx.yaml", b"{}", UsageError, "not beside it", id="a sidecar alone"),
         pytest.param("a.pt", b"?", UsageError, "read as PyTorch weights", id="no weights"),
     ],
 )
 def test_what_cannot_be_described_is_refused(
-    name: str, content: bytes | None, error: type[EdgeAdError], says: str, tmp_path: Path
+    name: str, content: bytes | None, error: type[EdgeAdError], message: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="reads weights") if name == "a.pt" else None
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         inspect(tmp_path / name)
 
 

@@ -1,4 +1,4 @@
-"""What an ONNX graph is made of: operators, weights by type, arithmetic. Needs the package onnx."""
+"""Count an ONNX graph's operators, weights by type and arithmetic. Needs the package onnx."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import onnx
 from edge_ad.onnx_graph.load import load_onnx
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
-_SHAPES = frozenset({"int64", "bool"})  # types of sizes and axes, which are no weights
+_SHAPE_TYPES = frozenset({"int64", "bool"})  # sizes and axes, not weights
 
 
 def graph_facts(path: Path) -> dict[str, Any]:
-    """Doors, versions, operator counts, weights by type, and arithmetic of one image.
+    """Return inputs, outputs, versions, operator counts, weights by type and GFLOPs of one image.
 
-    Raises IncompatibleError when the bytes are no ONNX.
+    Raises IncompatibleError for a file that is not ONNX.
     """
     model = load_onnx(path, check=False)
     graph = model.graph
     weights = Counter[str]()
     for tensor in graph.initializer:
-        if (kind := _type(tensor.data_type)) not in _SHAPES:
-            weights[kind] += math.prod(tensor.dims)
+        if (name := _type_name(tensor.data_type)) not in _SHAPE_TYPES:
+            weights[name] += math.prod(tensor.dims)
     return {
-        "inputs": [_door(one) for one in graph.input],
-        "outputs": [_door(one) for one in graph.output],
-        "opset": {one.domain or "onnx": one.version for one in model.opset_import},
+        "inputs": [_tensor(value) for value in graph.input],
+        "outputs": [_tensor(value) for value in graph.output],
+        "opset": {opset.domain or "onnx": opset.version for opset in model.opset_import},
         "ir_version": model.ir_version,
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
         "operators": dict(Counter(node.op_type for node in graph.node).most_common()),
@@ -40,16 +40,16 @@ def graph_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _door(value: onnx.ValueInfoProto) -> dict[str, Any]:
-    kind = value.type.tensor_type
-    shape = [dim.dim_value or dim.dim_param or None for dim in kind.shape.dim]
-    return {"name": value.name, "type": _type(kind.elem_type), "shape": shape}
+def _tensor(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    tensor = value.type.tensor_type
+    shape = [dim.dim_value or dim.dim_param or None for dim in tensor.shape.dim]
+    return {"name": value.name, "type": _type_name(tensor.elem_type), "shape": shape}
 
 
 def _gflops(model: onnx.ModelProto) -> float | None:
-    """Arithmetic of one image in convolutions and matrix products, 2 for each multiply-add.
+    """Return the GFLOPs of convolutions and matrix products for one image, 2 a multiply-add.
 
-    None where shapes cannot be inferred.
+    Returns None where shapes cannot be inferred.
     """
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -57,25 +57,25 @@ def _gflops(model: onnx.ModelProto) -> float | None:
         return None
     shapes = _shapes(inferred.graph)
     counted = [_flops(node, shapes) for node in inferred.graph.node]
-    if any(one is None for one in counted):
+    if any(flops is None for flops in counted):
         return None
     batch = max(1, shapes.get(inferred.graph.input[0].name, (1,))[0])
     return round(sum(filter(None, counted)) / batch / 1e9, 4)
 
 
 def _flops(node: onnx.NodeProto, shapes: Shapes) -> int | None:
-    """2 x outputs x multiply-adds for each; 0 for other operators, None for unknown shapes."""
-    if node.op_type not in _SUMMED:
+    """Return 2 x outputs x multiply-adds for each; 0 for other operators, None without shapes."""
+    if node.op_type not in _MULTIPLY_ADDS:
         return 0
     sides = [shapes.get(name) for name in (node.input[0], node.input[1], node.output[0])]
     if any(side is None or 0 in side for side in sides):
         return None
     data, weights, out = (side or () for side in sides)
-    sums: int = _SUMMED[node.op_type](data, weights, out)
-    return 2 * sums
+    multiply_adds: int = _MULTIPLY_ADDS[node.op_type](data, weights, out)
+    return 2 * multiply_adds
 
 
-_SUMMED = {
+_MULTIPLY_ADDS = {
     "Conv": lambda data, weights, out: math.prod(out) * math.prod(weights[1:]),
     "ConvTranspose": lambda data, weights, out: math.prod(data) * math.prod(weights[1:]),
     "MatMul": lambda data, weights, out: math.prod(out) * data[-1],
@@ -84,7 +84,7 @@ _SUMMED = {
 
 
 def _shapes(graph: onnx.GraphProto) -> Shapes:
-    """Shapes of all tensors; a free dimension, which is the batch, counts as 1."""
+    """Return the shapes of all tensors; an open dimension, which is the batch, counts as 1."""
     values: Iterable[onnx.ValueInfoProto] = (*graph.input, *graph.value_info, *graph.output)
     known = {
         value.name: tuple(dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim)
@@ -94,6 +94,6 @@ def _shapes(graph: onnx.GraphProto) -> Shapes:
     return known | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
 
 
-def _type(number: int) -> str:
+def _type_name(number: int) -> str:
     name = str(onnx.TensorProto.DataType.Name(number)).lower()
     return {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(name, name)

@@ -1,4 +1,4 @@
-"""What a plan's sidecar and TensorRT's engine inspector tell."""
+"""Descriptions of plans, from their sidecars and TensorRT's engine inspector."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from edge_ad.describe import inspect_file, plan_file
-from edge_ad.describe.plan_layers import layer_facts
+from edge_ad.describe import inspect_file
+from edge_ad.describe import plan as plan_module
+from edge_ad.describe.plan import layer_facts
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest, Sidecar, save_sidecar
@@ -48,7 +49,7 @@ LAYERS = {
 
 
 class Engine:
-    """As much of a deserialized plan as inspection asks for."""
+    """The parts of a deserialized plan that inspection uses."""
 
     device_memory_size = 3 << 20
 
@@ -85,37 +86,37 @@ def plan(tmp_path: Path) -> Path:
     return path
 
 
-def test_layers_count_by_the_precision_of_what_they_take() -> None:
-    found = layer_facts(json.dumps(LAYERS))
-    assert found["layers"] == 5
-    assert found["precisions"] == {"fp16": 1, "int8": 1, "fp32": 1, "untold": 1}
-    assert found["reformats"] == 1
-    assert found["operators"]["CaskConvolution"] == 2
+def test_layers_count_by_the_precision_of_their_inputs() -> None:
+    facts = layer_facts(json.dumps(LAYERS))
+    assert facts["layers"] == 5
+    assert facts["precisions"] == {"fp16": 1, "int8": 1, "fp32": 1, "unknown": 1}
+    assert facts["reformats"] == 1
+    assert facts["operators"]["CaskConvolution"] == 2
 
 
-def test_a_plan_built_without_details_tells_names_alone() -> None:
-    found = layer_facts(json.dumps({"Layers": ["conv1", "score"]}))
-    assert (found["layers"], found["precisions"]) == (2, {"untold": 2})
+def test_layers_of_a_plan_without_details_count_as_unknown() -> None:
+    facts = layer_facts(json.dumps({"Layers": ["conv1", "score"]}))
+    assert (facts["layers"], facts["precisions"]) == (2, {"unknown": 2})
 
 
 def test_a_plan_that_fits_is_opened(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_file, "check_plan", lambda path: SimpleNamespace(trt=TRT))
-    found = inspect_file(plan)
-    assert found["runs_here"] == {"fits": True, "fault": ""}
-    assert (found["graph"]["layers"], found["graph"]["device_memory_mib"]) == (5, 3)
+    monkeypatch.setattr(plan_module, "check_plan", lambda path: SimpleNamespace(trt=TRT))
+    facts = inspect_file(plan)
+    assert facts["runs_here"] == {"fits": True, "problem": ""}
+    assert (facts["graph"]["layers"], facts["graph"]["device_memory_mib"]) == (5, 3)
 
 
-def test_a_plan_of_another_machine_is_still_told(
+def test_a_plan_of_another_machine_is_still_described(
     plan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:
-        raise IncompatibleError("it was built for another card")
+        raise IncompatibleError("it was built for another GPU")
 
-    monkeypatch.setattr(plan_file, "check_plan", refuse)
-    found = inspect_file(plan)
-    assert found["runs_here"] == {"fits": False, "fault": "it was built for another card"}
-    assert found["graph"] is None
-    assert found["build"]["version"] == "1.7.1"
+    monkeypatch.setattr(plan_module, "check_plan", refuse)
+    facts = inspect_file(plan)
+    assert facts["runs_here"] == {"fits": False, "problem": "it was built for another GPU"}
+    assert facts["graph"] is None
+    assert facts["build"]["version"] == "1.7.1"
 
 
 def test_a_plan_tensorrt_refuses_says_so(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +129,8 @@ def test_a_plan_tensorrt_refuses_says_so(plan: Path, monkeypatch: pytest.MonkeyP
         ),
     )
     save_sidecar(plan, sidecar)
-    monkeypatch.setattr(plan_file, "check_plan", lambda path: SimpleNamespace(trt=TRT))
-    assert "TensorRT refuses it" in inspect_file(plan)["runs_here"]["fault"]
+    monkeypatch.setattr(plan_module, "check_plan", lambda path: SimpleNamespace(trt=TRT))
+    assert "TensorRT refuses it" in inspect_file(plan)["runs_here"]["problem"]
 
 
 def test_a_sidecar_stands_for_its_plan(plan: Path) -> None:
