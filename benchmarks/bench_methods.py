@@ -210,7 +210,7 @@ def _write_line(folder: Path) -> None:
     """Under its name when it is whole: two runs may start at once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent))
-    write_dataset(new, train=200, good=50, each=25, size_wh=(320, 240))
+    write_dataset(new, train=200, normal=50, per_kind=25, size_wh=(320, 240))
     try:
         new.rename(folder)
     except OSError:  # the other one was first

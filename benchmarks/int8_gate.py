@@ -81,7 +81,7 @@ def sample_and_line(folder: Path) -> tuple[Path, Path]:
     engine, data = folder / "sample.onnx", folder / "line"
     convert = ["convert", str(ENGINE), "--precision", "fp32", "-o", str(engine)]
     subprocess.run([sys.executable, "-m", "edge_ad", *convert], check=True, stdout=sys.stderr)
-    film = ["-o", str(data), "--train", "512", "--good", "200", "--each", "50"]
+    film = ["-o", str(data), "--train", "512", "--normal", "200", "--per-kind", "50"]
     subprocess.run([sys.executable, "-m", "edge_ad.sample.dataset", *film], check=True)
     return engine, data
 

@@ -1,1 +1,1 @@
-"""The shipped sample: a detector and footage of the line it watches, made by `make.py`."""
+"""Shipped sample: a detector and footage of the line it inspects, made by `make.py`."""

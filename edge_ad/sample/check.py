@@ -1,10 +1,10 @@
-"""Compares what a run raised with what was planted.
+"""Compare the alarms of a run with the ground truth of its footage.
 
     edge-ad run --camera footage.mp4 --engine engine.onnx --json > run.jsonl
     python -m edge_ad.sample.check run.jsonl footage.mp4.yaml
 
-A planted plate is found when a rejected frame points at its defect while an alarm stands. An alarm
-that begins while no defect is in view is false.
+A defect is detected when a region of a rejected frame overlaps it while an alarm is active. An
+alarm that begins while no defect is in view is false.
 """
 
 from __future__ import annotations
@@ -22,80 +22,81 @@ import yaml
 
 from edge_ad.errors import GateFailed
 
-_NEAR = 12  # pixels around a defect's box that still point at it: maps are coarser than frames
+_NEAR = 12  # tolerance in pixels around a defect's box: maps are coarser than frames
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class SampleCheck:
-    """Per planted plate its kind and whether it was found; where alarms began without a reason.
+    """Detected and missed defects by plate number, and the frames at which false alarms began.
 
-    `rejected_frames` counts, per plate, the frames that point at it while an alarm stands.
+    `kinds` maps each anomalous plate to its kind of defect. `rejected_frames` counts, per plate,
+    the frames with a region on its defect during an alarm.
     """
 
-    planted: dict[int, str]
-    found: frozenset[int]
+    kinds: dict[int, str]
+    detected: frozenset[int]
     rejected_frames: dict[int, int]
     false_alarms: tuple[int, ...]
 
     @property
     def missed(self) -> list[int]:
-        return sorted(set(self.planted) - self.found)
+        return sorted(set(self.kinds) - self.detected)
 
     def summary(self) -> Record:
-        """Counts per kind, for people and for JSON."""
-        of_kind = Counter(self.planted.values())
-        hits = Counter(self.planted[part] for part in self.found)
+        """Return counts per kind of defect, as JSON values."""
+        plates = Counter(self.kinds.values())
+        hits = Counter(self.kinds[part] for part in self.detected)
         return {
-            "by_kind": {kind: {"planted": of_kind[kind], "found": hits[kind]} for kind in of_kind},
-            "missed": [{"part": part, "kind": self.planted[part]} for part in self.missed],
+            "by_kind": {kind: {"plates": plates[kind], "detected": hits[kind]} for kind in plates},
+            "missed": [{"part": part, "kind": self.kinds[part]} for part in self.missed],
             "false_alarms": list(self.false_alarms),
             "rejected_frames": self.rejected_frames,
         }
 
 
 def compare(records: Iterable[Record], truth: Record) -> SampleCheck:
-    """Hold the lines of `run --json` against the truth that `footage` wrote."""
+    """Compare the records of `run --json` with the ground truth that `footage` wrote."""
     visible: dict[int, list[Record]] = {int(k): v for k, v in truth["visible"].items()}
-    lines = list(records)
-    alarms = _alarms(lines)
+    records = list(records)
+    alarms = _alarms(records)
     hits: Counter[int] = Counter()
-    for line in lines:
-        if line["type"] == "inspection" and line["verdict"] == "REJECT":
-            if any(line["frame"] in frames for frames in alarms):
-                hits.update(_pointed_at(line, visible.get(line["frame"], [])))
-    planted = {entry["part"]: entry["kind"] for entry in truth["defects"]}
+    for record in records:
+        if record["type"] == "inspection" and record["verdict"] == "REJECT":
+            if any(record["frame"] in frames for frames in alarms):
+                hits.update(_plates_hit(record, visible.get(record["frame"], [])))
+    kinds = {entry["part"]: entry["kind"] for entry in truth["defects"]}
     return SampleCheck(
-        planted=planted,
-        found=frozenset(part for part in planted if hits[part]),
-        rejected_frames={part: hits[part] for part in planted},
+        kinds=kinds,
+        detected=frozenset(part for part in kinds if hits[part]),
+        rejected_frames={part: hits[part] for part in kinds},
         false_alarms=tuple(alarm.start for alarm in alarms if not visible.get(alarm.start)),
     )
 
 
-def _alarms(lines: Iterable[Record]) -> list[range]:
-    """The frames of each alarm, from the one that raised it to the one before it ended."""
+def _alarms(records: Iterable[Record]) -> list[range]:
+    """Return the frames of each alarm, from the one that raised it to the last before its end."""
     began: dict[str, int] = {}
     alarms = []
-    for line in lines:
-        if line["type"] == "alarm" and line["event"] == "new":
-            began[line["id"]] = line["frame"]
-        elif line["type"] == "alarm" and line["event"] == "end":
-            alarms.append(range(began.pop(line["id"]), line["frame"]))
+    for record in records:
+        if record["type"] == "alarm" and record["event"] == "new":
+            began[record["id"]] = record["frame"]
+        elif record["type"] == "alarm" and record["event"] == "end":
+            alarms.append(range(began.pop(record["id"]), record["frame"]))
     return alarms + [range(start, sys.maxsize) for start in began.values()]
 
 
-def _pointed_at(inspection: Record, plants: list[Record]) -> set[int]:
-    """The plates whose defect a region of this frame touches."""
+def _plates_hit(inspection: Record, defects: list[Record]) -> set[int]:
+    """Return the plates whose defect a region of this frame overlaps."""
     return {
-        plant["part"]
-        for plant in plants
-        if any(_touch(region, plant["box"]) for region in inspection["regions"])
+        defect["part"]
+        for defect in defects
+        if any(_overlap(region, defect["box_xywh"]) for region in inspection["regions"])
     }
 
 
-def _touch(region: Record, box: list[int]) -> bool:
-    x, y, width, height = box
+def _overlap(region: Record, box_xywh: list[int]) -> bool:
+    x, y, width, height = box_xywh
     return bool(
         region["x"] < x + width + _NEAR
         and region["x"] + region["width"] > x - _NEAR
@@ -104,23 +105,23 @@ def _touch(region: Record, box: list[int]) -> bool:
     )
 
 
-def require_all_found(outcome: SampleCheck) -> None:
-    """Raise GateFailed when a planted plate was missed or a good one raised an alarm."""
-    if outcome.missed or outcome.false_alarms:
+def require_all_detected(result: SampleCheck) -> None:
+    """Raise GateFailed when a defect was missed or an alarm was false."""
+    if result.missed or result.false_alarms:
         raise GateFailed(
-            f"{len(outcome.missed)} of {len(outcome.planted)} planted plates missed "
-            f"({outcome.missed}), {len(outcome.false_alarms)} false alarms "
-            f"(at frames {list(outcome.false_alarms)}). Expected none of either."
+            f"{len(result.missed)} of {len(result.kinds)} anomalous plates missed "
+            f"({result.missed}), {len(result.false_alarms)} false alarms "
+            f"(at frames {list(result.false_alarms)}). Expected none of either; train again."
         )
 
 
 def read_records(path: Path) -> list[Record]:
-    """The lines of `run --json`."""
+    """Read the records of `run --json`."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def read_truth(path: Path) -> Record:
-    """The YAML beside a film."""
+    """Read the ground truth beside a video."""
     truth: Record = yaml.safe_load(path.read_text(encoding="utf-8"))
     return truth
 
@@ -129,9 +130,9 @@ def read_truth(path: Path) -> Record:
 @click.argument("records", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("truth", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(records: Path, truth: Path) -> None:
-    """Compare the output of `edge-ad run --json` with the truth beside a film."""
-    outcome = compare(read_records(records), read_truth(truth))
-    click.echo(json.dumps(outcome.summary(), indent=1))
+    """Compare the output of `edge-ad run --json` with the ground truth beside a video."""
+    result = compare(read_records(records), read_truth(truth))
+    click.echo(json.dumps(result.summary(), indent=1))
 
 
 if __name__ == "__main__":

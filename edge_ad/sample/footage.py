@@ -1,9 +1,9 @@
-"""Films of the synthetic line, with the truth about every frame beside them.
+"""Videos of the synthetic line, with the ground truth of every frame beside them.
 
     python -m edge_ad.sample.footage -o footage.mp4              the shipped footage
-    python -m edge_ad.sample.footage -o good.mp4 --good --seed 9 --frames 400
+    python -m edge_ad.sample.footage -o normal.mp4 --normal --seed 9 --frames 400
 
-`footage.mp4.yaml` lists each damaged plate and, per frame, each defect in view with its box.
+`footage.mp4.yaml` lists each anomalous plate and, per frame, each defect in view with its box.
 """
 
 from __future__ import annotations
@@ -23,88 +23,88 @@ from edge_ad.frame import Image
 from edge_ad.synthetic_line import Defect, DefectInstance, SyntheticLine, SyntheticLineSpec
 
 FPS = 25.0
-CODEC = "mp4v"  # the one encoder that every build of OpenCV's wheels writes and reads
+CODEC = "mp4v"  # the one codec that every OpenCV wheel can write and read
 SEED = 20417
-_GOOD = None
+_NORMAL = None
 PLAN = (  # kind, size and contrast of the shipped footage's plates, one after another
-    _GOOD,
-    _GOOD,
+    _NORMAL,
+    _NORMAL,
     Defect("scratch", 0.9, 0.8),
-    _GOOD,
+    _NORMAL,
     Defect("dent", 0.7, 0.7),
-    _GOOD,
+    _NORMAL,
     Defect("stain", 0.7, 0.6),
-    _GOOD,
+    _NORMAL,
     Defect("missing_print", 0.9, 1.0),
-    _GOOD,
-    _GOOD,
+    _NORMAL,
+    _NORMAL,
     Defect("scratch", 0.8, 1.0),
-    _GOOD,
+    _NORMAL,
     Defect("dent", 0.4, 0.6),
-    _GOOD,
+    _NORMAL,
     Defect("missing_print", 0.5, 0.8),
-    _GOOD,
+    _NORMAL,
     Defect("stain", 0.3, 0.5),
-    _GOOD,
-    _GOOD,
+    _NORMAL,
+    _NORMAL,
     Defect("dent", 0.9, 0.3),
-    _GOOD,
+    _NORMAL,
     Defect("scratch", 0.45, 1.0),
-    _GOOD,
+    _NORMAL,
     Defect("stain", 0.9, 0.3),
-    _GOOD,
+    _NORMAL,
     Defect("missing_print", 0.6, 1.0),
-    _GOOD,
+    _NORMAL,
 )
 
 
 def shipped_line() -> SyntheticLine:
-    """The line of the shipped footage."""
+    """Return the line of the shipped footage."""
     return SyntheticLine(SyntheticLineSpec(seed=SEED, plan=PLAN))
 
 
-def film(line: SyntheticLine, frames: int, path: Path) -> None:
-    """Write frames 0 to `frames` - 1 as a video, and the truth to `path`.yaml."""
-    plants: list[tuple[DefectInstance, ...]] = []
-    write_video(path, _images(line, frames, plants))
-    text = yaml.safe_dump(truth(line, plants), sort_keys=False, default_flow_style=None, width=100)
+def record(line: SyntheticLine, frames: int, path: Path) -> None:
+    """Write frames 0 to `frames` - 1 as a video, and the ground truth to `path`.yaml."""
+    defects: list[tuple[DefectInstance, ...]] = []
+    write_video(path, _images(line, frames, defects))
+    text = yaml.safe_dump(truth(line, defects), sort_keys=False, default_flow_style=None, width=100)
     write_text(path.with_name(path.name + ".yaml"), text)
 
 
 def write_video(path: Path, images: Iterable[Image], fps: float = FPS) -> None:
-    """Encode images of one size; raises SinkLost when this OpenCV has no such encoder."""
+    """Encode images of one size; raises OutletLost when this OpenCV has no such encoder."""
     with replacing(path) as temporary, contextlib.closing(_Encoder(temporary, fps)) as encoder:
         for image in images:
             encoder.write(image)
 
 
-def truth(line: SyntheticLine, plants: Sequence[tuple[DefectInstance, ...]]) -> dict[str, Any]:
-    """What is planted, and frame by frame where it shows; boxes are x, y, width, height."""
-    planted = sorted({plant.part for frame in plants for plant in frame})
+def truth(line: SyntheticLine, defects: Sequence[tuple[DefectInstance, ...]]) -> dict[str, Any]:
+    """Return the ground truth: the defects of the line, and per frame those in view."""
+    parts = sorted({defect.part for frame in defects for defect in frame})
     return {
         "seed": line.spec.seed,
-        "frames": len(plants),
-        "defects": [_planted(line, part) for part in planted],
+        "frames": len(defects),
+        "defects": [_defect_entry(line, part) for part in parts],
         "visible": {
-            index: [_visible(plant) for plant in frame]
-            for index, frame in enumerate(plants)
+            index: [_visible_entry(defect) for defect in frame]
+            for index, frame in enumerate(defects)
             if frame
         },
     }
 
 
 def _images(
-    line: SyntheticLine, frames: int, plants: list[tuple[DefectInstance, ...]]
+    line: SyntheticLine, frames: int, defects: list[tuple[DefectInstance, ...]]
 ) -> Iterator[Image]:
-    """The images one by one; what is planted in each is noted on the way."""
+    """Yield the images one by one and append the defects in view of each to `defects`."""
     for index in range(frames):
-        shot = line.shot(index)
-        plants.append(shot.plants)
-        yield shot.image
+        frame = line.frame_at(index)
+        defects.append(frame.defects)
+        yield frame.image
 
 
 class _Encoder:
-    """A video file that opens with the first image, whose size it takes."""
+    """Video writer that opens its file with the first image, whose size it takes."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, fps
@@ -116,7 +116,10 @@ class _Encoder:
             code = cv2.VideoWriter.fourcc(*CODEC)
             self._writer = cv2.VideoWriter(str(self._path), code, self._fps, size)
             if not self._writer.isOpened():
-                raise OutletLost(f"{self._path}: this OpenCV has no {CODEC} encoder.")
+                raise OutletLost(
+                    f"{self._path}: this OpenCV has no {CODEC} encoder. Install "
+                    "opencv-python from PyPI."
+                )
         self._writer.write(image)
 
     def close(self) -> None:
@@ -124,7 +127,7 @@ class _Encoder:
             self._writer.release()
 
 
-def _planted(line: SyntheticLine, part: int) -> dict[str, Any]:
+def _defect_entry(line: SyntheticLine, part: int) -> dict[str, Any]:
     defect = line.defect_of(part)
     assert defect is not None
     return {
@@ -135,20 +138,22 @@ def _planted(line: SyntheticLine, part: int) -> dict[str, Any]:
     }
 
 
-def _visible(plant: DefectInstance) -> dict[str, Any]:
-    return {"part": plant.part, "box": list(plant.box_xywh), "area": plant.area_px}
+def _visible_entry(defect: DefectInstance) -> dict[str, Any]:
+    return {"part": defect.part, "box_xywh": list(defect.box_xywh), "area_px": defect.area_px}
 
 
 @click.command()
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="An .mp4.")
-@click.option("--seed", type=int, help="Another line than the shipped footage's.")
-@click.option("--frames", type=click.IntRange(1), help="Until the last planned plate has left.")
-@click.option("--good", is_flag=True, help="Good plates only.")
-def main(output: Path, *, seed: int | None, frames: int | None, good: bool) -> None:
-    """Film the synthetic line."""
-    spec = SyntheticLineSpec(seed=SEED if seed is None else seed, defects=0.0 if good else 0.3)
-    line = shipped_line() if seed is None and not good else SyntheticLine(spec)
-    film(line, frames or line.frames_until(len(PLAN)), output)
+@click.option("--seed", type=int, help="Record the line with this seed instead of the shipped one.")
+@click.option(
+    "--frames", type=click.IntRange(1), help="Default: until the last plate of the plan has left."
+)
+@click.option("--normal", is_flag=True, help="Normal plates only.")
+def main(output: Path, *, seed: int | None, frames: int | None, normal: bool) -> None:
+    """Record a video of the synthetic line."""
+    spec = SyntheticLineSpec(seed=SEED if seed is None else seed, defects=0.0 if normal else 0.3)
+    line = shipped_line() if seed is None and not normal else SyntheticLine(spec)
+    record(line, frames or line.frames_until(len(PLAN)), output)
 
 
 if __name__ == "__main__":

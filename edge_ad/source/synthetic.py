@@ -105,7 +105,7 @@ def _grabs(line: SyntheticLine, pattern: Pattern, name: str) -> Iterator[tuple[i
             yield index, _nothing(fault, index, name)
             continue
         last = index if fault != "freeze" else last
-        image = line.shot(last).image
+        image = line.frame_at(last).image
         spoilt = _SPOIL[fault](image) if fault in _SPOIL else image
         yield index, Frame(spoilt, index, time.monotonic(), name)
 

@@ -1,7 +1,7 @@
-"""A synthetic inspection line: printed plates on a belt, seen from above, and the truth.
+"""Synthetic inspection line: printed plates on a belt, seen from above, with ground truth.
 
 Everything is drawn with numpy and OpenCV from one seed: the same seed gives the same pixels, and
-any frame can be asked for without those before it. Lengths are in frame pixels at 320 x 240; other
+any frame can be drawn without those before it. Lengths are in frame pixels at 320 x 240; other
 frame sizes scale with the height.
 """
 

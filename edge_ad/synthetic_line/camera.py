@@ -1,4 +1,4 @@
-"""What the camera makes of the scene: the belt below, drifting light, blur and noise."""
+"""Camera model: the belt and rails in view, drifting light, blur and noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOISE_FIELDS, _READ_NOISE, _SHOT_NOISE = 6, 0.006, 0.018  # deviations, full sc
 
 
 def draw_belt(rng: np.random.Generator, hw: tuple[int, int], scale: float) -> Field:
-    """A woven belt (H, W, 3) whose right end joins its left end."""
+    """Draw a woven belt (H, W, 3) whose right end joins its left end."""
     width = hw[1]
     rows, columns = np.indices(hw, dtype=np.float32)
     weave_x = np.sin(columns * 2 * np.pi * round(width / (4.2 * scale)) / width)
@@ -25,7 +25,7 @@ def draw_belt(rng: np.random.Generator, hw: tuple[int, int], scale: float) -> Fi
 
 
 def draw_rails(rng: np.random.Generator, hw: tuple[int, int], scale: float) -> tuple[Field, Field]:
-    """The two rails that do not move: colour (H, W, 3) and alpha (H, W)."""
+    """Draw the two fixed rails: colour (H, W, 3) and alpha (H, W)."""
     rows = np.indices(hw, dtype=np.float32)[0] / scale
     inward = np.minimum(rows, hw[0] / scale - 1 - rows)  # distance from the nearer frame edge
     profile = (
@@ -37,7 +37,7 @@ def draw_rails(rng: np.random.Generator, hw: tuple[int, int], scale: float) -> t
 
 
 class Light:
-    """A lamp that drifts: overall level, a gradient across the frame, and the metal's sheen."""
+    """Model a drifting lamp: overall level, a gradient across the frame, and the metal's sheen."""
 
     def __init__(self, rng: np.random.Generator, hw: tuple[int, int]) -> None:
         self._phases = rng.uniform(0, 2 * np.pi, 4)
@@ -47,7 +47,7 @@ class Light:
         self._vignette = 1 - 0.22 * (self._x**2 + self._y**2)
 
     def at(self, index: int) -> tuple[Field, Field]:
-        """Brightness of dull and of metal surfaces at frame `index`, both (H, W, 1)."""
+        """Return the brightness of dull and of metal surfaces at frame `index`, both (H, W, 1)."""
         slow, quick, tilt, place = np.sin(2 * np.pi * index / self._periods + self._phases)
         level = 1 + 0.055 * slow + 0.015 * quick
         dull = self._vignette * (level + 0.10 * (-self._x - self._y) + 0.05 * tilt * self._x)
@@ -56,14 +56,14 @@ class Light:
 
 
 class Sensor:
-    """Optics and chip: blur along the motion, noise that grows with brightness, 8 bits."""
+    """Model optics and sensor: motion blur, noise that grows with brightness, 8 bits."""
 
     def __init__(self, rng: np.random.Generator, hw: tuple[int, int], scale: float) -> None:
         self._fields = [grain(rng, (hw[0], hw[1] * 3)) for _ in range(_NOISE_FIELDS)]
         self._hw, self._scale = hw, scale
 
     def expose(self, scene: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Scene (H, W, 3), 0..1 and beyond -> uint8 (H, W, 3)."""
+        """Convert a scene float32 (H, W, 3), nominally 0..1, to uint8 (H, W, 3)."""
         sharp = cv2.GaussianBlur(scene, (0, 0), 0.75 * self._scale, sigmaY=0.5 * self._scale)
         noise = self._fields[rng.integers(_NOISE_FIELDS)].reshape(*self._hw, 3)
         noise = np.roll(noise, tuple(rng.integers(0, self._hw, 2)), (0, 1))
@@ -72,7 +72,7 @@ class Sensor:
 
 
 def _joined(belt: Field, seam: int) -> Field:
-    """Fade the right end into what precedes the left end, so that the belt can go round."""
+    """Blend the right end into the left end, so that the belt repeats without a seam."""
     fade = np.linspace(0, 1, seam, dtype=np.float32)[None, :, None]
     belt[:, -seam:] = belt[:, -seam:] * (1 - fade) + belt[:, seam - 1 :: -1] * fade
     return np.asarray(belt, np.float32)

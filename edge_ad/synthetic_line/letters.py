@@ -1,4 +1,4 @@
-"""The print's own letters: the same with every version of OpenCV, whose fonts differ."""
+"""Bitmap font of the print, identical with every OpenCV version (their own fonts differ)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_ad.synthetic_line.noise import Field
 
 ROWS, COLUMNS = 7, 5
 ADVANCE = 6  # columns from one letter to the next
-_ROWS_OF = {  # each number is one row of five dots, the leftmost has the highest bit
+_ROWS_OF = {  # each number is a row of five dots, leftmost dot in the highest bit
     "E": (31, 16, 16, 30, 16, 16, 31),
     "D": (30, 17, 17, 17, 17, 17, 30),
     "G": (14, 17, 16, 23, 17, 17, 14),
@@ -33,7 +33,7 @@ _ROWS_OF = {  # each number is one row of five dots, the leftmost has the highes
 
 
 def draw_text(text: str, height_px: float) -> Field:
-    """Ink 0..1 (H, W) of a line of capitals `height_px` high, with rounded strokes."""
+    """Draw a line of capitals `height_px` high with rounded strokes, as ink 0..1 (H, W)."""
     dots = np.zeros((ROWS + 2, ADVANCE * len(text) + 2), np.float32)
     for place, letter in enumerate(text):
         left = 1 + ADVANCE * place
@@ -45,7 +45,7 @@ def draw_text(text: str, height_px: float) -> Field:
 
 
 def width_of(text: str, height: float) -> float:
-    """Width of a line of text, in the unit of `height`."""
+    """Return the width of a line of text, in the unit of `height`."""
     return (ADVANCE * len(text) - 1) * height / ROWS
 
 

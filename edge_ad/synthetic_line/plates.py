@@ -1,4 +1,4 @@
-"""One plate: brushed aluminium with a turned boss, two holes and a print."""
+"""Plates of the line: brushed aluminium with a turned boss, two holes and a print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_ad.synthetic_line.letters import draw_text
 from edge_ad.synthetic_line.noise import Field, blur, smooth, streaks
 
 PLATE_WH = (150.0, 106.0)
-CANVAS_WH = (170.0, 126.0)  # the plate and room for its turned corners
+CANVAS_WH = (170.0, 126.0)  # the plate, with room for its corners when it is rotated
 BOSS_XY, BOSS_RADIUS = (45.0, 4.0), 23.0
 HOLES_XY, HOLE_RADIUS = ((-62.0, -40.0), (-62.0, 40.0)), 5.5
 INK_BGR = np.array([0.16, 0.10, 0.09], np.float32)
@@ -26,9 +26,9 @@ BARS_XYWH = (-48.0, 22.0, 58.0, 15.0)
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """A plate before it is lit, all (H, W): metal (with 3 channels) and ink 0..1, alpha 0..1.
+    """An unlit plate: metal (H, W, 3), ink and alpha (H, W), all 0..1.
 
-    `unit` is how many canvas pixels one frame pixel has.
+    `unit` counts canvas pixels per frame pixel.
     """
 
     metal: Field
@@ -37,13 +37,13 @@ class Plate:
     unit: float
 
     def colour(self) -> Field:
-        """float32 (H, W, 3), 0..1: the metal with its print."""
+        """Return the metal with its print, float32 (H, W, 3), 0..1."""
         ink = self.ink[..., None]
         return np.asarray(self.metal * (1 - ink) + INK_BGR * ink, np.float32)
 
 
 def draw_plate(rng: np.random.Generator, unit: float) -> Plate:
-    """A good plate; `rng` decides its brushing, tint and strength of print."""
+    """Draw a normal plate; `rng` varies its brushing, tint and strength of print."""
     alpha = _outline(unit)
     metal = _brushed(rng, unit)
     _turn_boss(rng, metal, unit)
@@ -53,18 +53,18 @@ def draw_plate(rng: np.random.Generator, unit: float) -> Plate:
 
 
 def to_canvas(xy: tuple[float, float], unit: float) -> tuple[int, int]:
-    """Plate coordinates (from the centre, frame pixels) to canvas pixels."""
+    """Convert plate coordinates (from the centre, frame pixels) to canvas pixels."""
     x, y = xy
     return (round((x + CANVAS_WH[0] / 2) * unit), round((y + CANVAS_WH[1] / 2) * unit))
 
 
 def canvas_hw(unit: float) -> tuple[int, int]:
-    """Height and width of a plate's canvas."""
+    """Return height and width of a plate's canvas."""
     return (round(CANVAS_WH[1] * unit), round(CANVAS_WH[0] * unit))
 
 
 def _outline(unit: float) -> Field:
-    """Rounded corners and the two holes, 0..1."""
+    """Draw the alpha 0..1 of a plate: rounded corners and two holes."""
     shape = np.zeros(canvas_hw(unit), np.uint8)
     half_w, half_h, corner = PLATE_WH[0] / 2, PLATE_WH[1] / 2, 9.0
     for inset_x, inset_y in ((corner, 0.0), (0.0, corner)):
@@ -80,7 +80,7 @@ def _outline(unit: float) -> Field:
 
 
 def _brushed(rng: np.random.Generator, unit: float) -> Field:
-    """Aluminium brushed along x, (H, W, 3)."""
+    """Draw aluminium brushed along x, (H, W, 3)."""
     hw = canvas_hw(unit)
     shade = 0.60 * (1 + rng.normal(0, 0.015))
     tint = np.array([1.0, 0.995, 0.985], np.float32) * (1 + rng.normal(0, 0.006, 3))
@@ -108,7 +108,7 @@ def _turn_boss(rng: np.random.Generator, metal: Field, unit: float) -> None:
 
 
 def _bevel(alpha: Field, unit: float) -> Field:
-    """Relative brightness of rims: bright towards the lamp, dark away from it."""
+    """Return the relative brightness of rims: bright towards the lamp, dark away from it."""
     soft = blur(alpha, 1.3 * unit)
     across = cv2.Sobel(soft, cv2.CV_32F, 1, 0) * LIGHT_XY[0]
     down = cv2.Sobel(soft, cv2.CV_32F, 0, 1) * LIGHT_XY[1]
@@ -116,7 +116,7 @@ def _bevel(alpha: Field, unit: float) -> Field:
 
 
 def _print(unit: float) -> Field:
-    """The ink, 0..1: three lines of text and a bar code."""
+    """Draw the ink, 0..1: three lines of text and a bar code."""
     ink = np.zeros(canvas_hw(unit), np.float32)
     for text, place, height in LINES:
         letters = draw_text(text, height * unit)
@@ -127,7 +127,7 @@ def _print(unit: float) -> Field:
 
 
 def _draw_bars(ink: Field, unit: float) -> None:
-    """A bar code, the same on every plate."""
+    """Draw the bar code, the same on every plate."""
     x, y, width, height = BARS_XYWH
     widths = np.random.default_rng(7).choice([1.5, 1.5, 3.0], 60)
     edges = np.concatenate([[0.0], np.cumsum(widths)])

@@ -1,4 +1,4 @@
-"""The line itself: which plate is where at which frame, and what the camera sees."""
+"""Scene of the line: plate positions per frame, and the rendered image with ground truth."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from edge_ad.frame import Image
 from edge_ad.synthetic_line.camera import Light, Sensor, draw_belt, draw_rails
-from edge_ad.synthetic_line.defects import KINDS, Defect, damaged
+from edge_ad.synthetic_line.defects import KINDS, Defect, add_defect
 from edge_ad.synthetic_line.noise import Field, blur
 from edge_ad.synthetic_line.plates import PLATE_WH, draw_plate
 
 SPEED = 8.0  # frame pixels (at height 240) a plate moves from one frame to the next
 PITCH = 216.0  # from one plate's centre to the next
 _JITTER_XY, _TURN_DEG = (14.0, 7.0), 4.0
-_FINE = 2  # canvas pixels per frame pixel: text drawn at frame resolution would be ragged
+_FINE = 2  # canvas pixels per frame pixel; text drawn at frame resolution would be jagged
 _BELT_LENGTH = 7  # frame widths
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticLineSpec:
-    """What passes: of all plates the share `defects` is damaged, in one of `kinds`.
+    """Settings of a line: the share `defects` of the plates has a defect of one of `kinds`.
 
-    `plan`, if given, says it plate by plate instead; plates beyond it are good.
+    `plan`, if given, lists the defect of each plate instead; plates beyond it are normal.
     """
 
     seed: int = 0
@@ -38,7 +38,7 @@ class SyntheticLineSpec:
 
 @dataclass(frozen=True, slots=True)
 class DefectInstance:
-    """A defect in view: its plate's number, its kind, visible box and area, frame pixels."""
+    """A defect in view: plate number, kind, and visible box and area in frame pixels."""
 
     part: int
     kind: str
@@ -48,11 +48,11 @@ class DefectInstance:
 
 @dataclass(frozen=True, slots=True)
 class LabelledFrame:
-    """One frame with its ground truth: mask bool (H, W), defects and plates in view."""
+    """A frame with its ground truth: mask bool (H, W), defects and plates in view."""
 
     image: Image
     mask: NDArray[np.bool_]
-    plants: tuple[DefectInstance, ...]
+    defects: tuple[DefectInstance, ...]
     parts: tuple[int, ...]
 
 
@@ -71,7 +71,7 @@ class _Part:
 
 
 class SyntheticLine:
-    """An endless line; `shot(index)` is its frame `index`, the same however often it is asked."""
+    """An endless line; `frame_at(index)` always draws the same image for one seed."""
 
     def __init__(self, spec: SyntheticLineSpec) -> None:
         self.spec = spec
@@ -85,26 +85,26 @@ class SyntheticLine:
         self._sensor = Sensor(rng, self._hw, self._scale)
         self._part = lru_cache(maxsize=6)(self._draw_part)
 
-    def shot(self, index: int) -> LabelledFrame:
-        """Frame `index`, 0 and up."""
+    def frame_at(self, index: int) -> LabelledFrame:
+        """Draw frame `index`, counted from 0."""
         moved = SPEED * self._scale * index
         dull, metal = self._light.at(index)
         scene = self._belt_at(moved) * dull
         mask = np.zeros(self._hw, np.bool_)
-        plants, parts = [], []
+        defects, parts = [], []
         for number in self._in_view(moved):
             part = self._part(number)
-            seen = self._lay(scene, part, moved, metal)
+            visible = self._draw(scene, part, moved, metal)
             parts.append(number)
-            if part.defect is not None and seen.any():
-                plants.append(_plant(part.number, part.defect, seen))
-                mask |= seen
+            if part.defect is not None and visible.any():
+                defects.append(_instance(part.number, part.defect, visible))
+                mask |= visible
         scene += (self._rail_colour * dull - scene) * self._rail_alpha[..., None]
         image = self._sensor.expose(scene, np.random.default_rng([self.spec.seed, 2, index]))
-        return LabelledFrame(image, mask, tuple(plants), tuple(parts))
+        return LabelledFrame(image, mask, tuple(defects), tuple(parts))
 
     def defect_of(self, part: int) -> Defect | None:
-        """What is planted on plate number `part`."""
+        """Return the defect of plate number `part`, None when it is normal."""
         if self.spec.plan is not None:
             return self.spec.plan[part] if part < len(self.spec.plan) else None
         rng = np.random.default_rng([self.spec.seed, 3, part])
@@ -114,25 +114,25 @@ class SyntheticLine:
         return Defect(kind, float(rng.random()), float(rng.random()))
 
     def frames_of(self, part: int) -> tuple[int, int]:
-        """The first and the last frame that may show a corner of plate number `part`."""
+        """Return the first and the last frame that may show a corner of plate number `part`."""
         reach = PLATE_WH[0] * 0.65 + _JITTER_XY[0]
         centre = part * PITCH
         leaves = centre + 2 * reach + self._hw[1] / self._scale
         return max(0, int(centre / SPEED)), int(np.ceil(leaves / SPEED))
 
     def frames_until(self, parts: int) -> int:
-        """How many frames it takes until `parts` plates have passed and left."""
+        """Return the number of frames until `parts` plates have left the view."""
         return self.frames_of(parts - 1)[1]
 
     def _in_view(self, moved: float) -> list[int]:
-        """Numbers of the plates that may show at least a corner."""
+        """Return the numbers of the plates that may show at least a corner."""
         reach = (PLATE_WH[0] * 0.65 + _JITTER_XY[0]) * self._scale
         pitch = PITCH * self._scale
         first = int(np.ceil((moved - self._hw[1] - 2 * reach) / pitch))
         return list(range(max(0, first), int(np.floor(moved / pitch)) + 1))
 
     def _belt_at(self, moved: float) -> Field:
-        """The belt's part in view, (H, W, 3); it moves to the right by whole pixels."""
+        """Return the belt in view, (H, W, 3); it moves to the right by whole pixels."""
         columns = (np.arange(self._hw[1]) - round(moved)) % self._belt.shape[1]
         return self._belt[:, columns]
 
@@ -144,7 +144,7 @@ class SyntheticLine:
         mask = np.zeros(plate.alpha.shape, np.bool_)
         defect = self.defect_of(number)
         if defect is not None:
-            plate, mask = damaged(plate, defect, rng)
+            plate, mask = add_defect(plate, defect, rng)
         return _Part(
             number=number,
             centre_x=(number * PITCH + jitter_x) * self._scale,
@@ -156,10 +156,10 @@ class SyntheticLine:
             mask=mask.astype(np.float32),
         )
 
-    def _lay(self, scene: Field, part: _Part, moved: float, metal: Field) -> NDArray[np.bool_]:
-        """Draw a plate and its shadow into the scene; returns where its defect shows."""
+    def _draw(self, scene: Field, part: _Part, moved: float, metal: Field) -> NDArray[np.bool_]:
+        """Draw a plate and its shadow into the scene; return where its defect is visible."""
         reach = PLATE_WH[0] * 0.65 * self._scale
-        turn = _placing(part, (moved - part.centre_x - reach, part.centre_y))
+        turn = _plate_to_frame(part, (moved - part.centre_x - reach, part.centre_y))
         size = (self._hw[1], self._hw[0])
         alpha, colour, mask = (
             np.asarray(cv2.warpAffine(layer, turn, size, flags=cv2.INTER_LINEAR), np.float32)
@@ -172,14 +172,14 @@ class SyntheticLine:
         return (mask >= 0.5) & (self._rail_alpha < 0.5)
 
 
-def _placing(part: _Part, centre_xy: tuple[float, float]) -> NDArray[np.float64]:
-    """The affine map from a plate's canvas to the frame."""
+def _plate_to_frame(part: _Part, centre_xy: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the affine map from a plate's canvas to the frame."""
     height, width = part.alpha.shape
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), part.turn_deg, 1 / _FINE)
     turn[:, 2] += np.array(centre_xy) - (width / 2, height / 2)
     return np.asarray(turn, np.float64)
 
 
-def _plant(number: int, defect: Defect, seen: NDArray[np.bool_]) -> DefectInstance:
-    x, y, width, height = cv2.boundingRect(seen.astype(np.uint8))
-    return DefectInstance(number, defect.kind, (x, y, width, height), int(seen.sum()))
+def _instance(number: int, defect: Defect, visible: NDArray[np.bool_]) -> DefectInstance:
+    x, y, width, height = cv2.boundingRect(visible.astype(np.uint8))
+    return DefectInstance(number, defect.kind, (x, y, width, height), int(visible.sum()))

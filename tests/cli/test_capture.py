@@ -42,7 +42,7 @@ def test_whole_frames_are_saved_without_loss(tmp_path: Path) -> None:
     files = sorted((tmp_path / "good").iterdir())
     assert [file.name for file in files] == [f"frame-{number:06d}.png" for number in range(5)]
     for index, file in enumerate(files):
-        assert (read_image(file) == line.shot(index).image).all()
+        assert (read_image(file) == line.frame_at(index).image).all()
 
 
 def test_an_existing_folder_is_added_to(tmp_path: Path) -> None:

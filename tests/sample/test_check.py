@@ -1,4 +1,4 @@
-"""Holding a run against the truth, and the shipped detector against its footage."""
+"""Comparison of a run with ground truth, and the shipped detector on its footage."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 
 import edge_ad.sample
 from edge_ad.errors import GateFailed
-from edge_ad.sample.check import compare, read_truth, require_all_found
+from edge_ad.sample.check import compare, read_truth, require_all_detected
 
 HERE = Path(edge_ad.sample.__file__).parent
 TRUTH = {
     "defects": [{"part": 2, "kind": "dent"}, {"part": 5, "kind": "stain"}],
     "visible": {
-        **{frame: [{"part": 2, "box": [100 + frame, 50, 10, 10]}] for frame in range(10, 20)},
-        **{frame: [{"part": 5, "box": [100 + frame, 50, 10, 10]}] for frame in range(60, 70)},
+        **{frame: [{"part": 2, "box_xywh": [100 + frame, 50, 10, 10]}] for frame in range(10, 20)},
+        **{frame: [{"part": 5, "box_xywh": [100 + frame, 50, 10, 10]}] for frame in range(60, 70)},
     },
 }
 
@@ -33,12 +33,12 @@ def alarm(frame: int, event: str = "new", name: str = "a") -> dict[str, Any]:
     return {"type": "alarm", "event": event, "frame": frame, "id": name}
 
 
-def test_a_plate_that_raises_an_alarm_which_points_at_it_is_found() -> None:
+def test_a_defect_is_detected_when_an_alarm_covers_it() -> None:
     first = [reject(12), reject(13), alarm(13), alarm(17, "end")]
     records = [*first, reject(62, x=165), reject(63, x=165), alarm(63, name="b")]
-    outcome = compare(records, TRUTH)
-    assert outcome.missed == [] and outcome.false_alarms == ()
-    require_all_found(outcome)
+    result = compare(records, TRUTH)
+    assert result.missed == [] and result.false_alarms == ()
+    require_all_detected(result)
 
 
 @pytest.mark.parametrize(
@@ -53,24 +53,24 @@ def test_a_plate_that_raises_an_alarm_which_points_at_it_is_found() -> None:
             [reject(13), alarm(13), alarm(16, "end"), alarm(40, name="b")],
             [5],
             (40,),
-            id="an alarm at nothing",
+            id="a false alarm",
         ),
-        pytest.param([], [2, 5], (), id="a blind detector"),
+        pytest.param([], [2, 5], (), id="no alarm at all"),
     ],
 )
-def test_what_is_missed_or_false_fails_the_gate(
+def test_missed_defects_and_false_alarms_fail_the_gate(
     records: list[dict[str, Any]], missed: list[int], false_alarms: tuple[int, ...]
 ) -> None:
-    outcome = compare(records, TRUTH)
-    assert (outcome.missed, outcome.false_alarms) == (missed, false_alarms)
-    with pytest.raises(GateFailed, match=f"{len(missed)} of 2 planted"):
-        require_all_found(outcome)
+    result = compare(records, TRUTH)
+    assert (result.missed, result.false_alarms) == (missed, false_alarms)
+    with pytest.raises(GateFailed, match=f"{len(missed)} of 2 anomalous"):
+        require_all_detected(result)
 
 
 def test_the_summary_counts_by_kind() -> None:
-    told = compare([reject(12), reject(13), alarm(13)], TRUTH).summary()
-    assert told["by_kind"]["dent"] == {"planted": 1, "found": 1}
-    assert told["by_kind"]["stain"] == {"planted": 1, "found": 0}
+    summary = compare([reject(12), reject(13), alarm(13)], TRUTH).summary()
+    assert summary["by_kind"]["dent"] == {"plates": 1, "detected": 1}
+    assert summary["by_kind"]["stain"] == {"plates": 1, "detected": 0}
 
 
 def test_the_shipped_files_are_small_enough_to_ship() -> None:
@@ -78,12 +78,12 @@ def test_the_shipped_files_are_small_enough_to_ship() -> None:
     assert (HERE / "footage.mp4").stat().st_size <= 3_000_000
 
 
-def test_the_shipped_detector_finds_every_planted_plate_and_nothing_else() -> None:
-    words = ["run", "--camera", HERE / "footage.mp4", "--engine", HERE / "engine.onnx", "--json"]
-    command = [sys.executable, "-m", "edge_ad", *map(str, words)]
+def test_the_shipped_detector_detects_every_defect_and_nothing_else() -> None:
+    args = ["run", "--camera", HERE / "footage.mp4", "--engine", HERE / "engine.onnx", "--json"]
+    command = [sys.executable, "-m", "edge_ad", *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    outcome = compare(records, read_truth(HERE / "footage.mp4.yaml"))
-    assert set(outcome.planted.values()) == {"scratch", "dent", "stain", "missing_print"}
-    require_all_found(outcome)
+    result = compare(records, read_truth(HERE / "footage.mp4.yaml"))
+    assert set(result.kinds.values()) == {"scratch", "dent", "stain", "missing_print"}
+    require_all_detected(result)

@@ -29,7 +29,7 @@ def test_without_a_pace_every_frame_comes_and_equals_the_line() -> None:
     assert len(grabs) == 6
     for index, grab in enumerate(grabs):
         assert isinstance(grab, Frame) and grab.index == index
-        assert (grab.image == line.shot(index).image).all()
+        assert (grab.image == line.frame_at(index).image).all()
 
 
 def test_with_a_pace_it_is_live_and_keeps_time() -> None:
