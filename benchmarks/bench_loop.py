@@ -1,8 +1,8 @@
-"""Measures the loop against the bare ONNX Runtime session on the same tensors, in turn.
+"""Measure the loop against the bare ONNX Runtime session on the same tensors, alternately.
 
     python benchmarks/bench_loop.py [--engine FILE --camera URI] [--rounds 7]
 
-A round is one pass of the session over the frames as tensors, then one pass of `edge-ad run`'s own
+A round is one pass of the session over the frames as tensors, then one pass of `edge-ad run`'s
 loop over the footage, decoding included. The ratio is taken round by round, because machines are
 noisy; its median is reported.
 """
@@ -28,7 +28,7 @@ SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample"
 
 
 def session_pass(session: ort.InferenceSession, batches: list[Image]) -> float:
-    """Frames per second of the bare session."""
+    """Return the frames per second of the bare session."""
     began = time.perf_counter()
     for batch in batches:
         session.run([MAP, SCORE], {INPUT: batch})
@@ -36,7 +36,7 @@ def session_pass(session: ort.InferenceSession, batches: list[Image]) -> float:
 
 
 def loop_pass(config: LineConfig) -> tuple[float, dict[str, float]]:
-    """Frames per second of the loop, and its latency percentiles."""
+    """Return the frames per second of the loop, and its latency percentiles."""
     with open_line(config, []) as line:
         line.start()
         assert line.wait(3600)

@@ -1,4 +1,4 @@
-"""Measures how soon `edge-ad run` gives its first verdict, and what it holds in memory.
+"""Measure the time to the first verdict of `edge-ad run`, and its peak memory.
 
     python benchmarks/bench_start.py [--repeat 7]
 
@@ -26,7 +26,7 @@ RUN = (
 
 
 def first_verdict_s() -> float:
-    """Seconds from starting the process to its first line on stdout."""
+    """Return the seconds from starting the process to its first line on stdout."""
     began = time.perf_counter()
     with subprocess.Popen([*RUN, "--frames", "1"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -37,7 +37,7 @@ def first_verdict_s() -> float:
 
 
 def help_s() -> float:
-    """Seconds that `edge-ad --help` takes."""
+    """Return the seconds that `edge-ad --help` takes."""
     began = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "edge_ad", "--help"], check=True, stdout=subprocess.DEVNULL
@@ -46,7 +46,7 @@ def help_s() -> float:
 
 
 def peak_mib() -> float:
-    """Peak resident memory of a run over the whole footage, in MiB."""
+    """Return the peak resident memory of a run over the whole footage, in MiB."""
     process = subprocess.Popen(RUN, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

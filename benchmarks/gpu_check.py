@@ -1,16 +1,16 @@
-"""All that a machine with a card should prove, in one run: tests, parity, speed, a result file.
+"""Check a machine with a GPU in one run: tests, parity, speed, and a result file.
 
     python benchmarks/gpu_check.py                        DeSTSeg at 256x256, fp32 and fp16
     python benchmarks/gpu_check.py --engine part.onnx     that engine; repeats
 
-Needs TensorRT or TensorRT-RTX, PyCUDA, ONNX Runtime and pytest; torch, to be compared with on the
-same card. DeSTSeg is exported where there is onnxscript; a card without it gets the files of
+Needs TensorRT or TensorRT-RTX, PyCUDA, ONNX Runtime and pytest, and torch for the comparison with
+it. DeSTSeg is exported with onnxscript; for a machine without it, make the files elsewhere with
 
-    python benchmarks/gpu_check.py --folder DIR --only-make     on any machine, and there
+    python benchmarks/gpu_check.py --folder DIR --only-make     on any machine, and then run
     python benchmarks/gpu_check.py --folder DIR
 
-A checkout that is not installed is run with PYTHONPATH=. in front. Ends with 4 when a promise is
-not kept.
+A checkout that is not installed is run with PYTHONPATH=. in front. Ends with exit code 4
+when a limit is not met.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from edge_ad.plan_record import NAMES, NoGpu, Runtime
 SIZE_HW = (256, 256)
 ROOT = Path(__file__).resolve().parent.parent
 FOOTAGE = ROOT / "edge_ad" / "sample" / "footage.mp4"
-LOOP_RATIO, BEYOND_GPU_P99_MS = 0.95, 0.5  # promises
+LOOP_RATIO, BEYOND_GPU_P99_MS = 0.95, 0.5  # limits
 TESTS_S = 420
 
 
 @dataclass
-class Subject:
-    """An engine file to build and measure, and its torch twin where there is one."""
+class CheckedEngine:
+    """An engine file to build and measure, and its torch network if there is one."""
 
     onnx: Path
     model: str
@@ -52,94 +52,95 @@ class Subject:
 
 
 @dataclass
-class Verdict:
-    """Promises that were not kept."""
+class LimitLog:
+    """Prints checked limits and collects those not met."""
 
-    broken: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
-    def hold(self, name: str, *, kept: bool) -> None:
-        print(f"  {'kept  ' if kept else 'BROKEN'} {name}")
-        if not kept:
-            self.broken.append(name)
+    def record(self, name: str, *, met: bool) -> None:
+        """Print one limit, and keep it if it is not met."""
+        print(f"  {'met   ' if met else 'FAILED'} {name}")
+        if not met:
+            self.failed.append(name)
 
 
 def main() -> None:
     options = _options()
     with _folder(options.folder) as folder:
         if options.only_make:
-            print("\n".join(str(subject.onnx) for subject in destseg(folder)))
+            print("\n".join(str(engine.onnx) for engine in destseg_engines(folder)))
         else:
-            check_card(options, folder)
+            check_gpu(options, folder)
 
 
-def check_card(options: argparse.Namespace, folder: Path) -> None:
-    """Everything a card should prove; engines and plans are kept in `folder`."""
+def check_gpu(options: argparse.Namespace, folder: Path) -> None:
+    """Run all checks; engines and plans are kept in `folder`."""
     if isinstance(gpu := gpu_here(), NoGpu):
         raise IncompatibleError(f"nothing to check here: {gpu.reason}.")
-    facts = gpu_facts.card_facts()
+    facts = gpu_facts.read_facts()
     print(facts)
-    verdict = Verdict()
-    tests = {} if options.skip_tests else run_tests(verdict)
+    limits = LimitLog()
+    tests = {} if options.skip_tests else run_tests(limits)
     runtime = options.runtime or choose_runtime()
-    subjects = [Subject(path, path.stem) for path in options.engine] or destseg(folder)
-    for subject in subjects:
-        check(subject, runtime, folder, {"facts": facts, "tests": tests}, options, verdict)
-    if verdict.broken:
-        raise GateFailed(f"not kept: {'; '.join(verdict.broken)}.")
+    engines = [CheckedEngine(path, path.stem) for path in options.engine] or destseg_engines(folder)
+    for engine in engines:
+        check(engine, runtime, folder, {"facts": facts, "tests": tests}, options, limits)
+    if limits.failed:
+        raise GateFailed(f"limits not met: {'; '.join(limits.failed)}.")
 
 
-def run_tests(verdict: Verdict) -> dict[str, Any]:
-    """Everything marked `gpu`. Skipped tests count as not kept: they should have run here.
+def run_tests(limits: LimitLog) -> dict[str, Any]:
+    """Run the tests marked `gpu`. Skipped tests count as failed: they should have run here.
 
-    The project's strictness is left out: other versions of torch and pytest warn of other things.
+    Warnings are no errors here: other versions of torch and pytest give other warnings.
     """
     print("tests")
-    words = ["-m", "pytest", "-q", "-m", "gpu", "-rs", "tests/gpu"]
-    words += ["-o", "addopts=", "-o", "filterwarnings=default"]
+    arguments = ["-m", "pytest", "-q", "-m", "gpu", "-rs", "tests/gpu"]
+    arguments += ["-o", "addopts=", "-o", "filterwarnings=default"]
     try:
-        ended = subprocess.run(
-            [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=TESTS_S
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=TESTS_S
         )
     except subprocess.TimeoutExpired:
-        verdict.hold(f"tests on the card within {TESTS_S} s", kept=False)
+        limits.record(f"tests on the GPU within {TESTS_S} s", met=False)
         return {"exit": None, "summary": f"not done within {TESTS_S} s"}
-    lines = ended.stdout.strip().splitlines()
+    lines = done.stdout.strip().splitlines()
     print("\n".join(lines[-60:]))
-    summary = lines[-1] if lines else ended.stderr[-300:]
-    verdict.hold("tests on the card", kept=ended.returncode == 0 and " passed" in summary)
-    return {"exit": ended.returncode, "summary": summary}
+    summary = lines[-1] if lines else done.stderr[-300:]
+    limits.record("tests on the GPU", met=done.returncode == 0 and " passed" in summary)
+    return {"exit": done.returncode, "summary": summary}
 
 
 def check(
-    subject: Subject,
+    engine: CheckedEngine,
     runtime: Runtime,
     folder: Path,
     settings: dict[str, Any],
     options: argparse.Namespace,
-    verdict: Verdict,
+    limits: LimitLog,
 ) -> None:
-    """Build, compare, measure, write the result file."""
-    plan = folder / f"{subject.onnx.stem}.plan"
-    built = build_plan(subject.onnx, plan, runtime=runtime)
+    """Build a plan, check parity, measure it, and write the result file."""
+    plan = folder / f"{engine.onnx.stem}.plan"
+    built = build_plan(engine.onnx, plan, runtime=runtime)
     manifest, build = built.sidecar.manifest, built.sidecar.build
     assert manifest is not None and build is not None
-    name = f"{subject.model} {manifest.precision}"
+    name = f"{engine.model} {manifest.precision}"
     print(f"{name}: {NAMES[runtime]} {build.version} in {built.seconds:.1f} s")
-    parity = gpu_measure.parity(plan, subject.onnx)
-    verdict.hold(f"{name}: parity with ONNX Runtime", kept=parity["within"])
-    before = gpu_facts.clocks()
+    parity = gpu_measure.parity(plan, engine.onnx)
+    limits.record(f"{name}: parity with ONNX Runtime", met=parity["within"])
+    before = gpu_facts.read_clocks()
     figures, samples = gpu_measure.measure_plan(plan, options.calls)
     loop = gpu_measure.measure_loop(plan, footage(folder))
-    torch = _torch(subject, manifest, options.calls)
-    _judge(name, figures["replayed"], loop, verdict)
+    torch = _measure_torch(engine, manifest, options.calls)
+    _check_limits(name, figures["replayed"], loop, limits)
     path = write_result(
         runtime,
-        subject.model,
+        engine.model,
         manifest.precision,
-        device=settings["facts"]["card"],
+        device=settings["facts"]["gpu"],
         settings={**settings, "build": build.model_dump(mode="json"), "calls": options.calls,
                   "warm_up": gpu_measure.WARM_UP, "clocks_before": before,
-                  "clocks_after": gpu_facts.clocks()},
+                  "clocks_after": gpu_facts.read_clocks()},
         metrics={"build_s": round(built.seconds, 2), "parity": parity,
                  **_flat(figures["replayed"]), **loop, "launched": figures["launched"],
                  "replayed": figures["replayed"], "torch": torch},
@@ -148,17 +149,17 @@ def check(
     print(f"  {path}")
 
 
-def destseg(folder: Path) -> list[Subject]:
-    """DeSTSeg with fresh weights: what it finds is nonsense, what it costs is not."""
+def destseg_engines(folder: Path) -> list[CheckedEngine]:
+    """Return DeSTSeg with random weights: its results are meaningless, its speed is not."""
     files = {name: folder / f"destseg_256_{name}.onnx" for name in ("fp32", "fp16")}
     network = fresh_network()
     if not all(path.is_file() for path in files.values()):
         export_fresh(network, files)
-    return [Subject(path, "destseg_256", network) for path in files.values()]
+    return [CheckedEngine(path, "destseg_256", network) for path in files.values()]
 
 
 def fresh_network() -> Any:
-    """Full-size DeSTSeg for 256x256 with seeded weights; None where there is no torch."""
+    """Return full-size DeSTSeg for 256x256 with seeded weights; None without torch."""
     try:
         import torch
     except ImportError:
@@ -171,7 +172,7 @@ def fresh_network() -> Any:
 
 
 def export_fresh(network: Any, files: dict[str, Path]) -> None:
-    """Write the fp32 and the fp16 graph. Raises MissingExtra where the packages for it lack."""
+    """Write the fp32 and the fp16 graph. Raises MissingExtra without onnxscript or torch."""
     try:
         import onnx
 
@@ -191,7 +192,7 @@ def export_fresh(network: Any, files: dict[str, Path]) -> None:
 
 
 def footage(folder: Path) -> Path:
-    """The sample's, or images made here."""
+    """Return the shipped footage, or a folder of generated images without it."""
     if FOOTAGE.is_file():
         return FOOTAGE
     images = folder / "images"
@@ -201,39 +202,41 @@ def footage(folder: Path) -> Path:
     return images
 
 
-def _torch(subject: Subject, manifest: Manifest, count: int) -> dict[str, Any]:
-    """torch in fp16 on the same card; empty where torch has none."""
-    if subject.network is None or manifest.precision != "fp16":
+def _measure_torch(engine: CheckedEngine, manifest: Manifest, count: int) -> dict[str, Any]:
+    """Measure torch in fp16 on the same GPU; empty if torch has none."""
+    if engine.network is None or manifest.precision != "fp16":
         return {}
     import torch
 
     if not torch.cuda.is_available():
         return {}
     images = gpu_measure.images_of(manifest)
-    return gpu_measure.measure_torch(subject.network, images, count)
+    return gpu_measure.measure_torch(engine.network, images, count)
 
 
-def _judge(name: str, figures: dict[str, Any], loop: dict[str, Any], verdict: Verdict) -> None:
+def _check_limits(
+    name: str, figures: dict[str, Any], loop: dict[str, Any], limits: LimitLog
+) -> None:
     beyond, ratio = figures["beyond_gpu_p99_ms"], loop["loop_ratio"]
-    verdict.hold(
-        f"{name}: {beyond:.3f} ms beyond the card's time at p99, at most {BEYOND_GPU_P99_MS}",
-        kept=beyond <= BEYOND_GPU_P99_MS,
+    limits.record(
+        f"{name}: {beyond:.3f} ms beyond the GPU's time at p99, at most {BEYOND_GPU_P99_MS}",
+        met=beyond <= BEYOND_GPU_P99_MS,
     )
-    verdict.hold(
+    limits.record(
         f"{name}: loop at {ratio:.3f} of the engine, at least {LOOP_RATIO}",
-        kept=ratio >= LOOP_RATIO,
+        met=ratio >= LOOP_RATIO,
     )
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, float]:
-    """The figures a table shows."""
-    wanted = ("call_p50_ms", "call_p99_ms", "gpu_p50_ms", "beyond_gpu_p99_ms", "overlapped_fps")
-    return {name: figures[name] for name in wanted}
+    """Return the figures that a table shows."""
+    names = ("call_p50_ms", "call_p99_ms", "gpu_p50_ms", "beyond_gpu_p99_ms", "overlapped_fps")
+    return {name: figures[name] for name in names}
 
 
 @contextmanager
 def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder asked for, or one that is gone afterwards."""
+    """Yield the given folder, or a temporary one."""
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
         yield given

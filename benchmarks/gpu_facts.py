@@ -1,4 +1,4 @@
-"""The card as a bench report needs it: name, versions, clocks, power. A figure without is none."""
+"""Read the GPU facts that a benchmark result needs: name, versions, clocks, power."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from edge_ad.engine.tensorrt.runtimes import installed
 from edge_ad.machine.host import read_jetson
 from edge_ad.plan_record import TargetGpu
 
-_ASK = (
+_QUERY = (
     "name", "driver_version", "pstate", "clocks.sm", "clocks.max.sm", "clocks.mem",
     "clocks.max.mem", "power.limit", "temperature.gpu", "persistence_mode", "mig.mode.current",
 )  # fmt: skip
 _PACKAGES = ("pycuda", "cuda-python", "cuda-bindings", "torch")
 
 
-def card_facts() -> dict[str, Any]:
-    """Card, driver, TensorRT, packages."""
+def read_facts() -> dict[str, Any]:
+    """Return the GPU, driver, TensorRT and package versions."""
     gpu, jetson = gpu_here(), read_jetson()
     assert isinstance(gpu, TargetGpu), gpu.reason
     return {
-        "card": gpu.name,
+        "gpu": gpu.name,
         "compute_capability": gpu.compute_capability,
         "driver": gpu.driver,
         "cuda": gpu.cuda,
@@ -35,16 +35,16 @@ def card_facts() -> dict[str, Any]:
     }
 
 
-def clocks() -> dict[str, str]:
-    """Clocks, power limit and temperature now; on a Jetson its power mode and GPU clock."""
-    told = _run("nvidia-smi", f"--query-gpu={','.join(_ASK)}", "--format=csv,noheader")
-    if told:
-        words = [word.strip() for word in told.splitlines()[0].split(",")]
-        return dict(zip(_ASK, words, strict=False))
-    found = {"nvpmodel": _run("nvpmodel", "-q").replace("\n", " ")}
+def read_clocks() -> dict[str, str]:
+    """Return clocks, power limit and temperature now; on a Jetson its power mode and GPU clock."""
+    output = _run("nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader")
+    if output:
+        values = [value.strip() for value in output.splitlines()[0].split(",")]
+        return dict(zip(_QUERY, values, strict=False))
+    clocks = {"nvpmodel": _run("nvpmodel", "-q").replace("\n", " ")}
     for path in Path("/sys/class/devfreq").glob("*g*[bp][0u]*"):  # 17000000.gpu, 17000000.ga10b
-        found[path.name] = f"{_read(path / 'cur_freq')} of {_read(path / 'max_freq')} Hz"
-    return found
+        clocks[path.name] = f"{_read(path / 'cur_freq')} of {_read(path / 'max_freq')} Hz"
+    return clocks
 
 
 def _version(name: str) -> str:
@@ -54,9 +54,9 @@ def _version(name: str) -> str:
         return ""
 
 
-def _run(*words: str) -> str:
+def _run(*command: str) -> str:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

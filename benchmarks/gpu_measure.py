@@ -1,4 +1,4 @@
-"""What an engine on a card costs: calls, the network's own share, overlap, the whole loop."""
+"""Measure an engine on a GPU: calls, GPU time, overlapped calls, and the whole loop."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ IMAGES = 300
 
 @dataclass(frozen=True)
 class Calls:
-    """Milliseconds of each call, and of the network alone within it."""
+    """Milliseconds of each call, and the GPU time of the network within it."""
 
     call_ms: NDArray[np.float64]
     gpu_ms: NDArray[np.float64]
 
     def figures(self) -> dict[str, float]:
+        """Return the percentiles of calls, GPU times and the difference."""
         return {
             **percentiles("call", self.call_ms),
             **percentiles("gpu", self.gpu_ms),
@@ -42,21 +43,21 @@ class Calls:
 
 
 def percentiles(name: str, values: NDArray[np.float64]) -> dict[str, float]:
-    """`{name}_p50_ms` and so on."""
-    found = np.percentile(values, [50, 95, 99, 100])
+    """Return the percentiles as `{name}_p50_ms` and so on."""
+    points = np.percentile(values, [50, 95, 99, 100])
     names = ("p50", "p95", "p99", "max")
     return {
-        f"{name}_{at}_ms": round(float(value), 4) for at, value in zip(names, found, strict=True)
+        f"{name}_{at}_ms": round(float(value), 4) for at, value in zip(names, points, strict=True)
     }
 
 
 def images_of(manifest: Manifest) -> Image:
-    """One batch as the engine takes it."""
+    """Return one batch of the engine's size."""
     return generated(manifest.size_hw, manifest.batch or 1, seed=1)
 
 
 def time_calls(engine: TensorRTEngine, count: int) -> Calls:
-    """`infer`, one call after the other."""
+    """Time `infer`, one call after the other."""
     images = images_of(engine.manifest)
     for _ in range(WARM_UP):
         engine.infer(images)
@@ -70,20 +71,20 @@ def time_calls(engine: TensorRTEngine, count: int) -> Calls:
 
 
 def overlapped_fps(engine: TensorRTEngine, count: int) -> float:
-    """Calls a second with two batches under way."""
+    """Return the calls a second with two batches in flight."""
     images = images_of(engine.manifest)
     engine.submit(images)
     began = time.perf_counter()
     for _ in range(count):
         engine.submit(images)
         engine.collect()
-    taken = time.perf_counter() - began
+    elapsed_s = time.perf_counter() - began
     engine.collect()
-    return count / taken
+    return count / elapsed_s
 
 
 def measure_plan(plan: Path, count: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """Figures with and without graph and overlap, and the raw samples of the first."""
+    """Return figures with and without CUDA graph and overlap, and the raw samples."""
     figures: dict[str, Any] = {}
     samples: dict[str, list[float]] = {}
     for name, graph in (("replayed", True), ("launched", False)):
@@ -101,19 +102,19 @@ def measure_plan(plan: Path, count: int) -> tuple[dict[str, Any], dict[str, list
 
 
 def measure_loop(plan: Path, footage: Path) -> dict[str, Any]:
-    """The loop against the engine alone, in turn, on the same images."""
+    """Measure the loop and the engine alone alternately, on the same images."""
     config = LineConfig((str(footage),), plan, threshold=float("inf"))
-    found = bench_loop(config, rounds=5)
+    result = bench_loop(config, rounds=5)
     return {
-        "loop_ratio": round(found.ratio, 4),
-        "loop_fps": round(found.loop_fps, 2),
-        "engine_fps": round(found.engine_fps, 2),
-        "loop_latency_ms": found.latency_ms,
+        "loop_ratio": round(result.ratio, 4),
+        "loop_fps": round(result.loop_fps, 2),
+        "engine_fps": round(result.engine_fps, 2),
+        "loop_latency_ms": result.latency_ms,
     }
 
 
 def parity(plan: Path, onnx: Path) -> dict[str, Any]:
-    """The plan against ONNX Runtime on the CPU, on generated frames."""
+    """Compare the plan with ONNX Runtime on the CPU, on generated frames."""
     with open_engine(onnx) as reference, open_plan(plan) as engine:
         frames = generated(reference.manifest.size_hw, 8)
         tolerance = tolerance_between(reference.manifest, engine.manifest)
@@ -123,7 +124,7 @@ def parity(plan: Path, onnx: Path) -> dict[str, Any]:
 
 
 def write_images(folder: Path, size_wh: tuple[int, int] = (320, 240)) -> Path:
-    """Footage for machines without a video: images that cost little to decode."""
+    """Write images that decode quickly, for machines without the footage."""
     width, height = size_wh
     for index, image in enumerate(generated((height, width), IMAGES, seed=2)):
         cv2.imwrite(str(folder / f"{index:04d}.bmp"), image)
@@ -131,7 +132,7 @@ def write_images(folder: Path, size_wh: tuple[int, int] = (320, 240)) -> Path:
 
 
 def measure_torch(network: Any, images: Image, count: int) -> dict[str, Any]:
-    """torch on the same card, fp16 by autocast, uploads and downloads included as in a line."""
+    """Measure torch on the same GPU, fp16 by autocast, with uploads and downloads."""
     import torch
 
     network = network.eval().cuda()
@@ -141,22 +142,22 @@ def measure_torch(network: Any, images: Image, count: int) -> dict[str, Any]:
             maps, scores = run(torch.from_numpy(images).cuda(non_blocking=True))
             maps.cpu(), scores.cpu()
 
-    found: dict[str, Any] = {}
+    times: dict[str, Any] = {}
     for name, make in (("eager", lambda: network), ("compiled", lambda: torch.compile(network))):
         try:
-            found[name] = percentiles("call", _timed(partial(call, make()), count))
-        except Exception as error:  # a compiler that is not there must not cost the whole report
-            found[name] = {"fault": f"{type(error).__name__}: {str(error).strip()[:300]}"}
-    return found
+            times[name] = percentiles("call", _timed(partial(call, make()), count))
+        except Exception as error:  # a missing compiler must not fail the whole run
+            times[name] = {"error": f"{type(error).__name__}: {str(error).strip()[:300]}"}
+    return times
 
 
 def _timed(call: Callable[[], None], count: int) -> NDArray[np.float64]:
-    """Milliseconds of each call, after a warm-up."""
+    """Return the milliseconds of each call, after a warm-up."""
     for _ in range(max(1, WARM_UP // 4)):
         call()
-    taken = np.empty(count)
+    times = np.empty(count)
     for index in range(count):
         began = time.perf_counter()
         call()
-        taken[index] = (time.perf_counter() - began) * 1e3
-    return taken
+        times[index] = (time.perf_counter() - began) * 1e3
+    return times

@@ -1,10 +1,10 @@
-"""`edge-ad doctor`: what a bug report needs, and what to install."""
+"""`edge-ad doctor`: describe the machine for a bug report, and list what to install."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,8 +22,8 @@ _ACCELERATORS = ("tensorrt", "tensorrt_rtx", "pycuda")
 
 
 @dataclass(frozen=True)
-class _Findings:
-    """Everything doctor says, in the order it is said."""
+class _Report:
+    """Everything that doctor prints, in the order of its lines."""
 
     edge_ad: str
     host: Host
@@ -39,28 +39,28 @@ class _Findings:
 @shared
 def command(*, as_json: bool) -> None:
     """Print what this machine has, and for each feature what is missing and how to install it."""
-    findings = _examine()
+    report = _examine()
     if as_json:
-        return emit({"type": "doctor", **asdict(findings)})
-    for line in _lines(findings):
+        return emit({"type": "doctor", **asdict(report)})
+    for line in _format_lines(report):
         click.echo(line)
 
 
-def _examine() -> _Findings:
+def _examine() -> _Report:
     from edge_ad.machine import camera, gpu, host, packages
 
-    found = [packages.read_package(name) for name in ("onnxruntime", *_ACCELERATORS)]
+    engines = [packages.read_package(name) for name in ("onnxruntime", *_ACCELERATORS)]
     opencv, cameras = camera.read_opencv(), camera.read_cameras()
     gpus, jetson = gpu.read_gpus(), host.read_jetson()
-    return _Findings(
+    return _Report(
         edge_ad=edge_ad.__version__,
         host=host.read_host(),
         jetson=jetson,
         opencv=opencv,
         cameras=cameras,
-        engines=found,
+        engines=engines,
         gpus=gpus,
-        features=list(_features(opencv, cameras, gpus, jetson, found[1:])),
+        features=list(_features(opencv, cameras, gpus, jetson, engines[1:])),
     )
 
 
@@ -79,58 +79,58 @@ def _features(
     yield from gpu_features(gpus, jetson, accelerators)
 
 
-def _lines(found: _Findings) -> Iterator[str]:
-    host, opencv = found.host, found.opencv
-    yield _row("edge-ad", found.edge_ad)
+def _format_lines(report: _Report) -> Iterator[str]:
+    host, opencv = report.host, report.opencv
+    yield _row("edge-ad", report.edge_ad)
     yield _row("machine", f"{host.processor}, {host.cores} cores, {host.memory_mib} MiB")
-    yield _row("system", f"{host.system}, Python {host.python}" + _environment(host))
-    if found.jetson:
-        jetson = found.jetson
+    yield _row("system", f"{host.system}, Python {host.python}" + _format_environment(host))
+    if report.jetson:
+        jetson = report.jetson
         yield _row("Jetson", f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack}")
-    yield _row("OpenCV", f"{opencv.version}, {', '.join(opencv.back_ends)}, {_gui(opencv)}")
-    for camera in found.cameras:
+    yield _row("OpenCV", f"{opencv.version}, {', '.join(opencv.back_ends)}, {_format_gui(opencv)}")
+    for camera in report.cameras:
         yield _row("camera", f"{camera.device} {camera.name}")
-    for package in found.engines:
-        yield _row(package.name, _told(package))
-    for card in found.gpus.cards:
-        yield _row("GPU", f"{card.name}, compute {card.compute_capability}, {card.memory_mib} MiB")
-    yield _row("driver", _driver(found.gpus))
+    for package in report.engines:
+        yield _row(package.name, _format_package(package))
+    for gpu in report.gpus.devices:
+        yield _row("GPU", f"{gpu.name}, compute {gpu.compute_capability}, {gpu.memory_mib} MiB")
+    yield _row("driver", _format_driver(report.gpus))
     yield ""
-    for feature in found.features:
-        yield from _advice(feature)
+    for feature in report.features:
+        yield from _format_feature(feature)
 
 
-def _advice(feature: Feature) -> Iterator[str]:
-    if not feature.lacks:
+def _format_feature(feature: Feature) -> Iterator[str]:
+    if not feature.missing:
         yield f"  ready    {feature.name}"
         return
-    yield f"  missing  {feature.name}: lacks {feature.lacks}"
-    if feature.mend:
-        yield f"             {feature.mend}"
+    yield f"  missing  {feature.name}: needs {feature.missing}"
+    if feature.fix:
+        yield f"             {feature.fix}"
 
 
-def _row(name: str, value: Any) -> str:
+def _row(name: str, value: str) -> str:
     return f"{name:<13}{value}"
 
 
-def _environment(host: Host) -> str:
+def _format_environment(host: Host) -> str:
     return " in a virtual environment" if host.virtual_environment else ""
 
 
-def _gui(opencv: OpenCv) -> str:
+def _format_gui(opencv: OpenCv) -> str:
     return f"windows by {opencv.gui}" if opencv.gui else "no windows"
 
 
-def _told(package: Package) -> str:
+def _format_package(package: Package) -> str:
     if not package.version:
         return "not installed"
-    if package.fault:
-        return f"{package.version}, but it does not load: {package.fault}"
+    if package.problem:
+        return f"{package.version}, but it does not load: {package.problem}"
     return ", ".join(filter(None, (package.version, package.details)))
 
 
-def _driver(gpus: Gpus) -> str:
-    if gpus.fault and not gpus.driver:
-        return gpus.fault
-    parts = [gpus.driver, gpus.cuda and f"CUDA up to {gpus.cuda}", gpus.fault]
+def _format_driver(gpus: Gpus) -> str:
+    if gpus.problem and not gpus.driver:
+        return gpus.problem
+    parts = [gpus.driver, gpus.cuda and f"CUDA up to {gpus.cuda}", gpus.problem]
     return ", ".join(filter(None, parts)) or "unknown"

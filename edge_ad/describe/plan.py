@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.engine.tensorrt.preflight import check_plan, read_plan_sidecar
-from edge_ad.engine.tensorrt.runtimes import TensorRT, first_error, messages
+from edge_ad.engine.tensorrt.runtimes import TensorRT, first_error, make_logger
 from edge_ad.errors import IncompatibleError
 
 # TensorRT 10 joins format and type in one sentence, TensorRT 11 has a field for the type.
@@ -75,7 +75,7 @@ def _graph(path: Path) -> tuple[dict[str, Any] | None, str]:
 
 
 def _loaded(trt: TensorRT, path: Path) -> dict[str, Any]:
-    logger = messages(trt)
+    logger = make_logger(trt)
     engine = trt.Runtime(logger).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise IncompatibleError(f"{path}: TensorRT refuses it: {first_error(logger.errors)}")

@@ -1,4 +1,4 @@
-"""OpenCV's back ends, and the cameras the system shows. No camera is opened."""
+"""List OpenCV's back ends and the system's cameras, without opening a camera."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BACK_ENDS = ("FFMPEG", "GSTREAMER", "V4L2")
 
 @dataclass(frozen=True, slots=True)
 class OpenCv:
-    """`back_ends` are those that load; `gui` is empty for a build without windows."""
+    """The OpenCV in use; `back_ends` are those that load, `gui` is empty without window support."""
 
     version: str
     back_ends: tuple[str, ...]
@@ -34,7 +34,7 @@ class VideoDevice:
 
 
 def read_opencv() -> OpenCv:
-    """Describe the OpenCV that is imported."""
+    """Describe the imported OpenCV."""
     return OpenCv(
         version=cv2.__version__,
         back_ends=tuple(name for name in BACK_ENDS if _has(name)),
@@ -44,9 +44,9 @@ def read_opencv() -> OpenCv:
 
 
 def read_cameras(root: Path = ROOT) -> list[VideoDevice]:
-    """The video devices of the system, by number."""
-    found = (root / "dev").glob("video*")
-    devices = [path for path in found if path.name.removeprefix("video").isdigit()]
+    """Return the video devices of the system, by number."""
+    paths = (root / "dev").glob("video*")
+    devices = [path for path in paths if path.name.removeprefix("video").isdigit()]
     devices.sort(key=lambda path: int(path.name.removeprefix("video")))
     return [_device(path, root) for path in devices]
 
@@ -60,17 +60,17 @@ def _device(path: Path, root: Path) -> VideoDevice:
 
 
 def _has(name: str) -> bool:
-    """Whether the back end loads: the list in the registry also names plug-ins that are absent."""
+    """Return whether a back end loads: OpenCV's registry also lists plug-ins that are absent."""
     return bool(cv2.videoio_registry.hasBackend(getattr(cv2, f"CAP_{name}")))
 
 
 def _gui(build: str) -> str:
-    """The window system in OpenCV's build information: 'GUI: QT5', or lines like 'GTK+: YES'."""
+    """Return the window system from OpenCV's build information: 'GUI: QT5' or 'GTK+: YES'."""
     part = re.search(r"^\s*GUI:(.*?)\n\s*\n", build, re.MULTILINE | re.DOTALL)
     if not part or part[1].split()[:1] == ["NONE"]:
         return ""
     first = part[1].split("\n")[0].strip()
     if first:
         return first
-    found = re.search(r"([\w+]+)(?:\s[\w.]+)*:\s+YES", part[1])
-    return found[1] if found else ""
+    match = re.search(r"([\w+]+)(?:\s[\w.]+)*:\s+YES", part[1])
+    return match[1] if match else ""

@@ -1,4 +1,4 @@
-"""What edge-ad can do on this machine, and what each feature still lacks."""
+"""List the features of edge-ad on this machine, and how to install what they are missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_ad.machine.gpu import Gpus
 from edge_ad.machine.host import Jetson
 from edge_ad.machine.packages import Package
 
-# TensorRT's extras are not here: `gpu_features` looks at what really loads
+# As in setup.cfg. TensorRT's extras are not here: `gpu_features` checks what really loads.
 _EXTRAS = {
     "onnxruntime": "engines on any CPU (.onnx)",
     "evaluate": "reports with curves and tables",
@@ -27,23 +27,23 @@ _SYSTEM_OPENCV = (
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """`lacks` is empty when it works; `mend` is the command that helps."""
+    """A feature; `missing` is empty when it works, `fix` is the command or advice that helps."""
 
     name: str
-    lacks: str = ""
-    mend: str = ""
+    missing: str = ""
+    fix: str = ""
 
 
 def extra_features(missing: dict[str, list[str]]) -> Iterator[Feature]:
-    """One feature for each of edge-ad's extras; `missing` maps extras to absent packages."""
+    """Yield one feature for each extra of edge-ad; `missing` maps extras to absent packages."""
     for extra, packages in missing.items():
         if extra in _EXTRAS:
-            mend = f"pip install 'edge-ad[{extra}]'" if packages else ""
-            yield Feature(_EXTRAS[extra], _listed("Python package", packages), mend)
+            fix = f"pip install 'edge-ad[{extra}]'" if packages else ""
+            yield Feature(_EXTRAS[extra], _format_missing("Python package", packages), fix)
 
 
 def camera_features(opencv: OpenCv, devices: list[VideoDevice]) -> Iterator[Feature]:
-    """USB cameras, network cameras, GStreamer pipelines (CSI among them), and the window."""
+    """Yield USB cameras, network cameras, GStreamer pipelines with CSI cameras, and the window."""
     yield _usb(opencv, devices)
     yield _back_end("network cameras and videos", "FFMPEG", opencv, "pip install opencv-python")
     yield _back_end("CSI cameras and GStreamer pipelines", "GSTREAMER", opencv, _SYSTEM_OPENCV)
@@ -51,24 +51,24 @@ def camera_features(opencv: OpenCv, devices: list[VideoDevice]) -> Iterator[Feat
 
 
 def gpu_features(gpus: Gpus, jetson: Jetson | None, packages: list[Package]) -> Iterator[Feature]:
-    """What compiling and running plans needs; `packages` are TensorRT's runtimes and PyCUDA."""
-    found = {package.name: package for package in packages}
-    runtimes = [found["tensorrt"], found["tensorrt_rtx"]]
+    """Yield compiling and running plans; `packages` are TensorRT's runtimes and PyCUDA."""
+    by_name = {package.name: package for package in packages}
+    runtimes = [by_name["tensorrt"], by_name["tensorrt_rtx"]]
     yield _tensorrt(runtimes, jetson)
-    pycuda = found["pycuda"]
-    lacks = [*_no_card(gpus), *_faults([pycuda])]
+    pycuda = by_name["pycuda"]
+    missing = [*_missing_gpu(gpus), *_problems([pycuda])]
     if not any(runtime.usable for runtime in runtimes):
-        lacks.append("TensorRT")
-    mend = "" if pycuda.usable else "pip install pycuda"
-    if gpus.fault and jetson is None:
-        mend = " && ".join(filter(None, ["sudo ubuntu-drivers install", mend]))
-    yield Feature("running plans on a GPU (.plan)", "; ".join(lacks), mend if lacks else "")
+        missing.append("TensorRT")
+    fix = "" if pycuda.usable else "pip install pycuda"
+    if gpus.problem and jetson is None:
+        fix = " && ".join(filter(None, ["sudo ubuntu-drivers install", fix]))
+    yield Feature("running plans on a GPU (.plan)", "; ".join(missing), fix if missing else "")
 
 
-def _no_card(gpus: Gpus) -> list[str]:
-    if gpus.cards:
+def _missing_gpu(gpus: Gpus) -> list[str]:
+    if gpus.devices:
         return []
-    return [f"an NVIDIA GPU: {gpus.fault}" if gpus.fault else "an NVIDIA GPU"]
+    return [f"an NVIDIA GPU: {gpus.problem}" if gpus.problem else "an NVIDIA GPU"]
 
 
 def _usb(opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
@@ -89,17 +89,17 @@ def _usb(opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
     return Feature(name)
 
 
-def _back_end(name: str, back_end: str, opencv: OpenCv, mend: str) -> Feature:
+def _back_end(name: str, back_end: str, opencv: OpenCv, fix: str) -> Feature:
     if back_end in opencv.back_ends:
         return Feature(name)
-    return Feature(name, f"OpenCV's {back_end} back end", mend)
+    return Feature(name, f"OpenCV's {back_end} back end", fix)
 
 
 def _window(opencv: OpenCv) -> Feature:
     name = "the preview window (run --show)"
     if not opencv.gui:
-        mend = "pip uninstall -y opencv-python-headless && pip install opencv-python"
-        return Feature(name, "an OpenCV with windows", mend)
+        fix = "pip uninstall -y opencv-python-headless && pip install opencv-python"
+        return Feature(name, "an OpenCV with windows", fix)
     if not opencv.display:
         return Feature(name, "a display", "export DISPLAY=:0, in a desktop session of this machine")
     return Feature(name)
@@ -109,22 +109,22 @@ def _tensorrt(runtimes: list[Package], jetson: Jetson | None) -> Feature:
     name = "compiling plans"
     if any(runtime.usable for runtime in runtimes):
         return Feature(name)
-    broken = _faults([runtime for runtime in runtimes if runtime.version])
-    mend = "pip install tensorrt"
+    broken = _problems([runtime for runtime in runtimes if runtime.version])
+    fix = "pip install tensorrt"
     if jetson is not None:
-        mend = "sudo apt install nvidia-jetpack && python3 -m venv --system-site-packages .venv"
-    return Feature(name, "; ".join(broken) or "TensorRT or TensorRT-RTX", mend)
+        fix = "sudo apt install nvidia-jetpack && python3 -m venv --system-site-packages .venv"
+    return Feature(name, "; ".join(broken) or "TensorRT or TensorRT-RTX", fix)
 
 
-def _faults(packages: Iterable[Package]) -> list[str]:
+def _problems(packages: Iterable[Package]) -> list[str]:
     return [
-        f"{package.name} ({package.fault})" if package.fault else package.name
+        f"{package.name} ({package.problem})" if package.problem else package.name
         for package in packages
         if not package.usable
     ]
 
 
-def _listed(what: str, names: list[str]) -> str:
+def _format_missing(kind: str, names: list[str]) -> str:
     if not names:
         return ""
-    return f"the {what}{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(names)}"

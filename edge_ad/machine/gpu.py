@@ -1,4 +1,4 @@
-"""NVIDIA GPUs and driver, asked from the driver's own library; no GPU is no error."""
+"""Read NVIDIA GPUs and driver from the driver's library. A machine without a GPU is no error."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MIN
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
-    """One card; `compute_capability` like 8.9."""
+class GpuDevice:
+    """One GPU as the driver lists it; `compute_capability` like 8.9."""
 
     name: str
     compute_capability: str
@@ -26,44 +26,45 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Gpus:
-    """`cuda` is the newest CUDA version the driver runs; `fault` says why there are no cards."""
+    """GPUs and driver; `cuda` is the newest CUDA it runs, `problem` why there are no GPUs."""
 
-    cards: tuple[Gpu, ...] = ()
+    devices: tuple[GpuDevice, ...] = ()
     driver: str = ""
     cuda: str = ""
-    fault: str = ""
+    problem: str = ""
 
 
-class _Refused(Exception):
-    """A call to the driver that answered with an error."""
+class _DriverError(Exception):
+    """A call to the driver returned an error."""
 
 
 def read_gpus(load: Callable[[str], Any] = ctypes.CDLL, root: Path = ROOT) -> Gpus:
-    """Ask the CUDA driver, which `load` brings, for its cards; never raises."""
+    """Read the GPUs from the CUDA driver, which `load` loads; errors become `problem`."""
     driver = driver_version(root)
     try:
         cuda = load(LIBRARY)
     except OSError:
-        return Gpus(driver=driver, fault=f"no NVIDIA driver ({LIBRARY} is not installed)")
+        return Gpus(driver=driver, problem=f"no NVIDIA driver ({LIBRARY} is not installed)")
     try:
         _call(cuda, "cuInit", 0)
-        cards = tuple(_card(cuda, index) for index in range(_integer(cuda, "cuDeviceGetCount")))
-        return Gpus(cards, driver, _version(_integer(cuda, "cuDriverGetVersion")))
-    except (_Refused, AttributeError) as error:
-        return Gpus(driver=driver, fault=f"an NVIDIA driver that refuses ({error})")
+        count = _integer(cuda, "cuDeviceGetCount")
+        devices = tuple(_device(cuda, index) for index in range(count))
+        return Gpus(devices, driver, _version(_integer(cuda, "cuDriverGetVersion")))
+    except (_DriverError, AttributeError) as error:
+        return Gpus(driver=driver, problem=f"the NVIDIA driver does not work ({error})")
 
 
 def driver_version(root: Path = ROOT) -> str:
-    """The kernel driver's version, like 580.95.05; empty when none is loaded."""
+    """Return the kernel driver's version, like 580.95.05; empty when none is loaded."""
     try:
         text = (root / "proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    found = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text)
-    return found[1] if found else ""
+    match = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text)
+    return match[1] if match else ""
 
 
-def _card(cuda: Any, index: int) -> Gpu:
+def _device(cuda: Any, index: int) -> GpuDevice:
     device = ctypes.c_int()
     _call(cuda, "cuDeviceGet", ctypes.byref(device), index)
     name = ctypes.create_string_buffer(256)
@@ -73,21 +74,21 @@ def _card(cuda: Any, index: int) -> Gpu:
     major, minor = (
         _integer(cuda, "cuDeviceGetAttribute", code, device) for code in (_MAJOR, _MINOR)
     )
-    return Gpu(name.value.decode(errors="replace"), f"{major}.{minor}", size.value >> 20)
+    return GpuDevice(name.value.decode(errors="replace"), f"{major}.{minor}", size.value >> 20)
 
 
-def _integer(cuda: Any, function: str, *words: Any) -> int:
-    answer = ctypes.c_int()
-    _call(cuda, function, ctypes.byref(answer), *words)
-    return answer.value
+def _integer(cuda: Any, function: str, *arguments: Any) -> int:
+    value = ctypes.c_int()
+    _call(cuda, function, ctypes.byref(value), *arguments)
+    return value.value
 
 
-def _call(cuda: Any, function: str, *words: Any) -> None:
-    code = getattr(cuda, function)(*words)
+def _call(cuda: Any, function: str, *arguments: Any) -> None:
+    code = getattr(cuda, function)(*arguments)
     if code:
-        raise _Refused(f"{function} answers {code}")
+        raise _DriverError(f"{function} returned {code}")
 
 
 def _version(number: int) -> str:
-    """CUDA's 12040 is 12.4."""
+    """Format CUDA's version number: 12040 is 12.4."""
     return f"{number // 1000}.{number % 1000 // 10}"

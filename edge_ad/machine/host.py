@@ -1,4 +1,4 @@
-"""The computer itself, and whether it is a Jetson."""
+"""Describe this computer, and the Jetson it may be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path("/")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`cores` counts those this process may use; `memory_mib` is 0 where the system hides it."""
+    """This computer; `cores` are those this process may use, `memory_mib` is 0 where unknown."""
 
     system: str
     architecture: str
@@ -27,7 +27,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Jetson:
-    """`l4t` like 36.4.0; `jetpack` its major version (36 is JetPack 6, 38 is JetPack 7)."""
+    """A Jetson; `l4t` like 36.4.0, `jetpack` the major version (36 is JetPack 6, 38 JetPack 7)."""
 
     model: str
     l4t: str
@@ -48,29 +48,29 @@ def read_host(root: Path = ROOT) -> Host:
 
 
 def read_jetson(root: Path = ROOT) -> Jetson | None:
-    """Which Jetson this is, by NVIDIA's release file; None on other machines."""
+    """Identify the Jetson by NVIDIA's release file; return None on other machines."""
     release = _text(root / "etc/nv_tegra_release")
-    found = re.search(r"R(\d+)\b.*REVISION:\s*([\d.]+)", release)
-    if not found:
+    match = re.search(r"R(\d+)\b.*REVISION:\s*([\d.]+)", release)
+    if not match:
         return None
-    major = int(found[1])
+    major = int(match[1])
     model = _text(root / "proc/device-tree/model").strip("\0 \n")
     jetpack = {35: "5", 36: "6", 38: "7"}.get(major, "unknown")
-    return Jetson(model or "unknown", f"{major}.{found[2]}", jetpack)
+    return Jetson(model or "unknown", f"{major}.{match[2]}", jetpack)
 
 
 def _processor(root: Path) -> str:
-    found = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
-    return found[1].strip() if found else ""
+    match = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    return match[1].strip() if match else ""
 
 
 def _memory_mib(root: Path) -> int:
-    found = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
-    return int(found[1]) // 1024 if found else 0
+    match = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    return int(match[1]) // 1024 if match else 0
 
 
 def usable_cores() -> int:
-    """How many cores this process may use: fewer than there are under taskset or in a container."""
+    """Count the cores this process may use: fewer than exist under taskset or in a container."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -21,7 +21,7 @@ from edge_ad.engine.tensorrt.runtimes import (
     installed,
     is_out_of_memory,
     load,
-    messages,
+    make_logger,
 )
 from edge_ad.errors import EdgeAdError, IncompatibleError, OutletLost, UsageError
 from edge_ad.export.plan.config import TimingCache, batch_profile, configure
@@ -147,7 +147,7 @@ def _compile(
     timing_cache: Path | None,
     report: Report,
 ) -> bytes:
-    logger = messages(trt)
+    logger = make_logger(trt)
     with BuildInterrupt() as interrupt:
         builder = _builder(trt, logger)
         network = parse(trt, builder, logger, source)

@@ -1,4 +1,4 @@
-"""The run for machines with a card, on a card played by the host."""
+"""The check for machines with a GPU, run on a fake GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothi
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINE = ROOT / "tests" / "engines" / "green-32-b1.onnx"
-CARD = TargetGpu("NVIDIA H100", "9.0", "13.0", "580.95.05", 81_000)
+GPU = TargetGpu("NVIDIA H100", "9.0", "13.0", "580.95.05", 81_000)
 RUNTIME = ("--runtime", "tensorrt-rtx")
 
 
@@ -34,8 +34,8 @@ def green(images: Image) -> Prediction:
     return Prediction(maps, maps.max(axis=(1, 2)))
 
 
-def played(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTEngine:
-    """A plan on the played card; it answers what the tests' engines answer."""
+def open_fake(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTEngine:
+    """Open a plan on the fake GPU; it predicts what the tests' engines predict."""
     cuda, manifest = FakeCuda(), read_plan_sidecar(path).manifest
     assert manifest is not None
     return TensorRTEngine(
@@ -49,16 +49,16 @@ def played(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTEngi
 
 @pytest.fixture
 def gpu_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The script, with a card, few images, and promises that a played card can keep."""
+    """Return the script, with a GPU, few images, and limits that a fake GPU can meet."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     script, facts, measure, results = (
         importlib.import_module(name)
         for name in ("gpu_check", "gpu_facts", "gpu_measure", "results")
     )
     for module in (script, facts):
-        monkeypatch.setattr(module, "gpu_here", lambda: CARD)
-    monkeypatch.setattr(measure, "open_plan", played)
-    monkeypatch.setattr("edge_ad.line.config.open_engine", played)
+        monkeypatch.setattr(module, "gpu_here", lambda: GPU)
+    monkeypatch.setattr(measure, "open_plan", open_fake)
+    monkeypatch.setattr("edge_ad.line.config.open_engine", open_fake)
     monkeypatch.setattr(measure, "WARM_UP", 2)
     monkeypatch.setattr(measure, "IMAGES", 6)
     monkeypatch.setattr(script, "FOOTAGE", tmp_path / "none.mp4")
@@ -73,7 +73,7 @@ def run(script: Any, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
     script.main()
 
 
-def test_a_run_ends_with_a_result_file_that_names_the_card(
+def test_a_run_writes_a_result_file_that_names_the_gpu(
     gpu_check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = ("--engine", ENGINE, "--calls", 20, "--skip-tests", *RUNTIME)
@@ -92,7 +92,7 @@ def test_a_run_ends_with_a_result_file_that_names_the_card(
     assert {len(samples) for samples in found["samples"].values()} == {20}
 
 
-def test_a_promise_that_is_not_kept_is_named_after_the_file_is_written(
+def test_a_limit_that_is_not_met_is_named_after_the_file_is_written(
     gpu_check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(gpu_check, "LOOP_RATIO", 1e9)
@@ -102,7 +102,7 @@ def test_a_promise_that_is_not_kept_is_named_after_the_file_is_written(
     assert list(tmp_path.glob("*.json"))
 
 
-def test_without_a_card_there_is_nothing_to_check(
+def test_without_a_gpu_there_is_nothing_to_check(
     gpu_check: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_check, "gpu_here", lambda: NoGpu("no driver"))
@@ -110,32 +110,30 @@ def test_without_a_card_there_is_nothing_to_check(
         run(gpu_check, monkeypatch)
 
 
-def test_tests_that_were_skipped_do_not_count_as_kept(
-    gpu_check: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pytest of its own, which has no card: everything in it skips."""
+def test_skipped_tests_count_as_failed(gpu_check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a separate pytest without a GPU, every test skips."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    verdict = gpu_check.Verdict()
-    told = gpu_check.run_tests(verdict)
-    assert told["exit"] == 0 and "skipped" in told["summary"]
-    assert verdict.broken == ["tests on the card"]
+    limits = gpu_check.LimitLog()
+    summary = gpu_check.run_tests(limits)
+    assert summary["exit"] == 0 and "skipped" in summary["summary"]
+    assert limits.failed == ["tests on the GPU"]
 
 
-def test_engines_made_elsewhere_are_taken_as_they_are(
+def test_engines_made_elsewhere_are_not_exported_again(
     gpu_check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def refuse(*words: object) -> None:
+    def refuse(*arguments: object) -> None:
         raise AssertionError("exported again")
 
     monkeypatch.setattr(gpu_check, "export_fresh", refuse)
     for name in ("fp32", "fp16"):
         (tmp_path / f"destseg_256_{name}.onnx").write_bytes(b"")
-    subjects = gpu_check.destseg(tmp_path)
-    assert [subject.onnx.stem for subject in subjects] == ["destseg_256_fp32", "destseg_256_fp16"]
+    engines = gpu_check.destseg_engines(tmp_path)
+    assert [engine.onnx.stem for engine in engines] == ["destseg_256_fp32", "destseg_256_fp16"]
 
 
 class Network:
-    """Moves nowhere, as where torch has no card."""
+    """A network that stays on the CPU, as where torch has no GPU."""
 
     def eval(self) -> Network:
         return self
@@ -143,12 +141,12 @@ class Network:
     cuda = eval
 
     def __call__(self, images: object) -> None:
-        raise RuntimeError("unreachable without a card")
+        raise RuntimeError("unreachable without a GPU")
 
 
-def test_a_torch_that_fails_is_reported_and_ends_nothing(gpu_check: Any) -> None:
+def test_a_failure_of_torch_is_reported_and_the_run_goes_on(gpu_check: Any) -> None:
     pytest.importorskip("torch")
     images = np.zeros((1, 32, 32, 3), np.uint8)
     found = gpu_check.gpu_measure.measure_torch(Network(), images, 3)
     assert set(found) == {"eager", "compiled"}
-    assert all("fault" in side or "call_p50_ms" in side for side in found.values())
+    assert all("error" in side or "call_p50_ms" in side for side in found.values())

@@ -86,7 +86,7 @@ def test_a_manifest_of_another_version_is_refused(make_engine: MakeEngine) -> No
 
 
 def test_an_io_binding_answers_like_a_plain_run(make_engine: MakeEngine) -> None:
-    """The card's path, on the CPU: the binding is the same, only the provider differs."""
+    """The GPU's path, on the CPU: the binding is the same, only the provider differs."""
     import onnxruntime as ort
 
     from edge_ad.engine.onnxruntime import _run_bound
@@ -103,6 +103,6 @@ def test_a_device_that_is_not_here_is_refused_with_what_to_do(make_engine: MakeE
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" in ort.get_available_providers():
-        pytest.skip("this ONNX Runtime can use a card")
+        pytest.skip("this ONNX Runtime can use a GPU")
     with pytest.raises(IncompatibleError, match="onnxruntime-gpu"):
         open_engine(make_engine(), EngineOptions(device="cuda"))

@@ -1,4 +1,4 @@
-"""What the tests on a card share: the card or the reason to skip, plans for it, its free memory."""
+"""Fixtures of the tests on a GPU: the GPU or the reason to skip, plans for it, its free memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MakePlan = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def card() -> TargetGpu:
-    """The card under test; without one, or without what drives it, the test is skipped."""
+def gpu() -> TargetGpu:
+    """Return the GPU under test; skip without one, or without its software."""
     gpu = gpu_here()
     if isinstance(gpu, NoGpu):
-        pytest.skip(f"needs an NVIDIA card: {gpu.reason}")
+        pytest.skip(f"needs an NVIDIA GPU: {gpu.reason}")
     if not installed():
         pytest.skip("needs TensorRT or TensorRT-RTX")
     try:
@@ -34,8 +34,8 @@ def card() -> TargetGpu:
 
 
 @pytest.fixture(scope="session", params=["tensorrt", "tensorrt-rtx"])
-def runtime(request: pytest.FixtureRequest, card: TargetGpu) -> Runtime:
-    """Every runtime that is installed, in turn."""
+def runtime(request: pytest.FixtureRequest, gpu: TargetGpu) -> Runtime:
+    """Return each installed runtime in turn."""
     chosen: Runtime = request.param
     if chosen not in installed():
         pytest.skip(f"{chosen} is not installed")
@@ -44,7 +44,7 @@ def runtime(request: pytest.FixtureRequest, card: TargetGpu) -> Runtime:
 
 @pytest.fixture
 def make_plan(runtime: Runtime, tmp_path: Path) -> MakePlan:
-    """Builds a plan whose map is the green channel over 255; batch None takes 1 to 8 images."""
+    """Return a function that builds a plan of the green engine; batch None takes 1 to 8 images."""
 
     def make(
         batch: int | None = 1, options: BuildOptions | None = None, name: str = "green"
@@ -57,8 +57,8 @@ def make_plan(runtime: Runtime, tmp_path: Path) -> MakePlan:
 
 
 @pytest.fixture
-def free_mib(card: TargetGpu) -> Callable[[], float]:
-    """How much of the card's memory is free."""
+def free_mib(gpu: TargetGpu) -> Callable[[], float]:
+    """Return a function that measures the GPU's free memory in MiB."""
     cuda = PyCuda()
 
     def free() -> float:

@@ -1,4 +1,4 @@
-"""Plans on a real card: built, run, compared, worn out, broken and opened anew."""
+"""Plans on a real GPU: building, running, parity, memory, failures and reopening."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def images_of(count: int, seed: int = 0) -> Image:
 
 
 def expected(images: Image) -> Prediction:
-    """What ONNX Runtime answers on the CPU."""
+    """Return the prediction of ONNX Runtime on the CPU."""
     with open_engine(ENGINES / "green-32-bany.onnx") as engine:
         return engine.infer(images)
 
 
 def assert_parity(found: Prediction, images: Image) -> None:
-    """fp32 on both sides; the card may divide with one bit less."""
+    """fp32 on both sides; the GPU may divide with one bit less."""
     wanted = expected(images)
     np.testing.assert_allclose(found.maps, wanted.maps, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5, atol=1e-6)
@@ -55,7 +55,7 @@ def assert_parity(found: Prediction, images: Image) -> None:
 @pytest.mark.parametrize("graph", [True, False], ids=["replayed", "launched"])
 @pytest.mark.parametrize("batch", [1, 3, None])
 @pytest.mark.parametrize("count", [1, 2, 8, 19])
-def test_a_plan_answers_as_onnx_runtime_does(
+def test_a_plan_predicts_what_onnx_runtime_predicts(
     make_plan: MakePlan, batch: int | None, count: int, *, graph: bool
 ) -> None:
     with open_plan(make_plan(batch), EngineOptions(cuda_graph=graph)) as engine:
@@ -71,7 +71,7 @@ def test_launches_are_replayed(make_plan: MakePlan, runtime: Runtime) -> None:
         assert engine.graph.startswith("replayed")
 
 
-def test_two_batches_under_way_keep_their_order(make_plan: MakePlan) -> None:
+def test_two_batches_in_flight_keep_their_order(make_plan: MakePlan) -> None:
     batches = [images_of(1 + seed % 3, seed) for seed in range(40)]
     found = []
     with open_plan(make_plan(None)) as engine:
@@ -117,32 +117,32 @@ def test_ten_thousand_inferences_take_no_memory(
         images = images_of(1)
         for _ in range(100):
             engine.infer(images)
-        card, host = free_mib(), resident_mib()
+        free, host = free_mib(), resident_mib()
         for _ in range(INFERENCES):
             engine.infer(images)
-        assert card - free_mib() <= SLACK_MIB
+        assert free - free_mib() <= SLACK_MIB
         assert resident_mib() - host <= SLACK_MIB
 
 
 def test_fifty_loads_take_no_memory(make_plan: MakePlan, free_mib: Callable[[], float]) -> None:
     plan, images = make_plan(), images_of(1)
-    card = 0.0
+    free = 0.0
     for number in range(LOADS):
         with open_plan(plan) as engine:
             assert_parity(engine.infer(images), images)
         if number == 4:
-            card = free_mib()
-    assert card - free_mib() <= SLACK_MIB
+            free = free_mib()
+    assert free - free_mib() <= SLACK_MIB
 
 
-def test_the_card_tells_the_networks_time(make_plan: MakePlan) -> None:
+def test_the_networks_gpu_time_is_measured(make_plan: MakePlan) -> None:
     with open_plan(make_plan()) as engine:
         engine.infer(images_of(1))
         assert 0 < engine.gpu_ms < 1000
 
 
 @pytest.mark.parametrize("call", ["upload", "download"])
-def test_an_engine_that_failed_is_opened_anew(
+def test_an_engine_that_failed_can_be_opened_again(
     make_plan: MakePlan,
     monkeypatch: pytest.MonkeyPatch,
     free_mib: Callable[[], float],
@@ -160,14 +160,14 @@ def test_an_engine_that_failed_is_opened_anew(
         patch.setattr(PyCuda, call, fail)
         with pytest.raises(EngineLost, match="injected"):
             engine.infer(images_of(1))
-    with pytest.raises(EngineLost, match="was closed"):
+    with pytest.raises(EngineLost, match="is closed"):
         engine.infer(images_of(1))
     assert before - free_mib() <= SLACK_MIB
     with open_plan(plan) as again:
         assert_parity(again.infer(images_of(1)), images_of(1))
 
 
-def test_a_full_card_is_told_and_left_as_it_was(
+def test_a_full_gpu_is_reported_and_nothing_stays_allocated(
     make_plan: MakePlan, free_mib: Callable[[], float]
 ) -> None:
     plan = make_plan()
@@ -176,7 +176,7 @@ def test_a_full_card_is_told_and_left_as_it_was(
     with hog.current():
         fill(hog)
     try:
-        with pytest.raises(EngineLost, match="graphics card failed"):
+        with pytest.raises(EngineLost, match="GPU failed"):
             open_plan(plan)
     finally:
         hog.close()
@@ -200,14 +200,14 @@ main()
 
 
 def test_an_illegal_address_ends_the_process_with_our_error(make_plan: MakePlan) -> None:
-    """In a process of its own: after such an error nothing works on the card in this one."""
+    """In a separate process: after such an error nothing works on the GPU in this one."""
     plan = make_plan()
     set_threshold(plan, THRESHOLD)
     ended = subprocess.run(
         [sys.executable, "-c", ILLEGAL, str(plan)], capture_output=True, text=True, timeout=120
     )
     assert ended.returncode == 1, ended.stderr
-    assert "the graphics card failed" in ended.stderr
+    assert "the GPU failed" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -225,21 +225,21 @@ def test_the_command_line_runs_a_plan(make_plan: MakePlan) -> None:
     assert ended.stdout.count('"inspection"') == 20
 
 
-def test_a_plan_for_another_card_is_refused(
-    make_plan: MakePlan, runtime: Runtime, card: TargetGpu
+def test_a_plan_for_another_gpu_is_refused(
+    make_plan: MakePlan, runtime: Runtime, gpu: TargetGpu
 ) -> None:
     if runtime != "tensorrt-rtx":
-        pytest.skip("TensorRT builds for the card that is there")
-    other = "7.5" if card.compute_capability != "7.5" else "8.6"
+        pytest.skip("TensorRT builds for the GPU that is there")
+    other = "7.5" if gpu.compute_capability != "7.5" else "8.6"
     plan = make_plan(1, BuildOptions(compute_capabilities=(other,)))
     with pytest.raises(IncompatibleError, match=f"built for compute capability {other}"):
         open_plan(plan)
 
 
-def test_timings_are_kept_and_code_is_not_trusted(
+def test_timing_caches_and_version_compatible_plans(
     make_plan: MakePlan, runtime: Runtime, tmp_path: Path
 ) -> None:
-    """What only TensorRT proper has."""
+    """Both exist in TensorRT only."""
     if runtime != "tensorrt":
         pytest.skip("TensorRT-RTX has neither timing caches nor version-compatible plans")
     from edge_ad.export.plan.build import build_plan
@@ -258,12 +258,12 @@ def test_timings_are_kept_and_code_is_not_trusted(
 
 
 def resident_mib() -> float:
-    """The host memory this process ever needed."""
+    """Return the peak host memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def fill(cuda: Any) -> None:
-    """Take the card's memory, in blocks that halve until a megabyte is refused."""
+    """Allocate the GPU's memory, in blocks that halve until a megabyte fails."""
     size = 1 << 34
     while size >= 1 << 20:
         try:
@@ -272,7 +272,7 @@ def fill(cuda: Any) -> None:
             size //= 2
 
 
-def test_engines_answer_the_protocol(make_plan: MakePlan) -> None:
+def test_open_engine_opens_plans(make_plan: MakePlan) -> None:
     with open_engine(make_plan()) as engine:
         assert isinstance(engine, TensorRTEngine)
         assert engine.manifest.size_hw == (32, 32)

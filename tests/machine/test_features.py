@@ -1,4 +1,4 @@
-"""What is missing for which feature, and the command that mends it."""
+"""The missing parts of each feature, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import pytest
 from edge_ad.machine import camera, packages
 from edge_ad.machine.camera import OpenCv, VideoDevice
 from edge_ad.machine.features import camera_features, extra_features, gpu_features
-from edge_ad.machine.gpu import Gpu, Gpus
+from edge_ad.machine.gpu import GpuDevice, Gpus
 from edge_ad.machine.host import Jetson
 from edge_ad.machine.packages import Package
 
 FULL = OpenCv("4.12.0", ("FFMPEG", "GSTREAMER", "V4L2"), "GTK", display=True)
 CAMERA = VideoDevice("/dev/video0", "Example", readable=True)
-CARD = Gpus((Gpu("Example RTX", "8.9", 8192),), "580.95.05", "13.1")
+GPU = Gpus((GpuDevice("Example RTX", "8.9", 8192),), "580.95.05", "13.1")
 JETSON = Jetson("Example Orin", "36.4.3", "6")
-NO_DRIVER = Gpus(fault="no NVIDIA driver")
+NO_DRIVER = Gpus(problem="no NVIDIA driver")
 
 
 def of_camera(opencv: OpenCv, devices: list[VideoDevice]) -> dict[str, tuple[str, str]]:
-    return {one.name: (one.lacks, one.mend) for one in camera_features(opencv, devices)}
+    return {one.name: (one.missing, one.fix) for one in camera_features(opencv, devices)}
 
 
 def of_gpu(gpus: Gpus, jetson: Jetson | None, *usable: str) -> dict[str, tuple[str, str]]:
     names = ("tensorrt", "tensorrt_rtx", "pycuda")
     found = [Package(name, "1.0" if name in usable else "") for name in names]
-    return {one.name: (one.lacks, one.mend) for one in gpu_features(gpus, jetson, found)}
+    return {one.name: (one.missing, one.fix) for one in gpu_features(gpus, jetson, found)}
 
 
-def test_a_complete_machine_lacks_nothing() -> None:
+def test_a_complete_machine_is_missing_nothing() -> None:
     cameras = of_camera(FULL, [CAMERA])
-    plans = of_gpu(CARD, None, "tensorrt", "pycuda")
+    plans = of_gpu(GPU, None, "tensorrt", "pycuda")
     assert set(cameras.values()) | set(plans.values()) == {("", "")}
 
 
 @pytest.mark.parametrize(
-    ("opencv", "devices", "feature", "lacks", "mend"),
+    ("opencv", "devices", "feature", "missing", "fix"),
     [
         pytest.param(
             OpenCv("5.0.0", ("FFMPEG", "V4L2"), "QT5", display=True),
@@ -76,44 +76,44 @@ def test_a_complete_machine_lacks_nothing() -> None:
     ],
 )
 def test_cameras_and_windows(
-    opencv: OpenCv, devices: list[VideoDevice], feature: str, lacks: str, mend: str
+    opencv: OpenCv, devices: list[VideoDevice], feature: str, missing: str, fix: str
 ) -> None:
     found = of_camera(opencv, devices)[feature]
-    assert lacks in found[0]
-    assert mend in found[1]
+    assert missing in found[0]
+    assert fix in found[1]
 
 
 @pytest.mark.parametrize(
-    ("gpus", "jetson", "usable", "lacks", "mend"),
+    ("gpus", "jetson", "usable", "missing", "fix"),
     [
-        pytest.param(CARD, None, ("tensorrt",), "pycuda", "pip install pycuda", id="no PyCUDA"),
+        pytest.param(GPU, None, ("tensorrt",), "pycuda", "pip install pycuda", id="no PyCUDA"),
         pytest.param(NO_DRIVER, None, ("tensorrt", "pycuda"), "GPU", "ubuntu-drivers", id="driver"),
-        pytest.param(CARD, None, ("pycuda",), "TensorRT", "", id="no TensorRT"),
-        pytest.param(Gpus(), JETSON, ("tensorrt", "pycuda"), "an NVIDIA GPU", "", id="no card"),
+        pytest.param(GPU, None, ("pycuda",), "TensorRT", "", id="no TensorRT"),
+        pytest.param(Gpus(), JETSON, ("tensorrt", "pycuda"), "an NVIDIA GPU", "", id="no gpu"),
     ],
 )
 def test_running_plans(
-    gpus: Gpus, jetson: Jetson | None, usable: tuple[str, ...], lacks: str, mend: str
+    gpus: Gpus, jetson: Jetson | None, usable: tuple[str, ...], missing: str, fix: str
 ) -> None:
     found = of_gpu(gpus, jetson, *usable)["running plans on a GPU (.plan)"]
-    assert lacks in found[0]
-    assert mend in found[1]
+    assert missing in found[0]
+    assert fix in found[1]
 
 
 def test_a_jetson_takes_tensorrt_from_its_system() -> None:
-    assert "nvidia-jetpack" in of_gpu(CARD, JETSON)["compiling plans"][1]
+    assert "nvidia-jetpack" in of_gpu(GPU, JETSON)["compiling plans"][1]
 
 
 def test_a_broken_tensorrt_says_why() -> None:
-    broken = Package("tensorrt", "10.3.0", fault="ImportError: libnvinfer.so.10")
-    found = list(gpu_features(CARD, None, [broken, Package("tensorrt_rtx"), Package("pycuda")]))
-    assert "libnvinfer.so.10" in found[0].lacks
+    broken = Package("tensorrt", "10.3.0", problem="ImportError: libnvinfer.so.10")
+    found = list(gpu_features(GPU, None, [broken, Package("tensorrt_rtx"), Package("pycuda")]))
+    assert "libnvinfer.so.10" in found[0].missing
 
 
 def test_an_extra_names_its_packages_and_command() -> None:
     (train,) = extra_features({"train": ["torch"], "lint": ["ruff"]})
-    assert (train.name, train.lacks) == ("training", "the Python package torch")
-    assert train.mend == "pip install 'edge-ad[train]'"
+    assert (train.name, train.missing) == ("training", "the Python package torch")
+    assert train.fix == "pip install 'edge-ad[train]'"
 
 
 def test_extras_are_read_with_those_they_contain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_a_package_is_tried_in_a_process_of_its_own(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     found = packages.read_package("tried_package")
     assert found.usable is usable
-    assert says in found.fault
+    assert says in found.problem
 
 
 def test_a_package_that_is_absent_has_no_version() -> None:

@@ -1,4 +1,4 @@
-"""Asking an NVIDIA driver that may be absent, broken or well."""
+"""Reading an NVIDIA driver that is absent, broken or working."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge_ad.machine.gpu import LIBRARY, Gpu, Gpus, driver_version, read_gpus
+from edge_ad.machine.gpu import LIBRARY, GpuDevice, Gpus, driver_version, read_gpus
 
 VERSION = (
     "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 10:11:16 UTC 2025\n"
@@ -15,15 +15,15 @@ VERSION = (
 
 
 class Driver:
-    """libcuda with one card; `refuses` names the function that answers with an error."""
+    """libcuda with one GPU; the function named `fails` returns an error."""
 
-    def __init__(self, refuses: str = "") -> None:
-        self.refuses = refuses
+    def __init__(self, fails: str = "") -> None:
+        self.fails = fails
 
     def __getattr__(self, function: str) -> Any:
-        return lambda *words: 100 if function == self.refuses else self.answer(function, words)
+        return lambda *words: 100 if function == self.fails else self.call(function, words)
 
-    def answer(self, function: str, words: tuple[Any, ...]) -> int:
+    def call(self, function: str, words: tuple[Any, ...]) -> int:
         numbers = {"cuDeviceGetCount": 1, "cuDriverGetVersion": 13010, "cuDeviceGet": 0}
         if function == "cuDeviceGetName":
             words[0].value = b"Example RTX"
@@ -36,30 +36,30 @@ class Driver:
         return 0
 
 
-def test_cards_are_told_by_the_driver(tmp_path: Path) -> None:
+def test_gpus_are_read_from_the_driver(tmp_path: Path) -> None:
     (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
     (tmp_path / "proc/driver/nvidia/version").write_text(VERSION)
     found = read_gpus(lambda name: Driver(), tmp_path)
-    assert found == Gpus((Gpu("Example RTX", "8.9", 8192),), "580.95.05", "13.1")
+    assert found == Gpus((GpuDevice("Example RTX", "8.9", 8192),), "580.95.05", "13.1")
 
 
 @pytest.mark.parametrize("function", ["cuInit", "cuDeviceGetCount", "cuDeviceTotalMem_v2"])
-def test_a_driver_that_refuses_is_named_not_raised(function: str, tmp_path: Path) -> None:
-    found = read_gpus(lambda name: Driver(refuses=function), tmp_path)
-    assert found.cards == ()
-    assert f"{function} answers 100" in found.fault
+def test_a_driver_that_fails_is_reported_without_raising(function: str, tmp_path: Path) -> None:
+    found = read_gpus(lambda name: Driver(fails=function), tmp_path)
+    assert found.devices == ()
+    assert f"{function} returned 100" in found.problem
 
 
-def test_a_library_that_is_no_driver_is_named_not_raised(tmp_path: Path) -> None:
-    assert "refuses" in read_gpus(lambda name: object(), tmp_path).fault
+def test_a_library_that_is_no_driver_is_reported_without_raising(tmp_path: Path) -> None:
+    assert "does not work" in read_gpus(lambda name: object(), tmp_path).problem
 
 
-def test_a_machine_without_driver_is_named_not_raised(tmp_path: Path) -> None:
+def test_a_machine_without_driver_is_reported_without_raising(tmp_path: Path) -> None:
     def absent(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
     assert read_gpus(absent, tmp_path) == Gpus(
-        fault=f"no NVIDIA driver ({LIBRARY} is not installed)"
+        problem=f"no NVIDIA driver ({LIBRARY} is not installed)"
     )
 
 

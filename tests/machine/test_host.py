@@ -1,4 +1,4 @@
-"""The computer, told from a system's files."""
+"""Reading the computer from a system's files."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_a_system_without_proc_is_still_described(tmp_path: Path) -> None:
     assert host.processor
 
 
-def test_a_jetson_is_known_by_its_release_file(tmp_path: Path) -> None:
+def test_a_jetson_is_identified_by_its_release_file(tmp_path: Path) -> None:
     write(tmp_path, "etc/nv_tegra_release", RELEASE)
     write(tmp_path, "proc/device-tree/model", "NVIDIA Jetson Orin Nano\0")
     assert read_jetson(tmp_path) == Jetson("NVIDIA Jetson Orin Nano", "36.4.3", "6")
 
 
-def test_other_machines_are_no_jetson(tmp_path: Path) -> None:
+def test_other_machines_are_not_a_jetson(tmp_path: Path) -> None:
     assert read_jetson(tmp_path) is None
 
 

@@ -1,7 +1,7 @@
-"""What an engine needs of a graphics card, whoever drives it.
+"""The CUDA operations an engine needs, as an interface.
 
-`PyCuda` drives a real one. Everything above this seam (`_pipeline`) is tested on `FakeCuda`, which
-keeps the same promises in host memory.
+`PyCuda` implements it on a real GPU. The code above this interface (`pipeline`) is tested on
+`FakeCuda` in the tests, which gives the same guarantees in host memory.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from edge_ad.errors import EdgeAdError
 
 
 class CudaError(EdgeAdError):
-    """A CUDA call was refused, or an earlier asynchronous one has failed."""
+    """A CUDA call failed, or an earlier asynchronous one has failed."""
 
 
 class CaptureRefused(Exception):
-    """The work cannot become a graph; the message says why."""
+    """The work cannot become a CUDA graph; the message is the reason."""
 
 
 class CudaStream(Protocol):
-    """A queue of work on the card; entries run in order, queues run beside each other."""
+    """A queue of work on the GPU: entries run in order, streams run concurrently."""
 
     handle: int
 
     def wait(self, event: CudaEvent) -> None:
-        """Let later entries wait until `event` has happened; returns at once."""
+        """Make later entries wait for `event`; return at once."""
 
     def synchronize(self) -> None:
-        """Block until the queue is empty. Raises CudaFailed."""
+        """Block until the stream is empty. Raises CudaError."""
 
 
 class CudaEvent(Protocol):
-    """A mark in a stream."""
+    """A point in a stream."""
 
     def record(self, stream: CudaStream) -> None:
-        """Mark the stream's present end."""
+        """Place the event at the end of the stream's present entries."""
 
     def synchronize(self) -> None:
-        """Block until the mark is reached. Raises CudaFailed."""
+        """Block until the event is reached. Raises CudaError."""
 
     def ms_since(self, earlier: CudaEvent) -> float:
-        """Milliseconds on the card's clock between two marks that were reached."""
+        """Return the milliseconds of GPU time between two events that were reached."""
 
 
 class CudaGraph(Protocol):
@@ -57,29 +57,29 @@ class CudaGraph(Protocol):
 
 
 class Cuda(Protocol):
-    """One card: memory, queues and marks, all of them freed by `close`; graphs are their users'."""
+    """One GPU: memory, streams and events, all freed by `close`, except graphs."""
 
     def current(self) -> AbstractContextManager[None]:
-        """Every other call belongs into this block, in whichever thread."""
+        """Make the context current; every other call belongs into this block, in any thread."""
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """A page-locked host array: only such are copied asynchronously."""
+        """Allocate a page-locked host array: only those are copied asynchronously."""
 
     def memory(self, size: int) -> int:
-        """The address of `size` bytes on the card. Raises CudaFailed when they are not there."""
+        """Allocate `size` bytes on the GPU and return the address. Raises CudaError."""
 
     def stream(self) -> CudaStream: ...
 
     def event(self) -> CudaEvent: ...
 
     def upload(self, to: int, array: NDArray[Any], stream: CudaStream) -> None:
-        """Queue a copy to the card; the array must stay as it is until the copy is done."""
+        """Queue a copy to the GPU; the array must not change until the copy is done."""
 
     def download(self, array: NDArray[Any], address: int, stream: CudaStream) -> None:
-        """Queue a copy from the card."""
+        """Queue a copy from the GPU."""
 
     def capture(self, stream: CudaStream, work: Callable[[], None]) -> CudaGraph:
-        """What `work` queues, as a graph; nothing runs. Raises CaptureRefused."""
+        """Record what `work` queues as a graph, without running it. Raises CaptureRefused."""
 
     def close(self) -> None:
-        """Wait for the card and free everything, after a failure as far as that goes."""
+        """Wait for the GPU and free everything, after a failure as far as possible."""

@@ -1,7 +1,7 @@
-"""CUDA graphs by cuda-python's driver bindings: PyCUDA has none.
+"""CUDA graphs through cuda-python's driver bindings: PyCUDA has none.
 
-A graph replays a network's hundreds of kernel launches as one call, which is what small networks
-wait for (CUDA programming guide, "CUDA Graphs"; TensorRT, "Enqueue-bound workloads").
+A graph replays a network's hundreds of kernel launches as one call. For small networks the launches
+take most of the time (CUDA programming guide, "CUDA Graphs"; TensorRT, "Enqueue-bound workloads").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CapturedGraph:
     def launch(self, stream: CudaStream) -> None:
         status, *_ = self._driver.cuGraphLaunch(self._executable, stream.handle)
         if status:
-            raise CudaError(f"the card refuses to replay a graph: {status.name}")
+            raise CudaError(f"the GPU cannot replay a CUDA graph: {status.name}")
 
     def close(self) -> None:
         """Free the graph; a second call does nothing."""
@@ -32,39 +32,39 @@ class CapturedGraph:
 
 
 def capture(stream: int, work: Callable[[], None]) -> CapturedGraph:
-    """Record what `work` queues on a stream. Raises CaptureRefused; the stream is usable after it.
+    """Record what `work` queues on a stream. Raises CaptureRefused; the stream stays usable.
 
-    Thread-local mode: calls of other threads neither disturb the capture nor are disturbed by it.
+    Capture is thread-local: calls of other threads neither disturb it nor are disturbed by it.
     """
     driver = _import_driver()
     mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-    _ask(driver.cuStreamBeginCapture, stream, mode)
+    _call(driver.cuStreamBeginCapture, stream, mode)
     try:
         work()
     except EdgeAdError as error:
-        driver.cuStreamEndCapture(stream)  # leaves capture mode; the broken graph is none
+        driver.cuStreamEndCapture(stream)  # leaves capture mode; there is no graph to free
         raise CaptureRefused(str(error)) from error
-    (graph,) = _ask(driver.cuStreamEndCapture, stream)
+    (graph,) = _call(driver.cuStreamEndCapture, stream)
     try:
-        (executable,) = _ask(driver.cuGraphInstantiate, graph, 0)
+        (executable,) = _call(driver.cuGraphInstantiate, graph, 0)
     finally:
         driver.cuGraphDestroy(graph)
     return CapturedGraph(driver, executable)
 
 
-def _ask(function: Callable[..., tuple[Any, ...]], *words: object) -> tuple[Any, ...]:
-    """The values a driver call answers, less its status."""
+def _call(function: Callable[..., tuple[Any, ...]], *arguments: object) -> tuple[Any, ...]:
+    """Call the driver and return its values without the status. Raises CaptureRefused."""
     try:
-        status, *values = function(*words)
-    except RuntimeError as error:  # bindings newer than the driver lack what they look for
-        raise CaptureRefused(f"cuda-bindings do not fit the driver: {error}") from error
+        status, *values = function(*arguments)
+    except RuntimeError as error:  # raised by bindings newer than the driver
+        raise CaptureRefused(f"cuda-bindings do not match the driver: {error}") from error
     if status:
-        raise CaptureRefused(f"the driver answers {status.name}")
+        raise CaptureRefused(f"the driver returns {status.name}")
     return tuple(values)
 
 
 def _import_driver() -> Any:
-    """`cuda.bindings.driver`, called `cuda.cuda` before cuda-python 12.8."""
+    """Import `cuda.bindings.driver`, called `cuda.cuda` before cuda-python 12.8."""
     try:
         try:
             from cuda.bindings import driver

@@ -1,13 +1,13 @@
-"""Images through a compiled network: page-locked buffers in rotation, three streams, one order.
+"""Run images through a compiled network, with uploads and downloads beside the computation.
 
-For every part of a batch, on one of two slots of buffers:
+Each part of a batch uses one of two slots of page-locked buffers, and three streams:
 
-    upload stream     copy images in     | mark `uploaded`
-    compute stream    wait `uploaded`    | network | mark `inferred`
-    answer stream     wait `inferred`    | copy map and score out | mark `answered`
+    upload stream     copy images in     | event `uploaded`
+    compute stream    wait `uploaded`    | network | event `inferred`
+    download stream   wait `inferred`    | copy map and score out | event `downloaded`
 
-So the upload of one part runs beside the network on the one before, and a slot is used again only
-after its `answered` was waited for, which is what makes its reuse safe.
+So the upload of one part runs beside the network on the previous one. A slot is reused only after
+its event `downloaded` was waited for, which makes the reuse safe.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _log = logging.getLogger(__name__)
 
 
 class Program(Protocol):
-    """A compiled network. `batch` is (least, usual, most) images of `size_hw` a launch.
+    """A compiled network. `batch` is (minimum, optimum, maximum) images of `size_hw` a launch.
 
-    `graph` is empty, or says that and how the program replays its launches by itself.
+    `graph` is empty unless the program replays its launches by itself; then it describes how.
     """
 
     size_hw: tuple[int, int]
@@ -39,33 +39,33 @@ class Program(Protocol):
     graph: str
 
     def resize(self, count: int) -> None:
-        """The next launches take `count` images."""
+        """Set the number of images of the next launches."""
 
     def bind(self, images: int, maps: int, scores: int) -> None:
-        """The next launches read and write at these addresses."""
+        """Set the addresses that the next launches read and write."""
 
     def enqueue(self, stream: CudaStream) -> None:
-        """Queue one launch. Raises CudaFailed."""
+        """Queue one launch. Raises CudaError."""
 
     def warmed_up(self) -> None:
-        """Called once, after the first launches."""
+        """Note that the first launches are done; called once."""
 
     def close(self) -> None:
-        """Free what the program holds."""
+        """Free the program's resources."""
 
 
 class Pipeline:
-    """Runs a program on a card. Not for two threads at once.
+    """Runs a program on a GPU, for one thread at a time.
 
-    `graph` says how launches are made: replayed, or why not.
+    `graph` describes how launches are made: replayed, or the reason why not.
     """
 
     def __init__(self, cuda: Cuda, program: Program, *, graphs: bool = True) -> None:
         self._cuda, self._program = cuda, program
-        self._upload, self._compute, self._answer = (cuda.stream() for _ in range(3))
+        self._upload, self._compute, self._download = (cuda.stream() for _ in range(3))
         self._free = deque(_Slot(cuda, program) for _ in range(SLOTS))
         self._busy: deque[_Slot] = deque()
-        self._orders: deque[_Order] = deque()
+        self._jobs: deque[_Job] = deque()
         self._count = 0
         self._replays = graphs and not program.graph
         self.graph = (program.graph or "not yet captured") if graphs else "not asked for"
@@ -73,11 +73,11 @@ class Pipeline:
 
     @property
     def pending(self) -> int:
-        """Batches submitted and not yet collected."""
-        return len(self._orders)
+        """Count the batches submitted and not yet collected."""
+        return len(self._jobs)
 
     def warm_up(self) -> None:
-        """Run every slot until its launch is in the state it keeps."""
+        """Run every slot until its launches are captured, if they can be."""
         images = np.zeros((self._program.batch[1], *self._program.size_hw, 3), np.uint8)
         for _ in range(3 * SLOTS):  # per slot: once plain, once captured, once replayed
             self.submit(images)
@@ -86,33 +86,33 @@ class Pipeline:
     def submit(self, batch: Image) -> None:
         """Start on uint8 (n, H, W, 3) images and return; the array may be reused at once.
 
-        With all slots in use, it waits for the oldest part first.
+        If all slots are in use, wait for the oldest part first.
         """
-        order = _Order(len(batch), self._program.size_hw)
-        most = self._program.batch[2]
-        for first in range(0, len(batch), most):
+        job = _Job(len(batch), self._program.size_hw)
+        largest = self._program.batch[2]
+        for first in range(0, len(batch), largest):
             if not self._free:
-                self._drain()
-            self._start(batch[first : first + most], order)
-        self._orders.append(order)
+                self._finish_oldest()
+            self._start(batch[first : first + largest], job)
+        self._jobs.append(job)
 
     def collect(self) -> Prediction:
-        """Wait for the oldest batch submitted; the arrays are the caller's."""
-        order = self._orders.popleft()
-        while order.missing:
-            self._drain()
-        return Prediction(order.maps, order.scores)
+        """Wait for the oldest submitted batch and return its prediction, the caller's to keep."""
+        job = self._jobs.popleft()
+        while job.remaining:
+            self._finish_oldest()
+        return Prediction(job.maps, job.scores)
 
     def close(self) -> None:
-        """Free the graphs and forget what is under way; buffers are the card's to free."""
+        """Free the graphs and drop the batches in flight; buffers are freed with the GPU."""
         for slot in (*self._free, *self._busy):
             slot.forget_graph()
-        self._orders.clear()
+        self._jobs.clear()
 
-    def _start(self, part: Image, order: _Order) -> None:
+    def _start(self, part: Image, job: _Job) -> None:
         slot = self._free.popleft()
         self._busy.append(slot)
-        count = slot.load(part, order, least=self._program.batch[0])
+        count = slot.load(part, job, minimum=self._program.batch[0])
         self._resize(count)
         self._cuda.upload(slot.images_at, slot.images[:count], self._upload)
         slot.uploaded.record(self._upload)
@@ -120,21 +120,21 @@ class Pipeline:
         slot.started.record(self._compute)
         self._launch(slot)
         slot.inferred.record(self._compute)
-        self._answer.wait(slot.inferred)
-        self._cuda.download(slot.maps[:count], slot.maps_at, self._answer)
-        self._cuda.download(slot.scores[:count], slot.scores_at, self._answer)
-        slot.answered.record(self._answer)
+        self._download.wait(slot.inferred)
+        self._cuda.download(slot.maps[:count], slot.maps_at, self._download)
+        self._cuda.download(slot.scores[:count], slot.scores_at, self._download)
+        slot.downloaded.record(self._download)
 
-    def _drain(self) -> None:
-        """Wait for the oldest part and hand its answers to its order."""
+    def _finish_oldest(self) -> None:
+        """Wait for the oldest part and copy its results to its job."""
         slot = self._busy.popleft()
-        slot.answered.synchronize()
+        slot.downloaded.synchronize()
         self.gpu_ms = slot.inferred.ms_since(slot.started)
         slot.deliver()
         self._free.append(slot)
 
     def _resize(self, count: int) -> None:
-        """A graph holds for the number of images it was captured with."""
+        """Change the number of images a launch; a graph is valid only for one number."""
         if count == self._count:
             return
         self._compute.synchronize()
@@ -144,7 +144,7 @@ class Pipeline:
             slot.forget_graph()
 
     def _launch(self, slot: _Slot) -> None:
-        """Replay the slot's graph; capture it at its second launch, when TensorRT has settled."""
+        """Replay the slot's graph, captured at the second launch, after TensorRT's own setup."""
         if slot.graph is None:
             self._program.bind(slot.images_at, slot.maps_at, slot.scores_at)
             if self._replays and slot.has_run:
@@ -161,54 +161,58 @@ class Pipeline:
                 self._compute, lambda: self._program.enqueue(self._compute)
             )
             self.graph = "replayed"
-        except CaptureRefused as refused:
+        except CaptureRefused as reason:
             self._replays = False
-            self.graph = f"not replayed: {refused}"
-            _log.info("launching without CUDA graph: %s", refused)
+            self.graph = f"not replayed: {reason}"
+            _log.info("launching without CUDA graph: %s", reason)
 
 
-class _Order:
-    """Answers of one submitted batch, filled part by part."""
+class _Job:
+    """The results of one submitted batch, filled part by part."""
 
     def __init__(self, count: int, size_hw: tuple[int, int]) -> None:
         self.maps: NDArray[np.float32] = np.empty((count, *size_hw), np.float32)
         self.scores: NDArray[np.float32] = np.empty(count, np.float32)
-        self.missing = count
+        self.remaining = count
 
     def fill(self, maps: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
-        first = len(self.scores) - self.missing
+        first = len(self.scores) - self.remaining
         self.maps[first : first + len(maps)] = maps
         self.scores[first : first + len(maps)] = scores
-        self.missing -= len(maps)
+        self.remaining -= len(maps)
 
 
 class _Slot:
-    """Buffers for one launch, on both sides, and the marks that say how far it has come."""
+    """Host and GPU buffers for one launch, and the events of its progress."""
 
     def __init__(self, cuda: Cuda, program: Program) -> None:
-        most, (height, width) = program.batch[2], program.size_hw
-        self.images: Image = cuda.pinned((most, height, width, 3), np.uint8)
-        self.maps: NDArray[np.float32] = cuda.pinned((most, height, width), np.float32)
-        self.scores: NDArray[np.float32] = cuda.pinned((most,), np.float32)
+        largest, (height, width) = program.batch[2], program.size_hw
+        self.images: Image = cuda.pinned((largest, height, width, 3), np.uint8)
+        self.maps: NDArray[np.float32] = cuda.pinned((largest, height, width), np.float32)
+        self.scores: NDArray[np.float32] = cuda.pinned((largest,), np.float32)
         self.images_at = cuda.memory(self.images.nbytes)
         self.maps_at = cuda.memory(self.maps.nbytes)
         self.scores_at = cuda.memory(self.scores.nbytes)
-        self.uploaded, self.started, self.inferred, self.answered = _events(cuda, 4)
+        self.uploaded, self.started, self.inferred, self.downloaded = _events(cuda, 4)
         self.graph: CudaGraph | None = None
         self.has_run = False
-        self._order: _Order | None = None
-        self._kept = 0
+        self._job: _Job | None = None
+        self._count = 0
 
-    def load(self, part: Image, order: _Order, *, least: int) -> int:
-        """Copy images in; how many to launch. Older ones lie beyond, their answers are dropped."""
+    def load(self, part: Image, job: _Job, *, minimum: int) -> int:
+        """Copy images in and return the number to launch.
+
+        Below `minimum`, the launch includes older images of the slot; their results are dropped.
+        """
         self.images[: len(part)] = part
-        self._order, self._kept = order, len(part)
-        return max(len(part), least)
+        self._job, self._count = job, len(part)
+        return max(len(part), minimum)
 
     def deliver(self) -> None:
-        assert self._order is not None
-        self._order.fill(self.maps[: self._kept], self.scores[: self._kept])
-        self._order = None
+        """Copy the results to the job."""
+        assert self._job is not None
+        self._job.fill(self.maps[: self._count], self.scores[: self._count])
+        self._job = None
 
     def forget_graph(self) -> None:
         if self.graph is not None:

@@ -1,7 +1,7 @@
-"""The engine contract on TensorRT and TensorRT-RTX: a plan, checked, loaded and warmed up.
+"""Engines on TensorRT and TensorRT-RTX: a plan, checked, loaded and warmed up.
 
-Memory, streams and events are PyCUDA's (`_pycuda`), their use is `_pipeline`'s, the plan is turned
-into a program by `_program`; this file sees to it that whatever fails, nothing stays allocated.
+`pycuda` provides memory, streams and events, `pipeline` uses them, and `program` loads the plan.
+This module makes sure that nothing stays allocated after any failure.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _log = logging.getLogger(__name__)
 
 
 class TensorRTEngine(ClosedAtExit):
-    """A compiled network on a card.
+    """A compiled network on a GPU.
 
-    `infer` is the contract's. `submit` and `collect` are its two halves, for callers that have
-    something to do in between: answers come in the order of submission, two batches may be under
-    way, and the arrays are the caller's. Calls may come from any thread, one at a time.
+    `infer` is `submit` and `collect` in one call. Callers with work to do in between call the two
+    themselves: results come in the order of submission, two batches may be in flight, and the
+    arrays are the caller's to keep. Calls may come from any thread, one at a time.
 
-    Raises EngineLost when the card refuses, in the constructor and later, and is closed then.
+    Raises EngineLost when the GPU fails, in the constructor and later; the engine is then closed.
     """
 
     def __init__(
@@ -48,47 +48,47 @@ class TensorRTEngine(ClosedAtExit):
     ) -> None:
         self.name, self.manifest = name, manifest
         self._cuda: Cuda | None = cuda
-        self._used = contextlib.ExitStack()
+        self._resources = contextlib.ExitStack()
         with self._closing_on_failure():
             program = load()
-            self._used.callback(program.close)
+            self._resources.callback(program.close)
             self._pipeline = Pipeline(cuda, program, graphs=graphs)
-            self._used.callback(self._pipeline.close)
+            self._resources.callback(self._pipeline.close)
             self._pipeline.warm_up()
             program.warmed_up()
         _log.info("%s: CUDA graph %s", name, self.graph)
 
     @property
     def graph(self) -> str:
-        """How launches are made: 'replayed ...', or why not."""
+        """Describe how launches are made: 'replayed', or the reason why not."""
         return self._pipeline.graph
 
     @property
     def gpu_ms(self) -> float:
-        """The network's time on the card for the last part collected, in milliseconds."""
+        """Return the network's GPU time for the last collected part, in milliseconds."""
         return self._pipeline.gpu_ms
 
     @property
     def pending(self) -> int:
-        """Batches submitted and not yet collected."""
+        """Count the batches submitted and not yet collected."""
         return self._pipeline.pending
 
     def infer(self, batch: Image) -> Prediction:
         if self.pending:
-            raise ValueError(f"{self.name}: collect what was submitted before calling infer")
+            raise ValueError(f"{self.name}: collect the submitted batches before calling infer")
         self.submit(batch)
         return self.collect()
 
     def submit(self, batch: Image) -> None:
-        """Start judging uint8 (n, H, W, 3) images, n >= 1; the array may be reused at once."""
+        """Start inference on uint8 (n, H, W, 3) images, n >= 1; the array may be reused at once."""
         check_batch(batch, self.manifest, self.name)
         with self._closing_on_failure():
             self._pipeline.submit(batch)
 
     def collect(self) -> Prediction:
-        """Wait for the oldest batch submitted."""
+        """Wait for the oldest submitted batch and return its prediction."""
         if not self.pending:
-            raise ValueError(f"{self.name}: nothing was submitted")
+            raise ValueError(f"{self.name}: no batch was submitted")
         with self._closing_on_failure():
             return self._pipeline.collect()
 
@@ -100,13 +100,13 @@ class TensorRTEngine(ClosedAtExit):
             stack.callback(cuda.close)
             stack.enter_context(contextlib.suppress(CudaError))
             stack.enter_context(cuda.current())
-            self._used.close()
+            self._resources.close()
 
     @contextlib.contextmanager
     def _closing_on_failure(self) -> Iterator[None]:
-        """Work on the card; whatever fails there ends the engine, since its answers are lost."""
+        """Make the GPU current; close the engine on any failure, since its results are lost."""
         if self._cuda is None:
-            raise EngineLost(f"{self.name} was closed. Open it anew.")
+            raise EngineLost(f"{self.name} is closed. Open it again.")
         try:
             with self._cuda.current():
                 yield
@@ -121,7 +121,7 @@ class TensorRTEngine(ClosedAtExit):
 def open_plan(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTEngine:
     """Return the engine in a plan, warmed up on the first GPU.
 
-    Raises IncompatibleError for a plan that does not fit, EngineLost when the card refuses it.
+    Raises IncompatibleError for a plan that does not fit, EngineLost when the GPU fails.
     """
     checked = check_plan(path, trust_host_code=options.trust_host_code)
     return TensorRTEngine(
@@ -135,9 +135,7 @@ def open_plan(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTE
 
 def _lost(name: str, reason: str) -> str:
     if is_out_of_memory(reason):
-        mend = "Close other programs on the card, or build the plan for a smaller --batch."
+        fix = "Close other programs on the GPU, or build the plan for a smaller --batch."
     else:
-        mend = (
-            "Open it anew; when that fails too, start the program anew: the driver then recovers."
-        )
-    return f"{name}: the graphics card failed: {reason}. {mend}"
+        fix = "Open it again. If that fails too, restart the program, so that the driver recovers."
+    return f"{name}: the GPU failed: {reason}. {fix}"

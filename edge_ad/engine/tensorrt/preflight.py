@@ -1,4 +1,4 @@
-"""Whether a plan may be loaded here, asked of its sidecar before TensorRT sees the plan."""
+"""Check from its sidecar that a plan fits this machine, before TensorRT loads it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edge_ad.plan_record import (
 
 @dataclass(frozen=True, slots=True)
 class CheckedPlan:
-    """A plan that fits this machine: what it expects, how it was built, who loads it."""
+    """A plan that fits this machine, with its manifest, build record, GPU and runtime."""
 
     path: Path
     sha256: str
@@ -37,7 +37,7 @@ class CheckedPlan:
 def check_plan(path: Path, *, trust_host_code: bool = False) -> CheckedPlan:
     """Check a plan against its sidecar and this machine.
 
-    Raises IncompatibleError that names everything that differs and the command that mends it.
+    Raises IncompatibleError with every difference and the command that fixes it.
     """
     sidecar = read_plan_sidecar(path)
     manifest, build = sidecar.manifest, sidecar.build
@@ -45,7 +45,7 @@ def check_plan(path: Path, *, trust_host_code: bool = False) -> CheckedPlan:
     trt = _load(path, build)
     gpu = gpu_here()
     check(path, build, Machine(build.runtime, trt.__version__, gpu))
-    assert isinstance(gpu, TargetGpu), "check refuses a machine without one"
+    assert isinstance(gpu, TargetGpu), "check raises on a machine without one"
     if build.options.version_compatible and not trust_host_code:
         raise IncompatibleError(
             f"{path} is version-compatible: it carries program code that TensorRT would run in "
@@ -55,55 +55,56 @@ def check_plan(path: Path, *, trust_host_code: bool = False) -> CheckedPlan:
 
 
 def read_plan_sidecar(path: Path) -> Sidecar:
-    """A plan's sidecar, with manifest and build record. Raises IncompatibleError without one."""
+    """Return a plan's sidecar. Raises IncompatibleError without a manifest and a build record."""
     sidecar = load_sidecar(path)
     if sidecar is None or sidecar.manifest is None or sidecar.build is None:
-        line = build_command(path.with_suffix(".onnx"), path, BuildOptions())
+        command = build_command(path.with_suffix(".onnx"), path, BuildOptions())
         raise IncompatibleError(
-            f"{path}: there is no {sidecar_path(path).name} that says what the plan expects and "
-            f"where it runs. Copy it from where the plan was built, or build anew with: {line}"
+            f"{path}: its sidecar {sidecar_path(path).name} is missing or incomplete, so it is not "
+            "known what the plan expects and where it runs. Copy the sidecar from where the plan "
+            f"was built, or build the plan again with: {command}"
         )
     return sidecar
 
 
 def check(path: Path, build: BuildRecord, machine: Machine) -> None:
-    """Raise IncompatibleError when a plan so built does not run on this machine."""
-    if found := differences(build, machine):
+    """Raise IncompatibleError when a plan built this way does not run on this machine."""
+    if clauses := differences(build, machine):
         raise IncompatibleError(
-            f"{path} does not run here: {'; '.join(found)}. {_mend(path, build, machine)}"
+            f"{path} does not run here: {'; '.join(clauses)}. {_fix(path, build, machine)}"
         )
 
 
-def _mend(path: Path, build: BuildRecord, machine: Machine) -> str:
-    """The command that makes the plan fit; where there is no card, none does."""
+def _fix(path: Path, build: BuildRecord, machine: Machine) -> str:
+    """Return the command that builds a plan for this machine, or advice where there is no GPU."""
     onnx = path.with_name(build.onnx)
     if isinstance(machine.gpu, NoGpu):
         return (
-            f"Plans run on NVIDIA cards alone: a machine without a GPU runs {build.onnx} instead, "
-            "the file it was built from. Is there a card? See: edge-ad doctor"
+            f"Plans run on NVIDIA GPUs only; on other machines run {build.onnx}, the file it was "
+            "built from. If this machine has a GPU, see: edge-ad doctor"
         )
-    return f"Mend: {build_command(onnx, path, options_for(build, machine), machine.runtime)}"
+    command = build_command(onnx, path, options_for(build, machine), machine.runtime)
+    return f"Build it for this machine with: {command}"
 
 
 def gpu_here() -> TargetGpu | NoGpu:
-    """The card that is used: the first that CUDA_VISIBLE_DEVICES shows. Or why there is none."""
+    """Return the GPU in use, the first in CUDA_VISIBLE_DEVICES, or the reason why there is none."""
     gpus = read_gpus()
-    if not gpus.cards:
-        return NoGpu(gpus.fault or "the driver shows no card")
-    card = gpus.cards[0]
-    return TargetGpu(card.name, card.compute_capability, gpus.cuda, gpus.driver, card.memory_mib)
+    if not gpus.devices:
+        return NoGpu(gpus.problem or "the driver shows no GPU")
+    first = gpus.devices[0]
+    return TargetGpu(first.name, first.compute_capability, gpus.cuda, gpus.driver, first.memory_mib)
 
 
 def _load(path: Path, build: BuildRecord) -> TensorRT:
-    """The runtime that built the plan; when it cannot be had, say what else is here."""
+    """Load the runtime that built the plan. Raises IncompatibleError that names other runtimes."""
     try:
         return load(build.runtime)
     except IncompatibleError as error:
-        others = {runtime: version for runtime, version in installed().items()}
-        for runtime, version in others.items():
-            line = build_command(path.with_name(build.onnx), path, build.options, runtime)
+        for runtime, version in installed().items():
+            command = build_command(path.with_name(build.onnx), path, build.options, runtime)
             raise IncompatibleError(
-                f"{path} was built by {NAMES[build.runtime]} {build.version}, and here is "
-                f"{NAMES[runtime]} {version}: {error} Or build for what is here: {line}"
+                f"{path} was built by {NAMES[build.runtime]} {build.version}, and this machine "
+                f"has {NAMES[runtime]} {version}: {error} Or build it for that with: {command}"
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""A graphics card driven by PyCUDA, which only this file imports."""
+"""A GPU through PyCUDA, which only this file imports."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from edge_ad.errors import IncompatibleError, MissingExtra
 
 
 class PyCuda:
-    """The first card, in its primary context: the one TensorRT uses too.
+    """The first GPU, in its primary context, which TensorRT uses too.
 
-    Raises IncompatibleError or MissingExtra when there is no PyCUDA that loads.
+    Raises MissingExtra without PyCUDA, IncompatibleError when it does not load.
     """
 
     def __init__(self) -> None:
         self._driver = _import_driver()
-        with _translated(self._driver, "cannot use the card"):
+        with _translated(self._driver, "cannot use the GPU"):
             self._context = _primary_context()
         self._memory: list[Any] = []
-        self._queues: list[_PyStream | _PyEvent] = []
+        self._handles: list[_PyStream | _PyEvent] = []
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        with _translated(self._driver, "cannot use the card"):
+        with _translated(self._driver, "cannot use the GPU"):
             self._context.push()
         try:
             yield
@@ -40,36 +40,36 @@ class PyCuda:
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        with _translated(self._driver, f"no {size} bytes of page-locked memory"):
+        with _translated(self._driver, f"cannot allocate {size} bytes of page-locked memory"):
             array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
         self._memory.append(array.base)
         return array
 
     def memory(self, size: int) -> int:
-        with _translated(self._driver, f"no {size} bytes of the card's memory"):
+        with _translated(self._driver, f"cannot allocate {size} bytes of GPU memory"):
             allocation = self._driver.mem_alloc(size)
         self._memory.append(allocation)
         return int(allocation)
 
     def stream(self) -> CudaStream:
-        with _translated(self._driver, "no stream"):
+        with _translated(self._driver, "cannot create a stream"):
             stream = _PyStream(self._driver)
-        self._queues.append(stream)
+        self._handles.append(stream)
         return stream
 
     def event(self) -> CudaEvent:
-        with _translated(self._driver, "no event"):
+        with _translated(self._driver, "cannot create an event"):
             event = _PyEvent(self._driver)
-        self._queues.append(event)
+        self._handles.append(event)
         return event
 
     def upload(self, to: int, array: NDArray[Any], stream: CudaStream) -> None:
         with _translated(self._driver, "upload failed"):
-            self._driver.memcpy_htod_async(to, array, _queue(stream))
+            self._driver.memcpy_htod_async(to, array, _native(stream))
 
     def download(self, array: NDArray[Any], address: int, stream: CudaStream) -> None:
         with _translated(self._driver, "download failed"):
-            self._driver.memcpy_dtoh_async(array, address, _queue(stream))
+            self._driver.memcpy_dtoh_async(array, address, _native(stream))
 
     def capture(self, stream: CudaStream, work: Callable[[], None]) -> CudaGraph:
         from edge_ad.engine.tensorrt.cuda_graph import capture
@@ -83,62 +83,66 @@ class PyCuda:
             for allocation in self._memory:
                 with contextlib.suppress(self._driver.Error):
                     allocation.free()
-            for queue in self._queues:
-                queue.free()
-            self._memory, self._queues = [], []
+            for handle in self._handles:
+                handle.free()
+            self._memory, self._handles = [], []
 
 
 class _PyStream:
+    """A CudaStream on PyCUDA."""
+
     def __init__(self, driver: Any) -> None:
         self._driver = driver
-        self.queue: Any = driver.Stream()
-        self.handle = int(self.queue.handle)
+        self.native: Any = driver.Stream()
+        self.handle = int(self.native.handle)
 
     def free(self) -> None:
-        """PyCUDA destroys a stream with its last reference, where its context is current."""
-        self.queue = None
+        """Destroy the stream with its last reference; PyCUDA needs the context current for it."""
+        self.native = None
 
     def wait(self, event: CudaEvent) -> None:
         assert isinstance(event, _PyEvent)
         with _translated(self._driver, "a stream cannot wait"):
-            self.queue.wait_for_event(event.mark)
+            self.native.wait_for_event(event.native)
 
     def synchronize(self) -> None:
-        with _translated(self._driver, "the card reports"):
-            self.queue.synchronize()
+        with _translated(self._driver, "the GPU reports"):
+            self.native.synchronize()
 
 
 class _PyEvent:
+    """A CudaEvent on PyCUDA."""
+
     def __init__(self, driver: Any) -> None:
         self._driver = driver
-        self.mark: Any = driver.Event()
+        self.native: Any = driver.Event()
 
     def free(self) -> None:
-        """As a stream is freed."""
-        self.mark = None
+        """Destroy the event with its last reference, as a stream."""
+        self.native = None
 
     def record(self, stream: CudaStream) -> None:
         with _translated(self._driver, "an event cannot be recorded"):
-            self.mark.record(_queue(stream))
+            self.native.record(_native(stream))
 
     def synchronize(self) -> None:
-        with _translated(self._driver, "the card reports"):
-            self.mark.synchronize()
+        with _translated(self._driver, "the GPU reports"):
+            self.native.synchronize()
 
     def ms_since(self, earlier: CudaEvent) -> float:
         assert isinstance(earlier, _PyEvent)
         with _translated(self._driver, "an event was not reached"):
-            return float(self.mark.time_since(earlier.mark))
+            return float(self.native.time_since(earlier.native))
 
 
-def _queue(stream: CudaStream) -> Any:
+def _native(stream: CudaStream) -> Any:
     assert isinstance(stream, _PyStream)
-    return stream.queue
+    return stream.native
 
 
 @functools.cache
 def _primary_context() -> Any:
-    """The first card's primary context, retained once and for the life of the process.
+    """Retain the first GPU's primary context, once and for the life of the process.
 
     TensorRT does the same. Releasing it in between would leave it on the thread's stack of current
     contexts (PyCUDA 2026.1, `context::detach`).
@@ -157,26 +161,26 @@ def _import_driver() -> Any:
         raise MissingExtra("running a plan", "pycuda", "tensorrt") from error
     except ImportError as error:  # libcuda or libcurand is not there
         raise IncompatibleError(
-            f"PyCUDA is installed but does not load: {error}. Install the NVIDIA driver, or PyCUDA "
-            "anew for this CUDA: pip install --force-reinstall --no-binary pycuda pycuda"
+            f"PyCUDA is installed but does not load: {error}. Install the NVIDIA driver, "
+            "or reinstall PyCUDA: pip install --force-reinstall --no-binary pycuda pycuda"
         ) from error
     return driver
 
 
 @contextlib.contextmanager
-def _translated(driver: Any, what: str) -> Iterator[None]:
-    """PyCUDA's errors as ours. Running out of memory names how much is left."""
+def _translated(driver: Any, failure: str) -> Iterator[None]:
+    """Raise PyCUDA's errors as CudaError; out of memory includes how much is free."""
     try:
         yield
     except driver.MemoryError as error:
-        raise CudaError(f"{what} ({_free_memory(driver)}): {error}") from error
+        raise CudaError(f"{failure} ({_free_memory(driver)}): {error}") from error
     except driver.Error as error:
-        raise CudaError(f"{what}: {error}") from error
+        raise CudaError(f"{failure}: {error}") from error
 
 
 def _free_memory(driver: Any) -> str:
     try:
         free, total = driver.mem_get_info()
     except driver.Error:
-        return "the card is out of memory"
+        return "the GPU is out of memory"
     return f"{free >> 20} of {total >> 20} MiB are free"

@@ -1,7 +1,7 @@
-"""What TensorRT-RTX decides when a plan is loaded: graph replay, and kernels kept between starts.
+"""Configure TensorRT-RTX at load time: graph replay, and kernels cached between starts.
 
-TensorRT-RTX compiles kernels for the card at hand when it loads a plan. They are kept in the user's
-cache folder, one file per plan, card and version, so that the next start does not compile again.
+TensorRT-RTX compiles kernels for the present GPU when it loads a plan. They are stored in the
+user's cache folder, one file per plan, GPU and version, so that the next start need not compile.
 """
 
 from __future__ import annotations
@@ -19,37 +19,41 @@ _log = logging.getLogger(__name__)
 
 
 class RuntimeCache:
-    """Compiled kernels in memory, and the file they come from and go to."""
+    """Compiled kernels, loaded from a file and saved to it."""
 
     def __init__(self, config: Any, path: Path) -> None:
         self.path = path
         self._cache = config.create_runtime_cache()
         self._stored = _read(path)
         if self._stored and not self._cache.deserialize(self._stored):
-            _log.info("%s does not fit and is written anew", path)
+            _log.info("%s does not match and is written again", path)
         config.set_runtime_cache(self._cache)
 
     def save(self) -> None:
-        """Write the kernels back when there are new ones. A folder that refuses is no error."""
+        """Save the kernels if there are new ones; log a warning if the file cannot be written."""
         kernels = bytes(self._cache.serialize())
         if kernels == self._stored:
             return
         try:
             write_bytes(self.path, kernels)
         except OSError as error:
-            _log.warning("kernels are compiled anew at each start: %s (%s)", self.path, error)
+            _log.warning(
+                "kernels are compiled again at each start, since %s cannot be written (%s)",
+                self.path,
+                error,
+            )
         self._stored = kernels
 
 
-def decides_itself(trt: TensorRT) -> bool:
-    """Whether this TensorRT captures graphs and keeps kernels by itself."""
+def is_supported(trt: TensorRT) -> bool:
+    """Return whether this TensorRT captures graphs and caches kernels by itself."""
     return hasattr(trt, "CudaGraphStrategy")
 
 
 def configure(
     trt: TensorRT, engine: Any, cache_file: Path, *, graphs: bool
 ) -> tuple[Any, RuntimeCache]:
-    """A runtime configuration for an execution context, and the cache behind it."""
+    """Return a runtime configuration for an execution context, and its kernel cache."""
     config = engine.create_runtime_config()
     strategy = trt.CudaGraphStrategy
     config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE if graphs else strategy.DISABLED
@@ -57,7 +61,7 @@ def configure(
 
 
 def cache_file(plan_sha256: str, version: str, gpu: TargetGpu) -> Path:
-    """`~/.cache/edge-ad/0123456789abcdef-1.7.1.116-sm8.9.kernels`."""
+    """Return a path like `~/.cache/edge-ad/0123456789abcdef-1.7.1.116-sm8.9.kernels`."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "edge-ad" / f"{plan_sha256[:16]}-{version}-sm{gpu.compute_capability}.kernels"
 

@@ -1,7 +1,7 @@
-"""The door to TensorRT: the only file that imports it, in either runtime.
+"""Import TensorRT or TensorRT-RTX: the only file that does.
 
-TensorRT and TensorRT-RTX share one Python interface, so everything behind this door takes the
-module as an argument and asks it what it has (`hasattr`), never which platform it runs on.
+The two share one Python interface, so all other code takes the module as an argument and checks
+its features (`hasattr`) instead of the platform.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edge_ad.errors import IncompatibleError
 from edge_ad.plan_record import NAMES, Runtime, denied
 
 # The module `tensorrt` or `tensorrt_rtx`. Neither has type stubs, and their classes differ by
-# version, so there is nothing to type it by.
+# version, so it cannot be typed.
 TensorRT: TypeAlias = Any
 
 _PACKAGES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -23,13 +23,13 @@ _INSTALL: dict[Runtime, str] = {
     "virtual environment made with --system-site-packages); on a PC: pip install tensorrt",
     "tensorrt-rtx": "Install it with: pip install tensorrt-rtx-cu13",
 }
-# TensorRT repeats these on every machine without a driver; the reason for a failure is another.
+# Logged on every machine without a driver; the cause of a failure is another message.
 _NOISE = re.compile(r"cudaError 35\b|catchCudaError")
 _WHERE = re.compile(r"\.? ?\bIn \w+ at /[^)\s]*(:\d+)? ?")  # source lines of a closed library
 
 
 def load(runtime: Runtime) -> TensorRT:
-    """The module of a runtime.
+    """Import the module of a runtime.
 
     Raises IncompatibleError when it is missing, broken, or of a version known to be bad.
     """
@@ -47,18 +47,18 @@ def load(runtime: Runtime) -> TensorRT:
 
 
 def installed() -> dict[Runtime, str]:
-    """The runtimes that can be used here and their versions."""
-    found: dict[Runtime, str] = {}
+    """Return the usable runtimes and their versions."""
+    versions: dict[Runtime, str] = {}
     for runtime in NAMES:
         try:
-            found[runtime] = load(runtime).__version__
+            versions[runtime] = load(runtime).__version__
         except IncompatibleError:
             continue
-    return found
+    return versions
 
 
-def messages(trt: TensorRT) -> Any:
-    """A TensorRT logger that keeps errors in its list `errors` and hands the rest to logging."""
+def make_logger(trt: TensorRT) -> Any:
+    """Return a TensorRT logger that collects `errors` and `warnings` and passes all to logging."""
     log = logging.getLogger("edge_ad.tensorrt")
     levels = {
         trt.ILogger.INTERNAL_ERROR: logging.ERROR,
@@ -66,7 +66,7 @@ def messages(trt: TensorRT) -> Any:
         trt.ILogger.WARNING: logging.INFO,
     }
 
-    class Messages(trt.ILogger):  # type: ignore[misc]  # the base is known only at run time
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the base is known only at run time
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
@@ -80,19 +80,19 @@ def messages(trt: TensorRT) -> Any:
                 self.warnings.append(text)
             log.log(min(level, logging.INFO), text)
 
-    return Messages()
+    return Logger()
 
 
 def first_error(errors: list[str]) -> str:
-    """The first message that says what went wrong, on one line, without source locations."""
-    telling = [text for text in errors if not _NOISE.search(text)] or errors
-    if not telling:
-        return "it gave no reason"
-    return _WHERE.sub("", " ".join(telling[0].split())).strip()
+    """Return the first message with a cause, on one line, without source locations."""
+    causes = [text for text in errors if not _NOISE.search(text)] or errors
+    if not causes:
+        return "TensorRT logged no reason"
+    return _WHERE.sub("", " ".join(causes[0].split())).strip()
 
 
 def is_out_of_memory(reason: str) -> bool:
-    """Whether CUDA's or TensorRT's words say that the card's memory does not suffice."""
+    """Return whether a message of CUDA or TensorRT is about too little GPU memory."""
     return bool(re.search(r"out ?of ?memory|insufficient (gpu )?memory|bytes of", reason, re.I))
 
 
@@ -108,7 +108,7 @@ def _import(runtime: Runtime) -> TensorRT:
 
 def _checked(runtime: Runtime, module: TensorRT) -> TensorRT:
     version = getattr(module, "__version__", "")
-    if not version or not hasattr(module, "Builder"):  # an empty folder imports as a module
+    if not version or not hasattr(module, "Builder"):  # an empty folder is a module too
         raise _broken(runtime, "the module is empty")
     if reason := denied(runtime, version):
         raise IncompatibleError(
@@ -121,5 +121,5 @@ def _broken(runtime: Runtime, error: object) -> IncompatibleError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return IncompatibleError(
         f"{NAMES[runtime]} is installed but does not load: {first}. "
-        f"Remove it and install it anew. {_INSTALL[runtime]}"
+        f"Uninstall it and install it again. {_INSTALL[runtime]}"
     )

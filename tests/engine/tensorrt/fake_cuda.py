@@ -1,8 +1,8 @@
-"""A graphics card played by the host: queues that really wait, memory that really is elsewhere.
+"""A graphics gpu fake by the host: queues that really wait, memory that really is elsewhere.
 
 Nothing runs when it is queued. Work runs when someone waits for it, in an order that `choose` picks
-among all that the marks allow, so a test can try orders that a card would show once a year. Copies
-read and write when they run, as on a card: what is overwritten too early arrives wrong.
+among all that the events allow, so a test can try orders that a GPU would show once a year. Copies
+read and write when they run, as on a gpu: what is overwritten too early arrives wrong.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FakeStream:
 
 
 class FakeEvent:
-    """A mark; recording it anew moves it, as on a card."""
+    """A mark; recording it anew moves it, as on a GPU."""
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.recorded = 0
@@ -113,7 +113,7 @@ class FakeGraph:
 
 @dataclass
 class FakeCuda:
-    """One card. `journal` lists what has run; `fails` names the entry or call that fails, and when.
+    """One gpu. `journal` lists what has run; `fails` names the entry or call that fails, and when.
 
     `fails = {"upload": 3}` lets the third upload fail; "memory" and "capture" fail at the call.
     """
@@ -177,7 +177,7 @@ class FakeCuda:
     def capture(self, stream: CudaStream, work: Callable[[], None]) -> FakeGraph:
         assert isinstance(stream, FakeStream)
         if not self.captures:
-            raise CaptureRefused("this card captures nothing")
+            raise CaptureRefused("this GPU captures nothing")
         stream.capturing = []
         try:
             work()
@@ -199,7 +199,7 @@ class FakeCuda:
         return len(self._pinned) + len(self._memory)
 
     def read(self, address: int, size: int) -> NDArray[np.uint8]:
-        """Bytes of the card's memory; an address that is not the start of a block is an error."""
+        """Bytes of the GPU's memory; an address that is not the start of a block is an error."""
         block = self._memory.get(address)
         if block is None or len(block) < size:
             raise CudaError(f"illegal address {address:#x}")
@@ -228,7 +228,7 @@ class FakeCuda:
         try:
             entry.run()
         except CudaError as error:
-            self._dead = str(error)  # like a card's sticky errors: everything after it fails too
+            self._dead = str(error)  # like a GPU's sticky errors: everything after it fails too
         if entry.waits_for is None and entry.name != "mark":
             self.journal.append(entry.name)
 

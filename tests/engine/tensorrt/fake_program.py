@@ -1,4 +1,4 @@
-"""A network played by a function, on `FakeCuda`."""
+"""A network fake by a function, on `FakeCuda`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.engine.tensorrt.fake_cuda import FakeCuda
 
 
 class FakeProgram:
-    """A network played by a function of images; it reads and writes `FakeCuda`'s memory."""
+    """A network fake by a function of images; it reads and writes `FakeCuda`'s memory."""
 
     graph = ""
 

@@ -1,4 +1,4 @@
-"""TensorRT's runtime half, played on `FakeCuda`: what a plan's bytes say is what it answers."""
+"""TensorRT's runtime half, fake on `FakeCuda`: what a plan's bytes say is what it answers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class ILogger:
     INTERNAL_ERROR, ERROR, WARNING, INFO = range(4)
 
 
-Door = tuple[DataType, tuple[int, ...]]
+Tensor = tuple[DataType, tuple[int, ...]]
 
 
-def doors(batch: int = 1, side: int = 32) -> dict[str, Door]:
+def tensors(batch: int = 1, side: int = 32) -> dict[str, Tensor]:
     """The contract's."""
     return {
         "image": (DataType.UINT8, (batch, side, side, 3)),
@@ -58,15 +58,15 @@ def green(images: Image) -> Prediction:
 
 
 @dataclass
-class Played:
-    """A TensorRT of one version on one card. `rtx` adds what only TensorRT-RTX has.
+class FakeTensorRT:
+    """A TensorRT of one version on one GPU. `rtx` adds what only TensorRT-RTX has.
 
     `refuses` is what deserializing logs before it gives nothing; `fails` the context call that
-    answers false; `story` lists what was done.
+    answers false; `calls` lists what was done.
     """
 
     cuda: FakeCuda
-    doors: dict[str, Door] = field(default_factory=doors)
+    tensors: dict[str, Tensor] = field(default_factory=tensors)
     profile: tuple[int, int, int] = (1, 1, 1)
     rtx: bool = False
     refuses: str = ""
@@ -75,7 +75,7 @@ class Played:
     no_context: bool = False
     invalid: int = 0
     trusted: bool | None = None
-    story: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def module(self, version: str = "10.3.0") -> Any:
         parts: dict[str, Any] = {
@@ -98,16 +98,16 @@ class Played:
 
 
 class _Runtime:
-    def __init__(self, played: Played, logger: Any) -> None:
-        self._played, self._logger = played, logger
+    def __init__(self, fake: FakeTensorRT, logger: Any) -> None:
+        self._fake, self._logger = fake, logger
         self.engine_host_code_allowed = False
 
     def deserialize_cuda_engine(self, data: bytes) -> Any:
-        self._played.trusted = self.engine_host_code_allowed
-        if self._played.refuses:
-            self._logger.log(ILogger.ERROR, self._played.refuses)
+        self._fake.trusted = self.engine_host_code_allowed
+        if self._fake.refuses:
+            self._logger.log(ILogger.ERROR, self._fake.refuses)
             return None
-        return _Engine(self._played, self._logger)
+        return _Engine(self._fake, self._logger)
 
 
 class _RtxRuntime(_Runtime):
@@ -115,56 +115,56 @@ class _RtxRuntime(_Runtime):
 
     def get_engine_validity(self, header: bytes) -> tuple[EngineValidity, int]:
         assert len(header) == self.engine_header_size
-        bad = self._played.invalid
+        bad = self._fake.invalid
         return (EngineValidity.INVALID if bad else EngineValidity.VALID), bad
 
 
 class _Engine:
-    def __init__(self, played: Played, logger: Any) -> None:
-        self._played, self._logger = played, logger
-        self.num_io_tensors = len(played.doors)
+    def __init__(self, fake: FakeTensorRT, logger: Any) -> None:
+        self._fake, self._logger = fake, logger
+        self.num_io_tensors = len(fake.tensors)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self._played.doors)[index]
+        return list(self._fake.tensors)[index]
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return self._played.doors[name][0]
+        return self._fake.tensors[name][0]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self._played.doors[name][1]
+        return self._fake.tensors[name][1]
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
-        rest = self._played.doors[name][1][1:]
-        return [(count, *rest) for count in self._played.profile]
+        rest = self._fake.tensors[name][1][1:]
+        return [(count, *rest) for count in self._fake.profile]
 
     def create_runtime_config(self) -> Any:
-        return _RuntimeConfig(self._played)
+        return _RuntimeConfig(self._fake)
 
     def create_execution_context(self, config: Any = None) -> Any:
         if config is not None:
-            self._played.story.append(config.cuda_graph_strategy.name)
-        return None if self._played.no_context else _Context(self._played, self._logger)
+            self._fake.calls.append(config.cuda_graph_strategy.name)
+        return None if self._fake.no_context else _Context(self._fake, self._logger)
 
 
 class _RuntimeConfig:
-    def __init__(self, played: Played) -> None:
-        self._played = played
+    def __init__(self, fake: FakeTensorRT) -> None:
+        self._fake = fake
         self.cuda_graph_strategy = CudaGraphStrategy.DISABLED
 
     def create_runtime_cache(self) -> Any:
-        return _Kernels(self._played)
+        return _Kernels(self._fake)
 
     def set_runtime_cache(self, cache: Any) -> bool:
-        self._played.story.append("cache set")
+        self._fake.calls.append("cache set")
         return True
 
 
 class _Kernels:
-    def __init__(self, played: Played) -> None:
-        self._played = played
+    def __init__(self, fake: FakeTensorRT) -> None:
+        self._fake = fake
 
     def deserialize(self, data: bytes) -> bool:
-        self._played.story.append(f"kernels {data.decode()}")
+        self._fake.calls.append(f"kernels {data.decode()}")
         return data == b"compiled"
 
     def serialize(self) -> bytes:
@@ -174,10 +174,10 @@ class _Kernels:
 class _Context(FakeProgram):
     """Calls answer true or false, as TensorRT's do, and errors go to the log."""
 
-    def __init__(self, played: Played, logger: Any) -> None:
-        _, height, width, _ = played.doors["image"][1]
-        super().__init__(played.cuda, green, size_hw=(height, width), batch=played.profile)
-        self._played, self._logger = played, logger
+    def __init__(self, fake: FakeTensorRT, logger: Any) -> None:
+        _, height, width, _ = fake.tensors["image"][1]
+        super().__init__(fake.cuda, green, size_hw=(height, width), batch=fake.profile)
+        self._fake, self._logger = fake, logger
         self._named: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
@@ -192,13 +192,13 @@ class _Context(FakeProgram):
         return self._done("set_tensor_address")
 
     def execute_async_v3(self, handle: int) -> bool:
-        stream = next(one for one in self._played.cuda.streams if one.handle == handle)
+        stream = next(one for one in self._fake.cuda.streams if one.handle == handle)
         assert isinstance(stream, FakeStream)
         self.enqueue(stream)
         return self._done("execute_async_v3")
 
     def _done(self, call: str) -> bool:
-        if call == self._played.fails:
+        if call == self._fake.fails:
             self._logger.log(ILogger.ERROR, f"{call}: Error Code 1: Cuda Runtime (out of memory)")
             return False
         return True

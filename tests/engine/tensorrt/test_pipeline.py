@@ -1,4 +1,4 @@
-"""Buffer rotation, overlap, graphs and clean-up, on a card that the host plays."""
+"""Buffer rotation, overlap, graphs and clean-up, on a fake GPU."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def images_of(count: int, seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (count, *SIZE, 3)).astype(np.uint8)
 
 
-def answer(images: Image) -> Prediction:
-    """A map and a score that tell every image from every other."""
+def predict(images: Image) -> Prediction:
+    """Return a map and a score that differ for different images."""
     weights = np.array([1, 256, 65536], np.float32)
     maps: NDArray[np.float32] = images.astype(np.float32) @ weights
     return Prediction(maps, maps.max(axis=(1, 2)))
@@ -41,15 +41,15 @@ def engine_on(
     profile: tuple[int, int, int] = (1, 2, 4),
     *,
     graphs: bool = True,
-    network: Callable[[Image], Prediction] = answer,
+    network: Callable[[Image], Prediction] = predict,
 ) -> TensorRTEngine:
     program = FakeProgram(cuda, network, size_hw=SIZE, batch=profile)
     manifest = Manifest(method="scripted", size_hw=SIZE, batch=None)
     return TensorRTEngine("scripted.plan", manifest, cuda, lambda: program, graphs=graphs)
 
 
-def assert_answers(found: Prediction, images: Image) -> None:
-    expected = answer(images)
+def assert_prediction(found: Prediction, images: Image) -> None:
+    expected = predict(images)
     np.testing.assert_array_equal(found.maps, expected.maps)
     np.testing.assert_array_equal(found.scores, expected.scores)
 
@@ -63,7 +63,7 @@ def test_any_number_of_images_fits_any_profile(
     with engine_on(FakeCuda(), profile, graphs=graphs) as engine:
         for seed in range(4):  # plain, captured, replayed
             images = images_of(count, seed)
-            assert_answers(engine.infer(images), images)
+            assert_prediction(engine.infer(images), images)
 
 
 @given(
@@ -72,10 +72,10 @@ def test_any_number_of_images_fits_any_profile(
     picks=st.lists(st.integers(0, 2), min_size=1, max_size=40),
     graphs=st.booleans(),
 )
-def test_no_order_that_the_marks_allow_mixes_answers(
+def test_no_order_that_the_events_allow_mixes_results(
     profile: tuple[int, int, int], counts: list[int], picks: list[int], *, graphs: bool
 ) -> None:
-    """Two batches under way at a time, on a card that takes its queues in any order."""
+    """Two batches in flight, on a GPU that serves its streams in any order."""
     turn = iter(range(10**6))
 
     def choose(streams: Sequence[FakeStream]) -> FakeStream:
@@ -87,18 +87,18 @@ def test_no_order_that_the_marks_allow_mixes_answers(
         for batch in batches:
             mine = batch.copy()
             engine.submit(mine)
-            mine[:] = 0  # the caller's array is his again
+            mine[:] = 0  # the caller may reuse the array
             if engine.pending > 1:
                 found.append(engine.collect())
         while engine.pending:
             found.append(engine.collect())
     for prediction, batch in zip(found, batches, strict=True):
-        assert_answers(prediction, batch)
+        assert_prediction(prediction, batch)
 
 
 def test_the_next_upload_runs_beside_the_network() -> None:
-    """On a card that copies while it computes: images of the second batch arrive before the first
-    is inferred, and before anybody has asked for the first."""
+    """On a GPU that copies while it computes: images of the second batch arrive before the first
+    is inferred, and before the first is collected."""
 
     def copies_first(streams: Sequence[FakeStream]) -> FakeStream:
         return min(streams, key=lambda stream: stream.handle)
@@ -122,7 +122,7 @@ def test_parts_of_one_batch_overlap_too() -> None:
     assert cuda.journal[:3] == ["upload", "upload", "infer"]
 
 
-def test_answers_are_the_callers_own() -> None:
+def test_results_are_the_callers_own_arrays() -> None:
     with engine_on(FakeCuda()) as engine:
         first = engine.infer(images_of(2, 0))
         kept = (first.maps.copy(), first.scores.copy())
@@ -132,11 +132,11 @@ def test_answers_are_the_callers_own() -> None:
         np.testing.assert_array_equal(first.scores, kept[1])
 
 
-def test_a_card_without_the_marks_would_mix_answers() -> None:
-    """It notices what a real one would: a download that does not wait for the network."""
+def test_without_events_the_fake_gpu_mixes_results() -> None:
+    """As on a real GPU: a download that does not wait for the network gets wrong data."""
     cuda = FakeCuda()
     with cuda.current():
-        program = FakeProgram(cuda, answer, size_hw=SIZE)
+        program = FakeProgram(cuda, predict, size_hw=SIZE)
         compute, copies = cuda.stream(), cuda.stream()
         host = cuda.pinned((1, *SIZE), np.float32)
         addresses = [cuda.memory(size) for size in (72, 96, 4)]
@@ -146,7 +146,7 @@ def test_a_card_without_the_marks_would_mix_answers() -> None:
         program.enqueue(compute)
         cuda.download(host, addresses[1], copies)
         copies.synchronize()
-    assert not np.array_equal(host, answer(np.full((1, *SIZE, 3), 0xA5, np.uint8)).maps)
+    assert not np.array_equal(host, predict(np.full((1, *SIZE, 3), 0xA5, np.uint8)).maps)
 
 
 def test_launches_are_replayed_from_the_second_on() -> None:
@@ -160,22 +160,22 @@ def test_launches_are_replayed_from_the_second_on() -> None:
     assert cuda.graphs == 0
 
 
-def test_a_refused_capture_is_explained_and_costs_nothing_else() -> None:
+def test_a_refused_capture_is_explained_and_the_engine_still_works() -> None:
     with engine_on(FakeCuda(captures=False)) as engine:
-        assert engine.graph == "not replayed: this card captures nothing"
-        assert_answers(engine.infer(images_of(2)), images_of(2))
+        assert engine.graph == "not replayed: this GPU captures nothing"
+        assert_prediction(engine.infer(images_of(2)), images_of(2))
 
 
-def test_a_network_that_fails_during_capture_is_launched_plainly() -> None:
-    """Both warm-up launches go well, the third is the one that is captured."""
+def test_a_network_that_fails_during_capture_is_launched_without_a_graph() -> None:
+    """Both warm-up launches succeed, the third is captured."""
     with engine_on(FakeCuda(fails={"infer": 3})) as engine:
         assert engine.graph == "not replayed: infer failed"
-        assert_answers(engine.infer(images_of(2)), images_of(2))
+        assert_prediction(engine.infer(images_of(2)), images_of(2))
 
 
-def test_a_program_that_replays_by_itself_is_left_to_it() -> None:
+def test_a_program_that_replays_by_itself_is_not_captured() -> None:
     cuda = FakeCuda()
-    program = FakeProgram(cuda, answer, size_hw=SIZE)
+    program = FakeProgram(cuda, predict, size_hw=SIZE)
     program.graph = "replayed by TensorRT-RTX"
     manifest = Manifest(method="scripted", size_hw=SIZE)
     with TensorRTEngine("x", manifest, cuda, lambda: program) as engine:
@@ -184,17 +184,17 @@ def test_a_program_that_replays_by_itself_is_left_to_it() -> None:
     assert "replay" not in cuda.journal
 
 
-def test_another_number_of_images_captures_anew() -> None:
+def test_another_number_of_images_captures_a_new_graph() -> None:
     cuda = FakeCuda()
     with engine_on(cuda, (1, 2, 4)) as engine:
         for count in (2, 4, 4, 4, 4, 2, 2, 2, 2, 1):
             images = images_of(count, count)
-            assert_answers(engine.infer(images), images)
+            assert_prediction(engine.infer(images), images)
             assert cuda.graphs <= 2
     assert cuda.graphs == 0
 
 
-def test_the_network_has_a_time_of_its_own() -> None:
+def test_the_networks_gpu_time_is_measured() -> None:
     with engine_on(FakeCuda()) as engine:
         engine.infer(images_of(1))
         assert engine.gpu_ms > 0
@@ -213,7 +213,7 @@ def test_closing_frees_everything_once() -> None:
     engine.close()
     engine.close()
     assert (cuda.held, cuda.graphs, cuda.closed) == (0, 0, 1)
-    with pytest.raises(EngineLost, match="was closed"):
+    with pytest.raises(EngineLost, match="is closed"):
         engine.infer(images_of(1))
 
 
@@ -224,10 +224,10 @@ CALLS = {"stream": 3, "event": 8, "pinned": 6, "memory": 6, "upload": 9, "infer"
     ("call", "when"),
     [(call, when) for call, last in CALLS.items() for when in sorted({1, 2, last})],
 )
-def test_whatever_fails_nothing_stays_allocated(call: str, when: int) -> None:
+def test_nothing_stays_allocated_after_any_failure(call: str, when: int) -> None:
     """The first calls are the constructor's, the last ones an inference's."""
     cuda = FakeCuda(fails={call: when})
-    with pytest.raises(EngineLost, match=rf"scripted\.plan: the graphics card failed: {call}"):
+    with pytest.raises(EngineLost, match=rf"scripted\.plan: the GPU failed: {call}"):
         with engine_on(cuda, graphs=False) as engine:
             for seed in range(4):
                 engine.infer(images_of(2, seed))
@@ -235,21 +235,21 @@ def test_whatever_fails_nothing_stays_allocated(call: str, when: int) -> None:
 
 
 def test_a_kernel_that_fails_later_ends_the_engine() -> None:
-    """As an illegal address does: the launch goes well, the wait reports it."""
+    """As an illegal address does: the launch succeeds, the wait reports it."""
     calls = iter(range(100))
 
     def network(images: Image) -> Prediction:
         if next(calls) == 8:
             raise CudaError("an illegal memory access was encountered")
-        return answer(images)
+        return predict(images)
 
     cuda = FakeCuda()
     engine = engine_on(cuda, network=network)
-    with pytest.raises(EngineLost, match=r"illegal memory access.*Open it anew"):
+    with pytest.raises(EngineLost, match=r"illegal memory access.*Open it again"):
         for seed in range(4):
             engine.infer(images_of(1, seed))
     assert (cuda.held, cuda.closed) == (0, 1)
-    with pytest.raises(EngineLost, match="was closed"):
+    with pytest.raises(EngineLost, match="is closed"):
         engine.submit(images_of(1))
 
 
@@ -272,14 +272,14 @@ def test_a_program_that_does_not_load_leaves_nothing() -> None:
     assert (cuda.held, cuda.closed) == (0, 1)
 
 
-def test_the_halves_of_infer_are_not_mixed_up() -> None:
+def test_infer_and_collect_check_the_submitted_batches() -> None:
     with engine_on(FakeCuda()) as engine:
-        with pytest.raises(ValueError, match="nothing was submitted"):
+        with pytest.raises(ValueError, match="no batch was submitted"):
             engine.collect()
         engine.submit(images_of(1))
-        with pytest.raises(ValueError, match="collect what was submitted"):
+        with pytest.raises(ValueError, match="collect the submitted batches"):
             engine.infer(images_of(1))
-        assert_answers(engine.collect(), images_of(1))
+        assert_prediction(engine.collect(), images_of(1))
 
 
 @pytest.mark.parametrize(
@@ -291,11 +291,11 @@ def test_the_halves_of_infer_are_not_mixed_up() -> None:
     ],
     ids=["float", "turned", "no batch"],
 )
-def test_what_breaks_the_contract_is_a_bug_and_leaves_the_engine_alive(batch: Image) -> None:
+def test_a_batch_that_breaks_the_contract_raises_and_keeps_the_engine_open(batch: Image) -> None:
     with engine_on(FakeCuda()) as engine:
-        with pytest.raises(ValueError, match="wants uint8"):
+        with pytest.raises(ValueError, match="expects uint8"):
             engine.infer(batch)
-        assert_answers(engine.infer(images_of(1)), images_of(1))
+        assert_prediction(engine.infer(images_of(1)), images_of(1))
 
 
 def test_another_thread_may_use_and_close_it() -> None:
@@ -310,7 +310,7 @@ def test_another_thread_may_use_and_close_it() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join(timeout=10)
-    assert_answers(found[0], images_of(3))
+    assert_prediction(found[0], images_of(3))
     assert cuda.held == 0
 
 

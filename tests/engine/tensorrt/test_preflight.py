@@ -1,4 +1,4 @@
-"""What keeps a plan from a machine, and the command that mends it. No TensorRT is needed."""
+"""Plans that do not fit a machine, and the command that builds one that does. Needs no TensorRT."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ OLDER_DRIVER = TargetGpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
                 "it was built for compute capability 8.7 (Orin), "
                 "here is an NVIDIA GeForce RTX 4090 with 8.9"
             ],
-            id="another card",
+            id="another GPU",
         ),
         pytest.param(
             built(),
@@ -135,7 +135,7 @@ OLDER_DRIVER = TargetGpu("Orin", "8.7", "12.2", "540.3.0", 30_000)
         pytest.param(built(options=AMPERE), here(RTX_2080), ["8.0 or later"], id="before ampere"),
         pytest.param(built(options=SAME), here(RTX_4090), ["8.7"], id="another capability"),
         pytest.param(
-            built(**RTX), here(RTX_4090, "1.7.1", "tensorrt-rtx"), [], id="RTX, a card of its range"
+            built(**RTX), here(RTX_4090, "1.7.1", "tensorrt-rtx"), [], id="RTX, a GPU of its range"
         ),
         pytest.param(
             built(**RTX),
@@ -170,9 +170,9 @@ def test_what_differs_is_named(build: BuildRecord, machine: Machine, clauses: li
         assert expected in clause
 
 
-def parsed(line: str) -> dict[str, Any]:
-    """What `edge-ad build` understands of a line that we print."""
-    words = shlex.split(line)
+def parsed(command_line: str) -> dict[str, Any]:
+    """Return what `edge-ad build` parses from a printed command."""
+    words = shlex.split(command_line)
     assert words[:2] == ["edge-ad", "build"]
     context: click.Context = command.make_context("build", words[2:])
     return context.params
@@ -189,7 +189,7 @@ def parsed(line: str) -> dict[str, Any]:
     ],
     ids=["none", "sizes", "compatible"],
 )
-def test_the_line_that_mends_means_what_was_built(options: BuildOptions) -> None:
+def test_the_printed_command_has_the_options_of_the_build(options: BuildOptions) -> None:
     line = build_command(Path("my part.onnx"), Path("p.plan"), options, "tensorrt")
     words = parsed(line)
     assert (words["onnx"], words["output"]) == (Path("my part.onnx"), Path("p.plan"))
@@ -198,7 +198,7 @@ def test_the_line_that_mends_means_what_was_built(options: BuildOptions) -> None
     assert BuildOptions(**kept) == options
 
 
-def test_the_line_for_another_runtime_leaves_out_what_that_lacks() -> None:
+def test_the_command_for_another_runtime_leaves_out_options_it_does_not_have() -> None:
     options = BuildOptions(version_compatible=True, dla_core=0, hardware_compatible="ampere-plus")
     words = parsed(build_command(Path("p.onnx"), Path("p.plan"), options, "tensorrt-rtx"))
     assert (
@@ -210,23 +210,23 @@ def test_the_line_for_another_runtime_leaves_out_what_that_lacks() -> None:
     assert "8.9" not in build_command(Path("p.onnx"), Path("p.plan"), targets, "tensorrt")
 
 
-@pytest.mark.parametrize("card", [ORIN, RTX_4090, RTX_2080], ids=lambda card: card.name)
+@pytest.mark.parametrize("gpu", [ORIN, RTX_4090, RTX_2080], ids=lambda gpu: gpu.name)
 @pytest.mark.parametrize(
     "options",
     [BuildOptions(), AMPERE, BuildOptions(compute_capabilities=("8.6",)), PORTABLE],
     ids=["plain", "ampere", "targets", "portable"],
 )
 @pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-rtx"])
-def test_a_plan_built_by_the_mending_line_runs(
-    runtime: Runtime, options: BuildOptions, card: TargetGpu
+def test_a_plan_built_with_the_printed_command_runs(
+    runtime: Runtime, options: BuildOptions, gpu: TargetGpu
 ) -> None:
-    """Whatever the plan was built with, what we print fits the card that it is printed on."""
-    machine = Machine(runtime, "1.7.1", card)
-    mended = built(
+    """Whatever the plan was built with, what we print fits the GPU that it is printed on."""
+    machine = Machine(runtime, "1.7.1", gpu)
+    rebuilt = built(
         runtime=runtime,
         version="1.7.1",
-        compute_capability=card.compute_capability,
-        cuda=card.cuda,
+        compute_capability=gpu.compute_capability,
+        cuda=gpu.cuda,
         options=BuildOptions(
             **{
                 name: value
@@ -242,7 +242,7 @@ def test_a_plan_built_by_the_mending_line_runs(
             }
         ),
     )
-    assert differences(mended, machine) == []
+    assert differences(rebuilt, machine) == []
 
 
 MakePlan = Callable[..., Path]
@@ -288,28 +288,32 @@ def test_a_plan_that_fits_is_cleared(make_plan: MakePlan, monkeypatch: pytest.Mo
     assert (cleared.sha256, cleared.gpu) == (sha256(plan), ORIN)
 
 
-def test_where_there_is_no_card_no_build_is_advised(
+def test_without_a_gpu_no_build_is_advised(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan()
     play(monkeypatch, here(NoGpu("no driver")))
     with pytest.raises(IncompatibleError, match=r"there is no GPU to run it \(no driver\)") as told:
         open_engine(plan)
-    assert "a machine without a GPU runs part.onnx instead" in str(told.value)
+    assert "on other machines run part.onnx" in str(told.value)
     assert "edge-ad build" not in str(told.value)
 
 
 @pytest.mark.parametrize(
-    ("machine", "what", "mend"),
+    ("machine", "what", "fix"),
     [
         (here(version="10.16.0"), "10.3.0, here is 10.16.0", "--runtime tensorrt"),
         (here(RTX_4090), "compute capability 8.7", "--runtime tensorrt"),
-        (here(RTX_4090, "1.7.1", "tensorrt-rtx"), "here is TensorRT-RTX 1.7.1", "tensorrt-rtx"),
+        (
+            here(RTX_4090, "1.7.1", "tensorrt-rtx"),
+            "this machine has TensorRT-RTX 1.7.1",
+            "tensorrt-rtx",
+        ),
     ],
     ids=["version", "capability", "runtime"],
 )
-def test_a_foreign_plan_is_refused_with_the_line_that_mends(
-    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, machine: Machine, what: str, mend: str
+def test_a_foreign_plan_is_refused_with_the_command_that_fixes_it(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, machine: Machine, what: str, fix: str
 ) -> None:
     plan = make_plan()
     play(monkeypatch, machine)
@@ -318,7 +322,7 @@ def test_a_foreign_plan_is_refused_with_the_line_that_mends(
     text = str(caught.value)
     assert what in text
     assert f"edge-ad build {plan.with_suffix('.onnx')} -o {plan}" in text
-    assert mend in text
+    assert fix in text
     assert caught.value.exit_code == 3
 
 
@@ -335,14 +339,16 @@ def test_a_plan_with_code_in_it_is_loaded_only_on_request(
 def test_a_plan_without_its_sidecar_says_how_to_make_one(make_plan: MakePlan) -> None:
     plan = make_plan()
     sidecar_path(plan).unlink()
-    with pytest.raises(IncompatibleError, match=r"no part\.plan\.yaml.*edge-ad build .*part\.onnx"):
+    with pytest.raises(
+        IncompatibleError, match=r"sidecar part\.plan\.yaml is missing.*edge-ad build .*part\.onnx"
+    ):
         open_engine(plan)
 
 
 def test_a_threshold_alone_is_no_sidecar_of_a_plan(make_plan: MakePlan) -> None:
     plan = make_plan()
     save_sidecar(plan, Sidecar(engine_sha256=sha256(plan), threshold=THRESHOLD))
-    with pytest.raises(IncompatibleError, match="says what the plan expects"):
+    with pytest.raises(IncompatibleError, match=r"sidecar part\.plan\.yaml is missing"):
         open_engine(plan)
 
 

@@ -1,4 +1,4 @@
-"""From a plan's file to answers, with TensorRT and the card played."""
+"""From a plan's file to answers, with TensorRT and the GPU fake."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from edge_ad.plan_record import BuildOptions, BuildRecord, TargetGpu
 from tests.engine.tensorrt.fake_cuda import FakeCuda
 from tests.engine.tensorrt.fake_tensorrt import (
     DataType,
-    Door,
     EngineInvalidityDiagnostics,
-    Played,
-    doors,
+    FakeTensorRT,
+    Tensor,
+    tensors,
 )
 
-CARD = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+GPU = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
 Open = Callable[..., TensorRTEngine]
 
 
@@ -36,26 +36,26 @@ def cuda() -> FakeCuda:
 
 
 @pytest.fixture
-def open_played(
+def open_fake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda
-) -> Callable[[Played], TensorRTEngine]:
-    """Opens a plan, made for this TensorRT and this card, through the front door."""
+) -> Callable[[FakeTensorRT], TensorRTEngine]:
+    """Opens a plan, made for this TensorRT and this GPU, through the front door."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(plan_module, "PyCuda", lambda: cuda)
-    monkeypatch.setattr(preflight, "gpu_here", lambda: CARD)
+    monkeypatch.setattr(preflight, "gpu_here", lambda: GPU)
 
-    def opened(played: Played, *, batch: int | None = 1, **wishes: Any) -> TensorRTEngine:
-        runtime = "tensorrt-rtx" if played.rtx else "tensorrt"
-        monkeypatch.setattr(preflight, "load", lambda name: played.module())
-        plan = write_plan(tmp_path / "part.plan", runtime, batch, wishes)
-        engine = open_engine(plan, EngineOptions(**wishes))
+    def opened(fake: FakeTensorRT, *, batch: int | None = 1, **options: Any) -> TensorRTEngine:
+        runtime = "tensorrt-rtx" if fake.rtx else "tensorrt"
+        monkeypatch.setattr(preflight, "load", lambda name: fake.module())
+        plan = write_plan(tmp_path / "part.plan", runtime, batch, options)
+        engine = open_engine(plan, EngineOptions(**options))
         assert isinstance(engine, TensorRTEngine)
         return engine
 
     return opened
 
 
-def write_plan(path: Path, runtime: str, batch: int | None, wishes: dict[str, Any]) -> Path:
+def write_plan(path: Path, runtime: str, batch: int | None, options: dict[str, Any]) -> Path:
     path.write_bytes(b"what TensorRT would read")
     build = BuildRecord.model_validate(
         {
@@ -64,9 +64,9 @@ def write_plan(path: Path, runtime: str, batch: int | None, wishes: dict[str, An
             "onnx": "part.onnx",
             "onnx_sha256": "0" * 64,
             "plan_bytes": 24,
-            "gpu": CARD.name,
+            "gpu": GPU.name,
             "compute_capability": "8.9",
-            "options": BuildOptions(version_compatible=wishes.get("trust_host_code", False)),
+            "options": BuildOptions(version_compatible=options.get("trust_host_code", False)),
         }
     )
     manifest = Manifest(method="green", size_hw=(32, 32), batch=batch)
@@ -78,7 +78,7 @@ def images_of(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
 
 
-def assert_answers(engine: TensorRTEngine, count: int) -> None:
+def assert_prediction(engine: TensorRTEngine, count: int) -> None:
     images = images_of(count)
     found, expected = engine.infer(images), ScriptedEngine().infer(images)
     np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-6)
@@ -92,7 +92,7 @@ def assert_answers(engine: TensorRTEngine, count: int) -> None:
     ids=["one", "three", "free", "free, but built for two"],
 )
 def test_a_plan_answers(
-    open_played: Open,
+    open_fake: Open,
     cuda: FakeCuda,
     batch: int | None,
     first: int,
@@ -100,70 +100,70 @@ def test_a_plan_answers(
     *,
     rtx: bool,
 ) -> None:
-    played = Played(cuda, doors(first), profile, rtx=rtx)
-    with open_played(played, batch=batch) as engine:
+    fake = FakeTensorRT(cuda, tensors(first), profile, rtx=rtx)
+    with open_fake(fake, batch=batch) as engine:
         for count in (1, 2, 5):
-            assert_answers(engine, count)
+            assert_prediction(engine, count)
     assert (cuda.held, cuda.graphs, cuda.closed) == (0, 0, 1)
 
 
-def test_tensorrt_is_replayed_by_us_and_rtx_by_itself(open_played: Open, cuda: FakeCuda) -> None:
-    with open_played(Played(cuda)) as engine:
+def test_tensorrt_is_replayed_by_us_and_rtx_by_itself(open_fake: Open, cuda: FakeCuda) -> None:
+    with open_fake(FakeTensorRT(cuda)) as engine:
         assert engine.graph == "replayed"
     assert "replay" in cuda.journal
 
 
 def test_rtx_replays_by_itself_and_keeps_its_kernels(
-    open_played: Open, cuda: FakeCuda, tmp_path: Path
+    open_fake: Open, cuda: FakeCuda, tmp_path: Path
 ) -> None:
-    first = Played(cuda, rtx=True)
-    with open_played(first) as engine:
+    first = FakeTensorRT(cuda, rtx=True)
+    with open_fake(first) as engine:
         assert engine.graph == "replayed by TensorRT-RTX"
-    assert first.story == ["cache set", "WHOLE_GRAPH_CAPTURE"]
+    assert first.calls == ["cache set", "WHOLE_GRAPH_CAPTURE"]
     (kept,) = (tmp_path / "cache" / "edge-ad").iterdir()
     assert kept.name.endswith("-10.3.0-sm8.9.kernels")
-    second = Played(cuda, rtx=True)
-    with open_played(second):
-        assert second.story[0] == "kernels compiled"
+    second = FakeTensorRT(cuda, rtx=True)
+    with open_fake(second):
+        assert second.calls[0] == "kernels compiled"
 
 
 def test_kernels_of_another_driver_are_replaced(
-    open_played: Open, cuda: FakeCuda, tmp_path: Path
+    open_fake: Open, cuda: FakeCuda, tmp_path: Path
 ) -> None:
-    with open_played(Played(cuda, rtx=True)):
+    with open_fake(FakeTensorRT(cuda, rtx=True)):
         (kept,) = (tmp_path / "cache" / "edge-ad").iterdir()
     kept.write_bytes(b"stale")
-    with open_played(Played(cuda, rtx=True)):
+    with open_fake(FakeTensorRT(cuda, rtx=True)):
         pass
     assert kept.read_bytes() == b"compiled"
 
 
 def test_a_cache_folder_that_refuses_is_no_error(
-    open_played: Open, cuda: FakeCuda, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    open_fake: Open, cuda: FakeCuda, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("a file in the way")
-    with open_played(Played(cuda, rtx=True)) as engine:
-        assert_answers(engine, 1)
-    assert "compiled anew at each start" in caplog.text
+    with open_fake(FakeTensorRT(cuda, rtx=True)) as engine:
+        assert_prediction(engine, 1)
+    assert "compiled again at each start" in caplog.text
 
 
 @pytest.mark.parametrize("rtx", [False, True], ids=["TensorRT", "TensorRT-RTX"])
-def test_graphs_can_be_left_out(open_played: Open, cuda: FakeCuda, *, rtx: bool) -> None:
-    played = Played(cuda, rtx=rtx)
-    with open_played(played, cuda_graph=False) as engine:
+def test_graphs_can_be_left_out(open_fake: Open, cuda: FakeCuda, *, rtx: bool) -> None:
+    fake = FakeTensorRT(cuda, rtx=rtx)
+    with open_fake(fake, cuda_graph=False) as engine:
         assert engine.graph == "not asked for"
-        assert_answers(engine, 1)
+        assert_prediction(engine, 1)
     assert "replay" not in cuda.journal
-    assert played.story == (["cache set", "DISABLED"] if rtx else [])
+    assert fake.calls == (["cache set", "DISABLED"] if rtx else [])
 
 
 @pytest.mark.parametrize("trust", [False, True])
 def test_code_in_plans_runs_only_for_those_who_trust_it(
-    open_played: Open, cuda: FakeCuda, *, trust: bool
+    open_fake: Open, cuda: FakeCuda, *, trust: bool
 ) -> None:
-    played = Played(cuda)
-    with open_played(played, trust_host_code=trust):
-        assert played.trusted is trust
+    fake = FakeTensorRT(cuda)
+    with open_fake(fake, trust_host_code=trust):
+        assert fake.trusted is trust
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_code_in_plans_runs_only_for_those_who_trust_it(
     [
         ({"refuses": "magic tag does not match"}, IncompatibleError, r"magic tag.*edge-ad build"),
         ({"refuses": "out of memory"}, EngineLost, "smaller --batch"),
-        ({"no_runtime": True}, EngineLost, "makes no runtime.*error: 35"),
-        ({"no_context": True}, EngineLost, "makes no context"),
+        ({"no_runtime": True}, EngineLost, "cannot create a runtime.*error: 35"),
+        ({"no_context": True}, EngineLost, "cannot create a context"),
         ({"fails": "set_input_shape"}, EngineLost, "set_input_shape.*out of memory"),
         ({"fails": "set_tensor_address"}, EngineLost, "set_tensor_address"),
         ({"fails": "execute_async_v3"}, EngineLost, "execute_async_v3"),
@@ -186,38 +186,40 @@ def test_code_in_plans_runs_only_for_those_who_trust_it(
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_what_tensorrt_refuses_is_told_and_leaves_nothing(
-    open_played: Open, cuda: FakeCuda, changes: dict[str, Any], error: type[Exception], words: str
+    open_fake: Open, cuda: FakeCuda, changes: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        open_played(Played(cuda, **changes))
+        open_fake(FakeTensorRT(cuda, **changes))
     assert (cuda.held, cuda.graphs, cuda.closed) == (0, 0, 1)
 
 
-HALF_MAP: dict[str, Door] = {**doors(), "anomaly_map": (DataType.HALF, (1, 32, 32))}
-NO_SCORE = {name: door for name, door in doors().items() if name != "anomaly_score"}
+HALF_MAP: dict[str, Tensor] = {**tensors(), "anomaly_map": (DataType.HALF, (1, 32, 32))}
+NO_SCORE = {name: door for name, door in tensors().items() if name != "anomaly_score"}
 
 
 @pytest.mark.parametrize(
     "found",
-    [HALF_MAP, NO_SCORE, doors(side=64), doors(batch=2), {"input": doors()["image"]}],
+    [HALF_MAP, NO_SCORE, tensors(side=64), tensors(batch=2), {"input": tensors()["image"]}],
     ids=["half map", "no score", "larger", "another batch", "foreign"],
 )
 def test_a_plan_that_breaks_the_contract_is_refused(
-    open_played: Open, cuda: FakeCuda, found: dict[str, Door]
+    open_fake: Open, cuda: FakeCuda, found: dict[str, Tensor]
 ) -> None:
-    with pytest.raises(IncompatibleError, match=r"not the engine contract\. Expected image.*got"):
-        open_played(Played(cuda, found))
+    with pytest.raises(
+        IncompatibleError, match=r"not match the engine contract\. Expected image.*got"
+    ):
+        open_fake(FakeTensorRT(cuda, found))
     assert cuda.held == 0
 
 
 def test_a_plan_replaced_between_check_and_load_is_not_loaded(
-    open_played: Open, cuda: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_fake: Open, cuda: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def replacing_card() -> FakeCuda:
         (tmp_path / "part.plan").write_bytes(b"another plan of the same name")
         return cuda
 
     monkeypatch.setattr(plan_module, "PyCuda", replacing_card)
-    with pytest.raises(IncompatibleError, match="replaced while it was opened"):
-        open_played(Played(cuda))
+    with pytest.raises(IncompatibleError, match="replaced while it was being opened"):
+        open_fake(FakeTensorRT(cuda))
     assert (cuda.held, cuda.closed) == (0, 1)

@@ -1,6 +1,6 @@
 """PyCUDA and cuda-python as we call them: every call in its context, every handle freed.
 
-Their modules are played; `tests/gpu` runs the same on a card.
+Their modules are fake; `tests/gpu` runs the same on a GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.errors import IncompatibleError, MissingExtra
 
 
-class PlayedDriver(ModuleType):
+class FakeDriver(ModuleType):
     """pycuda.driver: counts what is alive, refuses what is done outside of a context."""
 
     def __init__(self) -> None:
@@ -121,14 +121,14 @@ class PlayedDriver(ModuleType):
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedDriver]:
-    played = PlayedDriver()
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDriver]:
+    fake = FakeDriver()
     package = ModuleType("pycuda")
-    package.driver = played  # type: ignore[attr-defined]
+    package.driver = fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pycuda", package)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", played)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", fake)
     _pycuda._primary_context.cache_clear()
-    yield played
+    yield fake
     _pycuda._primary_context.cache_clear()
 
 
@@ -147,7 +147,7 @@ def used(cuda: PyCuda) -> None:
     assert (address, stream.handle) == (4096, 7)
 
 
-def test_closing_frees_every_handle_inside_the_context(driver: PlayedDriver) -> None:
+def test_closing_frees_every_handle_inside_the_context(driver: FakeDriver) -> None:
     cuda = PyCuda()
     with cuda.current():
         used(cuda)
@@ -157,7 +157,7 @@ def test_closing_frees_every_handle_inside_the_context(driver: PlayedDriver) -> 
     assert (driver.alive, driver.depth) == (0, 0)
 
 
-def test_cards_are_shared_by_engines(driver: PlayedDriver) -> None:
+def test_gpus_are_shared_by_engines(driver: FakeDriver) -> None:
     first, second = PyCuda(), PyCuda()
     with first.current(), second.current():
         kept = second.memory(8)
@@ -170,28 +170,30 @@ def test_cards_are_shared_by_engines(driver: PlayedDriver) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ("memory", r"no 24 bytes of page-locked memory \(100 of 8192 MiB are free\)"),
-        ("stream", "no stream"),
-        ("event", "no event"),
+        ("memory", r"cannot allocate 24 bytes of page-locked memory \(100 of 8192 MiB are free\)"),
+        ("stream", "cannot create a stream"),
+        ("event", "cannot create an event"),
         ("upload", "upload failed: .*unspecified launch failure"),
         ("record", "cannot be recorded"),
         ("wait", "cannot wait"),
         ("download", "download failed"),
-        ("synchronize", "the card reports"),
+        ("synchronize", "the GPU reports"),
         ("time_since", "was not reached"),
     ],
 )
-def test_failures_are_ours_and_leave_nothing(driver: PlayedDriver, call: str, words: str) -> None:
+def test_failures_become_cuda_errors_and_free_everything(
+    driver: FakeDriver, call: str, words: str
+) -> None:
     cuda = PyCuda()
     driver.fail = call
     with pytest.raises(CudaError, match=words), cuda.current():
         used(cuda)
-    gc.collect()  # the played handles' own frames, which the error's trace holds
+    gc.collect()  # the fake handles' own frames, which the error's trace holds
     cuda.close()
     assert (driver.alive, driver.depth) == (0, 0)
 
 
-def test_a_driver_without_a_card_is_told(driver: PlayedDriver) -> None:
+def test_a_driver_without_a_gpu_is_reported(driver: FakeDriver) -> None:
     driver.fail = "init"
     with pytest.raises(CudaError, match="no CUDA-capable device"):
         PyCuda()
@@ -227,13 +229,13 @@ class Status(int):
         return "CUDA_SUCCESS" if self == 0 else "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
 
 
-def played_bindings(fail: str = "") -> tuple[Any, list[str]]:
+def fake_bindings(fail: str = "") -> tuple[Any, list[str]]:
     """cuda.bindings.driver and what was called; the call named `fail` fails."""
-    story: list[str] = []
+    calls: list[str] = []
 
     def call(name: str, *values: object) -> Callable[..., tuple[object, ...]]:
         def run(*arguments: object) -> tuple[object, ...]:
-            story.append(name)
+            calls.append(name)
             return (Status(900 if name == fail else 0), *values)
 
         return run
@@ -247,7 +249,7 @@ def played_bindings(fail: str = "") -> tuple[Any, list[str]]:
         cuGraphLaunch=call("launch"),
         cuGraphExecDestroy=call("free"),
     )
-    return bindings, story
+    return bindings, calls
 
 
 def install(monkeypatch: pytest.MonkeyPatch, bindings: Any) -> None:
@@ -261,28 +263,28 @@ STREAM: Any = SimpleNamespace(handle=7)
 
 
 def test_a_graph_is_captured_launched_and_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    bindings, story = played_bindings()
+    bindings, calls = fake_bindings()
     install(monkeypatch, bindings)
-    graph = capture(7, lambda: story.append("work"))
+    graph = capture(7, lambda: calls.append("work"))
     graph.launch(STREAM)
     graph.close()
     graph.close()
-    assert story == ["begin", "work", "end", "instantiate", "destroy", "launch", "free"]
+    assert calls == ["begin", "work", "end", "instantiate", "destroy", "launch", "free"]
 
 
-def test_older_bindings_do_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_bindings_work_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """cuda-python before 12.8 calls them cuda.cuda."""
-    bindings, story = played_bindings()
+    bindings, calls = fake_bindings()
     package = ModuleType("cuda")
     package.cuda = bindings  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cuda", package)
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     capture(7, lambda: None)
-    assert story[-1] == "destroy"
+    assert calls[-1] == "destroy"
 
 
 @pytest.mark.parametrize(
-    ("fail", "story"),
+    ("fail", "calls"),
     [
         ("begin", ["begin"]),
         ("end", ["begin", "work", "end"]),
@@ -290,29 +292,29 @@ def test_older_bindings_do_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_refused_capture_says_why(
-    monkeypatch: pytest.MonkeyPatch, fail: str, story: list[str]
+    monkeypatch: pytest.MonkeyPatch, fail: str, calls: list[str]
 ) -> None:
-    bindings, told = played_bindings(fail)
+    bindings, made = fake_bindings(fail)
     install(monkeypatch, bindings)
     with pytest.raises(CaptureRefused, match="STREAM_CAPTURE_INVALIDATED"):
-        capture(7, lambda: told.append("work"))
-    assert told == story
+        capture(7, lambda: made.append("work"))
+    assert made == calls
 
 
 def test_bindings_newer_than_the_driver_capture_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    bindings, _ = played_bindings()
+    bindings, _ = fake_bindings()
 
     def unknown(*arguments: object) -> None:
         raise RuntimeError('Function "cuStreamBeginCapture" not found')
 
     bindings.cuStreamBeginCapture = unknown
     install(monkeypatch, bindings)
-    with pytest.raises(CaptureRefused, match="do not fit the driver"):
+    with pytest.raises(CaptureRefused, match="do not match the driver"):
         capture(7, lambda: None)
 
 
 def test_work_that_fails_leaves_capture_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    bindings, story = played_bindings()
+    bindings, calls = fake_bindings()
     install(monkeypatch, bindings)
 
     def work() -> None:
@@ -320,13 +322,13 @@ def test_work_that_fails_leaves_capture_mode(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(CaptureRefused, match="a layer synchronizes"):
         capture(7, work)
-    assert story == ["begin", "end"]
+    assert calls == ["begin", "end"]
 
 
 def test_a_launch_that_fails_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    bindings, _ = played_bindings("launch")
+    bindings, _ = fake_bindings("launch")
     install(monkeypatch, bindings)
-    with pytest.raises(CudaError, match="refuses to replay"):
+    with pytest.raises(CudaError, match="cannot replay"):
         capture(7, lambda: None).launch(STREAM)
 
 

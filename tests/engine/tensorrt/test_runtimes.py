@@ -1,4 +1,4 @@
-"""The door to TensorRT: missing, broken, denied, or right."""
+"""The import of TensorRT: missing, broken, denied, or working."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from edge_ad.engine.tensorrt import runtimes as runtime
 from edge_ad.errors import IncompatibleError
 
-GOOD = "__version__ = '10.3.0'\nclass Builder: ...\n"
+WORKING = "__version__ = '10.3.0'\nclass Builder: ...\n"
 
 
 def install(
@@ -29,12 +29,12 @@ def install(
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def test_a_good_one_comes_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    install(monkeypatch, tmp_path, GOOD)
+def test_a_working_module_is_returned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path, WORKING)
     assert runtime.load("tensorrt").__version__ == "10.3.0"
 
 
-def test_a_missing_one_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(IncompatibleError, match=r"not installed.*JetPack.*pip install tensorrt"):
         runtime.load("tensorrt")
@@ -50,9 +50,9 @@ def test_a_missing_one_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -
         ("", "the module is empty"),
         ("raise RuntimeError", "RuntimeError"),
     ],
-    ids=["no library", "wrong library", "no package", "no builder", "empty folder", "no words"],
+    ids=["no library", "wrong library", "no package", "no builder", "empty folder", "no message"],
 )
-def test_a_broken_one_is_named(
+def test_a_broken_module_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, reason: str
 ) -> None:
     install(monkeypatch, tmp_path, code)
@@ -63,15 +63,15 @@ def test_a_broken_one_is_named(
 def test_a_version_on_the_deny_list_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    install(monkeypatch, tmp_path, GOOD.replace("10.3.0", "10.2.0"))
+    install(monkeypatch, tmp_path, WORKING.replace("10.3.0", "10.2.0"))
     with pytest.raises(IncompatibleError, match=r"10\.2\.0 must not be used: .*builder library"):
         runtime.load("tensorrt")
 
 
-def test_only_what_can_be_used_counts_as_installed(
+def test_only_usable_runtimes_count_as_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    install(monkeypatch, tmp_path, GOOD)
+    install(monkeypatch, tmp_path, WORKING)
     install(monkeypatch, tmp_path, "raise ImportError('broken')", "tensorrt_rtx")
     assert runtime.installed() == {"tensorrt": "10.3.0"}
 
@@ -90,7 +90,7 @@ WRONG_TYPE = (
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
-        ([], "it gave no reason"),
+        ([], "TensorRT logged no reason"),
         (
             [NO_DRIVER, WRONG_TYPE],
             "ITensor::getDimensions: Error Code 4: API Usage Error (t: first input has type UInt8)",
@@ -102,9 +102,9 @@ WRONG_TYPE = (
         ),
         (["two\n  lines"], "two lines"),
     ],
-    ids=["none", "the telling one", "only the driver", "one line"],
+    ids=["none", "the cause", "only the driver", "one line"],
 )
-def test_the_first_error_that_tells_is_kept(errors: list[str], expected: str) -> None:
+def test_the_first_error_with_a_cause_is_kept(errors: list[str], expected: str) -> None:
     assert runtime.first_error(errors) == expected
 
 
@@ -115,7 +115,7 @@ def test_the_logger_keeps_errors_and_is_quiet_about_the_rest(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     trt = runtime.load("tensorrt-rtx")
-    logger: Any = runtime.messages(trt)
+    logger: Any = runtime.make_logger(trt)
     logger.log(trt.ILogger.ERROR, "no tactic")
     logger.log(trt.ILogger.WARNING, "slow")
     logger.log(trt.ILogger.VERBOSE, "tactic 17")
