@@ -15,6 +15,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import NumberRange
 from edge_ad.errors import OutletLost, SourceLost, UsageError
+from edge_ad.source.registry import camera_help
 
 if TYPE_CHECKING:
     from edge_ad.frame import Frame
@@ -30,7 +31,7 @@ _MIB = 1 << 20
     "--camera",
     required=True,
     metavar="URI",
-    help="Camera number, video, folder, rtsp://, csi://, gst:, pattern://.",
+    help=f"{camera_help()}.",
 )
 @click.option(
     "-o",

@@ -17,6 +17,8 @@ from edge_ad.cli.geometry import geometry_given, geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange
+from edge_ad.outlet.registry import outlet_help
+from edge_ad.source.registry import camera_help
 
 if TYPE_CHECKING:
     from edge_ad.cli.console import Window
@@ -34,7 +36,7 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     multiple=True,
     required=True,
     metavar="URI",
-    help="Camera number, video, image, folder, rtsp://, csi://, gst:, pattern://; repeats.",
+    help=f"{camera_help()}; repeats.",
 )
 @click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
 @click.option(
@@ -43,6 +45,7 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for event log, evidence images, contact sheet and summary.",
 )
+@click.option("--outlet", "outlets", multiple=True, metavar="URI", help=outlet_help())
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run's files in that folder.")
 @geometry_options
 @click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")

@@ -28,6 +28,7 @@ from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.manifest import check_geometry, load_sidecar
 from edge_ad.outlet.base import Outlet, Outlets
+from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import open_source
 
 
@@ -49,7 +50,10 @@ def open_line(
             config.engine, geometry, trained, config.threshold, config.pixel_threshold
         )
         shared = _Shared(Batcher(engine), thresholds, geometry)
-        all_outlets = Outlets(list(outlets))
+        all_outlets = Outlets(outlets)
+        stack.callback(all_outlets.close)
+        for uri in config.outlets:
+            all_outlets.add(open_outlet(uri))
         cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
         stop = stop if stop else threading.Event()
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)

@@ -55,6 +55,10 @@ class Outlets(Outlet):
         self._lock = threading.Lock()
         self.faults: dict[str, int] = {}
 
+    def add(self, outlet: Outlet) -> None:
+        """Take one more outlet."""
+        self._outlets.append(outlet)
+
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self._call_each(lambda outlet: outlet.inspected(inspection, evidence))
 
@@ -63,8 +67,10 @@ class Outlets(Outlet):
 
     def close(self) -> None:
         """Close all outlets; a second call does nothing."""
-        self._call_each(lambda outlet: outlet.close())
-        self._outlets = []
+        try:
+            self._call_each(lambda outlet: outlet.close())
+        finally:
+            self._outlets = []
 
     def _call_each(self, call: Callable[[Outlet], None]) -> None:
         """Call every outlet. Only BrokenPipeError and errors other than OSError end the run."""

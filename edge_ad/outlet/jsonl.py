@@ -15,6 +15,7 @@ from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.records import alarm_record, inspection_record
+from edge_ad.uri import Uri
 
 _ROTATE_BYTES, _OLD_FILES = 64 << 20, 4
 
@@ -22,6 +23,11 @@ _ROTATE_BYTES, _OLD_FILES = 64 << 20, 4
 def now_utc() -> str:
     """Return the time for records: ISO 8601, milliseconds, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def open_file(uri: Uri) -> Outlet:
+    """Open `file:PATH`, which receives alarm events. Raises OSError."""
+    return JsonFile(Path(uri.place), alarms_only=True)
 
 
 class _JsonOutlet(Outlet, ABC):

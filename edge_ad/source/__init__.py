@@ -1,18 +1,27 @@
-"""Frames come from here: a URI becomes an iterator of grabs.
+"""Sources of frames: cameras, videos, images and the synthetic line.
 
     with open_source("0") as source:
         for grab in source:  # Frame | BadFrame
             ...
 
-0, 0?width=1280&height=720&fps=30    v4l2:///dev/video0
-part.mp4, part.png, parts/           a video, an image, a folder of images
-rtsp://HOST/PATH, http://HOST/PATH   a network camera
-csi://0?width=1920&height=1080&fps=30   a camera on a Jetson's CSI port
-gst:PIPELINE                         any GStreamer pipeline
-pattern://?seed=1&fps=30             the synthetic line
+`registry.CAMERAS` lists the URIs. Names are imported on first use, so that the list is available
+without OpenCV.
 """
 
-from edge_ad.source.base import ScriptedSource, Source
-from edge_ad.source.open import open_source
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_ad.source.base import ScriptedSource, Source
+    from edge_ad.source.open import open_source
 
 __all__ = ["ScriptedSource", "Source", "open_source"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from edge_ad.source import base, open
+
+    return getattr(open if name == "open_source" else base, name)

@@ -1,21 +1,23 @@
-"""What every source of frames is, wherever they come from."""
+"""The interface of all sources of frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from edge_ad.closeable import Closeable, ClosedAtExit
 from edge_ad.frame import Grab
+from edge_ad.uri import Uri
 
 
 class Source(Closeable, Protocol):
     """An open camera, file or folder: iterate once, in a `with` block.
 
-    `name` is fit for logs: credentials are removed. A `live` source delivers only its newest frame
-    and counts in `dropped` those it replaced before anybody took them; any other delivers every
-    frame. Iterating ends with the data; it raises SourceLost when a camera dies or data there was
-    none, SourceTimeout when no frame came in time.
+    `name` is the URI without credentials. A `live` source delivers its newest frame only and counts
+    in `dropped` those that a newer one replaced; any other delivers every frame. Iterating ends
+    with the data; it raises SourceLost when a camera dies or there was no data, SourceTimeout when
+    no frame came in time.
     """
 
     @property
@@ -33,8 +35,18 @@ class Source(Closeable, Protocol):
         """Release the device within bounded time; a second call does nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """The input of a source's opener; `name` is for frames, messages and logs."""
+
+    uri: Uri
+    name: str
+    timeout_s: float = 10.0
+    open_within_s: float = 15.0
+
+
 class ScriptedSource(ClosedAtExit):
-    """A source that delivers the grabs it was given: for tests of everything behind a source."""
+    """A source that delivers given grabs, for tests of everything behind a source."""
 
     def __init__(self, grabs: Iterable[Grab], *, name: str = "scripted") -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""A source read ahead by its own thread, so that grabbing overlaps with judging."""
+"""Read a source ahead in its own thread, so that grabbing overlaps with inspection."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.errors import SourceTimeout
 from edge_ad.frame import Grab
-from edge_ad.source.frame_queue import DropPolicy, FrameQueue, crossed
+from edge_ad.source.frame_queue import DropPolicy, FrameQueue, to_source_error
 
 _open: weakref.WeakSet[BufferedSource] = weakref.WeakSet()
-AHEAD = 3  # decoded frames that wait; enough to ride out one slow inspection
+READ_AHEAD = 3  # decoded frames in the queue; enough to bridge one slow inspection
 CLOSE_WITHIN_S = 2.0
 _log = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ Opener = Callable[[], Iterator[Grab]]
 
 
 class BufferedSource(ClosedAtExit):
-    """Runs `opener` and the iterator it returns in a daemon thread; never waits without limit.
+    """Runs `opener` and the iterator it returns in a daemon thread, and never waits without limit.
 
-    The opener opens the device or raises; it has `open_within_s`, a camera driver may take longer
-    or for ever. Every `iter` continues where the last one stopped. `hold` keeps the thread from
-    grabbing until somebody iterates; without it a camera's frames are drained from the start, so
-    that the first one judged is fresh, and those drained before do not count as dropped.
+    The opener opens the device or raises within `open_within_s`; a camera driver may take longer or
+    hang. Every `iter` continues where the last one stopped. With `hold`, the thread grabs nothing
+    until somebody iterates. Without it, a camera's frames are drained from the start, so that the
+    first one inspected is fresh; those drained before do not count as dropped.
 
-    What nobody closed is closed when the interpreter ends: a thread that is inside OpenCV then
+    Sources left open are closed when the interpreter exits: a thread inside OpenCV at that time
     would abort the process and hide its exit code.
     """
 
@@ -46,13 +46,12 @@ class BufferedSource(ClosedAtExit):
         self.name = name
         self.live = live
         self._timeout_s = timeout_s
-        self._handover = FrameQueue(
-            name, DropPolicy.NEWEST if live else DropPolicy.EVERY, 1 if live else AHEAD
-        )
-        self._opened, self._go = threading.Event(), threading.Event()
+        policy, capacity = (DropPolicy.NEWEST, 1) if live else (DropPolicy.EVERY, READ_AHEAD)
+        self._queue = FrameQueue(name, policy, capacity)
+        self._opened, self._may_grab = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         if not hold:
-            self._go.set()
+            self._may_grab.set()
         self._thread = threading.Thread(
             target=self._grab, args=(opener,), name=f"grab {name}", daemon=True
         )
@@ -62,12 +61,12 @@ class BufferedSource(ClosedAtExit):
 
     @property
     def dropped(self) -> int:
-        return self._handover.dropped
+        return self._queue.dropped
 
     def __iter__(self) -> Iterator[Grab]:
-        self._handover.counting = True
-        self._go.set()
-        while (grab := self._handover.get(self._timeout_s)) is not None:
+        self._queue.counting = True
+        self._may_grab.set()
+        while (grab := self._queue.get(self._timeout_s)) is not None:
             yield grab
 
     def close(self) -> None:
@@ -77,11 +76,13 @@ class BufferedSource(ClosedAtExit):
         self._abandon()
         self._thread.join(CLOSE_WITHIN_S)
         if self._thread.is_alive():
-            _log.warning("%s: the driver does not return; its thread is left behind", self.name)
+            _log.warning(
+                "%s: the camera driver does not return; its thread is left running", self.name
+            )
 
     def _abandon(self) -> None:
-        self._handover.close()
-        self._go.set()
+        self._queue.close()
+        self._may_grab.set()
 
     def _wait_until_open(self, limit_s: float) -> None:
         try:
@@ -90,16 +91,16 @@ class BufferedSource(ClosedAtExit):
             self._abandon()
             raise
         if self._failure is not None:
-            raise crossed(self._failure, self.name)
+            raise to_source_error(self._failure, self.name)
         if not opened:
             self._abandon()
             raise SourceTimeout(
-                f"{self.name}: does not open within {limit_s:g} s. Check that the camera is "
+                f"{self.name} did not open within {limit_s:g} s. Check that the camera is "
                 "powered, connected and not in use elsewhere."
             )
 
     def _grab(self, opener: Opener) -> None:
-        """The thread: open, then hand over grab after grab until the end, an error or `close`."""
+        """Run in the thread: open, then queue grabs until the end, an error or `close`."""
         try:
             grabs = opener()
         except BaseException as error:
@@ -107,27 +108,27 @@ class BufferedSource(ClosedAtExit):
             self._opened.set()
             return
         self._opened.set()
-        self._go.wait()
+        self._may_grab.wait()
         try:
-            while (grab := next(grabs, None)) is not None and self._handover.put(grab):
+            while (grab := next(grabs, None)) is not None and self._queue.put(grab):
                 pass
-            self._handover.end()
+            self._queue.end()
         except BaseException as error:
-            self._handover.end(error)
+            self._queue.end(error)
         finally:
-            _finish(grabs)
+            _close_generator(grabs)
 
 
 @atexit.register
 def _close_all() -> None:
-    left = list(_open)
-    for source in left:
-        source._abandon()  # all at once, so that those who take their time do it together
-    for source in left:
+    still_open = list(_open)
+    for source in still_open:
+        source._abandon()  # all first, so that slow drivers end at the same time
+    for source in still_open:
         source._thread.join(CLOSE_WITHIN_S)
 
 
-def _finish(grabs: Iterator[Grab]) -> None:
+def _close_generator(grabs: Iterator[Grab]) -> None:
     """Run a generator's `finally`, which releases the device, in the thread that used it."""
     close = getattr(grabs, "close", None)
     if close is not None:

@@ -1,4 +1,4 @@
-"""Cameras through OpenCV: V4L2 devices, network streams, Jetson CSI ports, GStreamer pipelines."""
+"""Open cameras with OpenCV: V4L2 devices, network streams, CSI ports, GStreamer pipelines."""
 
 from __future__ import annotations
 
@@ -16,77 +16,82 @@ import numpy as np
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import Frame, Grab
 from edge_ad.images import to_bgr8
-from edge_ad.source.uri import Uri, check_options, number, whole
+from edge_ad.source.base import SourceRequest
+from edge_ad.uri import Uri, number, whole_number
 
-CAMERA_OPTIONS = ("width", "height", "fps", "format")
-CSI_OPTIONS = ("width", "height", "fps", "flip")
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
-_FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # the only door OpenCV has for the transport
+_FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # OpenCV has no other way to set the transport
 _environment = threading.Lock()
 
 
-def open_v4l2(uri: Uri, name: str) -> Iterator[Grab]:
-    """A camera at a device file; width, height, fps and format (like MJPG) as options.
+def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
+    """Open a camera at a device file.
 
-    Raises SourceLost when it does not open, UsageError when it cannot give the size asked for.
+    Raises SourceLost when it does not open, UsageError when it delivers another size than the
+    options ask for.
     """
-    check_options(uri, CAMERA_OPTIONS)
-    wanted_wh = (whole(uri, "width", 0), whole(uri, "height", 0))
+    uri = request.uri
+    expected_wh = (whole_number(uri, "width", 0), whole_number(uri, "height", 0))
     fps, code = number(uri, "fps", 0), _fourcc(uri)
     _check_device(Path(uri.place))
     capture = cv2.VideoCapture(uri.place, cv2.CAP_V4L2)
     if not capture.isOpened():
         raise SourceLost(
-            f"{uri.place} does not open as a camera. It may be in use by another program "
-            f"(fuser {uri.place} tells which), or give no images (v4l2-ctl --list-devices)."
+            f"{uri.place} does not open as a camera. Another program may be using it (see: fuser "
+            f"{uri.place}), or it may not be a capture device (see: v4l2-ctl --list-devices)."
         )
-    settings = zip(_PROPERTIES, (code, *wanted_wh, fps), strict=True)
-    for setting, value in settings:  # the format first: it decides which sizes there are
+    settings = zip(_PROPERTIES, (code, *expected_wh, fps), strict=True)
+    for setting, value in settings:  # the format first: it determines the available sizes
         if value:
             capture.set(setting, value)
-    return _checked_size(_frames(capture, name), wanted_wh, uri.place)
+    return check_size(_frames(capture, request.name), expected_wh, uri.place)
 
 
-def open_network(uri: Uri, name: str, *, open_within_s: float, timeout_s: float) -> Iterator[Grab]:
-    """An RTSP camera, over TCP, or an HTTP stream; both waits are bounded inside OpenCV too."""
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_within_s * 1000)]
-    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(timeout_s * 1000)]
-    with _rtsp_over_tcp():
-        capture = cv2.VideoCapture(uri.place, cv2.CAP_FFMPEG, limits)
+def open_network(request: SourceRequest) -> Iterator[Grab]:
+    """Open an RTSP camera, over TCP, or an HTTP stream, with time limits inside OpenCV too."""
+    name = request.name
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(request.open_within_s * 1000)]
+    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(request.timeout_s * 1000)]
+    with rtsp_over_tcp():
+        capture = cv2.VideoCapture(request.uri.place, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         raise SourceLost(
             f"{name} does not open. Check the address, user and password with a player "
-            f"(ffplay -rtsp_transport tcp), and that the camera allows one more viewer."
+            f"(ffplay -rtsp_transport tcp), and that the camera accepts another client."
         )
     return _frames(capture, name)
 
 
-def open_csi(uri: Uri, name: str) -> Iterator[Grab]:
-    """A camera on a Jetson's CSI port: `csi://0?width=1920&height=1080&fps=30&flip=2`."""
-    return open_pipeline(csi_pipeline(uri), name)
+def open_csi(request: SourceRequest) -> Iterator[Grab]:
+    """Open a camera on a Jetson's CSI port."""
+    return _open_pipeline(csi_pipeline(request.uri), request.name)
 
 
-def open_pipeline(pipeline: str, name: str) -> Iterator[Grab]:
-    """Any GStreamer pipeline; without an appsink at its end, a converting one is added."""
-    if not _has_gstreamer():
+def open_gstreamer(request: SourceRequest) -> Iterator[Grab]:
+    """Open a GStreamer pipeline; one without an appsink gets one that converts to BGR."""
+    return _open_pipeline(with_appsink(request.uri.place), request.name)
+
+
+def _open_pipeline(pipeline: str, name: str) -> Iterator[Grab]:
+    if not has_gstreamer():
         raise SourceLost(
-            f"{name}: this OpenCV ({cv2.__version__}) was built without GStreamer; the wheels on "
-            "the package index are. On a Jetson use the system's OpenCV: uninstall opencv-python "
-            "and make the virtual environment with --system-site-packages."
+            f"{name}: this OpenCV ({cv2.__version__}) was built without GStreamer, like all "
+            "wheels on the package index. On a Jetson use the system's OpenCV: uninstall "
+            "opencv-python and create the virtual environment with --system-site-packages."
         )
-    capture = cv2.VideoCapture(with_appsink(pipeline), cv2.CAP_GSTREAMER)
+    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         raise SourceLost(f"{name} does not start. Try its pipeline with gst-launch-1.0.")
     return _frames(capture, name)
 
 
 def csi_pipeline(uri: Uri) -> str:
-    """The pipeline for a CSI camera: captured and scaled in NVMM memory, handed over as BGR."""
-    check_options(uri, CSI_OPTIONS)
+    """Return the pipeline of a CSI camera: captured and scaled in NVMM memory, delivered as BGR."""
     if not uri.place.isdigit():
-        raise UsageError(f"csi:// wants a port number, like csi://0; got '{uri.place}'.")
-    width, height = whole(uri, "width", 1920, least=1), whole(uri, "height", 1080, least=1)
-    fps, flip = whole(uri, "fps", 30, least=1), whole(uri, "flip", 0)
+        raise UsageError(f"csi:// expects a port number, like csi://0; got '{uri.place}'.")
+    width = whole_number(uri, "width", 1920, least=1)
+    height = whole_number(uri, "height", 1080, least=1)
+    fps, flip = whole_number(uri, "fps", 30, least=1), whole_number(uri, "flip", 0)
     return (
         f"nvarguscamerasrc sensor-id={uri.place} ! "
         f"video/x-raw(memory:NVMM),width={width},height={height},framerate={fps}/1 ! "
@@ -96,7 +101,7 @@ def csi_pipeline(uri: Uri) -> str:
 
 
 def with_appsink(pipeline: str) -> str:
-    """The pipeline, ending where OpenCV can take BGR frames."""
+    """Return the pipeline with an appsink at its end, where OpenCV takes BGR frames."""
     if "appsink" in pipeline:
         return pipeline
     return f"{pipeline.rstrip(' !')} ! videoconvert ! video/x-raw,format=BGR ! {_APPSINK}"
@@ -124,15 +129,16 @@ def _frames(capture: cv2.VideoCapture, name: str) -> Iterator[Grab]:
         capture.release()
 
 
-def _checked_size(grabs: Iterator[Grab], wanted_wh: Sequence[int], name: str) -> Iterator[Grab]:
-    """Refuse a camera that chose another size: every region of interest would be wrong."""
+def check_size(grabs: Iterator[Grab], expected_wh: Sequence[int], name: str) -> Iterator[Grab]:
+    """Raise UsageError for frames of another size: every region of interest would be wrong."""
     for grab in grabs:
         if isinstance(grab, Frame):
-            found_wh = (grab.image.shape[1], grab.image.shape[0])
-            if any(want not in (0, found) for want, found in zip(wanted_wh, found_wh, strict=True)):
+            size_wh = (grab.image.shape[1], grab.image.shape[0])
+            pairs = zip(expected_wh, size_wh, strict=True)
+            if any(expected not in (0, actual) for expected, actual in pairs):
                 raise UsageError(
-                    f"{name} gives {found_wh[0]}x{found_wh[1]}, asked for "
-                    f"{wanted_wh[0] or 'any'}x{wanted_wh[1] or 'any'}. Its sizes are listed by: "
+                    f"{name} delivers {size_wh[0]}x{size_wh[1]}, expected "
+                    f"{expected_wh[0] or 'any'}x{expected_wh[1] or 'any'}. List its sizes with: "
                     f"v4l2-ctl -d {name} --list-formats-ext"
                 )
         yield grab
@@ -141,33 +147,34 @@ def _checked_size(grabs: Iterator[Grab], wanted_wh: Sequence[int], name: str) ->
 def _fourcc(uri: Uri) -> int:
     code = uri.options.get("format", "")
     if code and len(code) != 4:
-        raise UsageError(f"option format wants four letters, like MJPG or YUYV; got '{code}'.")
+        raise UsageError(f"option format must have four letters, like MJPG or YUYV; got '{code}'.")
     return cv2.VideoWriter.fourcc(*code) if code else 0
 
 
 def _check_device(device: Path) -> None:
     if not device.exists():
-        found = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
+        cameras = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
         raise SourceLost(
-            f"{device}: no such camera. Cameras here: {found}. Check its cable, and in a "
-            "container that the device is passed in."
+            f"{device}: no such camera. Cameras here: {cameras}. Check its cable; in a "
+            "container, check that the device is passed in."
         )
     if not os.access(device, os.R_OK | os.W_OK):
         raise SourceLost(
-            f"{device}: not allowed to open it. Add yourself to the group video, log in again: "
+            f"{device}: permission denied. Add yourself to the group video and log in again: "
             "sudo usermod -aG video $USER"
         )
 
 
-def _has_gstreamer() -> bool:
+def has_gstreamer() -> bool:
+    """Return whether OpenCV was built with GStreamer."""
     return any(
         "GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines()
     )
 
 
 @contextlib.contextmanager
-def _rtsp_over_tcp() -> Iterator[None]:
-    """Ask FFmpeg for TCP, since torn frames over UDP look like defects; a user's own wish wins."""
+def rtsp_over_tcp() -> Iterator[None]:
+    """Select TCP unless the user chose a transport: torn frames over UDP look like defects."""
     with _environment:
         before = os.environ.get(_FFMPEG_OPTIONS)
         os.environ.setdefault(_FFMPEG_OPTIONS, "rtsp_transport;tcp")

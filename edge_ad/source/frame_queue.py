@@ -1,4 +1,4 @@
-"""One thread grabs, another judges: grabs cross over here, and so do errors and the end."""
+"""Pass grabs, errors and the end of the data from the grabbing to the inspecting thread."""
 
 from __future__ import annotations
 
@@ -11,63 +11,64 @@ from edge_ad.frame import Grab
 
 
 class DropPolicy(Enum):
-    """What a full handover does with one more grab."""
+    """Behaviour of a full queue when one more grab comes."""
 
     EVERY = "the grabber waits until there is room"
-    NEWEST = "the newest replaces the one nobody took, which counts as dropped"
+    NEWEST = "the newest replaces the oldest, which counts as dropped"
 
 
 class FrameQueue:
-    """A bounded queue that the grabbing thread fills, ends or fails, and the judging one empties.
+    """A bounded queue that the grabbing thread fills and the inspecting thread empties.
 
-    What was put before an error or the end is delivered before it. After `close` nothing waits.
+    Grabs put before an error or the end are delivered before it. After `close` no call waits.
+    `counting` turns the count of `dropped` grabs on.
     """
 
-    def __init__(self, name: str, keep: DropPolicy, room: int) -> None:
+    def __init__(self, name: str, policy: DropPolicy, capacity: int) -> None:
         self.dropped = 0
         self.counting = False
         self._name = name
-        self._keep = keep
-        self._room = room
+        self._policy = policy
+        self._capacity = capacity
         self._waiting: deque[Grab] = deque()
         self._error: BaseException | None = None
-        self._over = False
+        self._ended = False
         self._changed = threading.Condition()
 
     def put(self, grab: Grab) -> bool:
-        """Hand over one grab; false when nobody wants more."""
+        """Add one grab and return whether the queue takes more."""
         with self._changed:
-            if self._keep is DropPolicy.EVERY:
-                self._changed.wait_for(lambda: self._over or len(self._waiting) < self._room)
-            elif len(self._waiting) >= self._room:
+            if self._policy is DropPolicy.EVERY:
+                self._changed.wait_for(lambda: self._ended or len(self._waiting) < self._capacity)
+            elif len(self._waiting) >= self._capacity:
                 self._waiting.popleft()
                 self.dropped += self.counting
-            if not self._over:
+            if not self._ended:
                 self._waiting.append(grab)
             self._changed.notify_all()
-            return not self._over
+            return not self._ended
 
     def end(self, error: BaseException | None = None) -> None:
-        """Say that no more will come, and why if it is an error."""
+        """Mark the end of the data, or the error that ended it."""
         with self._changed:
-            self._over = True
+            self._ended = True
             self._error = self._error or error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let go of what waits; both sides return at once from now on."""
+        """Drop waiting grabs and release both threads."""
         with self._changed:
-            self._over = True
+            self._ended = True
             self._waiting.clear()
             self._changed.notify_all()
 
     def get(self, timeout_s: float) -> Grab | None:
-        """The next grab, or None after the last one.
+        """Return the next grab, or None after the last one.
 
-        Raises SourceTimeout when none comes in time, and what the grabbing thread failed with.
+        Raises SourceTimeout when none comes in time, or the error of the grabbing thread.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._waiting or self._over, timeout_s):
+            if not self._changed.wait_for(lambda: self._waiting or self._ended, timeout_s):
                 raise SourceTimeout(
                     f"{self._name}: no frame for {timeout_s:g} s. Check that the camera is "
                     "powered, connected and not in use elsewhere."
@@ -77,12 +78,12 @@ class FrameQueue:
                 self._changed.notify_all()
                 return grab
             if self._error is not None:
-                raise crossed(self._error, self._name)
+                raise to_source_error(self._error, self._name)
             return None
 
 
-def crossed(error: BaseException, name: str) -> BaseException:
-    """The error to raise in the judging thread for one that ended the grabbing thread."""
+def to_source_error(error: BaseException, name: str) -> BaseException:
+    """Return the error to raise in the inspecting thread for one of the grabbing thread."""
     if isinstance(error, EdgeAdError):
         return error
     lost = SourceLost(f"{name}: reading failed: {type(error).__name__}: {error}")

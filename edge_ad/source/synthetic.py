@@ -1,19 +1,14 @@
-"""`pattern://`: the synthetic line as a camera, with faults on request.
+"""The synthetic line as a camera (`pattern://`), with faults on request.
 
-seed=1             which plates, belt and light
-fps=30             pace in frames per second; 0 delivers every frame as fast as it is taken
-frames=500         how many, 0 for endless
-width=320, height=240
-defects=0.25       share of plates that are damaged
-kinds=scratch,dent which of scratch, dent, stain, missing_print
-faults=black@10,freeze@20-30
-    black, white   an exposure that went wrong
-    freeze         the frame before, again and again
-    torn           the lower part never arrived
-    bad            the grab itself fails
-    drop           the frame is lost on the way; the next one arrives in time
-    stall          nothing arrives until it is over
-    lost           the camera dies: SourceLost
+Faults, as in `faults=black@10,freeze@20-30`:
+
+black, white   wrong exposure
+freeze         the previous frame, repeated
+torn           the lower part of the frame is missing
+bad            the grab fails
+drop           the frame is lost; the next one arrives in time
+stall          no frame arrives in this range
+lost           the camera dies: SourceLost
 """
 
 from __future__ import annotations
@@ -29,17 +24,17 @@ import numpy as np
 
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab, Image
-from edge_ad.source.uri import Uri, check_options, number, whole
+from edge_ad.source.base import SourceRequest
 from edge_ad.synthetic_line import KINDS, SyntheticLine, SyntheticLineSpec
+from edge_ad.uri import Uri, number, whole_number
 
-OPTIONS = ("seed", "fps", "frames", "width", "height", "defects", "kinds", "faults")
 _NO_IMAGE = ("bad", "drop", "stall", "lost")
 FAULTS = ("black", "white", "freeze", "torn", *_NO_IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What `pattern://` was asked for. `faults` maps frame numbers to one fault each."""
+    """The options of `pattern://`. `faults` maps frame numbers to one fault each."""
 
     line: SyntheticLineSpec
     fps: float
@@ -48,27 +43,29 @@ class Pattern:
 
 
 def parse_pattern(uri: Uri) -> Pattern:
-    """Read the options; raises UsageError for one that cannot be meant."""
-    check_options(uri, OPTIONS)
+    """Read the options. Raises UsageError for a value out of range."""
     defects = number(uri, "defects", 0.25)
     if defects > 1:
-        raise UsageError(f"pattern://: option defects is a share from 0 to 1, got {defects:g}.")
-    size_wh = (whole(uri, "width", 320, least=64), whole(uri, "height", 240, least=48))
-    if max(size_wh) > 4096:
-        raise UsageError(f"pattern://: width and height go to 4096, got {size_wh[0]}x{size_wh[1]}.")
-    spec = SyntheticLineSpec(whole(uri, "seed", 0), size_wh, defects, _kinds(uri))
+        raise UsageError(
+            f"pattern://: option defects must be a share from 0 to 1, got {defects:g}."
+        )
+    width = whole_number(uri, "width", 320, least=64)
+    height = whole_number(uri, "height", 240, least=48)
+    if max(width, height) > 4096:
+        raise UsageError(f"pattern://: width and height must be up to 4096, got {width}x{height}.")
+    spec = SyntheticLineSpec(whole_number(uri, "seed", 0), (width, height), defects, _kinds(uri))
     faults = parse_faults(uri.options.get("faults", ""))
-    return Pattern(spec, number(uri, "fps", 30.0), whole(uri, "frames", 0), faults)
+    return Pattern(spec, number(uri, "fps", 30.0), whole_number(uri, "frames", 0), faults)
 
 
 def parse_faults(text: str) -> dict[int, str]:
-    """`black@10,freeze@20-30` -> which frame has which fault; both ends of a range are in it."""
+    """Parse `black@10,freeze@20-30` to faults by frame; a range includes both ends."""
     faults: dict[int, str] = {}
     for item in filter(None, text.split(",")):
         match = re.fullmatch(r"([a-z]+)@(\d{1,9})(?:-(\d{1,9}))?", item)
         if not match or match[1] not in FAULTS or int(match[3] or match[2]) < int(match[2]):
             raise UsageError(
-                f"pattern://: fault '{item}' is not understood. Expected NAME@FRAME or "
+                f"pattern://: fault '{item}' is malformed. Expected NAME@FRAME or "
                 f"NAME@FIRST-LAST with NAME one of {', '.join(FAULTS)}."
             )
         first, last = int(match[2]), int(match[3] or match[2])
@@ -78,10 +75,16 @@ def parse_faults(text: str) -> dict[int, str]:
     return faults
 
 
-def open_pattern(pattern: Pattern, name: str) -> Iterator[Grab]:
-    """The grabs of the source called `name`, paced when there is an fps."""
-    grabs = _grabs(SyntheticLine(pattern.line), pattern, name)
-    return _in_time(grabs, pattern) if pattern.fps else (grab for _, grab in grabs if grab)
+def is_live(uri: Uri) -> bool:
+    """Return whether frames come by the clock, which `fps=0` turns off."""
+    return parse_pattern(uri).fps > 0
+
+
+def open_pattern(request: SourceRequest) -> Iterator[Grab]:
+    """Return the frames of the synthetic line, paced unless fps is 0."""
+    pattern = parse_pattern(request.uri)
+    grabs = _grabs(SyntheticLine(pattern.line), pattern, request.name)
+    return _paced(grabs, pattern) if pattern.fps else (grab for _, grab in grabs if grab)
 
 
 def _kinds(uri: Uri) -> tuple[str, ...]:
@@ -89,38 +92,38 @@ def _kinds(uri: Uri) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(
-                f"pattern://: no kind of defect '{kind}'. It draws {', '.join(KINDS)}."
+                f"pattern://: unknown kind of defect '{kind}'. Expected {', '.join(KINDS)}."
             )
     return kinds
 
 
 def _grabs(line: SyntheticLine, pattern: Pattern, name: str) -> Iterator[tuple[int, Grab | None]]:
-    """Frame numbers with their grabs; None where the script lets nothing arrive."""
-    last = 0  # the newest frame that showed the line as it was
+    """Yield frame numbers with their grabs, None where a fault keeps the frame away."""
+    last = 0  # the newest frame before a freeze
     for index in itertools.count():
         if pattern.frames and index >= pattern.frames:
             return
         fault = pattern.faults.get(index, "")
         if fault in _NO_IMAGE:
-            yield index, _nothing(fault, index, name)
+            yield index, _without_image(fault, index, name)
             continue
         last = index if fault != "freeze" else last
         image = line.frame_at(last).image
-        spoilt = _SPOIL[fault](image) if fault in _SPOIL else image
-        yield index, Frame(spoilt, index, time.monotonic(), name)
+        faulty = _EFFECTS[fault](image) if fault in _EFFECTS else image
+        yield index, Frame(faulty, index, time.monotonic(), name)
 
 
-def _nothing(fault: str, index: int, name: str) -> Grab | None:
-    """What arrives when no image does."""
+def _without_image(fault: str, index: int, name: str) -> Grab | None:
+    """Return what arrives instead of an image: a BadFrame, nothing, or SourceLost."""
     if fault == "lost":
-        raise SourceLost(f"{name}: the script lost the camera at frame {index}.")
+        raise SourceLost(f"{name}: the camera is lost at frame {index}, as requested.")
     if fault == "bad":
-        return BadFrame("the grab failed, as scripted", index, time.monotonic(), name)
+        return BadFrame("the grab failed, as requested", index, time.monotonic(), name)
     return None
 
 
-def _in_time(grabs: Iterator[tuple[int, Grab | None]], pattern: Pattern) -> Iterator[Grab]:
-    """Deliver frame n at n / fps after the first; a late one at once, as a camera would."""
+def _paced(grabs: Iterator[tuple[int, Grab | None]], pattern: Pattern) -> Iterator[Grab]:
+    """Deliver frame n at n / fps seconds after the first, a late one at once like a camera."""
     start_s = time.monotonic()
     for index, grab in grabs:
         time.sleep(max(0.0, start_s + index / pattern.fps - time.monotonic()))
@@ -129,7 +132,7 @@ def _in_time(grabs: Iterator[tuple[int, Grab | None]], pattern: Pattern) -> Iter
 
 
 def _stamped(grab: Grab) -> Grab:
-    """The grab with the time it was delivered: drawing it took a while."""
+    """Return the grab with the time of its delivery, since drawing takes a while."""
     if isinstance(grab, BadFrame):
         return grab
     return Frame(grab.image, grab.index, time.monotonic(), grab.source)
@@ -141,13 +144,13 @@ def _filled(image: Image, level: int) -> Image:
 
 
 def _torn(image: Image) -> Image:
-    """The lower two fifths hold the grey that decoders put where nothing arrived."""
+    """Fill the lower two fifths with the grey that decoders use for missing data."""
     torn: Image = np.array(image)
     torn[image.shape[0] * 3 // 5 :] = 128
     return torn
 
 
-_SPOIL: dict[str, Callable[[Image], Image]] = {
+_EFFECTS: dict[str, Callable[[Image], Image]] = {
     "black": partial(_filled, level=0),
     "white": partial(_filled, level=255),
     "torn": _torn,

@@ -1,4 +1,4 @@
-"""What is raised while a camera is open ends the process with its own exit code.
+"""An error that is raised while a camera is open ends the process with its own exit code.
 
 A thread inside OpenCV or the engine when the interpreter ends takes the process down with SIGABRT.
 """
@@ -24,11 +24,15 @@ def raising(*words, **options):
 """
 PATCHES = {
     "after the source was opened": "import edge_ad.line.open as c; c.Inspector = raising",
-    "while the line is put together": "import edge_ad.line.open as c; c.Supervisor = raising",
-    "while frames are judged": (
-        "import edge_ad.cli.run as verb\n"
-        "start = lambda line, *words: (line.start(), line.wait(0.3), raising())\n"
-        "verb._watch = start"
+    "while the line is opened": "import edge_ad.line.open as c; c.Supervisor = raising",
+    "while frames are inspected": (
+        "from edge_ad.line.supervisor import Supervisor\n"
+        "wait = Supervisor.wait\n"
+        "def once(line, timeout_s):\n"
+        "    Supervisor.wait = wait\n"
+        "    line.wait(0.3)\n"
+        "    raising()\n"
+        "Supervisor.wait = once"
     ),
 }
 RUN = """
@@ -74,6 +78,6 @@ def test_an_error_ends_the_run_with_its_own_exit_code(
     assert done.stderr.splitlines()[-1] == "edge-ad: nothing goes"
 
 
-def test_sources_that_nobody_closed_do_not_abort_the_interpreter(video: Path) -> None:
+def test_sources_left_open_do_not_abort_the_interpreter(video: Path) -> None:
     done = python(LEFT_OPEN, video)
     assert (done.returncode, done.stderr) == (6, "")

@@ -1,4 +1,4 @@
-"""The thread between a device and its judge: order, drops, errors, ends and time limits."""
+"""The thread between a device and the inspector: order, drops, errors, ends and time limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from edge_ad.errors import SourceLost, SourceTimeout, UsageError
 from edge_ad.frame import Frame, Grab
-from edge_ad.source.buffered import AHEAD, BufferedSource, Opener
+from edge_ad.source.buffered import READ_AHEAD, BufferedSource, Opener
 from edge_ad.source.frame_queue import DropPolicy, FrameQueue
 
 pytestmark = pytest.mark.timeout(20)
@@ -29,20 +29,20 @@ def buffered(opener: Opener, *, live: bool = False, hold: bool = False) -> Buffe
     return BufferedSource("test", opener, live=live, hold=hold, timeout_s=0.3, open_within_s=0.3)
 
 
-def wait_until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     end_s = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < end_s, "waited in vain"
+    while not condition():
+        assert time.monotonic() < end_s, "the condition did not become true"
         time.sleep(0.002)
 
 
-def test_a_file_loses_nothing_however_slow_the_judge_is() -> None:
-    seen = []
+def test_a_file_loses_no_frame_to_a_slow_inspector() -> None:
+    numbers = []
     with buffered(lambda: frames(20)) as source:
         for grab in source:
             time.sleep(0.002)
-            seen.append(grab.index)
-    assert seen == list(range(20)) and source.dropped == 0
+            numbers.append(grab.index)
+    assert numbers == list(range(20)) and source.dropped == 0
 
 
 def test_reading_runs_ahead_by_a_bounded_number_of_frames() -> None:
@@ -54,11 +54,11 @@ def test_reading_runs_ahead_by_a_bounded_number_of_frames() -> None:
             yield frame(len(read))
 
     with buffered(endless) as source:
-        wait_until(lambda: len(read) == AHEAD + 1)  # one more waits in its hand
+        wait_until(lambda: len(read) == READ_AHEAD + 1)  # one more is held by the thread
         time.sleep(0.05)
-        assert len(read) == AHEAD + 1
+        assert len(read) == READ_AHEAD + 1
         next(iter(source))
-        wait_until(lambda: len(read) == AHEAD + 2)
+        wait_until(lambda: len(read) == READ_AHEAD + 2)
 
 
 def test_a_camera_gives_its_newest_frame_and_counts_the_others() -> None:
@@ -68,7 +68,7 @@ def test_a_camera_gives_its_newest_frame_and_counts_the_others() -> None:
         for index in range(6):
             shown.acquire()
             yield frame(index)
-            grabbed.release()  # asked for the next one: this one was handed over
+            grabbed.release()  # the next one is requested: this one is in the queue
 
     with buffered(camera, live=True) as source:
         grabs = iter(source)
@@ -84,16 +84,16 @@ def test_a_camera_gives_its_newest_frame_and_counts_the_others() -> None:
     assert source.dropped == 3
 
 
-def test_frames_before_anybody_looked_are_replaced_but_not_dropped() -> None:
-    handover = FrameQueue("test", DropPolicy.NEWEST, room=1)
+def test_frames_before_the_first_iteration_do_not_count_as_dropped() -> None:
+    frames_in = FrameQueue("test", DropPolicy.NEWEST, capacity=1)
     for index in range(5):
-        handover.put(frame(index))
-    handover.counting = True
-    grab = handover.get(1)
-    assert grab is not None and grab.index == 4 and handover.dropped == 0
+        frames_in.put(frame(index))
+    frames_in.counting = True
+    grab = frames_in.get(1)
+    assert grab is not None and grab.index == 4 and frames_in.dropped == 0
 
 
-def test_a_held_source_starts_when_somebody_looks() -> None:
+def test_a_held_source_starts_with_the_first_iteration() -> None:
     started = threading.Event()
 
     def camera() -> Iterator[Grab]:
@@ -106,7 +106,7 @@ def test_a_held_source_starts_when_somebody_looks() -> None:
         assert [grab.index for grab in source] == [0]
 
 
-def test_an_error_crosses_over_after_the_frames_before_it() -> None:
+def test_an_error_is_raised_after_the_frames_before_it() -> None:
     def failing() -> Iterator[Grab]:
         yield from frames(2)
         raise OSError("cable")
@@ -119,7 +119,7 @@ def test_an_error_crosses_over_after_the_frames_before_it() -> None:
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_an_error_of_ours_crosses_over_as_it_is() -> None:
+def test_an_error_of_edge_ad_is_raised_unchanged() -> None:
     def failing() -> Iterator[Grab]:
         yield frame(0)
         raise UsageError("wrong size")
@@ -143,7 +143,7 @@ def test_a_device_that_never_opens_times_out() -> None:
         stuck.wait(10)
         return frames(1)
 
-    with pytest.raises(SourceTimeout, match=r"does not open within 0\.3 s"):
+    with pytest.raises(SourceTimeout, match=r"did not open within 0\.3 s"):
         buffered(never)
     stuck.set()
 
@@ -175,7 +175,7 @@ def test_a_driver_that_never_returns_does_not_hold_up_closing(
     start_s = time.monotonic()
     buffered(silent).close()
     assert time.monotonic() - start_s < 2
-    assert "its thread is left behind" in caplog.text
+    assert "its thread is left running" in caplog.text
     stuck.set()
 
 

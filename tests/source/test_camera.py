@@ -1,4 +1,4 @@
-"""Cameras that are there, that are not, and that stop: always within bounded time."""
+"""Cameras that work, that are missing and that stop: always within bounded time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import Frame, Grab
 from edge_ad.images import encode_image
-from edge_ad.source import camera as _camera
 from edge_ad.source import open_source
+from edge_ad.source.camera import check_size, rtsp_over_tcp
 from tests.source.rtsp_server import RtspCamera, serving
 
 pytestmark = pytest.mark.timeout(60)
@@ -40,9 +40,9 @@ def test_an_rtsp_camera_is_read_over_tcp_until_it_hangs_up() -> None:
             for grab in source:
                 grabs.append(grab)
     levels = levels_of(iter(grabs))
-    assert len(levels) + source.dropped >= 15  # FFmpeg looks at the first ones to know the stream
+    assert len(levels) + source.dropped >= 15  # FFmpeg uses the first ones to probe the stream
     assert levels == sorted(levels) and levels[-1] == pytest.approx(40 + 4 * 19, abs=3)
-    assert camera.transports and all("TCP" in wish for wish in camera.transports)
+    assert camera.transports and all("TCP" in transport for transport in camera.transports)
     assert "secret" not in str(caught.value)
 
 
@@ -58,7 +58,7 @@ def test_an_rtsp_camera_that_falls_silent_is_lost_in_time() -> None:
         assert time.monotonic() - start_s < 4
 
 
-def test_a_host_that_accepts_and_says_nothing_is_given_up() -> None:
+def test_a_host_that_accepts_and_stays_silent_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/live"
         start_s = time.monotonic()
@@ -75,13 +75,13 @@ def test_a_host_that_refuses_is_reported() -> None:
         open_source(f"rtsp://127.0.0.1:{port}/live", open_within_s=5)
 
 
-def test_a_wish_for_another_transport_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transport_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;udp")
-    with _camera._rtsp_over_tcp():
+    with rtsp_over_tcp():
         assert os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;udp"
     assert os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;udp"
     monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS")
-    with _camera._rtsp_over_tcp():
+    with rtsp_over_tcp():
         assert os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;tcp"
     assert "OPENCV_FFMPEG_CAPTURE_OPTIONS" not in os.environ
 
@@ -118,7 +118,7 @@ def test_an_http_camera_is_read() -> None:
 
 
 @pytest.mark.skipif(Path("/dev/video97").exists(), reason="this machine has camera 97")
-def test_a_camera_number_without_a_camera_says_which_there_are() -> None:
+def test_a_camera_number_without_a_camera_lists_the_existing_ones() -> None:
     with pytest.raises(SourceLost, match=r"/dev/video97: no such camera\. Cameras here"):
         open_source("97")
 
@@ -128,15 +128,15 @@ def test_a_device_that_is_no_camera_does_not_open() -> None:
         open_source("/dev/null")
 
 
-def test_a_camera_that_chose_another_size_is_refused() -> None:
+def test_a_camera_that_delivers_another_size_is_refused() -> None:
     frames = iter([Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, "cam")])
-    with pytest.raises(UsageError, match="gives 64x48, asked for 1280xany"):
-        list(_camera._checked_size(frames, (1280, 0), "cam"))
+    with pytest.raises(UsageError, match="delivers 64x48, expected 1280xany"):
+        list(check_size(frames, (1280, 0), "cam"))
 
 
-def test_a_camera_of_the_size_asked_for_is_read() -> None:
+def test_a_camera_of_the_expected_size_is_read() -> None:
     frames = (Frame(np.zeros((48, 64, 3), np.uint8), index, 0.0, "cam") for index in range(3))
-    assert len(list(_camera._checked_size(frames, (64, 48), "cam"))) == 3
+    assert len(list(check_size(frames, (64, 48), "cam"))) == 3
 
 
 def test_a_stream_without_end_can_be_left() -> None:

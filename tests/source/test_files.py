@@ -42,7 +42,7 @@ def test_every_frame_of_a_video_comes_in_order(tmp_path: Path) -> None:
     assert levels == pytest.approx([20 + 5 * index for index in range(20)], abs=4)
 
 
-def test_a_video_cut_in_half_is_refused_or_ends_early(tmp_path: Path) -> None:
+def test_a_truncated_mp4_is_refused(tmp_path: Path) -> None:
     whole = video(tmp_path / "a.mp4", 20)
     half = tmp_path / "half.mp4"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -68,17 +68,17 @@ def test_a_video_that_ends_mid_frame_delivers_what_decodes(
     grabs = grabs_of(tmp_path / "half.avi")
     assert 5 <= len(grabs) <= 15
     assert all(isinstance(grab, Frame) for grab in grabs)
-    assert f"promises 20 frames, {len(grabs)} decoded" in caplog.text
+    assert f"the header says 20 frames, {len(grabs)} decoded" in caplog.text
 
 
-def test_frames_after_a_damaged_stretch_are_judged_and_those_in_it_are_bad(
+def test_frames_after_a_corrupt_passage_are_read_and_those_in_it_are_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One damaged packet must not end the film: what follows decodes again."""
+    """One corrupt packet must not end the video: later frames decode again."""
     path = video(tmp_path / "a.mp4", 20)
     failing, reads = {5, 6, 18, 19}, itertools.count()
 
-    class Damaged:
+    class Corrupt:
         def __init__(self, name: str) -> None:
             self._capture = capture(name)
 
@@ -90,7 +90,7 @@ def test_frames_after_a_damaged_stretch_are_judged_and_those_in_it_are_bad(
             return (False, None) if next(reads) in failing else (read, image)
 
     capture = cv2.VideoCapture
-    monkeypatch.setattr(cv2, "VideoCapture", Damaged)
+    monkeypatch.setattr(cv2, "VideoCapture", Corrupt)
     grabs = grabs_of(path)
     assert [grab.index for grab in grabs] == list(range(18))
     bad = [grab for grab in grabs if isinstance(grab, BadFrame)]
@@ -100,11 +100,11 @@ def test_frames_after_a_damaged_stretch_are_judged_and_those_in_it_are_bad(
 def test_a_video_without_a_frame_that_decodes_is_a_lost_source(tmp_path: Path) -> None:
     content = noisy_avi(tmp_path / "a.avi")
     (tmp_path / "none.avi").write_bytes(content[: content.index(b"movi") + 20])
-    with pytest.raises(SourceLost, match="without a single frame that decodes"):
+    with pytest.raises(SourceLost, match="no frame of the video can be decoded"):
         grabs_of(tmp_path / "none.avi")
 
 
-def test_a_header_that_promises_more_frames_is_reported(
+def test_a_header_with_more_frames_than_the_video_is_reported(
     shared: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = shared / "data" / "videos" / "counter_conveyor.mp4"
@@ -112,10 +112,10 @@ def test_a_header_that_promises_more_frames_is_reported(
         pytest.skip(f"no {path.name} there")
     with caplog.at_level(logging.WARNING), open_source(str(path)) as source:
         assert sum(1 for _ in source) == 372
-    assert "promises 374 frames, 372 decoded" in caplog.text
+    assert "the header says 374 frames, 372 decoded" in caplog.text
 
 
-def test_a_image_is_a_source_of_one_frame(tmp_path: Path) -> None:
+def test_an_image_is_a_source_of_one_frame(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.full((8, 9, 3), 7, np.uint8))
     (grab,) = grabs_of(tmp_path / "a.png")
     assert isinstance(grab, Frame) and grab.image.shape == (8, 9, 3) and grab.file == "a.png"
@@ -143,7 +143,7 @@ def test_a_mixed_folder_gives_frames_by_name_and_bad_frames_for_the_unreadable(
     assert [grab.index for grab in grabs] == list(range(6))
 
 
-def test_a_folder_where_nothing_can_be_read_fails_after_saying_so(tmp_path: Path) -> None:
+def test_a_folder_without_a_readable_image_fails_after_its_bad_frames(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (tmp_path / "b.png").touch()
     with open_source(str(tmp_path)) as source:
@@ -154,7 +154,7 @@ def test_a_folder_where_nothing_can_be_read_fails_after_saying_so(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "message"),
     [
         ("missing.mp4", None, "no such file or folder"),
         ("empty.mp4", b"", "cannot open it as a video"),
@@ -162,12 +162,12 @@ def test_a_folder_where_nothing_can_be_read_fails_after_saying_so(tmp_path: Path
         ("read.me", b"hello", "cannot open it as a video"),
     ],
 )
-def test_what_is_no_video_is_a_lost_source(
-    tmp_path: Path, name: str, content: bytes | None, says: str
+def test_a_file_that_is_not_a_video_is_a_lost_source(
+    tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(SourceLost, match=says):
+    with pytest.raises(SourceLost, match=message):
         open_source(str(tmp_path / name))
 
 

@@ -1,4 +1,4 @@
-"""The synthetic line as a camera: the same every time, paced, and faulty on request."""
+"""The synthetic line as a camera: reproducible, paced, and faulty on request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_with_a_pace_it_is_live_and_keeps_time() -> None:
     assert len(grabs) + source.dropped == 26
 
 
-def test_a_slow_judge_of_a_live_line_drops_frames_and_sees_fresh_ones() -> None:
+def test_a_slow_inspector_of_a_live_line_gets_fresh_frames_and_drops_others() -> None:
     ages = []
     with open_source(SMALL + "fps=100&frames=40") as source:
         judged = 0
@@ -55,15 +55,15 @@ def test_a_slow_judge_of_a_live_line_drops_frames_and_sees_fresh_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "reason"),
     [("black", "black"), ("white", "saturated"), ("torn", "torn"), ("freeze", "frozen")],
 )
-def test_a_scripted_fault_is_seen_by_the_health_check(fault: str, says: str) -> None:
+def test_the_frame_gate_detects_a_requested_fault(fault: str, reason: str) -> None:
     gate = FrameGate(live=True, frozen_after=3)
     grabs = grabs_of(f"fps=0&frames=16&faults={fault}@6-12")
     faults = [gate.fault(grab) for grab in grabs if isinstance(grab, Frame)]
     assert not any(faults[:6] + faults[13:])
-    assert faults[12].startswith(says)
+    assert faults[12].startswith(reason)
 
 
 def test_a_failed_grab_is_a_bad_frame_and_a_dropped_one_a_gap() -> None:
@@ -77,19 +77,19 @@ def test_a_stalled_line_times_out() -> None:
         grabs_of("fps=20&frames=60&faults=stall@2-20", timeout_s=0.4)
 
 
-def test_a_short_stall_is_ridden_out() -> None:
+def test_a_short_stall_is_survived() -> None:
     assert grabs_of("fps=100&frames=20&faults=stall@5-10")[-1].index == 19
 
 
 def test_a_lost_camera_is_reported_after_its_last_frame() -> None:
-    seen = []
+    numbers = []
     with (
-        pytest.raises(SourceLost, match="lost the camera at frame 3"),
+        pytest.raises(SourceLost, match="the camera is lost at frame 3"),
         open_source(SMALL + "fps=0&faults=lost@3") as source,
     ):
         for grab in source:
-            seen.append(grab.index)
-    assert seen == [0, 1, 2]
+            numbers.append(grab.index)
+    assert numbers == [0, 1, 2]
 
 
 def test_ranges_include_both_ends_and_later_items_win() -> None:

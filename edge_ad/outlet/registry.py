@@ -1,0 +1,87 @@
+"""The kinds of outlets that alarm events can be sent to.
+
+A new kind is one entry here, a module with its opener, a test, and an extra in setup.cfg if it
+needs a package. `run --outlet`, its help and error messages and the table in docs/line.md read this
+list. An installed package adds a scheme with an entry point in the group `edge_ad.outlets`: its
+name is the scheme, its object a function that takes a `Uri` and returns an `Outlet`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_ad.errors import IncompatibleError, OutletLost, UsageError
+from edge_ad.uri import UriKind, split_uri, unknown_scheme, without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.metadata import EntryPoints
+
+    from edge_ad.outlet.base import Outlet
+    from edge_ad.uri import Uri
+
+GROUP = "edge_ad.outlets"
+
+OUTLETS = (
+    UriKind(
+        schemes=("file",),
+        example="file:alarms.jsonl",
+        description="appends alarm events to a file, one JSON object a line; at 64 MiB it becomes "
+        "`NAME.1`, and four old files are kept",
+        opener="edge_ad.outlet.jsonl:open_file",
+        syntax="text",
+    ),
+)
+
+
+def open_outlet(text: str) -> Outlet:
+    """Open the outlet that a URI names.
+
+    Raises UsageError for an unknown scheme or option, MissingExtra for a package that is not
+    installed, OutletLost when the other side cannot be opened.
+    """
+    opener, uri = _find_opener(text)
+    try:
+        return opener(uri)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutletLost(f"{without_credentials(text)}: cannot be opened ({reason}).") from error
+
+
+def outlet_help() -> str:
+    """Return the help text of `--outlet`."""
+    prefixes = ", ".join(prefix for kind in OUTLETS for prefix in kind.prefixes)
+    return f"Send alarm events to a URI ({prefixes}); repeats."
+
+
+def _find_opener(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:
+    scheme, separator, rest = text.partition(":")
+    for kind in OUTLETS:
+        if scheme in kind.schemes and separator:
+            return kind.load_opener(), kind.parse(text)
+    installed = _installed()
+    if not separator or scheme not in installed.names:
+        prefixes = [prefix for kind in OUTLETS for prefix in kind.prefixes]
+        known = prefixes + [f"{name}:" for name in sorted(installed.names)]
+        if not separator:
+            raise UsageError(f"outlet '{text}' has no scheme. Expected one of: {', '.join(known)}.")
+        raise unknown_scheme("outlet", scheme, known)
+    uri = split_uri(text, "options" if rest.startswith("//") else "text")
+    return _load_installed(installed, scheme), uri
+
+
+def _installed() -> EntryPoints:
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
+
+
+def _load_installed(installed: EntryPoints, scheme: str) -> Callable[[Uri], Outlet]:
+    try:
+        opener: Callable[[Uri], Outlet] = installed[scheme].load()
+    except ImportError as error:
+        raise IncompatibleError(
+            f"outlet {scheme}: {installed[scheme].value} cannot be imported ({error}). Update or "
+            "uninstall the package that provides it."
+        ) from error
+    return opener

@@ -1,0 +1,144 @@
+"""The kinds of cameras and files that frames can come from.
+
+A new kind is one entry here, a module with its opener, and a test. `open_source`, the help of
+`--camera`, error messages, `edge-ad doctor` and the table in docs/line.md read this list.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_ad.errors import UsageError
+from edge_ad.uri import Uri, UriKind, unknown_scheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraKind(UriKind):
+    """A kind of source. Its opener takes a SourceRequest and returns an iterator of grabs.
+
+    The opener runs in the grabbing thread and raises SourceLost or UsageError. A `live` source
+    delivers its newest frame only; `live_rule` names a function that decides that by the URI.
+    With `starts_late`, it begins to deliver when somebody iterates. `back_end` is the part of
+    OpenCV that it needs; `name` is for lists, `short_forms` need no scheme.
+    """
+
+    name: str
+    live: bool = True
+    live_rule: str = ""
+    starts_late: bool = False
+    short_forms: tuple[str, ...] = ()
+    back_end: str = ""
+
+    def is_live(self, uri: Uri) -> bool:
+        """Return whether the source at `uri` delivers its newest frame only."""
+        if not self.live_rule:
+            return self.live
+        rule: Callable[[Uri], bool] = pkgutil.resolve_name(self.live_rule)
+        return rule(uri)
+
+
+CAMERAS = (
+    CameraKind(
+        name="USB cameras",
+        schemes=("v4l2",),
+        example="v4l2:///dev/video0?width=1280&height=720&fps=30",
+        short_forms=("0", "0?width=1280&height=720&fps=30"),
+        description="a USB camera, by its number or device file",
+        opener="edge_ad.source.camera:open_v4l2",
+        options={
+            "width": "pixels",
+            "height": "pixels",
+            "fps": "frames per second",
+            "format": "four letters, such as MJPG",
+        },
+        back_end="V4L2",
+    ),
+    CameraKind(
+        name="videos and images",
+        schemes=("file",),
+        example="file:///data/part.mp4",
+        short_forms=("part.mp4", "part.png", "parts/"),
+        description="a video, an image, or a folder of images",
+        opener="edge_ad.source.files:open_path",
+        live=False,
+        back_end="FFMPEG",
+    ),
+    CameraKind(
+        name="network cameras",
+        schemes=("rtsp", "rtsps", "http", "https"),
+        example="rtsp://HOST/PATH",
+        description="a network camera; RTSP goes over TCP",
+        opener="edge_ad.source.camera:open_network",
+        syntax="url",
+        back_end="FFMPEG",
+    ),
+    CameraKind(
+        name="CSI cameras of a Jetson",
+        schemes=("csi",),
+        example="csi://0?width=1920&height=1080&fps=30",
+        description="a camera on a Jetson's CSI port; needs OpenCV with GStreamer",
+        opener="edge_ad.source.camera:open_csi",
+        options={
+            "width": "pixels, 1920",
+            "height": "pixels, 1080",
+            "fps": "frames per second, 30",
+            "flip": "flip-method of nvvidconv, 0",
+        },
+        back_end="GSTREAMER",
+    ),
+    CameraKind(
+        name="GStreamer pipelines",
+        schemes=("gst",),
+        example="gst:v4l2src ! jpegdec",
+        description="a GStreamer pipeline; needs OpenCV with GStreamer",
+        opener="edge_ad.source.camera:open_gstreamer",
+        syntax="text",
+        back_end="GSTREAMER",
+    ),
+    CameraKind(
+        name="the synthetic line",
+        schemes=("pattern",),
+        example="pattern://?seed=1&fps=30&defects=0.25&faults=black@10,freeze@20-30",
+        description="the synthetic line, with camera faults on request",
+        opener="edge_ad.source.synthetic:open_pattern",
+        live_rule="edge_ad.source.synthetic:is_live",
+        starts_late=True,
+        options={
+            "seed": "plates, belt and light, 0",
+            "fps": "frames per second, 30; with 0 every frame, without a clock",
+            "frames": "how many, 0 for endless",
+            "width": "pixels, 320",
+            "height": "pixels, 240",
+            "defects": "share of anomalous plates, 0.25",
+            "kinds": "of scratch, dent, stain, missing_print",
+            "faults": "NAME@FRAME or NAME@FIRST-LAST, with black, white, freeze, torn, bad, drop, "
+            "stall or lost",
+        },
+    ),
+)
+
+
+def camera_prefixes() -> list[str]:
+    """Return the beginnings of all camera URIs, such as `rtsp://`."""
+    return [prefix for kind in CAMERAS for prefix in kind.prefixes]
+
+
+def find_camera(scheme: str) -> CameraKind:
+    """Return the entry of a scheme. Raises UsageError when there is none."""
+    for kind in CAMERAS:
+        if scheme in kind.schemes:
+            return kind
+    if scheme == "genicam":
+        raise UsageError(
+            "genicam:// is not supported. Where GStreamer has Aravis, use its source: "
+            "--camera 'gst:aravissrc camera-name=NAME'"
+        )
+    raise unknown_scheme("camera", scheme, camera_prefixes(), "A file or folder needs no scheme.")
+
+
+def camera_help() -> str:
+    """Return the help text of `--camera`."""
+    prefixes = [prefix for prefix in camera_prefixes() if prefix != "file://"]
+    return f"Camera number, file, folder, or a URI: {', '.join(prefixes)}"

@@ -1,0 +1,129 @@
+"""URIs of cameras and outlets: kinds, parts, options, and text without credentials."""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+from edge_ad.errors import MissingExtra, UsageError
+
+Syntax = Literal["options", "url", "text"]
+_NETWORK = re.compile(r"(rtsps?|https?|gst):")
+_USER = re.compile(r"(?<=//)\S*@")  # to the last @: passwords may contain slashes and @
+_SECRET = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token)=)[^&\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Uri:
+    """A URI in parts."""
+
+    scheme: str
+    place: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UriKind:
+    """An entry of a registry: the URIs of one kind and the function that opens them.
+
+    `syntax` is "options" for `scheme://place?name=value`, "url" for a URI whose query belongs to
+    the other side, so that `place` is all of it, and "text" for `scheme:place` taken literally.
+    `opener` is "module:function", imported on first use; `extra` is the one that it needs.
+    """
+
+    schemes: tuple[str, ...]
+    example: str
+    description: str
+    opener: str
+    syntax: Syntax = "options"
+    options: Mapping[str, str] = field(default_factory=dict)
+    extra: str = ""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The beginnings of these URIs, such as `rtsp://`."""
+        separator = ":" if self.syntax == "text" else "://"
+        return tuple(scheme + separator for scheme in self.schemes)
+
+    def parse(self, text: str) -> Uri:
+        """Split a URI of this kind. Raises UsageError for an unknown option."""
+        uri = split_uri(text, self.syntax)
+        check_options(uri, self.options)
+        return uri
+
+    def load_opener(self) -> Callable[..., Any]:
+        """Import the opener. Raises MissingExtra when a package of the extra is not installed."""
+        try:
+            opener: Callable[..., Any] = pkgutil.resolve_name(self.opener)
+        except ModuleNotFoundError as error:
+            if not self.extra:
+                raise
+            raise MissingExtra(self.prefixes[0], str(error.name), self.extra) from error
+        return opener
+
+
+def split_uri(text: str, syntax: Syntax) -> Uri:
+    """Split a URI whose scheme is known to have this syntax."""
+    scheme, _, rest = text.partition(":")
+    if syntax == "text":
+        return Uri(scheme, rest)
+    if syntax == "url":
+        return Uri(scheme, text)
+    place, _, query = rest.removeprefix("//").partition("?")
+    return Uri(scheme, place, dict(parse_qsl(query, keep_blank_values=True)))
+
+
+def unknown_scheme(noun: str, scheme: str, prefixes: Collection[str], hint: str = "") -> UsageError:
+    """Return the error for a scheme that no entry has; `hint` is used when none is similar."""
+    schemes = {prefix.rstrip(":/"): prefix for prefix in prefixes}
+    near = difflib.get_close_matches(scheme, schemes, n=1)
+    advice = f" Did you mean {schemes[near[0]]}?" if near else f" {hint}".rstrip()
+    return UsageError(
+        f"unknown {noun} scheme '{scheme}:'.{advice} The known ones are: {', '.join(prefixes)}."
+    )
+
+
+def without_credentials(text: str) -> str:
+    """Return a URI or pipeline without user names and passwords, fit for logs."""
+    if not _NETWORK.match(text):
+        return text
+    return _SECRET.sub(r"\1***", _USER.sub("", text))
+
+
+def check_options(uri: Uri, known: Collection[str]) -> None:
+    """Raise UsageError for an option that `known` does not contain."""
+    for name in uri.options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(known) or 'none'}."
+            )
+            raise UsageError(f"{uri} has no option '{name}'. {hint}")
+
+
+def number(uri: Uri, name: str, default: float, *, least: float = 0.0) -> float:
+    """Return a numeric option. Raises UsageError for other text or a value below `least`."""
+    text = uri.options.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"-?\d+(\.\d+)?", text) or float(text) < least:
+        raise UsageError(
+            f"{uri}: option {name} must be a number of at least {least:g}, got '{text}'."
+        )
+    return float(text)
+
+
+def whole_number(uri: Uri, name: str, default: int, *, least: int = 0) -> int:
+    """Return an integer option. Raises UsageError like `number`."""
+    value = number(uri, name, default, least=least)
+    if value != int(value):
+        raise UsageError(f"{uri}: option {name} must be a whole number, got '{value:g}'.")
+    return int(value)

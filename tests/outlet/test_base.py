@@ -1,0 +1,59 @@
+"""Outlets together: one that fails disturbs no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Evidence, Outlet, Outlets
+
+PASS = Inspection(Verdict.PASS, 0.1, 0.5)
+
+
+class Counting(Outlet):
+    """Counts inspections, and raises `error` if there is one."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.inspections = self.closings = 0
+
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        self.inspections += 1
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.closings += 1
+
+
+def test_a_failing_outlet_is_counted_logged_once_and_disturbs_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing, working = Counting(OSError("link down")), Counting()
+    outlets = Outlets([failing, working])
+    for _ in range(3):
+        outlets.inspected(PASS, Evidence())
+    assert working.inspections == 3
+    assert outlets.faults == {"Counting: link down": 3}
+    assert caplog.text.count("link down") == 1
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ZeroDivisionError()], ids=repr)
+def test_a_closed_pipe_and_a_bug_end_the_run(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        Outlets([Counting(error)]).inspected(PASS, Evidence())
+
+
+def test_outlets_are_closed_once() -> None:
+    outlet = Counting()
+    outlets = Outlets([outlet])
+    outlets.close()
+    outlets.close()
+    assert outlet.closings == 1
+
+
+def test_an_outlet_needs_no_method() -> None:
+    outlets = Outlets([Outlet()])
+    outlets.inspected(PASS, Evidence())
+    outlets.close()
+    assert outlets.faults == {}

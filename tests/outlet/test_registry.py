@@ -1,0 +1,90 @@
+"""Outlets by URI: built in, and from installed packages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_ad.errors import IncompatibleError, OutletLost, UsageError
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Evidence, Outlet
+from edge_ad.outlet.registry import OUTLETS, open_outlet, outlet_help
+from edge_ad.uri import UriKind
+from tests.conftest import ROOT
+
+EVENT = AlarmEvent(AlarmStep.NEW, "a", AlarmKind.DEFECT, "cam", 3, 3, 3, 0.9, 0.5)
+KINDS = pytest.mark.parametrize("kind", OUTLETS, ids=lambda kind: kind.schemes[0])
+
+
+def test_a_file_receives_alarm_events_only_and_is_appended_to(tmp_path: Path) -> None:
+    for _ in range(2):
+        outlet = open_outlet(f"file:{tmp_path / 'alarms.jsonl'}")
+        outlet.inspected(Inspection(Verdict.PASS, 0.1, 0.5), Evidence())
+        outlet.alarmed(EVENT, Evidence())
+        outlet.close()
+    records = [json.loads(line) for line in (tmp_path / "alarms.jsonl").read_text().splitlines()]
+    assert [(record["type"], record["id"]) for record in records] == [("alarm", "a")] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fil:a.jsonl", r"unknown outlet scheme 'fil:'\. Did you mean file:\?"),
+        ("carrier-pigeon://loft", "The known ones are: file:"),
+        ("alarms.jsonl", r"'alarms\.jsonl' has no scheme\. Expected one of: file:"),
+    ],
+)
+def test_an_unknown_scheme_names_the_known_ones(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_outlet(text)
+
+
+def test_a_file_that_cannot_be_opened_is_a_lost_outlet(tmp_path: Path) -> None:
+    with pytest.raises(OutletLost, match=r"cannot be opened \(No such file or directory\)"):
+        open_outlet(f"file:{tmp_path / 'none' / 'alarms.jsonl'}")
+
+
+@KINDS
+def test_an_entry_is_opened_explained_and_documented(kind: UriKind) -> None:
+    assert callable(kind.load_opener())
+    assert kind.prefixes[0] in outlet_help()
+    options = "; ".join(f"`{name}`: {text}" for name, text in kind.options.items())
+    row = f"| `{kind.example}` | {kind.description} | {options} |"
+    assert row in (ROOT / "docs" / "line.md").read_text()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package on the path whose entry points are two outlets, one of which does not import."""
+    (tmp_path / "bell.py").write_text(
+        "from edge_ad.outlet.base import Outlet\n\n\n"
+        "class Bell(Outlet):\n"
+        "    def __init__(self, uri):\n"
+        "        self.uri = uri\n"
+    )
+    info = tmp_path / "bell-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bell\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[edge_ad.outlets]\nbell = bell:Bell\nbroken = surely_absent:f\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_package_adds_a_scheme() -> None:
+    bell = open_outlet("bell://hall?tone=a")
+    assert isinstance(bell, Outlet) and type(bell).__name__ == "Bell"
+    uri = vars(bell)["uri"]
+    assert (uri.scheme, uri.place, uri.options) == ("bell", "hall", {"tone": "a"})
+    with pytest.raises(UsageError, match=r"Did you mean bell:\?.*file:, bell:, broken:"):
+        open_outlet("bel://hall")
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_package_that_does_not_import_is_named() -> None:
+    with pytest.raises(IncompatibleError, match="surely_absent:f cannot be imported"):
+        open_outlet("broken:")

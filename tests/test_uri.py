@@ -1,0 +1,52 @@
+"""Parts of URIs, and credentials that must not be shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_ad.errors import MissingExtra
+from edge_ad.uri import Uri, UriKind, split_uri, without_credentials
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("a://b/c?d=1&e=", Uri("a", "b/c", {"d": "1", "e": ""})),
+        ("a://", Uri("a", "")),
+    ],
+)
+def test_options_are_split_off(text: str, uri: Uri) -> None:
+    assert split_uri(text, "options") == uri
+
+
+def test_a_missing_package_names_its_extra() -> None:
+    kind = UriKind(
+        schemes=("x",), example="x:", description="", opener="surely_absent:f", extra="wire"
+    )
+    with pytest.raises(MissingExtra, match=r"surely_absent.*edge-ad\[wire\]"):
+        kind.load_opener()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rtsp://admin:secret@cam:554/main", "rtsp://cam:554/main"),
+        ("rtsp://admin:s/e@c@cam/main", "rtsp://cam/main"),
+        ("rtsp://cam/main?user=admin&password=secret", "rtsp://cam/main?user=***&password=***"),
+        (
+            "gst:rtspsrc location=rtsp://a:secret@cam user-pw=secret ! appsink",
+            "gst:rtspsrc location=rtsp://cam user-pw=*** ! appsink",
+        ),
+        ("pattern://?faults=black@3", "pattern://?faults=black@3"),
+        ("out/me@home.mp4", "out/me@home.mp4"),
+    ],
+)
+def test_credentials_never_reach_a_name(text: str, expected: str) -> None:
+    assert without_credentials(text) == expected
+
+
+@given(user=st.from_regex(r"[a-z]{1,8}", fullmatch=True), word=st.text("abc#/:?@&!", min_size=6))
+def test_no_password_of_an_rtsp_camera_survives(user: str, word: str) -> None:
+    assert without_credentials(f"rtsp://{user}:{word}@10.0.0.9/live") == "rtsp://10.0.0.9/live"
