@@ -1,6 +1,6 @@
-"""Texture images changed before they damage a part: three of ten operations (DRAEM).
+"""Texture augmentation: three random operations out of ten (DRAEM, section 3.3).
 
-Parameters and order follow the released code's augmenter; all take and give uint8 (H, W, 3) BGR.
+Parameters and order follow the released code; images are uint8 (H, W, 3) BGR.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from edge_ad.synthesis.textures import Textures
 
 Random = np.random.Generator
 Operation = Callable[[Image, Random], Image]
-AT_ONCE = 3
+OPERATIONS_PER_TEXTURE = 3
 
-# to the colour space, back, and which of its channels is brightness
+# conversion to the colour space and back, and its brightness channel
 _BRIGHTNESS = (
     (cv2.COLOR_BGR2YCrCb, cv2.COLOR_YCrCb2BGR, 0),
     (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR, 2),
@@ -32,7 +32,7 @@ _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
 
 class AugmentedTextures:
-    """Textures, each changed by three different operations in random order."""
+    """Textures augmented by three different operations in random order."""
 
     def __init__(self, textures: Textures) -> None:
         self.name = textures.name
@@ -43,33 +43,33 @@ class AugmentedTextures:
 
 
 def augment(texture: Image, rng: Random) -> Image:
-    """Three of the ten operations, without repetition."""
-    for place in rng.choice(len(OPERATIONS), AT_ONCE, replace=False):
+    """Apply three of the ten operations, without repetition."""
+    for place in rng.choice(len(OPERATIONS), OPERATIONS_PER_TEXTURE, replace=False):
         texture = OPERATIONS[int(place)](texture, rng)
     return texture
 
 
 def gamma(image: Image, rng: Random) -> Image:
-    """Each channel to a power of its own, 0.5 to 2."""
+    """Raise each channel to a power of 0.5 to 2 of its own."""
     ramp = np.arange(256) / 255
     powers = rng.uniform(0.5, 2.0, 3)
     table = np.stack([255 * ramp**power for power in powers], axis=-1)
-    return _looked_up(image, table)
+    return _apply_table(image, table)
 
 
 def brightness(image: Image, rng: Random) -> Image:
-    """Brightness times 0.8 to 1.2 and plus up to 30, in either order, in a random colour space."""
-    there, back, channel = _BRIGHTNESS[int(rng.integers(len(_BRIGHTNESS)))]
-    factor, more = rng.uniform(0.8, 1.2), int(rng.integers(-30, 31))
-    space = cv2.cvtColor(image, there)
+    """Scale brightness by 0.8 to 1.2 and shift it by up to 30, in a random colour space."""
+    to_space, to_bgr, channel = _BRIGHTNESS[int(rng.integers(len(_BRIGHTNESS)))]
+    factor, offset = rng.uniform(0.8, 1.2), int(rng.integers(-30, 31))
+    space = cv2.cvtColor(image, to_space)
     values = space[..., channel].astype(np.float32)
-    changed = values * factor + more if rng.random() < 0.5 else (values + more) * factor
+    changed = values * factor + offset if rng.random() < 0.5 else (values + offset) * factor
     space[..., channel] = np.clip(changed, 0, 255)
-    return np.asarray(cv2.cvtColor(space, back), np.uint8)
+    return np.asarray(cv2.cvtColor(space, to_bgr), np.uint8)
 
 
 def sharpness(image: Image, rng: Random) -> Image:
-    """Between smoothed (0), as it is (1) and sharpened (2); the outermost pixels stay."""
+    """Blend between smoothed (0), unchanged (1) and sharpened (2); the border pixels stay."""
     factor = rng.uniform(0, 2)
     smooth = image.astype(np.float32)
     smooth[1:-1, 1:-1] = cv2.filter2D(smooth, -1, _SMOOTH)[1:-1, 1:-1]
@@ -77,33 +77,33 @@ def sharpness(image: Image, rng: Random) -> Image:
 
 
 def hue_and_saturation(image: Image, rng: Random) -> Image:
-    """Hue turned and saturation shifted by up to 50 of 255 each."""
-    turn, more = (int(value) for value in rng.integers(-50, 51, 2))
+    """Shift hue and saturation by up to 50 of 255 each."""
+    hue, saturation = (int(value) for value in rng.integers(-50, 51, 2))
     space = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
-    space[..., 0] = (space[..., 0] + int(turn / 255 * 180)) % 180
-    space[..., 1] = np.clip(space[..., 1] + more, 0, 255)
+    space[..., 0] = (space[..., 0] + int(hue / 255 * 180)) % 180
+    space[..., 1] = np.clip(space[..., 1] + saturation, 0, 255)
     return np.asarray(cv2.cvtColor(space.astype(np.uint8), cv2.COLOR_HSV2BGR), np.uint8)
 
 
 def solarise(image: Image, rng: Random) -> Image:
-    """Half of the time: bright values, from a threshold of 32 to 128 on, inverted."""
-    threshold, wanted = int(rng.integers(32, 129)), rng.random() < 0.5
-    return np.where((image >= threshold) & wanted, 255 - image, image)
+    """Invert values above a threshold of 32 to 128, half of the time."""
+    threshold, applied = int(rng.integers(32, 129)), rng.random() < 0.5
+    return np.where((image >= threshold) & applied, 255 - image, image)
 
 
 def posterise(image: Image, rng: Random) -> Image:
-    """The upper 1 to 8 bits."""
+    """Keep the upper 1 to 8 bits."""
     dropped = 8 - int(rng.integers(1, 9))
     return np.asarray(image & (255 >> dropped << dropped), np.uint8)
 
 
 def invert(image: Image, rng: Random) -> Image:
-    """Every value from white."""
+    """Invert every value."""
     return 255 - image
 
 
 def autocontrast(image: Image, rng: Random) -> Image:
-    """Stretched so that up to 20 % of the values at either end become black or white."""
+    """Stretch contrast so that up to 20 % of the values at either end become black or white."""
     cut = float(rng.integers(0, 21))
     low, high = np.percentile(image, (cut, 100 - cut))
     if high <= low:
@@ -112,13 +112,13 @@ def autocontrast(image: Image, rng: Random) -> Image:
 
 
 def equalise(image: Image, rng: Random) -> Image:
-    """Each channel's histogram made flat."""
+    """Equalise the histogram of each channel."""
     channels = [cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(3)]
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
-def turn(image: Image, rng: Random) -> Image:
-    """Turned by up to 45 degrees, black corners."""
+def rotation(image: Image, rng: Random) -> Image:
+    """Rotate by up to 45 degrees; the corners become black."""
     return _image(rotate(image.astype(np.float32), float(rng.uniform(-45, 45)), fill=0))
 
 
@@ -132,12 +132,12 @@ OPERATIONS: tuple[Operation, ...] = (
     invert,
     autocontrast,
     equalise,
-    turn,
+    rotation,
 )
 
 
-def _looked_up(image: Image, table: NDArray[np.floating]) -> Image:
-    """Each channel through its column of a table (256, 3)."""
+def _apply_table(image: Image, table: NDArray[np.floating]) -> Image:
+    """Map each channel through its column of a table (256, 3)."""
     return np.asarray(cv2.LUT(image, _image(table)[None]), np.uint8)
 
 

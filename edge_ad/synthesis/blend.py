@@ -1,4 +1,4 @@
-"""What lies over a good tile: shares of it, in colour or in grey."""
+"""Alpha blending and grey conversion of tiles."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Weight = NDArray[np.float32]
 
 
 def blend(normal: Image, texture: Image, weight: Weight) -> Image:
-    """(1 - weight) normal + weight texture; weight float32 (H, W) in 0..1."""
+    """Return (1 - weight) normal + weight texture; weight float32 (H, W) in 0..1."""
     share = weight[..., None]
     return np.asarray(normal + share * (texture.astype(np.float32) - normal) + 0.5, np.uint8)
 
 
 def to_grey(image: Image) -> Image:
-    """The image in grey, still three channels."""
+    """Convert an image to grey with three equal channels."""
     return np.asarray(
         cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8
     )
 
 
 def is_grey(tiles: Image) -> bool:
-    """Whether no tile of (n, H, W, 3) shows colour: channels differ by less than 2 of 255."""
-    some = tiles[:: max(1, len(tiles) // 64)].astype(np.int16)
-    return bool((some.max(axis=-1) - some.min(axis=-1)).mean() < 2)
+    """Return whether the channels of tiles (n, H, W, 3) differ by less than 2 of 255 on average."""
+    sample = tiles[:: max(1, len(tiles) // 64)].astype(np.int16)
+    return bool((sample.max(axis=-1) - sample.min(axis=-1)).mean() < 2)

@@ -1,4 +1,4 @@
-"""Perlin-noise masks, the shapes of synthetic damage (DRAEM, section 3.3 and released code)."""
+"""Perlin-noise masks for synthetic anomalies (DRAEM, section 3.3 and released code)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Noise = NDArray[np.float32]
-STEP = 32  # the finest lattice has 2^5 cells a side; other sizes are cropped from the next multiple
+STEP = 32  # the finest lattice has 2^5 cells per side; other sizes are cropped from a multiple
 
 
 def perlin_mask(
@@ -19,9 +19,9 @@ def perlin_mask(
     threshold: float = 0.5,
     rotate_deg: float = 90,
 ) -> Mask:
-    """bool (H, W): true where rotate noise exceeds `threshold`; about 5 % of the draws are empty.
+    """Draw a mask bool (H, W), true where rotated noise exceeds `threshold`; about 5 % are empty.
 
-    Each axis has 2^0 to 2^`exp_max` lattice cells; the noise turns by at most `rotate_deg`.
+    Each axis has 2^0 to 2^`exp_max` lattice cells; noise is rotated by at most `rotate_deg`.
     """
     rows, columns = (2 ** int(exponent) for exponent in rng.integers(0, exp_max + 1, 2))
     noise = perlin_noise(size_hw, (rows, columns), rng)
@@ -31,7 +31,7 @@ def perlin_mask(
 def perlin_noise(
     size_hw: tuple[int, int], cells: tuple[int, int], rng: np.random.Generator
 ) -> Noise:
-    """float32 (H, W), about -1 to 1: gradient noise on a lattice of `cells` (rows, columns)."""
+    """Draw gradient noise float32 (H, W), about -1 to 1; `cells` are rows and columns."""
     angles = rng.uniform(0, 2 * np.pi, (cells[0] + 1, cells[1] + 1)).astype(np.float32)
     (cy, u), (cx, v) = (_along(size, count) for size, count in zip(size_hw, cells, strict=True))
     down, across = np.cos(angles), np.sin(angles)
@@ -47,15 +47,15 @@ def perlin_noise(
 
 
 def rotate(image: Noise, degrees: float, *, fill: float) -> Noise:
-    """Turn an image (H, W) or (H, W, 3) about its centre, bilinear."""
+    """Rotate an image (H, W) or (H, W, 3) about its centre, with bilinear interpolation."""
     height, width = image.shape[:2]
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     border = (fill, fill, fill)
-    return np.asarray(cv2.warpAffine(image, turn, (width, height), borderValue=border))
+    return np.asarray(cv2.warpAffine(image, matrix, (width, height), borderValue=border))
 
 
 def _along(size: int, cells: int) -> tuple[NDArray[np.intp], Noise]:
-    """Cell number and place in the cell of each pixel along one axis."""
+    """Return the cell number and the position within the cell of each pixel along one axis."""
     padded = -(-size // STEP) * STEP
     place = np.arange(size) * (cells / padded)
     cell = place.astype(np.intp)

@@ -1,4 +1,4 @@
-"""Marks like those real parts bear: scratches, spots, stains, frayed and displaced areas."""
+"""Structural defects as on real parts: scratches, spots, stains, frayed and displaced areas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Random = np.random.Generator
 
 
 def add_structural_defect(normal: Image, rng: Random, *, grey: bool) -> tuple[Image, Mask]:
-    """A tile with marks of one kind, and where they are."""
+    """Add one kind of structural defect to a tile; return the image and the mask."""
     draw = STRUCTURAL_DEFECTS[list(STRUCTURAL_DEFECTS)[int(rng.integers(len(STRUCTURAL_DEFECTS)))]]
     weight, image = draw(normal, rng)
     if grey:
@@ -27,7 +27,7 @@ def add_structural_defect(normal: Image, rng: Random, *, grey: bool) -> tuple[Im
 
 
 def _scratch(normal: Image, rng: Random) -> tuple[Weight, Image]:
-    """Thin wandering lines, darker or brighter than what they cross."""
+    """Draw thin curved lines, darker or brighter than the surface."""
     size = normal.shape[0]
     weight = np.zeros(normal.shape[:2], np.float32)
     for _ in range(int(rng.integers(1, 4))):
@@ -47,27 +47,27 @@ def _scratch(normal: Image, rng: Random) -> tuple[Weight, Image]:
             lineType=cv2.LINE_AA,
             shift=3,
         )
-    return _soft(weight, rng.uniform(0.4, 1.0)), _shifted(normal, rng)
+    return _soft(weight, rng.uniform(0.4, 1.0)), _change_brightness(normal, rng)
 
 
 def _spots(normal: Image, rng: Random) -> tuple[Weight, Image]:
-    """Small round or oval holes and specks."""
+    """Draw small round or oval holes and specks."""
     height, width = normal.shape[:2]
     weight = np.zeros((height, width), np.float32)
     for _ in range(int(rng.integers(1, 5))):
         axes = tuple(int(axis) for axis in np.ceil(rng.uniform(0.008, 0.05, 2) * height))
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         cv2.ellipse(weight, centre, axes, rng.uniform(0, 180), 0, 360, 1.0, -1, cv2.LINE_AA)
-    return _soft(weight, rng.uniform(0.4, 1.5)), _shifted(normal, rng)
+    return _soft(weight, rng.uniform(0.4, 1.5)), _change_brightness(normal, rng)
 
 
 def _stain(normal: Image, rng: Random) -> tuple[Weight, Image]:
-    """A soft-edged area of another brightness."""
-    return _soft(_area(normal, rng), rng.uniform(0.5, 4)), _shifted(normal, rng)
+    """Draw a soft-edged area of another brightness."""
+    return _soft(_area(normal, rng), rng.uniform(0.5, 4)), _change_brightness(normal, rng)
 
 
 def _frayed(normal: Image, rng: Random) -> tuple[Weight, Image]:
-    """An area of rough, grainy surface."""
+    """Draw an area of rough, grainy surface."""
     size_hw = (normal.shape[0], normal.shape[1])
     grain = octaves(size_hw, rng, first=int(rng.integers(12, 49))) - 0.5
     rough = normal + grain[..., None] * rng.uniform(60, 220) + rng.uniform(-40, 40)
@@ -75,7 +75,7 @@ def _frayed(normal: Image, rng: Random) -> tuple[Weight, Image]:
 
 
 def _displaced(normal: Image, rng: Random) -> tuple[Weight, Image]:
-    """An area that shows another place of the same part, turned and re-lit."""
+    """Draw an area copied from another place of the part, flipped, with changed brightness."""
     size = np.array(normal.shape[:2])
     least = np.minimum(8, size // 3)
     moved = np.roll(normal, tuple(rng.integers(least, size - least)), axis=(0, 1))
@@ -95,7 +95,7 @@ STRUCTURAL_DEFECTS: dict[str, Callable[[Image, Random], tuple[Weight, Image]]] =
 
 
 def _area(normal: Image, rng: Random) -> Weight:
-    """An irregular patch, 1 to 15 % of the tile, as an ellipse with a ragged rim."""
+    """Draw an ellipse with a ragged rim, 1 to 15 % of the tile."""
     height, width = normal.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     (cy, cx), angle = rng.uniform(0, 1, 2) * (height, width), rng.uniform(0, np.pi)
@@ -107,8 +107,8 @@ def _area(normal: Image, rng: Random) -> Weight:
     return np.asarray(ragged < 1, np.float32)
 
 
-def _shifted(normal: Image, rng: Random) -> Image:
-    """The tile made darker or brighter, by something an eye would notice."""
+def _change_brightness(normal: Image, rng: Random) -> Image:
+    """Return the tile visibly darker or brighter."""
     step = rng.uniform(15, 110) * rng.choice([-1.0, 1.0], p=[0.65, 0.35])
     return _as_image(normal.astype(np.float32) * rng.uniform(0.3, 1.0) + step + 20)
 

@@ -1,4 +1,4 @@
-"""Where the look of synthetic damage comes from: a folder of texture photos, or a generator."""
+"""Textures for synthetic anomalies: a folder of photos, or a procedural generator."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Textures(Protocol):
     name: str
 
     def draw(self, rng: np.random.Generator) -> Image:
-        """uint8 (H, W, 3) BGR."""
+        """Return a texture, uint8 (H, W, 3) BGR."""
 
 
 class TextureFolder:
-    """Images anywhere below a folder, one drawn uniformly each time, scaled to `size_hw`.
+    """Images in a folder and its subfolders, drawn uniformly and resized to `size_hw`.
 
     Raises DataError when there is no folder, no image, or ten in a row cannot be read.
     """
@@ -36,9 +36,9 @@ class TextureFolder:
     def __init__(self, folder: Path, size_hw: tuple[int, int]) -> None:
         self.name = str(folder)
         self._size_hw = size_hw
-        self._paths = _images_below(folder)
-        self._kept: OrderedDict[int, Image] = OrderedDict()
-        self._keep = max(1, CACHE_BYTES // (size_hw[0] * size_hw[1] * 3))
+        self._paths = _list_images(folder)
+        self._cache: OrderedDict[int, Image] = OrderedDict()
+        self._cache_size = max(1, CACHE_BYTES // (size_hw[0] * size_hw[1] * 3))
         self._lock = Lock()
 
     def draw(self, rng: np.random.Generator) -> Image:
@@ -48,19 +48,22 @@ class TextureFolder:
                 return self._load(index)
             except DataError as error:
                 last = error
-        raise DataError(f"{self.name}: ten textures in a row cannot be read. The last: {last}")
+        raise DataError(
+            f"{self.name}: ten textures in a row cannot be read. Replace the broken files. "
+            f"The last: {last}"
+        )
 
     def _load(self, index: int) -> Image:
         with self._lock:
-            if index in self._kept:
-                return self._kept[index]
+            if index in self._cache:
+                return self._cache[index]
         height, width = self._size_hw
         image = read_image(self._paths[index])
         texture = np.asarray(cv2.resize(image, (width, height)), np.uint8)
         with self._lock:
-            self._kept[index] = texture
-            if len(self._kept) > self._keep:
-                self._kept.popitem(last=False)
+            self._cache[index] = texture
+            if len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
         return texture
 
 
@@ -76,12 +79,12 @@ class ProceduralTextures:
         pattern = _PATTERNS[int(rng.integers(len(_PATTERNS)))](self._size_hw, rng)
         grain = octaves(self._size_hw, rng, first=int(rng.integers(8, 33))) - 0.5
         blend = np.clip(pattern + rng.uniform(0, 0.5) * grain, 0, 1)[..., None]
-        one, other = rng.uniform(0, 255, (2, 3))
-        return np.asarray(one * (1 - blend) + other * blend, np.uint8)
+        first, second = rng.uniform(0, 255, (2, 3))
+        return np.asarray(first * (1 - blend) + second * blend, np.uint8)
 
 
 def octaves(size_hw: tuple[int, int], rng: np.random.Generator, first: int = 3) -> NDArray:  # type: ignore[type-arg]
-    """float32 (H, W) in 0..1: value noise, each octave twice as fine and 0.6 times as strong."""
+    """Draw value noise float32 (H, W), 0..1; each octave is twice as fine, 0.6 as strong."""
     height, width = size_hw
     total = np.zeros(size_hw, np.float32)
     cells, strength = first, 1.0
@@ -109,14 +112,14 @@ def _checkers(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray:  #
 
 
 def _cracks(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray:  # type: ignore[type-arg]
-    """Thin dark veins where two noises are equal."""
+    """Draw thin dark veins where two noises are equal."""
     first = int(rng.integers(2, 7))
     gap = np.abs(octaves(size_hw, rng, first) - octaves(size_hw, rng, first))
     return np.asarray(np.clip(gap * rng.uniform(6, 40), 0, 1))
 
 
 def _ramp(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray:  # type: ignore[type-arg]
-    """A phase that rises in a random direction, 1 to 20 periods across the image."""
+    """Return a phase that rises in a random direction, 1 to 20 periods across the image."""
     angle, periods = rng.uniform(0, np.pi), rng.uniform(1, 20)
     y, x = np.mgrid[0 : size_hw[0], 0 : size_hw[1]].astype(np.float32) / max(size_hw)
     return np.asarray(2 * np.pi * periods * (x * np.cos(angle) + y * np.sin(angle)))
@@ -125,12 +128,15 @@ def _ramp(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray:  # typ
 _PATTERNS = (octaves, _blotches, _stripes, _checkers, _cracks)
 
 
-def _images_below(folder: Path) -> list[Path]:
+def _list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected texture images, in any subfolders.")
+        raise DataError(
+            f"{folder}: no such folder. Expected texture images in it or in its subfolders."
+        )
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise DataError(
-            f"{folder}: no images in it or below it. Leave --textures out to use generated ones."
+            f"{folder}: no images in it or in its subfolders. Add some, or omit --textures to use "
+            "procedural textures."
         )
     return paths

@@ -1,4 +1,4 @@
-"""Synthetic damage: Perlin statistics, blending, rotation, textures, grey parts."""
+"""Synthetic anomalies: Perlin statistics, blending, rotation, textures, grey parts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder
 
 
 def part(seed: int, size_hw: tuple[int, int] = (48, 56)) -> Image:
-    """A coloured tile with a gradient and some noise."""
+    """Draw a coloured tile with a gradient and some noise."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(60, 120, size_hw[1])[None, :, None] * rng.uniform(0.7, 1.3, 3)
     return np.asarray(ramp + rng.normal(0, 4, (*size_hw, 3)), np.uint8)
 
 
-def test_perlin_masks_cover_what_the_released_codes_do() -> None:
+def test_perlin_masks_cover_the_area_of_the_released_code() -> None:
     rng = np.random.default_rng(0)
     areas = np.array([perlin_mask((256, 256), rng).mean() for _ in range(1000)])
     assert areas.mean() == pytest.approx(0.048, abs=0.005)
@@ -43,12 +43,12 @@ def test_perlin_noise_is_zero_at_lattice_nodes() -> None:
 
 
 @pytest.mark.parametrize("size_hw", [(32, 32), (50, 70), (33, 129)])
-def test_perlin_takes_any_size(size_hw: tuple[int, int]) -> None:
+def test_perlin_masks_have_any_size(size_hw: tuple[int, int]) -> None:
     rng = np.random.default_rng(2)
     assert {perlin_mask(size_hw, rng).shape for _ in range(20)} == {size_hw}
 
 
-def test_damage_stays_inside_the_mask() -> None:
+def test_anomalies_stay_inside_the_mask() -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
         sample = synthesize(
@@ -74,7 +74,7 @@ def test_texture_weight_bounds_how_much_of_the_part_remains() -> None:
     assert 0.95 < weights.max() <= 1
 
 
-def test_every_sample_is_damaged_unless_told_otherwise() -> None:
+def test_anomaly_share_sets_how_many_samples_are_anomalous() -> None:
     rng = np.random.default_rng(5)
     textures = ProceduralTextures((48, 56))
     half = SynthesisConfig(anomaly_share=0.5)
@@ -90,7 +90,7 @@ def test_every_sample_is_damaged_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize("kind", list(STRUCTURAL_DEFECTS))
-def test_each_kind_of_mark_changes_the_part_where_it_says(kind: str) -> None:
+def test_each_structural_defect_changes_the_part_inside_its_weight(kind: str) -> None:
     rng = np.random.default_rng(6)
     normal = part(1, (128, 128))
     shares = []
@@ -103,8 +103,7 @@ def test_each_kind_of_mark_changes_the_part_where_it_says(kind: str) -> None:
     assert 0.0005 < np.median(shares) < 0.3
 
 
-def test_rotation_none_leaves_the_tile() -> None:
-    assert random_rotation(part(0), SynthesisConfig(), np.random.default_rng(0)) is not None
+def test_rotation_none_keeps_the_tile() -> None:
     assert np.array_equal(
         random_rotation(part(0), SynthesisConfig(), np.random.default_rng(0)), part(0)
     )
@@ -113,9 +112,9 @@ def test_rotation_none_leaves_the_tile() -> None:
 def test_small_rotation_fills_corners_and_keeps_the_middle() -> None:
     white = np.full((64, 64, 3), 255, np.uint8)
     settings = SynthesisConfig(rotation="small")
-    turns = [random_rotation(white, settings, np.random.default_rng(seed)) for seed in range(8)]
-    assert all((image[24:40, 24:40] == 255).all() for image in turns)
-    assert min(int(image[0, 0, 0]) for image in turns) == 114
+    rotations = [random_rotation(white, settings, np.random.default_rng(seed)) for seed in range(8)]
+    assert all((image[24:40, 24:40] == 255).all() for image in rotations)
+    assert min(int(image[0, 0, 0]) for image in rotations) == 114
 
 
 @pytest.mark.parametrize(("hw", "shapes"), [((48, 48), 4), ((48, 56), 2)])
@@ -125,18 +124,18 @@ def test_full_rotation_takes_the_quarters_the_shape_allows(
     settings = SynthesisConfig(rotation="full", rotation_small_deg=0)
     tile = part(2, hw)
     rng = np.random.default_rng(7)
-    seen = {random_rotation(tile, settings, rng).tobytes() for _ in range(60)}
-    assert len(seen) == shapes
+    rotations = {random_rotation(tile, settings, rng).tobytes() for _ in range(60)}
+    assert len(rotations) == shapes
     assert random_rotation(tile, settings, rng).shape == tile.shape
 
 
-def test_grey_parts_get_grey_damage() -> None:
+def test_grey_parts_get_grey_anomalies() -> None:
     grey = to_grey(part(3))
     assert is_grey(grey[None])
     assert not is_grey(part(3)[None])
     rng = np.random.default_rng(8)
-    for marks in (0.0, 1.0):
-        settings = SynthesisConfig(structural_share=marks)
+    for share in (0.0, 1.0):
+        settings = SynthesisConfig(structural_share=share)
         sample = synthesize(grey, ProceduralTextures((48, 56)), settings, rng, grey=True)
         assert is_grey(sample.anomalous[None])
 
@@ -150,7 +149,7 @@ def test_generated_textures_are_many_and_varied() -> None:
     assert np.median([float(texture.std()) for texture in drawn]) > 10
 
 
-def test_texture_folder_reads_subfolders_and_passes_over_broken_files(tmp_path: Path) -> None:
+def test_texture_folder_reads_subfolders_and_skips_broken_files(tmp_path: Path) -> None:
     for index, kind in enumerate(("bark", "woven")):
         (tmp_path / kind).mkdir()
         cv2.imwrite(str(tmp_path / kind / "a.png"), np.full((90, 70, 3), 50 * index + 50, np.uint8))
@@ -162,23 +161,23 @@ def test_texture_folder_reads_subfolders_and_passes_over_broken_files(tmp_path: 
     assert {int(texture[0, 0, 0]) for texture in drawn} == {50, 100}
 
 
-@pytest.mark.parametrize("make", [False, True])
-def test_a_texture_folder_without_images_is_refused(tmp_path: Path, *, make: bool) -> None:
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_texture_folder_without_images_is_an_error(tmp_path: Path, *, exists: bool) -> None:
     folder = tmp_path / "textures"
-    if make:
+    if exists:
         folder.mkdir()
     with pytest.raises(DataError, match="textures: no"):
         TextureFolder(folder, (32, 32))
 
 
-def test_textures_that_cannot_be_read_end_with_a_message(tmp_path: Path) -> None:
+def test_unreadable_textures_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(DataError, match="ten textures in a row cannot be read"):
         TextureFolder(tmp_path, (32, 32)).draw(np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
-    ("how", "then", "share"),
+    ("config", "next_number", "share"),
     [
         (SynthesisConfig(), 3162073035365853033, 0.0381),
         (SynthesisConfig(structural_share=1.0), 241132992963701354, 0.0939),
@@ -188,24 +187,24 @@ def test_textures_that_cannot_be_read_end_with_a_message(tmp_path: Path) -> None
             0.0088,
         ),
     ],
-    ids=["textures", "marks", "turned, half of them"],
+    ids=["textures", "structural", "half rotated"],
 )
-def test_a_seed_gives_the_damage_it_always_gave(
-    how: SynthesisConfig, then: int, share: float
+def test_a_seed_always_gives_the_same_anomalies(
+    config: SynthesisConfig, next_number: int, share: float
 ) -> None:
-    """Else a training could not be repeated: what comes next tells what was drawn before."""
+    """Trainings are reproducible: the next random number shows that the same draws came before."""
     rng, normal = np.random.default_rng(7), noisy(48, 56, seed=1)
     textures = ProceduralTextures((48, 56))
-    drawn = [synthesize(normal, textures, how, rng, grey=False) for _ in range(20)]
-    assert int(rng.integers(2**62)) == then
-    assert np.mean([one.mask.mean() for one in drawn]) == pytest.approx(share, abs=2e-4)
+    drawn = [synthesize(normal, textures, config, rng, grey=False) for _ in range(20)]
+    assert int(rng.integers(2**62)) == next_number
+    assert np.mean([sample.mask.mean() for sample in drawn]) == pytest.approx(share, abs=2e-4)
 
 
-def test_a_seed_gives_the_augmented_textures_it_always_gave() -> None:
+def test_a_seed_always_gives_the_same_augmented_textures() -> None:
     rng, textures = np.random.default_rng(7), AugmentedTextures(ProceduralTextures((48, 56)))
     drawn = [textures.draw(rng) for _ in range(20)]
     assert int(rng.integers(2**62)) == 4538824699201370251
-    assert len({one.tobytes() for one in drawn}) == 20
+    assert len({texture.tobytes() for texture in drawn}) == 20
 
 
 def noisy(height: int, width: int, *, seed: int) -> NDArray[np.uint8]:
@@ -215,25 +214,27 @@ def noisy(height: int, width: int, *, seed: int) -> NDArray[np.uint8]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32))
-def test_a_whole_image_of_any_size_gets_a_defect(height: int, width: int, seed: int) -> None:
+def test_an_image_of_any_size_gets_an_anomaly(height: int, width: int, seed: int) -> None:
     normal = noisy(height, width, seed=0)
-    found = random_anomaly(normal, np.random.default_rng(seed))
+    sample = random_anomaly(normal, np.random.default_rng(seed))
     again = random_anomaly(normal, np.random.default_rng(seed))
-    assert found.anomalous.shape == normal.shape and found.mask.any()
-    assert np.array_equal(found.anomalous, again.anomalous)
-    assert np.array_equal(found.normal, normal)
+    assert sample.anomalous.shape == normal.shape and sample.mask.any()
+    assert np.array_equal(sample.anomalous, again.anomalous)
+    assert np.array_equal(sample.normal, normal)
 
 
-def test_defects_of_whole_images_are_specks_and_areas_that_change_them() -> None:
+def test_anomalies_of_whole_images_range_from_specks_to_areas() -> None:
     normal = noisy(64, 64, seed=2)
-    found = [random_anomaly(normal, np.random.default_rng(seed)) for seed in range(200)]
-    shares = np.array([one.mask.mean() for one in found])
-    change = [np.abs(one.anomalous.astype(int) - normal)[one.mask].mean() for one in found]
+    samples = [random_anomaly(normal, np.random.default_rng(seed)) for seed in range(200)]
+    shares = np.array([sample.mask.mean() for sample in samples])
+    change = [
+        np.abs(sample.anomalous.astype(int) - normal)[sample.mask].mean() for sample in samples
+    ]
     assert shares.min() < 0.01 and 0.02 < np.median(shares) < 0.1 and shares.max() < 0.6
     assert np.median(change) > 20 and np.mean(np.array(change) > 3) > 0.95
 
 
-def test_a_grey_image_gets_a_grey_defect() -> None:
+def test_a_grey_image_gets_a_grey_anomaly() -> None:
     grey = to_grey(part(4))
     for seed in range(10):
         assert is_grey(random_anomaly(grey, np.random.default_rng(seed)).anomalous[None])

@@ -1,4 +1,4 @@
-"""Pieces of the same image in the wrong place, and damage that stays on the part."""
+"""CutPaste, foreground masks, and anomalies that stay on the part."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def _striped() -> Image:
     return np.ascontiguousarray(np.broadcast_to(rows + 60, (SIDE, SIDE, 3)))
 
 
-def _part_on_ground(*, bright: bool = True) -> Image:
+def _part_on_background(*, bright: bool = True) -> Image:
     tile = np.full((SIDE, SIDE, 3), 30 if bright else 220, np.uint8)
     tile[20:100, 30:110] = 200 if bright else 40
     tile[50:60, 60:70] = 30 if bright else 220  # a hole in the part
     return tile
 
 
-def test_a_piece_covers_what_was_asked_for() -> None:
+def test_a_piece_covers_the_configured_area() -> None:
     rng = np.random.default_rng(0)
     shares = [(cut_paste(_striped(), rng, AREA).weight >= 0.5).mean() for _ in range(400)]
     assert max(shares) <= AREA[1] * 1.05
-    assert 0.02 < np.mean(shares) < 0.05  # the rim takes some away, scars are small
+    assert 0.02 < np.mean(shares) < 0.05  # soft rims and scars cover less
     assert np.mean(np.array(shares) == 0) < 0.05
 
 
@@ -42,7 +42,7 @@ def test_three_in_ten_are_thin_scars() -> None:
     assert np.mean(np.array(shares) < 0.02) == pytest.approx(SCAR_SHARE, abs=0.1)
 
 
-def test_a_piece_comes_from_the_tile_itself_relit_by_a_fifth_at_most() -> None:
+def test_a_piece_comes_from_the_tile_itself_with_little_colour_jitter() -> None:
     rng = np.random.default_rng(2)
     tile = _striped()
     for _ in range(50):
@@ -59,12 +59,12 @@ def test_edges_are_soft() -> None:
     assert ((weights > 0.2) & (weights < 0.8)).mean() > 0.001
 
 
-def test_relighting_a_grey_piece_leaves_it_grey() -> None:
+def test_colour_jitter_keeps_a_grey_piece_grey() -> None:
     piece = jitter_colour(_striped()[:9, :9], np.random.default_rng(4))
     assert (piece[..., 0] == piece[..., 1]).all() and (piece[..., 1] == piece[..., 2]).all()
 
 
-def test_the_smallest_tile_and_the_largest_piece_go_together() -> None:
+def test_the_largest_piece_fits_the_smallest_tile() -> None:
     tile = np.full((8, 8, 3), 90, np.uint8)
     for seed in range(50):
         image, weight = cut_paste(tile, np.random.default_rng(seed), (0.9, 1.0))
@@ -72,32 +72,32 @@ def test_the_smallest_tile_and_the_largest_piece_go_together() -> None:
 
 
 @pytest.mark.parametrize("bright", [True, False])
-def test_the_part_is_found_and_its_holes_are_filled(*, bright: bool) -> None:
-    found = foreground_mask(_part_on_ground(bright=bright))
-    assert found[55, 65] and found[30, 40]
-    assert not found[5, 5]
-    assert found.sum() == pytest.approx(80 * 80, rel=0.05)
+def test_the_foreground_is_the_part_with_filled_holes(*, bright: bool) -> None:
+    mask = foreground_mask(_part_on_background(bright=bright))
+    assert mask[55, 65] and mask[30, 40]
+    assert not mask[5, 5]
+    assert mask.sum() == pytest.approx(80 * 80, rel=0.05)
 
 
-def test_a_tile_without_ground_is_all_part() -> None:
+def test_a_tile_without_background_is_all_foreground() -> None:
     assert foreground_mask(np.full((SIDE, SIDE, 3), 128, np.uint8)).all()
 
 
-def test_damage_stays_on_the_part_when_asked() -> None:
-    tile, rng = _part_on_ground(), np.random.default_rng(5)
+def test_anomalies_stay_on_the_foreground_when_configured() -> None:
+    tile, rng = _part_on_background(), np.random.default_rng(5)
     settings = SynthesisConfig(cut_paste_share=0.5, foreground=True, redraw_empty=True)
     for _ in range(40):
-        one = synthesize(tile, ProceduralTextures((SIDE, SIDE)), settings, rng, grey=True)
-        assert one.mask.any() and not one.mask[~foreground_mask(tile)].any()
-        assert (one.anomalous == one.normal)[~foreground_mask(tile)].all()
+        sample = synthesize(tile, ProceduralTextures((SIDE, SIDE)), settings, rng, grey=True)
+        assert sample.mask.any() and not sample.mask[~foreground_mask(tile)].any()
+        assert (sample.anomalous == sample.normal)[~foreground_mask(tile)].all()
 
 
-def test_empty_damage_is_drawn_again_only_when_asked() -> None:
+def test_empty_masks_are_drawn_again_only_when_configured() -> None:
     tile, textures = _striped(), ProceduralTextures((SIDE, SIDE))
-    drawn = {}
-    for again in (False, True):
+    empty = {}
+    for redraw in (False, True):
         rng = np.random.default_rng(6)
-        settings = SynthesisConfig(redraw_empty=again)
-        ones = (synthesize(tile, textures, settings, rng, grey=True) for _ in range(150))
-        drawn[again] = sum(not one.mask.any() for one in ones)
-    assert drawn[False] > 0 and drawn[True] == 0
+        settings = SynthesisConfig(redraw_empty=redraw)
+        samples = (synthesize(tile, textures, settings, rng, grey=True) for _ in range(150))
+        empty[redraw] = sum(not sample.mask.any() for sample in samples)
+    assert empty[False] > 0 and empty[True] == 0

@@ -121,7 +121,7 @@ def test_operations_do_what_their_names_say() -> None:
         named["equalise"](texture, rng(0))[..., 1],
         cv2.equalizeHist(np.ascontiguousarray(texture[..., 1])),
     )
-    corner = named["turn"](np.full((40, 40, 3), 200, np.uint8), rng(0))[0, 0]
+    corner = named["rotation"](np.full((40, 40, 3), 200, np.uint8), rng(0))[0, 0]
     assert not corner.any()
 
 
