@@ -31,7 +31,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Headline:
-    """One row of the README; `figures` is a format string over the metrics of one result file."""
+    """One row of the README; both texts are format strings over the metrics of one file."""
 
     what: str
     figures: str
@@ -40,7 +40,7 @@ class Headline:
 
 HEADLINES = (
     Headline(
-        "DeSTSeg, trained for 20 minutes on two CPU cores, judging unseen magnetic tiles",
+        "DeSTSeg, trained for {minutes:.0f} minutes on two CPU cores, on unseen magnetic tiles",
         "image AUROC {image_auroc:.3f}, AUPRO {aupro:.3f}",
         "cpu-training-destseg_magnetic_tile.fp32.json",
     ),
@@ -120,7 +120,10 @@ def headline_table(results: list[Record]) -> str:
     """Return the README's table, one row a headline."""
     metrics = {_file(result): result["metrics"] for result in results}
     rows = [
-        (row.what, f"[{row.figures.format(**metrics[row.file])}](benchmarks/results/{row.file})")
+        (
+            row.what.format(**metrics[row.file]),
+            f"[{row.figures.format(**metrics[row.file])}](benchmarks/results/{row.file})",
+        )
         for row in HEADLINES
     ]
     return _table([("what", "measured"), *rows])
