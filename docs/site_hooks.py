@@ -15,6 +15,9 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md")
 RESULTS = "benchmarks/results"
+_CODE_LINK = re.compile(
+    r"\[([^\]]+)\]\((?:\.\./)+(?:edge_ad|export|calibration|benchmarks|tests)/[^)]*\)"
+)
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -28,8 +31,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Point links to result files at the copies in the site."""
-    return markdown.replace(f"](../{RESULTS}/", "](results/")
+    """Point links to result files at the copies in the site; links to code become their text."""
+    return _CODE_LINK.sub(r"\1", markdown.replace(f"](../{RESULTS}/", "](results/"))
 
 
 def _for_site(text: str) -> str:
