@@ -1,3 +1,58 @@
-"""edge-ad: from images of good parts to an alarm on the line."""
+"""Anomaly detection for inspection cameras: from images of good parts to an alarm on the line.
+
+The names below are the public interface. Each is imported on first use, so that `import edge_ad`
+loads neither NumPy nor OpenCV.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_ad.detector import Detector
+    from edge_ad.engine import EngineOptions, open_engine
+    from edge_ad.errors import EdgeAdError
+    from edge_ad.inspection import Inspection
+    from edge_ad.line.config import LineConfig
+    from edge_ad.line.open import open_line
+    from edge_ad.outlet.base import Outlet
+    from edge_ad.source import open_source
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Detector",
+    "EdgeAdError",
+    "EngineOptions",
+    "Inspection",
+    "LineConfig",
+    "Outlet",
+    "__version__",
+    "open_engine",
+    "open_line",
+    "open_source",
+]
+
+_MODULES = {
+    "Detector": "edge_ad.detector",
+    "EdgeAdError": "edge_ad.errors",
+    "EngineOptions": "edge_ad.engine.options",
+    "Inspection": "edge_ad.inspection",
+    "LineConfig": "edge_ad.line.config",
+    "Outlet": "edge_ad.outlet.base",
+    "open_engine": "edge_ad.engine.open",
+    "open_line": "edge_ad.line.open",
+    "open_source": "edge_ad.source.open",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

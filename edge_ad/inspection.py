@@ -39,9 +39,9 @@ class Region:
 class Inspection:
     """The result for one frame, as alarms and outlets receive it.
 
-    INVALID frames have no score (NaN) and a `reason`. `map` is filled where a caller inspects
-    single images; on the line the map travels in `Evidence` instead, so that a kept inspection
-    stays small.
+    INVALID frames have no score (NaN) and a `reason`. `map` is float32 (H, W) in frame pixels, NaN
+    where nothing is inspected. Only `Detector` fills it; on the line the map travels in `Evidence`,
+    so that a kept inspection stays small.
     """
 
     verdict: Verdict
@@ -52,7 +52,7 @@ class Inspection:
     source: str = ""
     file: str = ""
     reason: str = ""
-    map: AnomalyMap | None = field(default=None, compare=False, repr=False)
+    map: Map | None = field(default=None, compare=False, repr=False)
 
 
 def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) -> tuple[Region, ...]:

@@ -32,6 +32,19 @@ class AnomalyMap:
     origin_xy: tuple[float, float]
     scale_xy: tuple[float, float]
 
+    def in_frame(self, frame_hw: tuple[int, int]) -> Map:
+        """Return float32 (H, W) in frame pixels, interpolated; NaN outside and where ignored."""
+        rows, columns = self.values.shape
+        x, y = (round(value) for value in self.origin_xy)
+        size_wh = (round(columns * self.scale_xy[0]), round(rows * self.scale_xy[1]))
+        ignored = np.isneginf(self.values)
+        lowest = np.min(self.values, where=~ignored, initial=np.inf)
+        part = cv2.resize(np.where(ignored, lowest, self.values), size_wh)
+        holes = cv2.resize(ignored.astype(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST)
+        frame = np.full(frame_hw, np.nan, np.float32)
+        frame[y : y + size_wh[1], x : x + size_wh[0]] = np.where(holes, np.nan, part)
+        return frame
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

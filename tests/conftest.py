@@ -1,11 +1,14 @@
-"""What several rooms' tests need: a tiny engine that is real ONNX, and images for it."""
+"""Shared by all tests: a tiny ONNX engine, images for it, and a runner for commands."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -20,22 +23,23 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real images and weights; a test that needs it skips without it."""
+    """Return the folder of real images and weights; skip the test without it."""
     folder = Path(os.environ.get("EDGE_AD_SHARED", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"no real images at {folder} (set EDGE_AD_SHARED)")
     return folder
 
 
+CompletedProcess: TypeAlias = subprocess.CompletedProcess[str]
 MakeEngine = Callable[..., Path]
 
 
 @pytest.fixture
 def make_engine(tmp_path: Path) -> MakeEngine:
-    """Copies an engine whose map is the green channel over 255 and whose score is its maximum.
+    """Return a function that copies a "green" engine.
 
-    They are real ONNX files, made by `engines/make_green.py`. A threshold of 0.5 is stored beside
-    the copy unless `threshold` is None.
+    Its map is the green channel over 255, its score the maximum. The engines are real ONNX files,
+    made by `engines/make_green.py`. `threshold` is stored beside the copy unless it is None.
     """
 
     def make(
@@ -68,7 +72,7 @@ def store_threshold(engine: Path, value: float) -> None:
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder of grey images; `bright` names those with a bright spot (an anomaly)."""
+    """Return a function that makes a folder of dim images; those in `bright` have a bright spot."""
 
     def make(name: str, count: int, bright: tuple[int, ...] = ()) -> Path:
         folder = tmp_path / name
@@ -85,8 +89,22 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 def part_image(
     *, spot: bool = False, seed: int = 0, hw: tuple[int, int] = (64, 64)
 ) -> NDArray[np.uint8]:
-    """A dim noisy image uint8 (h, w, 3); `spot` adds a bright 12 x 12 square at x = 20, y = 8."""
+    """Return a dim noisy image uint8 (h, w, 3).
+
+    `spot` adds an anomaly, a bright 12 x 12 square at x = 20, y = 8.
+    """
     noise = np.random.default_rng(seed).integers(20, 60, (*hw, 3))
     if spot:
         noise[8:20, 20:32] = 250
     return noise.astype(np.uint8)
+
+
+def edge_ad(*arguments: object, stdout: int = subprocess.PIPE) -> CompletedProcess:
+    """Run `edge-ad` in a separate process and return its exit code, stdout and stderr.
+
+    Where neither a process nor a signal matters, click's CliRunner is faster.
+    """
+    command = [sys.executable, "-m", "edge_ad", *map(str, arguments)]
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )

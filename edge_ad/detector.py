@@ -1,0 +1,99 @@
+"""Inspect single images from Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_ad.closeable import ClosedAtExit
+from edge_ad.engine import Device, EngineOptions, open_engine
+from edge_ad.engine.options import DEFAULT_OPTIONS
+from edge_ad.errors import DataError
+from edge_ad.frame import Frame, Image
+from edge_ad.frame_gate import FrameGate
+from edge_ad.images import read_image
+from edge_ad.inspection import Inspection
+from edge_ad.line.inspector import InspectedFrame, Inspector
+from edge_ad.line.open import resolve_thresholds
+
+
+class Detector(ClosedAtExit):
+    """An engine with its thresholds and geometry, for one image at a time.
+
+        with Detector("destseg.onnx") as detector:
+            inspection = detector(cv2.imread("part.png"))
+
+    Thresholds and geometry are those stored with the engine unless given. A `threshold` alone
+    outlines regions too. `geometry` replaces parts of the stored one: any of `roi_xywh`, `ignore`,
+    `tiles` and `overlap`. `device` is short for that field of `options`.
+
+    Raises UsageError without a threshold, IncompatibleError for an engine that does not fit this
+    machine or a stored threshold that does not fit the geometry.
+    """
+
+    def __init__(
+        self,
+        engine: Path | str,
+        threshold: float | None = None,
+        pixel_threshold: float | None = None,
+        *,
+        geometry: Mapping[str, Any] | None = None,
+        device: Device | None = None,
+        options: EngineOptions = DEFAULT_OPTIONS,
+    ) -> None:
+        path = Path(engine)
+        self._engine = open_engine(path, replace(options, device=device or options.device))
+        try:
+            trained = self._engine.manifest.geometry
+            used = trained.changed(geometry or {})
+            self.thresholds = resolve_thresholds(path, used, trained, threshold, pixel_threshold)
+        except BaseException:
+            self._engine.close()
+            raise
+        gate = FrameGate(live=False)
+        self._inspector = Inspector(self._engine, self.thresholds, gate, geometry=used)
+        self._count = 0
+
+    def __call__(self, image: Image | Path | str) -> Inspection:
+        """Inspect a uint8 (H, W, 3) BGR array, or the image file of a path.
+
+        The inspection has the score and the verdict that `edge-ad run` gives for the image, and a
+        `map`. An array is checked like a camera's frame, so one whose last rows hold a single grey
+        is INVALID (torn); a file is not. Raises DataError for a file that cannot be read and for an
+        array of another type, UsageError when the geometry does not fit the image.
+        """
+        if isinstance(image, np.ndarray):
+            return self._inspect(_checked(image), "")
+        path = Path(image)
+        return self._inspect(read_image(path), path.name)
+
+    def close(self) -> None:
+        """Release the engine; a second call does nothing."""
+        self._engine.close()
+
+    def _inspect(self, image: Image, file: str) -> Inspection:
+        frame = Frame(image, self._count, time.monotonic(), file or "array", file)
+        self._count += 1
+        return _with_map(self._inspector(frame), image)
+
+
+def _with_map(result: InspectedFrame, image: Image) -> Inspection:
+    """Return the inspection with its map in frame coordinates, None for an INVALID image."""
+    anomaly_map = result.evidence.anomaly_map
+    if anomaly_map is None:
+        return result.inspection
+    return replace(result.inspection, map=anomaly_map.in_frame((image.shape[0], image.shape[1])))
+
+
+def _checked(image: Image) -> Image:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DataError(
+            f"expected a uint8 array of shape (height, width, 3) in BGR order, as cv2.imread "
+            f"returns it; got {image.dtype} {image.shape}."
+        )
+    return image

@@ -1,0 +1,42 @@
+"""`import edge_ad`: exactly the public names, and nothing heavy before they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import edge_ad
+
+HEAVY = ("torch", "cv2", "numpy", "pydantic", "yaml", "onnxruntime", "click")
+
+
+@pytest.mark.parametrize("name", edge_ad.__all__)
+def test_every_public_name_can_be_imported(name: str) -> None:
+    assert getattr(edge_ad, name) is not None
+
+
+def test_only_public_names_are_listed() -> None:
+    assert dir(edge_ad) == sorted(edge_ad.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    name = "detector_of"
+    with pytest.raises(AttributeError, match="has no attribute 'detector_of'"):
+        getattr(edge_ad, name)
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("import edge_ad; edge_ad.__version__", HEAVY),
+        ("import edge_ad; dir(edge_ad)", HEAVY),
+        ("from edge_ad import EdgeAdError", HEAVY),
+        ("from edge_ad import Detector, open_line, open_source", ("torch", "onnx", "onnxruntime")),
+    ],
+)
+def test_nothing_heavy_is_loaded(code: str, unwanted: tuple[str, ...]) -> None:
+    program = f"import sys; {code}; print([name for name in {unwanted} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert done.stdout.strip() == "[]"
