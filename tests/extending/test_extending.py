@@ -1,0 +1,82 @@
+"""The examples of docs/extending.md work, and the page shows them as they are."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from edge_ad.errors import SourceLost, UsageError
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.frame import Frame
+from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.registry import open_outlet
+from edge_ad.source import open_source
+from tests.extending.conftest import blocks
+
+FOLDER = Path(__file__).parent
+Install = Callable[[str, str], ModuleType]
+AddEntry = Callable[[str, str], None]
+EXAMPLES = {
+    "edge_ad/source/recording.py": "recording.py",
+    "edge_ad/outlet/udp.py": "udp.py",
+}
+ALARM = AlarmEvent(AlarmStep.NEW, "a", AlarmKind.DEFECT, "cam", 3, 3, 3, 0.9, 0.5)
+
+
+@pytest.mark.parametrize("shown", EXAMPLES)
+def test_the_page_shows_the_tested_code(shown: str) -> None:
+    assert blocks()[shown, ""] == (FOLDER / EXAMPLES[shown]).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def _camera(install: Install, add_entry: AddEntry) -> None:
+    install("recording", "edge_ad.source.recording")
+    add_entry("edge_ad/source/registry.py", "CAMERAS")
+
+
+@pytest.mark.usefixtures("_camera")
+def test_a_new_camera_delivers_frames(tmp_path: Path) -> None:
+    path = tmp_path / "shift.npy"
+    np.save(path, np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((4, 6, 3), np.uint8))
+    with open_source(f"npy://{path}?every=2") as source:
+        frames = [grab for grab in source if isinstance(grab, Frame)]
+    assert [frame.index for frame in frames] == [0, 2, 4]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 2, 4]
+
+
+@pytest.mark.usefixtures("_camera")
+def test_a_new_camera_has_our_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'every'"):
+        open_source("npy:///shift.npy?evry=2")
+    with pytest.raises(SourceLost, match="no such file"), open_source("npy:///no/x.npy") as source:
+        list(source)
+
+
+@pytest.fixture
+def _outlet(install: Install, add_entry: AddEntry) -> None:
+    install("udp", "edge_ad.outlet.udp")
+    add_entry("edge_ad/outlet/registry.py", "OUTLETS")
+
+
+@pytest.mark.usefixtures("_outlet")
+def test_a_new_outlet_sends_alarms() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(10)
+        outlet = open_outlet(f"udp://127.0.0.1:{listener.getsockname()[1]}")
+        outlet.alarmed(ALARM, Evidence())
+        outlet.close()
+        record = json.loads(listener.recv(65536))
+    assert (record["type"], record["event"], record["id"]) == ("alarm", "new", "a")
+
+
+@pytest.mark.usefixtures("_outlet")
+def test_a_new_outlet_names_what_it_expects() -> None:
+    with pytest.raises(UsageError, match="expected a host and a port"):
+        open_outlet("udp://nowhere")
