@@ -150,7 +150,7 @@ def test_a_image_the_line_would_not_judge_is_left_out() -> None:
 
 def test_an_engine_that_answers_nonsense_sets_no_threshold() -> None:
     broken = ScriptedEngine(map_of=lambda image: np.full(image.shape[:2], np.inf, np.float32))
-    with pytest.raises(EdgeAdError, match="not numbers"):
+    with pytest.raises(EdgeAdError, match="NaN or Inf"):
         score_normal(broken, images(1))
 
 
