@@ -60,27 +60,17 @@ def command(
     """
     _require("sklearn", "scipy", "rich", *(["matplotlib"] if output else []))
     from edge_ad.dataset import labelled_images
-    from edge_ad.evaluation.predictions import LeftOut
-    from edge_ad.evaluation.report import (
-        GIVEN,
-        STORED,
-        build_report,
-        stored_threshold,
-        write_report,
-    )
+    from edge_ad.evaluation.report import write_report
 
-    samples, left_out = labelled_images(data), LeftOut()
+    samples = labelled_images(data)
     if output is not None:
         with _writing(output):
-            output.mkdir(parents=True, exist_ok=True)  # now, not after an hour
+            output.mkdir(parents=True, exist_ok=True)  # fail now, not after an hour
     with open_artifact(artifact, options["engine_options"]) as engine:
         geometry = geometry_from(options, engine.manifest.geometry)
-        origin = STORED if threshold is None else GIVEN
-        if threshold is None:
-            threshold = stored_threshold(artifact, geometry, engine.manifest.geometry)
-        scored = _score(engine, samples, geometry, left_out)
         result = _subject(artifact, data, engine, geometry)
-    result |= build_report(scored, left_out, threshold, origin=origin)
+        scored, report = _evaluate(engine, artifact, samples, geometry, threshold)
+    result |= report
     if output is not None:
         with _writing(output):
             write_report(output, result, scored, geometry)
@@ -100,6 +90,25 @@ def _require(*packages: str) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("evaluate", package, "evaluate")
+
+
+def _evaluate(
+    engine: Engine,
+    artifact: Path,
+    samples: list[Sample],
+    geometry: Geometry,
+    threshold: float | None,
+) -> tuple[list[ScoredImage], dict[str, Any]]:
+    """Score all samples; return them with their report at the given or the stored threshold."""
+    from edge_ad.evaluation.predictions import LeftOut
+    from edge_ad.evaluation.report import GIVEN, STORED, build_report, stored_threshold
+
+    origin = STORED if threshold is None else GIVEN
+    if threshold is None:
+        threshold = stored_threshold(artifact, geometry, engine.manifest.geometry)
+    left_out = LeftOut()
+    scored = _score(engine, samples, geometry, left_out)
+    return scored, build_report(scored, left_out, threshold, origin=origin)
 
 
 def _score(
