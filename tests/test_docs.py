@@ -72,6 +72,13 @@ def test_the_python_reference_names_what_exists() -> None:
         pkgutil.resolve_name(name)
 
 
+def test_imports_in_examples_work() -> None:
+    for page in PAGES:
+        for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
+            lines = re.findall(r"^(?:from|import) .*", block, re.M)
+            exec("\n".join(lines), {}) if not re.match(r"# \w+/", block) else None
+
+
 def test_the_readme_shows_the_verbs_of_a_line() -> None:
     verbs = {shlex.split(line)[1] for line in commands(ROOT / "README.md")}
     assert {"doctor", "capture", "train", "export", "threshold", "run", "build"} <= verbs
