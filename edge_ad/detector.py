@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine import Device, EngineOptions, open_engine
@@ -59,7 +60,7 @@ class Detector(ClosedAtExit):
         self._inspector = Inspector(self._engine, self.thresholds, gate, geometry=used)
         self._count = 0
 
-    def __call__(self, image: Image | Path | str) -> Inspection:
+    def __call__(self, image: NDArray[Any] | Path | str) -> Inspection:
         """Inspect a uint8 (H, W, 3) BGR array, or the image file of a path.
 
         The inspection has the score and the verdict that `edge-ad run` gives for the image, and a
@@ -67,10 +68,10 @@ class Detector(ClosedAtExit):
         is INVALID (torn); a file is not. Raises DataError for a file that cannot be read and for an
         array of another type, UsageError when the geometry does not fit the image.
         """
-        if isinstance(image, np.ndarray):
-            return self._inspect(_checked(image), "")
-        path = Path(image)
-        return self._inspect(read_image(path), path.name)
+        if isinstance(image, Path | str):
+            path = Path(image)
+            return self._inspect(read_image(path), path.name)
+        return self._inspect(_checked(image), "")
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
@@ -90,10 +91,12 @@ def _with_map(result: InspectedFrame, image: Image) -> Inspection:
     return replace(result.inspection, map=anomaly_map.in_frame((image.shape[0], image.shape[1])))
 
 
-def _checked(image: Image) -> Image:
+def _checked(image: NDArray[Any] | None) -> Image:
+    if image is None:
+        raise DataError("expected an image, got None: cv2.imread returns it for unreadable files.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
-            f"expected a uint8 array of shape (height, width, 3) in BGR order, as cv2.imread "
+            "expected a uint8 array of shape (height, width, 3) in BGR order, as cv2.imread "
             f"returns it; got {image.dtype} {image.shape}."
         )
-    return image
+    return np.asarray(image, np.uint8)

@@ -101,3 +101,8 @@ def test_a_stored_threshold_of_another_geometry_is_refused() -> None:
 def test_another_kind_of_array_is_refused(make_engine: MakePath, image: np.ndarray) -> None:
     with Detector(make_engine()) as detector, pytest.raises(DataError, match="expected a uint8"):
         detector(image)
+
+
+def test_an_image_that_opencv_could_not_read_is_refused(make_engine: MakePath) -> None:
+    with Detector(make_engine()) as detector, pytest.raises(DataError, match="got None"):
+        detector(cv2.imread("none.png"))  # type: ignore[arg-type]
