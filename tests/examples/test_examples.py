@@ -35,7 +35,7 @@ def test_every_example_is_tested_and_says_how_to_run_it() -> None:
     tests = Path(__file__).read_text(encoding="utf-8")
     assert [path.name for path in scripts if f'"{path.name}"' not in tests] == []
     for path in scripts:
-        assert f"    python examples/{path.name}" in path.read_text(encoding="utf-8")
+        assert f"python examples/{path.name}" in path.read_text(encoding="utf-8")
 
 
 def test_one_image_finds_the_scratch_and_saves_the_map(run: Run, tmp_path: Path) -> None:
