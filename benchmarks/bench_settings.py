@@ -1,6 +1,6 @@
 """Measures what settings are worth: trained weights that differ in some, on the same images.
 
-    python benchmarks/bench_settings.py --data DIR --name ear-undo before=A.pt after=B.pt
+    python benchmarks/bench_settings.py --data DIR --name ear-line before=A.pt after=B.pt
 
 Every file is judged by torch, as `edge-ad evaluate` does; its training report must lie beside it,
 and tells steps, seed and settings. Only settings that differ between the files are kept.

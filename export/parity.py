@@ -63,12 +63,12 @@ ROUNDED_WEIGHTS = Tolerance(
 class Agreement:
     """How far two artefacts differ on the same frames; maps and scores in the model's raw units.
 
-    `damaged` of the frames are damaged copies, whose scores do not count. `spearman` compares the
-    order of the scores, None where all are equal.
+    `anomalous` of the frames are copies with a synthetic anomaly, whose scores do not count.
+    `spearman` is the rank correlation of the scores, None where all are equal.
     """
 
     frames: int
-    damaged: int
+    anomalous: int
     max_abs_map: float
     max_abs_score: float
     mean_abs_map: float
@@ -86,7 +86,7 @@ class Agreement:
         return asdict(self)
 
     def __str__(self) -> str:
-        copies = f" ({self.damaged} of them damaged copies)" if self.damaged else ""
+        copies = f" ({self.anomalous} of them with synthetic anomalies)" if self.anomalous else ""
         return (
             f"on {self.frames} frames{copies} maps differ by at most {self.max_abs_map:.2g} "
             f"(largest value {self.map_scale:.3g}), scores by at most {self.max_abs_score:.2g} "
@@ -105,7 +105,7 @@ def compare(reference: Prediction, other: Prediction, given: int | None = None) 
     scores, others = reference.scores[:given], other.scores[:given]
     return Agreement(
         frames=len(reference.scores),
-        damaged=len(reference.scores) - len(scores),
+        anomalous=len(reference.scores) - len(scores),
         max_abs_map=float(map_gap.max()),
         max_abs_score=float(np.abs(scores - others).max()),
         mean_abs_map=float(map_gap.mean()),

@@ -64,7 +64,7 @@ def test_another_file_is_told_with_figures_and_sheet(
     images = pair[0].parent / "images"
     code, found = verified(capsys, *pair, "--images", images)
     assert code == 4
-    assert (found["frames"], found["damaged"]) == (20, 10)
+    assert (found["frames"], found["anomalous"]) == (20, 10)
     assert found["within"] is False
     share = float(str(found["max_abs_map"])) / float(str(found["map_scale"]))
     assert share == pytest.approx(1.02**3 - 1, rel=0.01)  # all three layers grow by 2 %

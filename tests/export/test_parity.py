@@ -49,7 +49,7 @@ def test_damaged_copies_show_what_a_map_is_worth_but_their_scores_do_not_count()
     found = compare(answer(0.1, 4), answer(0.12, 4), given=1)
     assert (good_alone.map_scale, found.map_scale) == (np.float32(0.1), 4)
     assert found.score_scale == good_alone.score_scale
-    assert found.damaged == 1
+    assert found.anomalous == 1
     assert not found.within(TENTH)
     only_maps = Prediction(answer(0.12, 4).maps, answer(0.1, 9).scores)
     assert compare(answer(0.1, 4), only_maps, given=1).within(TENTH)

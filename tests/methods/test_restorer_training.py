@@ -44,7 +44,7 @@ def test_the_skip_to_leave_out_is_measured_when_asked() -> None:
     trainer = EARTrainer(EAR.model_copy(update={"skip_off": "auto"}), (32, 32), None)
     choice = trainer.choose(_batch())
     assert set(choice.report["measured"]) == {"none", "shallow", "middle", "deep"}
-    best = max(choice.report["measured"].items(), key=lambda item: item[1]["merit"])[0]
+    best = max(choice.report["measured"].items(), key=lambda item: item[1]["selection_score"])[0]
     assert choice.config.model_dump()["skip_off"] == best == choice.report["skip_off"]
 
 
@@ -75,18 +75,20 @@ def test_undoing_counts_the_damaged_pixels_once_more() -> None:
     mask = torch.zeros(1, 1, 4, 4)
     mask[..., 1:3, 1:3] = 1
     errors = {"a": mask.repeat(1, 3, 1, 1), "b": torch.full((1, 1, 4, 4), 0.5)}
-    losses = restoration_losses(errors, mask, undo=2.0)
+    losses = restoration_losses(errors, mask, anomaly_weight=2.0)
     assert {name: float(loss) for name, loss in losses.items()} == {
         "a": 0.25,  # 4 of 16 pixels
         "b": 0.5,
-        "undo": 2 * 1.5,
+        "anomalous": 2 * 1.5,
     }
-    assert "undo" not in restoration_losses(errors, mask, undo=0.0)
+    assert "anomalous" not in restoration_losses(errors, mask, anomaly_weight=0.0)
 
 
 def test_undoing_weighs_nothing_where_nothing_is_damaged() -> None:
-    losses = restoration_losses({"a": torch.ones(1, 3, 4, 4)}, torch.zeros(1, 1, 4, 4), undo=1.0)
-    assert float(losses["undo"]) == 0
+    losses = restoration_losses(
+        {"a": torch.ones(1, 3, 4, 4)}, torch.zeros(1, 1, 4, 4), anomaly_weight=1.0
+    )
+    assert float(losses["anomalous"]) == 0
 
 
 def test_salient_pixels_are_looked_for_in_what_is_damaged(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_pmb_takes_the_form_that_does_best_when_asked() -> None:
     torch.manual_seed(0)
     trainer = PMBTrainer(PMB.model_copy(update={"hee": "auto"}), (32, 32), None)
     choice = trainer.choose(_batch())
-    merits = {way: one["merit"] for way, one in choice.report["measured"].items()}
+    merits = {way: one["selection_score"] for way, one in choice.report["measured"].items()}
     assert merits[choice.report["hee"]] == max(merits.values())
     assert trainer.module.config.hee == choice.report["hee"]
 

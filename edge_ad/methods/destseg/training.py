@@ -134,7 +134,7 @@ class DeSTSegTrainer:
         """Score with the branch that tells damaged from clean best, unless one was named."""
         net = self.module.eval()
         measured = measure(held_back, lambda rgb: _branches(net, rgb))
-        best = best_branch({branch: one["merit"] for branch, one in measured.items()})
+        best = best_branch({branch: one["selection_score"] for branch, one in measured.items()})
         named = self.settings.branch
         chosen = best if named == "auto" else named
         config = net.config.model_copy(update={"branch": chosen})

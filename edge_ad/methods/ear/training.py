@@ -49,8 +49,9 @@ class EARSettings(TrainingSettings):
     `attention`, `obfuscation`, `widths` and the like shape the network, see `EARConfig`.
     `mosaic_px` None is 16 pixels at 256x256, scaled with the side; the paper's best range from 2
     to 64 with the product. `skip_off` auto measures which connection to leave out. `top_k` 1 scores
-    by the maximum, as the paper does; a net trained briefly is steadier with more. `undo` weighs
-    the losses once more where `synthesis` added an anomaly, which the paper's training never does.
+    by the maximum, as the paper does; a net trained briefly is steadier with more.
+    `anomaly_weight` counts the losses once more on synthetic anomalies, which the paper does not
+    use.
     """
 
     batch: Tiles = 16
@@ -61,7 +62,7 @@ class EARSettings(TrainingSettings):
     l2: Weight = 1.0
     ssim: Weight = 1.0
     msgms: Weight = 1.0
-    undo: Weight = 0.0
+    anomaly_weight: Weight = 0.0
     attention: Attention = "dino_vits8"
     threshold_sigma: Annotated[float, Field(ge=-3, le=5)] = 0.674
     obfuscation: Literal["mosaic", "zero"] = "mosaic"
@@ -113,7 +114,7 @@ class EARTrainer:
                 "ssim": s.ssim * (1 - ssim_map(restored, clean)),
                 "msgms": s.msgms * net.error(clean, restored),
             }
-            return restoration_losses(errors, batch.mask, s.undo)
+            return restoration_losses(errors, batch.mask, s.anomaly_weight)
 
     @torch.no_grad()
     def salient(self, batch: Batch) -> Tensor | None:
@@ -139,7 +140,7 @@ class EARTrainer:
         for way in ways if wanted == "auto" else [wanted]:
             net.config = net.config.model_copy(update={"skip_off": way})
             measured[way] = measure(held_back, lambda rgb: {"map": net(rgb)})["map"]
-        best = max(measured, key=lambda way: measured[way]["merit"])
+        best = max(measured, key=lambda way: measured[way]["selection_score"])
         net.config = net.config.model_copy(update={"skip_off": best})
         return BranchChoice(net.config, {"skip_off": best, "measured": measured})
 

@@ -69,4 +69,4 @@ def _figures(
 
 def _told(auroc: float, precision: float) -> dict[str, float]:
     merit = auroc + PIXEL_SHARE * precision
-    return {"image_auroc": auroc, "pixel_ap": precision, "merit": merit}
+    return {"image_auroc": auroc, "pixel_ap": precision, "selection_score": merit}

@@ -41,14 +41,16 @@ def smooth_focal_loss(logits: Tensor, target: Tensor, gamma: float, eps: float) 
     return (-((1 - p) ** gamma) * torch.log(p)).mean()
 
 
-def restoration_losses(errors: dict[str, Tensor], mask: Tensor, undo: float) -> dict[str, Tensor]:
-    """The mean of each error map (N, C, H, W), and `undo` times that of all maps over the mask.
+def restoration_losses(
+    errors: dict[str, Tensor], mask: Tensor, anomaly_weight: float
+) -> dict[str, Tensor]:
+    """Return the mean of each error map (N, C, H, W), and a weighted mean of all over the mask.
 
-    `mask` float (N, 1, H, W), 1 where tiles were damaged. Damage covers a hundredth of a tile:
-    without a term of its own, all the rest, whose grain no net restores, outweighs it.
+    `mask` float (N, 1, H, W), 1 on synthetic anomalies. They cover about 1 % of a tile: without
+    this term, normal pixels, whose grain no network restores, outweigh them.
     """
     losses = {name: error.mean() for name, error in errors.items()}
-    if undo:
+    if anomaly_weight:
         error = torch.stack([error.mean(dim=1, keepdim=True) for error in errors.values()]).sum(0)
-        losses["undo"] = undo * (error * mask).sum() / mask.sum().clamp(min=1)
+        losses["anomalous"] = anomaly_weight * (error * mask).sum() / mask.sum().clamp(min=1)
     return losses

@@ -23,7 +23,7 @@ RESTORER: dict[str, Any] = {
     "top_k": 10,
     # nor shall it learn to restore damage
     "synthesis.anomaly_share": 0.8,
-    "undo": 1.0,
+    "anomaly_weight": 1.0,
     **VARIED,
 }
 """Of methods that judge by restoration."""

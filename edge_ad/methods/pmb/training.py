@@ -47,8 +47,8 @@ class PMBSettings(TrainingSettings):
 
     `widths`, `lateral`, `items`, `temperature`, `hee` and the like shape the network, see
     `PMBConfig`; `hee` auto measures which form serves best. `top_k` and `smooth_sigma` None
-    scale 100 and 4 at 256x256 with the image. `undo` weighs l2 and ssim once more where `synthesis`
-    added an anomaly.
+    scale 100 and 4 at 256x256 with the image. `anomaly_weight` counts l2 and
+    ssim once more on synthetic anomalies.
     """
 
     batch: Tiles = 16
@@ -58,7 +58,7 @@ class PMBSettings(TrainingSettings):
     decay_at: tuple[Share, ...] = (0.8, 0.9)
     l2: Weight = 1.0
     ssim: Weight = 1.0
-    undo: Weight = 0.0
+    anomaly_weight: Weight = 0.0
     entropy: Weight = 2e-4
     widths: tuple[Width, Width, Width, Width] = (64, 128, 256, 512)
     bottleneck: Width = 512
@@ -108,7 +108,7 @@ class PMBTrainer:
                 "l2": s.l2 * (restored - clean).square(),
                 "ssim": s.ssim * (1 - ssim_map(restored, clean)),
             }
-            losses = restoration_losses(errors, batch.mask, s.undo)
+            losses = restoration_losses(errors, batch.mask, s.anomaly_weight)
             return losses | {"entropy": s.entropy * entropy.float()}
 
     @torch.inference_mode()
@@ -123,7 +123,7 @@ class PMBTrainer:
         for way in FORMS:
             net.config = net.config.model_copy(update={"hee": way})
             measured[way] = measure(held_back, lambda rgb: {"map": net(rgb)})["map"]
-        best = max(measured, key=lambda way: measured[way]["merit"])
+        best = max(measured, key=lambda way: measured[way]["selection_score"])
         net.config = net.config.model_copy(update={"hee": best if wanted == "auto" else wanted})
         report = {"hee": net.config.hee, "cut": float(net.cut), "measured": measured}
         return BranchChoice(net.config, report)

@@ -29,11 +29,11 @@ def test_the_branch_that_sees_the_damage_has_the_highest_merit() -> None:
     torch.manual_seed(0)
     measured = measure(held_back(10), branches)
     assert measured["seeing"] == pytest.approx(
-        {"image_auroc": 1, "pixel_ap": 1, "merit": 1 + PIXEL_SHARE}
+        {"image_auroc": 1, "pixel_ap": 1, "selection_score": 1 + PIXEL_SHARE}
     )
     assert measured["constant"]["image_auroc"] == pytest.approx(0.5)
     assert measured["constant"]["pixel_ap"] == pytest.approx(16 / 256 / 2)
-    assert measured["blind"]["merit"] < measured["constant"]["merit"] < 0.6
+    assert measured["blind"]["selection_score"] < measured["constant"]["selection_score"] < 0.6
 
 
 def test_tiles_whose_damage_drew_nothing_do_not_count_as_damaged() -> None:
@@ -43,4 +43,4 @@ def test_tiles_whose_damage_drew_nothing_do_not_count_as_damaged() -> None:
 
 def test_without_any_damage_nothing_is_better_than_anything() -> None:
     measured = measure(held_back(0), branches)
-    assert {one["merit"] for one in measured.values()} == {0.5 + PIXEL_SHARE / 2}
+    assert {one["selection_score"] for one in measured.values()} == {0.5 + PIXEL_SHARE / 2}
