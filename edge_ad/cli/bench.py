@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from edge_ad.cli.engine import engine_options
-from edge_ad.cli.geometry import geometry_given, geometry_options
+from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.engine import EngineOptions
@@ -84,7 +84,7 @@ def command(
     throughput with the engine's own on the same frames, taken in turn; geometry and threshold are
     the loop's.
     """
-    geometry = geometry_given(options)
+    geometry = options["geometry"]
     if uri is None and (geometry or options["threshold"] is not None):
         raise UsageError(
             "geometry and threshold are the loop's, and without --camera the engine alone is "

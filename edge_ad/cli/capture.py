@@ -1,16 +1,17 @@
-"""`edge-ad capture`: collect images of good parts."""
+"""The verb `edge-ad capture`."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import NumberRange
@@ -18,7 +19,7 @@ from edge_ad.errors import OutletLost, SourceLost, UsageError
 from edge_ad.source.registry import camera_help
 
 if TYPE_CHECKING:
-    from edge_ad.frame import Frame
+    from edge_ad.frame import Frame, Grab
     from edge_ad.source import Source
     from edge_ad.source.selection import Selection
 
@@ -38,25 +39,25 @@ _MIB = 1 << 20
     "--output",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the images; those in it are kept.",
+    help="Folder for the images; existing ones are kept.",
 )
-@click.option("--every", type=click.IntRange(1), help="Take every n-th frame; all unless given.")
+@click.option("--every", type=click.IntRange(1), help="Take every n-th frame [default: all].")
 @click.option(
-    "--every-s", type=NumberRange(0, min_open=True), help="Take a frame every so many seconds."
+    "--every-s", type=NumberRange(0, min_open=True), help="Take one frame per this many seconds."
 )
 @click.option(
     "--count",
     default=500,
     show_default=True,
     type=click.IntRange(1),
-    help="Stop after so many images.",
+    help="Stop after this many images.",
 )
 @click.option(
     "--max-mib",
     default=2048,
     show_default=True,
     type=click.IntRange(1),
-    help="Stop after so much disk space.",
+    help="Stop after this much disk space.",
 )
 @click.option("--duration-s", type=NumberRange(0, min_open=True), help="Stop after this time.")
 @click.option(
@@ -64,102 +65,112 @@ _MIB = 1 << 20
     default=2.0,
     show_default=True,
     type=NumberRange(0, 255),
-    help="Leave out a frame nearer than this to a kept one, in grey levels; 0 keeps all.",
+    help="Leave out frames closer than this to a kept one, in grey levels; 0 keeps all.",
 )
 @click.option(
     "--timeout-s",
     default=10.0,
     show_default=True,
     type=NumberRange(0, min_open=True),
-    help="A camera silent for so long is lost.",
+    help="Treat the camera as lost after this time without a frame.",
 )
 @geometry_options
 @shared
 def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **options: Any) -> None:
     """Collect images of good parts from a camera, a video or the synthetic line.
 
-    Whole frames are saved, without loss, whatever the region of interest: train, threshold and run
-    cut it from them in one and the same way. Here the region only decides which frames are alike.
-    Frames that cannot be judged (black, frozen, torn) are left out.
+    Whole frames are saved, losslessly. The region of interest, which train, threshold and run cut
+    out themselves, is used here only to detect near-duplicates. Frames that cannot be judged
+    (black, frozen, torn) are left out.
     """
     from edge_ad.source import open_source
 
-    _refuse_both_clocks(options)
+    _check_interval(options)
     stop = threading.Event()
     with Signals(stop) as signals, open_source(camera, timeout_s=timeout_s) as source:
-        album = _Album(output, options, count=options["count"])
+        limits = _Limits(options["count"], options["max_mib"] * _MIB, options["duration_s"])
+        writer = _CaptureWriter(output, source, _selection(source, options))
         try:
-            album.fill(source, _selection(source, options), stop, options["duration_s"])
+            writer.write_until(limits, stop)
         finally:
-            _tell(album.summary(source), as_json=as_json)
+            _print_summary(writer.summary(), as_json=as_json)
     if signals.received == signal.SIGINT:
         raise KeyboardInterrupt
 
 
-class _Album:
-    """The images of one capture, numbered on from those the folder holds."""
+@dataclass(frozen=True)
+class _Limits:
+    """The limits that end a capture."""
 
-    def __init__(self, folder: Path, options: dict[str, Any], *, count: int) -> None:
-        self._folder, self._count = folder, count
-        self._room = options["max_mib"] * _MIB
+    count: int
+    max_bytes: int
+    duration_s: float | None
+
+
+class _CaptureWriter:
+    """Writes the selected frames of a source to a folder, numbered on from those it contains."""
+
+    def __init__(self, folder: Path, source: Source, selection: Selection) -> None:
+        self._folder, self._source, self._selection = folder, source, selection
         self._bytes = self._saved = 0
-        self._selection: Selection | None = None
         self._stopped_by = "an error"
         self._next = _make_folder(folder)
 
-    def fill(
-        self, source: Source, selection: Selection, stop: threading.Event, limit_s: float | None
-    ) -> None:
-        """Keep frames until the source ends or a limit is reached.
+    def write_until(self, limits: _Limits, stop: threading.Event) -> None:
+        """Write frames until the source ends, a limit is reached or `stop` is set.
 
-        Raises SourceLost when there were frames and none could be kept.
+        Raises SourceLost when there were frames but none could be kept.
         """
-        from edge_ad.frame import Frame
         from edge_ad.source.selection import Fate
 
-        self._selection = selection
-        end_s = time.monotonic() + limit_s if limit_s else float("inf")
-        with _Counter(selection) as counter:
-            for grab in source:
-                if selection.judge(grab) is Fate.KEPT and isinstance(grab, Frame):
-                    self._save(grab)
-                counter.show()
-                if reason := self._limit(stop, end_s):
+        end_s = time.monotonic() + limits.duration_s if limits.duration_s else float("inf")
+        with _ProgressLine(self._selection) as progress:
+            for grab in self._source:
+                self._take(grab)
+                progress.show()
+                if reason := self._reached(limits, stop, end_s):
                     self._stopped_by = reason
                     break
             else:
                 self._stopped_by = "end of the source"
-        if selection.counts[Fate.INVALID] and not selection.counts[Fate.KEPT]:
+        counts = self._selection.counts
+        if counts[Fate.INVALID] and not counts[Fate.KEPT]:
             raise SourceLost(
-                f"{source.name}: none of its {selection.counts[Fate.INVALID]} frames can be kept. "
-                f"The last one: {selection.last_fault}."
+                f"{self._source.name}: none of its {counts[Fate.INVALID]} frames can be kept. "
+                f"The last one: {self._selection.last_fault}."
             )
 
-    def summary(self, source: Source) -> dict[str, Any]:
-        """What was kept, what not and why."""
+    def summary(self) -> dict[str, Any]:
+        """Return the counts of frames kept and left out, and the reason for the end."""
         from edge_ad.source.selection import Fate
 
-        counts = self._selection.counts if self._selection else {}
         return {
             "type": "summary",
             "output": str(self._folder),
-            "source": source.name,
-            **{fate.value: counts.get(fate, 0) for fate in Fate},
-            Fate.KEPT.value: self._saved,  # one less than was chosen when the disk is full
-            "dropped": source.dropped,
+            "source": self._source.name,
+            **{fate.value: self._selection.counts[fate] for fate in Fate},
+            Fate.KEPT.value: self._saved,  # one less than selected when the disk is full
+            "dropped": self._source.dropped,
             "mib": round(self._bytes / _MIB, 1),
             "stopped_by": self._stopped_by,
         }
 
-    def _limit(self, stop: threading.Event, end_s: float) -> str:
+    def _take(self, grab: Grab) -> None:
+        from edge_ad.frame import Frame
         from edge_ad.source.selection import Fate
 
-        assert self._selection is not None
+        if self._selection.judge(grab) is Fate.KEPT and isinstance(grab, Frame):
+            self._save(grab)
+
+    def _reached(self, limits: _Limits, stop: threading.Event, end_s: float) -> str:
+        """Return the limit that is reached, or an empty string."""
+        from edge_ad.source.selection import Fate
+
         if stop.is_set():
             return "signal"
-        if self._selection.counts[Fate.KEPT] >= self._count:
+        if self._selection.counts[Fate.KEPT] >= limits.count:
             return "count"
-        if self._bytes >= self._room:
+        if self._bytes >= limits.max_bytes:
             return "disk space"
         return "duration" if time.monotonic() >= end_s else ""
 
@@ -178,8 +189,8 @@ class _Album:
         self._bytes += len(data)
 
 
-class _Counter:
-    """A line on stderr that counts along, a few times a second."""
+class _ProgressLine:
+    """Shows the counts on one line of stderr, updated a few times a second."""
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
@@ -193,7 +204,7 @@ class _Counter:
         text = ", ".join(f"{fate.value} {number}" for fate, number in sorted(counts.items()))
         click.echo(f"\r{text}    ", nl=False, err=True)
 
-    def __enter__(self) -> _Counter:
+    def __enter__(self) -> _ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,6 +214,7 @@ class _Counter:
 
 
 def _selection(source: Source, options: dict[str, Any]) -> Selection:
+    from edge_ad.geometry import Geometry
     from edge_ad.source.selection import Selection
 
     if options["every_s"] and not source.live:
@@ -214,17 +226,17 @@ def _selection(source: Source, options: dict[str, Any]) -> Selection:
         every=options["every"] or 1,
         every_s=options["every_s"] or 0.0,
         min_difference=options["min_difference"],
-        geometry=geometry_from(options),
+        geometry=Geometry().changed(options["geometry"]),
     )
 
 
-def _refuse_both_clocks(options: dict[str, Any]) -> None:
+def _check_interval(options: dict[str, Any]) -> None:
     if options["every"] and options["every_s"]:
-        raise UsageError("--every and --every-s exclude each other: count frames or seconds.")
+        raise UsageError("--every and --every-s exclude each other: give one of them.")
 
 
 def _make_folder(folder: Path) -> int:
-    """Make the folder; the first number that no image in it has."""
+    """Make the folder and return the first number after those of its images."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = [path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
@@ -233,13 +245,13 @@ def _make_folder(folder: Path) -> int:
     return max((int(name) for name in names if name.isdecimal()), default=-1) + 1
 
 
-def _tell(summary: dict[str, Any], *, as_json: bool) -> None:
+def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit(summary)
         return
     click.echo(
         f"{summary['kept']} images in {summary['output']} ({summary['mib']} MiB). Left out: "
         f"{summary['duplicate']} near-duplicates, {summary['invalid']} invalid, "
-        f"{summary['skipped']} not due, {summary['dropped']} dropped. "
+        f"{summary['skipped']} skipped by --every or --every-s, {summary['dropped']} dropped. "
         f"Stopped by: {summary['stopped_by']}."
     )

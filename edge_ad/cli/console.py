@@ -29,10 +29,10 @@ class Console(Outlet):
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if not self._quiet:
-            click.echo(_inspection_text(inspection))
+            click.echo(_format_inspection(inspection))
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
-        click.echo(_alarm_text(event))
+        click.echo(_format_alarm(event))
 
 
 class Window(Outlet):
@@ -67,7 +67,7 @@ class Window(Outlet):
         return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
 
 
-def summary_text(result: dict[str, Any]) -> str:
+def format_summary(result: dict[str, Any]) -> str:
     """Format the summary of a run."""
     lines = [
         "",
@@ -84,7 +84,7 @@ def summary_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _inspection_text(inspection: Inspection) -> str:
+def _format_inspection(inspection: Inspection) -> str:
     verdict = click.style(f"{inspection.verdict.value:7}", fg=_COLOUR[inspection.verdict])
     place = inspection.file or f"frame {inspection.frame:6d}"
     if inspection.verdict is Verdict.INVALID:
@@ -93,7 +93,7 @@ def _inspection_text(inspection: Inspection) -> str:
     return f"{place}  {verdict}  {inspection.score:.4g} / {inspection.threshold:.4g}{regions}"
 
 
-def _alarm_text(event: AlarmEvent) -> str:
+def _format_alarm(event: AlarmEvent) -> str:
     head = click.style(f"ALARM {event.event.value:6}", fg="red", bold=event.event is AlarmStep.NEW)
     if event.kind is AlarmKind.CAMERA_FAULT:
         return f"{head} {event.id}  camera fault: {event.reason}"

@@ -73,9 +73,11 @@ def _features(
 ) -> Iterator[Feature]:
     from edge_ad.machine.features import camera_features, extra_features, gpu_features
     from edge_ad.machine.packages import extras, missing_for
+    from edge_ad.source.registry import CAMERAS
 
     yield from extra_features({extra: missing_for(extra) for extra in extras()})
-    yield from camera_features(opencv, cameras)
+    back_ends = {kind.name: kind.back_end for kind in CAMERAS if kind.back_end}
+    yield from camera_features(opencv, cameras, back_ends)
     yield from gpu_features(gpus, jetson, accelerators)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.engine import engine_options, open_artifact
-from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import Number
 
@@ -67,7 +67,7 @@ def command(
         with _writing(output):
             output.mkdir(parents=True, exist_ok=True)  # fail now, not after an hour
     with open_artifact(artifact, options["engine_options"]) as engine:
-        geometry = geometry_from(options, engine.manifest.geometry)
+        geometry = engine.manifest.geometry.changed(options["geometry"])
         result = _subject(artifact, data, engine, geometry)
         scored, report = _evaluate(engine, artifact, samples, geometry, threshold)
     result |= report

@@ -1,17 +1,16 @@
-"""`--roi`, `--ignore`, `--tiles` and `--overlap`: words to a `Geometry`."""
+"""The options `--roi`, `--ignore`, `--tiles` and `--overlap`."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from edge_ad.cli.types import NumberRange
-from edge_ad.geometry import FARTHEST_PX, Geometry
-
-_F = TypeVar("_F", bound=Callable[..., Any])
+from edge_ad.geometry import FARTHEST_PX
 
 
 class Roi(click.ParamType[Any]):
@@ -52,31 +51,27 @@ class Tiles(click.ParamType[Any]):
         return (numbers[0], numbers[1])
 
 
-def geometry_options(function: _F) -> _F:
-    """Add the four options; `geometry_from` makes a Geometry of what the verb receives."""
+def geometry_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the four options; the verb receives `geometry`, the given ones for Geometry.changed."""
+
+    @functools.wraps(function)
+    def verb(*args: Any, **options: Any) -> Any:
+        parts = {
+            "roi_xywh": options.pop("roi"),
+            "ignore": options.pop("ignore") or None,
+            "tiles": options.pop("tiles"),
+            "overlap": options.pop("overlap"),
+        }
+        given = {name: value for name, value in parts.items() if value is not None}
+        return function(*args, geometry=given, **options)
+
     for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def geometry_from(options: dict[str, Any], base: Geometry | None = None) -> Geometry:
-    """Take the four options out of `options`; one not given keeps the value of `base`."""
-    return (base or Geometry()).changed(geometry_given(options))
-
-
-def geometry_given(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the four options out of `options`, and return those that were given as Geometry's."""
-    given = {
-        "roi_xywh": options.pop("roi"),
-        "ignore": options.pop("ignore") or None,
-        "tiles": options.pop("tiles"),
-        "overlap": options.pop("overlap"),
-    }
-    return {name: value for name, value in given.items() if value is not None}
+        verb = option(verb)
+    return verb
 
 
 def _integers(value: Any) -> list[int]:
-    """The integers of '1,2 3x4' or of a YAML list like [[1, 2], [3, 4]]; empty for other text."""
+    """Return the integers of '1,2 3x4' or a YAML list like [[1, 2], [3, 4]], none of other text."""
     text = str(value)
     if re.search(r"[^-\d\[\](),'\sx]", text):
         return []
@@ -85,7 +80,11 @@ def _integers(value: Any) -> list[int]:
 
 _OPTIONS = [
     click.option("--roi", type=Roi(), help="Judge only this part of the frame."),
-    click.option("--ignore", type=Polygon(), multiple=True, help="Polygon to leave out; repeats."),
+    click.option("--ignore", type=Polygon(), multiple=True, help="Polygon to ignore; repeats."),
     click.option("--tiles", type=Tiles(), help="Cut the frame into rows x columns tiles."),
-    click.option("--overlap", type=NumberRange(0, 0.5), help="Shared part of a tile's side."),
+    click.option(
+        "--overlap",
+        type=NumberRange(0, 0.5),
+        help="Overlap of neighbouring tiles, as a share of their side.",
+    ),
 ]

@@ -1,4 +1,4 @@
-"""`edge-ad run`: judge frames and raise alarms."""
+"""The verb `edge-ad run`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_ad.cli.engine import engine_options
-from edge_ad.cli.geometry import geometry_given, geometry_options
+from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange
@@ -46,10 +47,12 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     help="Folder for event log, evidence images, contact sheet and summary.",
 )
 @click.option("--outlet", "outlets", multiple=True, metavar="URI", help=outlet_help())
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run's files in that folder.")
+@click.option("--overwrite", is_flag=True, help="Delete an earlier run's files in that folder.")
 @geometry_options
 @click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")
-@click.option("--pixel-threshold", type=Number(), help="Outline map values above this.")
+@click.option(
+    "--pixel-threshold", type=Number(), help="Outline regions where the map exceeds this."
+)
 @click.option(
     "--alarm-k", default=2, show_default=True, type=click.IntRange(1), help="Rejected frames ..."
 )
@@ -58,21 +61,21 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     default=3,
     show_default=True,
     type=click.IntRange(1),
-    help="... of the last n that raise an alarm; n clean ones clear it.",
+    help="... of the last n that raise an alarm; n passes in a row clear it.",
 )
 @click.option(
     "--hysteresis",
     default=0.1,
     show_default=True,
     type=NumberRange(0, 1),
-    help="While an alarm stands, the threshold is lower by this share.",
+    help="Lower the threshold by this share while an alarm is raised.",
 )
 @click.option(
     "--evidence-count",
     default=200,
     show_default=True,
     type=_COUNT,
-    help="Evidence images kept; the oldest go first.",
+    help="Evidence images kept; the oldest are deleted first.",
 )
 @click.option(
     "--evidence-mib",
@@ -81,21 +84,23 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     type=click.IntRange(1),
     help="Disk space for evidence images.",
 )
-@click.option("--frames", default=0, type=_COUNT, help="Stop after so many frames of a camera.")
+@click.option(
+    "--frames", default=0, type=_COUNT, help="Stop after this many frames of each camera."
+)
 @click.option("--duration-s", type=_POSITIVE, help="Stop after this time.")
 @click.option(
     "--timeout-s",
     default=10.0,
     show_default=True,
     type=_POSITIVE,
-    help="A camera silent for so long is lost.",
+    help="Treat a camera as lost after this time without a frame.",
 )
 @click.option(
     "--reopen-for-s",
     default=60.0,
     show_default=True,
     type=NumberRange(0),
-    help="Try so long to open a lost camera again.",
+    help="Try for this long to reopen a lost camera.",
 )
 @engine_options
 @click.option("--show", is_flag=True, help="Show frames and regions in a window.")
@@ -104,18 +109,18 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
     """Judge frames from one or more cameras and raise alarms.
 
-    Live cameras are judged by their newest frame, files frame by frame. The run ends with the
-    files, with --frames or --duration-s, or with Ctrl-C, and closes with a summary.
+    Of a live camera the newest frame is judged, of a file every frame. The run ends with the files,
+    with --frames or --duration-s, or with Ctrl-C, and prints a summary.
     """
     from edge_ad.line.open import open_line
 
     stop = threading.Event()
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(stop))
-        outputs = _Outputs(options, as_json=as_json)
-        line = stack.enter_context(open_line(_config(options), outputs.prepare(), stop))
+        config, outputs = _config(options), _outputs(options, as_json=as_json)
+        line = stack.enter_context(open_line(config, outputs.open(), stop))
         result = _watch(line, duration_s, outputs.window)
-        outputs.close(result)
+        outputs.finish(result)
     line.raise_errors()
     _fail_on_lost_records(result)
     if signals.received == signal.SIGINT:
@@ -126,12 +131,35 @@ def _config(options: dict[str, Any]) -> LineConfig:
     from edge_ad.line.alarm import AlarmRule
     from edge_ad.line.config import LineConfig
 
-    rule = AlarmRule(options.pop("alarm_k"), options.pop("alarm_n"), options.pop("hysteresis"))
-    return LineConfig(rule=rule, geometry=geometry_given(options), **options)
+    return LineConfig(
+        cameras=options["cameras"],
+        engine=options["engine"],
+        geometry=options["geometry"],
+        threshold=options["threshold"],
+        pixel_threshold=options["pixel_threshold"],
+        rule=AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"]),
+        outlets=options["outlets"],
+        frames=options["frames"],
+        timeout_s=options["timeout_s"],
+        reopen_for_s=options["reopen_for_s"],
+        engine_options=options["engine_options"],
+    )
+
+
+def _outputs(options: dict[str, Any], *, as_json: bool) -> _Outputs:
+    return _Outputs(
+        as_json=as_json,
+        quiet=options["quiet"],
+        show=options["show"],
+        folder=options["output"],
+        overwrite=options["overwrite"],
+        evidence_count=options["evidence_count"],
+        evidence_bytes=options["evidence_mib"] << 20,
+    )
 
 
 def _watch(line: Supervisor, duration_s: float | None, window: Window | None) -> dict[str, Any]:
-    """Run the line to its end while the main thread serves signals and the window."""
+    """Run the line to its end, while the main thread handles signals and the window."""
     until = time.monotonic() + duration_s if duration_s else float("inf")
     line.start()
     while not line.wait(0.02 if window else 0.2):
@@ -144,61 +172,62 @@ def _watch(line: Supervisor, duration_s: float | None, window: Window | None) ->
     return line.finish()
 
 
+@dataclass
 class _Outputs:
-    """Where a run's results go; takes its own options out of `options`."""
+    """Terminal, window and output folder of a run; `window` is set by `open`."""
 
-    def __init__(self, options: dict[str, Any], *, as_json: bool) -> None:
-        self.window: Window | None = None
-        self._json = as_json
-        self._folder: Path | None = options.pop("output")
-        self._take = {
-            name: options.pop(name)
-            for name in ("overwrite", "evidence_count", "evidence_mib", "show", "quiet")
-        }
+    as_json: bool
+    quiet: bool
+    show: bool
+    folder: Path | None
+    overwrite: bool
+    evidence_count: int
+    evidence_bytes: int
+    window: Window | None = None
 
-    def prepare(self) -> list[Outlet]:
-        """Make the output folder and the sinks; raises before anything is judged."""
+    def open(self) -> list[Outlet]:
+        """Make the output folder and the outlets. Raises before any frame is inspected."""
         import sys
 
         from edge_ad.cli.console import Console, Window
         from edge_ad.outlet.jsonl import JsonLines
 
-        outlets: list[Outlet] = [
-            JsonLines(sys.stdout) if self._json else Console(quiet=self._take["quiet"])
-        ]
-        if self._folder is not None:
-            outlets += self._files(self._folder)
-        if self._take["show"]:
+        console = JsonLines(sys.stdout) if self.as_json else Console(quiet=self.quiet)
+        outlets: list[Outlet] = [console]
+        if self.folder is not None:
+            outlets += self._open_folder(self.folder)
+        if self.show:
             self.window = Window()
             outlets.append(self.window)
         return outlets
 
-    def close(self, result: dict[str, Any]) -> None:
-        """Print the summary and keep it in the folder; a fault in that is added to `result`."""
-        from edge_ad.cli.console import summary_text
+    def finish(self, result: dict[str, Any]) -> None:
+        """Print the summary and write it to the folder; a failure to do so is added to it."""
+        from edge_ad.cli.console import format_summary
         from edge_ad.files import write_text
 
-        if self._json:
+        if self.as_json:
             emit(result)
         else:
-            click.echo(summary_text(result))
-        if self._folder is None:
+            click.echo(format_summary(result))
+        if self.folder is None:
             return
-        path = self._folder / "summary.json"
+        path = self.folder / "summary.json"
         try:
             write_text(path, json.dumps(result, indent=2) + "\n")
         except OSError as error:
             reason = f"{path}: cannot be written ({error.strerror or error})"
             result["outlet_faults"] = {**result.get("outlet_faults", {}), reason: 1}
 
-    def _files(self, folder: Path) -> list[Outlet]:
+    def _open_folder(self, folder: Path) -> list[Outlet]:
         from edge_ad.cli.output import make_output_folder
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import JsonFile
 
-        make_output_folder(folder, overwrite=self._take["overwrite"])
-        count, mib = self._take["evidence_count"], self._take["evidence_mib"]
-        evidence = EvidenceFolder(folder / "evidence", max_count=count, max_bytes=mib << 20)
+        make_output_folder(folder, overwrite=self.overwrite)
+        evidence = EvidenceFolder(
+            folder / "evidence", max_count=self.evidence_count, max_bytes=self.evidence_bytes
+        )
         return [JsonFile(folder / "events.jsonl"), evidence]
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and `kill` as a request to finish."""
+"""Handle Ctrl-C and `kill` as a request to finish."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 
 class Signals:
-    """While open, SIGINT and SIGTERM set `stop`; the second one interrupts at once.
+    """Within its `with` block, SIGINT and SIGTERM set `stop`; a second signal interrupts at once.
 
-    `received` is the first one's number, None when there was none.
+    `received` is the number of the first signal, or None.
     """
 
     def __init__(self, stop: threading.Event) -> None:
         self.received: int | None = None
         self._stop = stop
-        self._old: dict[int, Any] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._old[number] = signal.signal(number, self._handle)
+            self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, _: object) -> None:

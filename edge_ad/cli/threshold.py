@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.engine import engine_options
-from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import NumberRange
 
@@ -84,7 +84,7 @@ def command(
     images = _images(uri, frames)
     with open_engine(engine, options["engine_options"]) as loaded:
         manifest = loaded.manifest
-        geometry = geometry_from(options, manifest.geometry)
+        geometry = manifest.geometry.changed(options["geometry"])
         scores = score_normal(loaded, _counted(images), geometry)
     promise = best_guarantee(len(scores.image), asked) if at_best else asked
     threshold = threshold_for(scores, promise, images.sha256())

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from edge_ad.cli.geometry import geometry_from, geometry_options
+from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.signals import Signals
@@ -92,6 +92,7 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _job(output: Path, options: dict[str, Any]) -> Any:
+    from edge_ad.geometry import Geometry
     from edge_ad.methods.learning.trainer import settings_from, training_named
     from edge_ad.training.session import TrainConfig
 
@@ -106,7 +107,7 @@ def _job(output: Path, options: dict[str, Any]) -> Any:
         output=output,
         size_hw=options["size"],
         settings=settings_from(training_named(options["method"]), given, options["preset"]),
-        geometry=geometry_from(options),
+        geometry=Geometry().changed(options["geometry"]),
         textures=options["textures"],
         teacher=options["teacher"],
         seed=options["seed"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from edge_ad.machine.camera import OpenCv, VideoDevice
@@ -42,11 +42,15 @@ def extra_features(missing: dict[str, list[str]]) -> Iterator[Feature]:
             yield Feature(_EXTRAS[extra], _format_missing("Python package", packages), fix)
 
 
-def camera_features(opencv: OpenCv, devices: list[VideoDevice]) -> Iterator[Feature]:
-    """Yield USB cameras, network cameras, GStreamer pipelines with CSI cameras, and the window."""
-    yield _usb(opencv, devices)
-    yield _back_end("network cameras and videos", "FFMPEG", opencv, "pip install opencv-python")
-    yield _back_end("CSI cameras and GStreamer pipelines", "GSTREAMER", opencv, _SYSTEM_OPENCV)
+def camera_features(
+    opencv: OpenCv, devices: list[VideoDevice], back_ends: Mapping[str, str]
+) -> Iterator[Feature]:
+    """Yield every kind of camera in `back_ends`, which names OpenCV's part for it, and the window.
+
+    A kind on V4L2 also needs one of `devices`.
+    """
+    for name, back_end in back_ends.items():
+        yield _camera(name, back_end, opencv, devices)
     yield _window(opencv)
 
 
@@ -71,10 +75,14 @@ def _missing_gpu(gpus: Gpus) -> list[str]:
     return [f"an NVIDIA GPU: {gpus.problem}" if gpus.problem else "an NVIDIA GPU"]
 
 
-def _usb(opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
-    name = "USB cameras"
-    if "V4L2" not in opencv.back_ends:
-        return Feature(name, "OpenCV's V4L2 back end", "pip install opencv-python")
+def _camera(name: str, back_end: str, opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
+    if back_end not in opencv.back_ends:
+        fix = _SYSTEM_OPENCV if back_end == "GSTREAMER" else "pip install opencv-python"
+        return Feature(name, f"OpenCV's {back_end} back end", fix)
+    return _device(name, devices) if back_end == "V4L2" else Feature(name)
+
+
+def _device(name: str, devices: list[VideoDevice]) -> Feature:
     if not devices:
         return Feature(
             name, "a camera: there is no /dev/video*", "plug one in, then: ls /dev/video*"
@@ -87,12 +95,6 @@ def _usb(opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
             'sudo usermod -aG video "$USER", then log in again',
         )
     return Feature(name)
-
-
-def _back_end(name: str, back_end: str, opencv: OpenCv, fix: str) -> Feature:
-    if back_end in opencv.back_ends:
-        return Feature(name)
-    return Feature(name, f"OpenCV's {back_end} back end", fix)
 
 
 def _window(opencv: OpenCv) -> Feature:

@@ -31,8 +31,8 @@ def capture(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
 
 
 def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
-    return found
+    record: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+    return record
 
 
 def test_whole_frames_are_saved_without_loss(tmp_path: Path) -> None:
@@ -57,12 +57,12 @@ def test_an_existing_folder_is_added_to(tmp_path: Path) -> None:
 def test_the_summary_accounts_for_every_frame(tmp_path: Path) -> None:
     camera = PATTERN + "frames=30&faults=black@3-5,freeze@10-15"
     done = capture("--camera", camera, "-o", tmp_path, "--every", 2, "--json")
-    told = summary(done)
-    assert told["invalid"] == 3
-    assert told["kept"] == len(list(tmp_path.glob("*.png"))) > 5
-    assert told["kept"] + told["invalid"] + told["skipped"] + told["duplicate"] == 30
-    assert told["duplicate"] >= 2 and told["stopped_by"] == "end of the source"
-    assert f"kept {told['kept']}" in done.stderr
+    totals = summary(done)
+    assert totals["invalid"] == 3
+    assert totals["kept"] == len(list(tmp_path.glob("*.png"))) > 5
+    assert totals["kept"] + totals["invalid"] + totals["skipped"] + totals["duplicate"] == 30
+    assert totals["duplicate"] >= 2 and totals["stopped_by"] == "end of the source"
+    assert f"kept {totals['kept']}" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_the_summary_accounts_for_every_frame(tmp_path: Path) -> None:
 def test_a_limit_ends_the_capture(
     tmp_path: Path, words: list[object], kept: int | None, stopped_by: str
 ) -> None:
-    told = summary(capture("--camera", PATTERN + "frames=400", "-o", tmp_path, "--json", *words))
-    assert told["stopped_by"] == stopped_by
-    assert kept is None or told["kept"] == kept
-    assert told["mib"] < 1.2
+    totals = summary(capture("--camera", PATTERN + "frames=400", "-o", tmp_path, "--json", *words))
+    assert totals["stopped_by"] == stopped_by
+    assert kept is None or totals["kept"] == kept
+    assert totals["mib"] < 1.2
 
 
 def test_images_can_be_taken_from_a_folder(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_images_can_be_taken_from_a_folder(tmp_path: Path) -> None:
             write_image(tmp_path / f"{grab.index}.png", grab.image)
     (tmp_path / "broken.png").touch()
     words = ("--camera", tmp_path, "-o", tmp_path / "good", "--json", "--min-difference", 0)
-    told = summary(capture(*words))
-    assert (told["kept"], told["invalid"]) == (4, 1)
+    totals = summary(capture(*words))
+    assert (totals["kept"], totals["invalid"]) == (4, 1)
 
 
 def test_ctrl_c_finishes_with_the_summary(tmp_path: Path) -> None:
@@ -104,15 +104,15 @@ def test_ctrl_c_finishes_with_the_summary(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=20)
-    told = json.loads(out.splitlines()[0])
+    totals = json.loads(out.splitlines()[0])
     assert process.returncode == 130, error
-    assert told["stopped_by"] == "signal"
-    assert told["kept"] == len(list(tmp_path.glob("frame-*.png"))) >= 1
+    assert totals["stopped_by"] == "signal"
+    assert totals["kept"] == len(list(tmp_path.glob("frame-*.png"))) >= 1
     assert not list(tmp_path.glob("*.part*"))
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (["--camera", "97"], 5, "no such camera"),
         (["--camera", "nowhere.mp4"], 5, "no such file"),
@@ -123,13 +123,13 @@ def test_ctrl_c_finishes_with_the_summary(tmp_path: Path) -> None:
         (["--camera", "pattern://?speed=1"], 2, "no option 'speed'"),
     ],
 )
-def test_what_cannot_be_captured_says_why(
-    tmp_path: Path, words: list[object], code: int, says: str
+def test_a_capture_that_fails_gives_the_reason(
+    tmp_path: Path, words: list[object], code: int, message: str
 ) -> None:
-    assert says in capture(*words, "-o", tmp_path / "good", code=code).stderr
+    assert message in capture(*words, "-o", tmp_path / "good", code=code).stderr
 
 
-def test_a_camera_lost_on_the_way_still_tells_what_was_kept(tmp_path: Path) -> None:
+def test_a_camera_lost_during_the_capture_still_gives_the_summary(tmp_path: Path) -> None:
     done = capture("--camera", PATTERN + "faults=lost@30", "-o", tmp_path, "--json", code=5)
     assert summary(done)["kept"] == len(list(tmp_path.glob("*.png"))) >= 3
     assert summary(done)["stopped_by"] == "an error"
