@@ -37,12 +37,12 @@ def torn(fill: int) -> NDArray[np.uint8]:
         pytest.param(torn(0), "", id="nor is a black one"),
     ],
 )
-def test_what_a_image_can_suffer_from(image: NDArray[np.uint8], fault: str) -> None:
-    found = FrameGate(live=False).fault(frame(image))
-    assert found.split(":")[0] == fault
+def test_an_image_that_shows_no_part_has_a_fault(image: NDArray[np.uint8], fault: str) -> None:
+    reason = FrameGate(live=False).fault(frame(image))
+    assert reason.split(":")[0] == fault
 
 
-def test_a_image_file_may_end_in_one_colour() -> None:
+def test_an_image_file_may_end_in_one_colour() -> None:
     assert FrameGate(live=False).fault(frame(torn(128), file="part.png")) == ""
 
 

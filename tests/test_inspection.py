@@ -30,12 +30,12 @@ def test_touching_corners_are_one_region() -> None:
     assert len(find_regions(anomaly_map((5, 5, 2, 2, 1), (7, 7, 2, 2, 1)), 0.5)) == 1
 
 
-def test_a_reject_below_the_pixel_threshold_still_says_where() -> None:
+def test_a_reject_below_the_pixel_threshold_still_has_a_region() -> None:
     (region,) = find_regions(anomaly_map((10, 10, 4, 4, 0.3)), level=0.5)
     assert (region.x, region.y) == (120, 70)
 
 
-def test_there_is_a_limit_to_what_is_told() -> None:
+def test_the_number_of_regions_is_limited() -> None:
     boxes = [(x, y, 1, 1, 1.0) for x in range(0, 60, 3) for y in range(0, 40, 3)]
     assert len(find_regions(anomaly_map(*boxes), 0.5, at_most=10)) == 10
 

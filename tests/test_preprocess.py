@@ -35,7 +35,7 @@ def test_tiles_cover_the_frame_and_equal_maps_stitch_without_seams(
 
 @settings(max_examples=40, deadline=None)
 @given(geometries, st.floats(0.05, 0.95), st.floats(0.05, 0.95))
-def test_a_spot_is_found_again_where_it_was(geometry: Geometry, down: float, right: float) -> None:
+def test_a_spot_keeps_its_place_on_the_map(geometry: Geometry, down: float, right: float) -> None:
     frame = np.zeros((240, 320, 3), np.uint8)
     y, x = round(down * 232), round(right * 312)
     frame[y : y + 8, x : x + 8] = 255
@@ -43,9 +43,9 @@ def test_a_spot_is_found_again_where_it_was(geometry: Geometry, down: float, rig
     maps = preprocess(frame)[..., 0].astype(np.float32)
     stitched = preprocess.stitch(maps, (240, 320))
     row, column = np.unravel_index(int(stitched.values.argmax()), stitched.values.shape)
-    found = ((column + 0.5) * stitched.scale_xy[0], (row + 0.5) * stitched.scale_xy[1])
-    assert abs(found[0] - (x + 4)) <= 4 + 320 / 64
-    assert abs(found[1] - (y + 4)) <= 4 + 240 / 64
+    peak_xy = ((column + 0.5) * stitched.scale_xy[0], (row + 0.5) * stitched.scale_xy[1])
+    assert abs(peak_xy[0] - (x + 4)) <= 4 + 320 / 64
+    assert abs(peak_xy[1] - (y + 4)) <= 4 + 240 / 64
 
 
 def test_a_ramp_stays_a_ramp_across_tiles() -> None:

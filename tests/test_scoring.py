@@ -1,4 +1,4 @@
-"""One number for a frame, whoever asks for it."""
+"""A frame has the same score on the line, in evaluation and everywhere else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL = ((-9, -9), (99, -9), (99, 99), (-9, 99))
 
 
 def part_image() -> Image:
-    """Dim, with a bright square in the upper left corner and a brighter one that is further in."""
+    """Return a dim image with a bright square at the upper left and a darker one further in."""
     image = np.random.default_rng(0).integers(20, 60, (64, 64, 3)).astype(np.uint8)
     image[8:20, 8:20], image[40:52, 36:48] = 250, 200
     return image
@@ -39,8 +39,8 @@ def frame(image: Image) -> Frame:
     return Frame(image, 0, time.monotonic(), "cam")
 
 
-def nonsense(image: Image) -> NDArray[np.float32]:
-    """Good numbers but for one pixel, where the image is bright there."""
+def map_with_nan(image: Image) -> NDArray[np.float32]:
+    """Return a map with NaN where the image is bright."""
     values = np.asarray(image[:, :, 1] / 255, np.float32)
     values[values > 0.9] = np.nan
     return values
@@ -71,35 +71,35 @@ def test_line_and_evaluation_score_alike(
     assert evaluated.score == scored and np.array_equal(evaluated.values, values)
 
 
-def test_what_is_no_number_is_invalid_on_the_line_and_never_passes() -> None:
-    inspected = inspector(ScriptedEngine(map_of=nonsense))(frame(part_image()))
+def test_nan_in_the_engine_output_is_invalid_on_the_line() -> None:
+    inspected = inspector(ScriptedEngine(map_of=map_with_nan))(frame(part_image()))
     assert inspected.inspection.verdict is Verdict.INVALID
     assert "NaN or Inf" in inspected.inspection.reason and inspected.evidence.anomaly_map is None
     dim = np.minimum(part_image(), 100)
-    inspected = inspector(ScriptedEngine(map_of=nonsense))(frame(dim))
+    inspected = inspector(ScriptedEngine(map_of=map_with_nan))(frame(dim))
     assert inspected.inspection.verdict is Verdict.PASS
 
 
-def test_what_is_no_number_measures_nothing() -> None:
+def test_nan_in_the_engine_output_is_an_error_elsewhere() -> None:
     with pytest.raises(EdgeAdError, match="scripted: the engine output contains NaN or Inf"):
-        Scorer(ScriptedEngine(map_of=nonsense))(part_image())
+        Scorer(ScriptedEngine(map_of=map_with_nan))(part_image())
 
 
-def test_a_score_needs_something_to_inspector() -> None:
+def test_ignoring_the_whole_frame_is_an_error() -> None:
     with pytest.raises(UsageError, match="Shrink --ignore"):
         Scorer(ScriptedEngine(), Geometry(ignore=(ALL,)))(part_image())
 
 
-def test_the_map_is_the_callers_to_keep() -> None:
+def test_the_map_is_a_copy() -> None:
     shared = np.zeros((32, 32), np.float32)
 
     class Reusing(ScriptedEngine):
-        """Answers in one array, as compiled engines do."""
+        """Returns the same array from every call, as compiled engines do."""
 
         def infer(self, batch: Image) -> Prediction:
-            found = super().infer(batch)
-            shared[:] = found.maps[0]
-            return found._replace(maps=shared[None])
+            prediction = super().infer(batch)
+            shared[:] = prediction.maps[0]
+            return prediction._replace(maps=shared[None])
 
     scorer = Scorer(Reusing())
     first = scorer(part_image())[1]

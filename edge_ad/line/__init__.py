@@ -1,1 +1,1 @@
-"""The inspection line: inspector, alarm rule, loop and supervisor."""
+"""Run an inspection line: inspector, alarm rule, loop and supervisor."""

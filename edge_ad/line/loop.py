@@ -1,4 +1,4 @@
-"""The loop from camera to alarm:
+"""Run the loop from camera to alarm:
 
 source -> inspector (gate, preprocess, engine, threshold) -> inspection -> alarm -> outlets
 """

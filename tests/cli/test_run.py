@@ -61,7 +61,7 @@ def test_the_output_folder_holds_log_image_sheet_and_summary(
     assert (out / "contact-sheet.jpg").stat().st_size > 1000
     assert json.loads((out / "summary.json").read_text())["alarms"] == 1
     log = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    assert [one["type"] for one in log].count("inspection") == 12
+    assert [record["type"] for record in log].count("inspection") == 12
     again = edge_ad(*words)
     assert again.returncode == 2 and "--overwrite" in again.stderr
     assert edge_ad(*words, "--overwrite", "--quiet").returncode == 0

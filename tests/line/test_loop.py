@@ -1,4 +1,4 @@
-"""The loop with an engine that works while its caller does."""
+"""The loop with an engine that computes while the next frame is prepared."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from edge_ad.line.loop import inspect_all
 
 
 class Overlapping(ScriptedEngine):
-    """Remembers in which order it was asked; at most two batches may be under way."""
+    """Records the order of its calls; at most two batches may be in flight."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.story: list[str] = []
-        self._under_way: deque[Image] = deque()
+        self.calls_made: list[str] = []
+        self._in_flight: deque[Image] = deque()
 
     def submit(self, batch: Image) -> None:
-        assert len(self._under_way) < 2
-        self._under_way.append(batch.copy())
-        self.story.append("submit")
+        assert len(self._in_flight) < 2
+        self._in_flight.append(batch.copy())
+        self.calls_made.append("submit")
 
     def collect(self) -> Prediction:
-        self.story.append("collect")
-        return super().infer(self._under_way.popleft())
+        self.calls_made.append("collect")
+        return super().infer(self._in_flight.popleft())
 
     @property
     def pending(self) -> int:
-        return len(self._under_way)
+        return len(self._in_flight)
 
 
 def frames(script: str) -> Iterator[Grab]:
-    """`.` a good part, `R` one with a bright spot, `x` a grab without an image."""
+    """Yield `.` a normal part, `R` one with a bright spot, `x` a grab without an image."""
     for index, letter in enumerate(script):
         if letter == "x":
             yield BadFrame("no image", index, time.monotonic(), "cam")
@@ -58,38 +58,38 @@ def inspector(engine: ScriptedEngine, *, overlap: bool = True) -> Inspector:
 def test_a_frame_is_uploaded_while_the_one_before_is_inferred() -> None:
     engine = Overlapping()
     assert len(list(inspect_all(frames("..."), inspector(engine)))) == 3
-    assert engine.story == ["submit", "submit", "collect", "submit", "collect", "collect"]
+    assert engine.calls_made == ["submit", "submit", "collect", "submit", "collect", "collect"]
 
 
 @pytest.mark.parametrize("script", ["", ".", "R", "..RR.x.R", "xx", "x.x.R"])
 def test_overlap_changes_no_verdict_and_no_order(script: str) -> None:
     plain = list(inspect_all(frames(script), inspector(ScriptedEngine(), overlap=False)))
-    found = list(inspect_all(frames(script), inspector(Overlapping())))
-    assert [one.inspection.frame for one in found] == list(range(len(script)))
-    for one, other in zip(plain, found, strict=True):
-        if one.inspection.verdict is not Verdict.INVALID:
-            assert one.inspection == other.inspection
-        assert one.inspection.verdict is other.inspection.verdict
+    overlapped = list(inspect_all(frames(script), inspector(Overlapping())))
+    assert [result.inspection.frame for result in overlapped] == list(range(len(script)))
+    for expected, result in zip(plain, overlapped, strict=True):
+        if expected.inspection.verdict is not Verdict.INVALID:
+            assert expected.inspection == result.inspection
+        assert expected.inspection.verdict is result.inspection.verdict
 
 
-def test_what_was_begun_is_collected_when_nobody_wants_more() -> None:
+def test_frames_in_flight_are_collected_when_the_loop_ends_early() -> None:
     engine = Overlapping()
-    turn = inspect_all(frames("....."), inspector(engine))
-    next(turn)
+    results = inspect_all(frames("....."), inspector(engine))
+    next(results)
     assert engine.pending == 1
-    turn.close()
+    results.close()
     assert engine.pending == 0
 
 
-def test_an_engine_without_two_halves_is_asked_frame_by_frame() -> None:
+def test_an_engine_that_does_not_overlap_is_called_frame_by_frame() -> None:
     engine = ScriptedEngine()
-    turn = inspect_all(frames("..."), inspector(engine))
-    next(turn)
-    assert engine.calls == 1, "the second frame is not looked at before the first is told"
+    results = inspect_all(frames("..."), inspector(engine))
+    next(results)
+    assert engine.calls == 1, "the second frame waits until the first is reported"
 
 
 def test_latency_begins_with_the_capture_of_a_live_frame() -> None:
-    old = Frame(next(frames(".")).image, 0, time.monotonic() - 0.5, "cam")  # type: ignore[union-attr]
-    live = Inspector(ScriptedEngine(), Thresholds(0.5, 0.5), FrameGate(live=True))
-    assert live(old).latency_s > 0.5
-    assert inspector(ScriptedEngine())(old).latency_s < 0.5
+    old = Frame(next(frames(".")).image, 0, time.monotonic() - 1000, "cam")  # type: ignore[union-attr]
+    gate = FrameGate(live=True, stale_after_s=None)
+    assert Inspector(ScriptedEngine(), Thresholds(0.5, 0.5), gate)(old).latency_s > 1000
+    assert inspector(ScriptedEngine())(old).latency_s < 1000

@@ -37,9 +37,11 @@ class Memory(Outlet):
     def __init__(self) -> None:
         self.inspections: list[Inspection] = []
         self.events: list[AlarmEvent] = []
+        self.received = threading.Event()
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self.inspections.append(inspection)
+        self.received.set()
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self.events.append(event)
@@ -53,17 +55,17 @@ def part_frame(index: int, *, spot: bool) -> Frame:
 
 
 def frames(script: str) -> list[Grab]:
-    """`.` a good part, `R` one with a bright spot, `x` a grab without an image, `b` black."""
-    made: list[Grab] = []
+    """Return `.` a normal part, `R` one with a bright spot, `x` no image, `b` a black frame."""
+    grabs: list[Grab] = []
     for index, letter in enumerate(script):
         if letter == "x":
-            made.append(BadFrame("no image", index, time.monotonic(), "cam"))
+            grabs.append(BadFrame("no image", index, time.monotonic(), "cam"))
         elif letter == "b":
             black = np.zeros((64, 64, 3), np.uint8)
-            made.append(Frame(black, index, time.monotonic(), "cam"))
+            grabs.append(Frame(black, index, time.monotonic(), "cam"))
         else:
-            made.append(part_frame(index, spot=letter == "R"))
-    return made
+            grabs.append(part_frame(index, spot=letter == "R"))
+    return grabs
 
 
 def camera(source: Any, reopen: Callable[[], Any] | None = None) -> Camera:
@@ -87,22 +89,21 @@ def test_every_frame_gets_a_verdict_and_the_defect_an_alarm() -> None:
     line, result, memory = run(camera(ScriptedSource(frames("..RRR..x.."))))
     line.raise_errors()
     letters = {Verdict.PASS: ".", Verdict.REJECT: "R", Verdict.INVALID: "x"}
-    assert "".join(letters[one.verdict] for one in memory.inspections) == "..RRR..x.."
+    assert "".join(letters[inspection.verdict] for inspection in memory.inspections) == "..RRR..x.."
     assert [event.event.value for event in memory.events] == ["new", "new", "end", "end"]
     counted = {key: result[key] for key in ("frames", "judged", "invalid", "rejected", "alarms")}
     assert counted == {"frames": 10, "judged": 9, "invalid": 1, "rejected": 3, "alarms": 1}
     assert result["latency_ms"]["max"] >= result["engine_ms"]["p50"] > 0
 
 
-def test_a_rejected_frame_says_where() -> None:
+def test_a_rejected_frame_has_its_region() -> None:
     *_, memory = run(camera(ScriptedSource(frames("R"))))
     (region,) = memory.inspections[0].regions
     assert (region.x, region.y, region.width, region.height) == (20, 8, 12, 12)
 
 
 def test_black_frames_never_reach_the_engine() -> None:
-    one = camera(ScriptedSource(frames("bbb.")))
-    *_, memory = run(one)
+    *_, memory = run(camera(ScriptedSource(frames("bbb."))))
     assert [i.verdict for i in memory.inspections] == [Verdict.INVALID] * 3 + [Verdict.PASS]
     assert memory.inspections[0].reason.startswith("black")
 
@@ -130,7 +131,7 @@ def test_a_dead_camera_is_a_fault_and_stops_nobody_else() -> None:
     line, result, memory = run(
         camera(Dying(frames(".."), "a")), camera(ScriptedSource(frames("." * 30), name="b"))
     )
-    by_name = {one["source"]: one for one in result["cameras"]}
+    by_name = {counts["source"]: counts for counts in result["cameras"]}
     assert by_name["b"]["judged"] == 30
     assert by_name["a"]["invalid"] == 1 and by_name["a"]["camera_faults"] == 1
     assert any("lost: a: no frame for 1 s." in event.reason for event in memory.events)
@@ -145,10 +146,10 @@ def test_a_camera_that_comes_back_is_judged_again() -> None:
     assert (result["judged"], result["camera_faults"]) == (5, 1)
 
 
-def test_a_fault_counts_among_the_frames_that_were_asked_for() -> None:
-    one = camera(Dying(frames("..")), lambda: ScriptedSource(frames("...")))
-    one.tally.frame_limit = 3
-    line, result, _ = run(one, reopen_for_s=5)
+def test_a_lost_frame_counts_towards_the_frame_limit() -> None:
+    dying = camera(Dying(frames("..")), lambda: ScriptedSource(frames("...")))
+    dying.tally.frame_limit = 3
+    line, result, _ = run(dying, reopen_for_s=5)
     line.raise_errors()
     assert (result["frames"], result["judged"]) == (3, 2)
 
@@ -158,9 +159,10 @@ def test_stopping_ends_an_endless_source_with_the_summary() -> None:
         for index in range(10**9):
             yield part_frame(index, spot=False)
 
-    line = Supervisor([camera(ScriptedSource(endless()))], Outlets([]))
+    memory = Memory()
+    line = Supervisor([camera(ScriptedSource(endless()))], Outlets([memory]))
     line.start()
-    time.sleep(0.1)
+    assert memory.received.wait(20)
     line.stop.set()
     assert line.wait(5)
     assert line.finish()["judged"] > 0
@@ -193,7 +195,7 @@ def test_ignored_polygons_do_not_reject(make_engine: MakePath) -> None:
         blind(part_frame(0, spot=True))
 
 
-def test_tiles_find_what_the_whole_frame_finds(make_engine: MakePath) -> None:
+def test_tiles_give_the_regions_of_the_whole_frame(make_engine: MakePath) -> None:
     for tiles in ((1, 1), (2, 2), (3, 1)):
         geometry = Geometry(tiles=tiles, overlap=0.1)
         inspector = Inspector(
@@ -213,7 +215,7 @@ def test_a_line_opens_from_files_alone(make_engine: MakePath, make_folder: MakeP
         assert line.wait(20)
         result = line.finish()
     assert (result["judged"], result["rejected"], result["alarms"]) == (6, 2, 1)
-    assert [one.file for one in memory.inspections][:2] == ["000.png", "001.png"]
+    assert [inspection.file for inspection in memory.inspections][:2] == ["000.png", "001.png"]
 
 
 def test_an_engine_without_threshold_is_refused_before_any_camera_opens(
@@ -241,27 +243,27 @@ def test_a_sidecar_of_another_engine_is_refused(make_engine: MakePath) -> None:
         pass
 
 
-def test_cameras_share_one_engine_without_mixing_answers(
+def test_cameras_share_one_engine_without_mixing_results(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    good, bad = make_folder("good", 25), make_folder("bad", 25, bright=tuple(range(25)))
+    folders = make_folder("normal", 25), make_folder("spots", 25, bright=tuple(range(25)))
     memory = Memory()
-    with open_line(LineConfig((str(good), str(bad)), make_engine()), [memory]) as line:
+    with open_line(LineConfig(tuple(map(str, folders)), make_engine()), [memory]) as line:
         line.start()
         assert line.wait(30)
         line.finish()
     verdicts = {
-        name: {one.verdict for one in memory.inspections if name in one.source}
-        for name in ("good", "bad")
+        name: {result.verdict for result in memory.inspections if result.source.endswith(name)}
+        for name in ("normal", "spots")
     }
-    assert verdicts == {"good": {Verdict.PASS}, "bad": {Verdict.REJECT}}
+    assert verdicts == {"normal": {Verdict.PASS}, "spots": {Verdict.REJECT}}
     assert threading.active_count() < 10
 
 
 def test_the_geometry_of_training_travels_with_the_engine(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    """Its region of interest leaves out the spot; a line may ask for another region."""
+    """The region of interest of training excludes the spot; a line may set another region."""
     pytest.importorskip("onnx", reason="changes the manifest inside an ONNX file")
     import onnx
 
