@@ -49,19 +49,25 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 @click.option("--outlet", "outlets", multiple=True, metavar="URI", help=outlet_help())
 @click.option("--overwrite", is_flag=True, help="Delete an earlier run's files in that folder.")
 @geometry_options
-@click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")
+@click.option(
+    "--threshold", type=Number(), help="Reject above this score instead of the stored one."
+)
 @click.option(
     "--pixel-threshold", type=Number(), help="Outline regions where the map exceeds this."
 )
 @click.option(
-    "--alarm-k", default=2, show_default=True, type=click.IntRange(1), help="Rejected frames ..."
+    "--alarm-k",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Raise an alarm at this many rejects among the last --alarm-n frames.",
 )
 @click.option(
     "--alarm-n",
     default=3,
     show_default=True,
     type=click.IntRange(1),
-    help="... of the last n that raise an alarm; n passes in a row clear it.",
+    help="Frames that --alarm-k looks back on; as many passes in a row clear the alarm.",
 )
 @click.option(
     "--hysteresis",
@@ -109,8 +115,8 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
     """Judge frames from one or more cameras and raise alarms.
 
-    Of a live camera the newest frame is judged, of a file every frame. The run ends with the files,
-    with --frames or --duration-s, or with Ctrl-C, and prints a summary.
+    Live cameras are judged by their newest frame, files frame by frame. The run ends with the
+    files, with --frames or --duration-s, or with Ctrl-C, and prints a summary.
     """
     from edge_ad.line.open import open_line
 

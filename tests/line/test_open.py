@@ -13,11 +13,10 @@ import pytest
 
 from edge_ad.engine import ScriptedEngine
 from edge_ad.errors import IncompatibleError, SourceLost, SourceTimeout, UsageError
-from edge_ad.event import AlarmEvent
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
-from edge_ad.inspection import Inspection, Verdict
+from edge_ad.inspection import Verdict
 from edge_ad.line.alarm import Alarm, AlarmRule
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
@@ -25,26 +24,11 @@ from edge_ad.line.open import open_line
 from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.manifest import Manifest
-from edge_ad.outlet.base import Evidence, Outlet, Outlets
+from edge_ad.outlet.base import Outlets
 from edge_ad.source import ScriptedSource
+from tests.line.memory import Memory
 
 MakePath = Callable[..., Path]
-
-
-class Memory(Outlet):
-    """An outlet that keeps what it receives."""
-
-    def __init__(self) -> None:
-        self.inspections: list[Inspection] = []
-        self.events: list[AlarmEvent] = []
-        self.received = threading.Event()
-
-    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
-        self.inspections.append(inspection)
-        self.received.set()
-
-    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
-        self.events.append(event)
 
 
 def part_frame(index: int, *, spot: bool) -> Frame:

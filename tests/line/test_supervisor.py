@@ -14,25 +14,11 @@ import pytest
 from edge_ad.engine import Prediction
 from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
 from edge_ad.frame import Image
-from edge_ad.inspection import Inspection
 from edge_ad.line.config import LineConfig
 from edge_ad.line.open import open_line
-from edge_ad.outlet.base import Evidence, Outlet
+from tests.line.memory import Memory
 
 MakePath = Callable[..., Path]
-
-
-class Memory(Outlet):
-    """An outlet that keeps what it receives."""
-
-    def __init__(self) -> None:
-        self.inspections: list[Inspection] = []
-
-    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
-        self.inspections.append(inspection)
-
-    def of(self, source: str) -> list[Inspection]:
-        return [result for result in self.inspections if source in result.source]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A camera for tests: RTSP over TCP with one JPEG stream (RFC 2326, 2435), small as it goes."""
+"""A camera for tests: RTSP over TCP with one JPEG stream (RFC 2326, 2435)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLOCK_HZ, _FPS = 90_000, 25
 
 @dataclass
 class RtspCamera:
-    """Serves `frames` grey images whose level grows by 4, then does what `then` says.
+    """Serves `frames` grey images whose level grows by 4, then does `then`.
 
     `then` is "close" or "silence". `transports` lists what clients asked for.
     """
@@ -31,14 +31,14 @@ class RtspCamera:
     port: int = 0
 
     def serve(self, listener: socket.socket, stop: threading.Event) -> None:
-        """Answer one client after another until `stop`."""
+        """Serve one client after another until `stop` is set."""
         while not stop.is_set():
             with contextlib.suppress(OSError):
                 client, _ = listener.accept()
                 with client:
-                    self._talk(client, stop)
+                    self._serve_client(client, stop)
 
-    def _talk(self, client: socket.socket, stop: threading.Event) -> None:
+    def _serve_client(self, client: socket.socket, stop: threading.Event) -> None:
         client.settimeout(0.2)
         data = b""
         while not stop.is_set():
@@ -52,7 +52,7 @@ class RtspCamera:
                     return
 
     def _answer(self, client: socket.socket, request: str, stop: threading.Event) -> bool:
-        """Reply to one request; true when the conversation is over."""
+        """Reply to one request and return whether the session is over."""
         lines = request.splitlines()
         verb = lines[0].split()[0]
         heads = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
@@ -82,7 +82,7 @@ class RtspCamera:
 
 
 def send_image(client: socket.socket, image: Image, index: int) -> None:
-    """One image as RTP packets on interleaved channel 0."""
+    """Send one image as RTP packets on interleaved channel 0."""
     tables, scan = jpeg_parts(image)
     for start in range(0, len(scan), _PAYLOAD):
         part = scan[start : start + _PAYLOAD]
@@ -99,7 +99,7 @@ def send_image(client: socket.socket, image: Image, index: int) -> None:
 
 
 def jpeg_parts(image: Image) -> tuple[bytes, bytes]:
-    """The quantization tables and the entropy-coded scan of an image."""
+    """Return the quantization tables and the entropy-coded scan of an image."""
     done, encoded = cv2.imencode(".jpg", image)
     assert done
     data, place, tables = encoded.tobytes(), 2, b""
@@ -115,7 +115,7 @@ def jpeg_parts(image: Image) -> tuple[bytes, bytes]:
 
 @contextlib.contextmanager
 def serving(camera: RtspCamera) -> Iterator[RtspCamera]:
-    """The camera at 127.0.0.1:`camera.port` while the block runs."""
+    """Serve the camera at 127.0.0.1:`camera.port` while the block runs."""
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
