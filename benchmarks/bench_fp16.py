@@ -25,7 +25,7 @@ from edge_ad.engine import open_engine
 from edge_ad.errors import GateFailed
 from edge_ad.evaluation.predictions import LeftOut, ScoredImage, score_all
 from edge_ad.evaluation.summary import compute_metrics
-from edge_ad.export.comparison_frames import frames_for
+from edge_ad.export.comparison_frames import comparison_frames
 from edge_ad.export.fp16.convert import mixed_from_fp32
 from edge_ad.export.fp16.rounding import rounded_as_stored
 from edge_ad.onnx_graph.load import load_model, set_manifest
@@ -80,7 +80,7 @@ def headline(figures: dict[str, Any], images: int) -> dict[str, float]:
 def fp16_files(engine: Path, data: Path, frames: int, folder: Path) -> tuple[dict[str, Path], Any]:
     """The fp16 graph as a file, and rounded as stored; and the report of what stayed in fp32."""
     model, manifest = load_model(engine)
-    seen = frames_for(manifest, data / "train", frames).images
+    seen = comparison_frames(manifest, data / "train", frames).images
     mixed = mixed_from_fp32(model, seen, manifest)
     set_manifest(mixed.model, manifest.model_copy(update={"precision": "fp16"}))
     files = {"fp16": folder / "fp16.onnx", "fp16_as_stored": folder / "stored.onnx"}

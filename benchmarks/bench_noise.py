@@ -17,9 +17,9 @@ import numpy as np
 from results import write_result  # the script's own folder is on the path
 
 from edge_ad.engine import open_engine
-from edge_ad.export.comparison_frames import frames_for
+from edge_ad.export.comparison_frames import comparison_frames
 from edge_ad.export.parity import compare
-from edge_ad.export.verification import answers
+from edge_ad.export.verification import predict
 from edge_ad.frame import Image
 
 
@@ -32,10 +32,10 @@ def noisy(images: Image, seed: int) -> Image:
 def moved(path: Path, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The method's name, and how far its maps and scores move: shares of the largest."""
     with open_engine(path) as engine:
-        frames = frames_for(engine.manifest, options.data, options.frames)
-        clean = answers(engine, frames.images)
-        shifted = answers(engine, noisy(frames.images, options.seed))
-        found, name = compare(clean, shifted, frames.given), engine.manifest.method
+        frames = comparison_frames(engine.manifest, options.data, options.frames)
+        clean = predict(engine, frames.images)
+        shifted = predict(engine, noisy(frames.images, options.seed))
+        found, name = compare(clean, shifted, frames.originals), engine.manifest.method
     shares = {
         "map": found.max_abs_map / found.map_scale,
         "score": found.max_abs_score / found.score_scale,

@@ -176,7 +176,7 @@ def export_fresh(network: Any, files: dict[str, Path]) -> None:
     try:
         import onnx
 
-        from edge_ad.export.comparison_frames import generated
+        from edge_ad.export.comparison_frames import generated_frames
         from edge_ad.export.fp16.convert import mixed_from_fp32
         from edge_ad.export.onnx import onnx_from_module
         from edge_ad.onnx_graph.load import set_manifest
@@ -185,7 +185,7 @@ def export_fresh(network: Any, files: dict[str, Path]) -> None:
         fp32 = onnx_from_module(network, manifest)
     except ImportError as error:
         raise MissingExtra("exporting DeSTSeg", str(error.name), "export") from error
-    fp16 = mixed_from_fp32(fp32, generated(SIZE_HW, 8), manifest).model
+    fp16 = mixed_from_fp32(fp32, generated_frames(SIZE_HW, 8), manifest).model
     set_manifest(fp16, manifest.model_copy(update={"precision": "fp16"}))
     onnx.save(fp32, files["fp32"])
     onnx.save(fp16, files["fp16"])

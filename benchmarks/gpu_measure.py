@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from edge_ad.bench import bench_loop
 from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
-from edge_ad.export.comparison_frames import generated
-from edge_ad.export.verification import answers, tolerance_between, verify
+from edge_ad.export.comparison_frames import generated_frames
+from edge_ad.export.verification import predict, tolerance_between, verify
 from edge_ad.frame import Image
 from edge_ad.line.config import LineConfig
 from edge_ad.manifest import Manifest
@@ -53,7 +53,7 @@ def percentiles(name: str, values: NDArray[np.float64]) -> dict[str, float]:
 
 def images_of(manifest: Manifest) -> Image:
     """Return one batch of the engine's size."""
-    return generated(manifest.size_hw, manifest.batch or 1, seed=1)
+    return generated_frames(manifest.size_hw, manifest.batch or 1, seed=1)
 
 
 def time_calls(engine: TensorRTEngine, count: int) -> Calls:
@@ -116,17 +116,17 @@ def measure_loop(plan: Path, footage: Path) -> dict[str, Any]:
 def parity(plan: Path, onnx: Path) -> dict[str, Any]:
     """Compare the plan with ONNX Runtime on the CPU, on generated frames."""
     with open_engine(onnx) as reference, open_plan(plan) as engine:
-        frames = generated(reference.manifest.size_hw, 8)
+        frames = generated_frames(reference.manifest.size_hw, 8)
         tolerance = tolerance_between(reference.manifest, engine.manifest)
         return verify(
-            answers(reference, frames), answers(engine, frames), tolerance, None
+            predict(reference, frames), predict(engine, frames), tolerance, None
         ).as_json()
 
 
 def write_images(folder: Path, size_wh: tuple[int, int] = (320, 240)) -> Path:
     """Write images that decode quickly, for machines without the footage."""
     width, height = size_wh
-    for index, image in enumerate(generated((height, width), IMAGES, seed=2)):
+    for index, image in enumerate(generated_frames((height, width), IMAGES, seed=2)):
         cv2.imwrite(str(folder / f"{index:04d}.bmp"), image)
     return folder
 

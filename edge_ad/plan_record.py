@@ -1,7 +1,7 @@
-"""What a compiled plan was built from and for, and what must match before it is loaded.
+"""Record how a plan was built, and compare that with a machine before the plan is loaded.
 
-TensorRT has no call that says whether a plan will load, so this comparison is the preflight; the
-line it prints is the `edge-ad build` command that makes the plan anew for the machine at hand.
+TensorRT has no call that tells whether a plan will load, so this comparison is the preflight. Its
+errors give the `edge-ad build` command that rebuilds the plan for the machine at hand.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class _Strict(BaseModel):
 
 
 class BuildOptions(_Strict):
-    """What a user asked of a build; None leaves the choice to TensorRT.
+    """Options of a build; None leaves the choice to TensorRT.
 
     `batch` is (least, usual, most) images a call; `compute_capabilities` are TensorRT-RTX's
-    targets; `hardware_compatible` says how far from the building GPU a TensorRT plan may travel;
+    targets; `hardware_compatible` is the range of GPUs that a TensorRT plan may run on;
     `tf32` lets fp32 layers multiply with 10 bits in place of 23.
     """
 
@@ -51,10 +51,10 @@ class BuildOptions(_Strict):
 
 
 class BuildRecord(_Strict):
-    """The record of one build; empty words mean that the building machine could not tell.
+    """The record of one build; fields that the building machine could not determine are empty.
 
-    `compute_capability` and `gpu` are the building GPU's, `cuda` is the CUDA version its driver
-    served, `jetpack` the Jetson's Linux release.
+    `compute_capability` and `gpu` are the building GPU's, `cuda` is the newest CUDA version
+    of its driver, `jetpack` the Jetson's Linux release.
     """
 
     runtime: Runtime
@@ -74,7 +74,7 @@ class BuildRecord(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class TargetGpu:
-    """A graphics card as its driver describes it; `cuda` is the newest CUDA the driver serves."""
+    """A GPU as its driver describes it; `cuda` is the newest CUDA version the driver supports."""
 
     name: str
     compute_capability: str
@@ -85,14 +85,14 @@ class TargetGpu:
 
 @dataclass(frozen=True, slots=True)
 class NoGpu:
-    """Why there is no card to use."""
+    """The reason why there is no GPU to use."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What is here to run a plan: one runtime of TensorRT, and a card or the lack of one."""
+    """A runtime of TensorRT with its version, and the GPU or the reason why there is none."""
 
     runtime: Runtime
     version: str
@@ -100,31 +100,31 @@ class Machine:
 
 
 def denied(runtime: Runtime, version: str) -> str:
-    """Why this version must not be used, or an empty string."""
+    """Return why this version must not be used, or an empty string."""
     return DENIED.get((runtime, version), "")
 
 
 def differences(build: BuildRecord, machine: Machine) -> list[str]:
-    """What keeps a plan from this machine, one clause each; empty when it may be loaded."""
-    found = [_runtime(build, machine), _version(build, machine)]
+    """Return the reasons why a plan cannot run here, one clause each; empty when it can."""
+    clauses = [_runtime(build, machine), _version(build, machine)]
     if isinstance(machine.gpu, NoGpu):
-        found.append(f"there is no GPU to run it ({machine.gpu.reason})")
+        clauses.append(f"there is no GPU to run it ({machine.gpu.reason})")
     else:
-        found += [_capability(build, machine.gpu), _driver(build, machine.gpu)]
-    return [clause for clause in found if clause]
+        clauses += [_capability(build, machine.gpu), _driver(build, machine.gpu)]
+    return [clause for clause in clauses if clause]
 
 
 def options_for(build: BuildRecord, machine: Machine) -> BuildOptions:
-    """The options a plan was built with, less those that keep it from this machine's card."""
+    """Return the options a plan was built with, without those that exclude this machine's GPU."""
     options = build.options
     if isinstance(machine.gpu, NoGpu):
         return options
     here = machine.gpu.compute_capability
-    old_card = numbers(here) < (8, 0)
+    is_old = numbers(here) < (8, 0)
     changed: dict[str, object] = {}
-    if machine.runtime == "tensorrt-rtx" and (old_card or here not in options.compute_capabilities):
-        changed["compute_capabilities"] = (here,) if old_card else ()
-    if options.hardware_compatible == "ampere-plus" and old_card:
+    if machine.runtime == "tensorrt-rtx" and (is_old or here not in options.compute_capabilities):
+        changed["compute_capabilities"] = (here,) if is_old else ()
+    if options.hardware_compatible == "ampere-plus" and is_old:
         changed["hardware_compatible"] = None
     return options.model_copy(update=changed)
 
@@ -132,17 +132,17 @@ def options_for(build: BuildRecord, machine: Machine) -> BuildOptions:
 def build_command(
     onnx: Path, plan: Path, options: BuildOptions, runtime: Runtime | None = None
 ) -> str:
-    """The `edge-ad build` command with these options; those that `runtime` lacks are left out."""
+    """Return the `edge-ad build` command with the options that `runtime` supports."""
     words = ["edge-ad", "build", str(onnx), "-o", str(plan)]
     words += ["--runtime", runtime] if runtime else []
-    words += _words("--batch", options.batch and ":".join(str(n) for n in options.batch))
-    words += _words("--workspace-mib", options.workspace_mib)
-    words += _words("--optimization-level", options.optimization_level)
+    words += _option("--batch", options.batch and ":".join(str(n) for n in options.batch))
+    words += _option("--workspace-mib", options.workspace_mib)
+    words += _option("--optimization-level", options.optimization_level)
     words += ["--tf32"] if options.tf32 else []
     if runtime != "tensorrt-rtx":
         words += ["--version-compatible"] if options.version_compatible else []
-        words += _words("--hardware-compatible", options.hardware_compatible)
-        words += _words("--dla", options.dla_core)
+        words += _option("--hardware-compatible", options.hardware_compatible)
+        words += _option("--dla", options.dla_core)
     if runtime != "tensorrt":
         for capability in options.compute_capabilities:
             words += ["--compute-capability", capability]
@@ -150,11 +150,11 @@ def build_command(
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """'10.3.0' -> (10, 3, 0), for comparing versions."""
+    """Convert '10.3.0' to (10, 3, 0), for comparing versions."""
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
-def _words(flag: str, value: object) -> list[str]:
+def _option(flag: str, value: object) -> list[str]:
     return [] if value is None else [flag, str(value)]
 
 
@@ -165,9 +165,9 @@ def _runtime(build: BuildRecord, machine: Machine) -> str:
 
 
 def _version(build: BuildRecord, machine: Machine) -> str:
-    """Plans load in the very version that built them; version-compatible ones in newer ones too.
+    """Compare versions: plans load in the one that built them, compatible ones in newer ones too.
 
-    One major version further is the documented limit.
+    The documented limit is one major version further.
     """
     if build.runtime != machine.runtime or build.version == machine.version:
         return ""
@@ -198,9 +198,9 @@ def _capability(build: BuildRecord, gpu: TargetGpu) -> str:
 
 
 def _driver(build: BuildRecord, gpu: TargetGpu) -> str:
-    """An older driver may lack what the plan's kernels need; newer ones run them.
+    """Compare drivers: the plan's kernels may need features that an older driver lacks.
 
-    TensorRT-RTX makes its kernels where the plan is loaded, so its builder's driver is no matter.
+    TensorRT-RTX compiles its kernels at load time, so the building driver does not matter.
     """
     if build.runtime == "tensorrt-rtx" or not build.cuda:
         return ""

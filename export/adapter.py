@@ -1,7 +1,7 @@
-"""An ONNX graph from elsewhere behind edge-ad's contract, by words, never by guessing from data.
+"""Wrap a foreign ONNX graph in edge-ad's contract, as described by options, never guessed.
 
-Around the foreign graph go the cast, layout, colour order and scaling that its input wants, and the
-shapes that edge-ad's outputs have. The graph itself is not touched.
+Cast, layout, colour order and scaling are added before the graph, edge-ad's output shapes after
+it. The graph itself is not changed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FOREIGN, _OURS = "foreign/", "edge-ad/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """What a foreign graph's input wants and what its outputs are called.
+    """The input format and output names of a foreign graph.
 
     A value v of 0 to 255 becomes (v * scale - mean) / std. `score_output` None takes the maximum of
     the map.
@@ -53,19 +53,19 @@ class Adapter:
     score_output: str | None = "pred_score"
 
 
-# anomalib 1.2 and later: pre-processing is in the graph, images enter as RGB of 0 to 1
+# anomalib 1.2 and later: preprocessing is in the graph, which takes RGB of 0 to 1
 ADAPTERS = {"anomalib": Adapter()}
 
 
 def adapt_onnx(source: Path, out: Path, adapter: Adapter, size_hw: SizeHW) -> dict[str, Any]:
-    """Write `source` as an engine file and run it once; returns what it is.
+    """Write `source` as an engine file, run it once, and return the result for `--json`.
 
-    Raises UsageError for outputs or a size it does not have, IncompatibleError when it is no ONNX
-    file or its outputs are no map and score.
+    Raises UsageError for outputs or a size it does not have, IncompatibleError when it is not ONNX
+    or its outputs are not a map and a score.
     """
     foreign = load_onnx(source)
     batch = _batch(foreign, adapter, size_hw, source)
-    model = adapted(foreign, adapter, size_hw)
+    model = wrap_graph(foreign, adapter, size_hw)
     notes = {"imported from": source.name}
     provenance = stamp(Provenance(), parent_sha256=sha256(source), notes=notes)
     manifest = Manifest(
@@ -74,7 +74,7 @@ def adapt_onnx(source: Path, out: Path, adapter: Adapter, size_hw: SizeHW) -> di
     set_manifest(model, manifest)
     with replacing(out) as temporary:
         onnx.save(model, temporary)
-        _try(temporary, source, size_hw)
+        _check_output(temporary, source, size_hw)
     return {
         "type": "import",
         "engine": str(out),
@@ -84,16 +84,16 @@ def adapt_onnx(source: Path, out: Path, adapter: Adapter, size_hw: SizeHW) -> di
     }
 
 
-def adapted(foreign: ModelProto, adapter: Adapter, size_hw: SizeHW) -> ModelProto:
-    """The graph between edge-ad's uint8 image and its map and score."""
-    inside = onnx.compose.add_prefix(foreign, _FOREIGN)
-    graph = inside.graph
+def wrap_graph(foreign: ModelProto, adapter: Adapter, size_hw: SizeHW) -> ModelProto:
+    """Return the graph with edge-ad's uint8 input and its map and score outputs."""
+    prefixed = onnx.compose.add_prefix(foreign, _FOREIGN)
+    graph = prefixed.graph
     _check_outputs(foreign.graph, adapter)
-    before, into = _entrance(adapter, graph.input[0].name)
-    after, out_of = _exit(adapter, size_hw)
+    before, input_constants = _input_nodes(adapter, graph.input[0].name)
+    after, output_constants = _output_nodes(adapter, size_hw)
     nodes = [*before, *graph.node, *after]
     batch = _dimension(graph.input[0], 0)
-    made = helper.make_graph(
+    wrapped = helper.make_graph(
         nodes,
         "imported",
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, *size_hw, 3])],
@@ -101,18 +101,18 @@ def adapted(foreign: ModelProto, adapter: Adapter, size_hw: SizeHW) -> ModelProt
             helper.make_tensor_value_info(MAP, TensorProto.FLOAT, [batch, *size_hw]),
             helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, [batch]),
         ],
-        [*graph.initializer, *into, *out_of],
+        [*graph.initializer, *input_constants, *output_constants],
     )
     model = helper.make_model(
-        made, opset_imports=list(inside.opset_import), producer_name="edge-ad"
+        wrapped, opset_imports=list(prefixed.opset_import), producer_name="edge-ad"
     )
-    model.functions.extend(inside.functions)
-    model.ir_version = inside.ir_version
+    model.functions.extend(prefixed.functions)
+    model.ir_version = prefixed.ir_version
     return model
 
 
-def _entrance(adapter: Adapter, name: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """From uint8 (N, H, W, 3) BGR to the foreign input. The cast comes first: TensorRT wants it."""
+def _input_nodes(adapter: Adapter, name: str) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Lead from uint8 (N, H, W, 3) BGR to the foreign input; TensorRT requires the cast first."""
     scale = np.array([adapter.scale / s for s in adapter.std], np.float32)
     shift = np.array([-m / s for m, s in zip(adapter.mean, adapter.std, strict=True)], np.float32)
     constants: dict[str, NDArray[Any]] = {"scale": scale, "shift": shift}
@@ -126,8 +126,8 @@ def _entrance(adapter: Adapter, name: str) -> tuple[list[NodeProto], list[Tensor
     return _chain(INPUT, steps, name), [_constant(*pair) for pair in constants.items()]
 
 
-def _exit(adapter: Adapter, size_hw: SizeHW) -> tuple[list[NodeProto], list[TensorProto]]:
-    """From the foreign outputs to float32 (N, H, W) and (N,)."""
+def _output_nodes(adapter: Adapter, size_hw: SizeHW) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Lead from the foreign outputs to float32 (N, H, W) and (N,)."""
     flat = np.array([-1], np.int64)
     constants = {"map-shape": np.array([-1, *size_hw], np.int64), "score-shape": flat}
     as_float: Operation = ("Cast", [], {"to": TensorProto.FLOAT})
@@ -145,7 +145,7 @@ def _exit(adapter: Adapter, size_hw: SizeHW) -> tuple[list[NodeProto], list[Tens
 
 
 def _chain(first: str, steps: list[Operation], last: str, tag: str = "in") -> list[NodeProto]:
-    """Nodes in a row."""
+    """Return nodes that apply the operations one after the other."""
     nodes, name = [], first
     for number, (operator, constants, attributes) in enumerate(steps, 1):
         out = last if number == len(steps) else f"{_OURS}{tag}{number}"
@@ -161,50 +161,53 @@ def _constant(name: str, value: NDArray[Any]) -> TensorProto:
 
 
 def _batch(model: ModelProto, adapter: Adapter, size_hw: SizeHW, source: Path) -> int | None:
-    """How many images a call takes, None for any; checks that the input takes this size."""
-    fed = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in fed]
+    """Return the images a call, None for any number; check that the input takes this size."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
         names = ", ".join(value.name for value in inputs)
         raise IncompatibleError(f"{source}: expected one input of four dimensions, got: {names}.")
     rows = 2 if adapter.layout == "nchw" else 1
-    found = [_dimension(inputs[0], axis) for axis in (rows, rows + 1)]
-    if any(isinstance(own, int) and own != want for own, want in zip(found, size_hw, strict=True)):
+    sides = [_dimension(inputs[0], axis) for axis in (rows, rows + 1)]
+    if any(isinstance(side, int) and side != n for side, n in zip(sides, size_hw, strict=True)):
         raise UsageError(
-            f"{source} takes {found[0]}x{found[1]} (height x width): name that --size."
+            f"{source} takes {sides[0]}x{sides[1]} (height x width): give that as --size."
         )
     batch = _dimension(inputs[0], 0)
     return batch if isinstance(batch, int) else None
 
 
 def _dimension(value: ValueInfoProto, axis: int) -> int | str:
-    one = value.type.tensor_type.shape.dim[axis]
-    return one.dim_value if one.HasField("dim_value") and one.dim_value > 0 else "batch"
+    dim = value.type.tensor_type.shape.dim[axis]
+    return dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else "batch"
 
 
 def _check_outputs(graph: GraphProto, adapter: Adapter) -> None:
-    there = [value.name for value in graph.output]
+    names = [value.name for value in graph.output]
     for option, name in (("map", adapter.map_output), ("score", adapter.score_output)):
-        if name is not None and name not in there:
+        if name is not None and name not in names:
             raise UsageError(
-                f"the graph has no output '{name}'; it has: {', '.join(there)}. Name the right one "
+                f"the graph has no output '{name}'; it has: {', '.join(names)}. Name the right one "
                 f"with --{option}-output"
                 + (" (or --score-output max)." if option == "score" else ".")
             )
 
 
-def _try(path: Path, source: Path, size_hw: SizeHW) -> None:
-    """One grey image through ONNX Runtime: shapes and numbers must be a map and a score."""
+def _check_output(path: Path, source: Path, size_hw: SizeHW) -> None:
+    """Run one grey image; raise IncompatibleError unless the outputs are a map and a score."""
     image = np.full((1, *size_hw, 3), 128, np.uint8)
     try:
         with open_engine(path) as engine:
-            answer = engine.infer(image)
+            prediction = engine.infer(image)
     except Exception as error:  # ONNX Runtime's errors share no public base class
         reason = str(error).strip().splitlines()[0].replace(str(path), source.name)
-        raise IncompatibleError(f"{source}: does not answer with a map: {reason}") from error
-    good = answer.maps.shape == (1, *size_hw) and answer.scores.shape == (1,)
-    if not good or not np.isfinite(answer.maps).all() or not np.isfinite(answer.scores).all():
+        raise IncompatibleError(
+            f"{source}: its outputs are not a map and a score: {reason}"
+        ) from error
+    maps, scores = prediction
+    shapes_match = maps.shape == (1, *size_hw) and scores.shape == (1,)
+    if not shapes_match or not np.isfinite(maps).all() or not np.isfinite(scores).all():
         raise IncompatibleError(
             f"{source}: expected a finite map {(1, *size_hw)} and one score, got "
-            f"{answer.maps.shape} and {answer.scores.shape}."
+            f"{maps.shape} and {scores.shape}."
         )

@@ -1,4 +1,7 @@
-"""The frames two artefacts are compared on: the user's images and damage, or generated ones."""
+"""Make the frames that two artefacts are compared on: images with anomalous copies, or generated.
+
+Generated frames serve where there are no images.
+"""
 
 from __future__ import annotations
 
@@ -17,64 +20,65 @@ from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.anomalies import random_anomaly
 
 
-class Frames(NamedTuple):
-    """Frames uint8 (n, H, W, 3). The first `given` are as they came, the others damaged copies."""
+class ComparisonFrames(NamedTuple):
+    """Frames uint8 (n, H, W, 3); those after the first `originals` have a synthetic anomaly."""
 
     images: Image
-    given: int
+    originals: int
 
 
-def images(folder: Path, manifest: Manifest, limit: int) -> Image:
-    """uint8 (n, H, W, 3): images below `folder`, evenly picked, cut as the line cuts its frames.
+def folder_frames(folder: Path, manifest: Manifest, limit: int) -> Image:
+    """Return uint8 (n, H, W, 3): images below `folder`, evenly picked, preprocessed as in a run.
 
-    At most `limit` images. Raises DataError when there is no folder or no readable image in it.
+    At most `limit` frames. Raises DataError when there is no folder or no readable image in it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Expected images there.")
-    found = [path for place in _folders(folder) for path in list_images(place)]
-    if not found:
-        raise DataError(f"{folder}: holds no images.")
-    picked = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, limit).astype(int))]
-    cut = Preprocess(manifest.size_hw, manifest.geometry)
-    return np.concatenate([cut(image) for _, image in readable(picked)])[:limit]
+    paths = [path for subfolder in _folders(folder) for path in list_images(subfolder)]
+    if not paths:
+        raise DataError(f"{folder}: no images in it or below it.")
+    picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int))]
+    preprocess = Preprocess(manifest.size_hw, manifest.geometry)
+    return np.concatenate([preprocess(image) for _, image in readable(picked)])[:limit]
 
 
-def generated(size_hw: tuple[int, int], count: int, *, seed: int = 0) -> Image:
-    """uint8 (count, H, W, 3): a black, a white, then clouded textures with a scratch in each other.
+def generated_frames(size_hw: tuple[int, int], count: int, *, seed: int = 0) -> Image:
+    """Return uint8 (count, H, W, 3): a black and a white frame, then textures, half scratched.
 
-    Black and white come first because they are where a normalisation divides nothing by nothing.
+    Black and white come first because normalisations may divide zero by zero there.
     """
     rng = np.random.default_rng(seed)
     flat = [np.full((*size_hw, 3), value, np.uint8) for value in (0, 255)]
     return np.stack([*flat, *(_texture(size_hw, rng) for _ in range(count - 2))][:count])
 
 
-def frames_for(manifest: Manifest, folder: Path | None, limit: int) -> Frames:
-    """At most `limit` images from `folder` and a damaged copy of each, or generated frames.
+def comparison_frames(manifest: Manifest, folder: Path | None, limit: int) -> ComparisonFrames:
+    """Return at most `limit` images from `folder` and an anomalous copy of each.
 
-    On good parts alone a detector's map hardly leaves zero: what it is worth shows beside damage.
+    Maps of normal parts are nearly zero everywhere, so only anomalies show a map's accuracy.
+    Without a folder, return `limit` generated frames.
     """
     if folder is None:
-        return Frames(generated(manifest.size_hw, limit), limit)
-    found = images(folder, manifest, limit)
+        return ComparisonFrames(generated_frames(manifest.size_hw, limit), limit)
+    images = folder_frames(folder, manifest, limit)
     rng = np.random.default_rng(0)
-    damage = [random_anomaly(image, rng).anomalous for image in found]
-    return Frames(np.concatenate([found, np.stack(damage)]), len(found))
+    anomalous = [random_anomaly(image, rng).anomalous for image in images]
+    return ComparisonFrames(np.concatenate([images, np.stack(anomalous)]), len(images))
 
 
-def origin(folder: Path | None) -> str:
-    """Where `frames_for` takes its frames from, in words for a report."""
-    return "generated" if folder is None else f"{folder}, and a damaged copy of each"
+def describe_origin(folder: Path | None) -> str:
+    """Return where `comparison_frames` takes its frames from, for a report."""
+    return "generated" if folder is None else f"{folder}, and an anomalous copy of each"
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folder and those below it, by name, without masks (which are no frames)."""
+    """Return the folder and those below it, by name, without masks (which are not frames)."""
     below = sorted(path for path in folder.rglob("*") if path.is_dir())
     return [folder, *(path for path in below if "ground_truth" not in path.parts)]
 
 
 def _texture(size_hw: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Noise of three wavelengths around a random colour, and a dark scratch on half of them."""
+    """Draw noise of three wavelengths around a random colour, on half of them a dark scratch."""
     height, width = size_hw
     image = np.zeros((height, width, 3), np.float32) + rng.uniform(60, 200, 3)
     for cells, strength in ((4, 30), (16, 15), (64, 8)):

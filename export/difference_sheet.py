@@ -1,4 +1,4 @@
-"""An image of where two artefacts differ most."""
+"""Draw where two artefacts differ most."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 from edge_ad.engine import Prediction
 from edge_ad.frame import Image
 
-_WIDTH, _BAR, _GAP = 240, 22, 4
+_WIDTH, _TITLE_HEIGHT, _GAP = 240, 22, 4
 _TITLES = ("frame", "first map", "second map", "difference")
 _WHITE = (255, 255, 255)
 
 
 def difference_sheet(frames: Image, first: Prediction, second: Prediction, count: int = 6) -> Image:
-    """A row a frame, the largest difference on top: frame, both maps, their difference.
+    """Draw one row a frame, the largest difference on top: frame, both maps, their difference.
 
-    Maps share one scale over the sheet, and differences another, which the titles name.
+    All maps share one colour scale and all differences another; the titles give both.
     """
-    gaps = np.abs(first.maps - second.maps)
-    order = np.argsort(-gaps.max(axis=(1, 2)), kind="stable")[:count]
+    differences = np.abs(first.maps - second.maps)
+    order = np.argsort(-differences.max(axis=(1, 2)), kind="stable")[:count]
     low, high = float(first.maps[order].min()), float(first.maps[order].max())
-    top = float(gaps[order].max())
+    top = float(differences[order].max())
     rows = [_title_row(f"red is {high:.3g}", f"red is {top:.2g}")]
     for index in order:
         maps = [_coloured(side.maps[index], low, high) for side in (first, second)]
-        panels = [frames[index], *maps, _coloured(gaps[index], 0.0, top)]
+        panels = [frames[index], *maps, _coloured(differences[index], 0.0, top)]
         rows.append(_row(panels, f"{first.scores[index]:.4g} -> {second.scores[index]:.4g}"))
     return np.vstack(rows)
 
@@ -39,14 +39,14 @@ def _row(panels: list[Image], title: str) -> Image:
     return row.astype(np.uint8)
 
 
-def _title_row(map_scale: str, gap_scale: str) -> Image:
-    bar = np.zeros((_BAR, len(_TITLES) * (_WIDTH + _GAP), 3), np.uint8)
-    scales = ("first -> second score", map_scale, map_scale, gap_scale)
-    for place, (title, scale) in enumerate(zip(_TITLES, scales, strict=True)):
-        corner = (6 + place * (_WIDTH + _GAP), 15)
+def _title_row(map_scale: str, difference_scale: str) -> Image:
+    row = np.zeros((_TITLE_HEIGHT, len(_TITLES) * (_WIDTH + _GAP), 3), np.uint8)
+    scales = ("first -> second score", map_scale, map_scale, difference_scale)
+    for column, (title, scale) in enumerate(zip(_TITLES, scales, strict=True)):
+        corner = (6 + column * (_WIDTH + _GAP), 15)
         text = f"{title} ({scale})"
-        cv2.putText(bar, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.38, _WHITE, 1, cv2.LINE_AA)
-    return bar
+        cv2.putText(row, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.38, _WHITE, 1, cv2.LINE_AA)
+    return row
 
 
 def _coloured(values: NDArray[np.float32], low: float, high: float) -> Image:

@@ -1,4 +1,4 @@
-"""A torch module with the engine contract becomes an ONNX graph that old runtimes take."""
+"""Export a torch module with the engine contract as an ONNX graph that old runtimes read."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from edge_ad.manifest import Manifest
 from edge_ad.onnx_graph.load import set_manifest
 
 OPSET = 18  # the exporter's own; ONNX Runtime 1.14 and TensorRT 8.6 read it already
-IR_VERSION = (
-    8  # what opset 18 was published with; the exporter's 10 is refused by ONNX Runtime 1.17
-)
+IR_VERSION = 8  # opset 18's own; ONNX Runtime 1.17 refuses the exporter's 10
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 def onnx_from_module(module: nn.Module, manifest: Manifest) -> onnx.ModelProto:
-    """Trace a module that takes uint8 (N, H, W, 3) and answers with (maps, scores).
+    """Trace a module that takes uint8 (N, H, W, 3) and returns (maps, scores).
 
-    Height and width are `manifest.size_hw`; N is `manifest.batch`, or free when that is None. The
-    manifest travels in the model's `metadata_props`. Raises EdgeAdError when torch cannot trace it.
+    Height and width are `manifest.size_hw`; N is `manifest.batch`, or open when that is None. The
+    manifest is stored in the model's `metadata_props`. Raises EdgeAdError when tracing fails.
     """
     model = _trace(module.eval(), manifest)
     _strip(model)
@@ -37,9 +35,9 @@ def onnx_from_module(module: nn.Module, manifest: Manifest) -> onnx.ModelProto:
 
 
 def _trace(module: nn.Module, manifest: Manifest) -> onnx.ModelProto:
-    count = manifest.batch or 2  # a traced batch of one would be taken for a constant
+    count = manifest.batch or 2  # torch would treat a traced batch of one as a constant
     example = torch.zeros((count, *manifest.size_hw, 3), dtype=torch.uint8)
-    free = ({0: torch.export.Dim("batch", min=1)},) if manifest.batch is None else None
+    open_batch = ({0: torch.export.Dim("batch", min=1)},) if manifest.batch is None else None
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -49,17 +47,19 @@ def _trace(module: nn.Module, manifest: Manifest) -> onnx.ModelProto:
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=[MAP, SCORE],
-                dynamic_shapes=free,
+                dynamic_shapes=open_batch,
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise EdgeAdError(f"torch cannot export this {manifest.method}: {_first(error)}") from error
+        raise EdgeAdError(
+            f"torch cannot export this {manifest.method}: {_root_message(error)}"
+        ) from error
     assert program is not None
     return program.model_proto
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drop what only the exporter needs: source lines, file names of this machine, value types."""
+    """Remove source lines, file names of this machine and value types, in place."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         part.doc_string = ""
@@ -70,7 +70,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes about itself, meant for torch's authors, off the user's screen."""
+    """Silence the exporter's messages about itself, which are meant for torch's developers."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -84,8 +84,8 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _first(error: Exception) -> str:
-    """The root of torch's report, without its pages of advice."""
+def _root_message(error: Exception) -> str:
+    """Return the first line of the root cause, without torch's pages of advice."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__

@@ -1,28 +1,24 @@
-"""Do two artefacts answer alike? Differences in numbers, with a limit that has a reason."""
+"""Compare the predictions of two artefacts, with a tolerance that has a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.engine import Prediction
 from edge_ad.errors import GateFailed
-from edge_ad.frame import Image
 from edge_ad.precision import Precision
-
-Infer: TypeAlias = Callable[[Image], Prediction]
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
     """The largest difference allowed, as a share of the reference's largest absolute value.
 
-    Maps count on all frames. Scores count on frames as they came: a threshold lies beside those of
-    good parts, which may be a hundredth of a defective one's.
+    Maps count on all frames. Scores count on the original frames only: thresholds lie near the
+    scores of normal parts, which may be a hundredth of an anomalous part's.
 
     Verdicts may flip where the score is within the share `near` of the threshold.
     """
@@ -47,7 +43,7 @@ TOLERANCE: dict[Precision, Tolerance] = {
     "int8": Tolerance(
         0.25,
         "int8 keeps 7 bits and a sign, so a layer rounds by 4e-3 of its range and edges of regions "
-        "move; what it may cost is decided by accuracy, this limit only finds broken files",
+        "move; how much that may cost is decided by accuracy, this limit only detects broken files",
         near=0.1,
     ),
 }
@@ -61,10 +57,10 @@ ROUNDED_WEIGHTS = Tolerance(
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two artefacts differ on the same frames; maps and scores in the model's raw units.
+    """Differences of two artefacts on the same frames; maps and scores in the model's raw units.
 
     `anomalous` of the frames are copies with a synthetic anomaly, whose scores do not count.
-    `spearman` is the rank correlation of the scores, None where all are equal.
+    `spearman` compares the order of the scores, None where all are equal.
     """
 
     frames: int
@@ -77,16 +73,18 @@ class Agreement:
     spearman: float | None
 
     def within(self, tolerance: Tolerance) -> bool:
+        """Return whether maps and scores differ by no more than the tolerance allows."""
         return (
             self.max_abs_map <= tolerance.relative * self.map_scale
             and self.max_abs_score <= tolerance.relative * self.score_scale
         )
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields as a dictionary."""
         return asdict(self)
 
     def __str__(self) -> str:
-        copies = f" ({self.anomalous} of them with synthetic anomalies)" if self.anomalous else ""
+        copies = f" ({self.anomalous} of them with a synthetic anomaly)" if self.anomalous else ""
         return (
             f"on {self.frames} frames{copies} maps differ by at most {self.max_abs_map:.2g} "
             f"(largest value {self.map_scale:.3g}), scores by at most {self.max_abs_score:.2g} "
@@ -94,21 +92,22 @@ class Agreement:
         )
 
 
-def compare(reference: Prediction, other: Prediction, given: int | None = None) -> Agreement:
-    """Measure the differences of two answers to the same frames: scores on the first `given`.
+def compare(reference: Prediction, other: Prediction, originals: int | None = None) -> Agreement:
+    """Measure the differences of two predictions for the same frames.
 
-    Raises GateFailed when either holds a number that is not finite.
+    Scores count on the first `originals` frames, on all of them by default. Raises GateFailed when
+    either prediction contains NaN or Inf.
     """
-    for name, answer in (("the reference", reference), ("the other", other)):
-        _check_finite(name, answer)
-    map_gap = np.abs(reference.maps - other.maps)
-    scores, others = reference.scores[:given], other.scores[:given]
+    for name, prediction in (("the reference", reference), ("the other artefact", other)):
+        _check_finite(name, prediction)
+    map_difference = np.abs(reference.maps - other.maps)
+    scores, others = reference.scores[:originals], other.scores[:originals]
     return Agreement(
         frames=len(reference.scores),
         anomalous=len(reference.scores) - len(scores),
-        max_abs_map=float(map_gap.max()),
+        max_abs_map=float(map_difference.max()),
         max_abs_score=float(np.abs(scores - others).max()),
-        mean_abs_map=float(map_gap.mean()),
+        mean_abs_map=float(map_difference.mean()),
         map_scale=float(np.abs(reference.maps).max()),
         score_scale=float(np.abs(scores).max()),
         spearman=spearman(scores, others),
@@ -125,21 +124,21 @@ def check_parity(agreement: Agreement, tolerance: Tolerance, what: str) -> None:
 
 
 def spearman(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
-    """Rank correlation, ties sharing their mean rank; None when one side is constant."""
+    """Return the rank correlation, ties sharing their mean rank; None if one side is constant."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
 
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
-def _check_finite(name: str, answer: Prediction) -> None:
-    bad = ~np.isfinite(answer.maps).all(axis=(1, 2)) | ~np.isfinite(answer.scores)
-    if bad.any():
+def _check_finite(name: str, prediction: Prediction) -> None:
+    invalid = ~np.isfinite(prediction.maps).all(axis=(1, 2)) | ~np.isfinite(prediction.scores)
+    if invalid.any():
         raise GateFailed(
-            f"{name} answers with numbers that are not finite on {int(bad.sum())} of {len(bad)} "
-            f"frames, the first being frame {int(bad.argmax())}."
+            f"the output of {name} is not finite (NaN or Inf) on {int(invalid.sum())} of "
+            f"{len(invalid)} frames, the first being frame {int(invalid.argmax())}."
         )

@@ -1,4 +1,4 @@
-"""Two artefacts on the same frames: differences, order, and verdicts that flip."""
+"""Verify one artefact against another: differences, rank order, and verdicts that flip."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from edge_ad.manifest import Manifest
 from edge_ad.precision import coarser
 
 WEIGHTS_NOTE = "weights rounded to"  # in the provenance of files whose weights were
-_AT_ONCE = 16  # images through an engine together, to bound memory
+_BATCH = 16  # images through an engine together, to bound memory
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `verify` found. `flips` are None where there is no threshold to judge by.
+    """The result of `verify`; `flips` and `far_flips` are None without a threshold.
 
     `far_flips` are those of scores farther from the threshold than the tolerance's `near`.
     """
@@ -33,8 +33,8 @@ class Verification:
     far_flips: int | None
 
     @property
-    def fault(self) -> str:
-        """What is beyond its limit, in one sentence; empty when all is within."""
+    def problem(self) -> str:
+        """The limit that is exceeded, in one sentence; empty when there is none."""
         if not self.agreement.within(self.tolerance):
             return (
                 f"{self.agreement}. Allowed is a share of {self.tolerance.relative:g} of the "
@@ -49,6 +49,7 @@ class Verification:
         return ""
 
     def as_json(self) -> dict[str, Any]:
+        """Return the figures, the tolerance, and whether all is within it."""
         return {
             **self.agreement.as_json(),
             "threshold": self.threshold,
@@ -57,18 +58,17 @@ class Verification:
             "near": self.tolerance.near,
             "tolerance": self.tolerance.relative,
             "reason": self.tolerance.reason,
-            "within": not self.fault,
-            "fault": self.fault,
+            "within": not self.problem,
+            "problem": self.problem,
         }
 
 
-def answers(engine: Engine, frames: Image) -> Prediction:
-    """All an engine answers to frames uint8 (n, H, W, 3), in arrays of our own."""
-    parts = [frames[start : start + _AT_ONCE] for start in range(0, len(frames), _AT_ONCE)]
-    found = [Prediction(*(side.copy() for side in engine.infer(part))) for part in parts]
-    return Prediction(
-        np.concatenate([one.maps for one in found]), np.concatenate([one.scores for one in found])
-    )
+def predict(engine: Engine, frames: Image) -> Prediction:
+    """Run frames uint8 (n, H, W, 3) through an engine in batches; the arrays are copies."""
+    parts = [frames[start : start + _BATCH] for start in range(0, len(frames), _BATCH)]
+    predictions = [Prediction(*(side.copy() for side in engine.infer(part))) for part in parts]
+    maps, scores = zip(*predictions, strict=True)
+    return Prediction(np.concatenate(maps), np.concatenate(scores))
 
 
 def verify(
@@ -76,11 +76,11 @@ def verify(
     other: Prediction,
     tolerance: Tolerance,
     threshold: float | None,
-    given: int | None = None,
+    originals: int | None = None,
 ) -> Verification:
-    """Compare two answers to the same frames, `given` of which come first, as `compare` does.
+    """Compare two predictions for the same frames as `compare` does, and count flipped verdicts.
 
-    Verdicts count on all of them. Raises GateFailed for numbers that are not finite.
+    Verdicts count on all frames. Raises GateFailed for NaN or Inf.
     """
     flipped = far = None
     if threshold is not None:
@@ -88,24 +88,25 @@ def verify(
         distance = np.abs(reference.scores - threshold)
         flipped = int(flips.sum())
         far = int((flips & (distance > tolerance.near * abs(threshold))).sum())
-    return Verification(compare(reference, other, given), tolerance, threshold, flipped, far)
+    agreement = compare(reference, other, originals)
+    return Verification(agreement, tolerance, threshold, flipped, far)
 
 
 def tolerance_between(first: Manifest, second: Manifest) -> Tolerance:
-    """The tolerance of the coarser precision of two; a wider one when one has rounded weights."""
+    """Return the coarser precision's tolerance, or a wider one if one side has rounded weights."""
     tolerance = TOLERANCE[coarser(first.precision, second.precision)]
-    if stored_in_8_bits(first) != stored_in_8_bits(second):
+    if has_rounded_weights(first) != has_rounded_weights(second):
         return max(tolerance, ROUNDED_WEIGHTS, key=lambda item: item.relative)
     return tolerance
 
 
-def stored_in_8_bits(manifest: Manifest) -> bool:
-    """Whether the weights were rounded to be stored in 8 bits, in this file or one before it."""
+def has_rounded_weights(manifest: Manifest) -> bool:
+    """Return whether weights were rounded to 8 bits, in this file or in one before it."""
     return manifest.provenance.notes.get(WEIGHTS_NOTE) == "int8"
 
 
 def check_comparable(first: Manifest, second: Manifest, names: tuple[Path, Path]) -> None:
-    """Raise UsageError unless both judge the same pixels by the same method."""
+    """Raise UsageError unless both artefacts share method, size and score."""
     for what, a, b in (
         ("method", first.method, second.method),
         ("size", first.size_hw, second.size_hw),
@@ -113,6 +114,6 @@ def check_comparable(first: Manifest, second: Manifest, names: tuple[Path, Path]
     ):
         if a != b:
             raise UsageError(
-                f"{names[0]} and {names[1]} do not compare: {what} {a} against {b}. "
+                f"{names[0]} and {names[1]} cannot be compared: {what} {a} against {b}. "
                 "Name two artefacts that come from the same weights."
             )

@@ -1,6 +1,6 @@
-"""Weights stored in 8 bits: a file a quarter as large that still computes in fp32.
+"""Store weights in 8 bits: a file a quarter as large that still computes in fp32.
 
-This is no INT8 inference (that needs calibrated activations): a runtime multiplies the weights out
+This is not INT8 inference (which needs calibrated activations): a runtime dequantizes the weights
 once, when it loads the file, and is then as fast and as exact as with the same weights in fp32.
 """
 
@@ -17,12 +17,12 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 LEVELS = 127  # symmetric: -127..127, zero is exact
-SMALLEST = 1024  # elements; below, a scale and two nodes cost about what the bytes save
+MIN_ELEMENTS = 1024  # below, a scale and two nodes cost about what the bytes save
 _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}
 
 
-def rounded(module: nn.Module) -> nn.Module:
-    """A copy of the module whose convolutions hold what 8 bits a weight can say.
+def round_weights(module: nn.Module) -> nn.Module:
+    """Return a copy of the module with convolution weights rounded to 8 bits.
 
     Every output channel has its own step, its largest weight over 127. Folding a batch norm into
     the convolution scales whole channels, so the exported weights stay on such a grid.
@@ -37,11 +37,11 @@ def rounded(module: nn.Module) -> nn.Module:
     return module
 
 
-def store_in_8_bits(model: onnx.ModelProto) -> int:
+def store_weights_as_int8(model: onnx.ModelProto) -> int:
     """Replace the weights of an ONNX graph's convolutions by int8, scale, Cast and Mul, in place.
 
-    Plain Cast and Mul rather than DequantizeLinear, which runtimes keep as the sign of a quantized
-    convolution. Weights off their channel's grid stay as they are. Answers how many changed.
+    Plain Cast and Mul are used because runtimes take DequantizeLinear for a quantized convolution.
+    Weights off their channel's grid stay as they are. Returns how many changed.
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -50,21 +50,25 @@ def store_in_8_bits(model: onnx.ModelProto) -> int:
         if name in changed or name not in weights:
             continue
         values = numpy_helper.to_array(weights[name])
-        if values.dtype != np.float32 or values.size < SMALLEST or not _is_on_grid(values, axis):
+        if (
+            values.dtype != np.float32
+            or values.size < MIN_ELEMENTS
+            or not _is_on_grid(values, axis)
+        ):
             continue
         graph.initializer.remove(weights[name])
-        nodes += _stored(graph, name, values, axis)
+        nodes += _store(graph, name, values, axis)
         changed.add(name)
-    later = list(graph.node)
+    others = list(graph.node)
     del graph.node[:]
-    graph.node.extend([*nodes, *later])
+    graph.node.extend([*nodes, *others])
     return len(changed)
 
 
-def multiply_out(model: onnx.ModelProto) -> int:
-    """Undo `store_in_8_bits` in place, for TensorRT, which refuses int8 before a plain Cast.
+def dequantize_weights(model: onnx.ModelProto) -> int:
+    """Undo `store_weights_as_int8` in place, for TensorRT, which refuses int8 before a plain Cast.
 
-    Answers how many weights are fp32 again.
+    Returns how many weights are fp32 again.
     """
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
@@ -75,12 +79,12 @@ def multiply_out(model: onnx.ModelProto) -> int:
     }
     for name in scaled:
         parts = [stored[f"{name}.int8"], stored[f"{name}.scale"]]
-        whole, scale = (numpy_helper.to_array(part) for part in parts)
-        graph.initializer.append(numpy_helper.from_array(whole.astype(np.float32) * scale, name))
+        levels, scale = (numpy_helper.to_array(part) for part in parts)
+        graph.initializer.append(numpy_helper.from_array(levels.astype(np.float32) * scale, name))
         for part in parts:
             graph.initializer.remove(part)
-    gone = {*scaled, *(f"{name}.float" for name in scaled)}
-    kept = [node for node in graph.node if not gone & set(node.output)]
+    removed = {*scaled, *(f"{name}.float" for name in scaled)}
+    kept = [node for node in graph.node if not removed & set(node.output)]
     del graph.node[:]
     graph.node.extend(kept)
     return len(scaled)
@@ -92,13 +96,13 @@ def _convolution_weights(graph: onnx.GraphProto) -> Iterator[tuple[str, int]]:
             yield node.input[1], _CHANNEL_AXIS[node.op_type]
 
 
-def _stored(
+def _store(
     graph: onnx.GraphProto, name: str, values: NDArray[np.float32], axis: int
 ) -> list[onnx.NodeProto]:
-    """Add both initializers; answer the two nodes that make the weights again."""
+    """Add both initializers, and return the two nodes that compute the weights from them."""
     scale = _steps(values, axis)
-    whole = np.rint(values / scale).astype(np.int8)
-    graph.initializer.append(numpy_helper.from_array(whole, f"{name}.int8"))
+    levels = np.rint(values / scale).astype(np.int8)
+    graph.initializer.append(numpy_helper.from_array(levels, f"{name}.int8"))
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
     floats = f"{name}.float"
     return [
@@ -108,9 +112,9 @@ def _stored(
 
 
 def _is_on_grid(values: NDArray[np.float32], axis: int) -> bool:
-    """Whether 8 bits say all there is: at most a thousandth of a step is lost to rounding."""
-    whole = values / _steps(values, axis)
-    return bool(np.abs(whole - np.rint(whole)).max() < 1e-3)
+    """Return whether rounding to 8 bits changes no weight by more than a thousandth of a step."""
+    levels = values / _steps(values, axis)
+    return bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
 
 
 def _steps(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

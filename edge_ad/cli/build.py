@@ -14,28 +14,28 @@ from edge_ad.cli.output import output_file
 
 if TYPE_CHECKING:
     from edge_ad.export.plan.build import BuiltPlan
-    from edge_ad.export.plan.progress import Report
+    from edge_ad.export.plan.progress import OnProgress
 
 
 class Profile(click.ParamType[Any]):
-    """`least:usual:most`, or one number for all three."""
+    """Images a call as `least:usual:most`, or one number for all three."""
 
     name = "min:opt:max"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
-        words = str(value).split(":")
-        if len(words) not in (1, 3) or not all(word.isdecimal() for word in words):
+        parts = str(value).split(":")
+        if len(parts) not in (1, 3) or not all(part.isdecimal() for part in parts):
             self.fail(
                 f"expected images a call like 4, or least:usual:most like 1:4:8; got '{value}'"
             )
-        least, usual, most = (int(word) for word in (words if len(words) == 3 else words * 3))
+        least, usual, most = (int(part) for part in (parts if len(parts) == 3 else parts * 3))
         if not 1 <= least <= usual <= most:
             self.fail(f"expected 1 <= least <= usual <= most; got '{value}'")
         return (least, usual, most)
 
 
 class Capability(click.ParamType[Any]):
-    """`8.9`"""
+    """A compute capability like `8.9`."""
 
     name = "X.Y"
 
@@ -63,17 +63,17 @@ class Capability(click.ParamType[Any]):
     "--precision",
     type=click.Choice(["auto"]),
     help="auto: build ONNX and the .fp16.onnx and .int8.onnx beside it, measure them on this "
-    "card, keep the fastest that answers alike. Otherwise precision is the file's own.",
+    "GPU, keep the fastest whose output matches. By default precision is the file's own.",
 )
 @click.option(
     "--batch", type=Profile(), help="Images a call, for graphs exported with --dynamic-batch."
 )
 @click.option("--workspace-mib", type=click.IntRange(1), help="Scratch memory a layer may use.")
-@click.option("--optimization-level", type=click.IntRange(0, 5), help="Search longer, run faster.")
+@click.option("--optimization-level", type=click.IntRange(0, 5), help="Longer search, faster plan.")
 @click.option(
     "--timing-cache",
     type=click.Path(path_type=Path),
-    help="File, or folder, that keeps kernel timings for the next build; one a version and card.",
+    help="File, or folder, that keeps kernel timings for the next build; one a version and GPU.",
 )
 @click.option(
     "--tf32", is_flag=True, help="Let fp32 layers multiply with 10 bits: faster, less exact."
@@ -88,7 +88,7 @@ class Capability(click.ParamType[Any]):
     type=click.Choice(["ampere-plus", "same-compute-capability"]),
     is_flag=False,
     flag_value="ampere-plus",
-    help="Run on other cards than this one, somewhat slower.",
+    help="Run on other GPUs than this one, somewhat slower.",
 )
 @click.option("--dla", "dla_core", type=click.IntRange(0), help="DLA core of a Jetson.")
 @click.option(
@@ -96,7 +96,7 @@ class Capability(click.ParamType[Any]):
     "compute_capabilities",
     type=Capability(),
     multiple=True,
-    help="Card TensorRT-RTX builds for, like 8.9; repeats. Default: 8.0 and later.",
+    help="GPU TensorRT-RTX builds for, like 8.9; repeatable. Default: 8.0 and later.",
 )
 @shared
 def command(
@@ -104,48 +104,51 @@ def command(
 ) -> None:
     """Compile an ONNX engine to a TensorRT plan.
 
-    Precision is the ONNX file's own. The plan is pure TensorRT, so other tools open it; what it
-    expects and where it runs is written beside it, and checked before it is loaded.
+    Precision is the ONNX file's own. The plan is pure TensorRT, so other tools open it; a sidecar
+    beside it records what it expects and where it runs, and is checked before it is loaded.
     """
     from edge_ad.export.plan.build import build_plan
 
     plan = output or onnx.with_suffix(".plan")
     if precision == "auto":
-        result, words = _auto(onnx, plan, options)
+        result, text = _auto(onnx, plan, options)
     else:
-        with _progress() as report:
-            built = build_plan(onnx, plan, report=report, **_wishes(options))
-        result, words = _result(built), _summary(built)
-    emit(result) if as_json else click.echo(words)
+        with _progress() as on_progress:
+            built = build_plan(onnx, plan, on_progress=on_progress, **_build_arguments(options))
+        result, text = _result(built), _summary(built)
+    emit(result) if as_json else click.echo(text)
 
 
-def _wishes(options: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of `build_plan`."""
+def _build_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments of `build_plan`."""
     from edge_ad.plan_record import BuildOptions
 
-    places = {name: options.pop(name) for name in ("runtime", "timing_cache")}
-    return {"options": BuildOptions(**options), **places}
+    others = {name: options.pop(name) for name in ("runtime", "timing_cache")}
+    return {"options": BuildOptions(**options), **others}
 
 
 def _auto(onnx: Path, plan: Path, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The fastest plan, as JSON and in words."""
-    from edge_ad.export.plan.auto import build_fastest, candidates, check_can_measure
+    """Build the fastest plan, and return the result as JSON and as text."""
+    from edge_ad.export.plan.auto import build_fastest, check_can_measure, find_precisions
 
-    found = candidates(onnx)
+    files = find_precisions(onnx)
     check_can_measure(onnx)
-    with output_file(plan, ".plan"), _progress() as report:
-        built, race = build_fastest(found, plan, report=report, **_wishes(options))
-    result = _result(built) | {"contest": race.as_json() | {"missing": list(found.missing)}}
-    return result, "\n".join([_summary(built), str(race), *found.missing])
+    with output_file(plan, ".plan"), _progress() as on_progress:
+        built, comparison = build_fastest(
+            files, plan, on_progress=on_progress, **_build_arguments(options)
+        )
+    result = _result(built)
+    result["comparison"] = comparison.as_json() | {"missing": list(files.missing)}
+    return result, "\n".join([_summary(built), str(comparison), *files.missing])
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
-    """A bar on stderr that follows TensorRT's phases; without a terminal or rich, nothing."""
+def _progress() -> Iterator[OnProgress]:
+    """Show a bar on stderr that follows TensorRT's phases; nothing without a terminal or rich."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    except ImportError:  # a device may do without
+    except ImportError:  # optional on a device
         yield lambda share, phase: None
         return
 
@@ -178,6 +181,6 @@ def _summary(built: BuiltPlan) -> str:
     build, manifest = built.sidecar.build, built.sidecar.manifest
     assert build is not None and manifest is not None
     size = f"{build.plan_bytes / (1 << 20):.1f} MiB"
-    words = f"{built.plan}: {manifest.method} {manifest.precision}, {size}, by "
-    words += f"{NAMES[build.runtime]} {build.version} in {built.seconds:.1f} s"
-    return "\n".join([words, *built.notes])
+    text = f"{built.plan}: {manifest.method} {manifest.precision}, {size}, by "
+    text += f"{NAMES[build.runtime]} {build.version} in {built.seconds:.1f} s"
+    return "\n".join([text, *built.notes])

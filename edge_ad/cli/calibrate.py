@@ -175,7 +175,7 @@ def _rivals(order: CalibrationConfig) -> dict[Precision, ModelProto]:
 def _to_half(order: CalibrationConfig) -> ToFp16:
     """Casts to fp16 what the calibration images, or generated ones, show to be safe."""
     try:
-        from edge_ad.export.comparison_frames import frames_for
+        from edge_ad.export.comparison_frames import comparison_frames
         from edge_ad.export.fp16.convert import mixed_from_fp32
     except ModuleNotFoundError as error:
         raise MissingExtra(
@@ -183,7 +183,9 @@ def _to_half(order: CalibrationConfig) -> ToFp16:
         ) from error
 
     def to_half(model: ModelProto, manifest: Manifest) -> ModelProto:
-        return mixed_from_fp32(model, frames_for(manifest, order.images, 8).images, manifest).model
+        return mixed_from_fp32(
+            model, comparison_frames(manifest, order.images, 8).images, manifest
+        ).model
 
     return to_half
 

@@ -1,4 +1,4 @@
-"""`edge-ad convert`: an fp32 engine file becomes one of another precision."""
+"""`edge-ad convert`: write an fp32 engine file in another precision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
-from edge_ad.cli.parity import told
+from edge_ad.cli.parity import format_report
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.precision import FLOAT_PRECISIONS
 
@@ -39,29 +39,30 @@ from edge_ad.precision import FLOAT_PRECISIONS
 )
 @shared
 def command(
-    *, engine: Path, output: Path | None, precision: str, as_json: bool, **change: Any
+    *, engine: Path, output: Path | None, precision: str, as_json: bool, **options: Any
 ) -> None:
     """Turn ENGINE (.onnx, fp32) into a file of another precision, checked against it.
 
-    fp16 keeps in fp32 what fp16 cannot say: norms, differences, the score, the last layer, and
-    what leaves its range on the frames. A difference beyond the tolerance ends with exit code 4.
+    With fp16, values that it cannot represent stay in fp32: norms, differences, the score, the last
+    layer, and what leaves its range on the frames. A difference beyond the tolerance ends with
+    exit code 4.
     """
     out = output or engine.with_name(f"{engine.stem.removesuffix('.fp32')}.{precision}.onnx")
     if out.absolute() == engine.absolute():
-        raise UsageError(f"-o {out}: that is the file to convert. Name another with -o.")
+        raise UsageError(f"-o {out}: that is the file to convert. Choose another name.")
     with output_file(out, ".onnx"):
-        report = _convert(engine, out, {**change, "precision": precision})
-    emit(report) if as_json else click.echo(told(report))
+        report = _convert(engine, out, {**options, "precision": precision})
+    emit(report) if as_json else click.echo(format_report(report))
 
 
-def _convert(engine: Path, out: Path, change: dict[str, Any]) -> dict[str, Any]:
+def _convert(engine: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     try:
         from edge_ad.export.convert import ConvertConfig, convert_engine
 
-        return convert_engine(engine, out, ConvertConfig(**change), _say)
+        return convert_engine(engine, out, ConvertConfig(**options), _print_step)
     except ModuleNotFoundError as error:
         raise MissingExtra("convert", str(error.name), "export") from error
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def _print_step(step: str) -> None:
+    click.echo(step, err=True)

@@ -1,4 +1,4 @@
-"""`edge-ad export`: weights become an engine file."""
+"""`edge-ad export`: write an engine file from weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
-from edge_ad.cli.parity import told
+from edge_ad.cli.parity import format_report
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.precision import FLOAT_PRECISIONS
 
@@ -53,31 +53,31 @@ def command(
     batch: int | None,
     dynamic_batch: bool,
     as_json: bool,
-    **wishes: Any,
+    **options: Any,
 ) -> None:
-    """Turn WEIGHTS (.pt) into an engine file (.onnx) that ONNX Runtime and TensorRT take.
+    """Turn WEIGHTS (.pt) into an engine file (.onnx) for ONNX Runtime and TensorRT.
 
-    The file is compared with torch before it gets its name; a difference beyond the tolerance
-    ends with exit code 4 and leaves no file.
+    The file is written only if its output matches torch's; a difference beyond the tolerance ends
+    with exit code 4 and leaves no file.
     """
     if dynamic_batch and batch is not None:
         raise UsageError("--batch and --dynamic-batch exclude each other; give one.")
-    if wishes["precision"] == "fp16" and wishes["store_weights"] == "int8":
+    if options["precision"] == "fp16" and options["store_weights"] == "int8":
         raise UsageError("--store-weights int8 is a form of fp32 files; leave --precision out.")
-    wishes["batch"] = None if dynamic_batch else batch or 1
+    options["batch"] = None if dynamic_batch else batch or 1
     with output_file(output or weights.with_suffix(".onnx"), ".onnx") as out:
-        report = _export(weights, out, wishes)
-    emit(report) if as_json else click.echo(told(report))
+        report = _export(weights, out, options)
+    emit(report) if as_json else click.echo(format_report(report))
 
 
-def _export(weights: Path, out: Path, wishes: dict[str, Any]) -> dict[str, Any]:
+def _export(weights: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     try:
         from edge_ad.export.engine_file import ExportConfig, export_engine
 
-        return export_engine(weights, out, ExportConfig(**wishes), _say)
+        return export_engine(weights, out, ExportConfig(**options), _print_step)
     except ModuleNotFoundError as error:
         raise MissingExtra("export", str(error.name), "export") from error
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def _print_step(step: str) -> None:
+    click.echo(step, err=True)

@@ -1,12 +1,12 @@
-"""The report of a new engine file, in words."""
+"""Format the report of a new engine file, for `export` and `convert`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def told(report: dict[str, Any]) -> str:
-    """What `export` and `convert` print of their report."""
+def format_report(report: dict[str, Any]) -> str:
+    """Return the lines that `export` and `convert` print of their report."""
     lines = [f"{report['engine']}: {report['bytes'] / 1e6:.1f} MB, {_figures(report['parity'])}"]
     if "rounding" in report:
         lines.append(f"8-bit weights: {_figures(report['rounding'])}")
@@ -14,21 +14,21 @@ def told(report: dict[str, Any]) -> str:
         lines += _kept(report["fp16"])
     lines.append(f"report: {report['engine']}.report.json")
     if report.get("threshold"):
-        lines.append("threshold carried over: the answers are the same")
+        lines.append("threshold carried over: the outputs are the same")
     else:
         lines.append(f"next: edge-ad threshold {report['engine']} --images GOOD_DIR")
     return "\n".join(lines)
 
 
-def _figures(found: dict[str, Any]) -> str:
+def _figures(parity: dict[str, Any]) -> str:
     return (
-        f"differs from {found['against']} by at most {found['max_abs_map']:.2g} in the map "
-        f"(largest {found['map_scale']:.3g}) and {found['max_abs_score']:.2g} in the score "
-        f"(largest {found['score_scale']:.3g}) on {found['frames']} frames"
+        f"differs from {parity['against']} by at most {parity['max_abs_map']:.2g} in the map "
+        f"(largest {parity['map_scale']:.3g}) and {parity['max_abs_score']:.2g} in the score "
+        f"(largest {parity['score_scale']:.3g}) on {parity['frames']} frames"
     )
 
 
 def _kept(fp16: dict[str, Any]) -> list[str]:
-    """How many nodes stay in fp32, and how many for which reason."""
-    head = f"fp16: {fp16['nodes'] - fp16['kept_in_fp32']} of {fp16['nodes']} nodes; in fp32 stay:"
+    """Return how many nodes stay in fp32, with counts by reason."""
+    head = f"fp16: {fp16['nodes'] - fp16['kept_in_fp32']} of {fp16['nodes']} nodes; kept in fp32:"
     return [head, *(f"  {len(names):4}  {why}" for why, names in fp16["why"].items())]

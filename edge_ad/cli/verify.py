@@ -1,4 +1,4 @@
-"""`edge-ad verify`: do two artefacts answer alike?"""
+"""`edge-ad verify`: compare the outputs of two artefacts."""
 
 from __future__ import annotations
 
@@ -51,43 +51,43 @@ def command(
 
     A difference beyond the tolerance of the coarser precision, or a verdict that flips farther
     from the threshold than that precision explains (1 %, fp16 2 %, int8 10 %), ends with exit
-    code 4. Every image is compared twice, the second time with synthetic damage.
+    code 4. Every image is compared twice, the second time with a synthetic anomaly.
     """
     with output_file(sheet or other.with_name(f"{other.name}.verify.png"), ".png") as image:
-        found = _compare(reference, other, image, limits)
+        result = _compare(reference, other, image, limits)
     if as_json:
-        emit({"type": "verify", **found})
+        emit({"type": "verify", **result})
     else:
-        for line in _lines(found):
+        for line in _lines(result):
             click.echo(line)
-    if not found["within"]:
-        click.echo(f"edge-ad: {found['fault']}", err=True)
+    if not result["within"]:
+        click.echo(f"edge-ad: {result['problem']}", err=True)
         sys.exit(GateFailed.exit_code)
 
 
 def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) -> dict[str, Any]:
-    from edge_ad.export.comparison_frames import frames_for, origin
+    from edge_ad.export.comparison_frames import comparison_frames, describe_origin
     from edge_ad.export.difference_sheet import difference_sheet
-    from edge_ad.export.verification import answers, check_comparable, verify
+    from edge_ad.export.verification import check_comparable, predict, verify
     from edge_ad.images import write_image
 
     options = limits["engine_options"]
     with open_artifact(reference, options) as engine:
         first = engine.manifest
-        frames = frames_for(first, limits["images"], limits["frames"])
-        wanted = answers(engine, frames.images)
+        frames = comparison_frames(first, limits["images"], limits["frames"])
+        expected = predict(engine, frames.images)
     with open_artifact(other, options) as engine:
         check_comparable(first, engine.manifest, (reference, other))
-        got = answers(engine, frames.images)
+        observed = predict(engine, frames.images)
         tolerance = _tolerance(first, engine.manifest, limits)
     threshold = _threshold(reference, other, limits["threshold"])
-    found = verify(wanted, got, tolerance, threshold, frames.given)
-    write_image(sheet, difference_sheet(frames.images, wanted, got))
+    result = verify(expected, observed, tolerance, threshold, frames.originals)
+    write_image(sheet, difference_sheet(frames.images, expected, observed))
     return {
         "reference": str(reference),
         "other": str(other),
-        "frames_from": origin(limits["images"]),
-        **found.as_json(),
+        "frames_from": describe_origin(limits["images"]),
+        **result.as_json(),
         "sheet": str(sheet),
     }
 
@@ -102,7 +102,7 @@ def _tolerance(first: Manifest, second: Manifest, limits: dict[str, Any]) -> Tol
 
 
 def _threshold(reference: Path, other: Path, given: float | None) -> float | None:
-    """The threshold given, or the one stored beside either artefact, the reference's first."""
+    """Return the threshold given, or the one stored beside the reference or the other artefact."""
     from edge_ad.manifest import load_sidecar
 
     if given is not None:
@@ -111,28 +111,28 @@ def _threshold(reference: Path, other: Path, given: float | None) -> float | Non
         try:
             sidecar = load_sidecar(path)
         except IncompatibleError as error:
-            click.echo(f"left out: {error}", err=True)
+            click.echo(f"ignored: {error}", err=True)
             continue
         if sidecar is not None and sidecar.threshold is not None:
             return sidecar.threshold.image
     return None
 
 
-def _lines(found: dict[str, Any]) -> Iterator[str]:
-    allowed = found["tolerance"]
-    yield f"{found['reference']} and {found['other']}, {found['frames']} frames"
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    allowed = result["tolerance"]
+    yield f"{result['reference']} and {result['other']}, {result['frames']} frames"
     for what in ("map", "score"):
-        worst, scale = found[f"max_abs_{what}"], found[f"{what}_scale"]
+        worst, scale = result[f"max_abs_{what}"], result[f"{what}_scale"]
         yield f"{what:<10}differs by at most {worst:.3g}; {allowed * scale:.3g} is allowed"
-    order = found["spearman"]
+    order = result["spearman"]
     yield f"{'order':<10}" + ("all scores are equal" if order is None else f"Spearman {order:.5f}")
-    yield f"{'verdicts':<10}{_flips(found)}"
-    yield f"{'tolerance':<10}{allowed:g} of the largest value: {found['reason']}"
-    yield f"{'sheet':<10}{found['sheet']}"
+    yield f"{'verdicts':<10}{_flips(result)}"
+    yield f"{'tolerance':<10}{allowed:g} of the largest value: {result['reason']}"
+    yield f"{'sheet':<10}{result['sheet']}"
 
 
-def _flips(found: dict[str, Any]) -> str:
-    if found["threshold"] is None:
+def _flips(result: dict[str, Any]) -> str:
+    if result["threshold"] is None:
         return "not compared; give --threshold, or set one with: edge-ad threshold"
-    far = f"{found['far_flips']} of them farther than {found['near']:.0%} from it"
-    return f"{found['verdict_flips']} flip at the threshold {found['threshold']:.6g}, {far}"
+    far = f"{result['far_flips']} of them farther than {result['near']:.0%} from it"
+    return f"{result['verdict_flips']} flip at the threshold {result['threshold']:.6g}, {far}"

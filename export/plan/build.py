@@ -1,8 +1,8 @@
-"""Typed ONNX to plan: compiled by whichever TensorRT is installed, with a record of how.
+"""Compile typed ONNX to a plan with the installed TensorRT, and record how it was built.
 
-One path serves TensorRT 10.3, 10.16, 11 and TensorRT-RTX: networks are strongly typed, there are no
-precision flags and no calibrators, and what a version lacks is asked for before it is used.
-TensorRT needs the card it builds for; TensorRT-RTX builds on any machine.
+One path serves TensorRT 10.3, 10.16, 11 and TensorRT-RTX: networks are strongly typed, without
+precision flags or calibrators, and features are checked for before they are used. TensorRT needs
+the GPU it builds for; TensorRT-RTX builds on any machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edge_ad.engine.tensorrt.runtimes import (
 from edge_ad.errors import EdgeAdError, IncompatibleError, OutletLost, UsageError
 from edge_ad.export.plan.config import TimingCache, batch_profile, configure
 from edge_ad.export.plan.network import parse
-from edge_ad.export.plan.progress import BuildInterrupt, Report, monitor
+from edge_ad.export.plan.progress import BuildInterrupt, OnProgress, monitor
 from edge_ad.export.plan.source import OnnxSource, read_source
 from edge_ad.files import replacing
 from edge_ad.machine.host import read_jetson
@@ -47,7 +47,7 @@ _DEFAULT_OPTIONS = BuildOptions()
 
 @dataclass(frozen=True, slots=True)
 class BuiltPlan:
-    """A plan on disk, its sidecar, and what the user should know of both."""
+    """A plan on disk, its sidecar, and notes for the user."""
 
     plan: Path
     sidecar: Sidecar
@@ -62,21 +62,21 @@ def build_plan(
     *,
     runtime: Runtime | None = None,
     timing_cache: Path | None = None,
-    report: Report = lambda share, phase: None,
+    on_progress: OnProgress = lambda share, phase: None,
 ) -> BuiltPlan:
-    """Compile an ONNX file to a plan with its sidecar; earlier ones of that name are replaced.
+    """Compile an ONNX file to a plan with its sidecar, replacing earlier ones of that name.
 
     Takes seconds to minutes. Raises UsageError for options that do not fit, IncompatibleError for
-    what TensorRT does not take, SinkLost when the plan cannot be written; then nothing is changed.
+    graphs that TensorRT refuses, OutletLost if the plan cannot be written; then nothing is changed.
     """
     if plan.suffix != ".plan":
-        raise UsageError(f"{plan}: a plan's name ends in .plan, or `run` would not know it.")
+        raise UsageError(f"{plan}: the name of a plan ends in .plan, by which `run` recognises it.")
     began = time.perf_counter()
     source = read_source(onnx)
     runtime = runtime or choose_runtime()
     trt = load(runtime)
     record = _record(trt, source, runtime, options)
-    data = _compile(trt, source, record, timing_cache, report)
+    data = _compile(trt, source, record, timing_cache, on_progress)
     record = record.model_copy(update={"plan_bytes": len(data)})
     threshold, note = _threshold(source, plan)
     sidecar = _write(plan, data, source, record, threshold)
@@ -84,7 +84,7 @@ def build_plan(
 
 
 def rename_plan(built: BuiltPlan, onnx: Path, plan: Path) -> BuiltPlan:
-    """Give a plan that was built under another name this one, and the threshold known there."""
+    """Copy a plan to another name, with the threshold known for that name."""
     source, record = read_source(onnx), built.sidecar.build
     assert record is not None
     threshold, note = _threshold(source, plan)
@@ -93,24 +93,24 @@ def rename_plan(built: BuiltPlan, onnx: Path, plan: Path) -> BuiltPlan:
 
 
 def choose_runtime() -> Runtime:
-    """The runtime to build with: the one installed, or of two, TensorRT where there is a card."""
+    """Return the installed runtime, or if both are, TensorRT where there is a GPU."""
     usable = installed()
     if not usable:
-        raise IncompatibleError(f"There is no TensorRT to build with. {_faults()}")
+        raise IncompatibleError(f"There is no TensorRT to build with. {_load_errors()}")
     if "tensorrt" in usable and ("tensorrt-rtx" not in usable or isinstance(gpu_here(), TargetGpu)):
         return "tensorrt"
     return "tensorrt-rtx"
 
 
-def _faults() -> str:
-    """Why neither runtime can be used."""
-    found = []
+def _load_errors() -> str:
+    """Return why neither runtime can be used."""
+    errors = []
     for runtime in NAMES:
         try:
             load(runtime)
         except IncompatibleError as error:
-            found.append(str(error))
-    return " ".join(found)
+            errors.append(str(error))
+    return " ".join(errors)
 
 
 def _record(
@@ -119,10 +119,10 @@ def _record(
     gpu, jetson = gpu_here(), read_jetson()
     if isinstance(gpu, NoGpu) and runtime == "tensorrt":
         raise IncompatibleError(
-            f"TensorRT builds on the card that will run the plan, and {gpu.reason}. Build there, "
-            "or with --runtime tensorrt-rtx, which needs no card."
+            f"TensorRT builds on the GPU that will run the plan, and here {gpu.reason}. Build "
+            "on that machine, or with --runtime tensorrt-rtx, which needs no GPU."
         )
-    card = gpu if isinstance(gpu, TargetGpu) else TargetGpu("", "", "", "", 0)
+    target = gpu if isinstance(gpu, TargetGpu) else TargetGpu("", "", "", "", 0)
     return BuildRecord(
         runtime=runtime,
         version=trt.__version__,
@@ -130,10 +130,10 @@ def _record(
         onnx_sha256=source.sha256,
         plan_bytes=1,
         options=options.model_copy(update={"batch": batch_profile(source, options)}),
-        gpu=card.name,
-        compute_capability=card.compute_capability,
-        cuda=card.cuda,
-        driver=card.driver,
+        gpu=target.name,
+        compute_capability=target.compute_capability,
+        cuda=target.cuda,
+        driver=target.driver,
         jetpack=f"{jetson.jetpack} (L4T {jetson.l4t})" if jetson else "",
         edge_ad=edge_ad.__version__,
         created_utc=utc_now(),
@@ -145,7 +145,7 @@ def _compile(
     source: OnnxSource,
     record: BuildRecord,
     timing_cache: Path | None,
-    report: Report,
+    on_progress: OnProgress,
 ) -> bytes:
     logger = make_logger(trt)
     with BuildInterrupt() as interrupt:
@@ -153,65 +153,65 @@ def _compile(
         network = parse(trt, builder, logger, source)
         config = configure(trt, builder, source, record.runtime, record.options)
         cache = TimingCache(timing_cache, config, record) if timing_cache else None
-        watch = monitor(trt, report, interrupt)  # named: it must live as long as the build
-        config.progress_monitor = watch
+        progress = monitor(trt, on_progress, interrupt)  # named: it must live as long as the build
+        config.progress_monitor = progress
         plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _refusal(source, record, logger.errors)
+        raise _build_error(source, record, logger.errors)
     if cache is not None:
         cache.save()
     return bytes(plan)
 
 
 def _builder(trt: TensorRT, logger: Any) -> Any:
-    """A builder; TensorRT raises a bare TypeError when it cannot make one."""
+    """Return a builder; TensorRT raises a bare TypeError when it cannot create one."""
     try:
         return trt.Builder(logger)
     except (TypeError, RuntimeError) as error:
         raise IncompatibleError(
-            f"TensorRT {trt.__version__} cannot make a builder: {first_error(logger.errors)}. "
+            f"TensorRT {trt.__version__} cannot create a builder: {first_error(logger.errors)}. "
             "Check the driver with: edge-ad doctor"
         ) from error
 
 
-def _refusal(source: OnnxSource, record: BuildRecord, errors: list[str]) -> EdgeAdError:
+def _build_error(source: OnnxSource, record: BuildRecord, errors: list[str]) -> EdgeAdError:
     reason = first_error(errors)
-    mend = "Run with --debug for all it said."
+    fix = "Run with --debug for its full log."
     if "Quantized constant" in reason:
         fp32 = source.path.with_suffix(".fp32.onnx")
-        line = f"edge-ad convert {source.path} --precision fp32 -o {fp32}"
-        mend = f"It stores weights in 8 bits; write them out with: {line}"
+        command = f"edge-ad convert {source.path} --precision fp32 -o {fp32}"
+        fix = f"The file stores weights in 8 bits; convert them with: {command}"
     elif "workspace" in reason.lower() and record.options.workspace_mib:
-        mend = f"Give it more than --workspace-mib {record.options.workspace_mib}."
+        fix = f"Give it more than --workspace-mib {record.options.workspace_mib}."
     elif is_out_of_memory(reason):
-        mend = "Close other programs on the card, or lower --batch or --workspace-mib."
+        fix = "Close other programs on the GPU, or lower --batch or --workspace-mib."
     name = f"{NAMES[record.runtime]} {record.version}"
-    return IncompatibleError(f"{name} cannot build {source.path}: {reason}. {mend}")
+    return IncompatibleError(f"{name} cannot build {source.path}: {reason}. {fix}")
 
 
 def _threshold(source: OnnxSource, plan: Path) -> tuple[Threshold | None, str]:
-    """The threshold the new plan starts with, and where it came from.
+    """Return the threshold of the new plan, and a note about where it came from.
 
-    An earlier plan of the same graph knows best; a plan of other bytes, or one that was replaced
-    behind its sidecar, knows nothing.
+    An earlier plan of the same graph comes first. A plan of another graph, or one that does not
+    match its sidecar, does not count.
     """
     for engine in (plan, source.path):
         try:
-            known = load_sidecar(engine) if engine.exists() else None
+            sidecar = load_sidecar(engine) if engine.exists() else None
         except IncompatibleError:
             continue
         same = engine == source.path or (
-            known is not None and known.build and known.build.onnx_sha256 == source.sha256
+            sidecar is not None and sidecar.build and sidecar.build.onnx_sha256 == source.sha256
         )
-        if known and known.threshold and same:
-            return known.threshold, f"threshold carried over from {engine.name}"
+        if sidecar and sidecar.threshold and same:
+            return sidecar.threshold, f"threshold carried over from {engine.name}"
     return None, f"no threshold yet: edge-ad threshold {plan} --images GOOD_DIR"
 
 
 def _write(
     plan: Path, data: bytes, source: OnnxSource, record: BuildRecord, threshold: Threshold | None
 ) -> Sidecar:
-    """Both are on disk before either takes its name; a crash in between leaves a refused pair."""
+    """Write both files before either gets its name; a crash in between leaves a refused pair."""
     batch = record.options.batch
     fixed = batch[0] if batch and batch[0] == batch[2] else source.manifest.batch
     sidecar = Sidecar(
@@ -227,7 +227,7 @@ def _write(
     except OSError as error:
         command = build_command(source.path, plan, record.options, record.runtime)
         raise OutletLost(
-            f"{plan} cannot be written ({error.strerror}). Nothing was kept; free space or choose "
-            f"another place, then: {command}"
+            f"{plan} cannot be written ({error.strerror}). No file was written. Free space or "
+            f"choose another folder, then run: {command}"
         ) from error
     return sidecar

@@ -1,7 +1,7 @@
-"""A user's options as TensorRT's builder configuration; an option that is not there is an error.
+"""Apply a user's options to TensorRT's builder configuration; an unsupported one is an error.
 
-TensorRT-RTX accepts several calls and ignores them, so its limits are spelled out here: hardware
-and version compatibility (its engines run on every card from compute capability 8.0, in the very
+TensorRT-RTX accepts several calls and ignores them, so its limits are checked here: hardware and
+version compatibility (its engines run on every GPU from compute capability 8.0, in the exact
 version that built them) and timing caches (nothing is timed before the engine is loaded).
 """
 
@@ -21,30 +21,30 @@ from edge_ad.plan_record import NAMES, BuildOptions, BuildRecord, Runtime
 def configure(
     trt: TensorRT, builder: Any, source: OnnxSource, runtime: Runtime, options: BuildOptions
 ) -> Any:
-    """A builder configuration. Raises UsageError for an option this runtime or version lacks."""
-    _refuse_what_rtx_ignores(runtime, options)
+    """Return a builder configuration; raises UsageError for options that are not supported here."""
+    _refuse_ignored_by_rtx(runtime, options)
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers keep names and precision
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
-    if not options.tf32:  # TensorRT's default; but fp32 in the file is to mean fp32
+    if not options.tf32:  # TensorRT's default, but fp32 in the file must mean fp32
         config.clear_flag(trt.BuilderFlag.TF32)
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    _reach(trt, config, options)
+    _set_hardware_compatibility(trt, config, options)
     _place_on_dla(trt, builder, config, options)
-    _target(trt, config, runtime, options)
+    _set_target_gpus(trt, config, runtime, options)
     if batch := batch_profile(source, options):
         _add_profile(builder, config, source, batch)
     return config
 
 
 def batch_profile(source: OnnxSource, options: BuildOptions) -> tuple[int, int, int] | None:
-    """Least, usual and most images a call; None for a graph of fixed batch.
+    """Return the least, usual and most images a call; None for a graph of fixed batch.
 
-    Without a wish the usual number is that of a frame's tiles.
+    By default the usual number is the number of a frame's tiles.
     """
     manifest = source.manifest
     if manifest.batch is not None:
@@ -59,73 +59,73 @@ def batch_profile(source: OnnxSource, options: BuildOptions) -> tuple[int, int, 
 
 
 class TimingCache:
-    """TensorRT's measurements of kernels, kept in a file for the next build.
+    """TensorRT's kernel timings, kept in a file for the next build.
 
-    They hold for one version and one card. A folder in place of a file name keeps one file each.
+    They are valid for one version and one GPU. A folder instead of a file keeps one file for each.
     """
 
     def __init__(self, path: Path, config: Any, build: BuildRecord) -> None:
         if build.runtime == "tensorrt-rtx":
             raise UsageError(
-                "TensorRT-RTX times nothing when it builds, so --timing-cache has no use. "
-                "Leave it out; what it compiles when it loads is kept by itself."
+                "TensorRT-RTX times nothing when it builds, so --timing-cache has no effect. "
+                "Leave it out; kernels compiled at load time are cached without it."
             )
         self.path = path / _cache_name(build) if path.is_dir() else path
         self._config = config
         if not config.set_timing_cache(self._load(), ignore_mismatch=False):
             raise IncompatibleError(
-                f"{self.path}: a timing cache of another card or version, expected one of "
+                f"{self.path}: a timing cache of another GPU or version, expected one of "
                 f"{_cache_name(build).removesuffix('.timingcache')}. "
-                "Name another file, or a folder that keeps one for each."
+                "Give another file, or a folder, which keeps one file for each."
             )
 
     def save(self) -> None:
-        """Write back what the build has measured."""
+        """Write the timings back to the file."""
         write_bytes(self.path, bytes(self._config.get_timing_cache().serialize()))
 
     def _load(self) -> Any:
-        known = self.path.read_bytes() if self.path.exists() else b""
-        cache = self._config.create_timing_cache(known)
+        data = self.path.read_bytes() if self.path.exists() else b""
+        cache = self._config.create_timing_cache(data)
         if cache is None:
-            raise IncompatibleError(f"{self.path} is no timing cache. Name another file.")
+            raise IncompatibleError(f"{self.path} is not a timing cache. Give another file.")
         return cache
 
 
 def _cache_name(build: BuildRecord) -> str:
-    card = "-".join(build.gpu.lower().split()) or "unknown-card"
-    return f"{build.runtime}-{build.version}-{card}-sm{build.compute_capability}.timingcache"
+    gpu = "-".join(build.gpu.lower().split()) or "unknown-gpu"
+    return f"{build.runtime}-{build.version}-{gpu}-sm{build.compute_capability}.timingcache"
 
 
-def _refuse_what_rtx_ignores(runtime: Runtime, options: BuildOptions) -> None:
+def _refuse_ignored_by_rtx(runtime: Runtime, options: BuildOptions) -> None:
     if runtime != "tensorrt-rtx":
         return
     name = NAMES[runtime]
     if options.version_compatible:
-        raise UsageError(f"{name} has no version-compatible plans: rebuild after each update.")
+        raise UsageError(f"{name} has no version-compatible plans; rebuild after each update.")
     if options.hardware_compatible:
         raise UsageError(
-            f"{name} plans run on every card from compute capability 8.0 without "
-            "--hardware-compatible; leave it out, or name cards with --compute-capability."
+            f"{name} plans run on every GPU from compute capability 8.0 without "
+            "--hardware-compatible; leave it out, or choose GPUs with --compute-capability."
         )
     if options.dla_core is not None:
-        raise UsageError(f"{name} does not drive DLA cores; use --runtime tensorrt on a Jetson.")
+        raise UsageError(f"{name} does not support DLA cores; use --runtime tensorrt on a Jetson.")
 
 
-def _reach(trt: TensorRT, config: Any, options: BuildOptions) -> None:
-    """How far from the building card the plan may travel."""
+def _set_hardware_compatibility(trt: TensorRT, config: Any, options: BuildOptions) -> None:
+    """Allow the plan to run on other GPUs than the building one."""
     if options.hardware_compatible is None:
         return
     name = options.hardware_compatible.replace("-", "_").upper()
     level = getattr(getattr(trt, "HardwareCompatibilityLevel", None), name, None)
     if level is None:
         raise UsageError(
-            f"TensorRT {trt.__version__} cannot build for {options.hardware_compatible} cards."
+            f"TensorRT {trt.__version__} cannot build for {options.hardware_compatible} GPUs."
         )
     config.hardware_compatibility_level = level
 
 
 def _place_on_dla(trt: TensorRT, builder: Any, config: Any, options: BuildOptions) -> None:
-    """Run what a DLA core can on it, the rest on the GPU."""
+    """Run supported layers on a DLA core, the rest on the GPU."""
     if options.dla_core is None:
         return
     cores = getattr(builder, "num_DLA_cores", 0)
@@ -139,26 +139,26 @@ def _place_on_dla(trt: TensorRT, builder: Any, config: Any, options: BuildOption
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
-def _target(trt: TensorRT, config: Any, runtime: Runtime, options: BuildOptions) -> None:
-    """TensorRT-RTX's target cards, by compute capability."""
-    wanted = options.compute_capabilities
-    if not wanted:
+def _set_target_gpus(trt: TensorRT, config: Any, runtime: Runtime, options: BuildOptions) -> None:
+    """Set the GPUs that TensorRT-RTX builds for, by compute capability."""
+    capabilities = options.compute_capabilities
+    if not capabilities:
         return
     if runtime != "tensorrt-rtx" or not hasattr(config, "set_compute_capability"):
         raise UsageError(
-            f"{NAMES[runtime]} builds for the card it runs on, so --compute-capability has no use; "
-            "see --hardware-compatible."
+            f"{NAMES[runtime]} builds for the GPU it runs on, so --compute-capability has no "
+            "effect; see --hardware-compatible."
         )
     known = {
         f"{name[2:-1]}.{name[-1]}": value
         for name, value in vars(trt.ComputeCapability).items()
         if name.startswith("SM")
     }
-    config.num_compute_capabilities = len(wanted)
-    for index, capability in enumerate(wanted):
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
         if capability not in known:
             raise UsageError(
-                f"--compute-capability {capability}: {NAMES[runtime]} {trt.__version__} knows "
+                f"--compute-capability {capability}: {NAMES[runtime]} {trt.__version__} supports "
                 f"{', '.join(sorted(known, key=float))}."
             )
         config.set_compute_capability(known[capability], index)
@@ -173,4 +173,4 @@ def _add_profile(
     profile = builder.create_optimization_profile()
     profile.set_shape(INPUT, least, usual, most)
     if config.add_optimization_profile(profile) < 0:
-        raise IncompatibleError(f"{source.path}: TensorRT refuses batches {batch}.")
+        raise IncompatibleError(f"{source.path}: TensorRT refuses the batch sizes {batch}.")

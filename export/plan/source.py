@@ -1,7 +1,7 @@
-"""What a build needs of an ONNX file, read without the onnx package: devices do not have it.
+"""Read the manifest of an ONNX file without the onnx package, which devices do not have.
 
 An ONNX file is one protocol buffer message (onnx.proto, `ModelProto`); of its fields only
-`metadata_props` matters here, and the rest is stepped over.
+`metadata_props` matters here, and the rest is skipped.
 """
 
 from __future__ import annotations
@@ -30,30 +30,34 @@ class OnnxSource:
 
 
 class _NotOnnx(Exception):
-    """Bytes that are no protocol buffer message."""
+    """Bytes that are not a protocol buffer message."""
 
 
 def read_source(path: Path) -> OnnxSource:
     """Read an ONNX file and its manifest.
 
-    Raises UsageError when there is no file, IncompatibleError when it is no ONNX file of edge-ad's.
+    Raises UsageError for a missing file, IncompatibleError for one that is not ONNX or lacks the
+    manifest.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"cannot read {path} ({error.strerror}). "
-            f"Make it with: edge-ad export WEIGHTS.pt -o {path}"
+            f"Export one with: edge-ad export WEIGHTS.pt -o {path}"
         ) from error
-    metadata = _read_metadata(path, data)
+    metadata = read_metadata(path, data)
     if METADATA_KEY not in metadata:
         raise no_manifest(path)
     manifest = manifest_from_json(metadata[METADATA_KEY], str(path))
     return OnnxSource(path, data, hashlib.sha256(data).hexdigest(), manifest)
 
 
-def _read_metadata(path: Path, data: bytes) -> dict[str, str]:
-    """The model's metadata_props."""
+def read_metadata(path: Path, data: bytes) -> dict[str, str]:
+    """Return the `metadata_props` of a serialized model; `path` is for the error.
+
+    Raises IncompatibleError for bytes that are not a whole ONNX file.
+    """
     try:
         fields = [(number, value) for number, value in _fields(memoryview(data))]
         entries = [value for number, value in fields if number == _METADATA_PROPS]
@@ -73,7 +77,7 @@ def _entry(data: memoryview) -> tuple[str, str]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(number, content) of a message's fields; of numbers the content is left out."""
+    """Yield (field number, content) of a message; the content of numeric fields is left empty."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -95,7 +99,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The number at `at`, seven bits a byte, lowest first, and the place behind it."""
+    """Return the number at `at`, seven bits a byte, lowest first, and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

@@ -11,7 +11,7 @@ import pytest
 from edge_ad.engine import open_engine
 from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.parity import TOLERANCE, Tolerance
-from edge_ad.export.weight_storage import rounded, store_in_8_bits
+from edge_ad.export.weight_storage import round_weights, store_weights_as_int8
 from edge_ad.files import sha256
 from edge_ad.manifest import load_sidecar
 from edge_ad.methods.engine_graph import EngineGraph
@@ -39,18 +39,18 @@ def test_the_new_file_is_named_after_its_precision(
         assert opened.manifest.provenance.parent_sha256 == sha256(engine)
 
 
-def test_what_stays_in_fp32_is_told_with_its_reason(
+def test_what_stays_in_fp32_is_printed_with_its_reason(
     engine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("convert", engine, "--precision", "fp16") == 0
-    told = capsys.readouterr().out
-    assert "last layer, map and score" in told
-    assert "pixels and their normalisation" in told
+    printed = capsys.readouterr().out
+    assert "last layer, map and score" in printed
+    assert "pixels and their normalisation" in printed
 
 
 def test_weights_in_8_bits_become_fp32_or_fp16(tmp_path: Path) -> None:
-    model = onnx_from_module(EngineGraph(rounded(tiny_module())), tiny_manifest())
-    store_in_8_bits(model)
+    model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
+    store_weights_as_int8(model)
     onnx.save(model, tmp_path / "small.onnx")
     for precision in ("fp32", "fp16"):
         assert run("convert", tmp_path / "small.onnx", "--precision", precision) == 0
@@ -59,7 +59,7 @@ def test_weights_in_8_bits_become_fp32_or_fp16(tmp_path: Path) -> None:
         assert onnx.TensorProto.INT8 not in kinds
 
 
-def test_fp32_keeps_the_threshold_and_fp16_asks_for_its_own(
+def test_fp32_keeps_the_threshold_and_fp16_needs_a_new_one(
     engine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store_threshold(engine, 0.5)
@@ -68,11 +68,11 @@ def test_fp32_keeps_the_threshold_and_fp16_asks_for_its_own(
         assert run("convert", engine, "--precision", precision, "-o", out) == 0
         sidecar = load_sidecar(out)
         assert (sidecar is not None and sidecar.threshold is not None) == kept
-        told = capsys.readouterr().out
-        assert ("carried over" in told) == kept and ("edge-ad threshold" in told) != kept
+        printed = capsys.readouterr().out
+        assert ("carried over" in printed) == kept and ("edge-ad threshold" in printed) != kept
 
 
-def test_a_name_that_says_fp32_says_fp16_afterwards(engine: Path) -> None:
+def test_fp32_in_the_name_becomes_fp16(engine: Path) -> None:
     fp32 = engine.rename(engine.with_name("part.fp32.onnx"))
     assert run("convert", fp32, "--precision", "fp16") == 0
     assert engine.with_name("part.fp16.onnx").is_file()
@@ -87,7 +87,7 @@ def test_a_difference_beyond_the_tolerance_leaves_nothing(
     assert [path.name for path in engine.parent.iterdir()] == ["part.onnx"]
 
 
-def test_a_graph_that_answers_nan_is_refused(
+def test_a_graph_that_returns_nan_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx.save(drawn("l = Log (c) z = Relu (l)"), tmp_path / "nan.onnx")
@@ -102,11 +102,11 @@ def test_a_file_of_another_precision_is_refused(
     set_manifest(model, MANIFEST.model_copy(update={"precision": "int8"}))
     onnx.save(model, engine)
     assert run("convert", engine, "--precision", "fp16") == 2
-    assert "only fp32 files convert" in capsys.readouterr().err
+    assert "only fp32 files can be converted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "text"),
     [
         pytest.param(["part.onnx"], 2, "--precision", id="no precision"),
         pytest.param(["none.onnx", "--precision", "fp16"], 2, "no ONNX file at", id="missing"),
@@ -118,7 +118,10 @@ def test_a_file_of_another_precision_is_refused(
         ),
         pytest.param(["cut.onnx", "--precision", "fp16"], 3, "cut off", id="truncated"),
         pytest.param(
-            ["part.onnx", "--precision", "fp16", "-o", "part.onnx"], 2, "Name another", id="itself"
+            ["part.onnx", "--precision", "fp16", "-o", "part.onnx"],
+            2,
+            "Choose another",
+            id="itself",
         ),
         pytest.param(
             ["part.onnx", "--precision", "fp16", "--images", "nowhere"], 2, "no such", id="images"
@@ -128,7 +131,7 @@ def test_a_file_of_another_precision_is_refused(
 def test_what_cannot_be_converted_is_explained(
     words: list[str],
     code: int,
-    says: str,
+    text: str,
     engine: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -140,19 +143,19 @@ def test_what_cannot_be_converted_is_explained(
     onnx.save(foreign, "foreign.onnx")
     assert run("convert", *words) == code
     message = capsys.readouterr().err
-    assert says in message
+    assert text in message
     assert "Traceback" not in message
 
 
-def test_tensorrt_says_how_to_bring_8_bit_weights_back(
+def test_tensorrt_names_the_command_that_dequantizes_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
-    model = onnx_from_module(EngineGraph(rounded(tiny_module())), tiny_manifest())
-    store_in_8_bits(model)
+    model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
+    store_weights_as_int8(model)
     onnx.save(model, tmp_path / "small.onnx")
     assert run("build", tmp_path / "small.onnx", "--runtime", "tensorrt-rtx") == 3
-    mend = f"edge-ad convert {tmp_path / 'small.onnx'} --precision fp32"
-    assert mend in capsys.readouterr().err
-    assert run(*mend.split()[1:]) == 0
+    fix = f"edge-ad convert {tmp_path / 'small.onnx'} --precision fp32"
+    assert fix in capsys.readouterr().err
+    assert run(*fix.split()[1:]) == 0
     assert run("build", tmp_path / "small.fp32.onnx", "--runtime", "tensorrt-rtx") == 0

@@ -1,4 +1,4 @@
-"""`edge-ad export` from a user's side: what it writes, and what it refuses."""
+"""`edge-ad export`: files written and inputs refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_engine_is_named_after_the_weights(
 
 
 @pytest.mark.parametrize(("words", "batch"), [(["--batch", 3], 3), (["--dynamic-batch"], None)])
-def test_the_manifest_says_batch_and_descent(
+def test_the_manifest_records_batch_and_parent(
     words: list[object], batch: int | None, weights: Path, tmp_path: Path
 ) -> None:
     assert run("export", weights, "-o", tmp_path / "out.onnx", *words) == 0
@@ -73,7 +73,7 @@ def test_nothing_is_left_when_the_disk_is_full(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "text"),
     [
         pytest.param(["--batch", 2, "--dynamic-batch"], 2, "exclude each other", id="two batches"),
         pytest.param(["--batch", 0], 2, "--batch", id="an empty batch"),
@@ -81,7 +81,7 @@ def test_nothing_is_left_when_the_disk_is_full(
         pytest.param(["-o", "folder.onnx"], 2, "is a folder", id="a folder as output"),
         pytest.param(["-o", "tiny.pt/out.onnx"], 6, "cannot be written", id="below a file"),
         pytest.param(["--images", "nowhere"], 2, "no such folder", id="no images"),
-        pytest.param(["--images", "folder.onnx"], 2, "holds no images", id="empty folder"),
+        pytest.param(["--images", "folder.onnx"], 2, "no images in it", id="empty folder"),
         pytest.param(
             ["--store-weights", "int8", "--precision", "fp16"], 2, "leave --precision", id="both"
         ),
@@ -91,7 +91,7 @@ def test_nothing_is_left_when_the_disk_is_full(
 def test_wrong_options_are_explained(
     words: list[object],
     code: int,
-    says: str,
+    text: str,
     weights: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -100,26 +100,26 @@ def test_wrong_options_are_explained(
     Path("folder.onnx").mkdir()
     assert run("export", "tiny.pt", *words) == code
     message = capsys.readouterr().err
-    assert says in message
+    assert text in message
     assert "Traceback" not in message
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "text"),
     [
         pytest.param(None, "no weights at", id="missing"),
         pytest.param(b"", "read as PyTorch weights", id="empty"),
         pytest.param(b"\x08\x08onnx?", "read as PyTorch weights", id="not a weights file"),
     ],
 )
-def test_files_that_are_no_weights_are_refused(
-    content: bytes | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_files_that_are_not_weights_are_refused(
+    content: bytes | None, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "w.pt"
     if content is not None:
         path.write_bytes(content)
     assert run("export", path) == 2
-    assert says in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
 def test_cut_off_weights_are_refused(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

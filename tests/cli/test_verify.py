@@ -1,4 +1,4 @@
-"""`edge-ad verify`: differences, order, flips, and the limits they must keep."""
+"""`edge-ad verify`: differences, rank order, flipped verdicts, and their limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_ad.onnx_graph.load import set_manifest
 from tests.export.graphs import MANIFEST, drawn
 from tests.export.models import run
 
-LOOSE = Tolerance(1.0, "a test says so")
+LOOSE = Tolerance(1.0, "set by a test")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "a.onnx", tmp_path / "b.onnx"
 
 
-def answer(*scores: float) -> Prediction:
+def prediction(*scores: float) -> Prediction:
     values = np.array(scores, np.float32)
     return Prediction(np.tile(values[:, None, None], (1, 4, 4)), values)
 
@@ -43,33 +43,33 @@ def answer(*scores: float) -> Prediction:
 def verified(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, object]]:
     code = run("verify", *words, "--json")
     (line,) = capsys.readouterr().out.splitlines()
-    found = json.loads(line)
-    assert isinstance(found, dict)
-    return code, found
+    result = json.loads(line)
+    assert isinstance(result, dict)
+    return code, result
 
 
 def test_a_file_agrees_with_itself(
     pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found = verified(capsys, pair[0], pair[0], "--threshold", 1.0)
+    code, result = verified(capsys, pair[0], pair[0], "--threshold", 1.0)
     assert code == 0
-    assert (found["max_abs_map"], found["max_abs_score"]) == (0, 0)
-    assert (found["spearman"], found["verdict_flips"]) == (pytest.approx(1), 0)
-    assert found["frames"] == 64
+    assert (result["max_abs_map"], result["max_abs_score"]) == (0, 0)
+    assert (result["spearman"], result["verdict_flips"]) == (pytest.approx(1), 0)
+    assert result["frames"] == 64
 
 
-def test_another_file_is_told_with_figures_and_sheet(
+def test_another_file_is_reported_with_figures_and_sheet(
     pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = pair[0].parent / "images"
-    code, found = verified(capsys, *pair, "--images", images)
+    code, result = verified(capsys, *pair, "--images", images)
     assert code == 4
-    assert (found["frames"], found["anomalous"]) == (20, 10)
-    assert found["within"] is False
-    share = float(str(found["max_abs_map"])) / float(str(found["map_scale"]))
+    assert (result["frames"], result["anomalous"]) == (20, 10)
+    assert result["within"] is False
+    share = float(str(result["max_abs_map"])) / float(str(result["map_scale"]))
     assert share == pytest.approx(1.02**3 - 1, rel=0.01)  # all three layers grow by 2 %
-    assert found["spearman"] == pytest.approx(1)
-    sheet = cv2.imread(str(found["sheet"]))
+    assert result["spearman"] == pytest.approx(1)
+    sheet = cv2.imread(str(result["sheet"]))
     assert sheet is not None
     assert sheet.shape[1] == 4 * 244
 
@@ -80,7 +80,7 @@ def test_a_wider_tolerance_lets_it_pass(
     assert verified(capsys, *pair, "--tolerance", 0.07)[0] == 0
 
 
-def test_the_stored_threshold_judges(
+def test_the_stored_threshold_is_used(
     pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     threshold = Threshold(image=0.5, pixel=0.5, false_alarm_rate=0.01, confidence=0.9, images=9)
@@ -105,19 +105,19 @@ def test_without_a_threshold_no_verdicts_are_compared(
     ],
 )
 def test_flips_are_counted(scores: tuple[float, float], flips: int, far: int) -> None:
-    found = verify(answer(0.5, 2.0), answer(*scores), LOOSE, 1.0)
-    assert (found.flips, found.far_flips) == (flips, far)
-    assert bool(found.fault) is bool(far)
+    result = verify(prediction(0.5, 2.0), prediction(*scores), LOOSE, 1.0)
+    assert (result.flips, result.far_flips) == (flips, far)
+    assert bool(result.problem) is bool(far)
 
 
-def test_a_flip_beside_the_threshold_is_no_fault() -> None:
-    found = verify(answer(0.995, 2.0), answer(1.004, 2.0), LOOSE, 1.0)
-    assert (found.flips, found.far_flips, found.fault) == (1, 0, "")
+def test_a_flip_near_the_threshold_is_allowed() -> None:
+    result = verify(prediction(0.995, 2.0), prediction(1.004, 2.0), LOOSE, 1.0)
+    assert (result.flips, result.far_flips, result.problem) == (1, 0, "")
 
 
 def test_a_coarser_precision_may_flip_farther_from_the_threshold() -> None:
-    found = verify(answer(0.95, 2.0), answer(1.01, 2.0), TOLERANCE["int8"], 1.0)
-    assert (found.flips, found.far_flips) == (1, 0)
+    result = verify(prediction(0.95, 2.0), prediction(1.01, 2.0), TOLERANCE["int8"], 1.0)
+    assert (result.flips, result.far_flips) == (1, 0)
 
 
 def manifest(**changes: object) -> Manifest:
@@ -125,7 +125,7 @@ def manifest(**changes: object) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "wanted"),
+    ("first", "second", "expected"),
     [
         pytest.param(manifest(), manifest(), TOLERANCE["fp32"], id="both fp32"),
         pytest.param(
@@ -140,22 +140,22 @@ def manifest(**changes: object) -> Manifest:
     ],
 )
 def test_the_coarser_side_sets_the_tolerance(
-    first: Manifest, second: Manifest, wanted: Tolerance
+    first: Manifest, second: Manifest, expected: Tolerance
 ) -> None:
-    assert tolerance_between(first, second) == wanted
-    assert tolerance_between(second, first) == wanted
+    assert tolerance_between(first, second) == expected
+    assert tolerance_between(second, first) == expected
 
 
 def test_the_sheet_begins_with_the_largest_difference() -> None:
     frames = np.zeros((3, 4, 4, 3), np.uint8)
     frames[1] = 255  # the frame whose maps differ most
-    sheet = difference_sheet(frames, answer(1, 1, 1), answer(1.1, 1.9, 1.2), count=2)
+    sheet = difference_sheet(frames, prediction(1, 1, 1), prediction(1.1, 1.9, 1.2), count=2)
     assert sheet[60, 120].tolist() == [255, 255, 255]
     assert sheet[60 + 244, 120].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "text"),
     [
         pytest.param(["a.onnx", "none.onnx"], 2, "no engine at", id="missing"),
         pytest.param(["none.pt", "a.onnx"], 2, "no weights at", id="missing weights"),
@@ -172,7 +172,7 @@ def test_the_sheet_begins_with_the_largest_difference() -> None:
 def test_what_cannot_be_compared_is_explained(
     words: list[str],
     code: int,
-    says: str,
+    text: str,
     pair: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -184,7 +184,7 @@ def test_what_cannot_be_compared_is_explained(
     onnx.save(model, "other.onnx")
     assert run("verify", *words) == code
     message = capsys.readouterr().err
-    assert says in message
+    assert text in message
     assert "Traceback" not in message
 
 

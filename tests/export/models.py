@@ -1,4 +1,4 @@
-"""A method small enough to export in a second, and a DeSTSeg with lively statistics."""
+"""A method small enough to export in a second, and a DeSTSeg with trained-like batch norms."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SIZE = (32, 48)
 
 
 class TinyConfig(Config):
-    """Nothing to choose."""
+    """A configuration without fields."""
 
 
 class Tiny(nn.Module):
-    """Two convolutions, a normalisation and a resize: what real methods are made of."""
+    """Convolutions, a normalisation and a resize, as in real methods."""
 
     def __init__(self, config: TinyConfig, size_hw: tuple[int, int]) -> None:
         super().__init__()
@@ -53,29 +53,29 @@ def tiny_manifest(batch: int | None = 1) -> Manifest:
 def tiny_module(seed: int = 0) -> Tiny:
     torch.manual_seed(seed)
     module = Tiny(TinyConfig(), SIZE).eval()
-    _enliven(module)
+    _randomize_batch_norms(module)
     return module
 
 
 def save_tiny(path: Path, seed: int = 0) -> Path:
-    """Weights of the method `tiny`, which a test must add to METHODS to load."""
+    """Save weights of the method `tiny`, which a test must add to METHODS to load."""
     save_detector(path, tiny_module(seed), tiny_manifest(), TinyConfig())
     return path
 
 
 def save_destseg(path: Path, size: int = 32, width: float = 0.125) -> Path:
-    """Untrained DeSTSeg weights."""
+    """Save untrained DeSTSeg weights."""
     torch.manual_seed(0)
     config = DeSTSegConfig(width=width, top_k=10)
     module = DeSTSeg(config, (size, size)).eval()
-    _enliven(module)
+    _randomize_batch_norms(module)
     manifest = Manifest(method="destseg", size_hw=(size, size), score=Score(top_k=10))
     save_detector(path, module, manifest, config)
     return path
 
 
 def run(*words: object) -> int:
-    """What the command line `edge-ad WORDS` ends with."""
+    """Run `edge-ad WORDS` and return its exit code."""
     before = sys.argv
     sys.argv = ["edge-ad", *(str(word) for word in words)]
     try:
@@ -87,8 +87,8 @@ def run(*words: object) -> int:
     return 0
 
 
-def _enliven(module: nn.Module) -> None:
-    """Batch norms as after training: neither identities nor all of one sign."""
+def _randomize_batch_norms(module: nn.Module) -> None:
+    """Set batch norms as after training: neither identities nor all of one sign."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_(0, 0.3)  # type: ignore[union-attr]

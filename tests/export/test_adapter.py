@@ -1,4 +1,4 @@
-"""A foreign ONNX graph behind edge-ad's contract answers as it did before."""
+"""Foreign ONNX graphs wrapped in edge-ad's contract keep their outputs."""
 
 from __future__ import annotations
 
@@ -65,22 +65,22 @@ def _images(count: int) -> Image:
 
 
 def _check(path: Path, images: Image, scaled: Any) -> None:
-    wanted = (scaled * COLOURS).sum(axis=-1)
+    expected = (scaled * COLOURS).sum(axis=-1)
     with open_engine(path) as engine:
-        answer = engine.infer(images)
-        np.testing.assert_allclose(answer.maps, wanted, atol=1e-5)
-        np.testing.assert_allclose(answer.scores, wanted.max(axis=(1, 2)), atol=1e-5)
+        prediction = engine.infer(images)
+        np.testing.assert_allclose(prediction.maps, expected, atol=1e-5)
+        np.testing.assert_allclose(prediction.scores, expected.max(axis=(1, 2)), atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, "any"])
-def test_anomalibs_engine_sees_rgb_from_0_to_1(tmp_path: Path, batch: int | str) -> None:
+def test_an_anomalib_engine_gets_rgb_from_0_to_1(tmp_path: Path, batch: int | str) -> None:
     source = _foreign(tmp_path / "model.onnx", batch=batch)
     _import(source, "-o", tmp_path / "x.onnx", "--size", "32x48", "--adapter", "anomalib")
     images = _images(3)
     _check(tmp_path / "x.onnx", images, images[..., ::-1] / 255)
 
 
-def test_layout_colour_scaling_and_names_are_taken_at_their_word(tmp_path: Path) -> None:
+def test_layout_colour_scaling_and_names_follow_the_options(tmp_path: Path) -> None:
     source = _foreign(tmp_path / "model.onnx", layout="nhwc", outputs=("heat", "worst"))
     words = ["--layout", "nhwc", "--color", "bgr", "--scale", "0.5", "--map-output", "heat"]
     words += ["--mean", "1,2,3", "--std", "4,5,6", "--score-output", "worst", "--size", "32x48"]
@@ -114,7 +114,7 @@ def test_the_manifest_says_where_it_came_from(tmp_path: Path) -> None:
         (["--adapter", "anomalib", "--size", "64"], r"takes 32x48 \(height x width\)"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_is_written(
+def test_wrong_options_are_refused_before_anything_is_written(
     words: list[str], message: str, tmp_path: Path
 ) -> None:
     source = _foreign(tmp_path / "model.onnx")
@@ -124,15 +124,15 @@ def test_what_does_not_fit_is_said_before_anything_is_written(
     assert not (tmp_path / "x.onnx").exists()
 
 
-def test_an_output_that_is_no_map_is_refused(tmp_path: Path) -> None:
+def test_an_output_that_is_not_a_map_is_refused(tmp_path: Path) -> None:
     source = _foreign(tmp_path / "model.onnx")
     words = ["--adapter", "anomalib", "--map-output", "pred_score", "--size", "32x48"]
-    with pytest.raises(IncompatibleError, match="does not answer with a map"):
+    with pytest.raises(IncompatibleError, match="outputs are not a map and a score"):
         _import(source, "-o", tmp_path / "x.onnx", *words)
     assert not (tmp_path / "x.onnx").exists()
 
 
-def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"noise")
     with pytest.raises(IncompatibleError, match="not readable as ONNX"):
         _import(tmp_path / "x.onnx", "-o", tmp_path / "y.onnx", "--adapter", "anomalib")
@@ -146,7 +146,7 @@ def test_options_of_onnx_files_are_refused_for_checkpoints(tmp_path: Path) -> No
 def test_a_foreign_graph_goes_all_the_way_to_a_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every verb names the line that comes first, and after it they all take the file."""
+    """Every verb names the import command, and accepts the imported file."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     monkeypatch.chdir(tmp_path)
     _foreign(Path("theirs.onnx"), batch="n")
@@ -158,5 +158,5 @@ def test_a_foreign_graph_goes_all_the_way_to_a_plan(
     assert run("convert", "theirs.engine.onnx", "--precision", "fp16") == 0
     assert run("build", "theirs.engine.fp16.onnx", "--runtime", "tensorrt-rtx") == 0
     assert run("inspect", "theirs.engine.fp16.plan") == 0
-    told = capsys.readouterr().out
-    assert "imported, fp16" in told and "imported from: theirs.onnx" in told
+    printed = capsys.readouterr().out
+    assert "imported, fp16" in printed and "imported from: theirs.onnx" in printed

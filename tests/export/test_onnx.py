@@ -1,4 +1,4 @@
-"""A traced module keeps the engine contract and carries nothing but itself."""
+"""Traced modules keep the engine contract and contain nothing of the exporting machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from edge_ad.engine import open_engine
 from edge_ad.errors import EdgeAdError
-from edge_ad.export.comparison_frames import generated
-from edge_ad.export.engine_file import torch_answer
+from edge_ad.export.comparison_frames import generated_frames
+from edge_ad.export.engine_file import torch_prediction
 from edge_ad.export.onnx import onnx_from_module
 from edge_ad.manifest import METADATA_KEY, manifest_from_json
 from edge_ad.methods.engine_graph import EngineGraph
@@ -33,29 +33,29 @@ def tiny() -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:  # type: ignore[type-arg]
-    """DeSTSeg exported as a user does it, in a process of its own."""
+    """DeSTSeg exported as a user does it, in a separate process."""
     folder = tmp_path_factory.mktemp("destseg")
     weights = save_destseg(folder / "destseg.pt")
     words = ["export", weights, "-o", folder / "destseg.onnx", "--store-weights", "int8", "--json"]
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "edge_ad", *map(str, words)], capture_output=True, text=True
     )
-    return folder / "destseg.onnx", ended
+    return folder / "destseg.onnx", process
 
 
 def test_the_exporter_stays_silent(exported: tuple[Path, Any]) -> None:
-    _, ended = exported
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.splitlines() == [
+    _, process = exported
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.splitlines() == [
         "tracing destseg at 32x32",
         "comparing with torch on 8 frames",
     ]
-    assert len(ended.stdout.splitlines()) == 1
+    assert len(process.stdout.splitlines()) == 1
 
 
 def test_the_report_is_what_json_prints(exported: tuple[Path, Any]) -> None:
-    path, ended = exported
-    report = json.loads(ended.stdout)
+    path, process = exported
+    report = json.loads(process.stdout)
     assert json.loads((path.parent / "destseg.onnx.report.json").read_text()) == report
     assert report["parity"]["max_abs_map"] < 1e-5
     assert 0 < report["rounding"]["max_abs_score"] < 0.05
@@ -67,8 +67,8 @@ def test_a_static_destseg_computes_no_shapes(exported: tuple[Path, Any]) -> None
 
 
 def test_an_image_goes_straight_into_a_cast(tiny: onnx.ModelProto) -> None:
-    takers = [node.op_type for node in tiny.graph.node if "image" in node.input]
-    assert takers == ["Cast"]
+    consumers = [node.op_type for node in tiny.graph.node if "image" in node.input]
+    assert consumers == ["Cast"]
 
 
 def test_the_manifest_travels_in_the_file(tiny: onnx.ModelProto) -> None:
@@ -88,21 +88,21 @@ def test_old_runtimes_read_the_file(tiny: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, None])
-def test_the_graph_answers_as_torch_does(batch: int | None, tmp_path: Path) -> None:
-    network, frames = EngineGraph(tiny_module()), generated(SIZE, 5)
+def test_the_graph_computes_what_torch_computes(batch: int | None, tmp_path: Path) -> None:
+    network, frames = EngineGraph(tiny_module()), generated_frames(SIZE, 5)
     path = tmp_path / "tiny.onnx"
     onnx.save(onnx_from_module(network, tiny_manifest(batch)), path)
-    wanted = torch_answer(network, frames)
+    expected = torch_prediction(network, frames)
     with open_engine(path) as engine:
-        found = engine.infer(frames)
-        alone = engine.infer(frames[2:3])
-    np.testing.assert_allclose(found.maps, wanted.maps, atol=1e-6)
-    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-6)
-    np.testing.assert_allclose(alone.scores, wanted.scores[2:3], atol=1e-6)
+        prediction = engine.infer(frames)
+        single = engine.infer(frames[2:3])
+    np.testing.assert_allclose(prediction.maps, expected.maps, atol=1e-6)
+    np.testing.assert_allclose(prediction.scores, expected.scores, atol=1e-6)
+    np.testing.assert_allclose(single.scores, expected.scores[2:3], atol=1e-6)
 
 
-class Undecided(nn.Module):
-    """Branches on what it sees, so no fixed graph can say what it does."""
+class DataDependent(nn.Module):
+    """A module that branches on its input, which no fixed graph can express."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         values = image.float().mean(dim=3)
@@ -113,7 +113,7 @@ class Undecided(nn.Module):
 
 def test_a_module_that_cannot_be_traced_is_named() -> None:
     with pytest.raises(EdgeAdError, match="cannot export this tiny") as caught:
-        onnx_from_module(Undecided(), tiny_manifest())
+        onnx_from_module(DataDependent(), tiny_manifest())
     assert "\n" not in str(caught.value)
 
 

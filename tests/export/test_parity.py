@@ -1,4 +1,4 @@
-"""Differences between two answers, and the limit they must keep."""
+"""Differences between two predictions, and their limits."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from edge_ad.export.parity import Tolerance, check_parity, compare, spearman
 TENTH = Tolerance(0.1, "a test says so")
 
 
-def answer(*scores: float) -> Prediction:
+def prediction(*scores: float) -> Prediction:
     values = np.array(scores, np.float32)
     return Prediction(np.tile(values[:, None, None], (1, 2, 3)), values)
 
 
-def test_equal_answers_agree_exactly() -> None:
-    found = compare(answer(1, 2, 3), answer(1, 2, 3))
-    assert found.max_abs_map == found.max_abs_score == 0
-    assert found.spearman == pytest.approx(1)
+def test_equal_predictions_agree_exactly() -> None:
+    agreement = compare(prediction(1, 2, 3), prediction(1, 2, 3))
+    assert agreement.max_abs_map == agreement.max_abs_score == 0
+    assert agreement.spearman == pytest.approx(1)
 
 
 def test_the_largest_difference_counts_not_the_mean() -> None:
-    found = compare(answer(1, 2, 4), answer(1, 2, 3.5))
-    assert found.max_abs_score == found.max_abs_map == 0.5
-    assert found.mean_abs_map == pytest.approx(0.5 / 3)
+    agreement = compare(prediction(1, 2, 4), prediction(1, 2, 3.5))
+    assert agreement.max_abs_score == agreement.max_abs_map == 0.5
+    assert agreement.mean_abs_map == pytest.approx(0.5 / 3)
 
 
 @pytest.mark.parametrize(
@@ -40,37 +40,39 @@ def test_the_largest_difference_counts_not_the_mean() -> None:
 def test_the_limit_is_a_share_of_the_largest_value(
     other: tuple[float, ...], *, passes: bool
 ) -> None:
-    assert compare(answer(1, 2, 4), answer(*other)).within(TENTH) is passes
+    assert compare(prediction(1, 2, 4), prediction(*other)).within(TENTH) is passes
 
 
-def test_damaged_copies_show_what_a_map_is_worth_but_their_scores_do_not_count() -> None:
-    """0.02 is much of a good part's 0.1, little of a defective one's 4; a threshold is near 0.1."""
-    good_alone = compare(answer(0.1), answer(0.12))
-    found = compare(answer(0.1, 4), answer(0.12, 4), given=1)
-    assert (good_alone.map_scale, found.map_scale) == (np.float32(0.1), 4)
-    assert found.score_scale == good_alone.score_scale
-    assert found.anomalous == 1
-    assert not found.within(TENTH)
-    only_maps = Prediction(answer(0.12, 4).maps, answer(0.1, 9).scores)
-    assert compare(answer(0.1, 4), only_maps, given=1).within(TENTH)
+def test_maps_of_anomalous_copies_count_and_their_scores_do_not() -> None:
+    """0.02 is large against a normal part's 0.1, small against an anomalous part's 4."""
+    normal_only = compare(prediction(0.1), prediction(0.12))
+    agreement = compare(prediction(0.1, 4), prediction(0.12, 4), originals=1)
+    assert (normal_only.map_scale, agreement.map_scale) == (np.float32(0.1), 4)
+    assert agreement.score_scale == normal_only.score_scale
+    assert agreement.anomalous == 1
+    assert not agreement.within(TENTH)
+    only_maps = Prediction(prediction(0.12, 4).maps, prediction(0.1, 9).scores)
+    assert compare(prediction(0.1, 4), only_maps, originals=1).within(TENTH)
 
 
 def test_a_difference_beyond_the_limit_names_figures_and_reason() -> None:
     with pytest.raises(GateFailed, match=r"plan: on 2 frames.*share of 0\.1.*a test says so"):
-        check_parity(compare(answer(1, 2), answer(1, 3)), TENTH, "plan")
+        check_parity(compare(prediction(1, 2), prediction(1, 3)), TENTH, "plan")
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("side", [0, 1])
-def test_numbers_that_are_not_finite_never_agree(bad: float, side: int) -> None:
-    answers = [answer(1, 2, 3), answer(1, 2, 3)]
-    answers[side].maps[1, 0, 0] = bad
-    with pytest.raises(GateFailed, match="not finite on 1 of 3 frames, the first being frame 1"):
-        compare(answers[0], answers[1])
+def test_numbers_that_are_not_finite_never_agree(value: float, side: int) -> None:
+    predictions = [prediction(1, 2, 3), prediction(1, 2, 3)]
+    predictions[side].maps[1, 0, 0] = value
+    with pytest.raises(
+        GateFailed, match=r"not finite \(NaN or Inf\) on 1 of 3 frames, the first being"
+    ):
+        compare(predictions[0], predictions[1])
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "wanted"),
+    ("a", "b", "expected"),
     [
         pytest.param([1, 2, 3, 4], [10, 20, 30, 99], 1.0, id="same order"),
         pytest.param([1, 2, 3, 4], [4, 3, 2, 1], -1.0, id="reversed"),
@@ -78,6 +80,6 @@ def test_numbers_that_are_not_finite_never_agree(bad: float, side: int) -> None:
         pytest.param([1, 1, 1], [1, 2, 3], None, id="a constant has no order"),
     ],
 )
-def test_spearman(a: list[float], b: list[float], wanted: float | None) -> None:
-    found = spearman(np.array(a, np.float32), np.array(b, np.float32))
-    assert found == (None if wanted is None else pytest.approx(wanted))
+def test_spearman(a: list[float], b: list[float], expected: float | None) -> None:
+    agreement = spearman(np.array(a, np.float32), np.array(b, np.float32))
+    assert agreement == (None if expected is None else pytest.approx(expected))

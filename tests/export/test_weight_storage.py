@@ -17,9 +17,9 @@ from onnx import numpy_helper
 from torch import nn
 
 from edge_ad.engine import open_engine
-from edge_ad.export.comparison_frames import generated
+from edge_ad.export.comparison_frames import generated_frames
 from edge_ad.export.onnx import onnx_from_module
-from edge_ad.export.weight_storage import multiply_out, rounded, store_in_8_bits
+from edge_ad.export.weight_storage import dequantize_weights, round_weights, store_weights_as_int8
 from edge_ad.methods.engine_graph import EngineGraph
 from tests.export.models import SIZE, tiny_manifest, tiny_module
 
@@ -28,25 +28,25 @@ from tests.export.models import SIZE, tiny_manifest, tiny_module
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same rounded weights as fp32 and as int8."""
     folder = tmp_path_factory.mktemp("storage")
-    model = onnx_from_module(EngineGraph(rounded(tiny_module())), tiny_manifest())
+    model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
     onnx.save(model, folder / "plain.onnx")
-    assert store_in_8_bits(model) == 1  # the 16x16x3x3 one; the others are below the limit
+    assert store_weights_as_int8(model) == 1  # the 16x16x3x3 one; the others are below the limit
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "small.onnx")
     return folder / "plain.onnx", folder / "small.onnx"
 
 
-def test_both_forms_answer_the_same_bits(files: tuple[Path, Path]) -> None:
-    frames = generated(SIZE, 4)
-    answers = []
+def test_both_forms_give_bit_identical_outputs(files: tuple[Path, Path]) -> None:
+    frames = generated_frames(SIZE, 4)
+    predictions = []
     for path in files:
         with open_engine(path) as engine:
-            answers.append(engine.infer(frames))
-    np.testing.assert_array_equal(answers[0].maps, answers[1].maps)
-    np.testing.assert_array_equal(answers[0].scores, answers[1].scores)
+            predictions.append(engine.infer(frames))
+    np.testing.assert_array_equal(predictions[0].maps, predictions[1].maps)
+    np.testing.assert_array_equal(predictions[0].scores, predictions[1].scores)
 
 
-def test_onnx_runtime_multiplies_the_weights_out_at_load(
+def test_onnx_runtime_dequantizes_the_weights_at_load(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     plain, small = (_operators_after_loading(path, tmp_path) for path in files)
@@ -58,9 +58,9 @@ def test_the_file_shrinks_by_three_bytes_a_weight(files: tuple[Path, Path]) -> N
     assert plain - small > 0.7 * 3 * (16 * 16 * 3 * 3)
 
 
-def test_multiplying_out_brings_the_fp32_graph_back(files: tuple[Path, Path]) -> None:
+def test_dequantizing_restores_the_fp32_graph(files: tuple[Path, Path]) -> None:
     plain, small = (onnx.load(path) for path in files)
-    assert multiply_out(small) == 1
+    assert dequantize_weights(small) == 1
     assert list(small.graph.node) == list(plain.graph.node)
     weights = [_weights(model) for model in (plain, small)]
     assert weights[0].keys() == weights[1].keys()
@@ -68,24 +68,24 @@ def test_multiplying_out_brings_the_fp32_graph_back(files: tuple[Path, Path]) ->
         np.testing.assert_allclose(weights[1][name], values, rtol=1e-6)
 
 
-def test_multiplying_out_leaves_other_graphs_alone(files: tuple[Path, Path]) -> None:
+def test_dequantizing_leaves_other_graphs_unchanged(files: tuple[Path, Path]) -> None:
     model = onnx.load(files[0])
     before = model.SerializeToString()
-    assert multiply_out(model) == 0
+    assert dequantize_weights(model) == 0
     assert model.SerializeToString() == before
 
 
 def test_weights_off_the_grid_stay_as_they_are() -> None:
     model = onnx_from_module(EngineGraph(tiny_module()), tiny_manifest())
     before = model.SerializeToString()
-    assert store_in_8_bits(model) == 0
+    assert store_weights_as_int8(model) == 0
     assert model.SerializeToString() == before
 
 
-def test_rounding_leaves_the_original_alone() -> None:
+def test_rounding_leaves_the_original_unchanged() -> None:
     module = tiny_module()
     before = module.second.weight.clone()
-    copy = rounded(module)
+    copy = round_weights(module)
     assert torch.equal(module.second.weight, before)
     assert not torch.equal(copy.second.weight, before)  # type: ignore[union-attr,arg-type]
 
@@ -96,7 +96,7 @@ def test_each_channel_moves_by_at_most_half_its_step(seed: int, size: float) -> 
     layer = nn.Conv2d(4, 6, 3)
     layer.weight.data.mul_(size)
     layer.weight.data[0] = 0
-    moved = (rounded(layer).weight - layer.weight).abs().amax(dim=(1, 2, 3))  # type: ignore[operator]
+    moved = (round_weights(layer).weight - layer.weight).abs().amax(dim=(1, 2, 3))  # type: ignore[operator]
     step = layer.weight.abs().amax(dim=(1, 2, 3)) / 127
     assert (moved <= step * 0.501).all()
 

@@ -1,4 +1,4 @@
-"""fp16 where it is safe: which nodes stay in fp32, and what the typed graph looks like."""
+"""Conversion to fp16: which nodes stay in fp32, and the resulting typed graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto
 
 from edge_ad.errors import IncompatibleError
-from edge_ad.export.comparison_frames import generated
+from edge_ad.export.comparison_frames import generated_frames
 from edge_ad.export.fp16.convert import MixedPrecision, mixed_from_fp32
 from edge_ad.export.fp16.ranges import measure
 from edge_ad.export.fp16.rewrite import to_fp16
@@ -20,9 +20,9 @@ from edge_ad.export.fp16.rules import fp16_support
 from edge_ad.export.parity import TOLERANCE, compare
 from edge_ad.onnx_graph.index import GraphIndex, infer_types
 from edge_ad.onnx_graph.simplify import flattened
-from tests.export.graphs import HW, MANIFEST, answer, constant, drawn, operators
+from tests.export.graphs import HW, MANIFEST, constant, drawn, infer, operators
 
-FRAMES = generated(HW, 6)
+FRAMES = generated_frames(HW, 6)
 RELU = "z = Relu (c)"
 # DeSTSeg as its authors wrote it: a feature over its length plus 1e-12, which fp16 rounds to zero
 UNIT = (
@@ -31,14 +31,14 @@ UNIT = (
 )
 
 
-def mixed(middle: str, **how: float) -> MixedPrecision:
-    found = mixed_from_fp32(drawn(middle, **how), FRAMES, MANIFEST)
+def mixed(middle: str, **options: float) -> MixedPrecision:
+    found = mixed_from_fp32(drawn(middle, **options), FRAMES, MANIFEST)
     onnx.checker.check_model(found.model, full_check=True)
     return found
 
 
 def kept(found: MixedPrecision) -> dict[str, str]:
-    """Tensor -> why the node that makes it stays in fp32."""
+    """Return, by output tensor, why a node stays in fp32."""
     return {name.split(":")[-1]: why for why, names in found.kept.items() for name in names}
 
 
@@ -98,19 +98,19 @@ def test_fp32_does_not_spread_through_the_shortcuts_of_blocks() -> None:
     assert not {"r", "d", "s", "z"} & found.keys()
 
 
-def test_a_tensor_taken_in_both_precisions_is_cast_once() -> None:
+def test_a_tensor_read_in_both_precisions_is_cast_once() -> None:
     model = mixed("r = Relu (c) a = Exp (r) b = Exp (r) d = Add (a, b) z = Relu (d)").model
     casts = [node.input[0] for node in model.graph.node if node.op_type == "Cast"]
     assert casts.count("r") == 1
 
 
-def test_zero_over_zero_of_destseg_stays_a_number(tmp_path: Path) -> None:
+def test_zero_over_zero_of_destseg_stays_finite(tmp_path: Path) -> None:
     graph = GraphIndex(flattened(drawn(UNIT)), MANIFEST)
-    exact = answer(drawn(UNIT), FRAMES, tmp_path)
+    exact = infer(drawn(UNIT), FRAMES, tmp_path)
     ends = {node.name for node in graph.nodes.values() if node.op_type in ("Conv", "Squeeze")}
     naive = rounded_as_stored(to_fp16(graph, ends))
-    assert np.isnan(answer(naive, FRAMES[:1], tmp_path).maps).any()  # the black frame
-    safe = answer(rounded_as_stored(mixed(UNIT).model), FRAMES, tmp_path)
+    assert np.isnan(infer(naive, FRAMES[:1], tmp_path).maps).any()  # the black frame
+    safe = infer(rounded_as_stored(mixed(UNIT).model), FRAMES, tmp_path)
     assert np.isfinite(safe.maps).all()
     assert compare(exact, safe).within(TOLERANCE["fp16"])
 
@@ -121,10 +121,10 @@ def test_a_constant_that_would_vanish_is_pulled_back() -> None:
 
 def test_values_beyond_the_range_are_pulled_back_at_both_ends(tmp_path: Path) -> None:
     middle = "big = Mul (c, large) r = Relu (big) z = Relu (r)"
-    found, exact = mixed(middle), answer(drawn(middle), FRAMES, tmp_path)
+    found, exact = mixed(middle), infer(drawn(middle), FRAMES, tmp_path)
     assert kept(found)["big"].startswith(("big: values up to", "large: values up to"))
     assert {"big", "r", "z"} <= kept(found).keys()
-    stored = answer(rounded_as_stored(found.model), FRAMES, tmp_path)
+    stored = infer(rounded_as_stored(found.model), FRAMES, tmp_path)
     assert compare(exact, stored).within(TOLERANCE["fp16"])
 
 
@@ -140,17 +140,17 @@ def test_losses_are_measured_over_all_frames() -> None:
     assert 1e-5 < losses["c"].share < 5e-4
 
 
-def test_rounding_is_what_numpy_rounds(tmp_path: Path) -> None:
+def test_rounding_matches_numpy(tmp_path: Path) -> None:
     typed = mixed(RELU).model
     first, second = (constant(typed, name)[:, :, 0, 0] for name in ("w", "k.fp16"))
-    seen = np.einsum("oc,nhwc->nohw", first, FRAMES[:1].astype(np.float32))
-    given = seen.astype(np.float16).astype(np.float32)
-    layer = np.einsum("oc,nchw->nohw", second.astype(np.float32), given)
+    hidden = np.einsum("oc,nhwc->nohw", first, FRAMES[:1].astype(np.float32))
+    stored = hidden.astype(np.float16).astype(np.float32)
+    layer = np.einsum("oc,nchw->nohw", second.astype(np.float32), stored)
     layer = layer.astype(np.float16).astype(np.float32)
     last = constant(typed, "v")[0, :, 0, 0]
-    wanted = np.einsum("c,nchw->nhw", last, np.maximum(layer, 0))
-    found = answer(rounded_as_stored(typed), FRAMES[:1], tmp_path)
-    np.testing.assert_allclose(found.maps, wanted, rtol=1e-5, atol=1e-6)
+    expected = np.einsum("c,nchw->nhw", last, np.maximum(layer, 0))
+    found = infer(rounded_as_stored(typed), FRAMES[:1], tmp_path)
+    np.testing.assert_allclose(found.maps, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -163,17 +163,17 @@ def test_rounding_is_what_numpy_rounds(tmp_path: Path) -> None:
         pytest.param("y = Concat <axis = 0> (a, b, a)", [True] * 3, [True], id="any number"),
     ],
 )
-def test_onnx_own_schemas_say_what_may_be_fp16(
+def test_onnx_schemas_decide_what_may_be_fp16(
     text: str, inputs: list[bool], outputs: list[bool]
 ) -> None:
     node = onnx.parser.parse_node(text)
     assert fp16_support(node, {"": 18}) == (inputs, outputs)
 
 
-def test_a_graph_of_pixels_alone_stays_as_it_is() -> None:
-    """Nothing in it is a layer, so there is nothing to cast and nothing to measure."""
+def test_a_graph_without_layers_stays_unchanged() -> None:
+    """It contains no layer, so there is nothing to cast and nothing to measure."""
     model = drawn_without_layers()
-    mixed = mixed_from_fp32(model, generated(HW, 3), MANIFEST)
+    mixed = mixed_from_fp32(model, generated_frames(HW, 3), MANIFEST)
     assert sum(len(names) for names in mixed.kept.values()) == mixed.nodes
     assert operators(mixed.model) == operators(model)
 

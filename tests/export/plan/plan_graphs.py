@@ -23,7 +23,7 @@ def graph(
     middle: str = "z = Relu (y)",
     score: str = "anomaly_score",
 ) -> onnx.ModelProto:
-    """One convolution, its map, its maximum; `middle` makes `z` of `y`."""
+    """Return a graph of one convolution, map and maximum; `middle` computes `z` from `y`."""
     count = "N" if batch is None else str(batch)
     model = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["" : 18]>

@@ -1,4 +1,4 @@
-"""`build --precision auto`: the card's answer is played, the plans are real."""
+"""`build --precision auto`: real plans with simulated timings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import store_threshold
 from tests.export.models import run
 from tests.export.plan.plan_graphs import graph, saved
 
-CARD = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+RTX_4090 = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
 AUTO = ("--precision", "auto", "--runtime", "tensorrt-rtx")
 
 
@@ -32,20 +32,20 @@ def fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card that runs fp16 in half of fp32's time, and int8 in nearly that of fp16."""
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that runs fp16 in half of fp32's time, and int8 only slightly faster."""
     times: dict[Precision, float] = {"fp32": 2.0, "fp16": 1.0, "int8": 0.98}
-    monkeypatch.setattr(build_auto, "gpu_here", lambda: CARD)
+    monkeypatch.setattr(build_auto, "gpu_here", lambda: RTX_4090)
 
-    def race(plans: Plans) -> PlanComparison:
+    def compare_on_gpu(plans: Plans) -> PlanComparison:
         assert all(path.is_file() for path in plans.values())
         return PlanComparison({name: times[name] for name in plans}, {})
 
-    monkeypatch.setattr(build_auto, "compare_on_gpu", race)
+    monkeypatch.setattr(build_auto, "compare_on_gpu", compare_on_gpu)
 
 
-@pytest.mark.usefixtures("on_a_card")
-def test_the_fastest_plan_gets_the_name_and_is_told_by_how_much(
+@pytest.mark.usefixtures("on_a_gpu")
+def test_the_fastest_plan_is_kept_and_its_gain_reported(
     fp32: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
@@ -53,10 +53,10 @@ def test_the_fastest_plan_gets_the_name_and_is_told_by_how_much(
     store_threshold(Path("part.fp16.onnx"), 0.25)
     capsys.readouterr()
     assert run("build", fp32, *AUTO, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["contest"]["winner"] == "fp16"
-    assert told["contest"]["times_faster_than_fp32"] == 2.0
-    (missing,) = told["contest"]["missing"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["comparison"]["winner"] == "fp16"
+    assert printed["comparison"]["times_faster_than_fp32"] == 2.0
+    (missing,) = printed["comparison"]["missing"]
     assert "no part.int8.onnx" in missing
     assert "edge-ad calibrate part.onnx --images GOOD_DIR --target tensorrt" in missing
     sidecar = load_sidecar(Path("part.plan"))
@@ -73,7 +73,7 @@ def test_the_fastest_plan_gets_the_name_and_is_told_by_how_much(
     }
 
 
-@pytest.mark.usefixtures("on_a_card")
+@pytest.mark.usefixtures("on_a_gpu")
 def test_files_that_were_made_from_another_one_are_left_out(
     fp32: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,26 +81,26 @@ def test_files_that_were_made_from_another_one_are_left_out(
     saved(graph(), Path("part.fp16.onnx"))
     Path("part.int8.onnx").write_bytes(b"nothing")
     assert run("build", fp32, *AUTO) == 0
-    told = capsys.readouterr().out
-    assert "fp32 it is, 1.00 times as fast as fp32" in told
-    assert "part.fp16.onnx was made from another file" in told
-    assert "part.int8.onnx is not readable" in told
+    printed = capsys.readouterr().out
+    assert "fastest: fp32, 1.00 times as fast as fp32" in printed
+    assert "part.fp16.onnx was made from another file" in printed
+    assert "part.int8.onnx is not readable" in printed
 
 
-def test_without_a_card_nothing_is_guessed(
+def test_without_a_gpu_auto_is_refused(
     fp32: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(build_auto, "gpu_here", lambda: NoGpu("no NVIDIA driver"))
     assert run("build", fp32, *AUTO) == 3
     message = capsys.readouterr().err
-    assert "measures on the card that will run the plan, and no NVIDIA driver" in message
+    assert "measures on the GPU that will run the plan, and here no NVIDIA driver" in message
     assert "edge-ad build part.fp16.onnx" in message
     assert [path.name for path in Path().iterdir()] == ["part.onnx"]
 
 
-@pytest.mark.usefixtures("on_a_card")
+@pytest.mark.usefixtures("on_a_gpu")
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "text"),
     [
         (["fp16.onnx", *AUTO], 2, "starts from the fp32 file"),
         (["none.onnx", *AUTO], 2, "cannot read none.onnx"),
@@ -110,18 +110,18 @@ def test_without_a_card_nothing_is_guessed(
     ids=["not fp32", "missing", "name", "a precision by name"],
 )
 @pytest.mark.usefixtures("fp32")
-def test_what_cannot_be_meant_is_refused(
-    words: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_arguments_are_refused(
+    words: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    half = graph()
-    set_manifest(half, Manifest(method="small", size_hw=(32, 32), precision="fp16"))
-    saved(half, Path("fp16.onnx"))
+    fp16 = graph()
+    set_manifest(fp16, Manifest(method="small", size_hw=(32, 32), precision="fp16"))
+    saved(fp16, Path("fp16.onnx"))
     assert run("build", *words) == code
-    assert says in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
-class Answering(ScriptedEngine):
-    """The map is the green channel, times a factor."""
+class ScaledEngine(ScriptedEngine):
+    """An engine whose map is the green channel times a factor."""
 
     def __init__(self, precision: Precision, factor: float) -> None:
         def scaled(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -131,9 +131,9 @@ class Answering(ScriptedEngine):
         self.manifest = Manifest(method="small", size_hw=(32, 32), precision=precision)
 
 
-def raced(monkeypatch: pytest.MonkeyPatch, **factors: float) -> PlanComparison:
+def compared(monkeypatch: pytest.MonkeyPatch, **factors: float) -> PlanComparison:
     engines: dict[str, Engine] = {
-        name: Answering(name, factor)  # type: ignore[arg-type]  # keywords are words
+        name: ScaledEngine(name, factor)  # type: ignore[arg-type]  # keywords are words
         for name, factor in factors.items()
     }
     monkeypatch.setattr(build_auto, "open_engine", lambda path: engines[str(path)])
@@ -141,18 +141,18 @@ def raced(monkeypatch: pytest.MonkeyPatch, **factors: float) -> PlanComparison:
     return build_auto.compare_on_gpu(plans)
 
 
-def test_a_plan_that_answers_otherwise_may_not_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    race = raced(monkeypatch, fp32=1.0, fp16=1.001, int8=3.0)
-    assert set(race.ms) == {"fp32", "fp16", "int8"} and min(race.ms.values()) > 0
-    assert set(race.faults) == {"int8"}
-    assert "int8 is out: on 8 frames maps differ" in str(race)
-    nan = raced(monkeypatch, fp32=1.0, fp16=float("nan"))
-    assert (nan.winner, set(nan.faults)) == ("fp32", {"fp16"})
+def test_a_plan_with_other_outputs_cannot_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = compared(monkeypatch, fp32=1.0, fp16=1.001, int8=3.0)
+    assert set(comparison.ms) == {"fp32", "fp16", "int8"} and min(comparison.ms.values()) > 0
+    assert set(comparison.problems) == {"int8"}
+    assert "int8 is excluded: on 8 frames maps differ" in str(comparison)
+    nan = compared(monkeypatch, fp32=1.0, fp16=float("nan"))
+    assert (nan.winner, set(nan.problems)) == ("fp32", {"fp16"})
 
 
-def test_an_fp32_plan_that_answers_nan_ends_the_contest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_fp32_plan_that_returns_nan_ends_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GateFailed, match="fp32 plan itself"):
-        raced(monkeypatch, fp32=float("nan"))
+        compared(monkeypatch, fp32=float("nan"))
 
 
 def test_int8_must_beat_fp16_clearly() -> None:

@@ -1,4 +1,4 @@
-"""Plans compiled for real by TensorRT-RTX, which needs no card to build."""
+"""Plans compiled by the real TensorRT-RTX, which needs no GPU to build."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_ad.engine import open_engine
 from edge_ad.engine.tensorrt import preflight
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
-from edge_ad.export.comparison_frames import generated
+from edge_ad.export.comparison_frames import generated_frames
 from edge_ad.export.fp16.convert import mixed_from_fp32
 from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.plan.build import build_plan, choose_runtime
-from edge_ad.export.weight_storage import multiply_out
+from edge_ad.export.weight_storage import dequantize_weights
 from edge_ad.files import sha256
 from edge_ad.manifest import (
     Manifest,
@@ -47,7 +47,7 @@ from tests.export.plan.plan_graphs import graph, saved, transposing_first
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothing to build with")
 
 THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)
-CARD = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
+RTX_4090 = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
 RTX: Runtime = "tensorrt-rtx"
 SAMPLE = ROOT / "edge_ad" / "sample" / "engine.onnx"
 
@@ -57,10 +57,10 @@ def onnx_file(tmp_path: Path) -> Path:
     return saved(graph(), tmp_path / "part.onnx")
 
 
-def test_a_plan_is_pure_and_its_sidecar_tells_the_rest(onnx_file: Path) -> None:
+def test_a_plan_is_pure_and_its_sidecar_has_the_rest(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
     built = build_plan(onnx_file, plan, runtime=RTX)
-    assert plan.read_bytes()[:8].strip(b"\0").endswith(b"trt")  # TensorRT's own mark comes first
+    assert plan.read_bytes()[:8].strip(b"\0").endswith(b"trt")  # TensorRT's magic bytes
     sidecar = load_sidecar(plan)
     assert sidecar == built.sidecar
     assert sidecar is not None
@@ -97,11 +97,16 @@ def test_a_truncated_plan_is_refused_by_its_length(onnx_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "card", "words"),
+    ("old", "new", "gpu", "pattern"),
     [
-        ("version: 1.", "version: 0.", CARD, r"built by TensorRT-RTX 0\.\S+, here is 1\."),
-        ("- '8.6'", "- '12.1'", CARD, r"compute capability 12\.1, here is an NVIDIA .* with 8\.9"),
-        ("runtime: tensorrt-rtx", "runtime: tensorrt", CARD, "TensorRT is not installed"),
+        ("version: 1.", "version: 0.", RTX_4090, r"built by TensorRT-RTX 0\.\S+, here is 1\."),
+        (
+            "- '8.6'",
+            "- '12.1'",
+            RTX_4090,
+            r"capability 12\.1, here is an NVIDIA .* with 8\.9",
+        ),
+        ("runtime: tensorrt-rtx", "runtime: tensorrt", RTX_4090, "TensorRT is not installed"),
     ],
     ids=["version", "capability", "runtime"],
 )
@@ -110,65 +115,65 @@ def test_a_foreign_plan_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     old: str,
     new: str,
-    card: TargetGpu,
-    words: str,
+    gpu: TargetGpu,
+    pattern: str,
 ) -> None:
     plan = onnx_file.with_suffix(".plan")
     build_plan(onnx_file, plan, BuildOptions(compute_capabilities=("8.6",)), runtime=RTX)
     text = sidecar_path(plan).read_text()
     assert old in text
     sidecar_path(plan).write_text(text.replace(old, new))
-    monkeypatch.setattr(preflight, "gpu_here", lambda: card)
+    monkeypatch.setattr(preflight, "gpu_here", lambda: gpu)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(IncompatibleError, match=rf"{words}.*edge-ad build {onnx_file}"):
+    with pytest.raises(IncompatibleError, match=rf"{pattern}.*edge-ad build {onnx_file}"):
         open_engine(plan)
 
 
 def test_a_broken_body_is_refused_by_tensorrt_itself(
     onnx_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Someone who edits both files to agree still meets TensorRT's own checks."""
+    """Two files that were edited to agree are still checked by TensorRT."""
     from edge_ad.engine.tensorrt.program import load_program
 
     plan = onnx_file.with_suffix(".plan")
     sidecar = build_plan(onnx_file, plan, runtime=RTX).sidecar
     plan.write_bytes(b"no plan" * 100)
     save_sidecar(plan, sidecar.model_copy(update={"engine_sha256": sha256(plan)}))
-    monkeypatch.setattr(preflight, "gpu_here", lambda: CARD)
+    monkeypatch.setattr(preflight, "gpu_here", lambda: RTX_4090)
     with pytest.raises(IncompatibleError, match=r"does not load it.*edge-ad build"):
         load_program(preflight.check_plan(plan))
 
 
 @pytest.mark.parametrize(
-    ("model", "words"),
+    ("model", "pattern"),
     [
         (
             graph(middle="z, i1, i2, i3 = Unique (y)"),
-            r"node 'odd' \(Unique\): unsupported node\. Leave the operation out",
+            r"node 'odd' \(Unique\): unsupported node\. Remove the operator",
         ),
         (transposing_first(), r"\(Transpose\): .*UInt8.*must go straight into a Cast"),
         (graph(sides="H,W"), r"dynamic \[1, N, N, 3\], expected 32 x 32.*fixed --size"),
         (
             graph(sides="64,64"),
-            r"not match the engine contract\. Expected image uint8 \[1, 32, 32, 3\]",
+            r"match the engine contract\. Expected image uint8 \[1, 32, 32, 3\]",
         ),
         (graph(score="score"), r"got .*score float32 \[1\]"),
     ],
     ids=["operator", "no cast", "dynamic size", "another size", "another name"],
 )
-def test_what_tensorrt_or_the_contract_lacks_is_named(
-    tmp_path: Path, model: onnx.ModelProto, words: str
+def test_unsupported_graphs_are_refused_with_the_reason(
+    tmp_path: Path, model: onnx.ModelProto, pattern: str
 ) -> None:
     path = saved(model, tmp_path / "part.onnx")
-    with pytest.raises(IncompatibleError, match=words):
+    with pytest.raises(IncompatibleError, match=pattern):
         build_plan(path, tmp_path / "part.plan", runtime=RTX)
     assert [file.name for file in tmp_path.iterdir()] == ["part.onnx"]
 
 
 def test_weights_stored_in_8_bits_are_explained(tmp_path: Path) -> None:
-    """What `export --store-weights int8` writes: int8, Cast, Mul."""
+    """Build the graph that `export --store-weights int8` writes: int8, Cast, Mul."""
     model = graph()
-    (weights,) = (one for one in model.graph.initializer if one.name == "w")
+    (weights,) = (tensor for tensor in model.graph.initializer if tensor.name == "w")
     values = numpy_helper.to_array(weights)
     model.graph.initializer.remove(weights)
     model.graph.initializer.append(
@@ -187,20 +192,20 @@ def test_weights_stored_in_8_bits_are_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "pattern"),
     [
         (BuildOptions(version_compatible=True), "no version-compatible plans"),
         (BuildOptions(hardware_compatible="ampere-plus"), "without --hardware-compatible"),
-        (BuildOptions(dla_core=0), "does not drive DLA"),
-        (BuildOptions(compute_capabilities=("3.0",)), r"knows 7\.5, .*8\.9"),
+        (BuildOptions(dla_core=0), "does not support DLA"),
+        (BuildOptions(compute_capabilities=("3.0",)), r"supports 7\.5, .*8\.9"),
         (BuildOptions(batch=(1, 2, 4)), "takes 1 images a call"),
     ],
     ids=["version", "hardware", "dla", "capability", "batch"],
 )
-def test_options_that_cannot_be_meant_are_refused(
-    onnx_file: Path, options: BuildOptions, words: str
+def test_unsupported_options_are_refused(
+    onnx_file: Path, options: BuildOptions, pattern: str
 ) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=pattern):
         build_plan(onnx_file, onnx_file.with_suffix(".plan"), options, runtime=RTX)
     assert not onnx_file.with_suffix(".plan").exists()
 
@@ -218,15 +223,15 @@ def test_too_small_a_workspace_says_what_to_raise(onnx_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "expected", "manifest_batch"),
+    ("batch", "expected", "manifest_batch"),
     [(None, (1, 1, 8), None), ((2, 3, 4), (2, 3, 4), None), ((4, 4, 4), (4, 4, 4), 4)],
-    ids=["usual", "wished", "fixed"],
+    ids=["usual", "given", "fixed"],
 )
-def test_a_free_number_of_images_gets_a_profile(
-    tmp_path: Path, wish: Any, expected: Any, manifest_batch: int | None
+def test_an_open_number_of_images_gets_a_profile(
+    tmp_path: Path, batch: Any, expected: Any, manifest_batch: int | None
 ) -> None:
     path = saved(graph(batch=None), tmp_path / "part.onnx")
-    built = build_plan(path, tmp_path / "part.plan", BuildOptions(batch=wish), runtime=RTX)
+    built = build_plan(path, tmp_path / "part.plan", BuildOptions(batch=batch), runtime=RTX)
     assert built.sidecar.build is not None
     assert built.sidecar.manifest is not None
     assert built.sidecar.build.options.batch == expected
@@ -262,7 +267,7 @@ def test_a_rebuilt_plan_keeps_its_own_threshold(onnx_file: Path) -> None:
     )
 
 
-def test_a_plan_of_another_graph_passes_nothing_on(onnx_file: Path) -> None:
+def test_a_plan_of_another_graph_does_not_pass_its_threshold_on(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
     build_plan(onnx_file, plan, runtime=RTX)
     set_threshold(plan, THRESHOLD)
@@ -299,22 +304,22 @@ def test_another_name_than_plan_is_refused(onnx_file: Path) -> None:
         build_plan(onnx_file, onnx_file.with_suffix(".engine"), runtime=RTX)
 
 
-def test_without_a_card_the_runtime_is_the_one_that_needs_none() -> None:
+def test_without_a_gpu_the_runtime_is_the_one_that_needs_none() -> None:
     assert choose_runtime() == RTX
 
 
 def test_progress_only_grows_and_names_phases(onnx_file: Path) -> None:
-    seen: list[tuple[float, str]] = []
+    reports: list[tuple[float, str]] = []
     build_plan(
         onnx_file,
         onnx_file.with_suffix(".plan"),
         runtime=RTX,
-        report=lambda share, phase: seen.append((share, phase)),
+        on_progress=lambda share, phase: reports.append((share, phase)),
     )
-    shares = [share for share, _ in seen]
+    shares = [share for share, _ in reports]
     assert shares == sorted(shares)
     assert 0 < shares[0] < shares[-1] <= 1
-    assert any("engine" in phase.lower() for _, phase in seen)
+    assert any("engine" in phase.lower() for _, phase in reports)
 
 
 def test_ctrl_c_cancels_a_build_and_leaves_nothing(onnx_file: Path) -> None:
@@ -327,7 +332,7 @@ def test_ctrl_c_cancels_a_build_and_leaves_nothing(onnx_file: Path) -> None:
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        build_plan(onnx_file, onnx_file.with_suffix(".plan"), runtime=RTX, report=press)
+        build_plan(onnx_file, onnx_file.with_suffix(".plan"), runtime=RTX, on_progress=press)
     assert len(steps) <= 3
     assert [path.name for path in onnx_file.parent.iterdir()] == ["part.onnx"]
     assert signal.getsignal(signal.SIGINT) is handler
@@ -337,10 +342,10 @@ def test_the_command_prints_what_was_built(
     onnx_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("build", onnx_file, "--runtime", RTX, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["plan"] == str(onnx_file.with_suffix(".plan"))
-    assert told["build"]["onnx_sha256"] == sha256(onnx_file)
-    assert told["threshold"] is False
+    result = json.loads(capsys.readouterr().out)
+    assert result["plan"] == str(onnx_file.with_suffix(".plan"))
+    assert result["build"]["onnx_sha256"] == sha256(onnx_file)
+    assert result["threshold"] is False
 
 
 def test_the_command_needs_no_progress_bar(
@@ -361,7 +366,7 @@ def test_the_command_needs_no_progress_bar(
         (["--workspace-mib", "1", "--runtime", RTX], 3, "--workspace-mib"),
     ],
 )
-def test_bad_words_end_with_their_exit_code(
+def test_wrong_options_end_with_their_exit_code(
     onnx_file: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, text: str
 ) -> None:
     assert run("build", onnx_file, *words) == code
@@ -386,23 +391,23 @@ def full_size() -> tuple[onnx.ModelProto, Manifest]:
     return onnx_from_module(EngineGraph(module), manifest), manifest
 
 
-def shipped() -> tuple[onnx.ModelProto, Manifest]:
-    """The sample's detector, with the weights written out that it stores in 8 bits."""
+def sample_detector() -> tuple[onnx.ModelProto, Manifest]:
+    """Return the sample's detector with its 8-bit weights dequantized."""
     model, manifest = load_model(SAMPLE)
-    assert multiply_out(model)
+    assert dequantize_weights(model)
     return model, manifest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [full_size, shipped])
+@pytest.mark.parametrize("make", [full_size, sample_detector])
 def test_destseg_builds_in_fp32_and_fp16(
     tmp_path: Path, make: Callable[[], tuple[onnx.ModelProto, Manifest]]
 ) -> None:
     """The four builds have 60 s together; making the graphs is not counted."""
     fp32, manifest = make()
-    half = mixed_from_fp32(fp32, generated(manifest.size_hw, 1), manifest).model
+    fp16 = mixed_from_fp32(fp32, generated_frames(manifest.size_hw, 1), manifest).model
     taken = 0.0
-    for name, model in {"fp32": fp32, "fp16": half}.items():
+    for name, model in {"fp32": fp32, "fp16": fp16}.items():
         path = saved(model, tmp_path / f"{name}.onnx")
         began = time.perf_counter()
         built = build_plan(path, tmp_path / f"{name}.plan", runtime=RTX)
@@ -412,17 +417,17 @@ def test_destseg_builds_in_fp32_and_fp16(
         assert_only_fits_here(built.plan, built.sidecar.build)
     assert taken < 30
     sizes = {name: (tmp_path / f"{name}.plan").stat().st_size for name in ("fp32", "fp16")}
-    assert sizes["fp16"] < 0.7 * sizes["fp32"]  # the weights really are halves
+    assert sizes["fp16"] < 0.7 * sizes["fp32"]  # the weights really are fp16
 
 
 def assert_only_fits_here(plan: Path, build: BuildRecord) -> None:
-    """One changed byte, another version, another card: each is refused before TensorRT sees it."""
-    preflight.check(plan, build, Machine(RTX, build.version, CARD))
+    """Check that a changed byte, version or GPU is refused before TensorRT loads the plan."""
+    preflight.check(plan, build, Machine(RTX, build.version, RTX_4090))
     with pytest.raises(
-        IncompatibleError, match=r"here is 9\.9\.9\. Build it for this machine with: edge-ad build"
+        IncompatibleError, match=r"here is 9\.9\.9\. Build it .* with: edge-ad build"
     ):
-        preflight.check(plan, build, Machine(RTX, "9.9.9", CARD))
-    old = replace(CARD, name="Tesla T4", compute_capability="7.5")
+        preflight.check(plan, build, Machine(RTX, "9.9.9", RTX_4090))
+    old = replace(RTX_4090, name="Tesla T4", compute_capability="7.5")
     with pytest.raises(IncompatibleError, match=r"needs compute capability 8\.0 or later"):
         preflight.check(plan, build, Machine(RTX, build.version, old))
     data = bytearray(plan.read_bytes())

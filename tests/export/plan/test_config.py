@@ -1,4 +1,4 @@
-"""Options of TensorRT proper, which builds only on a card: its builder is played."""
+"""Options of TensorRT proper, which builds only on a GPU, with a fake builder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORIN = TargetGpu("Orin", "8.7", "12.6", "540.4.0", 30_000)
 
 
 def tensorrt(version: str = "10.3.0") -> TensorRT:
-    """The names that a version has; from 10.13 on a reach of the same compute capability."""
+    """Return the names of a version; newer ones have the same-compute-capability level."""
     levels = {"NONE": 0, "AMPERE_PLUS": 1}
     if version != "10.3.0":
         levels["SAME_COMPUTE_CAPABILITY"] = 2
@@ -43,10 +43,10 @@ def tensorrt(version: str = "10.3.0") -> TensorRT:
 
 @dataclass
 class Config:
-    """What was set. `known` is the only timing cache it takes."""
+    """A builder configuration that records calls; `known` is the only timing cache it accepts."""
 
     known: bytes = b""
-    told: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     flags: list[str] = field(default_factory=lambda: ["tf32"])  # TensorRT sets this one itself
     DLA_core: int = -1
     default_device_type: str = "gpu"
@@ -61,10 +61,10 @@ class Config:
         self.flags.remove(flag)
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
-        self.told[pool] = size
+        self.settings[pool] = size
 
     def add_optimization_profile(self, profile: Any) -> int:
-        self.told["profile"] = profile.shapes
+        self.settings["profile"] = profile.shapes
         return 0
 
     def create_timing_cache(self, data: bytes) -> Any:
@@ -104,11 +104,11 @@ def configured(options: BuildOptions, *, version: str = "10.3.0", cores: int = 0
     return config
 
 
-def test_nothing_is_set_that_nobody_asked_for() -> None:
+def test_defaults_set_nothing() -> None:
     assert configured(BuildOptions()) == Config(profiling_verbosity="detailed", flags=[])
 
 
-def test_fp32_means_fp32_unless_tf32_is_asked_for() -> None:
+def test_tf32_is_off_unless_requested() -> None:
     assert configured(BuildOptions(tf32=True)).flags == ["tf32"]
 
 
@@ -121,13 +121,13 @@ def test_every_option_reaches_the_builder() -> None:
         dla_core=1,
     )
     config = configured(options, cores=2)
-    assert config.told == {"workspace": 512 << 20}
+    assert config.settings == {"workspace": 512 << 20}
     assert config.flags == ["portable", "fallback"]
     assert (config.builder_optimization_level, config.hardware_compatibility_level) == (5, 1)
     assert (config.default_device_type, config.DLA_core) == ("dla", 1)
 
 
-def test_a_reach_that_a_version_lacks_is_refused() -> None:
+def test_a_hardware_level_that_a_version_lacks_is_refused() -> None:
     options = BuildOptions(hardware_compatible="same-compute-capability")
     with pytest.raises(UsageError, match=r"10\.3\.0 cannot build for same-compute-capability"):
         configured(options)
@@ -141,12 +141,12 @@ def test_a_dla_core_that_is_not_there_is_refused(core: int, cores: int) -> None:
 
 
 def test_targets_are_for_rtx() -> None:
-    with pytest.raises(UsageError, match="--compute-capability has no use"):
+    with pytest.raises(UsageError, match="--compute-capability has no effect"):
         configured(BuildOptions(compute_capabilities=("8.9",)))
 
 
 @pytest.mark.parametrize(
-    ("batch", "tiles", "wish", "expected"),
+    ("batch", "tiles", "given", "expected"),
     [
         (1, (1, 1), None, None),
         (4, (2, 2), (4, 4, 4), None),
@@ -155,12 +155,12 @@ def test_targets_are_for_rtx() -> None:
         (None, (3, 4), None, (1, 12, 12)),
         (None, (3, 4), (2, 2, 2), (2, 2, 2)),
     ],
-    ids=["one", "four", "free", "free, four tiles", "free, many tiles", "wished"],
+    ids=["one", "four", "open", "open, four tiles", "open, many tiles", "given"],
 )
 def test_the_usual_batch_is_a_frames_tiles(
-    batch: int | None, tiles: tuple[int, int], wish: Any, expected: Any
+    batch: int | None, tiles: tuple[int, int], given: Any, expected: Any
 ) -> None:
-    assert batch_profile(source(batch, tiles), BuildOptions(batch=wish)) == expected
+    assert batch_profile(source(batch, tiles), BuildOptions(batch=given)) == expected
 
 
 def test_a_profile_names_the_input_and_its_three_shapes() -> None:
@@ -168,7 +168,7 @@ def test_a_profile_names_the_input_and_its_three_shapes() -> None:
     options = BuildOptions(batch=(1, 2, 4))
     configure(tensorrt(), builder(config), source(None), "tensorrt", options)
     shapes = [(count, 32, 48, 3) for count in (1, 2, 4)]
-    assert config.told["profile"] == ("image", *shapes)
+    assert config.settings["profile"] == ("image", *shapes)
 
 
 def record(**changes: Any) -> BuildRecord:
@@ -184,7 +184,7 @@ def test_timings_are_kept_for_the_next_build(tmp_path: Path) -> None:
     TimingCache(path, Config(known=b"measured"), record())
 
 
-def test_a_folder_keeps_one_file_a_version_and_card(tmp_path: Path) -> None:
+def test_a_folder_keeps_one_file_a_version_and_gpu(tmp_path: Path) -> None:
     TimingCache(tmp_path, Config(), record()).save()
     TimingCache(tmp_path, Config(), record(version="10.7.0")).save()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -194,19 +194,19 @@ def test_a_folder_keeps_one_file_a_version_and_card(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "pattern"),
     [
         (
-            b"of another card",
-            r"another card or version, expected one of tensorrt-10\.3\.0-rtx-4090",
+            b"of another GPU",
+            r"another GPU or version, expected one of tensorrt-10\.3\.0-rtx-4090",
         ),
-        (b"nonsense", "is no timing cache"),
+        (b"nonsense", "is not a timing cache"),
     ],
 )
-def test_a_foreign_timing_cache_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_foreign_timing_cache_is_refused(tmp_path: Path, content: bytes, pattern: str) -> None:
     path = tmp_path / "timings"
     path.write_bytes(content)
-    with pytest.raises(IncompatibleError, match=words):
+    with pytest.raises(IncompatibleError, match=pattern):
         TimingCache(path, Config(known=b"measured"), record())
     assert path.read_bytes() == content
 
@@ -219,7 +219,7 @@ def test_a_foreign_timing_cache_is_refused(tmp_path: Path, content: bytes, words
         (["tensorrt", "tensorrt-rtx"], ORIN, "tensorrt"),
         (["tensorrt", "tensorrt-rtx"], NoGpu("none"), "tensorrt-rtx"),
     ],
-    ids=["one", "the other", "both, a card", "both, no card"],
+    ids=["one", "the other", "both, a GPU", "both, no GPU"],
 )
 def test_the_runtime_is_what_is_installed(
     monkeypatch: pytest.MonkeyPatch, usable: list[Runtime], gpu: TargetGpu | NoGpu, chosen: Runtime
@@ -229,7 +229,7 @@ def test_the_runtime_is_what_is_installed(
     assert choose_runtime() == chosen
 
 
-def test_without_any_tensorrt_both_reasons_are_told(
+def test_without_any_tensorrt_both_reasons_are_given(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
@@ -240,13 +240,13 @@ def test_without_any_tensorrt_both_reasons_are_told(
         choose_runtime()
 
 
-def test_tensorrt_without_a_card_is_refused_before_it_is_asked(
+def test_tensorrt_without_a_gpu_is_refused_before_it_is_called(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(build_module, "read_source", lambda path: source())
     monkeypatch.setattr(build_module, "load", lambda runtime: tensorrt())
     monkeypatch.setattr(build_module, "gpu_here", lambda: NoGpu("no driver"))
-    with pytest.raises(IncompatibleError, match=r"no driver\. Build there, or with --runtime"):
+    with pytest.raises(IncompatibleError, match=r"no driver\. Build on that machine, or with"):
         build_plan(tmp_path / "part.onnx", tmp_path / "part.plan", runtime="tensorrt")
 
 
@@ -263,5 +263,5 @@ def test_nested_phases_make_one_share() -> None:
     assert progress.step("build", 3) == 1.0
 
 
-def test_a_phase_that_nobody_announced_is_no_progress() -> None:
+def test_a_step_of_an_unknown_phase_is_no_progress() -> None:
     assert BuildProgress().step("unknown", 3) == 0.0

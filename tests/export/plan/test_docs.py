@@ -1,4 +1,4 @@
-"""What the documentation of plans tells people to type is understood."""
+"""The commands in the documentation of plans parse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_ad.cli.verbs import Verbs
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
-LINES = [
+COMMANDS = [
     line.strip()
     for page in ("tensorrt.md", "jetson.md")
     for line in (DOCS / page).read_text().splitlines()
@@ -21,16 +21,16 @@ LINES = [
 ]
 
 
-def test_there_is_something_to_check() -> None:
-    assert len(LINES) >= 10
+def test_the_pages_contain_commands() -> None:
+    assert len(COMMANDS) >= 10
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_every_line_parses(line: str) -> None:
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_parses(line: str) -> None:
     verb, *words = shlex.split(line, comments=True)[1:]
-    found = Verbs().get_command(click.Context(command), verb)
-    assert found is not None, f"no verb {verb}"
-    assert found.make_context(verb, words).params
+    verb_command = Verbs().get_command(click.Context(command), verb)
+    assert verb_command is not None, f"no verb {verb}"
+    assert verb_command.make_context(verb, words).params
 
 
 def test_every_option_is_explained() -> None:
