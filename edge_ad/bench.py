@@ -124,7 +124,7 @@ def bench_loop(config: LineConfig, *, rounds: int = 5) -> LoopBench:
 
 
 def _judge_once(config: LineConfig, latency: deque[float]) -> float:
-    """One pass of the loop, without sinks; returns its frames per second."""
+    """Run the loop once, without outlets, and return its frames per second."""
     with open_line(config, []) as line:
         line.start()
         line.wait(3600.0)

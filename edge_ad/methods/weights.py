@@ -45,7 +45,7 @@ def save_detector(path: Path, module: nn.Module, manifest: Manifest, config: Con
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values in one step; raises SinkLost when the disk does not take them.
+    """Write tensors and plain values in one step; raises OutletLost when the disk is full.
 
     torch reports a full disk as RuntimeError, which nobody could tell from a bug.
     """

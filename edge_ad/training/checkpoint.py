@@ -44,7 +44,7 @@ def checkpoint_path(output: Path) -> Path:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write it in one step, so that a kill leaves the old one or the new one.
 
-    Raises SinkLost when it cannot be written; the old one stays then, too.
+    Raises OutletLost when it cannot be written; the old one stays then, too.
     """
     write_tensors(path, {"format": FORMAT, **vars(checkpoint)})
 
