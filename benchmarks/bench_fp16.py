@@ -1,11 +1,11 @@
-"""Measures what fp16 costs a detector on labelled images: accuracy, scores, verdicts.
+"""Measure the effect of fp16 on labelled images: accuracy, scores, verdicts.
 
     python benchmarks/bench_fp16.py --engine destseg.onnx --data DIR --name magnetic-tile
 
-Three graphs judge the same test images: fp32, the fp16 file as ONNX Runtime computes it on a
-CPU (in fp32 between its casts), and the fp16 file with every tensor rounded as a GPU stores it.
-Ranges are measured on images of the training part, which the test never shows. Ends with 4 when
-a promise is not kept.
+Three graphs are compared on the same test images: fp32, the fp16 file as ONNX Runtime computes it
+on a CPU (in fp32 between its casts), and the fp16 file with every tensor rounded as a GPU stores
+it. Ranges are measured on training images, never on test images. Ends with exit code 4 when a
+limit is exceeded.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from edge_ad.export.fp16.rounding import rounded_as_stored
 from edge_ad.onnx_graph.load import load_model, set_manifest
 
 METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro")
-AUROC_SHIFT, NEAR = 0.001, 0.01  # promises: at most so much, and flips only so near the threshold
+AUROC_SHIFT, NEAR = 0.001, 0.01  # limits: the shift, and how near the threshold a verdict may flip
 
 
-def judged_by(path: Path, data: Path) -> list[ScoredImage]:
-    """Every test image, judged by the engine in a file."""
+def predictions_of(path: Path, data: Path) -> list[ScoredImage]:
+    """Score every test image with the engine in a file."""
     with open_engine(path) as engine:
         return list(score_all(engine, labelled_images(data), LeftOut()))
 
 
 def changes(before: list[ScoredImage], after: list[ScoredImage]) -> dict[str, Any]:
-    """What became of scores, maps and verdicts.
+    """Compare scores, maps and verdicts.
 
     `threshold` is the 99 % quantile of the normal test scores; `far_flips` are those of scores
     farther than NEAR from it. Where `max_relative_score` is below NEAR, no threshold has any.
     """
-    scores = np.array([[one.score for one in side] for side in (before, after)])
-    normal = [one.score for one in before if not one.sample.anomalous]
+    scores = np.array([[item.score for item in side] for side in (before, after)])
+    normal = [item.score for item in before if not item.sample.anomalous]
     threshold = float(np.quantile(normal, 0.99))
     flips = (scores[0] > threshold) != (scores[1] > threshold)
     far = np.abs(scores[0] - threshold) > NEAR * threshold
@@ -63,25 +63,25 @@ def changes(before: list[ScoredImage], after: list[ScoredImage]) -> dict[str, An
 
 
 def headline(figures: dict[str, Any], images: int) -> dict[str, float]:
-    """What a table shows: the worse of the two fp16 graphs, whichever it is for each figure."""
-    halves = [figures[name] for name in ("fp16", "fp16_as_stored")]
+    """Return the figures of a table, each from the worse of the two fp16 graphs."""
+    fp16 = [figures[name] for name in ("fp16", "fp16_as_stored")]
     before = figures["fp32"]["image_auroc"]
-    worst = max(halves, key=lambda one: abs(one["image_auroc"] - before))
+    worst = max(fp16, key=lambda item: abs(item["image_auroc"] - before))
     return {
         "images": images,
         "image_auroc_fp32": before,
         "image_auroc_fp16": worst["image_auroc"],
         "image_auroc_shift": abs(worst["image_auroc"] - before),
-        "verdict_flips": max(one["verdict_flips"] for one in halves),
-        "far_flips": max(one["far_flips"] for one in halves),
+        "verdict_flips": max(item["verdict_flips"] for item in fp16),
+        "far_flips": max(item["far_flips"] for item in fp16),
     }
 
 
 def fp16_files(engine: Path, data: Path, frames: int, folder: Path) -> tuple[dict[str, Path], Any]:
-    """The fp16 graph as a file, and rounded as stored; and the report of what stayed in fp32."""
+    """Write the fp16 graph, plain and rounded as stored; return both and what stayed in fp32."""
     model, manifest = load_model(engine)
-    seen = comparison_frames(manifest, data / "train", frames).images
-    mixed = mixed_from_fp32(model, seen, manifest)
+    images = comparison_frames(manifest, data / "train", frames).images
+    mixed = mixed_from_fp32(model, images, manifest)
     set_manifest(mixed.model, manifest.model_copy(update={"precision": "fp16"}))
     files = {"fp16": folder / "fp16.onnx", "fp16_as_stored": folder / "stored.onnx"}
     onnx.save(mixed.model, files["fp16"])
@@ -96,22 +96,22 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
-    reference = judged_by(options.engine, options.data)
+    reference = predictions_of(options.engine, options.data)
     figures: dict[str, Any] = {"fp32": {key: compute_metrics(reference)[key] for key in METRICS}}
-    scores = {"fp32": [one.score for one in reference]}
+    scores = {"fp32": [item.score for item in reference]}
     with tempfile.TemporaryDirectory() as folder:
         files, kept = fp16_files(options.engine, options.data, options.frames, Path(folder))
         for name, path in files.items():
-            judged = judged_by(path, options.data)
-            metrics = {key: compute_metrics(judged)[key] for key in METRICS}
-            figures[name] = metrics | changes(reference, judged)
-            scores[name] = [one.score for one in judged]
+            predictions = predictions_of(path, options.data)
+            metrics = {key: compute_metrics(predictions)[key] for key in METRICS}
+            figures[name] = metrics | changes(reference, predictions)
+            scores[name] = [item.score for item in predictions]
             print(name, figures[name])
     figures["graph"] = {key: kept[key] for key in ("nodes", "kept_in_fp32", "casts")}
     head = headline(figures, len(reference))
     print(write_result("fp16", options.name, "fp16", metrics=head | figures, samples=scores))
     if head["image_auroc_shift"] > AUROC_SHIFT or head["far_flips"]:
-        print(f"not kept: {head}", file=sys.stderr)
+        print(f"limit exceeded: {head}", file=sys.stderr)
         sys.exit(GateFailed.exit_code)
 
 

@@ -1,4 +1,4 @@
-"""`edge-ad import`: what others trained or exported becomes weights or an engine of ours."""
+"""`edge-ad import`: convert foreign checkpoints to weights, and ONNX files to engines."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ class Numbers(click.ParamType[Any]):
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 @click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
-@click.option("--adapter", help="How an ONNX file wants its input: anomalib, or say it below.")
+@click.option(
+    "--adapter",
+    help="Input format of an ONNX file: anomalib, or see the options below.",
+)
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Of an ONNX file's input.")
 @click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Of an ONNX file's input.")
 @click.option("--scale", type=Number(), help="Factor on values of 0 to 255, like 0.00392157.")
-@click.option("--mean", type=Numbers(), help="Taken from the scaled values.")
+@click.option("--mean", type=Numbers(), help="Subtracted from the scaled values.")
 @click.option("--std", type=Numbers(), help="The scaled values are divided by it.")
-@click.option("--map-output", help="An ONNX file's output that is the map.")
-@click.option("--score-output", help="... that is the score; max: the map's maximum.")
+@click.option("--map-output", help="Name of an ONNX file's map output.")
+@click.option("--score-output", help="Name of its score output; max: the map's maximum.")
 @shared
 def command(
     *,
@@ -49,7 +52,7 @@ def command(
     size: tuple[int, int],
     adapter: str | None,
     as_json: bool,
-    **words: Any,
+    **options: Any,
 ) -> None:
     """Turn FILES made elsewhere into weights (.pt), or an ONNX file into an engine (.onnx).
 
@@ -57,17 +60,17 @@ def command(
     anomalib's DRAEM and FastFlow; FastFlow becomes CL-Flow (reconstructed), whose base it is. They
     are recognised by their parameters, and tensors alone are read, never code.
 
-    An ONNX file needs --adapter anomalib, or its input and outputs in words: nothing is guessed.
+    An ONNX file needs --adapter anomalib, or a description of its input and outputs.
     """
-    given = {name: value for name, value in words.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
     if any(path.suffix == ".onnx" for path in files):
         result = _adapt(files, output, size, adapter, given)
     elif adapter or given:
-        raise UsageError("--adapter and the options of inputs and outputs are for ONNX files.")
+        raise UsageError("--adapter and the options for inputs and outputs are for ONNX files.")
     else:
         with output_file(output, ".pt") as out:
             result = _import(files, out, size)
-    emit(result) if as_json else click.echo(_told(result))
+    emit(result) if as_json else click.echo(_format(result))
 
 
 def _adapt(
@@ -84,10 +87,10 @@ def _adapt(
     if len(files) != 1:
         raise UsageError(f"one ONNX file at a time, got {len(files)} files.")
     if name is not None and name not in ADAPTERS:
-        raise UsageError(f"no adapter '{name}'; there is: {', '.join(ADAPTERS)}.")
+        raise UsageError(f"no adapter '{name}'; expected one of: {', '.join(ADAPTERS)}.")
     if name is None and not {"scale", "map_output"} <= given.keys():
         raise UsageError(
-            "an ONNX file does not say what its input means: give --adapter anomalib, or at least "
+            "an ONNX file does not describe its input: give --adapter anomalib, or at least "
             "--scale and --map-output (and --layout, --color, --mean, --std, --score-output)."
         )
     base = ADAPTERS[name] if name else Adapter(score_output=None)
@@ -109,28 +112,28 @@ def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dic
     from edge_ad.methods.method import method_named
     from edge_ad.methods.weights import save_detector
 
-    got = import_checkpoint(files, size_hw)
-    notes = {"method": titled(got.method), "imported from": got.origin}
+    checkpoint = import_checkpoint(files, size_hw)
+    notes = {"method": titled(checkpoint.method), "imported from": checkpoint.origin}
     manifest = Manifest(
-        method=got.method,
-        size_hw=got.size_hw,
-        score=method_named(got.method).score(got.config),
+        method=checkpoint.method,
+        size_hw=checkpoint.size_hw,
+        score=method_named(checkpoint.method).score(checkpoint.config),
         provenance=Provenance(parent_sha256=sha256_of(files), notes=notes),
     )
-    save_detector(out, got.module, manifest, got.config)
+    save_detector(out, checkpoint.module, manifest, checkpoint.config)
     return {
         "type": "import",
         "weights": str(out),
-        "method": got.method,
-        "title": titled(got.method),
-        "origin": got.origin,
-        "size_hw": list(got.size_hw),
-        "parameters": sum(p.numel() for p in got.module.parameters()),
-        "config": got.config.model_dump(mode="json"),
+        "method": checkpoint.method,
+        "title": titled(checkpoint.method),
+        "origin": checkpoint.origin,
+        "size_hw": list(checkpoint.size_hw),
+        "parameters": sum(p.numel() for p in checkpoint.module.parameters()),
+        "config": checkpoint.config.model_dump(mode="json"),
     }
 
 
-def _told(result: dict[str, Any]) -> str:
+def _format(result: dict[str, Any]) -> str:
     if "engine" in result:
         return (
             f"{result['engine']}: an engine from {result['origin']}\n"

@@ -108,8 +108,8 @@ def test_the_manifest_says_where_it_came_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], r"does not say what its input means"),
-        (["--adapter", "anomalob"], r"no adapter 'anomalob'; there is: anomalib"),
+        ([], r"does not describe its input"),
+        (["--adapter", "anomalob"], r"no adapter 'anomalob'; expected one of: anomalib"),
         (["--adapter", "anomalib", "--map-output", "heat"], r"no output 'heat'; it has: anomaly_m"),
         (["--adapter", "anomalib", "--size", "64"], r"takes 32x48 \(height x width\)"),
     ],

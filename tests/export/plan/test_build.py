@@ -423,9 +423,7 @@ def test_destseg_builds_in_fp32_and_fp16(
 def assert_only_fits_here(plan: Path, build: BuildRecord) -> None:
     """Check that a changed byte, version or GPU is refused before TensorRT loads the plan."""
     preflight.check(plan, build, Machine(RTX, build.version, RTX_4090))
-    with pytest.raises(
-        IncompatibleError, match=r"here is 9\.9\.9\. .*: edge-ad build"
-    ):
+    with pytest.raises(IncompatibleError, match=r"here is 9\.9\.9\. .*: edge-ad build"):
         preflight.check(plan, build, Machine(RTX, "9.9.9", RTX_4090))
     old = replace(RTX_4090, name="Tesla T4", compute_capability="7.5")
     with pytest.raises(IncompatibleError, match=r"needs compute capability 8\.0 or later"):
