@@ -1,15 +1,15 @@
-"""Every method, light preset at 128x128, on the same data in the same time: accuracy and speed.
+"""Train and measure every method with its edge preset at 128x128 on the same data and time.
 
     python benchmarks/bench_methods.py --data line --minutes 25 [--methods draem,pmb]
     python benchmarks/bench_methods.py --data magnetic_tile --shared ../shared --minutes 25
     python benchmarks/bench_methods.py --data line --methods pmb --steps 2800 --stage train
     python benchmarks/bench_methods.py --data line --stage measure      (weights are there already)
 
-`line` is the synthetic line, written anew from its seed, seen through the plates' lane. Training
+`line` is the synthetic line, generated from its seed and cropped to the plates' lane. Training
 leaves weights in --out; measuring exports them, converts to fp16, calibrates int8 for ONNX Runtime
-and evaluates and times what came of it. On a busy machine, say --steps: minutes would buy less; the
-result file tells the processor minutes. A stage that fails is told in the result file, and the
-others go on. One result file a method and data set.
+and evaluates and times the engines. On a busy machine give --steps, since minutes would mean fewer
+steps; the result file has the processor minutes. A stage that fails is noted in the result file,
+and the others continue. One result file per method and data set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.files import write_text
 from edge_ad.images import read_image
-from edge_ad.methods.catalogue import CARDS
+from edge_ad.methods.registry import METHODS, method_entry
 from edge_ad.preprocess import Preprocess
 from edge_ad.sample.dataset import write_dataset
 
@@ -45,7 +45,7 @@ SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90", "nor
 TRAINED = ("minutes", "processor_minutes", "steps", "parameters", "gflops")
 SETTINGS = ("settings", "seed", "threads", "arithmetic", "size_hw", "geometry", "textures",
             "budget_minutes")  # fmt: skip
-PRETRAINED = ("destseg", "clflow")
+TEACHERS = {"resnet18": "resnet18_imagenet_stem_to_layer3.pth"}
 LANE = ("--roi", "72,54,176,132")  # where plates pass
 GATE_FAILED = 4
 TIMED = 60
@@ -54,15 +54,15 @@ Failures = dict[str, str]
 
 
 class CommandFailed(Exception):
-    """A command ended with another exit code than 0; `code` and what it printed."""
+    """A command ended with another exit code than 0; `code` and its standard output."""
 
-    def __init__(self, code: int, printed: str, said: str) -> None:
-        super().__init__(f"exit code {code}: {said.strip()[-800:]}")
-        self.code, self.printed = code, printed
+    def __init__(self, code: int, stdout: str, stderr: str) -> None:
+        super().__init__(f"exit code {code}: {stderr.strip()[-800:]}")
+        self.code, self.stdout = code, stdout
 
 
 def edge_ad(*words: str) -> dict[str, Any]:
-    """One of the project's commands, and the JSON object it prints."""
+    """Run one of the project's commands and return the JSON object it prints."""
     run = [sys.executable, "-m", "edge_ad", *words, "--json"]
     done = subprocess.run(run, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -72,7 +72,7 @@ def edge_ad(*words: str) -> dict[str, Any]:
 
 
 def train(method: str, weights: Path, data: Path, options: argparse.Namespace) -> None:
-    """Fit the light preset in the given time; its report lies beside the weights."""
+    """Train the edge preset for the given time; its report is beside the weights."""
     words = ["--method", method, "--preset", "edge", "--size", "128", "--device", "cpu"]
     words += ["--data", str(data), "--seed", str(options.seed), "--threads", str(options.threads)]
     words += ["--arithmetic", options.arithmetic]
@@ -81,9 +81,8 @@ def train(method: str, weights: Path, data: Path, options: argparse.Namespace) -
     else:
         words += ["--budget-minutes", str(options.minutes)]
     words += LANE if options.data == "line" else ["--textures", str(_shared(options, "textures"))]
-    if method in PRETRAINED:
-        stem = _shared(options, "weights") / "resnet18_imagenet_stem_to_layer3.pth"
-        words += ["--teacher", str(stem)]
+    if teacher := method_entry(method).edge_teacher:
+        words += ["--teacher", str(_shared(options, "weights") / TEACHERS[teacher])]
     for assigned in options.set:
         words += ["--set", assigned]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -92,7 +91,7 @@ def train(method: str, weights: Path, data: Path, options: argparse.Namespace) -
 
 
 def _note_processor_time(weights: Path, before: resource.struct_rusage) -> None:
-    """What training cost on however busy a machine, into its report: minutes of one core."""
+    """Add the processor minutes of the training, which do not depend on the load, to its report."""
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     path = weights.with_suffix(".report.json")
@@ -101,7 +100,7 @@ def _note_processor_time(weights: Path, before: resource.struct_rusage) -> None:
 
 
 def measure(weights: Path, data: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics and raw samples of a trained method in each precision that it reached."""
+    """Return metrics and raw samples of a trained method in each precision that it reached."""
     failures: Failures = {}
     engines = _engines(weights, data, failures)
     report = _noted(failures, "int8", partial(_int8, engines["fp32"], data, failures))
@@ -109,56 +108,57 @@ def measure(weights: Path, data: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         engines["int8"] = _named(weights, "int8")
     accuracy: dict[str, Any] = {}
     for name, engine in list(engines.items()):
-        told = _noted(failures, f"evaluate {name}", partial(accuracy_of, engine, data))
-        if told is not None:
-            accuracy[name] = told
+        figures = _noted(failures, f"evaluate {name}", partial(accuracy_of, engine, data))
+        if figures is not None:
+            accuracy[name] = figures
     times = _times_ms(engines, data)
     rows = {
         name: {**accuracy.get(name, {}), "engine_ms": median(times[name]), "bytes": _size(engine)}
         for name, engine in engines.items()
     }
     metrics = {**rows.get("fp32", {}), "precisions": rows, "failures": failures, "int8": report}
-    return metrics, {f"{name}_ms": found for name, found in times.items()}
+    return metrics, {f"{name}_ms": samples for name, samples in times.items()}
 
 
 def _engines(weights: Path, data: Path, failures: Failures) -> dict[str, Path]:
-    """The fp32 engine, without which there is nothing to measure, and the fp16 one."""
-    found = {}
+    """Export the fp32 engine, without which there is nothing to measure, and the fp16 one."""
+    engines = {}
     for name in ("fp32", "fp16"):
         engine = _named(weights, name)
         words = ["export", str(weights), "-o", str(engine), "--precision", name]
         words += ["--images", str(data / "test" / "good")]
         _noted(failures, f"export {name}", partial(edge_ad, *words))
         if f"export {name}" not in failures:
-            found[name] = engine
-    if "fp32" not in found:
+            engines[name] = engine
+    if "fp32" not in engines:
         raise SystemExit(failures["export fp32"])
-    return found
+    return engines
 
 
 def _int8(engine: Path, data: Path, failures: Failures) -> dict[str, Any]:
-    """What calibration says: the gate, the method of ranges, the blocks that stayed in float."""
+    """Calibrate; return the gate's result, the range method and the blocks that stay in float."""
     words = ["calibrate", str(engine), "--images", str(data), "--test", str(data), "--samples"]
     words += ["128", "--target", "onnxruntime", "-o", str(_named(engine, "int8"))]
     try:
         report = edge_ad(*words)
     except CommandFailed as failed:
-        if failed.code != GATE_FAILED or not failed.printed.strip():
+        if failed.code != GATE_FAILED or not failed.stdout.strip():
             raise
-        report = json.loads(failed.printed.splitlines()[0])
+        report = json.loads(failed.stdout.splitlines()[0])
         failures["int8"] = f"gate not passed: {report['gate'].get('failures')}"
     kept = ("passed", "method", "gate", "float_blocks", "int8_nodes", "bytes", "threshold")
     return {name: report.get(name) for name in kept}
 
 
 def accuracy_of(engine: Path, data: Path) -> dict[str, Any]:
+    """Return the figures of an engine or weights file on a labelled data set."""
     measured = edge_ad("evaluate", str(engine), "--data", str(data))
-    kinds = {kind: one["image_auroc"] for kind, one in measured["by_type"].items()}
+    kinds = {kind: row["image_auroc"] for kind, row in measured["by_type"].items()}
     return {name: measured[name] for name in SHOWN} | {"image_auroc_by_type": kinds}
 
 
 def _times_ms(engines: dict[str, Path], data: Path) -> dict[str, list[float]]:
-    """Every call's milliseconds, one image a call, the precisions in turn: noise hits all."""
+    """Return the milliseconds of every call with one image, alternating between precisions."""
     image = read_image(labelled_images(data)[0].path)
     times: dict[str, list[float]] = {name: [] for name in engines}
     with ExitStack() as stack:
@@ -175,7 +175,7 @@ def _times_ms(engines: dict[str, Path], data: Path) -> dict[str, list[float]]:
 
 
 def _noted(failures: Failures, stage: str, work: Callable[[], Any]) -> Any:
-    """What `work` answers; None, and a line in `failures`, when it fails."""
+    """Return the result of `work`; None, and an entry in `failures`, when it fails."""
     try:
         return work()
     except Exception as error:
@@ -207,7 +207,7 @@ def _data(options: argparse.Namespace) -> Path:
 
 
 def _write_line(folder: Path) -> None:
-    """Under its name when it is whole: two runs may start at once."""
+    """Write the data set and rename it when it is complete: two runs may start at once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent))
     write_dataset(new, train=200, normal=50, per_kind=25, size_wh=(320, 240))
@@ -234,7 +234,7 @@ def _save(weights: Path, method: str, options: argparse.Namespace, data: Path) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="line")
-    parser.add_argument("--methods", default=",".join(entry.name for entry in CARDS))
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--steps", type=int, help="In place of --minutes, on a busy machine.")
     parser.add_argument("--stage", choices=["all", "train", "measure"], default="all")

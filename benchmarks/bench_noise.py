@@ -1,10 +1,10 @@
-"""Measures what a camera's noise moves: the yardstick of what a precision may move.
+"""Measure the effect of a camera's noise, to compare the effect of a precision with.
 
     python benchmarks/bench_noise.py --data DIR --name line ENGINE...
 
-Every image is judged twice, the second time with each pixel off by -1, 0 or 1 grey level (of
-255). Differences count as when two precisions are compared: maps against the largest value seen
-with damage in the image, scores against the largest of good parts.
+Every image is inspected twice, the second time with each pixel changed by -1, 0 or 1 grey level
+(of 255). Differences are relative as when two precisions are compared: maps to the largest value on
+anomalous images, scores to the largest of normal ones.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from edge_ad.frame import Image
 
 
 def noisy(images: Image, seed: int) -> Image:
-    """The images, each value off by -1, 0 or 1 with equal chance."""
-    off = np.random.default_rng(seed).integers(-1, 2, images.shape, dtype=np.int16)
-    return (images + off).clip(0, 255).astype(np.uint8)
+    """Return the images with each value changed by -1, 0 or 1 with equal probability."""
+    noise = np.random.default_rng(seed).integers(-1, 2, images.shape, dtype=np.int16)
+    return (images + noise).clip(0, 255).astype(np.uint8)
 
 
-def moved(path: Path, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The method's name, and how far its maps and scores move: shares of the largest."""
+def differences(path: Path, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Return the method's name and the relative differences of its maps and scores."""
     with open_engine(path) as engine:
         frames = comparison_frames(engine.manifest, options.data, options.frames)
-        clean = predict(engine, frames.images)
-        shifted = predict(engine, noisy(frames.images, options.seed))
-        found, name = compare(clean, shifted, frames.originals), engine.manifest.method
+        plain = predict(engine, frames.images)
+        with_noise = predict(engine, noisy(frames.images, options.seed))
+        difference, name = compare(plain, with_noise, frames.originals), engine.manifest.method
     shares = {
-        "map": found.max_abs_map / found.map_scale,
-        "score": found.max_abs_score / found.score_scale,
+        "map": difference.max_abs_map / difference.map_scale,
+        "score": difference.max_abs_score / difference.score_scale,
     }
-    return name, shares | found.as_json()
+    return name, shares | difference.as_json()
 
 
 def main() -> None:
@@ -51,9 +51,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    figures = dict(moved(path, options) for path in options.engines)
+    figures = dict(differences(path, options) for path in options.engines)
     head = {
-        f"{what}_{end}": pick(one[what] for one in figures.values())
+        f"{what}_{end}": pick(row[what] for row in figures.values())
         for what in ("map", "score")
         for end, pick in (("least", min), ("most", max))
     }

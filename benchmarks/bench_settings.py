@@ -1,9 +1,9 @@
-"""Measures what settings are worth: trained weights that differ in some, on the same images.
+"""Measure the effect of settings: weights whose trainings differ in some, on the same images.
 
-    python benchmarks/bench_settings.py --data DIR --name ear-line before=A.pt after=B.pt
+    python benchmarks/bench_settings.py --data DIR --name ear-weight before=A.pt after=B.pt
 
-Every file is judged by torch, as `edge-ad evaluate` does; its training report must lie beside it,
-and tells steps, seed and settings. Only settings that differ between the files are kept.
+Every file is evaluated by torch, as `edge-ad evaluate` does; its training report must be beside it
+and gives steps, seed and settings. Only settings that differ between the files are written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRAINED = ("method", "steps", "processor_minutes", "seed")
 
 
 def named(text: str) -> tuple[str, Path]:
-    """`NAME=WEIGHTS.pt`."""
+    """Split `NAME=WEIGHTS.pt`."""
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise argparse.ArgumentTypeError(f"{text}: expected NAME=WEIGHTS.pt")
@@ -30,15 +30,26 @@ def named(text: str) -> tuple[str, Path]:
 
 
 def differing(reports: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Per file, how it was trained and those of its settings that are not the same in all."""
-    told = {name: report["settings"] for name, report in reports.items()}
-    keys = {key for settings in told.values() for key in settings}
-    apart = sorted(key for key in keys if len({repr(one.get(key)) for one in told.values()}) > 1)
+    """Return how each file was trained, and those of its settings that differ between files."""
+    settings = {name: _flat(report["settings"]) for name, report in reports.items()}
+    keys = {key for values in settings.values() for key in values}
+    apart = sorted(
+        key for key in keys if len({repr(values.get(key)) for values in settings.values()}) > 1
+    )
     return {
         name: {key: report.get(key) for key in TRAINED}
-        | {key: told[name].get(key) for key in apart}
+        | {key: settings[name].get(key) for key in apart}
         for name, report in reports.items()
     }
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Name the settings inside a group with a dot, as `--set` does."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inside = value if isinstance(value, dict) else {}
+        flat |= {f"{name}.{member}": item for member, item in inside.items()} or {name: value}
+    return flat
 
 
 def main() -> None:
@@ -53,7 +64,7 @@ def main() -> None:
         for name, path in files.items()
     }
     figures = {name: accuracy_of(path, options.data) for name, path in files.items()}
-    head = {f"image_auroc {name}": one["image_auroc"] for name, one in figures.items()}
+    head = {f"image_auroc {name}": row["image_auroc"] for name, row in figures.items()}
     print(head)
     print(
         write_result(

@@ -1,6 +1,6 @@
-"""The methods side by side, from bench_methods' result files: table, image, shipped figures.
+"""Comparison of the methods from bench_methods' result files: tables, chart, shipped figures.
 
-Every text is a function of the results alone, so that a test can tell when one of them is stale.
+Every text is a function of the results and the registry, so that a test finds stale ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from results import file_name  # the script's own folder is on the path
 
 from edge_ad.files import replacing
-from edge_ad.methods.catalogue import CARDS, titled
+from edge_ad.methods.registry import METHODS, MethodCost, method_costs, title_of
 from edge_ad.precision import PRECISIONS
 
 BENCH = "methods"
@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 
 def measured(results: list[Record]) -> dict[str, list[Record]]:
-    """What `edge-ad methods` ships: per method, a row a data set with its figures per precision."""
+    """Return the figures that are shipped: per method, a row per data set."""
     rows: dict[str, list[Record]] = {}
     for result in _of_methods(results):
         metrics = result["metrics"]
@@ -35,69 +35,85 @@ def measured(results: list[Record]) -> dict[str, list[Record]]:
         row |= {"device": result["device"], "cpu": result["machine"]["cpu"]}
         row |= {"cores": result["machine"]["cores"], "seed": result["settings"]["seed"]}
         row["precisions"] = {
-            name: {key: one[key] for key in KEPT if key in one}
-            for name, one in metrics["precisions"].items()
+            name: {key: figures[key] for key in KEPT if key in figures}
+            for name, figures in metrics["precisions"].items()
         }
         rows.setdefault(result["settings"]["method"], []).append(row)
     return rows
 
 
 def shipped(results: list[Record]) -> str:
-    """The text of the file that an installed `edge-ad methods` reads."""
+    """Return the text of the file that an installed `edge-ad methods` reads."""
     return json.dumps(measured(results), indent=1) + "\n"
 
 
+def overview() -> str:
+    """Return a Markdown table of the registry: needs, costs and fidelity of every method."""
+    head = ("method", "needs", "parameters, GFLOPs at 256x256", "`--preset edge` at 128x128",
+            "fidelity")  # fmt: skip
+    rows = [head, ("---",) * len(head)]
+    for entry in METHODS.values():
+        costs = method_costs()[entry.name]
+        name = f"`{entry.name}` {entry.title}"
+        rows.append((name, entry.needs, _cost(costs.full), _cost(costs.edge), entry.fidelity))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cost(cost: MethodCost) -> str:
+    return f"{cost.parameters_m:.2f} M, {cost.gflops:.1f}"
+
+
 def table(results: list[Record]) -> str:
-    """A Markdown table, a row a method and data set."""
+    """Return a Markdown table with a row per method and data set."""
     rows = [_HEAD, ("---",) * len(_HEAD), *(_row(result) for result in _of_methods(results))]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def points(results: list[Record]) -> list[tuple[str, str, str, float, float]]:
-    """(data, method, precision, milliseconds, image AUROC) of everything measured, sorted."""
+    """Return (data, method, precision, milliseconds, image AUROC) of everything, sorted."""
     return sorted(
-        (result["metrics"]["data"], result["settings"]["method"], name, one["engine_ms"],
-         one["image_auroc"])
+        (result["metrics"]["data"], result["settings"]["method"], name, figures["engine_ms"],
+         figures["image_auroc"])
         for result in _of_methods(results)
-        for name, one in result["metrics"]["precisions"].items()
-        if "image_auroc" in one
+        for name, figures in result["metrics"]["precisions"].items()
+        if "image_auroc" in figures
     )  # fmt: skip
 
 
 def fingerprint(results: list[Record]) -> str:
-    """What the image carries, to be told from one of other figures."""
+    """Return a hash of the chart's points, stored in the chart to find a stale one."""
     return hashlib.sha256(json.dumps(points(results)).encode()).hexdigest()
 
 
 def draw(path: Path, results: list[Record]) -> None:
-    """Accuracy against milliseconds: one panel a data set, one line a method."""
+    """Draw accuracy against milliseconds: a panel per data set, a line per method."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    found = points(results)
-    sets = sorted({data for data, *_ in found})
+    measured_points = points(results)
+    sets = sorted({data for data, *_ in measured_points})
     figure, axes = pyplot.subplots(1, len(sets), figsize=(5.5 * len(sets), 4.2), squeeze=False)
     for axis, data in zip(axes[0], sets, strict=True):
-        _panel(axis, [point[1:] for point in found if point[0] == data])
+        _panel(axis, [point[1:] for point in measured_points if point[0] == data])
         axis.set_title(data.replace("_", " "))
     figure.tight_layout()
     with replacing(path) as temporary:
-        told = {"Description": fingerprint(results)}
-        figure.savefig(temporary, dpi=110, format="png", metadata=told)
+        metadata = {"Description": fingerprint(results)}
+        figure.savefig(temporary, dpi=110, format="png", metadata=metadata)
     pyplot.close(figure)
 
 
-def _panel(axis: Any, found: list[tuple[str, str, float, float]]) -> None:
-    for number, entry in enumerate(CARDS):
-        own = {name: (ms, auroc) for method, name, ms, auroc in found if method == entry.name}
-        line = [own[name] for name in PRECISIONS if name in own]
+def _panel(axis: Any, rows: list[tuple[str, str, float, float]]) -> None:
+    for number, entry in enumerate(METHODS.values()):
+        figures = {name: (ms, auroc) for method, name, ms, auroc in rows if method == entry.name}
+        line = [figures[name] for name in PRECISIONS if name in figures]
         if not line:
             continue
         colour = f"C{number}"
         axis.plot(*zip(*line, strict=True), "-", color=colour, alpha=0.4, label=entry.title)
-        for name, (ms, auroc) in own.items():
+        for name, (ms, auroc) in figures.items():
             axis.plot(ms, auroc, _MARKS[name], color=colour)
     for name, mark in _MARKS.items():
         axis.plot([], [], mark, color="grey", label=name)
@@ -109,23 +125,22 @@ def _panel(axis: Any, found: list[tuple[str, str, float, float]]) -> None:
 
 
 def _of_methods(results: list[Record]) -> list[Record]:
-    """Those of bench_methods, in the catalogue's order."""
-    order = [entry.name for entry in CARDS]
-    own = [result for result in results if result["bench"] == BENCH]
+    """Return the results of bench_methods, in the registry's order."""
+    order = list(METHODS)
     return sorted(
-        own, key=lambda one: (one["metrics"]["data"], order.index(one["settings"]["method"]))
+        (result for result in results if result["bench"] == BENCH),
+        key=lambda row: (row["metrics"]["data"], order.index(row["settings"]["method"])),
     )
 
 
 def _row(result: Record) -> tuple[str, ...]:
     metrics, method = result["metrics"], result["settings"]["method"]
     precisions = metrics["precisions"]
-    (entry,) = (entry for entry in CARDS if entry.name == method)
     times = (_figure(precisions.get(name, {}).get("engine_ms"), ".1f") for name in PRECISIONS)
     name = file_name(*(result[key] for key in ("device", "bench", "model", "precision")))
     return (
-        titled(method),
-        entry.fidelity,
+        title_of(method),
+        METHODS[method].fidelity,
         f"{metrics['parameters'] / 1e6:.2f} M",
         f"{metrics['gflops']:.1f}",
         f"{metrics['data'].replace('_', ' ')}, {_spent(metrics)}",
@@ -138,17 +153,17 @@ def _row(result: Record) -> tuple[str, ...]:
 
 
 def _gate(metrics: Record) -> str:
-    """Whether int8 passed, and how many blocks had to stay in float for it."""
+    """Say if int8 passed, and how many blocks stayed in float for it."""
     report = metrics["int8"]
     if report is None:
         return "failed"
-    stayed = report["float_blocks"] or []
-    blocks = f", {len(stayed)} block{'s' * (len(stayed) > 1)} in float" if stayed else ""
+    count = len(report["float_blocks"] or [])
+    blocks = f", {count} block{'s' * (count > 1)} in float" if count else ""
     return ("passed" if report["passed"] else "not passed") + blocks
 
 
 def _spent(metrics: Record) -> str:
-    """What training cost: minutes of one core, where they were counted."""
+    """Return the minutes of training, those of one core where they were counted."""
     minutes = metrics.get("processor_minutes")
     return f"{metrics['minutes']:.0f} min" if minutes is None else f"{minutes:.0f} core min"
 

@@ -46,5 +46,5 @@ def write_untrained(path: Path) -> None:
             norm.running_var.uniform_(0.5, 2)
             norm.weight.uniform_(0.5, 1.5)
             norm.bias.normal_(0, 0.2)
-    manifest = Manifest(method="destseg", size_hw=SIZE_HW, score=METHOD.score(config))
+    manifest = Manifest(method="destseg", size_hw=SIZE_HW, score=METHOD.score(config, SIZE_HW))
     onnx.save(onnx_from_module(EngineGraph(network), manifest), path)

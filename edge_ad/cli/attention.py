@@ -1,4 +1,4 @@
-"""`edge-ad attention`: what EAR's digit attention looks with, learnt from a folder of digits."""
+"""`edge-ad attention`: train EAR's digit attention on images of digits."""
 
 from __future__ import annotations
 
@@ -27,32 +27,35 @@ _FILE = click.Path(path_type=Path)
 @click.option("--lr", type=NumberRange(0, min_open=True), default=1e-4, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @shared
-def command(*, digits: Path, output: Path, as_json: bool, **lesson: Any) -> None:
-    """Learn to look at strokes from images of digits.
+def command(*, digits: Path, output: Path, as_json: bool, **settings: Any) -> None:
+    """Train the digit classifier whose attention EAR can use to mark pixels.
 
-    The weights are for: edge-ad train --method ear --set attention=mnist --teacher attention.pt
+    The weights are for:
+
+    edge-ad train --method ear --set network.attention=mnist --teacher attention.pt
     """
     stop = threading.Event()
     with output_file(output, ".pt") as out, Signals(stop) as signals:
-        result = _learn(digits, out, lesson, stop)
+        result = _train(digits, out, settings, stop)
         if stop.is_set():
             click.echo("interrupted; nothing was written", err=True)
             sys.exit(128 + (signals.received or signal.SIGINT))
     if as_json:
         return emit({"type": "attention", **result})
     click.echo(
-        f"{result['weights']}: {result['accuracy']:.1%} of {result['held_back']} held-back digits\n"
-        f"next: edge-ad train --method ear --set attention=mnist --teacher {result['weights']}"
+        f"{result['weights']}: {result['accuracy']:.1%} of {result['held_back']} held-back digits "
+        "recognised\nnext: edge-ad train --method ear --set network.attention=mnist --teacher "
+        f"{result['weights']}"
     )
 
 
-def _learn(
-    digits: Path, out: Path, lesson: dict[str, Any], stop: threading.Event
+def _train(
+    digits: Path, out: Path, settings: dict[str, Any], stop: threading.Event
 ) -> dict[str, Any]:
     try:
         from edge_ad.methods.ear.digit_training import DigitTrainConfig, learn_digits
     except ImportError as error:
         raise MissingExtra("training", str(error.name), "train") from error
     return learn_digits(
-        digits, out, DigitTrainConfig(**lesson), stop, lambda line: click.echo(line, err=True)
+        digits, out, DigitTrainConfig(**settings), stop, lambda text: click.echo(text, err=True)
     )

@@ -103,21 +103,21 @@ def _adapt(
 
 def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
     try:
-        from edge_ad.methods.foreign_checkpoints import import_checkpoint
+        from edge_ad.methods.foreign import import_checkpoint
     except ImportError as error:
         raise MissingExtra("importing checkpoints", str(error.name), "train") from error
     from edge_ad.files import sha256_of
     from edge_ad.manifest import Manifest, Provenance
-    from edge_ad.methods.catalogue import titled
-    from edge_ad.methods.method import method_named
+    from edge_ad.methods.method import load_method
+    from edge_ad.methods.registry import title_of
     from edge_ad.methods.weights import save_detector
 
     checkpoint = import_checkpoint(files, size_hw)
-    notes = {"method": titled(checkpoint.method), "imported from": checkpoint.origin}
+    notes = {"method": title_of(checkpoint.method), "imported from": checkpoint.origin}
     manifest = Manifest(
         method=checkpoint.method,
         size_hw=checkpoint.size_hw,
-        score=method_named(checkpoint.method).score(checkpoint.config),
+        score=load_method(checkpoint.method).score(checkpoint.config, checkpoint.size_hw),
         provenance=Provenance(parent_sha256=sha256_of(files), notes=notes),
     )
     save_detector(out, checkpoint.module, manifest, checkpoint.config)
@@ -125,7 +125,7 @@ def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dic
         "type": "import",
         "weights": str(out),
         "method": checkpoint.method,
-        "title": titled(checkpoint.method),
+        "title": title_of(checkpoint.method),
         "origin": checkpoint.origin,
         "size_hw": list(checkpoint.size_hw),
         "parameters": sum(p.numel() for p in checkpoint.module.parameters()),

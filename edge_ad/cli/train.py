@@ -1,4 +1,4 @@
-"""`edge-ad train`: images of good parts become a detector."""
+"""`edge-ad train`: fit a detector to images of good parts."""
 
 from __future__ import annotations
 
@@ -16,32 +16,42 @@ from edge_ad.cli.output import output_file
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange, Size
 from edge_ad.errors import MissingExtra, UsageError
+from edge_ad.methods.registry import METHODS
 
-_METHODS = "destseg, draem, ear, clflow (reconstructed) or pmb (reconstructed)."
+_METHODS = f"One of {', '.join(METHODS)}; compare them with: edge-ad methods."
 _FILE = click.Path(path_type=Path)
 
 
 @click.command()
 @click.option("--method", default="destseg", show_default=True, help=_METHODS)
-@click.option("--data", type=_FILE, required=True, help="Folder of good images, or MVTec AD's.")
+@click.option(
+    "--data",
+    type=_FILE,
+    required=True,
+    help="Folder of good images, or MVTec AD's.",
+)
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like destseg.pt.")
 @click.option("--teacher", type=_FILE, help="Pretrained weights, for methods that need them.")
 @click.option("--textures", type=_FILE, help="Folder of texture images; generated ones otherwise.")
 @click.option("--preset", help="A method's named settings, like edge for small devices.")
 @click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
 @click.option(
-    "--width", type=Number(), help="Scales the trained nets; 0.5 has a quarter of the work."
+    "--width",
+    type=Number(),
+    help="Scales DeSTSeg's trained networks; 0.5 is a quarter of the work.",
 )
 @click.option("--steps", type=click.IntRange(2), help="Training steps of all phases together.")
-@click.option("--batch", type=click.IntRange(2, 1024), help="Tiles a step.")
+@click.option("--batch", type=click.IntRange(2, 1024), help="Tiles per step.")
 @click.option(
     "--budget-minutes",
     type=NumberRange(0, min_open=True),
-    help="Train this long, whatever --steps.",
+    help="Train for this time, in place of --steps.",
 )
-@click.option("--branch", help="Which of the network's maps scores; measured unless given.")
+@click.option("--branch", help="Output of DeSTSeg that becomes the map; measured unless given.")
 @click.option(
-    "--rotation", type=click.Choice(["none", "small", "full"]), help="How good parts may lie."
+    "--rotation",
+    type=click.Choice(["none", "small", "full"]),
+    help="Rotations of good parts.",
 )
 @click.option(
     "--set", "assigned", multiple=True, metavar="NAME=VALUE", help="Any other setting; repeats."
@@ -54,19 +64,19 @@ _FILE = click.Path(path_type=Path)
     help="Mixed precision on CUDA unless given; bf16 on CPUs that have it is faster.",
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; one per core unless given.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Threads that draw damaged tiles.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Threads that draw anomalies.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint of an interrupted run.")
 @geometry_options
 @shared
 def command(*, output: Path, as_json: bool, **options: Any) -> None:
     """Fit a detector to images of good parts.
 
-    Writes the weights, <output>.report.json and an image with loss curves and examples. Ctrl-C
-    leaves a checkpoint; the same command with --resume goes on to the same weights.
+    Write the weights, <output>.report.json and an image with loss curves and examples. Ctrl-C
+    leaves a checkpoint; the same command with --resume continues to the same weights.
     """
     with output_file(output, ".pt") as out:
         result = _train(out, options)
-    emit(result) if as_json else click.echo(_told(result))
+    emit(result) if as_json else click.echo(_format_result(result))
 
 
 def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -80,20 +90,23 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
     except ImportError as error:
         raise MissingExtra("training", str(error.name), "train") from error
     torch.set_num_threads(options.pop("threads") or usable_cores())
-    job = _job(output, options)
+    config = _train_config(output, options)
     stop = threading.Event()
     with Signals(stop) as signals, TrainingBar() as bar:
         try:
-            return train(job, stop, bar.update, lambda cost: bar.note(f"{job.method}: {cost}"))
+            return train(
+                config, stop, bar.update, lambda cost: bar.print(f"{config.method}: {cost}")
+            )
         except Interrupted:
-            bar.note(f"interrupted; go on with the same command and --resume ({job.output})")
+            bar.print(f"interrupted; resume with the same command and --resume ({config.output})")
             number = signals.received or signal.SIGINT
     sys.exit(128 + number)
 
 
-def _job(output: Path, options: dict[str, Any]) -> Any:
+def _train_config(output: Path, options: dict[str, Any]) -> Any:
     from edge_ad.geometry import Geometry
-    from edge_ad.methods.learning.trainer import settings_from, training_named
+    from edge_ad.methods.learning.settings import parse_settings
+    from edge_ad.methods.learning.trainer import load_training
     from edge_ad.training.session import TrainConfig
 
     given = dict(_assignment(text) for text in options.pop("assigned"))
@@ -106,7 +119,7 @@ def _job(output: Path, options: dict[str, Any]) -> Any:
         data=options["data"],
         output=output,
         size_hw=options["size"],
-        settings=settings_from(training_named(options["method"]), given, options["preset"]),
+        settings=parse_settings(load_training(options["method"]), given, options["preset"]),
         geometry=Geometry().changed(options["geometry"]),
         textures=options["textures"],
         teacher=options["teacher"],
@@ -120,17 +133,18 @@ def _job(output: Path, options: dict[str, Any]) -> Any:
 
 
 def _assignment(text: str) -> tuple[str, Any]:
-    """`name=value`; a value with commas is a list."""
+    """Split `name=value`; a value with commas is a list."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--set {text}: expected NAME=VALUE, like lr_student=0.2.")
     return name.strip(), value.split(",") if "," in value else value.strip()
 
 
-def _told(result: dict[str, Any]) -> str:
+def _format_result(result: dict[str, Any]) -> str:
+    """Return the lines to print after a training."""
     steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
     lines = [
-        f"images  {result['images']}, {len(result['skipped'])} skipped",
+        f"images    {result['images']}, {len(result['skipped'])} skipped",
         f"tiles     {result['tiles']}",
         f"steps     {steps}, in {result['minutes']} minutes",
         f"scores    {result['choice'].get('branch', 'one map')}",
@@ -138,15 +152,15 @@ def _told(result: dict[str, Any]) -> str:
         f"report    {result['report']}, {result['image']}",
     ]
     if result["grey"]:
-        lines.insert(2, "colour    the parts are grey, so textures were used without colour")
+        lines.insert(2, "colour    the parts are grey, so the textures are too")
     return "\n".join(lines)
 
 
-# options that are settings of the method
+# option -> setting of the method
 _SETTINGS = {
-    "width": "width",
+    "width": "network.width",
     "steps": "steps",
     "batch": "batch",
-    "branch": "branch",
+    "branch": "network.branch",
     "rotation": "synthesis.rotation",
 }

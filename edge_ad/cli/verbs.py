@@ -12,7 +12,7 @@ VERBS = {
     "capture": "Collect images of good parts from a camera.",
     "methods": "Compare the methods: what they need, cost and reach.",
     "train": "Fit a detector to images of good parts.",
-    "attention": "Learn what EAR's digit attention looks with.",
+    "attention": "Train EAR's digit attention on images of digits.",
     "import": "Turn a checkpoint trained elsewhere into weights.",
     "evaluate": "Measure a detector on labelled images.",
     "export": "Turn weights into an engine file.",

@@ -1,4 +1,4 @@
-"""The engine contract around a method's network: what export writes and TorchEngine runs."""
+"""The engine contract around a method's network, for export and TorchEngine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method brings: its configuration and its network. One file a method beside this one."""
+"""The interface of a method's network: its configuration, and how to build and score it."""
 
 from __future__ import annotations
 
@@ -9,40 +9,46 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
+from typing_extensions import Self
 
-from edge_ad.errors import DataError, UsageError
+from edge_ad.errors import DataError
 from edge_ad.manifest import Score
-
-# method -> module that defines METHOD
-NAMES = ("destseg", "draem", "clflow", "ear", "pmb")
-METHODS = {name: f"edge_ad.methods.{name}.network" for name in NAMES}
+from edge_ad.methods.layers.blocks import SizeHW
+from edge_ad.methods.registry import method_entry
 
 
 class Config(BaseModel):
-    """Base of all that shapes a method's network; it travels in the weights file."""
+    """Base of a network's configuration; it is stored in the weights file.
+
+    A field that allows None scales with the image when it is None; one that allows `auto` is
+    measured at the end of training.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def for_size(self, size_hw: SizeHW) -> Self:
+        """Return the configuration with every None replaced by its value at this size."""
+        return self
 
 
 @dataclass(frozen=True)
 class Method:
-    """`build(config, size_hw)` makes the network; `score(config)` says how it scores a map.
+    """A method's network: `build(config, size_hw)` makes it, `score(config, size_hw)` says how it
+    reduces its map to a score.
 
-    In eval mode the network takes rgb float32 (N, 3, H, W) in [0, 1] and answers anomaly_map
+    In eval mode the network takes rgb float32 (N, 3, H, W) in [0, 1] and returns anomaly_map
     float32 (N, H, W) and anomaly_score float32 (N,): normalisation, up-sampling and score inside.
     """
 
     name: str
     config: type[Config]
-    build: Callable[[Any, tuple[int, int]], nn.Module]
-    score: Callable[[Any], Score]
+    build: Callable[[Any, SizeHW], nn.Module]
+    score: Callable[[Any, SizeHW], Score]
 
 
-def method_named(name: str) -> Method:
-    """The method of that name; raises UsageError for one this version lacks."""
-    if name not in METHODS:
-        raise UsageError(f"no method '{name}'; this version has: {', '.join(METHODS)}.")
-    method = importlib.import_module(METHODS[name]).METHOD
+def load_method(name: str) -> Method:
+    """Import a method's network; raises UsageError for a method that this version does not have."""
+    method = importlib.import_module(method_entry(name).network).METHOD
     assert isinstance(method, Method)
     return method
 

@@ -1,4 +1,4 @@
-"""Weights that others trained: read without running code, and named when they do not fit."""
+"""Pretrained weights: read without running code, with errors that say what does not fit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,15 @@ from torch import Tensor, nn
 
 from edge_ad.errors import DataError
 from edge_ad.methods.layers.vit import ViT, fitted_positions
+from edge_ad.methods.registry import METHODS
 
 State = dict[str, Tensor]
 _COUNTER = "num_batches_tracked"  # older checkpoints do not count batches
-_BEYOND = ("layer4", "fc")  # what torchvision's networks have behind the stages used here
+_BEYOND = ("layer4", "fc")  # stages of torchvision's networks behind those used here
 _log = logging.getLogger(__name__)
 
-# names by which a file is recognised, and what they belong to
+# parts of parameter names by which files of others are recognised
 _KNOWN = (
-    ("reconstructive.encoder.", "edge-ad's own DRAEM"),
-    ("student.decoder", "edge-ad's own DeSTSeg"),
-    ("flows.0.steps.", "edge-ad's own CL-Flow (reconstructed)"),
-    ("unet.falls.", "edge-ad's own EAR"),
-    ("climbs.0.up.", "edge-ad's own PMB (reconstructed)"),
     ("fast_flow_blocks", "a FastFlow model of anomalib"),
     ("encoder_segment.", "DRAEM's discriminative network"),
     ("decoder.fin_out.", "DRAEM's reconstructive network"),
@@ -34,12 +30,12 @@ _KNOWN = (
     ("patch_embed.proj", "a vision transformer"),
     ("layer1.0.conv3", "a ResNet of bottlenecks, like Wide ResNet-50"),
     ("layer1.0.conv1", "a ResNet of basic blocks, like ResNet-18"),
-    ("look.", "edge-ad's digit attention"),
+    ("attend.", "edge-ad's digit attention"),
 )
 
 
 def read_state(path: Path, what: str) -> State:
-    """The tensors of a checkpoint, whatever wraps them (`state_dict`, `model`, `teacher`).
+    """Return the tensors of a checkpoint, unwrapped from `state_dict`, `model` or `teacher`.
 
     Raises DataError when the file is missing, needs code to unpickle, or holds no tensors.
     """
@@ -52,13 +48,13 @@ def read_state(path: Path, what: str) -> State:
 
 
 def read_safely(path: Path) -> Any:
-    """What torch stored there, without running code.
+    """Return what torch stored there, without running code.
 
     Raises DataError for a file that is cut off, of another kind, or that would run code.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the pickle protocol, to which nobody can object
+            warnings.simplefilter("ignore")  # about the pickle protocol
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for foreign bytes
         raise DataError(_unreadable(path, error)) from error
@@ -67,46 +63,47 @@ def read_safely(path: Path) -> Any:
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
     """Load all parameters of a module from a state that may hold more.
 
-    Raises DataError naming what is missing, misshapen or no number, and what the file looks like.
+    Raises DataError naming parameters that are missing, misshapen, NaN or infinite, and what the
+    file looks like.
     """
-    wanted = module.state_dict()
-    missing = [k for k in wanted if k not in state and not k.endswith(_COUNTER)]
-    misshaped = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
-    if missing or misshaped:
+    expected = module.state_dict()
+    missing = [k for k in expected if k not in state and not k.endswith(_COUNTER)]
+    misshapen = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    if missing or misshapen:
         raise DataError(
-            f"{path}: does not hold {what}: {_told('lacks', missing)}"
-            f"{_told('has in another shape', misshaped)}it looks like {looks_like(state)}."
+            f"{path}: does not hold {what}: {_clause('does not have', missing)}"
+            f"{_clause('has in another shape', misshapen)}it looks like {looks_like(state)}."
         )
-    broken = [k for k in wanted if k in state and not bool(state[k].isfinite().all())]
+    broken = [k for k in expected if k in state and not bool(state[k].isfinite().all())]
     if broken:
         raise DataError(
-            f"{path}: {_told('has NaN or infinity in', broken)}a training that failed wrote it, or "
-            "the file is damaged. Get it anew."
+            f"{path}: {_clause('has NaN or infinity in', broken)}a training that failed wrote it, "
+            "or the file is corrupt. Get it again."
         )
-    module.load_state_dict({**wanted, **{k: state[k] for k in wanted if k in state}})
+    module.load_state_dict({**expected, **{k: state[k] for k in expected if k in state}})
 
 
 def fill_trunk(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
-    """As `fill`, for the first stages of a network that may go on behind them.
+    """Fill the first stages of a network, as `fill` does; the file may hold stages behind them.
 
-    A deeper one of the same family has all parameters, and more in the same stages: it would fit
-    and answer nonsense, so it is refused as well. Names of no ResNet are told and not used.
+    A deeper network of the same family has all parameters, and more in the same stages: it would
+    fit and compute nonsense, so it is refused. Names that no ResNet has are logged and not used.
     """
-    wanted = trunk.state_dict()
-    stages = {key.split(".")[0] for key in wanted}
-    more = [k for k in state if k not in wanted and k.split(".")[0] in stages]
+    expected = trunk.state_dict()
+    stages = {key.split(".")[0] for key in expected}
+    more = [k for k in state if k not in expected and k.split(".")[0] in stages]
     fill(trunk, state, path, what)
     if more := [k for k in more if not k.endswith(_COUNTER)]:
         raise DataError(
-            f"{path}: does not hold {what}: {_told('has besides', more)}it is a deeper network of "
+            f"{path}: does not hold {what}: {_clause('also has', more)}it is a deeper network of "
             "the same family."
         )
     if strange := [k for k in state if k.split(".")[0] not in {*stages, *_BEYOND}]:
-        _log.warning("%s: holds besides %s, not used", path, listed(strange))
+        _log.warning("%s: also holds %s, not used", path, listed(strange))
 
 
 def fill_vit(vit: ViT, path: Path, what: str) -> None:
-    """A vision transformer from a file with DINO's names; positions are fitted to its grid."""
+    """Fill a vision transformer from a file with DINO's names; fit positions to its grid."""
     state = {_bare(name): value for name, value in read_state(path, what).items()}
     embed = state.get("pos_embed")
     if embed is not None and embed.dim() == 3 and embed.shape[2] == vit.pos_embed.shape[2]:
@@ -115,7 +112,10 @@ def fill_vit(vit: ViT, path: Path, what: str) -> None:
 
 
 def looks_like(state: Mapping[str, Tensor]) -> str:
-    """What the parameters' names say it is."""
+    """Return the network that the parameters' names belong to."""
+    for entry in METHODS.values():
+        if any(name.startswith(entry.parameter_prefix) for name in state):
+            return f"edge-ad's own {entry.title}"
     for sign, what in _KNOWN:
         if any(sign in name for name in state):
             return what
@@ -124,46 +124,46 @@ def looks_like(state: Mapping[str, Tensor]) -> str:
 
 
 def tensors_in(content: Any) -> State:
-    """The first mapping of names to tensors, at the top or one level down."""
+    """Return the first mapping of names to tensors, at the top or one level down."""
     if not isinstance(content, Mapping):
         return {}
     state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
     if state:
         return state
     inner = (content.get(key) for key in ("state_dict", "model", "teacher", "student"))
-    return next((found for part in inner if (found := tensors_in(part))), {})
+    return next((tensors for part in inner if (tensors := tensors_in(part))), {})
 
 
 def listed(names: list[str]) -> str:
-    """How many parameters, and the first names: "5 parameters (a, b, c, ...)"."""
+    """Return the number of parameters and the first names: "5 parameters (a, b, c, ...)"."""
     count = "1 parameter" if len(names) == 1 else f"{len(names)} parameters"
     return f"{count} ({first_few(names)})"
 
 
 def first_few(names: list[str]) -> str:
-    """Three at most, and whether there are more: "a, b, c, ..."."""
+    """Return three names at most, and whether there are more: "a, b, c, ..."."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _bare(name: str) -> str:
-    """A name without the wrappers of distributed training and of DINO's full checkpoints."""
+    """Return a name without the prefixes of distributed training and of DINO's checkpoints."""
     for prefix in ("module.", "backbone."):
         name = name.removeprefix(prefix)
     return name
 
 
-def _told(verb: str, names: list[str]) -> str:
+def _clause(verb: str, names: list[str]) -> str:
     if not names:
         return ""
     return f"it {verb} {listed(names)}; "
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    """In our words: torch's own advice is to run the code."""
+    """Return our own message: torch's advice is to run the code."""
     if re.search(r"unsupported (global|class)|was not an allowed global", str(error), re.I):
         return (
             f"{path}: reading it would run code that is stored in it, which edge-ad refuses. Save "
-            "the tensors alone where the file was made: torch.save(model.state_dict(), FILE)."
+            "only the tensors where the file was made: torch.save(model.state_dict(), FILE)."
         )
     return (
         f"{path}: cannot be read as PyTorch weights ({type(error).__name__}): it is cut off, "

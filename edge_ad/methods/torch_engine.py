@@ -1,4 +1,4 @@
-"""A weights file as an engine, so that whatever takes an engine takes a .pt as well."""
+"""A weights file as an engine, so that code that takes an engine takes a .pt as well."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edge_ad.frame import Image
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.weights import load_detector
 
-AT_ONCE = 16  # images through the network together; bounds memory, not results
+BATCH_SIZE = 16  # bounds memory, does not change results
 
 
 class TorchEngine(ClosedAtExit):
-    """The engine contract on torch. Raises as `load_detector` does."""
+    """The engine contract on torch; raises as `load_detector` does."""
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         self.name = str(path)
@@ -30,8 +30,8 @@ class TorchEngine(ClosedAtExit):
         check_batch(batch, self.manifest, self.name)
         assert self._graph is not None, "the engine is closed"
         maps, scores = [], []
-        for start in range(0, len(batch), AT_ONCE):
-            part = torch.from_numpy(batch[start : start + AT_ONCE]).to(self.device)
+        for start in range(0, len(batch), BATCH_SIZE):
+            part = torch.from_numpy(batch[start : start + BATCH_SIZE]).to(self.device)
             anomaly_map, anomaly_score = self._graph(part)
             maps.append(anomaly_map.float().cpu().numpy())
             scores.append(anomaly_score.float().cpu().numpy())

@@ -1,4 +1,4 @@
-"""A trained detector as one file: network, configuration and manifest, loadable without pickle."""
+"""Weights files: network, configuration and manifest of a trained detector, read without pickle."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from edge_ad.errors import DataError, OutletLost, UsageError
 from edge_ad.files import replacing
 from edge_ad.manifest import Manifest, manifest_from_json
-from edge_ad.methods.method import METHODS, Config, method_named, parse_config
+from edge_ad.methods.method import Config, load_method, parse_config
 from edge_ad.methods.pretrained import first_few, looks_like, read_safely, tensors_in
+from edge_ad.methods.registry import METHODS
 
-FORMAT = "edge-ad weights 1"
-_RETRAIN = "Train it anew with: edge-ad train --data GOOD_DIR -o WEIGHTS.pt"
+FORMAT = "edge-ad weights 2"
+_RETRAIN = "Train it again with: edge-ad train --data GOOD_DIR -o WEIGHTS.pt"
 
 
 class Detector(NamedTuple):
-    """A network in eval mode, what its file promises, and the configuration that shaped it."""
+    """A network in eval mode, its manifest, and the configuration it was built with."""
 
     module: nn.Module
     manifest: Manifest
@@ -27,8 +28,8 @@ class Detector(NamedTuple):
 
 
 def build_module(manifest: Manifest, config: dict[str, Any], name: str = "config") -> nn.Module:
-    """The network that manifest and configuration describe, untrained."""
-    method = method_named(manifest.method)
+    """Build the untrained network that manifest and configuration describe."""
+    method = load_method(manifest.method)
     return method.build(parse_config(method, config, name), manifest.size_hw)
 
 
@@ -45,9 +46,9 @@ def save_detector(path: Path, module: nn.Module, manifest: Manifest, config: Con
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values in one step; raises OutletLost when the disk is full.
+    """Write tensors and plain values in one step; raises OutletLost when they cannot be written.
 
-    torch reports a full disk as RuntimeError, which nobody could tell from a bug.
+    torch reports a full disk as RuntimeError, which looks like a bug.
     """
     try:
         with replacing(path) as temporary:
@@ -60,15 +61,15 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
 def load_detector(path: Path) -> Detector:
     """Read a weights file into a network in eval mode on the CPU.
 
-    Raises UsageError for a missing file, DataError for one that is not ours, of a method this
-    version lacks, or whose parameters do not fit.
+    Raises UsageError for a missing file, DataError for one that is not an edge-ad weights file, is
+    of a method this version does not have, or whose parameters do not fit.
     """
     content = _read(path)
     manifest = manifest_from_json(content["manifest"], str(path))
     if manifest.method not in METHODS:
         raise DataError(
-            f"{path}: weights of the method '{manifest.method}', which this version lacks; "
-            f"it has: {', '.join(METHODS)}."
+            f"{path}: weights of the method '{manifest.method}', which this version does not "
+            f"have; it has: {', '.join(METHODS)}."
         )
     module = build_module(manifest, content["config"], str(path))
     _check_state(module.state_dict(), content["state"], path)
@@ -93,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _kind(content: Any) -> str:
-    """What was stored instead of a detector."""
+    """Describe what was stored instead of a detector."""
     if isinstance(content, dict) and "format" in content:
         return repr(content["format"])
     if state := tensors_in(content):
@@ -103,23 +104,23 @@ def _kind(content: Any) -> str:
 
 def _check_parts(content: dict[str, Any], path: Path) -> None:
     parts = {"manifest": str, "config": dict, "state": dict}
-    absent = [part for part, kind in parts.items() if not isinstance(content.get(part), kind)]
-    if absent:
-        raise DataError(f"{path}: a weights file that lacks its {', '.join(absent)}. {_RETRAIN}")
+    missing = [part for part, kind in parts.items() if not isinstance(content.get(part), kind)]
+    if missing:
+        raise DataError(f"{path}: the weights file has no {', '.join(missing)}. {_RETRAIN}")
 
 
-def _check_state(wanted: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
-    """Name the first parameters that are missing, unknown or misshapen."""
+def _check_state(expected: dict[str, Tensor], stored: dict[str, Tensor], path: Path) -> None:
+    """Raise DataError naming the first parameters that are missing, unknown or misshapen."""
     problems = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unknown": sorted(found.keys() - wanted.keys()),
+        "missing": sorted(expected.keys() - stored.keys()),
+        "unknown": sorted(stored.keys() - expected.keys()),
         "of another shape": sorted(
-            key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape
+            k for k in expected.keys() & stored.keys() if expected[k].shape != stored[k].shape
         ),
     }
-    told = [f"{len(keys)} {how} ({first_few(keys)})" for how, keys in problems.items() if keys]
-    if told:
+    texts = [f"{len(keys)} {what} ({first_few(keys)})" for what, keys in problems.items() if keys]
+    if texts:
         raise DataError(
-            f"{path}: its parameters do not fit its configuration: {'; '.join(told)}. They look "
-            f"like {looks_like(found)}. {_RETRAIN}"
+            f"{path}: its parameters do not fit its configuration: {'; '.join(texts)}. They look "
+            f"like {looks_like(stored)}. {_RETRAIN}"
         )

@@ -1,4 +1,4 @@
-"""The state of an unfinished training, enough to go on to the same weights."""
+"""Checkpoints: the state of an unfinished training, from which it resumes to the same weights."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from edge_ad.errors import DataError, UsageError
 from edge_ad.methods.weights import write_tensors
 
-FORMAT = "edge-ad checkpoint 1"
+FORMAT = "edge-ad checkpoint 2"
 
 
 @dataclass
 class Checkpoint:
-    """`step` steps are done, `phase_step` of them in phase number `phase`.
+    """State after `step` steps, `phase_step` of them in phase number `phase`.
 
-    `identity` is what must be equal for the training to be the same one. Batches depend on seed
-    and step alone; `rng` is torch's own generator.
+    `identity` must be equal for two trainings to be the same. Batches depend on seed and step
+    alone; `rng` is the state of torch's generator.
     """
 
     identity: dict[str, str]
@@ -33,16 +33,16 @@ class Checkpoint:
     scaler: dict[str, Any]
     rng: torch.Tensor
     history: list[dict[str, Any]] = field(default_factory=list)
-    steps_made: dict[str, int] = field(default_factory=dict)
+    steps_done: dict[str, int] = field(default_factory=dict)
 
 
 def checkpoint_path(output: Path) -> Path:
-    """`destseg.pt` -> `destseg.checkpoint.pt`."""
+    """Return the checkpoint's path: `destseg.pt` -> `destseg.checkpoint.pt`."""
     return output.with_suffix(".checkpoint" + output.suffix)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it in one step, so that a kill leaves the old one or the new one.
+    """Write a checkpoint in one step, so that a kill leaves either the old or the new one.
 
     Raises OutletLost when it cannot be written; the old one stays then, too.
     """
@@ -50,26 +50,28 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path, identity: dict[str, str]) -> Checkpoint:
-    """Read it back; raises UsageError when there is none or it belongs to another training."""
+    """Read a checkpoint; raises UsageError when there is none or it is of another training."""
     if not path.is_file():
         raise UsageError(f"nothing to resume: no checkpoint at {path}. Leave --resume out.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         assert content.pop("format") == FORMAT
-        found = Checkpoint(**content)
+        checkpoint = Checkpoint(**content)
     except Exception as error:  # torch raises many kinds for foreign bytes
         raise DataError(
-            f"{path}: not a checkpoint of edge-ad train. Remove it, start anew."
+            f"{path}: not a checkpoint of edge-ad train. Remove it and start again."
         ) from error
-    _check_identity(path, found.identity, identity)
-    return found
+    _check_identity(path, checkpoint.identity, identity)
+    return checkpoint
 
 
-def _check_identity(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
-    differ = [key for key in wanted if found.get(key) != wanted[key]]
-    if differ:
-        told = "; ".join(f"{key} was {found.get(key)}, now {wanted[key]}" for key in differ)
+def _check_identity(path: Path, stored: dict[str, str], expected: dict[str, str]) -> None:
+    differing = [key for key in expected if stored.get(key) != expected[key]]
+    if differing:
+        changes = "; ".join(
+            f"{key} was {stored.get(key)}, now {expected[key]}" for key in differing
+        )
         raise UsageError(
-            f"{path} belongs to another training: {told}. Give the same options to resume, or "
-            "leave --resume out to start anew."
+            f"{path} belongs to another training: {changes}. Give the same options to resume, or "
+            "leave --resume out to start again."
         )

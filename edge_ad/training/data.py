@@ -1,33 +1,41 @@
-"""Good images as network-size tiles: decoded once, through the line's own preprocessing."""
+"""Training data: images as network-size tiles, and batches of them with synthetic anomalies."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edge_ad.dataset import readable
 from edge_ad.errors import DataError
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.frame_gate import content_fault
+from edge_ad.methods.learning.batch import Batch
 from edge_ad.preprocess import Preprocess
+from edge_ad.synthesis.anomalies import SynthesisConfig, SyntheticAnomaly, synthesize
+from edge_ad.synthesis.textures import Textures
 
 _log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 2 << 30
 HELD_BACK_SHARE = 0.1
-HELD_BACK_RUN = 4  # neighbours by name often show one part; they go to the same side together
+HELD_BACK_RUN = 4  # neighbours by name often show one part; they are split together
 
 
 @dataclass(frozen=True)
 class NormalTiles:
-    """Tiles uint8 (n, H, W, 3) BGR, `image` (n,) the number of the image each was cut from."""
+    """Tiles uint8 (n, H, W, 3) BGR; `image` (n,) is the number of the image each was cut from."""
 
     tiles: Image
     image: NDArray[np.intp]
@@ -36,9 +44,9 @@ class NormalTiles:
     data_sha256: str
 
     def split(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Tile numbers to train on and tile numbers held back; a tenth of the images, in runs.
+        """Return the numbers of tiles to train on and of those held back.
 
-        Fewer than eight images are all used for both.
+        A tenth of the images is held back, in runs; fewer than eight images are used for both.
         """
         if self.images < 8:
             every = np.arange(len(self.tiles))
@@ -52,46 +60,112 @@ class NormalTiles:
 
 
 def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
-    """Decode, crop and cut; unreadable, black and saturated images are left out and named.
+    """Decode, crop and cut images as the line does; skip unreadable, black and saturated ones.
 
     Raises DataError when none is left, UsageError when the geometry does not fit one.
     """
     count = preprocess.geometry.tile_count
     tiles = _array((len(paths) * count, *preprocess.size_hw, 3))
-    read: list[Path] = []
-    for path, image in _telling(paths):
-        tiles[len(read) * count : (len(read) + 1) * count] = preprocess(image)
-        read.append(path)
-    if not read:
+    loaded: list[Path] = []
+    for path, image in _usable(paths):
+        tiles[len(loaded) * count : (len(loaded) + 1) * count] = preprocess(image)
+        loaded.append(path)
+    if not loaded:
         raise DataError("no images to train on.")
-    kept = set(read)
+    used = set(loaded)
     return NormalTiles(
-        tiles=tiles[: len(read) * count],
-        image=np.repeat(np.arange(len(read)), count),
-        images=len(read),
-        skipped=tuple(str(path) for path in paths if path not in kept),
-        data_sha256=sha256_of(read),
+        tiles=tiles[: len(loaded) * count],
+        image=np.repeat(np.arange(len(loaded)), count),
+        images=len(loaded),
+        skipped=tuple(str(path) for path in paths if path not in used),
+        data_sha256=sha256_of(loaded),
     )
 
 
-def _telling(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
-    """The readable images that the line would judge too."""
-    faults: list[str] = []
-    good = 0
+def _usable(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
+    """Yield the readable images that the line would inspect too; log the others."""
+    problems: list[str] = []
+    usable = 0
     for path, image in readable(paths):
-        if fault := content_fault(image):
-            faults.append(f"{path}: {fault}")
-            _log.warning("left out: %s", faults[-1])
+        if problem := content_fault(image):
+            problems.append(f"{path}: {problem}")
+            _log.warning("skipped: %s", problems[-1])
             continue
-        good += 1
+        usable += 1
         yield path, image
-    if faults and not good:
-        raise DataError(f"none of the {len(faults)} images shows a part. The first: {faults[0]}")
+    if problems and not usable:
+        raise DataError(
+            f"none of the {len(problems)} images shows a part. The first: {problems[0]}"
+        )
 
 
 def _array(shape: tuple[int, ...]) -> Image:
-    """Memory, or a nameless file on disk when the tiles are many."""
+    """Allocate memory, or a temporary file on disk when the tiles are many."""
     if int(np.prod(shape)) <= IN_MEMORY_BYTES:
         return np.empty(shape, np.uint8)
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+@dataclass(frozen=True)
+class BatchSampler:
+    """Draws the batch of any step.
+
+    A batch depends on seed and step alone, so training can resume.
+    """
+
+    tiles: Image
+    indices: NDArray[np.intp]
+    textures: Textures
+    synthesis: SynthesisConfig
+    size: int
+    seed: int
+    grey: bool
+
+    def draw(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        rng = np.random.default_rng([self.seed, 1, step])
+        indices = [self._index(step * self.size + place) for place in range(self.size)]
+        return batch_of([self._sample(index, rng) for index in indices], indices)
+
+    def _sample(self, index: int, rng: np.random.Generator) -> SyntheticAnomaly:
+        return synthesize(self.tiles[index], self.textures, self.synthesis, rng, grey=self.grey)
+
+    def _index(self, place: int) -> int:
+        """Return the tile at a place of the sequence; each epoch is shuffled differently."""
+        epoch, position = divmod(place, len(self.indices))
+        order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.indices))
+        return int(self.indices[order[position]])
+
+
+def batch_of(samples: list[SyntheticAnomaly], indices: list[int]) -> Batch:
+    """Stack samples of the tiles with these numbers."""
+    normal = _rgb(np.stack([sample.normal for sample in samples]))
+    anomalous = _rgb(np.stack([sample.anomalous for sample in samples]))
+    mask = torch.from_numpy(np.stack([sample.mask for sample in samples])).unsqueeze(1).float()
+    return Batch(normal, anomalous, mask, torch.tensor(indices))
+
+
+def prefetch(sampler: BatchSampler, first: int, workers: int) -> Generator[Batch, None, None]:
+    """Yield the batches of the steps from `first` on, drawn ahead by `workers` threads.
+
+    Close the iterator to end the threads.
+    """
+    with ThreadPoolExecutor(workers, "batches") as pool:
+        steps = itertools.count(first)
+        pending: deque[Future[Batch]] = deque(
+            pool.submit(sampler.draw, next(steps)) for _ in range(workers + 1)
+        )
+        try:
+            while True:
+                batch = pending.popleft().result()
+                pending.append(pool.submit(sampler.draw, next(steps)))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _rgb(bgr: Image) -> Tensor:
+    """Convert uint8 (N, H, W, 3) to float32 (N, 3, H, W)."""
+    rgb = np.ascontiguousarray(bgr[..., ::-1])
+    return torch.from_numpy(rgb).permute(0, 3, 1, 2).float().div_(255)

@@ -1,4 +1,4 @@
-"""The training loop: phases of steps, checkpoints, and an end that never loses work."""
+"""The training loop: phases of steps, and checkpoints so that no work is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,19 +18,23 @@ from torch.optim import Optimizer
 
 from edge_ad.errors import EdgeAdError, OutletLost
 from edge_ad.methods.learning.trainer import Trainer
-from edge_ad.training.batches import BatchSampler, prefetched
 from edge_ad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edge_ad.training.data import BatchSampler, prefetch
+from edge_ad.training.device import Arithmetic
 
 _log = logging.getLogger(__name__)
 
-Arithmetic = Literal["fp32", "bf16", "fp16"]
-KEEP_EVERY = 10  # steps between two points of the loss curves
+HISTORY_EVERY = 10  # steps between two points of the loss curves
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to run. `budget_s` ends each phase after its share of the time instead of its steps;
-    `slower` are words that start again with lower rates."""
+    """Options of a run.
+
+    `budget_s` ends each phase after its share of the time instead of its steps. `rate` returns the
+    factor on the learning rates after a share of a phase; `lower_rates` are command-line options
+    to suggest when training diverges.
+    """
 
     checkpoint: Path
     identity: dict[str, str]
@@ -40,12 +44,12 @@ class TrainingOptions:
     budget_s: float | None = None
     checkpoint_every_s: float = 300.0
     rate: Callable[[float], float] = lambda done: 1.0
-    slower: str = ""
+    lower_rates: str = ""
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """One step's news. `done` is the part of the whole training, 0 to 1."""
+    """Progress after a step; `done` is the share of the whole training, 0 to 1."""
 
     phase: str
     step: int
@@ -55,6 +59,7 @@ class TrainingProgress:
 
     @property
     def left_s(self) -> float:
+        """Estimate the seconds left."""
         return self.elapsed_s * (1 - self.done) / max(self.done, 1e-6)
 
 
@@ -62,17 +67,17 @@ class Interrupted(Exception):
     """The user asked to stop; the checkpoint is written."""
 
 
-Report = Callable[[TrainingProgress], None]
+OnStep = Callable[[TrainingProgress], None]
 History = list[dict[str, Any]]
 
 
 class TrainingLoop:
     """One training run. `run` returns when all phases are done; `history` holds the losses."""
 
-    def __init__(self, trainer: Trainer, drawer: BatchSampler, options: TrainingOptions) -> None:
-        self.trainer, self.drawer, self.options = trainer, drawer, options
+    def __init__(self, trainer: Trainer, sampler: BatchSampler, options: TrainingOptions) -> None:
+        self.trainer, self.sampler, self.options = trainer, sampler, options
         self.history: History = []
-        self.steps_made: dict[str, int] = {}
+        self.steps_done: dict[str, int] = {}
         self.step = self.phase = self.phase_step = 0
         self.elapsed_s = self.phase_elapsed_s = 0.0
         self._scaler = torch.amp.GradScaler(
@@ -82,12 +87,12 @@ class TrainingLoop:
         trainer.module.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def resume(self) -> None:
-        """Go on where the checkpoint stopped; raises as `load_checkpoint` does."""
+        """Continue from the checkpoint; raises as `load_checkpoint` does."""
         saved = load_checkpoint(self.options.checkpoint, self.options.identity)
         self.trainer.module.load_state_dict(saved.module)
         for name in ("step", "phase", "phase_step", "elapsed_s", "phase_elapsed_s"):
             setattr(self, name, getattr(saved, name))
-        self.history, self.steps_made = saved.history, saved.steps_made
+        self.history, self.steps_done = saved.history, saved.steps_done
         if self.phase < len(self.trainer.phases):
             self._begin()
             assert self._optimizer is not None
@@ -95,14 +100,13 @@ class TrainingLoop:
         self._scaler.load_state_dict(saved.scaler)
         torch.set_rng_state(saved.rng)
 
-    def run(self, stop: threading.Event, report: Report) -> None:
+    def run(self, stop: threading.Event, on_step: OnStep) -> None:
         """Train to the end. Raises Interrupted when `stop` is set, after writing a checkpoint."""
-        batches = prefetched(self.drawer, self.step, self.options.workers)
+        batches = prefetch(self.sampler, self.step, self.options.workers)
         saved_at = time.monotonic()
         with contextlib.closing(batches):
             for _ in self._phases():
-                news = self._timed(batches)
-                report(news)
+                on_step(self._timed_step(batches))
                 if stop.is_set():
                     self.save()
                     raise Interrupted
@@ -112,14 +116,14 @@ class TrainingLoop:
         self._save_if_possible()
 
     def _save_if_possible(self) -> None:
-        """A full disk costs the checkpoint, not hours of training."""
+        """Write the checkpoint; log a full disk, which must not end hours of training."""
         try:
             self.save()
         except OutletLost as error:
             _log.warning("training goes on without a new checkpoint: %s", error)
 
     def save(self) -> None:
-        """Write the checkpoint, unless the weights are beyond repair: then the old one stays."""
+        """Write the checkpoint, unless weights are NaN or infinite: then the old one stays."""
         module, optimizer = self.trainer.module, self._optimizer
         if optimizer is None or not all(bool(p.isfinite().all()) for p in module.parameters()):
             return
@@ -137,12 +141,12 @@ class TrainingLoop:
                 scaler=self._scaler.state_dict(),
                 rng=torch.get_rng_state(),
                 history=self.history,
-                steps_made=self.steps_made,
+                steps_done=self.steps_done,
             ),
         )
 
     def _phases(self) -> Iterator[None]:
-        """One turn a step, until the last phase is over."""
+        """Yield once per step until the last phase is over."""
         while self.phase < len(self.trainer.phases):
             if self._optimizer is None:
                 self._begin()
@@ -160,15 +164,15 @@ class TrainingLoop:
         for group in self._optimizer.param_groups:
             group["full_lr"] = group["lr"]
 
-    def _timed(self, batches: Iterator[Any]) -> TrainingProgress:
+    def _timed_step(self, batches: Iterator[Any]) -> TrainingProgress:
         started = time.monotonic()
         losses = self._one_step(next(batches))
         took = time.monotonic() - started
         self.step, self.phase_step = self.step + 1, self.phase_step + 1
         self.elapsed_s, self.phase_elapsed_s = self.elapsed_s + took, self.phase_elapsed_s + took
         name = self.trainer.phases[self.phase].name
-        self.steps_made[name] = self.phase_step
-        if self.step % KEEP_EVERY == 0:
+        self.steps_done[name] = self.phase_step
+        if self.step % HISTORY_EVERY == 0:
             self.history.append({"step": self.step, "phase": name, **losses})
         return TrainingProgress(name, self.step, self._done(), self.elapsed_s, losses)
 
@@ -180,30 +184,30 @@ class TrainingLoop:
         with self._autocast():
             losses = self.trainer.losses(phase, batch.on(self.options.device))
         total: Tensor = torch.stack(list(losses.values())).sum()
-        told = {name: float(value.detach()) for name, value in losses.items()}
-        self._check_finite(told, phase)
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        self._check_finite(values, phase)
         torch.autograd.backward(self._scaler.scale(total))
         self._scaler.step(optimizer)
         self._scaler.update()
-        return told
+        return values
 
     def _check_finite(self, losses: dict[str, float], phase: str) -> None:
         if all(math.isfinite(value) for value in losses.values()):
             return
-        kept = self.options.checkpoint
+        checkpoint = self.options.checkpoint
         raise EdgeAdError(
             f"the loss became {losses} at step {self.step + 1}, phase {phase}: training diverged. "
-            + (f"The last good state is kept in {kept}. " if kept.exists() else "")
-            + f"Start again with lower rates, like {self.options.slower}."
+            + (f"The last finite state is in {checkpoint}. " if checkpoint.exists() else "")
+            + f"Start again with lower learning rates, like {self.options.lower_rates}."
         )
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        kind = kinds.get(self.options.arithmetic)
-        return torch.autocast(self.options.device.type, kind, enabled=kind is not None)
+        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        dtype = dtypes.get(self.options.arithmetic)
+        return torch.autocast(self.options.device.type, dtype, enabled=dtype is not None)
 
     def _set_rate(self, optimizer: Optimizer) -> None:
-        """The learning rates follow the method's schedule, by steps or by time."""
+        """Set the learning rates by the method's schedule, by steps or by time."""
         factor = self.options.rate(self._phase_done())
         for group in optimizer.param_groups:
             group["lr"] = group["full_lr"] * factor

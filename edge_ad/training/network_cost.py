@@ -1,4 +1,4 @@
-"""What a network costs before anyone waits for it: parameters, operations, time on this machine."""
+"""The cost of a network: parameters, operations, and time on this machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-TIMED = 3  # images judged for the time, after one to warm up
+TIMED = 3  # timed runs, after one to warm up
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """For one image: parameters, multiplications and additions, milliseconds in torch here."""
+    """Cost of one image: parameters, multiplications and additions, milliseconds in torch here."""
 
     parameters: int
     flops: int
@@ -24,28 +24,39 @@ class NetworkCost:
     def __str__(self) -> str:
         return (
             f"{self.parameters / 1e6:.2f} M parameters, {self.flops / 1e9:.1f} GFLOPs and about "
-            f"{self.ms:.0f} ms an image in torch on this machine's {self.device}"
+            f"{self.ms:.0f} ms per image in torch on this machine's {self.device}"
         )
 
 
 def cost_of(module: nn.Module, size_hw: tuple[int, int]) -> NetworkCost:
-    """Measure a network in eval mode; its mode is put back.
+    """Measure a network in eval mode, and restore its mode."""
+    device = next(module.parameters()).device
+    training = module.training
+    module.eval()
+    flops = count_flops(module, size_hw)
+    ms = _fastest_ms(module, torch.zeros(1, 3, *size_hw, device=device))
+    module.train(training)
+    return NetworkCost(count_parameters(module), flops, ms, device.type.upper())
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@torch.no_grad()
+def count_flops(module: nn.Module, size_hw: tuple[int, int]) -> int:
+    """Count the operations for one image; the network may be on the meta device.
 
     Operations are those of convolutions and matrix products, a multiply-add counting as two.
     """
     device = next(module.parameters()).device
-    image = torch.zeros(1, 3, *size_hw, device=device)
-    training = module.training
-    module.eval()
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            module(image)
-        ms = _fastest_ms(module, image)
-    module.train(training)
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    return NetworkCost(parameters, int(counter.get_total_flops()), ms, device.type.upper())
+    with FlopCounterMode(display=False) as counter:
+        module(torch.zeros(1, 3, *size_hw, device=device))
+    return int(counter.get_total_flops())
 
 
+@torch.no_grad()
 def _fastest_ms(module: nn.Module, image: torch.Tensor) -> float:
     times = []
     for _ in range(TIMED):

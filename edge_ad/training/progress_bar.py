@@ -15,41 +15,43 @@ QUIET_EVERY_S = 60.0
 
 
 class TrainingBar:
-    """Phase, bar, time left and losses; on a stderr that is no terminal, a line a minute."""
+    """Phase, bar, time left and losses; one line per minute where stderr is not a terminal."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr)
-        self._progress = Progress(
+        self._bar = Progress(
             TextColumn("{task.description:12}"),
             BarColumn(),
-            _Left(),
+            _TimeLeft(),
             TextColumn("{task.fields[losses]}"),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._progress.add_task("preparing", total=1.0, losses="", left_s=None)
-        self._told_s = 0.0
+        self._task = self._bar.add_task("preparing", total=1.0, losses="", left_s=None)
+        self._printed_s = 0.0
 
-    def update(self, news: TrainingProgress) -> None:
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in news.losses.items())
-        self._progress.update(
+    def update(self, progress: TrainingProgress) -> None:
+        """Show a step."""
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
+        self._bar.update(
             self._task,
-            description=news.phase,
-            completed=news.done,
-            losses=f"step {news.step}  {losses}",
-            left_s=news.left_s,
+            description=progress.phase,
+            completed=progress.done,
+            losses=f"step {progress.step}  {losses}",
+            left_s=progress.left_s,
         )
-        if not self._console.is_terminal and news.elapsed_s - self._told_s >= QUIET_EVERY_S:
-            self._told_s = news.elapsed_s
-            left = f"{news.left_s / 60:.0f} min left"
-            self.note(f"{news.phase} step {news.step}, {news.done:.0%}, {left}  {losses}")
+        if self._console.is_terminal or progress.elapsed_s - self._printed_s < QUIET_EVERY_S:
+            return
+        self._printed_s = progress.elapsed_s
+        left = f"{progress.left_s / 60:.0f} min left"
+        self.print(f"{progress.phase} step {progress.step}, {progress.done:.0%}, {left}  {losses}")
 
-    def note(self, text: str) -> None:
-        """One line above the bar."""
+    def print(self, text: str) -> None:
+        """Print a line above the bar."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> TrainingBar:
-        self._progress.start()
+        self._bar.start()
         return self
 
     def __exit__(
@@ -58,11 +60,11 @@ class TrainingBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
 
-class _Left(ProgressColumn):
-    """Time left, from the steps made so far."""
+class _TimeLeft(ProgressColumn):
+    """Time left, estimated from the steps so far."""
 
     def render(self, task: Task) -> Text:
         left_s = task.fields.get("left_s")

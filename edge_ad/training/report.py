@@ -1,4 +1,4 @@
-"""What training leaves to look at: figures as JSON, loss curves and examples as one image."""
+"""The training report: figures as JSON, loss curves and examples as an image."""
 
 from __future__ import annotations
 
@@ -22,39 +22,41 @@ EXAMPLES = 6
 
 
 def report_path(output: Path) -> Path:
-    """`destseg.pt` -> `destseg.report.json`."""
+    """Return the report's path: `destseg.pt` -> `destseg.report.json`."""
     return output.with_suffix(".report.json")
 
 
 def write_report(
-    output: Path, told: dict[str, Any], history: list[dict[str, Any]], rows: list[list[Image]]
+    output: Path, figures: dict[str, Any], history: list[dict[str, Any]], rows: list[list[Image]]
 ) -> dict[str, Any]:
     """Write `<output>.report.json` and `.report.png` beside the weights; return the report.
 
-    `rows` are images to show: one row an example, one column a kind.
+    `rows` are the images to draw: a row per example, a column per kind.
     """
     path = report_path(output)
     image = path.with_suffix(".png")
-    told = {**told, "weights": str(output), "report": str(path), "image": str(image)}
-    write_text(path, json.dumps({**told, "history": history}, indent=1))
-    _draw(image, history, rows, str(told["title"]))
-    return told
+    report = {**figures, "weights": str(output), "report": str(path), "image": str(image)}
+    write_text(path, json.dumps({**report, "history": history}, indent=1))
+    _draw(image, history, rows, str(report["title"]))
+    return report
 
 
 def example_rows(module: torch.nn.Module, held_back: Batch) -> list[list[Image]]:
-    """Clean tile, damaged tile, damage mask, and the anomaly map of the damaged tile."""
-    places = np.linspace(0, len(held_back.mask) - 1, min(EXAMPLES, len(held_back.mask))).astype(int)
+    """Return rows of normal tile, anomalous copy, mask, and the anomaly map of the copy."""
+    indices = np.linspace(0, len(held_back.mask) - 1, min(EXAMPLES, len(held_back.mask))).astype(
+        int
+    )
     with torch.inference_mode():
-        maps = module.eval()(held_back.anomalous[places])[0].numpy()
+        maps = module.eval()(held_back.anomalous[indices])[0].numpy()
     top = max(float(maps.max()), 1e-12)
     return [
         [
-            _bgr(held_back.normal[place]),
-            _bgr(held_back.anomalous[place]),
-            _grey(held_back.mask[place, 0].numpy()),
+            _bgr(held_back.normal[index]),
+            _bgr(held_back.anomalous[index]),
+            _grey(held_back.mask[index, 0].numpy()),
             _coloured(values / top),
         ]
-        for place, values in zip(places, maps, strict=True)
+        for index, values in zip(indices, maps, strict=True)
     ]
 
 
@@ -67,13 +69,13 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 1.6 * len(rows)), squeeze=False)[:, 0]
     _draw_losses(upper.subplots(), history, method)
     grid = lower.subplots(len(rows), len(rows[0]), squeeze=False)
-    titles = ("clean", "damaged", "mask", "anomaly map")
+    titles = ("normal", "anomalous", "mask", "anomaly map")
     for axes, images in zip(grid, rows, strict=True):
-        for place, title, image in zip(axes, titles, images, strict=True):
-            place.imshow(image[..., ::-1])
-            place.set_axis_off()
+        for axis, title, image in zip(axes, titles, images, strict=True):
+            axis.imshow(image[..., ::-1])
+            axis.set_axis_off()
             if axes is grid[0]:
-                place.set_title(title)
+                axis.set_title(title)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 

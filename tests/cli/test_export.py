@@ -11,13 +11,13 @@ import torch
 from edge_ad.engine import open_engine
 from edge_ad.export.parity import TOLERANCE, Tolerance
 from edge_ad.files import sha256
-from edge_ad.methods import method
-from tests.export.models import run, save_tiny
+from edge_ad.methods.registry import METHODS
+from tests.export.models import ENTRY, run, save_tiny
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(method.METHODS, "tiny", "tests.export.models")
+    monkeypatch.setitem(METHODS, "tiny", ENTRY)
     return save_tiny(tmp_path / "tiny.pt")
 
 
@@ -131,9 +131,9 @@ def test_cut_off_weights_are_refused(weights: Path, capsys: pytest.CaptureFixtur
 def test_weights_of_another_method_are_refused(
     weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(method.METHODS, "tiny")
+    monkeypatch.delitem(METHODS, "tiny")
     assert run("export", weights) == 2
-    assert "the method 'tiny', which this version lacks" in capsys.readouterr().err
+    assert "the method 'tiny', which this version does not have" in capsys.readouterr().err
 
 
 def test_a_foreign_state_dict_is_refused(

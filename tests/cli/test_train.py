@@ -1,4 +1,4 @@
-"""`edge-ad train` as a command: words, exit codes, signals."""
+"""`edge-ad train` as a command: options, exit codes, signals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def words(folder: Path, *more: str) -> list[str]:
+def arguments_for(folder: Path, *more: str) -> list[str]:
     places = ["--data", str(folder / "parts"), "-o", str(folder / "out.pt")]
     return [*places, "--teacher", str(folder / "teacher.pth"), *QUICK, "--threads", "1", *more]
 
@@ -39,7 +39,7 @@ def invoke(arguments: list[str]) -> Result:
 
 
 def test_json_is_one_object_on_stdout(folder: Path) -> None:
-    done = invoke(words(folder, "--json", "--set", "student_share=0.5", "--tiles", "1x2"))
+    done = invoke(arguments_for(folder, "--json", "--set", "student_share=0.5", "--tiles", "1x2"))
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     assert result["weights"] == str(folder / "out.pt")
@@ -48,8 +48,8 @@ def test_json_is_one_object_on_stdout(folder: Path) -> None:
     assert load_detector(folder / "out.pt").manifest.geometry.tiles == (1, 2)
 
 
-def test_without_json_it_says_what_was_made(folder: Path) -> None:
-    done = invoke(words(folder))
+def test_without_json_the_result_is_printed(folder: Path) -> None:
+    done = invoke(arguments_for(folder))
     assert done.exit_code == 0, done.output
     assert "out.report.json" in done.stdout
     assert "scores" in done.stdout
@@ -58,7 +58,7 @@ def test_without_json_it_says_what_was_made(folder: Path) -> None:
 def test_options_come_from_a_file_and_flags_win(folder: Path) -> None:
     config = folder / "train.yaml"
     config.write_text("seed: 3\nsize: 64\nrotation: small\nset: [lr_student=0.2]\n")
-    done = invoke(words(folder, "-c", str(config), "--json"))
+    done = invoke(arguments_for(folder, "-c", str(config), "--json"))
     result = json.loads(done.stdout)
     assert result["seed"] == 3
     assert result["size_hw"] == [32, 32]
@@ -77,17 +77,17 @@ def test_options_come_from_a_file_and_flags_win(folder: Path) -> None:
         (["--data", "nowhere"], DataError, "no such folder"),
         (["--textures", "nowhere"], DataError, "no such folder"),
         (["-o", "weights.onnx"], UsageError, r"ends in \.pt"),
-        (["--branch", "left"], UsageError, "setting branch"),
+        (["--branch", "left"], UsageError, "setting network.branch"),
         (["--arithmetic", "fp16"], UsageError, "needs a GPU"),
         (["--device", "cuda:99"], IncompatibleError, "sees .* CUDA device"),
         (["--resume"], UsageError, "nothing to resume"),
         (["--roi", "0,0,999,9"], UsageError, "region of interest"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(
+def test_wrong_options_are_refused(
     folder: Path, more: list[str], error: type[EdgeAdError], message: str
 ) -> None:
-    done = invoke(words(folder, *more))
+    done = invoke(arguments_for(folder, *more))
     assert type(done.exception) is error
     with pytest.raises(error, match=message):
         raise done.exception
@@ -95,13 +95,13 @@ def test_what_cannot_be_meant_is_refused(
 
 
 @pytest.mark.parametrize("size", ["big", "16", "32x32x32", "4096", ""])
-def test_a_size_that_is_none_is_refused(folder: Path, size: str) -> None:
-    done = invoke(words(folder, "--size", size))
+def test_a_wrong_size_is_refused(folder: Path, size: str) -> None:
+    done = invoke(arguments_for(folder, "--size", size))
     assert done.exit_code == 2
 
 
 def test_sizes_are_one_side_or_height_by_width(folder: Path) -> None:
-    assert invoke(words(folder, "--size", "32x64")).exit_code == 0
+    assert invoke(arguments_for(folder, "--size", "32x64")).exit_code == 0
     assert load_detector(folder / "out.pt").manifest.size_hw == (32, 64)
 
 
@@ -109,7 +109,7 @@ def test_sizes_are_one_side_or_height_by_width(folder: Path) -> None:
 def test_a_signal_leaves_a_checkpoint_that_resumes(
     folder: Path, number: signal.Signals, code: int
 ) -> None:
-    arguments = words(folder, "--steps", "40")
+    arguments = arguments_for(folder, "--steps", "40")
     whole = folder / "whole.pt"
     assert invoke([*arguments, "-o", str(whole)]).exit_code == 0
     assert interrupted(arguments, number) == code
@@ -125,8 +125,8 @@ def interrupted(arguments: list[str], number: signal.Signals) -> int:
     run = [sys.executable, "-m", "edge_ad", "train", *arguments]
     with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
-        announced = process.stderr.readline()
-        assert "parameters" in announced, announced + process.stderr.read()
+        first = process.stderr.readline()
+        assert "parameters" in first, first + process.stderr.read()
         time.sleep(0.2)
         process.send_signal(number)
         return process.wait(timeout=120)

@@ -13,6 +13,7 @@ from edge_ad.cli import main
 from edge_ad.manifest import Manifest, Score
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.method import Config, Method
+from edge_ad.methods.registry import MethodEntry
 from edge_ad.methods.weights import save_detector
 
 SIZE = (32, 48)
@@ -43,7 +44,21 @@ class Tiny(nn.Module):
         return anomaly_map, anomaly_map.flatten(1).topk(10, dim=1).values.mean(dim=1)
 
 
-METHOD = Method(name="tiny", config=TinyConfig, build=Tiny, score=lambda config: Score(top_k=10))
+METHOD = Method(
+    name="tiny", config=TinyConfig, build=Tiny, score=lambda config, size_hw: Score(top_k=10)
+)
+ENTRY = MethodEntry(
+    name="tiny",
+    title="Tiny",
+    idea="two convolutions",
+    needs="nothing",
+    choose="tests",
+    fidelity="exact",
+    source="none",
+    network=__name__,
+    training="",
+    parameter_prefix="first.",
+)
 
 
 def tiny_manifest(batch: int | None = 1) -> Manifest:

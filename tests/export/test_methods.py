@@ -18,18 +18,20 @@ from edge_ad.export.plan.build import build_plan
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.learning.trainer import settings_from, training_named
-from edge_ad.methods.method import METHODS, method_named
+from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.trainer import load_training
+from edge_ad.methods.method import load_method
+from edge_ad.methods.registry import METHODS
 from edge_ad.onnx_graph.load import load_model, set_manifest
 from edge_ad.plan_record import BuildOptions
 from tests.export.models import run
 
 LIGHT: dict[str, dict[str, Any]] = {
-    "destseg": {"width": 0.25},
-    "draem": {"rec_base": 8, "seg_base": 8},
-    "clflow": {"flow_steps": 2},
-    "ear": {"widths": (8, 16, 16, 32, 32)},
-    "pmb": {"widths": (8, 16, 16, 16), "bottleneck": 16, "items": 8},
+    "destseg": {"network.width": 0.25},
+    "draem": {"network.rec_base": 8, "network.seg_base": 8},
+    "clflow": {"network.flow_steps": 2},
+    "ear": {"network.widths": (8, 16, 16, 32, 32)},
+    "pmb": {"network.widths": (8, 16, 16, 16), "network.bottleneck": 16, "network.items": 8},
 }
 ONE_CARD = BuildOptions(compute_capabilities=("8.9",))
 SIDE = {"light": 64, "full": 256}
@@ -38,7 +40,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", LIGHT)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_light_network_compiles_in_every_precision(method: str, tmp_path: Path) -> None:
     _compiles(_light(method, tmp_path), method, SIDE["light"], tmp_path)
 
@@ -47,14 +49,16 @@ def test_a_light_network_compiles_in_every_precision(method: str, tmp_path: Path
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_published_network_compiles_in_every_precision(method: str, tmp_path: Path) -> None:
-    kind, side = method_named(method), SIDE["full"]
+    kind, side = load_method(method), SIDE["full"]
     torch.manual_seed(0)
     _compiles(kind.build(kind.config(), (side, side)).eval(), method, side, tmp_path)
 
 
 def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
     size = (side, side)
-    manifest = Manifest(method=method, size_hw=size, score=method_named(method).score(net.config))
+    manifest = Manifest(
+        method=method, size_hw=size, score=load_method(method).score(net.config, size)
+    )
     model = onnx_from_module(EngineGraph(net), manifest)
     fp32 = _builds(model, manifest, folder / "fp32.onnx")
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
@@ -100,6 +104,6 @@ def _light(method: str, folder: Path) -> Any:
     torch.manual_seed(0)
     teacher = folder / "resnet18.pth"
     torch.save(ResNet18((64, 128, 256)).state_dict(), teacher)
-    recipe, side = training_named(method), SIDE["light"]
-    settings = settings_from(recipe, LIGHT[method], "edge")
-    return recipe.trainer(settings, (side, side), teacher).module.eval()
+    training, side = load_training(method), SIDE["light"]
+    settings = parse_settings(training, LIGHT.get(method, {}), "edge")
+    return training.trainer(settings, (side, side), teacher).module.eval()

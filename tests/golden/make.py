@@ -1,7 +1,7 @@
-"""Freeze what the authors' own code answers: python tests/golden/make.py --draem DIR --destseg DIR
+"""Store outputs of the authors' own code: python tests/golden/make.py --draem DIR --destseg DIR
 
 DIR are checkouts of github.com/VitjanZ/DRAEM and github.com/apple/ml-destseg; the latter needs the
-package timm. Nothing of theirs is kept but the numbers their networks answer.
+package timm. Nothing of theirs is kept but their networks' outputs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_ad.methods.parameter_names import (
-    DESTSEG,
-    DRAEM_DISCRIMINATIVE,
-    DRAEM_RECONSTRUCTIVE,
-    Rules,
-    renamed,
-)
+from edge_ad.methods.destseg.foreign_checkpoints import DESTSEG
+from edge_ad.methods.draem.foreign_checkpoints import DRAEM_DISCRIMINATIVE, DRAEM_RECONSTRUCTIVE
+from edge_ad.methods.foreign import Rules, renamed
 from tests.golden.golden_formula import part_image, summary, value_of
 
 HERE = Path(__file__).parent
@@ -40,12 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draem", type=Path, required=True)
     parser.add_argument("--destseg", type=Path, required=True)
-    places = parser.parse_args()
+    folders = parser.parse_args()
     torch.manual_seed(0)
     with torch.no_grad():
         for name in ("draem-small", "draem"):
-            _write(name, _draem(places.draem, CASES[name]))
-        _write("destseg", _destseg(places.destseg, CASES["destseg"]))
+            _write(name, _draem(folders.draem, CASES[name]))
+        _write("destseg", _destseg(folders.destseg, CASES["destseg"]))
 
 
 def _draem(folder: Path, case: dict[str, Any]) -> dict[str, Tensor]:
@@ -84,7 +80,7 @@ def _destseg(folder: Path, case: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _fill(net: nn.Module, rules: Rules) -> None:
-    """The formula's values under our names, since that is what the formula is written over."""
+    """Fill a network with the formula's values, which belong to our parameter names."""
     state = net.state_dict()
     names = {name: renamed(name, rules) for name in state}
     assert None not in names.values() and len(set(names.values())) == len(state)
@@ -93,7 +89,7 @@ def _fill(net: nn.Module, rules: Rules) -> None:
 
 
 def _module(folder: Path, name: str) -> Any:
-    """A module of a checkout, without what its package imports for training and plots."""
+    """Import a module of a checkout, without its package's imports for training and plots."""
     sys.path.insert(0, str(folder.resolve()))
     package = types.ModuleType("model")
     package.__path__ = [str(folder / "model")]
@@ -101,11 +97,11 @@ def _module(folder: Path, name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _write(name: str, answers: dict[str, Tensor]) -> None:
-    content = {"case": CASES[name], "official": {k: summary(v) for k, v in answers.items()}}
+def _write(name: str, outputs: dict[str, Tensor]) -> None:
+    content = {"case": CASES[name], "official": {k: summary(v) for k, v in outputs.items()}}
     path = HERE / f"{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(path.name, {k: (v.mean().item(), v.std(correction=0).item()) for k, v in answers.items()})
+    print(path.name, {k: (v.mean().item(), v.std(correction=0).item()) for k, v in outputs.items()})
 
 
 if __name__ == "__main__":

@@ -15,19 +15,14 @@ from torch.nn import functional as F
 
 from edge_ad.cli.import_ import command
 from edge_ad.errors import DataError, UsageError
+from edge_ad.methods.destseg.foreign_checkpoints import DESTSEG
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
+from edge_ad.methods.draem.foreign_checkpoints import DRAEM_DISCRIMINATIVE, DRAEM_RECONSTRUCTIVE
 from edge_ad.methods.draem.network import DRAEM, DRAEMConfig
-from edge_ad.methods.foreign_checkpoints import import_checkpoint
-from edge_ad.methods.parameter_names import (
-    DESTSEG,
-    DRAEM_DISCRIMINATIVE,
-    DRAEM_RECONSTRUCTIVE,
-    Rules,
-    renamed,
-)
+from edge_ad.methods.foreign import Rules, import_checkpoint, renamed
 from edge_ad.methods.weights import load_detector
 from tests.golden.golden_formula import part_image, value_of
-from tests.golden.test_golden import _check, _frozen
+from tests.golden.test_golden import check, frozen
 
 NAMES = json.loads((Path(__file__).parent / "names.json").read_text(encoding="utf-8"))
 SIZE = (64, 96)
@@ -61,21 +56,21 @@ def _import(*words: str | Path) -> Any:
 
 
 def test_official_draem_answers_as_it_did(draem_files: tuple[Path, Path], tmp_path: Path) -> None:
-    told = _import(*reversed(draem_files), "-o", tmp_path / "x.pt", "--size", "64x96")
-    assert told["method"] == "draem" and told["config"]["rec_base"] == 32
-    case, official = _frozen("draem-small")
-    _check(_answer(tmp_path / "x.pt", part_image(case["count"], *case["size"])), official)
+    result = _import(*reversed(draem_files), "-o", tmp_path / "x.pt", "--size", "64x96")
+    assert result["method"] == "draem" and result["config"]["rec_base"] == 32
+    case, official = frozen("draem-small")
+    check(_answer(tmp_path / "x.pt", part_image(case["count"], *case["size"])), official)
 
 
 def test_official_destseg_answers_as_it_did(tmp_path: Path) -> None:
-    case, official = _frozen("destseg")
+    case, official = frozen("destseg")
     like = DeSTSeg(DeSTSegConfig(), tuple(case["size"])).state_dict()
     torch.save(_official("destseg", DESTSEG, like), tmp_path / "bottle.pckl")
     size = "x".join(map(str, case["size"]))
-    told = _import(tmp_path / "bottle.pckl", "-o", tmp_path / "x.pt", "--size", size)
-    assert told["title"] == "DeSTSeg"
+    result = _import(tmp_path / "bottle.pckl", "-o", tmp_path / "x.pt", "--size", size)
+    assert result["title"] == "DeSTSeg"
     answer = _answer(tmp_path / "x.pt", part_image(case["count"], *case["size"]))
-    _check({"map": answer["map"]}, official)
+    check({"map": answer["map"]}, official)
 
 
 def test_anomalibs_draem_sees_the_image_first_and_in_rgb(
@@ -87,12 +82,12 @@ def test_anomalibs_draem_sees_the_image_first_and_in_rgb(
     state = {f"model.reconstructive_subnetwork.{k}": v for k, v in rec.items()}
     state |= {f"model.discriminative_subnetwork.{k}": v for k, v in seg.items()}
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "model.ckpt")
-    told = _import(tmp_path / "model.ckpt", "-o", tmp_path / "x.pt", "--size", "64x96")
-    assert told["origin"] == "anomalib" and told["config"]["mean_filter_px"] == 1
-    case, official = _frozen("draem-small")
+    result = _import(tmp_path / "model.ckpt", "-o", tmp_path / "x.pt", "--size", "64x96")
+    assert result["origin"] == "anomalib" and result["config"]["mean_filter_px"] == 1
+    case, official = frozen("draem-small")
     bgr = part_image(case["count"], *case["size"]).flip(1)  # what the frozen answer was given
     answer = _answer(tmp_path / "x.pt", bgr)
-    _check({"map": answer["map"]}, official)
+    check({"map": answer["map"]}, official)
     assert torch.equal(answer["score"], answer["map"].flatten(1).amax(1))
 
 
@@ -144,8 +139,8 @@ def test_anomalibs_fastflow_answers_as_its_definition(tmp_path: Path) -> None:
     state = _fastflow(64, steps=3, ratio=0.16)
     path = tmp_path / "model.ckpt"
     torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}}, path)
-    told = _import(path, "-o", tmp_path / "x.pt", "--size", "64x64")
-    assert told["title"] == "CL-Flow (reconstructed)" and told["config"]["flow_steps"] == 3
+    result = _import(path, "-o", tmp_path / "x.pt", "--size", "64x64")
+    assert result["title"] == "CL-Flow (reconstructed)" and result["config"]["flow_steps"] == 3
     module: Any = load_detector(tmp_path / "x.pt").module
     rgb = part_image(2, 64, 64)
     with torch.no_grad():
@@ -181,7 +176,9 @@ def test_missing_and_foreign_parameters_are_named(
     rec = torch.load(draem_files[0], weights_only=True)
     del rec["encoder.block3.0.weight"]
     torch.save(rec, tmp_path / "rec.pckl")
-    with pytest.raises(DataError, match=r"lacks 1 parameter \(reconstructive.encoder.2.0.weight"):
+    with pytest.raises(
+        DataError, match=r"does not have 1 parameter \(reconstructive.encoder.2.0.weight"
+    ):
         import_checkpoint([tmp_path / "rec.pckl", draem_files[1]], SIZE)
     rec["encoder.extra.weight"] = torch.zeros(1)
     torch.save(rec, tmp_path / "rec.pckl")

@@ -1,4 +1,4 @@
-"""What EAR and PMB (reconstructed) decide around their networks."""
+"""Training of the methods that restore images: EAR and PMB (reconstructed)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,34 @@ import torch
 
 from edge_ad.errors import DataError
 from edge_ad.methods.ear.digit_attention import DigitAttention
-from edge_ad.methods.ear.training import EARSettings, EARTrainer, default_mosaic
-from edge_ad.methods.layers.vit import Shape, ViT
+from edge_ad.methods.ear.network import EARConfig, default_mosaic
+from edge_ad.methods.ear.training import EARSettings, EARTrainer
+from edge_ad.methods.layers.vit import ViT, ViTShape
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.losses import restoration_losses
+from edge_ad.methods.pmb.network import PMBConfig
 from edge_ad.methods.pmb.training import PMBSettings, PMBTrainer
 from edge_ad.methods.pretrained import fill, fill_vit, read_state
 from edge_ad.synthesis.anomalies import SynthesisConfig
 
-EAR = EARSettings(attention="none", widths=(4, 4, 8, 8), mosaic_px=4)
-PMB = PMBSettings(widths=(4, 4, 8, 8), bottleneck=8, partitions=(2, 2, 2, 2), items=4, top_k=20)
+EAR_CONFIG = EARConfig(attention="none", widths=(4, 4, 8, 8), mosaic_px=4)
+PMB_CONFIG = PMBConfig(
+    widths=(4, 4, 8, 8),
+    bottleneck=8,
+    partitions=(2, 2, 2, 2),
+    items=4,
+    top_k=20,
+    smooth_sigma=None,
+)
+EAR, PMB = EARSettings(network=EAR_CONFIG), PMBSettings(network=PMB_CONFIG)
+
+
+def _ear(**changes: Any) -> EARSettings:
+    return EAR.model_copy(update={"network": EAR_CONFIG.model_copy(update=changes)})
+
+
+def _pmb(**changes: Any) -> PMBSettings:
+    return PMB.model_copy(update={"network": PMB_CONFIG.model_copy(update=changes)})
 
 
 def _batch() -> Batch:
@@ -41,7 +59,7 @@ def test_the_mosaic_scales_with_the_image(size: tuple[int, int], px: int) -> Non
 
 
 def test_the_skip_to_leave_out_is_measured_when_asked() -> None:
-    trainer = EARTrainer(EAR.model_copy(update={"skip_off": "auto"}), (32, 32), None)
+    trainer = EARTrainer(_ear(skip_off="auto"), (32, 32), None)
     choice = trainer.choose(_batch())
     assert set(choice.report["measured"]) == {"none", "shallow", "middle", "deep"}
     best = max(choice.report["measured"].items(), key=lambda item: item[1]["selection_score"])[0]
@@ -49,7 +67,7 @@ def test_the_skip_to_leave_out_is_measured_when_asked() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ear", "pmb"])
-def test_the_network_sees_the_damage_and_is_held_to_the_good_tile(
+def test_the_network_gets_the_anomalous_tile_and_is_compared_with_the_normal_one(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     trainer = EARTrainer(EAR, (32, 32), None) if kind == "ear" else PMBTrainer(PMB, (32, 32), None)
@@ -71,7 +89,7 @@ def test_the_network_sees_the_damage_and_is_held_to_the_good_tile(
     assert all(float(loss) == pytest.approx(0, abs=1e-6) for loss in losses.values())
 
 
-def test_undoing_counts_the_damaged_pixels_once_more() -> None:
+def test_the_anomaly_weight_counts_anomalous_pixels_once_more() -> None:
     mask = torch.zeros(1, 1, 4, 4)
     mask[..., 1:3, 1:3] = 1
     errors = {"a": mask.repeat(1, 3, 1, 1), "b": torch.full((1, 1, 4, 4), 0.5)}
@@ -79,33 +97,31 @@ def test_undoing_counts_the_damaged_pixels_once_more() -> None:
     assert {name: float(loss) for name, loss in losses.items()} == {
         "a": 0.25,  # 4 of 16 pixels
         "b": 0.5,
-        "anomalous": 2 * 1.5,
+        "anomaly": 2 * 1.5,
     }
-    assert "anomalous" not in restoration_losses(errors, mask, anomaly_weight=0.0)
+    assert "anomaly" not in restoration_losses(errors, mask, anomaly_weight=0.0)
 
 
-def test_undoing_weighs_nothing_where_nothing_is_damaged() -> None:
+def test_the_anomaly_weight_adds_nothing_without_anomalies() -> None:
     losses = restoration_losses(
         {"a": torch.ones(1, 3, 4, 4)}, torch.zeros(1, 1, 4, 4), anomaly_weight=1.0
     )
-    assert float(losses["anomalous"]) == 0
+    assert float(losses["anomaly"]) == 0
 
 
-def test_salient_pixels_are_looked_for_in_what_is_damaged(tmp_path: Path) -> None:
+def test_salient_pixels_are_those_of_the_anomalous_tile(tmp_path: Path) -> None:
     torch.save(DigitAttention().state_dict(), tmp_path / "attention.pt")
-    damage = SynthesisConfig(anomaly_share=0.5)
-    settings = EAR.model_copy(update={"attention": "mnist", "synthesis": damage})
+    synthesis = SynthesisConfig(anomaly_share=0.5)
+    settings = _ear(attention="mnist").model_copy(update={"synthesis": synthesis})
     trainer = EARTrainer(settings, (32, 32), tmp_path / "attention.pt")
-    found, wanted = trainer.salient(_batch()), trainer.module.salient(_batch().anomalous)
-    assert found is not None and wanted is not None
-    assert torch.equal(found, wanted)
+    salient, expected = trainer.salient(_batch()), trainer.module.salient(_batch().anomalous)
+    assert salient is not None and expected is not None
+    assert torch.equal(salient, expected)
 
 
-def test_salient_pixels_are_worked_out_once_a_tile(tmp_path: Path) -> None:
+def test_salient_pixels_are_computed_once_per_tile(tmp_path: Path) -> None:
     torch.save(DigitAttention().state_dict(), tmp_path / "attention.pt")
-    trainer = EARTrainer(
-        EAR.model_copy(update={"attention": "mnist"}), (32, 32), tmp_path / "attention.pt"
-    )
+    trainer = EARTrainer(_ear(attention="mnist"), (32, 32), tmp_path / "attention.pt")
     batch = _batch()
     fresh = trainer.module.salient(batch.normal)
     first = trainer.salient(batch)
@@ -115,9 +131,9 @@ def test_salient_pixels_are_worked_out_once_a_tile(tmp_path: Path) -> None:
     assert torch.equal(first, fresh) and torch.equal(kept, fresh)
 
 
-def test_pmb_freezes_the_median_cut_and_tells_each_form() -> None:
+def test_pmb_freezes_the_median_cut_and_reports_each_form() -> None:
     torch.manual_seed(0)
-    trainer = PMBTrainer(PMB.model_copy(update={"hee": "frozen"}), (32, 32), None)
+    trainer = PMBTrainer(_pmb(hee="frozen"), (32, 32), None)
     batch = _batch()
     choice = trainer.choose(batch)
     net = trainer.module
@@ -130,15 +146,16 @@ def test_pmb_freezes_the_median_cut_and_tells_each_form() -> None:
 
 def test_pmb_takes_the_form_that_does_best_when_asked() -> None:
     torch.manual_seed(0)
-    trainer = PMBTrainer(PMB.model_copy(update={"hee": "auto"}), (32, 32), None)
+    trainer = PMBTrainer(_pmb(hee="auto"), (32, 32), None)
     choice = trainer.choose(_batch())
-    merits = {way: one["selection_score"] for way, one in choice.report["measured"].items()}
-    assert merits[choice.report["hee"]] == max(merits.values())
+    measured = choice.report["measured"].items()
+    scores = {form: figures["selection_score"] for form, figures in measured}
+    assert scores[choice.report["hee"]] == max(scores.values())
     assert trainer.module.config.hee == choice.report["hee"]
 
 
 def test_pmb_scales_score_and_blur_with_the_image() -> None:
-    settings = PMB.model_copy(update={"top_k": None})
+    settings = _pmb(top_k=None)
     config = PMBTrainer(settings, (64, 64), None).module.config
     assert config.smooth_sigma == 1 and config.top_k == 6
 
@@ -153,7 +170,7 @@ def test_memories_learn_by_the_restoration() -> None:
 
 def test_a_vision_transformer_is_read_whatever_wraps_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    shape = Shape(8, 24, 3, depth=1)
+    shape = ViTShape(8, 24, 3, depth=1)
     given, taken = ViT(shape, (64, 64)), ViT(shape, (32, 64))
     wrapped = {f"module.backbone.{k}": v for k, v in given.state_dict().items()}
     torch.save({"epoch": 3, "teacher": wrapped}, tmp_path / "dino.pth")
@@ -163,9 +180,9 @@ def test_a_vision_transformer_is_read_whatever_wraps_it(tmp_path: Path) -> None:
 
 
 def test_another_transformers_file_says_what_differs(tmp_path: Path) -> None:
-    torch.save(ViT(Shape(8, 24, 3, depth=1), (64, 64)).state_dict(), tmp_path / "dino.pth")
+    torch.save(ViT(ViTShape(8, 24, 3, depth=1), (64, 64)).state_dict(), tmp_path / "dino.pth")
     with pytest.raises(DataError, match=r"has in another shape.*looks like a vision transformer"):
-        fill_vit(ViT(Shape(8, 48, 3, depth=1), (64, 64)), tmp_path / "dino.pth", "a ViT")
+        fill_vit(ViT(ViTShape(8, 48, 3, depth=1), (64, 64)), tmp_path / "dino.pth", "a ViT")
 
 
 def test_a_file_that_needs_code_to_unpickle_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights files and teachers: what is read back, and what is refused with which words."""
+"""Weights files and teachers: reading them back, and errors for those that do not fit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import torch
 
 from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Score
-from edge_ad.methods.catalogue import titled
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.layers.resnet import ResNet18, load_resnet18
-from edge_ad.methods.method import METHODS, method_named
+from edge_ad.methods.method import load_method
+from edge_ad.methods.registry import METHODS, title_of
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector, save_detector
 
@@ -65,7 +65,7 @@ def test_torch_engine_takes_any_number_of_images(weights: Path) -> None:
 
 
 def test_torch_engine_refuses_another_size(weights: Path) -> None:
-    with TorchEngine(weights) as engine, pytest.raises(ValueError, match="wants uint8"):
+    with TorchEngine(weights) as engine, pytest.raises(ValueError, match="expects uint8"):
         engine.infer(np.zeros((1, 8, 8, 3), np.uint8))
 
 
@@ -108,8 +108,10 @@ def test_a_broken_configuration_names_its_field(weights: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("part", ["manifest", "config", "state"])
-def test_a_file_that_lacks_a_part_is_refused(weights: Path, tmp_path: Path, part: str) -> None:
-    with pytest.raises(DataError, match=f"lacks.*{part}"):
+def test_a_file_without_one_of_its_parts_is_refused(
+    weights: Path, tmp_path: Path, part: str
+) -> None:
+    with pytest.raises(DataError, match=f"has no.*{part}"):
         load_detector(changed(weights, tmp_path, **{part: None}))
 
 
@@ -148,10 +150,12 @@ def test_a_missing_teacher_says_where_to_get_one(tmp_path: Path) -> None:
         load_resnet18(ResNet18(), tmp_path / "none.pth")
 
 
-def test_a_teacher_of_another_network_names_what_it_lacks(tmp_path: Path) -> None:
+def test_a_teacher_of_another_network_names_missing_parameters(tmp_path: Path) -> None:
     path = tmp_path / "stem.pth"
     torch.save(only_to_layer3(ResNet18().state_dict()), path)
-    with pytest.raises(DataError, match=r"lacks \d+ parameters \(layer4(.|\n)*IMAGENET1K_V1"):
+    with pytest.raises(
+        DataError, match=r"does not have \d+ parameters \(layer4(.|\n)*IMAGENET1K_V1"
+    ):
         load_resnet18(ResNet18(), path)
 
 
@@ -159,7 +163,7 @@ def test_a_deeper_network_of_the_family_is_no_teacher(tmp_path: Path) -> None:
     state = ResNet18().state_dict()
     more = {k.replace("layer2.1", "layer2.2"): v for k, v in state.items()}
     torch.save({**state, **more}, tmp_path / "resnet34.pth")
-    with pytest.raises(DataError, match=r"has besides \d+ parameters \(layer2.2.*a deeper network"):
+    with pytest.raises(DataError, match=r"also has \d+ parameters \(layer2.2.*a deeper network"):
         load_resnet18(ResNet18(), tmp_path / "resnet34.pth")
 
 
@@ -172,7 +176,7 @@ def test_parameters_of_no_resnet_are_named(
     assert not caplog.records
     torch.save({**state, "head.bias": torch.zeros(1)}, tmp_path / "other.pth")
     load_resnet18(ResNet18(), tmp_path / "other.pth")
-    assert "other.pth: holds besides 1 parameter (head.bias), not used" in caplog.text
+    assert "other.pth: also holds 1 parameter (head.bias), not used" in caplog.text
 
 
 def test_a_teacher_with_nan_is_refused(tmp_path: Path) -> None:
@@ -212,11 +216,11 @@ def test_a_teacher_of_another_kind_of_file_is_named(data: bytes, tmp_path: Path)
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bare_parameters_say_whose_they_are(method: str, tmp_path: Path) -> None:
-    kind = method_named(method)
+    kind = load_method(method)
     config = {"ear": {"attention": "none"}, "clflow": {"backbone": "resnet18"}}.get(method, {})
     with torch.device("meta"):
         names = kind.build(kind.config(**config), (256, 256)).state_dict()
     torch.save({name: torch.zeros(1) for name in names}, tmp_path / "bare.pt")
-    title = re.escape(titled(method))
+    title = re.escape(title_of(method))
     with pytest.raises(DataError, match=rf"tensors of edge-ad's own {title}"):
         load_detector(tmp_path / "bare.pt")

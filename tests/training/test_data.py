@@ -1,4 +1,4 @@
-"""Good images as tiles: what is held back, and where many tiles are kept."""
+"""Training images as tiles: held-back ones, memory, and unusable images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
 from edge_ad.preprocess import Preprocess
-from edge_ad.training import data as tiles
+from edge_ad.training import data
 from edge_ad.training.data import NormalTiles, load_tiles
 from tests.training.train_configs import part, write_parts
 
 
-def good(images: int, cut: int = 1) -> NormalTiles:
+def normal_tiles(images: int, cut: int = 1) -> NormalTiles:
     """Tiles of `images` images, `cut` from each."""
     return NormalTiles(
         tiles=np.zeros((images * cut, 2, 2, 3), np.uint8),
@@ -31,30 +31,30 @@ def good(images: int, cut: int = 1) -> NormalTiles:
 @pytest.mark.parametrize("images", [8, 9, 20, 39, 40, 100, 748])
 @pytest.mark.parametrize("cut", [1, 6])
 def test_about_a_tenth_of_the_images_is_held_back(images: int, cut: int) -> None:
-    loaded = good(images, cut)
+    loaded = normal_tiles(images, cut)
     chosen, back = loaded.split()
     assert sorted([*chosen, *back]) == list(range(images * cut))
     assert 0 < len(back) <= max(1, round(0.15 * images)) * cut
 
 
 def test_tiles_of_one_image_stay_on_one_side() -> None:
-    loaded = good(50, 4)
+    loaded = normal_tiles(50, 4)
     chosen, back = loaded.split()
     assert not set(loaded.image[chosen]) & set(loaded.image[back])
 
 
 def test_neighbours_by_name_are_held_back_together() -> None:
-    loaded = good(400)
+    loaded = normal_tiles(400)
     _, back = loaded.split()
     assert sorted(set(np.diff(back))) == [1, 37]  # runs of four, one run in forty
 
 
 def test_very_few_images_serve_both_sides() -> None:
-    chosen, back = good(7).split()
+    chosen, back = normal_tiles(7).split()
     assert list(chosen) == list(back) == list(range(7))
 
 
-def test_tiles_are_what_the_line_would_cut(tmp_path: Path) -> None:
+def test_tiles_are_cut_as_on_the_line(tmp_path: Path) -> None:
     write_parts(tmp_path, 3)
     preprocess = Preprocess((32, 32), Geometry(tiles=(2, 2), overlap=0.2))
     loaded = load_tiles(normal_images(tmp_path), preprocess)
@@ -68,7 +68,7 @@ def test_many_tiles_go_to_disk_and_read_the_same(
     write_parts(tmp_path, 3)
     paths, preprocess = normal_images(tmp_path), Preprocess((32, 32))
     in_memory = load_tiles(paths, preprocess)
-    monkeypatch.setattr(tiles, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(data, "IN_MEMORY_BYTES", 0)
     on_disk = load_tiles(paths, preprocess)
     assert isinstance(on_disk.tiles, np.memmap)
     assert np.array_equal(on_disk.tiles, in_memory.tiles)

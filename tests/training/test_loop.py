@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from edge_ad.errors import OutletLost
+from edge_ad.methods.destseg.training import DeSTSegTrainer
 from edge_ad.methods.weights import load_detector
-from edge_ad.training import checkpoint, loop
-from edge_ad.training.loop import TrainingOptions, TrainingProgress
+from edge_ad.training import checkpoint
+from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.session import train
-from tests.training.train_configs import job, run, write_parts, write_teacher
+from tests.training.train_configs import run, tiny_training, write_parts, write_teacher
 
 
 class Killed(BaseException):
@@ -28,25 +29,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def save_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_ad.training.session.FitOptions", lambda **options: TrainingOptions(
-        **{**options, "checkpoint_every_s": 0.0}
-    ))  # fmt: skip
-
-
 def test_a_killed_training_resumes_to_the_same_weights(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    run(job(folder, "whole.pt"))
-    save_every_step(monkeypatch)
+    run(tiny_training(folder, "whole.pt"))
 
-    def kill(news: TrainingProgress) -> None:
-        if news.step == 3:
+    def kill(progress: TrainingProgress) -> None:
+        if progress.step == 3:
             raise Killed
 
     with pytest.raises(Killed):
-        train(job(folder), threading.Event(), kill)
-    run(job(folder, resume=True))
+        train(tiny_training(folder, checkpoint_every_s=0.0), threading.Event(), kill)
+    run(tiny_training(folder, resume=True))
     one, other = (load_detector(folder / n).module.state_dict() for n in ("whole.pt", "destseg.pt"))
     assert all(torch.equal(one[key], other[key]) for key in one)
 
@@ -57,22 +51,21 @@ def test_a_full_disk_costs_the_checkpoint_not_the_training(
     def full(path: Path, content: object) -> None:
         raise OutletLost(f"{path}: cannot be written (no space left). Is the disk full?")
 
-    save_every_step(monkeypatch)
     monkeypatch.setattr(checkpoint, "write_tensors", full)
     with caplog.at_level(logging.WARNING):
-        run(job(folder))
+        run(tiny_training(folder, checkpoint_every_s=0.0))
     assert "goes on without a new checkpoint" in caplog.text
     assert (folder / "destseg.pt").exists()
 
 
-def test_weights_that_cannot_be_written_are_a_lost_sink(folder: Path) -> None:
+def test_weights_that_cannot_be_written_are_a_lost_outlet(folder: Path) -> None:
     (folder / "file").write_text("")
     with pytest.raises(OutletLost, match="cannot be written"):
-        run(job(folder, "file/destseg.pt"))
+        run(tiny_training(folder, "file/destseg.pt"))
 
 
-def test_half_precision_on_the_cpu_trains(folder: Path) -> None:
-    result = run(job(folder, arithmetic="bf16"))
+def test_bf16_on_the_cpu_trains(folder: Path) -> None:
+    result = run(tiny_training(folder, arithmetic="bf16"))
     assert result["arithmetic"] == "bf16"
     state = load_detector(folder / "destseg.pt").module.state_dict()
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
@@ -84,13 +77,16 @@ def test_half_precision_on_the_cpu_trains(folder: Path) -> None:
 def test_learning_rates_fall_over_the_tail_of_a_phase(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tail: float, rates: list[float]
 ) -> None:
-    seen: list[float] = []
+    begin = DeSTSegTrainer.begin
+    used: list[float] = []
 
-    class Watched(loop.TrainingLoop):
-        def _set_rate(self, optimizer: torch.optim.Optimizer) -> None:
-            super()._set_rate(optimizer)
-            seen.append(optimizer.param_groups[0]["lr"])
+    def begin_watched(trainer: DeSTSegTrainer, phase: str) -> torch.optim.Optimizer:
+        optimizer = begin(trainer, phase)
+        optimizer.register_step_pre_hook(
+            lambda watched, *_: used.append(watched.param_groups[0]["lr"])
+        )
+        return optimizer
 
-    monkeypatch.setattr("edge_ad.training.session.Fit", Watched)
-    run(job(folder, settings={"steps": 8, "lr_tail": tail}))
-    assert seen == pytest.approx([0.4 * rate for rate in rates] + [0.1 * rate for rate in rates])
+    monkeypatch.setattr(DeSTSegTrainer, "begin", begin_watched)
+    run(tiny_training(folder, settings={"steps": 8, "lr_tail": tail}))
+    assert used == pytest.approx([0.4 * rate for rate in rates] + [0.1 * rate for rate in rates])

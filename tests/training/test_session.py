@@ -18,7 +18,7 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.preprocess import Preprocess
 from edge_ad.training.checkpoint import checkpoint_path
 from edge_ad.training.loop import Interrupted
-from tests.training.train_configs import job, part, run, write_parts, write_teacher
+from tests.training.train_configs import part, run, tiny_training, write_parts, write_teacher
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
 
 
 def test_training_leaves_weights_report_and_image(folder: Path) -> None:
-    result = run(job(folder))
+    result = run(tiny_training(folder))
     report = json.loads((folder / "destseg.report.json").read_text())
     assert report["images"] == 10
     assert report["steps"] == {"student": 2, "segmentation": 2}
@@ -61,63 +61,63 @@ def test_training_leaves_weights_report_and_image(folder: Path) -> None:
 def test_resume_reaches_the_weights_of_an_uninterrupted_run(
     folder: Path, steps_before: int
 ) -> None:
-    run(job(folder, "whole.pt"))
+    run(tiny_training(folder, "whole.pt"))
     with pytest.raises(Interrupted):
-        run(job(folder, "broken.pt"), stop_after=steps_before)
+        run(tiny_training(folder, "broken.pt"), stop_after=steps_before)
     assert not (folder / "broken.pt").exists()
-    run(job(folder, "broken.pt", resume=True))
+    run(tiny_training(folder, "broken.pt", resume=True))
     assert_same_weights(folder / "whole.pt", folder / "broken.pt")
     assert not checkpoint_path(folder / "broken.pt").exists()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(folder: Path) -> None:
     for name, seed in (("a.pt", 1), ("b.pt", 1), ("c.pt", 2)):
-        run(job(folder, name, seed=seed))
+        run(tiny_training(folder, name, seed=seed))
     assert_same_weights(folder / "a.pt", folder / "b.pt")
     one, other = state_of(folder / "a.pt"), state_of(folder / "c.pt")
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
 def test_drawing_ahead_with_more_threads_changes_nothing(folder: Path) -> None:
-    run(job(folder, "one.pt", workers=1))
-    run(job(folder, "four.pt", workers=4))
+    run(tiny_training(folder, "one.pt", workers=1))
+    run(tiny_training(folder, "four.pt", workers=4))
     assert_same_weights(folder / "one.pt", folder / "four.pt")
 
 
 def test_resume_of_another_training_names_what_differs(folder: Path) -> None:
     with pytest.raises(Interrupted):
-        run(job(folder), stop_after=1)
+        run(tiny_training(folder), stop_after=1)
     with pytest.raises(UsageError, match="another training: seed was 0, now 5"):
-        run(job(folder, resume=True, seed=5))
+        run(tiny_training(folder, resume=True, seed=5))
 
 
 def test_resume_without_a_checkpoint_says_so(folder: Path) -> None:
     with pytest.raises(UsageError, match="nothing to resume"):
-        run(job(folder, resume=True))
+        run(tiny_training(folder, resume=True))
 
 
 def test_a_broken_checkpoint_is_named(folder: Path) -> None:
     checkpoint_path(folder / "destseg.pt").write_bytes(b"broken")
     with pytest.raises(DataError, match="not a checkpoint"):
-        run(job(folder, resume=True))
+        run(tiny_training(folder, resume=True))
 
 
 def test_divergence_stops_and_says_where(folder: Path) -> None:
     wild = {"steps": 40, "lr_student": 1e30}
     with pytest.raises(EdgeAdError, match=r"at step \d+, phase student: training diverged"):
-        run(job(folder, settings=wild))
+        run(tiny_training(folder, settings=wild))
     assert not (folder / "destseg.pt").exists()
 
 
 def test_a_named_branch_is_kept(folder: Path) -> None:
     for branch in ("segmentation", "distance"):
-        result = run(job(folder, settings={"branch": branch}))
+        result = run(tiny_training(folder, settings={"network.branch": branch}))
         assert result["choice"]["why"] == "named by the user"
         assert load_detector(folder / "destseg.pt").config["branch"] == branch
 
 
 def test_a_time_budget_ends_each_phase_by_the_clock(folder: Path) -> None:
-    result = run(job(folder, settings={"steps": 1_000_000}, budget_minutes=0.02))
+    result = run(tiny_training(folder, settings={"steps": 1_000_000}, budget_minutes=0.02))
     assert 0 < result["minutes"] < 0.5
     assert all(count > 0 for count in result["steps"].values())
 
@@ -125,7 +125,7 @@ def test_a_time_budget_ends_each_phase_by_the_clock(folder: Path) -> None:
 def test_unreadable_images_are_skipped_and_counted(folder: Path) -> None:
     (folder / "parts" / "004.png").write_bytes(b"")
     (folder / "parts" / "zz.jpg").write_bytes(b"no image")
-    result = run(job(folder))
+    result = run(tiny_training(folder))
     assert result["images"] == 9
     assert [Path(name).name for name in result["skipped"]] == ["004.png", "zz.jpg"]
 
@@ -134,7 +134,7 @@ def test_only_unreadable_images_are_an_error(folder: Path) -> None:
     for path in (folder / "parts").iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match="none of the 10 images can be read"):
-        run(job(folder))
+        run(tiny_training(folder))
 
 
 def test_mixed_sizes_grey_and_16_bit_images_train_together(folder: Path) -> None:
@@ -142,18 +142,18 @@ def test_mixed_sizes_grey_and_16_bit_images_train_together(folder: Path) -> None
     cv2.imwrite(str(parts / "large.png"), part(50, (90, 120)))
     cv2.imwrite(str(parts / "grey.png"), part(51)[..., 0])
     cv2.imwrite(str(parts / "deep.png"), part(52).astype(np.uint16) * 257)
-    assert run(job(folder))["images"] == 13
+    assert run(tiny_training(folder))["images"] == 13
 
 
 def test_grey_parts_are_noticed(folder: Path) -> None:
     for path in (folder / "parts").iterdir():
         cv2.imwrite(str(path), part(0)[..., 0])
-    assert run(job(folder))["grey"] is True
+    assert run(tiny_training(folder))["grey"] is True
 
 
 def test_every_tile_is_a_sample_and_geometry_travels(folder: Path) -> None:
     geometry = Geometry(roi_xywh=(4, 4, 48, 40), tiles=(2, 3), overlap=0.1)
-    result = run(job(folder, geometry=geometry))
+    result = run(tiny_training(folder, geometry=geometry))
     assert result["tiles"] == 60
     with TorchEngine(folder / "destseg.pt") as engine:
         assert engine.manifest.geometry == geometry
@@ -163,15 +163,15 @@ def test_every_tile_is_a_sample_and_geometry_travels(folder: Path) -> None:
 
 def test_a_region_outside_the_image_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="region of interest"):
-        run(job(folder, geometry=Geometry(roi_xywh=(0, 0, 400, 40))))
+        run(tiny_training(folder, geometry=Geometry(roi_xywh=(0, 0, 400, 40))))
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_very_few_images_still_train(folder: Path, count: int) -> None:
     few = write_parts(folder / "few", count)
-    assert run(replace(job(folder), data=few))["images"] == count
+    assert run(replace(tiny_training(folder), data=few))["images"] == count
 
 
 def test_the_device_of_another_machine_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match="no such kind"):
-        run(job(folder, device="abacus"))
+    with pytest.raises(UsageError, match="no such device"):
+        run(tiny_training(folder, device="abacus"))

@@ -13,13 +13,13 @@ import torch
 from edge_ad.frame import Image
 from edge_ad.methods.destseg.training import TRAINING
 from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.learning.trainer import settings_from
+from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.session import TrainConfig, train
 
 torch.set_num_threads(1)  # nets this small lose more to handing work over than they gain
 
-SMALL = {"width": 0.125, "batch": 2, "steps": 4, "student_share": 0.5}
+SMALL = {"network.width": 0.125, "batch": 2, "steps": 4, "student_share": 0.5}
 
 
 def write_teacher(path: Path) -> Path:
@@ -43,9 +43,9 @@ def write_parts(folder: Path, count: int = 10) -> Path:
     return folder
 
 
-def job(folder: Path, output: str = "destseg.pt", **changes: Any) -> TrainConfig:
+def tiny_training(folder: Path, output: str = "destseg.pt", **changes: Any) -> TrainConfig:
     """A training of four steps at 32x32; `settings` among the changes adds to SMALL."""
-    settings = settings_from(TRAINING, {**SMALL, **changes.pop("settings", {})})
+    settings = parse_settings(TRAINING, {**SMALL, **changes.pop("settings", {})})
     chosen: dict[str, Any] = {
         "method": "destseg",
         "data": folder / "parts",
@@ -58,12 +58,12 @@ def job(folder: Path, output: str = "destseg.pt", **changes: Any) -> TrainConfig
     return TrainConfig(**{**chosen, **changes})
 
 
-def run(work: TrainConfig, stop_after: int | None = None) -> dict[str, Any]:
-    """Train; `stop_after` asks to stop once that many steps are done."""
+def run(config: TrainConfig, stop_after: int | None = None) -> dict[str, Any]:
+    """Train; set `stop` after `stop_after` steps."""
     stop = threading.Event()
 
-    def watch(news: TrainingProgress) -> None:
-        if news.step == stop_after:
+    def on_step(progress: TrainingProgress) -> None:
+        if progress.step == stop_after:
             stop.set()
 
-    return train(work, stop, watch)
+    return train(config, stop, on_step)

@@ -1,34 +1,37 @@
-"""Boxes around damage: what contrastive terms compare."""
+"""Bounding boxes of anomalies, which the contrastive losses compare."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
-def boxes_of(mask: Tensor, at_least_px: int, at_most_share: float) -> tuple[Tensor, Tensor]:
-    """Bounding box of each mask's largest component, and which masks have any.
+def boxes_of(mask: Tensor, min_px: int, max_share: float) -> tuple[Tensor, Tensor]:
+    """Return the bounding box of each mask's largest component, and which masks have one.
 
     mask (N, 1, H, W), 0 or 1 -> boxes int64 (N, 4) as x0, y0, x1, y1, ends exclusive, and bool
-    (N,). A box is grown about its centre to `at_least_px` a side, cut to `at_most_share` of the
-    image's side, and moved to lie inside.
+    (N,). A box is grown about its centre to `min_px` a side, cut to `max_share` of the image's
+    side, and moved to lie inside. An empty mask gets a box about the image's centre.
     """
-    found = [_largest(one) for one in mask[:, 0].cpu().numpy().astype(np.uint8)]
+    components = [_largest(part) for part in mask[:, 0].cpu().numpy().astype(np.uint8)]
     height, width = mask.shape[2:]
-    boxes = [
-        _fitted(box, width, at_least_px, at_most_share)
-        + _fitted(box[1:], height, at_least_px, at_most_share)
-        for box in (box or (0, 0, width, height) for box in found)
-    ]
-    ordered = [(x0, y0, x1, y1) for x0, x1, y0, y1 in boxes]
-    real = torch.tensor([box is not None for box in found], device=mask.device)
-    return torch.tensor(ordered, device=mask.device), real
+    rows = []
+    for component in components:
+        x, y, wide, high = component or (0, 0, width, height)
+        x0, x1 = _fitted(x, wide, width, min_px, max_share)
+        y0, y1 = _fitted(y, high, height, min_px, max_share)
+        rows.append((x0, y0, x1, y1))
+    present = [component is not None for component in components]
+    return torch.tensor(rows, device=mask.device), torch.tensor(present, device=mask.device)
 
 
 def inside(boxes: Tensor, rows: int, columns: int, size_hw: tuple[int, int]) -> Tensor:
-    """float32 (N, 1, rows, columns): 1 for the cells of a coarser grid that a box touches."""
+    """Return float32 (N, 1, rows, columns), 1 for the cells of the grid that a box touches."""
     x0, y0, x1, y1 = (edge[:, None].float() for edge in boxes.unbind(1))
     x = torch.arange(columns, device=boxes.device) * (size_hw[1] / columns)
     y = torch.arange(rows, device=boxes.device) * (size_hw[0] / rows)
@@ -37,8 +40,8 @@ def inside(boxes: Tensor, rows: int, columns: int, size_hw: tuple[int, int]) -> 
     return (down[:, None, :, None] & across[:, None, None, :]).float()
 
 
-def _largest(mask: np.ndarray) -> tuple[int, int, int, int] | None:
-    """x, y, width, height of the component with most pixels; None for an empty mask."""
+def _largest(mask: NDArray[Any]) -> tuple[int, int, int, int] | None:
+    """Return x, y, width, height of the component with most pixels; None for an empty mask."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
     if len(stats) < 2:
         return None
@@ -47,10 +50,9 @@ def _largest(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     return x, y, width, height
 
 
-def _fitted(box: tuple[int, ...], side: int, at_least: int, at_most: float) -> tuple[int, int]:
-    """Start and end along one axis: the box's first and third number are start and length."""
-    start, length = box[0], box[2]
-    fitted = min(max(length, at_least), max(1, int(side * at_most)))
+def _fitted(start: int, length: int, side: int, min_px: int, max_share: float) -> tuple[int, int]:
+    """Return start and end along one axis."""
+    fitted = min(max(length, min_px), max(1, int(side * max_share)))
     start = round(start + (length - fitted) / 2)
     start = min(max(start, 0), side - fitted)
     return start, start + fitted

@@ -1,7 +1,7 @@
 """Two-dimensional normalising flow on feature maps (FastFlow, Yu et al. 2021, section 3.2).
 
-Steps of affine coupling turn normal features into a standard normal law; features of another kind
-land far from its centre. All of it can be undone, and the density's change is known exactly.
+Steps of affine coupling map normal features to a standard normal distribution; other features are
+mapped far from its centre. The flow is invertible, and its log-determinant is exact.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ UNIT_SCALE = 2 * math.log(math.exp(5) - 1)  # softplus of this, times 0.2, is on
 
 
 class Step(nn.Module):
-    """One coupling: half of the channels decide scale and shift of the rest; then all are shuffled.
+    """Affine coupling: half of the channels set scale and shift of the rest; then all are permuted.
 
-    x -> y, both (N, C, H, W), and log |dy/dx| (N,). The order of the shuffle is a buffer.
+    x -> y, both (N, C, H, W), and log |dy/dx| (N,). The permutation `order` is a buffer.
     """
 
     order: Tensor
@@ -43,28 +43,28 @@ class Step(nn.Module):
         self.register_buffer("order", torch.randperm(channels))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        deciding, moved = torch.split(x, [self.active, self.passive], dim=1)
-        log_scale, shift = self._decide(deciding)
-        y = torch.cat([deciding, moved * torch.exp(log_scale) + shift], dim=1)
+        conditioning, transformed = torch.split(x, [self.active, self.passive], dim=1)
+        log_scale, shift = self._scale_and_shift(conditioning)
+        y = torch.cat([conditioning, transformed * torch.exp(log_scale) + shift], dim=1)
         gain = self.gain()
         change = log_scale.sum(dim=(1, 2, 3)) + gain.log().sum() * (x.shape[2] * x.shape[3])
         return (y * gain + self.offset).index_select(1, self.order), change
 
     def inverse(self, y: Tensor) -> Tensor:
-        """What `forward` made `y` of."""
-        unshuffled = y.index_select(1, torch.argsort(self.order))
-        unshuffled = (unshuffled - self.offset) / self.gain()
-        deciding, moved = torch.split(unshuffled, [self.active, self.passive], dim=1)
-        log_scale, shift = self._decide(deciding)
-        return torch.cat([deciding, (moved - shift) * torch.exp(-log_scale)], dim=1)
+        """Return the input that `forward` maps to `y`."""
+        unpermuted = y.index_select(1, torch.argsort(self.order))
+        unpermuted = (unpermuted - self.offset) / self.gain()
+        conditioning, transformed = torch.split(unpermuted, [self.active, self.passive], dim=1)
+        log_scale, shift = self._scale_and_shift(conditioning)
+        return torch.cat([conditioning, (transformed - shift) * torch.exp(-log_scale)], dim=1)
 
     def gain(self) -> Tensor:
-        """The per-channel factor, positive; one at the start. (1, C, 1, 1)."""
+        """Return the positive factor per channel (1, C, 1, 1), one at the start."""
         return 0.1 * F.softplus(self.scale, beta=0.5)
 
-    def _decide(self, deciding: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-scale, bounded by the clamp so that half precision is safe, and shift."""
-        raw, shift = (self.subnet(deciding) * self.pre_scale).chunk(2, dim=1)
+    def _scale_and_shift(self, conditioning: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-scale, bounded by the clamp so that fp16 is safe, and shift."""
+        raw, shift = (self.subnet(conditioning) * self.pre_scale).chunk(2, dim=1)
         return self.clamp * torch.tanh(raw), shift
 
 
@@ -103,7 +103,7 @@ class Flow(nn.Module):
         return x, change
 
     def inverse(self, z: Tensor) -> Tensor:
-        """The normalised features that `z` came from."""
+        """Return the normalised features that are mapped to `z`."""
         for step in reversed(self.steps):
             assert isinstance(step, Step)
             z = step.inverse(z)

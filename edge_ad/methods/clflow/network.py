@@ -1,8 +1,8 @@
 """CL-Flow (reconstructed): a contrastive 2-D flow on frozen features (Wang et al., ISPP 2024).
 
-FastFlow below: a frozen backbone's features become a standard normal law where the part is normal.
-Self-made anomalies push their latent away from the normal one while it is trained. The base is
-FastFlow as published; the contrastive part is rebuilt from the abstract, see its training.
+The base is FastFlow as published: a flow maps a frozen backbone's features of normal parts to a
+standard normal distribution. In training, latents of synthetic anomalies are pushed away from those
+of normal tiles; this contrastive part is rebuilt from the abstract, see the training module.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from edge_ad.methods.layers.wide_resnet import WideResNet50
 from edge_ad.methods.method import Config, Method
 
 Backbone = Literal["resnet18", "wide_resnet50_2"]
-CHANNELS = {"resnet18": (64, 128, 256), "wide_resnet50_2": (256, 512, 1024)}
+CHANNELS: dict[Backbone, tuple[int, int, int]] = {
+    "resnet18": (64, 128, 256),
+    "wide_resnet50_2": (256, 512, 1024),
+}
 
 
 class CLFlowConfig(Config):
-    """What shapes the network.
+    """Configuration of the network.
 
-    `backbone`: the frozen features. `kernels`: 3x3 in every step or 3x3 and 1x1 in turn.
-    `hidden_ratio`: channels inside a step's subnet over those it sees; 0.16 is light.
-    `clamp` bounds a step's log-scale, `pre_scale` shrinks its subnet's answer.
+    `backbone`: the network of the frozen features. `kernels`: 3x3 in every step, or 3x3 and 1x1 in
+    turn. `hidden_ratio`: channels inside a step's subnet over its input channels; 0.16 is light.
+    `clamp` bounds a step's log-scale, `pre_scale` scales down its subnet's output.
     """
 
     backbone: Backbone = "wide_resnet50_2"
@@ -65,12 +68,12 @@ class CLFlow(nn.Module):
             )
             for c, size in zip(channels, level_sizes(size_hw), strict=True)
         )
-        self.head = nn.Linear(sum(channels), 2)  # classifies while training; judging ignores it
+        self.head = nn.Linear(sum(channels), 2)  # a classifier for training; inference ignores it
         self.norm = ImageNetNorm()
 
     @override
     def train(self, mode: bool = True) -> Self:
-        """As torch's, but the backbone, which is never trained, stays in eval mode."""
+        """Set the mode as torch does, but keep the frozen backbone in eval mode."""
         super().train(mode)
         self.backbone.eval()
         return self
@@ -78,15 +81,15 @@ class CLFlow(nn.Module):
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features(rgb)
         latents = [flow(level)[0] for flow, level in zip(self.flows, features, strict=True)]
-        return self.judge(latents)
+        return self.map_and_score(latents)
 
     def features(self, rgb: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's three levels."""
+        """Return the backbone's three levels."""
         levels: tuple[Tensor, ...] = self.backbone(self.norm(rgb))
         return levels
 
-    def judge(self, latents: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Map and score of the levels' latents."""
+    def map_and_score(self, latents: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return map (N, H, W) and score (N,) of the levels' latents."""
         likely = [torch.exp(-0.5 * z.square().mean(dim=1, keepdim=True)) for z in latents]
         maps = [
             F.interpolate(p, size=self.size_hw, mode="bilinear", align_corners=False)
@@ -97,9 +100,14 @@ class CLFlow(nn.Module):
 
 
 def level_sizes(size_hw: SizeHW) -> tuple[SizeHW, ...]:
-    """Heights and widths of the backbone's levels: 1/4, 1/8, 1/16, rounded up."""
+    """Return heights and widths of the backbone's levels: 1/4, 1/8, 1/16, rounded up."""
     height, width = size_hw
     return tuple((-(-height // step), -(-width // step)) for step in (4, 8, 16))
 
 
-METHOD = Method(name="clflow", config=CLFlowConfig, build=CLFlow, score=lambda config: Score())
+METHOD = Method(
+    name="clflow",
+    config=CLFlowConfig,
+    build=CLFlow,
+    score=lambda config, size_hw: Score(),
+)

@@ -1,7 +1,7 @@
 """DeSTSeg (Zhang et al., CVPR 2023): a denoising student, a frozen teacher, a segmentation net.
 
-The teacher knows clean images from ImageNet; the student learns to answer a damaged image with the
-teacher's clean features; a segmentation net reads where the two disagree (paper, section 3).
+The teacher is pretrained on ImageNet; the student learns to map an anomalous image to the teacher's
+features of the normal one; a segmentation net reads where the two disagree (paper, section 3).
 """
 
 from __future__ import annotations
@@ -13,35 +13,45 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Self, override
 
 from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
+from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, default_top_k
 from edge_ad.methods.layers.resnet import ResNet18, two_blocks
 from edge_ad.methods.method import Config, Method
 
 TEACHER = (64, 128, 256)
 Branch = Literal["segmentation", "distance", "combined"]
-SizeHW = tuple[int, int]
 Levels = list[Tensor]
 
 
 class DeSTSegConfig(Config):
-    """What shapes the network.
+    """Configuration of the network.
 
-    `width` scales student and segmentation net, `branch` chooses what becomes the anomaly map,
-    `top_k` counts the largest pixels whose mean is the score.
+    `width` scales student and segmentation net; `branch` is the output that becomes the anomaly
+    map, `auto` that of the segmentation net until training has measured which is best. The score
+    is the mean of the `top_k` largest pixels; None scales the paper's 100 with the image area.
     """
 
     width: Annotated[float, Field(ge=0.0625, le=2.0)] = 1.0
-    branch: Branch = "segmentation"
-    top_k: Annotated[int, Field(ge=1, le=3840)] = 100  # TensorRT's TopK ends at 3840
+    branch: Branch | Literal["auto"] = "segmentation"
+    top_k: Annotated[int, Field(ge=1, le=3840)] | None = 100  # TensorRT's TopK ends at 3840
     norm_eps: Annotated[float, Field(ge=1e-6, le=1e-2)] = (
         1e-6  # the paper code's 1e-12 is 0 in fp16
     )
 
+    @override
+    def for_size(self, size_hw: SizeHW) -> Self:
+        return self.model_copy(update={"top_k": self.pixels(size_hw)})
+
+    def pixels(self, size_hw: SizeHW) -> int:
+        """Return how many of the largest pixels the score averages."""
+        return self.top_k or default_top_k(size_hw)
+
 
 class Student(nn.Module):
-    """ResNet-18 encoder and mirrored decoder; answers the teacher's three levels (section 3.1)."""
+    """ResNet-18 encoder and mirrored decoder; outputs the teacher's three levels (section 3.1)."""
 
     def __init__(self, size_hw: SizeHW, width: float) -> None:
         super().__init__()
@@ -64,7 +74,7 @@ class Student(nn.Module):
 
 
 class Segmentation(nn.Module):
-    """Residual blocks, ASPP (pooled and dilations 6, 12, 18) and a head: one logit a cell."""
+    """Residual blocks, ASPP (pooled and dilations 6, 12, 18) and a head: one logit per cell."""
 
     def __init__(self, size_hw: SizeHW, width: float) -> None:
         super().__init__()
@@ -94,19 +104,16 @@ class DeSTSeg(nn.Module):
     computed.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: DeSTSegConfig, size_hw: SizeHW) -> None:
         super().__init__()
-        _check_top_k(config, size_hw)
-        self.config, self.size_hw = config, size_hw
+        self.top_k = config.pixels(size_hw)
+        _check_top_k(self.top_k, size_hw)
+        self.config, self.size_hw = config.for_size(size_hw), size_hw
         self.sizes = level_sizes(size_hw)
         self.teacher = ResNet18(TEACHER)
         self.student = Student(size_hw, config.width)
         self.segmentation = Segmentation(size_hw, config.width)
-        self.register_buffer("mean", _per_channel(0.485, 0.456, 0.406), persistent=False)
-        self.register_buffer("std", _per_channel(0.229, 0.224, 0.225), persistent=False)
+        self.normalised = ImageNetNorm()
         _initialise(self)
         self.teacher.requires_grad_(requires_grad=False)
 
@@ -115,74 +122,68 @@ class DeSTSeg(nn.Module):
         anomaly_map = self.branch_map(self.config.branch, teacher, student)
         return anomaly_map, self.score(anomaly_map)
 
-    def branch_map(self, branch: Branch, teacher: Levels, student: Levels) -> Tensor:
-        """(N, H, W): what a branch makes of the directions of teacher and student."""
-        if branch == "segmentation":
-            return self.probability(teacher, student)
+    def branch_map(
+        self, branch: Branch | Literal["auto"], teacher: Levels, student: Levels
+    ) -> Tensor:
+        """Return a branch's map (N, H, W) from the directions of teacher and student."""
         if branch == "distance":
             return self.distance(teacher, student)
-        return self.probability(teacher, student) * self.distance(teacher, student)
+        if branch == "combined":
+            return self.probability(teacher, student) * self.distance(teacher, student)
+        return self.probability(teacher, student)
 
     def features(self, rgb: Tensor) -> tuple[Levels, Levels]:
-        """The three levels of teacher and student, each of length 1 along the channels."""
+        """Return the three levels of teacher and student, of length 1 along the channels."""
         x = self.normalised(rgb)
         return self.directions(self.teacher(x)), self.directions(self.student(x))
 
-    def normalised(self, rgb: Tensor) -> Tensor:
-        """ImageNet's mean and spread removed."""
-        return (rgb - self.mean) / self.std
-
     def directions(self, levels: Iterable[Tensor]) -> Levels:
+        """Return the levels scaled to length 1 along the channels."""
         return [unit(level, self.config.norm_eps) for level in levels]
 
     def agreement(self, teacher: Levels, student: Levels) -> Tensor:
-        """(N, 448, H/4, W/4): channel-wise products, negative as in the authors' code (eq. 2)."""
+        """Return channel-wise products (N, 448, H/4, W/4), negative as in the code (eq. 2)."""
         products = [-t * s for t, s in zip(teacher, student, strict=True)]
         return torch.cat([_resize(product, self.sizes[0]) for product in products], dim=1)
 
     def probability(self, teacher: Levels, student: Levels) -> Tensor:
-        """(N, H, W) in (0, 1): the segmentation net's answer."""
+        """Return the segmentation net's map (N, H, W) in (0, 1)."""
         logits = self.segmentation(self.agreement(teacher, student))
         return _resize(torch.sigmoid(logits), self.size_hw)[:, 0]
 
     def distance(self, teacher: Levels, student: Levels) -> Tensor:
-        """(N, H, W): product over the levels of 1 - cosine, the paper's parameter-free map."""
-        product = torch.ones((), device=self.mean.device)
+        """Return the paper's parameter-free map (N, H, W): the product of 1 - cosine."""
+        product = torch.ones((), device=teacher[0].device)
         for t, s in zip(teacher, student, strict=True):
             level = 1 - (t * s).sum(dim=1, keepdim=True)
             product = product * _resize(level, self.size_hw)
         return product[:, 0]
 
     def score(self, anomaly_map: Tensor) -> Tensor:
-        """(N,): mean of the largest pixels."""
-        return torch.topk(anomaly_map.flatten(1), self.config.top_k, dim=1).values.mean(dim=1)
+        """Return the mean of the largest pixels (N,)."""
+        return torch.topk(anomaly_map.flatten(1), self.top_k, dim=1).values.mean(dim=1)
 
 
 def level_sizes(size_hw: SizeHW) -> tuple[SizeHW, ...]:
-    """Heights and widths of ResNet-18's stages: 1/4, 1/8, 1/16, 1/32, rounded up."""
+    """Return heights and widths of ResNet-18's stages: 1/4, 1/8, 1/16, 1/32, rounded up."""
     height, width = size_hw
     return tuple((-(-height // step), -(-width // step)) for step in (4, 8, 16, 32))
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels times width, in steps of 8 that vector units like."""
+    """Return channels times width, in multiples of 8 for vector units."""
     return max(8, round(channels * width / 8) * 8)
 
 
 def unit(x: Tensor, eps: float) -> Tensor:
-    """Length 1 along the channels; all-zero vectors stay zero, in half precision too."""
+    """Scale x to length 1 along the channels; all-zero vectors stay zero, in fp16 too."""
     return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + eps)
 
 
-def default_top_k(size_hw: SizeHW) -> int:
-    """The paper code's T = 100 at 256x256, scaled with the area."""
-    return min(3840, max(1, round(100 * size_hw[0] * size_hw[1] / 256**2)))
-
-
-def _check_top_k(config: DeSTSegConfig, size_hw: SizeHW) -> None:
-    if config.top_k > size_hw[0] * size_hw[1]:
+def _check_top_k(top_k: int, size_hw: SizeHW) -> None:
+    if top_k > size_hw[0] * size_hw[1]:
         raise UsageError(
-            f"top_k {config.top_k} exceeds the pixels of a {size_hw[0]}x{size_hw[1]} map; "
+            f"top_k {top_k} exceeds the pixels of a {size_hw[0]}x{size_hw[1]} map; "
             "give a smaller one."
         )
 
@@ -201,12 +202,8 @@ def _resize(x: Tensor, size: SizeHW) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-def _per_channel(*values: float) -> Tensor:
-    return torch.tensor(values).view(1, 3, 1, 1)
-
-
 def _initialise(net: DeSTSeg) -> None:
-    """Kaiming normal (fan-out) for student and residual blocks; the rest keeps torch's own."""
+    """Draw student and residual blocks from Kaiming normal (fan-out); keep the rest."""
     for part in (net.student, net.segmentation.res):
         for module in part.modules():
             if isinstance(module, nn.Conv2d):
@@ -220,5 +217,5 @@ METHOD = Method(
     name="destseg",
     config=DeSTSegConfig,
     build=DeSTSeg,
-    score=lambda config: Score(top_k=config.top_k),
+    score=lambda config, size_hw: Score(top_k=config.pixels(size_hw)),
 )

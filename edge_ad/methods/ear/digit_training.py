@@ -1,4 +1,4 @@
-"""Training of the digit attention that EAR's first version looks with (models/digits.py)."""
+"""Training of the digit attention of EAR's first version (digit_attention.py)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HELD_BACK_EVERY = 10
 
 @dataclass(frozen=True)
 class DigitTrainConfig:
-    """How to learn digits; the numbers are those of the authors' public code."""
+    """Settings of the training; the numbers are those of the authors' public code."""
 
     steps: int = 20000
     batch: int = 32
@@ -37,20 +37,20 @@ class DigitTrainConfig:
 def learn_digits(
     folder: Path,
     output: Path,
-    lesson: DigitTrainConfig,
+    config: DigitTrainConfig,
     stop: threading.Event,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Train on `folder/0` to `folder/9` and write the attention's weights; returns what came of it.
+    """Train on `folder/0` to `folder/9`, write the attention's weights, return the figures.
 
-    Raises DataError when a digit's folder is missing or empty. When `stop` is set, training ends
-    there and nothing is written.
+    `progress` takes a line of text now and then. Raises DataError when a digit's folder is missing
+    or empty. When `stop` is set, training ends and nothing is written.
     """
     images, labels = _digits(folder)
-    torch.manual_seed(lesson.seed)
+    torch.manual_seed(config.seed)
     net = DigitAttention()
     held = torch.arange(len(labels)) % HELD_BACK_EVERY == 0
-    _fit(net.train(), images[~held], labels[~held], lesson, stop, tell)
+    _fit(net.train(), images[~held], labels[~held], config, stop, progress)
     accuracy = _accuracy(net.eval(), images[held], labels[held])
     if not stop.is_set():
         with replacing(output) as temporary:
@@ -60,7 +60,7 @@ def learn_digits(
         "images": len(labels),
         "held_back": int(held.sum()),
         "accuracy": accuracy,
-        "steps": lesson.steps,
+        "steps": config.steps,
     }
 
 
@@ -68,31 +68,31 @@ def _fit(
     net: DigitAttention,
     images: Tensor,
     labels: Tensor,
-    lesson: DigitTrainConfig,
+    config: DigitTrainConfig,
     stop: threading.Event,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> None:
-    optimizer = torch.optim.Adam(net.parameters(), lesson.lr)
-    for step in range(lesson.steps):
+    optimizer = torch.optim.Adam(net.parameters(), config.lr)
+    for step in range(config.steps):
         if stop.is_set():
             return
-        chosen = torch.randint(len(labels), (lesson.batch,))
+        chosen = torch.randint(len(labels), (config.batch,))
         loss = F.cross_entropy(net.digits(images[chosen]), labels[chosen])
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
         if step % 500 == 499:
-            tell(f"step {step + 1} of {lesson.steps}, loss {loss.item():.3f}")
+            progress(f"step {step + 1} of {config.steps}, loss {loss.item():.3f}")
 
 
 @torch.no_grad()
 def _accuracy(net: DigitAttention, images: Tensor, labels: Tensor) -> float:
-    answers = torch.cat([net.digits(part).argmax(dim=1) for part in torch.split(images, 256)])
-    return float((answers == labels).float().mean())
+    predicted = torch.cat([net.digits(part).argmax(dim=1) for part in torch.split(images, 256)])
+    return float((predicted == labels).float().mean())
 
 
 def _digits(folder: Path) -> tuple[Tensor, Tensor]:
-    """Images float32 (n, 1, 28, 28) in [0, 1], mixed, and labels int64 (n,)."""
+    """Return shuffled images float32 (n, 1, 28, 28) in [0, 1] and labels int64 (n,)."""
     images, labels = [], []
     for digit in range(10):
         place = folder / str(digit)
@@ -107,5 +107,5 @@ def _digits(folder: Path) -> tuple[Tensor, Tensor]:
             images.append(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
             labels.append(digit)
     order = np.random.default_rng(0).permutation(len(labels))
-    mixed = torch.from_numpy(np.stack(images)[order])[:, None].float() / 255
-    return mixed, torch.tensor(labels)[order]
+    shuffled = torch.from_numpy(np.stack(images)[order])[:, None].float() / 255
+    return shuffled, torch.tensor(labels)[order]

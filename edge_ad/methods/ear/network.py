@@ -1,8 +1,8 @@
 """EAR, Excision And Recovery (Park et al., Scientific Reports 2024): hide what stands out, restore.
 
-An attention map marks what may be a defect; those pixels are replaced by a coarse mosaic, a hint
-without detail; a U-Net that has seen only normal parts restores them; where the edges of image
-and restoration differ is anomalous. One deterministic mask instead of many random ones.
+An attention map marks pixels that may be anomalous; a coarse mosaic, a hint without detail,
+replaces them; a U-Net trained on normal parts restores them; pixels where the edges of image and
+restoration differ are anomalous. One deterministic mask instead of many random ones.
 """
 
 from __future__ import annotations
@@ -34,37 +34,47 @@ from edge_ad.methods.method import Config, Method
 
 Attention = Literal["none", "mnist", "dino_vits8", "dino_vits16", "dino_vitb8"]
 SkipOff = Literal["none", "shallow", "middle", "deep"]
-_NAMES: dict[SkipOff, int | None] = {"none": None, "shallow": 0, "middle": 1, "deep": 2}
+_LEVELS = {"auto": None, "none": None, "shallow": 0, "middle": 1, "deep": 2}
 
 
 class EARConfig(Config):
-    """What shapes the network and the excision.
+    """Configuration of the network and the excision.
 
-    `attention`: what marks pixels; none hides the whole image behind the mosaic, which is fast.
-    `threshold_sigma`: a pixel is hidden where attention exceeds mean + this x spread (0.674: the
-    upper quartile of a normal law). `obfuscation` zero is the paper's first version. `mosaic_px`:
-    side of a mosaic tile. `skip_off`: the U-Net's connection left out when judging; shallow is the
-    one at full size. `smooth_sigma`: blur of the error map, 0 for none. `top_k`: the score is the
-    mean of so many largest pixels; 1, the maximum, is the paper's.
+    `attention`: the network that marks pixels; none hides the whole image behind the mosaic, which
+    is fast. `threshold_sigma`: a pixel is hidden where attention exceeds mean + this x standard
+    deviation (0.674: the upper quartile of a normal distribution). `obfuscation` zero is the
+    paper's first version. `mosaic_px`: side of a mosaic tile; None is 16 at 256x256, scaled with
+    the side. `skip_off`: the U-Net's skip connection left out at inference; shallow is the one at
+    full size; auto leaves none out until training has measured which is best. `smooth_sigma`: blur
+    of the error map, 0 for none. `top_k`: the score is the mean of that many largest pixels; 1,
+    the maximum, is the paper's.
     """
 
     attention: Attention = "dino_vits8"
     threshold_sigma: Annotated[float, Field(ge=-3.0, le=5.0)] = 0.674
     obfuscation: Literal["mosaic", "zero"] = "mosaic"
-    mosaic_px: Annotated[int, Field(ge=2, le=128)] = 8
+    mosaic_px: Annotated[int, Field(ge=2, le=128)] | None = 8
     widths: Annotated[tuple[Annotated[int, Field(ge=4, le=1024)], ...], Field(min_length=2)] = (
         64, 128, 256, 512, 512,
     )  # fmt: skip
     slope: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
-    skip_off: SkipOff = "none"
+    skip_off: SkipOff | Literal["auto"] = "none"
     msgms_scales: Annotated[int, Field(ge=1, le=5)] = 3
     msgms_c: Annotated[float, Field(gt=0.0)] = 0.0026
     smooth_sigma: Annotated[float, Field(ge=0.0, le=32.0)] = 0.0
     top_k: Annotated[int, Field(ge=1, le=3840)] = 1  # TensorRT's TopK ends at 3840
 
+    @override
+    def for_size(self, size_hw: SizeHW) -> Self:
+        return self.model_copy(update={"mosaic_px": self.tile_px(size_hw)})
 
-class DownBlock(nn.Module):
-    """Two convolutions, whose answer is the skip, and one of stride 2 on the way down."""
+    def tile_px(self, size_hw: SizeHW) -> int:
+        """Return the side of a mosaic tile in pixels."""
+        return self.mosaic_px or default_mosaic(size_hw)
+
+
+class EARDownBlock(nn.Module):
+    """Two convolutions, whose output is the skip connection, and one of stride 2."""
 
     def __init__(self, inputs: int, outputs: int, act: nn.Module) -> None:
         super().__init__()
@@ -76,8 +86,8 @@ class DownBlock(nn.Module):
         return skip, self.down(skip)
 
 
-class UpBlock(nn.Module):
-    """Twice the size, nearest; a convolution; the skip beside it; two convolutions."""
+class EARUpBlock(nn.Module):
+    """Nearest-neighbour upsampling, a convolution, the skip connection, two convolutions."""
 
     def __init__(self, inputs: int, outputs: int, act: nn.Module) -> None:
         super().__init__()
@@ -86,7 +96,7 @@ class UpBlock(nn.Module):
         self.rest = nn.Sequential(*rest, *conv_bn(outputs, outputs, act))
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        """Without a skip the first convolution sees zeros in its place: half its weights rest."""
+        """Merge x and skip; without a skip, leave out half of the first convolution's weights."""
         x = self.up(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         if skip is not None:
             x = self.first(torch.cat([x, skip], dim=1))
@@ -98,26 +108,27 @@ class UpBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Restores an image: (N, 3, H, W) -> (N, 3, H, W). `off`: level whose skip is left out."""
+    """U-Net (N, 3, H, W) -> (N, 3, H, W); `off` is the level whose skip connection is left out."""
 
     def __init__(self, widths: tuple[int, ...], slope: float) -> None:
         super().__init__()
         act = nn.LeakyReLU(slope)
         *upper, last = widths
-        self.falls = nn.ModuleList(DownBlock(a, b, act) for a, b in itertools.pairwise((3, *upper)))
+        levels = itertools.pairwise((3, *upper))
+        self.encoder = nn.ModuleList(EARDownBlock(a, b, act) for a, b in levels)
         self.bottom = nn.Sequential(*conv_bn(upper[-1], last, act), *conv_bn(last, last, act))
-        rising = widths[::-1]
-        self.climbs = nn.ModuleList(UpBlock(a, b, act) for a, b in itertools.pairwise(rising))
+        levels = itertools.pairwise(widths[::-1])
+        self.decoder = nn.ModuleList(EARUpBlock(a, b, act) for a, b in levels)
         self.out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, x: Tensor, off: int | None = None) -> Tensor:
         skips: list[Tensor | None] = []
-        for level, fall in enumerate(self.falls):
-            skip, x = fall(x)
+        for level, down in enumerate(self.encoder):
+            skip, x = down(x)
             skips.append(None if level == off else skip)
         x = self.bottom(x)
-        for climb, kept in zip(self.climbs, reversed(skips), strict=True):
-            x = climb(x, kept)
+        for up, kept in zip(self.decoder, reversed(skips), strict=True):
+            x = up(x, kept)
         restored: Tensor = self.out(x)
         return restored
 
@@ -132,7 +143,8 @@ class EAR(nn.Module):
     def __init__(self, config: EARConfig, size_hw: SizeHW) -> None:
         super().__init__()
         _check_size(config, size_hw)
-        self.config, self.size_hw = config, size_hw
+        self.config, self.size_hw = config.for_size(size_hw), size_hw
+        self.tile_px = config.tile_px(size_hw)
         self.attention = _attention(config.attention, size_hw)
         self.unet = UNet(config.widths, config.slope)
         self.error = MSGMS(scales=config.msgms_scales, c=config.msgms_c)
@@ -143,27 +155,27 @@ class EAR(nn.Module):
 
     @override
     def train(self, mode: bool = True) -> Self:
-        """As torch's, but the attention, which is never trained here, stays in eval mode."""
+        """Set the mode as torch does, but keep the frozen attention in eval mode."""
         super().train(mode)
         if self.attention is not None:
             self.attention.eval()
         return self
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        off = None if self.training else _NAMES[self.config.skip_off]
+        off = None if self.training else _LEVELS[self.config.skip_off]
         restored = self.restore(self.excise(rgb, self.salient(rgb)), off)
         anomaly_map = self.smooth(self.error(rgb, restored))[:, 0]
         return anomaly_map, self.score(anomaly_map)
 
     def score(self, anomaly_map: Tensor) -> Tensor:
-        """(N,): mean of the largest pixels."""
+        """Return the mean of the largest pixels (N,)."""
         flat = anomaly_map.flatten(1)
         if self.config.top_k == 1:
             return flat.amax(dim=1)
         return torch.topk(flat, self.config.top_k, dim=1).values.mean(dim=1)
 
     def salient(self, rgb: Tensor) -> Tensor | None:
-        """(N, 1, H, W): 1 where a pixel is to be hidden; None when all of them are."""
+        """Return (N, 1, H, W), 1 where a pixel is to be hidden; None when all of them are."""
         if self.attention is None:
             return None
         attention = self._attend(rgb)
@@ -177,14 +189,12 @@ class EAR(nn.Module):
         return torch.gt(attention, mean + self.config.threshold_sigma * spread).float()
 
     def excise(self, rgb: Tensor, salient: Tensor | None) -> Tensor:
-        """The image with its salient pixels, or all, behind the mosaic (or zero)."""
-        hidden = (
-            rgb * 0 if self.config.obfuscation == "zero" else mosaic(rgb, self.config.mosaic_px)
-        )
+        """Replace the salient pixels, or all, by the mosaic or zero."""
+        hidden = rgb * 0 if self.config.obfuscation == "zero" else mosaic(rgb, self.tile_px)
         return hidden if salient is None else rgb * (1 - salient) + hidden * salient
 
     def restore(self, excised: Tensor, off: int | None = None) -> Tensor:
-        """The U-Net's answer, cut to [0, 1]."""
+        """Return the U-Net's output, clipped to [0, 1]."""
         return torch.clamp(self.unet(excised, off), 0.0, 1.0)
 
     def _attend(self, rgb: Tensor) -> Tensor:
@@ -203,21 +213,29 @@ def _attention(name: Attention, size_hw: SizeHW) -> nn.Module | None:
 def _check_size(config: EARConfig, size_hw: SizeHW) -> None:
     halvings = 2 ** (len(config.widths) - 1)
     patch = SHAPES[config.attention].patch if config.attention in SHAPES else 4
-    by = math.lcm(halvings, config.mosaic_px, patch, 2 ** (config.msgms_scales - 1))
+    by = math.lcm(halvings, config.tile_px(size_hw), patch, 2 ** (config.msgms_scales - 1))
     check_divisible(size_hw, by, f"EAR with {len(config.widths)} levels and this mosaic")
     if config.top_k > size_hw[0] * size_hw[1]:
         raise UsageError(
             f"EAR's score is the mean of {config.top_k} pixels (top_k), but a map of "
             f"{size_hw[0]} x {size_hw[1]} has fewer."
         )
-    off = _NAMES[config.skip_off]
+    off = _LEVELS[config.skip_off]
     if off is not None and off >= len(config.widths) - 1:
         raise UsageError(
             f"skip_off '{config.skip_off}' names a connection that a U-Net of "
-            f"{len(config.widths)} levels lacks; it has {len(config.widths) - 1}."
+            f"{len(config.widths)} levels does not have; it has {len(config.widths) - 1}."
         )
 
 
+def default_mosaic(size_hw: SizeHW) -> int:
+    """Return 16 pixels at 256x256, scaled with the shorter side, as a power of two."""
+    return int(2 ** max(1, round(math.log2(16 * min(size_hw) / 256))))
+
+
 METHOD = Method(
-    name="ear", config=EARConfig, build=EAR, score=lambda config: Score(top_k=config.top_k)
+    name="ear",
+    config=EARConfig,
+    build=EAR,
+    score=lambda config, size_hw: Score(top_k=config.top_k),
 )

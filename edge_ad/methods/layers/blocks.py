@@ -1,4 +1,4 @@
-"""Blocks that more than one method's U-Net is made of, and what they ask of an image's size."""
+"""Blocks of more than one method's network, and their constraints on the image size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SizeHW = tuple[int, int]
 
 
 def conv_bn_relu(*channels: int, bias: bool = True) -> nn.Sequential:
-    """3x3 convolution, batch norm, ReLU, once for each step from one channel count to the next."""
+    """Return 3x3 convolution, batch norm and ReLU, once per step between channel counts."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(channels):
         layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
@@ -25,13 +25,13 @@ def conv_bn_relu(*channels: int, bias: bool = True) -> nn.Sequential:
 
 
 def conv_bn(inputs: int, outputs: int, act: nn.Module, *, stride: int = 1) -> list[nn.Module]:
-    """The layers of one 3x3 convolution with batch norm and activation."""
+    """Return the layers of one 3x3 convolution with batch norm and activation."""
     conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1)
     return [conv, nn.BatchNorm2d(outputs), act]
 
 
-class UpBlock(nn.Module):
-    """Twice the size, bilinear, then convolutions; a skip is concatenated behind the first.
+class BilinearUpBlock(nn.Module):
+    """Bilinear upsampling, then convolutions; a skip is concatenated behind the first.
 
     `up` are the channels before and after the first convolution, `merge` those after it, `skip`
     the channels that come from the encoder.
@@ -54,16 +54,16 @@ class UpBlock(nn.Module):
 
 
 def encode(levels: nn.ModuleList, x: Tensor) -> list[Tensor]:
-    """Each level's answer; a 2x2 maximum halves the size between two levels."""
-    answers: list[Tensor] = []
+    """Return each level's output; 2x2 max pooling halves the size between levels."""
+    outputs: list[Tensor] = []
     for level in levels:
-        x = level(F.max_pool2d(x, 2) if answers else x)
-        answers.append(x)
-    return answers
+        x = level(F.max_pool2d(x, 2) if outputs else x)
+        outputs.append(x)
+    return outputs
 
 
 def mean_filter(x: Tensor, side: int) -> Tensor:
-    """Mean over side x side pixels; beyond the rim counts as zero. (N, C, H, W) -> the same.
+    """Return the mean over side x side pixels of (N, C, H, W), zero padding.
 
     Two one-dimensional passes: equal to one square one and cheaper.
     """
@@ -72,7 +72,7 @@ def mean_filter(x: Tensor, side: int) -> Tensor:
 
 
 class ImageNetNorm(nn.Module):
-    """rgb in [0, 1] with ImageNet's mean and spread removed, as pretrained networks expect."""
+    """Normalise rgb in [0, 1] by ImageNet's mean and deviation, as pretrained networks expect."""
 
     mean: Tensor
     std: Tensor
@@ -87,7 +87,7 @@ class ImageNetNorm(nn.Module):
 
 
 class Smooth(nn.Module):
-    """Gaussian blur of a map (N, 1, H, W); beyond the rim nothing counts. Sigma 0: as it is."""
+    """Gaussian blur of a map (N, 1, H, W), normalised at the border; none for sigma 0."""
 
     bell: Tensor
     weight: Tensor
@@ -109,6 +109,11 @@ class Smooth(nn.Module):
         return F.conv2d(x, bell.transpose(2, 3), padding=(0, half))
 
 
+def default_top_k(size_hw: SizeHW) -> int:
+    """Return DeSTSeg's 100 pixels at 256x256, scaled with the area, for a score of the largest."""
+    return min(3840, max(1, round(100 * size_hw[0] * size_hw[1] / 256**2)))
+
+
 def check_divisible(size_hw: SizeHW, by: int, method: str) -> None:
     """Raise UsageError when a method whose levels halve cannot take this size."""
     if any(side < by or side % by for side in size_hw):
@@ -124,5 +129,5 @@ def _per_channel(*values: float) -> Tensor:
 
 
 def mosaic(rgb: Tensor, side: int) -> Tensor:
-    """(N, 3, H, W) with every tile of `side` pixels showing its mean; H and W are multiples."""
+    """Replace every tile of `side` pixels of (N, 3, H, W) by its mean; H and W are multiples."""
     return F.interpolate(F.avg_pool2d(rgb, side), scale_factor=float(side), mode="nearest")

@@ -1,6 +1,6 @@
 """Multi-scale gradient magnitude similarity, EAR's error map and loss (Zavrtanik et al., RIAD).
 
-Two images are alike where their edges are: the ratio ignores brightness and small shifts of tone.
+Images are similar where their edges are: the ratio ignores brightness and small shifts of tone.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class MSGMS(nn.Module):
         return (2 * ga * gb + self.c) / (ga * ga + gb * gb + self.c)
 
     def _gradient(self, x: Tensor) -> Tensor:
-        """Length of the gradient of every channel, zero padding. (N, C, H, W)."""
+        """Return the gradient magnitude of every channel, zero padding. (N, C, H, W)."""
         channels = x.shape[1]
-        across = F.conv2d(x, self._for(channels, 0), padding=1, groups=channels)
-        down = F.conv2d(x, self._for(channels, 1), padding=1, groups=channels)
+        across = F.conv2d(x, self._kernel(channels, 0), padding=1, groups=channels)
+        down = F.conv2d(x, self._kernel(channels, 1), padding=1, groups=channels)
         return torch.sqrt(across * across + down * down + ROOT_EPS)
 
-    def _for(self, channels: int, which: int) -> Tensor:
-        return self.prewitt[which : which + 1].repeat(channels, 1, 1, 1)
+    def _kernel(self, channels: int, direction: int) -> Tensor:
+        return self.prewitt[direction : direction + 1].repeat(channels, 1, 1, 1)

@@ -44,7 +44,7 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 
 
 def two_blocks(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """One stage of ResNet-18."""
+    """Return one stage of ResNet-18."""
     return nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs))
 
 
@@ -75,10 +75,10 @@ class ResNet18(nn.Module):
 
 
 def load_resnet18(trunk: ResNet18, path: Path) -> None:
-    """Fill a trunk from a torchvision state dict; parts the trunk lacks are left out.
+    """Fill a trunk from a torchvision state dict; parts behind the trunk are ignored.
 
-    Raises DataError when the file is missing, is no state dict, lacks or misshapes a part, or
-    belongs to a deeper ResNet.
+    Raises DataError when the file is missing, is not a state dict, has a missing or misshapen
+    part, or belongs to a deeper ResNet.
     """
     what = "ResNet-18 with torchvision's names"
     try:

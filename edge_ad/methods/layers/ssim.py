@@ -10,7 +10,7 @@ WINDOW, SIGMA = 11, 1.5
 
 
 def ssim_loss(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
-    """1 - mean SSIM of two batches (N, C, H, W); 0 for equal ones. Scalar.
+    """Return 1 - mean SSIM of two batches (N, C, H, W), a scalar; 0 for equal ones.
 
     `data_range` is fixed: one taken from the data would let an outlier change the scale.
     """
@@ -18,7 +18,7 @@ def ssim_loss(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
 
 
 def ssim_map(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
-    """SSIM at every pixel and channel, in [-1, 1]; zero padding at the rim. (N, C, H, W)."""
+    """Return SSIM at every pixel and channel, in [-1, 1]; zero padding. (N, C, H, W)."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     mean_a, mean_b = _smooth(a), _smooth(b)
     both, squares = mean_a * mean_b, mean_a**2 + mean_b**2
@@ -29,7 +29,7 @@ def ssim_map(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
 
 
 def gaussian(side: int, sigma: float) -> Tensor:
-    """A bell of `side` values that sum to one. (side,)."""
+    """Return a Gaussian window of `side` values that sum to one. (side,)."""
     place = torch.arange(side, dtype=torch.float32) - side // 2
     bell = torch.exp(-(place**2) / (2 * sigma**2))
     return bell / bell.sum()

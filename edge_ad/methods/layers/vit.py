@@ -1,6 +1,6 @@
 """A vision transformer with DINO's parameter names (Dosovitskiy et al. 2021; Caron et al. 2021).
 
-Only what EAR asks of it: how strongly the class token of the last block looks at every patch.
+Only what EAR needs: the attention of the last block's class token to every patch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 EPS = 1e-6  # of every layer norm, as in DINO
 
 
-class Shape(NamedTuple):
+class ViTShape(NamedTuple):
     """Patch side in pixels, width of a token, attention heads, blocks."""
 
     patch: int
@@ -24,14 +24,14 @@ class Shape(NamedTuple):
 
 
 SHAPES = {
-    "dino_vits8": Shape(8, 384, 6),
-    "dino_vits16": Shape(16, 384, 6),
-    "dino_vitb8": Shape(8, 768, 12),
+    "dino_vits8": ViTShape(8, 384, 6),
+    "dino_vits16": ViTShape(16, 384, 6),
+    "dino_vitb8": ViTShape(8, 768, 12),
 }
 
 
-class Attention(nn.Module):
-    """Self-attention; `cls_row` answers where the class token looks instead of the new tokens."""
+class SelfAttention(nn.Module):
+    """Self-attention; `cls_row` returns the class token's attention instead of the new tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -46,26 +46,26 @@ class Attention(nn.Module):
         return mixed
 
     def cls_row(self, x: Tensor) -> Tensor:
-        """(N, 1 + patches, width) -> (N, heads, patches); only the class token's query is used."""
+        """Return the class token's attention (N, heads, patches) for (N, 1 + patches, width)."""
         q, k, _ = self._split(self.qkv(x))
         weights = torch.softmax(q[:, :, :1] @ k.transpose(2, 3) * self.scale, dim=3)
         return weights[:, :, 0, 1:]
 
     def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Three times (N, heads, tokens, width / heads)."""
+        """Return q, k and v, each (N, heads, tokens, width / heads)."""
         count, tokens, width = qkv.shape
         parts = qkv.view(count, tokens, 3, self.heads, width // 3 // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a two-layer perceptron, each behind a layer norm and beside a shortcut."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=EPS)
-        self.attn = Attention(width, heads)
+        self.attn = SelfAttention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = nn.ModuleDict(
             {"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)}
@@ -96,14 +96,16 @@ class ViT(nn.Module):
     H and W are fixed: the position embedding is stored for this grid.
     """
 
-    def __init__(self, shape: Shape, size_hw: tuple[int, int]) -> None:
+    def __init__(self, shape: ViTShape, size_hw: tuple[int, int]) -> None:
         super().__init__()
         self.grid_hw = (size_hw[0] // shape.patch, size_hw[1] // shape.patch)
         self.patch_embed = PatchEmbed(shape.patch, shape.width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
         tokens = 1 + self.grid_hw[0] * self.grid_hw[1]
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, shape.width))
-        self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(shape.width, shape.heads) for _ in range(shape.depth)
+        )
         self.norm = nn.LayerNorm(shape.width, eps=EPS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class ViT(nn.Module):
         x = self._tokens(x)
         for block in most:
             x = block(x)
-        assert isinstance(last, Block)
+        assert isinstance(last, TransformerBlock)
         heads = last.attn.cls_row(last.norm1(x))
         return heads.mean(dim=1).view(-1, 1, *self.grid_hw)
 
@@ -122,7 +124,7 @@ class ViT(nn.Module):
 
 
 def fitted_positions(pos_embed: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    """A position embedding (1, 1 + side^2, width) interpolated, bicubic, to another grid."""
+    """Interpolate a position embedding (1, 1 + side^2, width), bicubic, to another grid."""
     cls, patches = pos_embed[:, :1], pos_embed[:, 1:]
     side = int(patches.shape[1] ** 0.5)
     if (side, side) == grid_hw:

@@ -1,1 +1,1 @@
-"""What the methods' trainings share: the trainer interface, batches, losses, selection."""
+"""Shared parts of the methods' trainings: settings, trainer interface, batches, losses."""

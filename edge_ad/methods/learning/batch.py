@@ -9,9 +9,10 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """normal and anomalous float32 (N, 3, H, W) RGB in 0..1; mask float32 (N, 1, H, W), 0 or 1.
+    """Normal tiles and anomalous copies of them, float32 (N, 3, H, W) RGB in 0..1.
 
-    `tile` int64 (N,) numbers the tiles.
+    `mask` float32 (N, 1, H, W) is 1 where the copy is anomalous, else 0; `tile` int64 (N,) numbers
+    the tiles.
     """
 
     normal: Tensor
@@ -20,4 +21,5 @@ class Batch(NamedTuple):
     tile: Tensor
 
     def on(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
         return Batch(*(part.to(device) for part in self))

@@ -1,8 +1,9 @@
-"""Which of a network's maps tells good from damaged best, on good images it has not seen."""
+"""Selection of the output that separates normal from anomalous best, on held-back tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,62 +12,57 @@ from torch import Tensor
 
 from edge_ad.methods.learning.batch import Batch
 
-AT_ONCE = 16
-PIXEL_SHARE = 0.02  # what a pixel AP of 1 adds to the merit
+BATCH_SIZE = 16
+PIXEL_SHARE = 0.02  # what a pixel AP of 1 adds to the selection score
 Branches = Callable[[Tensor], dict[str, tuple[Tensor, Tensor]]]
-Measured = dict[str, dict[str, float]]
+B = TypeVar("B", bound=str)
+BranchFigures = dict[str, dict[str, float]]
+_Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]  # maps, scores
 
 
-def measure(held_back: Batch, branches: Branches) -> Measured:
-    """Image AUROC (damaged against clean), pixel AP and merit of each branch; highest merit wins.
+def measure(held_back: Batch, branches: Branches) -> BranchFigures:
+    """Return image AUROC, pixel AP and selection score of each branch; the highest score wins.
 
-    The image score decides what a line rejects, so merit is image AUROC; pixel AP only tells near
-    equals apart, since it flatters the branch that was trained on damage of just these kinds.
-    `branches` takes rgb and answers each branch's maps and scores. Tiles whose damage drew an
-    empty mask count for pixels only. NaN-free: without any damage all figures are 0.5.
+    The image score decides what a line rejects, so the selection score is image AUROC; pixel AP
+    only decides between near equals, since it flatters a branch that was trained on anomalies of
+    just these kinds. `branches` takes rgb and returns each branch's maps and scores. Tiles whose
+    anomaly drew an empty mask count for pixels only. Without any anomaly all figures are 0.5.
     """
-    seen = {
-        "clean": _judge(held_back.normal, branches),
-        "hurt": _judge(held_back.anomalous, branches),
-    }
+    normal = _predict(held_back.normal, branches)
+    anomalous = _predict(held_back.anomalous, branches)
     mask: NDArray[np.bool_] = held_back.mask[:, 0].bool().numpy()
-    real = mask.reshape(len(mask), -1).max(axis=1)
+    return {branch: _figures(normal[branch], anomalous[branch], mask) for branch in normal}
+
+
+def best(figures: dict[B, dict[str, float]]) -> B:
+    """Return the branch of the highest selection score; the first of equals."""
+    return max(figures, key=lambda branch: figures[branch]["selection_score"])
+
+
+def _predict(images: Tensor, branches: Branches) -> dict[str, _Outputs]:
+    parts = [branches(part) for part in torch.split(images, BATCH_SIZE)]
     return {
-        branch: _figures(seen["clean"][branch], seen["hurt"][branch], mask, real)
-        for branch in seen["clean"]
+        branch: (
+            torch.cat([part[branch][0].float().cpu() for part in parts]).numpy(),
+            torch.cat([part[branch][1].float().cpu() for part in parts]).numpy(),
+        )
+        for branch in parts[0]
     }
 
 
-def _judge(images: Tensor, branches: Branches) -> dict[str, list[NDArray[np.float32]]]:
-    parts = (images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE))
-    answers = [branches(part) for part in parts]
-    return {
-        branch: [
-            torch.cat([answer[branch][kind].float().cpu() for answer in answers]).numpy()
-            for kind in (0, 1)
-        ]
-        for branch in answers[0]
-    }
-
-
-def _figures(
-    clean: list[NDArray[np.float32]],
-    hurt: list[NDArray[np.float32]],
-    mask: NDArray[np.bool_],
-    real: NDArray[np.bool_],
-) -> dict[str, float]:
+def _figures(normal: _Outputs, anomalous: _Outputs, mask: NDArray[np.bool_]) -> dict[str, float]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    if not real.any():
-        return _told(0.5, 0.5)
-    labels = np.repeat([0, 1], [len(clean[1]), int(real.sum())])
-    auroc = float(roc_auc_score(labels, np.concatenate([clean[1], hurt[1][real]])))
-    maps = np.concatenate([clean[0], hurt[0]])
+    shown = mask.reshape(len(mask), -1).max(axis=1)  # tiles whose mask is not empty
+    if not shown.any():
+        return _as_report(0.5, 0.5)
+    labels = np.repeat([0, 1], [len(mask), int(shown.sum())])
+    auroc = float(roc_auc_score(labels, np.concatenate([normal[1], anomalous[1][shown]])))
     truth = np.concatenate([np.zeros_like(mask), mask])
-    precision = float(average_precision_score(truth.ravel(), maps.ravel()))
-    return _told(auroc, precision)
+    maps = np.concatenate([normal[0], anomalous[0]])
+    return _as_report(auroc, float(average_precision_score(truth.ravel(), maps.ravel())))
 
 
-def _told(auroc: float, precision: float) -> dict[str, float]:
-    merit = auroc + PIXEL_SHARE * precision
-    return {"image_auroc": auroc, "pixel_ap": precision, "selection_score": merit}
+def _as_report(auroc: float, precision: float) -> dict[str, float]:
+    score = auroc + PIXEL_SHARE * precision
+    return {"image_auroc": auroc, "pixel_ap": precision, "selection_score": score}

@@ -1,4 +1,4 @@
-"""A frozen network's answers to tiles that never change, computed once."""
+"""A cache of a frozen network's features for tiles that never change."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-KEEP_BYTES = 1 << 30
+CACHE_BYTES = 1 << 30
 
 Levels = Sequence[Tensor]
 
 
 class FrozenFeatures:
-    """Remembers what `network` answers to numbered images, as far as `keep_bytes` reach.
+    """Caches the features that `network` computes for numbered images, up to `cache_bytes`.
 
-    Each image goes through the network alone, so that its answer does not depend on its
-    neighbours: a resumed training sees the same numbers. Images whose number lies beyond what
-    may be kept go through in one batch, every time.
+    Each image goes through the network alone, so that its features do not depend on its
+    neighbours: a resumed training gets the same numbers. A batch with an image number beyond the
+    capacity goes through in one call, every time.
     """
 
-    def __init__(self, network: Callable[[Tensor], Levels], keep_bytes: int = KEEP_BYTES) -> None:
+    def __init__(self, network: Callable[[Tensor], Levels], cache_bytes: int = CACHE_BYTES) -> None:
         self._network = network
-        self._keep_bytes = keep_bytes
-        self._kept: dict[int, list[Tensor]] = {}
-        self._room = 0  # how many images may be kept; known once the first was seen
+        self._cache_bytes = cache_bytes
+        self._cache: dict[int, list[Tensor]] = {}
+        self._capacity = 0  # images; known after the first one
+
+    def __len__(self) -> int:
+        """Return how many images are cached."""
+        return len(self._cache)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, numbers: Tensor) -> list[Tensor]:
-        """images (N, 3, H, W), numbers int64 (N,) -> the network's levels for them."""
-        wanted: list[int] = numbers.tolist()
-        if not self._room:
+        """Return the levels' features of images (N, 3, H, W) with numbers int64 (N,)."""
+        keys: list[int] = numbers.tolist()
+        if not self._capacity:
             size = sum(level.nbytes for level in self._network(images[:1]))
-            self._room = max(1, self._keep_bytes // size)
-        if max(wanted) >= self._room:
+            self._capacity = max(1, self._cache_bytes // size)
+        if max(keys) >= self._capacity:
             return list(self._network(images))
-        answers = [
-            self._answer(images[place : place + 1], number) for place, number in enumerate(wanted)
-        ]
-        return [torch.cat(level) for level in zip(*answers, strict=True)]
+        features = [self._features(images[i : i + 1], key) for i, key in enumerate(keys)]
+        return [torch.cat(level) for level in zip(*features, strict=True)]
 
-    def _answer(self, image: Tensor, number: int) -> list[Tensor]:
-        if number not in self._kept:
-            self._kept[number] = [level.contiguous() for level in self._network(image)]
-        return self._kept[number]
+    def _features(self, image: Tensor, key: int) -> list[Tensor]:
+        if key not in self._cache:
+            self._cache[key] = [level.contiguous() for level in self._network(image)]
+        return self._cache[key]

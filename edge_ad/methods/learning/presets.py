@@ -1,4 +1,8 @@
-"""What light presets have in common: a small net must learn the part, not the images by heart."""
+"""Settings that several methods' `edge` presets share.
+
+A small network must learn the part, not memorise the images, so parts are slightly rotated and
+anomalies of several kinds are drawn.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,18 @@ VARIED: dict[str, Any] = {
     "synthesis.rotation_small_deg": 3.0,
 }
 
-RESTORER: dict[str, Any] = {
+RESTORATION: dict[str, Any] = {
     "batch": 8,
-    "steps": 5000,  # some 50 minutes of one core
+    "steps": 5000,  # about 50 minutes of one core
     "lr": 1e-3,
-    # a small net cannot restore the grain of a surface: faint edges must count for little
-    "msgms_c": 0.01,
-    "msgms_scales": 4,
-    "smooth_sigma": 1.0,
-    "top_k": 10,
-    # nor shall it learn to restore damage
+    # a small network cannot restore the grain of a surface: faint edges must count for little
+    "network.msgms_c": 0.01,
+    "network.msgms_scales": 4,
+    "network.smooth_sigma": 1.0,
+    "network.top_k": 10,
+    # and it must not learn to restore anomalies
     "synthesis.anomaly_share": 0.8,
     "anomaly_weight": 1.0,
     **VARIED,
 }
-"""Of methods that judge by restoration."""
+"""For methods that compare an image with its restoration."""

@@ -1,8 +1,8 @@
-"""Histogram Error Estimation: where the crowd of small errors of an image ends (PMB, TCSVT 2023).
+"""Histogram Error Estimation: the cut above an image's many small errors (PMB, TCSVT 2023).
 
 A restoration is never exact; its many small errors add up and hide the few large ones. Errors below
-the end of the histogram's main peak are taken away. ONNX has no histogram, so counts come from
-comparing with fixed edges; shapes are static and the answer is the same.
+the end of the histogram's main peak are removed. ONNX has no histogram, so counts come from
+comparing with fixed edges; shapes are static and the result is the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SILENT = 1e-6  # an image whose largest error is below this has none
+NEGLIGIBLE = 1e-6  # an image whose largest error is below this has none
 
 
 class HistogramCut(nn.Module):
@@ -34,26 +34,26 @@ class HistogramCut(nn.Module):
         return (self._bin(counts) / self.bins * largest)[:, :, None, None]
 
     def _counts(self, share: Tensor) -> Tensor:
-        """How many values in [0, 1] lie in each bin; the last one is closed above. (N, bins)."""
+        """Count the values in [0, 1] per bin, the last one closed above. (N, bins)."""
         reached = share[:, None, :] >= self.edges[None, :, None]
         at_least = reached.to(share.dtype).sum(dim=2)
         return at_least - torch.cat([at_least[:, 1:], torch.zeros_like(at_least[:, :1])], dim=1)
 
     def _bin(self, counts: Tensor) -> Tensor:
-        """Index of the bin whose lower edge is the cut. (N, 1)."""
+        """Return the index of the bin whose lower edge is the cut. (N, 1)."""
         most = counts.amax(dim=1, keepdim=True)
         peak = self._first(counts >= most)
         index = self.edges * self.bins
-        quiet = self._first((index[None] > peak + 0.5) & (counts <= self.eta * most))
-        return torch.where(quiet > self.bins - 0.5, peak + 1, quiet)
+        empty = self._first((index[None] > peak + 0.5) & (counts <= self.eta * most))
+        return torch.where(empty > self.bins - 0.5, peak + 1, empty)
 
-    def _first(self, found: Tensor) -> Tensor:
-        """Index of the first true of (N, bins), or `bins` where none is. (N, 1)."""
+    def _first(self, matches: Tensor) -> Tensor:
+        """Return the index of the first true of (N, bins), or `bins` where none is. (N, 1)."""
         back = self.bins - self.edges * self.bins
-        return self.bins - (found.to(back.dtype) * back).amax(dim=1, keepdim=True)
+        return self.bins - (matches.to(back.dtype) * back).amax(dim=1, keepdim=True)
 
 
 def above_cut(error: Tensor, cut: Tensor) -> Tensor:
-    """What is left of the error above the cut; nothing where all errors are minute."""
-    loud = (error.amax(dim=(1, 2, 3), keepdim=True) >= SILENT).to(error.dtype)
-    return torch.relu(error - cut) * loud
+    """Return the part of the error above the cut; 0 for images whose errors are all negligible."""
+    significant = (error.amax(dim=(1, 2, 3), keepdim=True) >= NEGLIGIBLE).to(error.dtype)
+    return torch.relu(error - cut) * significant

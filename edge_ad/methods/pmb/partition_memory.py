@@ -1,7 +1,7 @@
 """Memories of normal patterns, one per partition of a feature map (PMB, Xing and Li, TCSVT 2023).
 
-What a memory cannot recall comes back wrong, so anomalous parts are restored badly. Read from the
-paper's abstract; every choice that it leaves open is an argument.
+A memory cannot recall anomalous patterns, so anomalous parts are restored badly. Reconstructed from
+the paper's abstract; every choice that it leaves open is an argument.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ EPS = 1e-6
 class PartitionMemory(nn.Module):
     """(N, C, H, W) -> the same shape, recalled from memory, and the mean entropy of addressing.
 
-    The map is cut into `grid` x `grid` partitions, each with `items` items of its own. A query is
+    The map is cut into `grid` x `grid` partitions, each with its own `items` items. A query is
     a `channel` of a partition, the whole partition (`block`), or a position's channels (`pixel`).
     Addressing is the softmax of the cosines over `temperature`; `shrink` drops weights below
-    1/items: `hard` keeps the others as they are (MemAE), `soft` lowers them by as much, so that no
-    weight jumps.
+    1/items: `hard` keeps the others unchanged (MemAE), `soft` lowers them by as much, so that
+    weights are continuous.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class PartitionMemory(nn.Module):
         queries = self._queries(self._cut(features))
         weights = self.address(queries)
         recalled = weights @ self.items
-        return self._join(self._answers(recalled)), _entropy(weights)
+        return self._join(self._partitions(recalled)), _entropy(weights)
 
     def address(self, queries: Tensor) -> Tensor:
-        """(N, partitions, queries, length) -> weights (N, partitions, queries, items), sum one."""
+        """Return weights (N, partitions, queries, items), sum one, of queries (..., length)."""
         cosines = _unit(queries) @ _unit(self.items).transpose(1, 2)
         weights = torch.softmax(cosines / self.temperature, dim=3)
         if self.shrink == "none":
@@ -65,13 +65,13 @@ class PartitionMemory(nn.Module):
         return above / (above.sum(dim=3, keepdim=True) + EPS)
 
     def _cut(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, partitions, C, h, w), row by row."""
+        """Cut (N, C, H, W) into (N, partitions, C, h, w), row by row."""
         channels, h, w = self.part_chw
         x = x.reshape(-1, channels, self.grid, h, self.grid, w)
         return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, self.grid**2, channels, h, w)
 
     def _join(self, parts: Tensor) -> Tensor:
-        """(N, partitions, C, h, w) -> (N, C, H, W)."""
+        """Join (N, partitions, C, h, w) to (N, C, H, W)."""
         channels, h, w = self.part_chw
         x = parts.reshape(-1, self.grid, self.grid, channels, h, w).permute(0, 3, 1, 4, 2, 5)
         return x.reshape(-1, channels, self.grid * h, self.grid * w)
@@ -83,8 +83,8 @@ class PartitionMemory(nn.Module):
             return parts.flatten(2)[:, :, None]
         return parts.flatten(3).transpose(2, 3)
 
-    def _answers(self, recalled: Tensor) -> Tensor:
-        """Queries back in the shape of partitions."""
+    def _partitions(self, recalled: Tensor) -> Tensor:
+        """Bring recalled queries back to the shape of partitions."""
         if self.query == "pixel":
             recalled = recalled.transpose(2, 3)
         return recalled.reshape(-1, self.grid**2, *self.part_chw)
@@ -95,5 +95,5 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _entropy(weights: Tensor) -> Tensor:
-    """Mean over all queries of -sum w log w: low when few items answer."""
+    """Return the mean over all queries of -sum w log w: low when few items are recalled."""
     return -(weights * torch.log(weights + EPS)).sum(dim=3).mean()

@@ -15,16 +15,19 @@ from edge_ad.methods.clflow.contrastive_losses import (
     separation_loss,
 )
 from edge_ad.methods.clflow.flow import Flow
+from edge_ad.methods.clflow.network import CLFlowConfig
 from edge_ad.methods.clflow.training import CLFlowSettings, CLFlowTrainer
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.learning.batch import Batch
+
+SMALL = CLFlowConfig(backbone="resnet18", flow_steps=2, hidden_ratio=0.1)
 
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> CLFlowTrainer:
     torch.manual_seed(0)
     torch.save(ResNet18((64, 128, 256)).state_dict(), tmp_path / "resnet18.pth")
-    settings = CLFlowSettings(backbone="resnet18", flow_steps=2, hidden_ratio=0.1)
+    settings = CLFlowSettings(network=SMALL)
     return CLFlowTrainer(settings, (64, 64), tmp_path / "resnet18.pth")
 
 
@@ -103,7 +106,7 @@ def test_separation_is_added_when_it_is_weighed(trainer: CLFlowTrainer) -> None:
 
 def test_a_box_far_from_normal_does_not_shake_the_classifier(trainer: CLFlowTrainer) -> None:
     normal, far = torch.ones(3, 448), torch.full((3, 448), 1e4)
-    assert trainer._classified(normal, far).item() < 30  # 90, were the head linear in it
+    assert trainer.classification_loss(normal, far).item() < 30  # 90, were the head linear in it
 
 
 def test_a_box_mean_ignores_what_is_outside() -> None:
@@ -149,7 +152,7 @@ def test_standardised_levels_have_mean_0_and_spread_1_and_their_norms_stay(
 ) -> None:
     torch.manual_seed(0)
     torch.save(ResNet18((64, 128, 256)).state_dict(), tmp_path / "resnet18.pth")
-    settings = CLFlowSettings(backbone="resnet18", flow_steps=2, hidden_ratio=0.1, standardise=True)
+    settings = CLFlowSettings(network=SMALL, standardise=True)
     trainer = CLFlowTrainer(settings, (64, 64), tmp_path / "resnet18.pth")
     trainer.losses("likelihood", _batch())
     norms = [flow.norm for flow in trainer.module.flows if isinstance(flow, Flow)]

@@ -13,13 +13,13 @@ from edge_ad.methods.destseg.network import (
     Branch,
     DeSTSeg,
     DeSTSegConfig,
-    default_top_k,
     level_sizes,
     unit,
 )
 from edge_ad.methods.engine_graph import EngineGraph
+from edge_ad.methods.layers.blocks import default_top_k
 from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.method import method_named
+from edge_ad.methods.method import load_method
 
 
 def small(branch: str = "segmentation", top_k: int = 9) -> DeSTSeg:
@@ -55,7 +55,7 @@ def test_width_scales_what_is_trained_and_leaves_the_teacher() -> None:
 
 
 @pytest.mark.parametrize("width", [0.125, 1.0])
-def test_student_answers_in_the_teachers_shapes(width: float) -> None:
+def test_student_and_teacher_have_the_same_shapes(width: float) -> None:
     net = DeSTSeg(DeSTSegConfig(width=width), (72, 56)).eval()
     teacher, student = net.features(torch.rand(2, 3, 72, 56))
     shapes = [(2, 64, 18, 14), (2, 128, 9, 7), (2, 256, 5, 4)]
@@ -107,7 +107,7 @@ def test_agreement_carries_the_released_codes_minus_sign() -> None:
     assert bool((net.agreement(teacher, teacher) <= 0).all())
 
 
-def test_zero_vectors_stay_finite_in_half_precision() -> None:
+def test_zero_vectors_stay_finite_in_bf16() -> None:
     zeros = torch.zeros(1, 4, 2, 2, dtype=torch.bfloat16)
     assert bool((unit(zeros, 1e-6) == 0).all())
 
@@ -157,10 +157,16 @@ def test_engine_graph_turns_bgr_bytes_to_rgb_unit_range() -> None:
 
 
 def test_manifest_score_describes_the_graphs_score() -> None:
-    method = method_named("destseg")
-    assert method.score(DeSTSegConfig(top_k=25)).model_dump() == {"top_k": 25, "mean_filter_px": 1}
+    method = load_method("destseg")
+    assert method.score(DeSTSegConfig(top_k=25), (64, 64)).model_dump() == {
+        "top_k": 25,
+        "mean_filter_px": 1,
+    }
 
 
-def test_an_unknown_method_names_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"no method 'padim'.*destseg"):
-        method_named("padim")
+def test_top_k_none_scales_with_the_image() -> None:
+    method = load_method("destseg")
+    config = DeSTSegConfig(top_k=None)
+    assert method.score(config, (128, 128)).top_k == 25
+    assert config.for_size((128, 128)).top_k == 25
+    assert DeSTSeg(config.model_copy(update={"width": 0.125}), (32, 32)).config.top_k == 2

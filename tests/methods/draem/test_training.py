@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from edge_ad.methods.draem.network import DRAEM
-from edge_ad.methods.draem.training import DRAEMSettings, DRAEMTrainer, default_mean_filter
+from edge_ad.methods.draem.network import DRAEM, DRAEMConfig, default_mean_filter
+from edge_ad.methods.draem.training import DRAEMSettings, DRAEMTrainer
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.losses import smooth_focal_loss
-from edge_ad.methods.learning.trainer import decayed
 from edge_ad.synthesis.anomalies import synthesize
 from edge_ad.synthesis.augment import OPERATIONS, AugmentedTextures, Operation, augment
 from edge_ad.synthesis.textures import ProceduralTextures
 
-SMALL = DRAEMSettings(rec_base=4, seg_base=4)
+SMALL = DRAEMSettings(network=DRAEMConfig(rec_base=4, seg_base=4, mean_filter_px=None))
 
 
 def _batch(seed: int = 0) -> Batch:
@@ -79,7 +78,6 @@ def test_repair_is_compared_with_the_clean_image_in_the_networks_colour_order() 
 def test_the_rate_falls_to_a_fifth_twice() -> None:
     rates = [SMALL.rate(done) for done in (0.0, 0.79, 0.8, 0.89, 0.9, 0.99)]
     assert rates == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
-    assert decayed(0.5, 0.1, ()) == 1
 
 
 @pytest.mark.parametrize(("side", "filter_px"), [(256, 21), (128, 11), (512, 41), (32, 3)])
@@ -132,6 +130,6 @@ def test_three_different_operations_are_applied() -> None:
 
 def test_textures_are_augmented_unless_switched_off() -> None:
     textures = ProceduralTextures((32, 32))
-    assert isinstance(SMALL.changed(textures), AugmentedTextures)
+    assert isinstance(SMALL.prepare_textures(textures), AugmentedTextures)
     off = SMALL.model_copy(update={"texture_augmentation": False})
-    assert off.changed(textures) is textures
+    assert off.prepare_textures(textures) is textures

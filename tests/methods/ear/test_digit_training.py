@@ -32,14 +32,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_on_digits_gives_weights_that_fit(digits: Path, tmp_path: Path) -> None:
     path = tmp_path / "attention.pt"
     words = ["--digits", str(digits), "-o", str(path), "--steps", "3", "--batch", "4", "--json"]
-    result = CliRunner().invoke(command, words, catch_exceptions=False)
-    told = json.loads(result.stdout)
-    assert told["images"] == 400 and told["held_back"] == 40 and 0 <= told["accuracy"] <= 1
+    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    result = json.loads(done.stdout)
+    assert result["images"] == 400 and result["held_back"] == 40 and 0 <= result["accuracy"] <= 1
     net, fresh = DigitAttention(), _untrained()
     fill(net, read_state(path, "attention"), path, "attention")
     moved = {k for k, v in net.state_dict().items() if not torch.equal(v, fresh[k])}
-    learning = {k for k, _ in net.named_parameters()} - {"look.bias"}  # a softmax ignores it
-    assert moved == learning
+    trained = {k for k, _ in net.named_parameters()} - {"attend.bias"}  # a softmax ignores it
+    assert moved == trained
 
 
 def _untrained() -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The measured choice of what scores."""
+"""Selection of a branch by its figures on held-back tiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edge_ad.methods.learning.batch import Batch
-from edge_ad.methods.learning.branch_selection import PIXEL_SHARE, measure
+from edge_ad.methods.learning.branch_selection import PIXEL_SHARE, best, measure
 
 
 def held_back(damaged: int) -> Batch:
@@ -25,9 +25,10 @@ def branches(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     return {name: (values, values.amax(dim=(1, 2))) for name, values in maps.items()}
 
 
-def test_the_branch_that_sees_the_damage_has_the_highest_merit() -> None:
+def test_the_branch_that_shows_the_anomaly_has_the_highest_score() -> None:
     torch.manual_seed(0)
     measured = measure(held_back(10), branches)
+    assert best(measured) == "seeing"
     assert measured["seeing"] == pytest.approx(
         {"image_auroc": 1, "pixel_ap": 1, "selection_score": 1 + PIXEL_SHARE}
     )
@@ -43,4 +44,4 @@ def test_tiles_whose_damage_drew_nothing_do_not_count_as_damaged() -> None:
 
 def test_without_any_damage_nothing_is_better_than_anything() -> None:
     measured = measure(held_back(0), branches)
-    assert {one["selection_score"] for one in measured.values()} == {0.5 + PIXEL_SHARE / 2}
+    assert {figures["selection_score"] for figures in measured.values()} == {0.5 + PIXEL_SHARE / 2}

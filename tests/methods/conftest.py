@@ -1,0 +1,75 @@
+"""Data and weights for the methods' tests; each method is trained and exported once per session."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge_ad.export.onnx import onnx_from_module
+from edge_ad.methods.engine_graph import EngineGraph
+from edge_ad.methods.layers.resnet import ResNet18
+from edge_ad.methods.weights import load_detector
+from edge_ad.training.session import train
+from tests.methods.tiny_settings import tiny_config
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten images of a round part."""
+    folder = tmp_path_factory.mktemp("parts")
+    rng = np.random.default_rng(0)
+    for index in range(10):
+        image = np.full((40, 48, 3), 90, np.uint8) + rng.integers(0, 30, (40, 48, 1), np.uint8)
+        cv2.circle(image, (24, 20), 10, (40, 120, 200), -1)
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a random ResNet-18."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("backbone") / "resnet18.pth"
+    torch.save(ResNet18((64, 128, 256)).state_dict(), path)
+    return path
+
+
+class Exported(NamedTuple):
+    """A method's report, weights and engine file, and how often each operator is in its graph."""
+
+    report: dict[str, Any]
+    weights: Path
+    engine: Path
+    operators: Counter[str]
+
+
+@pytest.fixture(scope="session")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, parts: Path, backbone: Path
+) -> Callable[[str], Exported]:
+    """Trains a method for a few steps and exports it, at the first call for that method."""
+
+    @cache
+    def export(method: str) -> Exported:
+        weights = tmp_path_factory.mktemp(method) / "x.pt"
+        config = tiny_config(method, parts, weights, backbone)
+        report = train(config, threading.Event(), lambda progress: None)
+        detector = load_detector(weights)
+        manifest = detector.manifest.model_copy(update={"batch": None})
+        model = onnx_from_module(EngineGraph(detector.module), manifest)
+        engine = weights.with_suffix(".onnx")
+        onnx.save(model, engine)
+        operators = Counter(node.op_type for node in model.graph.node)
+        return Exported(report, weights, engine, operators)
+
+    return export
