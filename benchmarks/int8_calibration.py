@@ -1,9 +1,9 @@
-"""Measures how long ranges take, for one method and for all, and what memory they need.
+"""Measure how long ranges take, for one method and for all, and what memory they need.
 
     python benchmarks/int8_calibration.py --images GOOD_DIR
 
-Every variant runs in a process of its own, so that peak memory is its own. CPU seconds count all
-cores and leave out what other processes took; seconds are those of the clock.
+Every variant runs in a separate process, to measure its peak memory. CPU seconds count all cores
+and leave out other processes; seconds are wall-clock time.
 """
 
 from __future__ import annotations
@@ -26,36 +26,37 @@ from int8_untrained import engine_or_untrained  # the script's own folder is on 
 from numpy.typing import NDArray
 from results import write_result
 
-from edge_ad.calibration.quantize.placement import Target, place
+from edge_ad.calibration.quantize.placement import place
 from edge_ad.calibration.ranges.collect import collect
 from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.calibration.ranges.image_set import choose
 from edge_ad.calibration.ranges.methods import METHODS
+from edge_ad.calibration.ranges.target import Target
 from edge_ad.dataset import normal_images
 from edge_ad.onnx_graph.index import load_graph
 
 VARIANTS = ("minmax", "all")
 
 
-def measured(engine: Path, folder: Path, target: Target, variant: str, count: int) -> Any:
-    """Seconds and peak memory of one pass; `minmax` keeps no histogram, `all` is what we do."""
+def measure(engine: Path, folder: Path, target: Target, variant: str, count: int) -> Any:
+    """Return seconds and peak memory of one pass; `minmax` keeps no histogram."""
     began = time.perf_counter()
     graph = load_graph(engine)
     images = choose(normal_images(folder), samples=count, synthetic=0.2)
     tensors = place(graph, target).tensors
     with _only_minmax() if variant == "minmax" else nullcontext():
-        table = collect(graph, tensors, target, images).table
+        table, _ = collect(graph, tensors, target, images)
     return {
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time(),
-        "images": table.frames_seen,
+        "images": table.images,
         "tensors": len(table.tensors),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
 class Extremes(Histogram):
-    """What a calibrator would keep that needs least and largest values alone."""
+    """The state of a calibrator that needs only least and largest values."""
 
     def _count(self, values: NDArray[np.float32]) -> None:
         self.counts[-1] += values.size
@@ -63,10 +64,13 @@ class Extremes(Histogram):
 
 @contextmanager
 def _only_minmax() -> Iterator[None]:
-    room = "edge_ad.calibration.ranges.collect"
+    module = "edge_ad.calibration.ranges.collect"
     with (
-        patch(f"{room}.Histogram", Extremes),
-        patch(f"{room}.all_amax", lambda found, steps: dict.fromkeys(METHODS, found.amax)),
+        patch(f"{module}.Histogram", Extremes),
+        patch(
+            f"{module}.amax_by_method",
+            lambda histogram, steps: dict.fromkeys(METHODS, histogram.amax),
+        ),
     ):
         yield
 
@@ -79,34 +83,34 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=512)
     parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
     parser.add_argument("--variant", choices=VARIANTS)
-    wanted = parser.parse_args()
-    if wanted.variant:
-        found = measured(wanted.engine, wanted.images, wanted.target, wanted.variant, wanted.count)
-        print(json.dumps(found))
+    args = parser.parse_args()
+    if args.variant:
+        result = measure(args.engine, args.images, args.target, args.variant, args.count)
+        print(json.dumps(result))
         return
-    with engine_or_untrained(wanted.engine) as engine:
-        results = {name: in_own_process(name, engine) for name in VARIANTS}
+    with engine_or_untrained(args.engine) as engine:
+        results = {name: in_subprocess(name, engine) for name in VARIANTS}
     ratio = results["all"]["cpu_seconds"] / results["minmax"]["cpu_seconds"]
     path = write_result(
         "int8_calibration",
-        f"{wanted.name}_{wanted.target}",
+        f"{args.name}_{args.target}",
         "int8",
         metrics={
-            "minutes_for_512": results["all"]["seconds"] / wanted.count * 512 / 60,
+            "minutes_for_512": results["all"]["seconds"] / args.count * 512 / 60,
             "all_over_minmax_cpu": ratio,
             "peak_mib": results["all"]["peak_mib"],
             "load_average": os.getloadavg()[0],
             **results,
         },
-        settings={"images": wanted.count, "target": wanted.target},
+        settings={"images": args.count, "target": args.target},
     )
     print(path.read_text())
 
 
-def in_own_process(variant: str, engine: Path) -> Any:
-    """What `measured` answers in a fresh process, started with this one's options."""
-    words = [sys.executable, *sys.argv, "--variant", variant, "--engine", str(engine)]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+def in_subprocess(variant: str, engine: Path) -> Any:
+    """Run `measure` in a new process with the options of this one, and return its result."""
+    command = [sys.executable, *sys.argv, "--variant", variant, "--engine", str(engine)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,10 +1,10 @@
-"""Runs `edge-ad calibrate` for both targets on a labelled set and keeps what the gate measured.
+"""Run `edge-ad calibrate` for both targets on a labelled set and keep what the gate measured.
 
     python benchmarks/int8_gate.py --engine destseg.onnx --data DIR --name magnetic-tile
     python benchmarks/int8_gate.py --sample
 
-The methods' comparison, the losses against the default limits, the false alarms at each engine's
-own threshold, and what TensorRT-RTX compiles the TensorRT runtime to.
+Results: the comparison of methods, the losses against the default limits, the false alarms at each
+engine's own threshold, and the layers that TensorRT-RTX compiles the TensorRT file to.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from results import write_result  # the script's own folder is on the path
 
 ENGINE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample" / "engine.onnx"
 KEPT = ("passed", "method", "gate", "float_blocks", "int8_nodes", "bytes", "speed", "compiled",
-        "threshold", "frames_seen")  # fmt: skip
+        "threshold", "calibration_images")  # fmt: skip
 
 
-def calibrated(engine: Path, data: Path, target: str, words: list[str]) -> dict[str, Any]:
-    """The report of one calibration, with its time; exit code 4 is a result too."""
+def calibrate(engine: Path, data: Path, target: str, extra: list[str]) -> dict[str, Any]:
+    """Return the report of one calibration, with its time; exit code 4 is a result too."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         files = [str(engine), "--images", str(data), "--test", str(data)]
-        options = ["--target", target, "-o", f"{folder}/int8.onnx", "--json", *words]
+        options = ["--target", target, "-o", f"{folder}/int8.onnx", "--json", *extra]
         command = [sys.executable, "-m", "edge_ad", "calibrate", *files, *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 4):
@@ -41,14 +41,14 @@ def calibrated(engine: Path, data: Path, target: str, words: list[str]) -> dict[
 
 
 def headline(report: dict[str, Any]) -> dict[str, float]:
-    """The figures for a table's row: before and after, and how much faster."""
+    """Return the figures for a table's row: before and after, and how much faster."""
     gate, speed = report["gate"], report["speed"]
-    found = {
+    figures = {
         f"{name}_{side}": gate[side][name]
         for name in ("image_auroc", "pixel_ap")
         for side in ("fp32", "int8")
     }
-    return found | ({"times_faster": speed["times_faster"]} if speed else {})
+    return figures | ({"times_faster": speed["speedup"]} if speed else {})
 
 
 def main() -> None:
@@ -58,31 +58,31 @@ def main() -> None:
     parser.add_argument("--name")
     parser.add_argument("--sample", action="store_true", help="The shipped detector on its line.")
     parser.add_argument("--targets", nargs="+", default=["onnxruntime", "tensorrt"])
-    wanted, words = parser.parse_known_args()
-    if not wanted.sample and not (wanted.engine and wanted.data and wanted.name):
+    args, extra = parser.parse_known_args()
+    if not args.sample and not (args.engine and args.data and args.name):
         parser.error("give --engine, --data and --name, or --sample")
     with tempfile.TemporaryDirectory() as folder:
-        if wanted.sample:
-            wanted.engine, wanted.data, wanted.name = *sample_and_line(Path(folder)), "sample"
-        for target in wanted.targets:
-            found = calibrated(wanted.engine, wanted.data, target, words)
+        if args.sample:
+            args.engine, args.data, args.name = *sample_and_line(Path(folder)), "sample"
+        for target in args.targets:
+            metrics = calibrate(args.engine, args.data, target, extra)
             path = write_result(
                 "int8_gate",
-                f"{wanted.name}_{target}",
+                f"{args.name}_{target}",
                 "int8",
-                metrics=found,
-                settings={"target": target, "options": words},
+                metrics=metrics,
+                settings={"target": target, "options": extra},
             )
             print(path)
 
 
 def sample_and_line(folder: Path) -> tuple[Path, Path]:
-    """The shipped detector with its weights in fp32, and labelled images of its line."""
+    """Make the shipped detector in fp32, and labelled images of its line."""
     engine, data = folder / "sample.onnx", folder / "line"
     convert = ["convert", str(ENGINE), "--precision", "fp32", "-o", str(engine)]
     subprocess.run([sys.executable, "-m", "edge_ad", *convert], check=True, stdout=sys.stderr)
-    film = ["-o", str(data), "--train", "512", "--normal", "200", "--per-kind", "50"]
-    subprocess.run([sys.executable, "-m", "edge_ad.sample.dataset", *film], check=True)
+    options = ["-o", str(data), "--train", "512", "--normal", "200", "--per-kind", "50"]
+    subprocess.run([sys.executable, "-m", "edge_ad.sample.dataset", *options], check=True)
     return engine, data
 
 

@@ -1,9 +1,9 @@
-"""Compares our Q/DQ placement with ONNX Runtime's own quantizer, on labelled images.
+"""Compare edge-ad's Q/DQ placement with ONNX Runtime's quantizer, on labelled images.
 
     python benchmarks/int8_quantizers.py --engine destseg.onnx --data DIR --name magnetic-tile
 
-Same images, same ranges (least and largest value), so that what differs is where Q/DQ pairs go.
-For TensorRT also what TensorRT-RTX compiles each file to, which needs no card.
+Images and ranges (least and largest value) are the same; only the places of Q/DQ pairs differ. For
+TensorRT it also reports the layers TensorRT-RTX compiles each file to, which needs no GPU.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from results import write_result  # the script's own folder is on the path
 
-from edge_ad.calibration.quantize.compiled_layers import counted, layers_of
+from edge_ad.calibration.quantize.compiled_layers import compiled_layers, count_layers
 from edge_ad.calibration.quantize.eval_set import labelled_eval_set, predict
 from edge_ad.calibration.quantize.evaluator import shared_ranges
 from edge_ad.calibration.quantize.gate import figures
-from edge_ad.calibration.quantize.graph_engine import GraphEngine
-from edge_ad.calibration.quantize.placement import PlacementOverrides, Target, place
+from edge_ad.calibration.quantize.placement import place
 from edge_ad.calibration.quantize.qdq import quantize
+from edge_ad.calibration.quantize.rules import PlacementOverrides
 from edge_ad.calibration.ranges.collect import collect
+from edge_ad.calibration.ranges.graph_engine import GraphEngine
 from edge_ad.calibration.ranges.image_set import ImageSet, choose
+from edge_ad.calibration.ranges.target import Target
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.engine.base import INPUT
 from edge_ad.engine.tensorrt.runtimes import installed
@@ -38,41 +40,41 @@ from edge_ad.preprocess import Preprocess
 
 Batches = Sequence[NDArray[np.uint8]]
 TENSORRT: Target = "tensorrt"
-SIGNED: dict[str, Any] = {  # what TensorRT takes: symmetric int8, no integer bias
+SIGNED: dict[str, Any] = {  # TensorRT accepts symmetric int8, no integer bias
     "activation_type": QuantType.QInt8,
     "extra_options": {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
 }
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no stubs
-    """Hands ONNX Runtime's quantizer the same images."""
+    """Give ONNX Runtime's quantizer the same images."""
 
     def __init__(self, batches: Batches) -> None:
-        self._left = iter(batches)
+        self._batches = iter(batches)
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        batch = next(self._left, None)
+        batch = next(self._batches, None)
         return None if batch is None else {INPUT: batch}
 
 
-def cut_images(images: ImageSet, manifest: Manifest) -> Batches:
-    """The images as the network sees them, an image a batch."""
-    cut = Preprocess(manifest.size_hw, manifest.geometry)
-    return [tile[None] for image in images for tile in cut(image.image)]
+def preprocess_images(images: ImageSet, manifest: Manifest) -> Batches:
+    """Preprocess the images for the network, one tile per batch."""
+    preprocess = Preprocess(manifest.size_hw, manifest.geometry)
+    return [tile[None] for item in images for tile in preprocess(item.image)]
 
 
-def ours(graph: GraphIndex, target: Target, images: ImageSet) -> onnx.ModelProto:
-    """Our Q/DQ graph with minmax ranges, as ONNX Runtime's quantizer has by default."""
-    table = collect(graph, place(graph, target).tensors, target, images).table
-    placement = place(graph, target, PlacementOverrides(silent=frozenset(table.silent)))
+def by_edge_ad(graph: GraphIndex, target: Target, images: ImageSet) -> onnx.ModelProto:
+    """Quantize with edge-ad and minmax ranges, the default of ONNX Runtime's quantizer."""
+    table, _ = collect(graph, place(graph, target).tensors, target, images)
+    placement = place(graph, target, PlacementOverrides(all_zero=frozenset(table.all_zero)))
     return quantize(graph, placement, shared_ranges(placement, table, "minmax"))
 
 
-def theirs(engine: Path, batches: Batches, **options: Any) -> onnx.ModelProto:
-    """ONNX Runtime's static quantization: QDQ, int8 weights per channel, uint8 activations."""
+def by_onnxruntime(engine: Path, batches: Batches, **options: Any) -> onnx.ModelProto:
+    """Quantize with ONNX Runtime, statically: QDQ, int8 weights per channel, uint8 activations."""
     settings: dict[str, Any] = {"activation_type": QuantType.QUInt8, **options}
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "theirs.onnx"
+        out = Path(folder) / "int8.onnx"
         quantize_static(
             engine,
             out,
@@ -85,13 +87,13 @@ def theirs(engine: Path, batches: Batches, **options: Any) -> onnx.ModelProto:
         return onnx.load(out)
 
 
-def layers(model: onnx.ModelProto) -> dict[str, int] | str:
-    """What TensorRT-RTX compiles a graph to, or why it refuses."""
+def compile_layers(model: onnx.ModelProto) -> dict[str, int] | str:
+    """Count the layers that TensorRT-RTX compiles a graph to, or return why it refuses."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         try:
-            return counted(layers_of(path))
+            return count_layers(compiled_layers(path))
         except Exception as error:  # a refusal is a result
             return str(error).removeprefix(f"{path}: ")[:300]
 
@@ -102,55 +104,62 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="MVTec AD's layout.")
     parser.add_argument("--name", required=True)
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--exam", type=int, default=400)
-    wanted = parser.parse_args()
-    graph = load_graph(wanted.engine)
-    images = choose(normal_images(wanted.data), samples=wanted.images, synthetic=0.2)
-    batches = cut_images(images, graph.manifest)
-    exam = labelled_eval_set(labelled_images(wanted.data), graph.manifest, limit=wanted.exam)
-    contenders: dict[str, tuple[Target, onnx.ModelProto]] = {
+    parser.add_argument("--gate-images", type=int, default=400)
+    args = parser.parse_args()
+    graph = load_graph(args.engine)
+    images = choose(normal_images(args.data), samples=args.images, synthetic=0.2)
+    batches = preprocess_images(images, graph.manifest)
+    eval_set = labelled_eval_set(labelled_images(args.data), graph.manifest, limit=args.gate_images)
+    models: dict[str, tuple[Target, onnx.ModelProto]] = {
         "fp32": ("onnxruntime", graph.model),
-        "edge-ad for onnxruntime": ("onnxruntime", ours(graph, "onnxruntime", images)),
-        "onnxruntime, all operators": ("onnxruntime", theirs(wanted.engine, batches)),
+        "edge-ad for onnxruntime": (
+            "onnxruntime",
+            by_edge_ad(graph, "onnxruntime", images),
+        ),
+        "onnxruntime, all operators": (
+            "onnxruntime",
+            by_onnxruntime(args.engine, batches),
+        ),
         "onnxruntime, convolutions": (
             "onnxruntime",
-            theirs(wanted.engine, batches, op_types_to_quantize=["Conv"]),
+            by_onnxruntime(args.engine, batches, op_types_to_quantize=["Conv"]),
         ),
-        "edge-ad for tensorrt": (TENSORRT, ours(graph, "tensorrt", images)),
+        "edge-ad for tensorrt": (TENSORRT, by_edge_ad(graph, "tensorrt", images)),
         "onnxruntime for tensorrt, all operators": (
             TENSORRT,
-            theirs(wanted.engine, batches, **SIGNED),
+            by_onnxruntime(args.engine, batches, **SIGNED),
         ),
         "onnxruntime for tensorrt, convolutions": (
             TENSORRT,
-            theirs(wanted.engine, batches, **SIGNED, op_types_to_quantize=["Conv"]),
+            by_onnxruntime(args.engine, batches, **SIGNED, op_types_to_quantize=["Conv"]),
         ),
     }
-    answers = {}
-    for name, (target, model) in contenders.items():
+    predictions = {}
+    for name, (target, model) in models.items():
         print(name, flush=True)
         with GraphEngine(model, graph.manifest, target) as engine:
-            answers[name] = predict(engine, exam.questions)
-    found = {
-        name: figures(exam, answers["fp32"], given).as_json() for name, given in answers.items()
+            predictions[name] = predict(engine, eval_set.samples)
+    accuracy = {
+        name: figures(eval_set, predictions["fp32"], result).as_json()
+        for name, result in predictions.items()
     }
     compiled = {
-        name: layers(model)
-        for name, (target, model) in contenders.items()
+        name: compile_layers(model)
+        for name, (target, model) in models.items()
         if target == TENSORRT and "tensorrt-rtx" in installed()
     }
     path = write_result(
         "int8_quantizers",
-        wanted.name,
+        args.name,
         "int8",
         metrics={
-            **{f"map_error {name}": each["map_error"] for name, each in found.items()},
-            "figures": found,
+            **{f"map_error {name}": result["map_error"] for name, result in accuracy.items()},
+            "figures": accuracy,
             "compiled": compiled,
         },
         settings={
-            "images": wanted.images,
-            "eval_samples": len(exam.questions),
+            "images": args.images,
+            "eval_samples": len(eval_set.samples),
             "method": "minmax",
             "size_hw": graph.manifest.size_hw,
         },

@@ -1,4 +1,4 @@
-"""Measures what the sensitivity search costs and finds: every block alone in int8, and all but it.
+"""Measure the cost and result of the sensitivity search: each block alone in int8, and all but it.
 
 python benchmarks/int8_sensitivity.py --images GOOD_DIR
 """
@@ -14,11 +14,12 @@ from pathlib import Path
 from int8_untrained import engine_or_untrained  # the script's own folder is on the path
 from results import write_result
 
-from edge_ad.calibration.quantize.block_costs import block_costs
 from edge_ad.calibration.quantize.eval_set import synthetic_eval_set
-from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator, ResultCache
+from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import GateLimits
-from edge_ad.calibration.quantize.placement import PlacementOverrides, place
+from edge_ad.calibration.quantize.placement import block_costs, place
+from edge_ad.calibration.quantize.result_cache import ResultCache
+from edge_ad.calibration.quantize.rules import PlacementOverrides
 from edge_ad.calibration.quantize.search import PlacementSearch
 from edge_ad.calibration.ranges.collect import collect
 from edge_ad.calibration.ranges.image_set import choose
@@ -32,37 +33,38 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--name", default="destseg_256_untrained")
     parser.add_argument("--target", choices=["tensorrt", "onnxruntime"], default="onnxruntime")
-    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--gate-images", type=int, default=16)
     parser.add_argument("--method", default="mse")
-    wanted = parser.parse_args()
-    with engine_or_untrained(wanted.engine) as engine:
+    args = parser.parse_args()
+    with engine_or_untrained(args.engine) as engine:
         graph = load_graph(engine)
-    paths = normal_images(wanted.images)
-    tensors = place(graph, wanted.target).tensors
-    table = collect(graph, tensors, wanted.target, choose(paths, samples=32, synthetic=0.2)).table
-    exam = synthetic_eval_set(paths, graph.manifest, limit=wanted.images, seed=0)
-    trials = CandidateEvaluator(
-        graph, table, exam, PlacementOverrides(), ResultCache(None, "", resume=False)
+    paths = normal_images(args.images)
+    tensors = place(graph, args.target).tensors
+    images = choose(paths, samples=32, synthetic=0.2)
+    table, _ = collect(graph, tensors, args.target, images)
+    eval_set = synthetic_eval_set(paths, graph.manifest, limit=args.gate_images, seed=0)
+    evaluator = CandidateEvaluator(
+        graph, table, eval_set, PlacementOverrides(), ResultCache(None, "", resume=False)
     )
-    search = PlacementSearch(trials, GateLimits(), block_costs(graph), images=wanted.images)
+    search = PlacementSearch(evaluator, GateLimits(), block_costs(graph), images=args.gate_images)
     began, busy = time.perf_counter(), time.process_time()
-    blocks = search.sensitivity(wanted.method)
+    blocks = search.sensitivity(args.method)
     seconds, cpu = time.perf_counter() - began, time.process_time() - busy
     path = write_result(
         "int8_sensitivity",
-        f"{wanted.name}_{wanted.target}",
+        f"{args.name}_{args.target}",
         "int8",
         metrics={
             "minutes": seconds / 60,
             "cpu_minutes": cpu / 60,
             "load_average": os.getloadavg()[0],
-            "everything_int8": trials.error(Candidate(wanted.method), wanted.images),
+            "all_int8": evaluator.error(Candidate(args.method), args.gate_images),
             "blocks": [asdict(block) for block in blocks],
         },
         settings={
-            "images": wanted.images,
-            "method": wanted.method,
-            "target": wanted.target,
+            "images": args.gate_images,
+            "method": args.method,
+            "target": args.target,
             "size_hw": graph.manifest.size_hw,
         },
     )

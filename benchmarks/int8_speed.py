@@ -1,10 +1,10 @@
-"""Measures int8 against fp32 on ONNX Runtime, and our placement against its own quantizer.
+"""Measure int8 against fp32 on ONNX Runtime, and edge-ad's placement against its quantizer.
 
     python benchmarks/int8_speed.py --images GOOD_DIR
 
-All graphs run in turn in one process, so that whatever else the machine does hits all of them.
-Processor time (all threads, none of them spinning while it waits) is what a busy machine still
-measures well; two cores that work evenly take half of it.
+All graphs take turns in one process, so that other load on the machine hits all of them. Processor
+time (all threads, none of them spinning while it waits) stays meaningful on a busy machine; two
+evenly loaded cores take half of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from int8_quantizers import cut_images, ours, theirs  # the script's own folder is on the path
+from int8_quantizers import (  # the script's own folder is on the path
+    by_edge_ad,
+    by_onnxruntime,
+    preprocess_images,
+)
 from int8_untrained import engine_or_untrained
 from results import write_result
 
@@ -28,26 +32,31 @@ from edge_ad.dataset import normal_images
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.onnx_graph.index import load_graph
 
-OURS = "edge-ad for onnxruntime"
+EDGE_AD = "edge-ad for onnxruntime"
 
 
-def contenders(engine: Path, folder: Path, count: int) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """fp32, our two runtimes, and ONNX Runtime's quantizer with all operators and with one."""
+def candidate_models(
+    engine: Path, folder: Path, count: int
+) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """Yield fp32, edge-ad's files for both runtimes, and two of ONNX Runtime's quantizer."""
     graph = load_graph(engine)
     images = choose(normal_images(folder), samples=count)
-    batches = cut_images(images, graph.manifest)
+    batches = preprocess_images(images, graph.manifest)
     yield "fp32", graph.model
-    yield OURS, ours(graph, "onnxruntime", images)
-    yield "edge-ad for tensorrt", ours(graph, "tensorrt", images)
-    yield "onnxruntime, all operators", theirs(engine, batches)
-    yield "onnxruntime, convolutions", theirs(engine, batches, op_types_to_quantize=["Conv"])
+    yield EDGE_AD, by_edge_ad(graph, "onnxruntime", images)
+    yield "edge-ad for tensorrt", by_edge_ad(graph, "tensorrt", images)
+    yield "onnxruntime, all operators", by_onnxruntime(engine, batches)
+    yield (
+        "onnxruntime, convolutions",
+        by_onnxruntime(engine, batches, op_types_to_quantize=["Conv"]),
+    )
 
 
-def timed(
+def time_models(
     models: dict[str, onnx.ModelProto], batch: Any, runs: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Milliseconds of every run by the clock and of the processors, the graphs in turn."""
-    sessions = {name: patient_session(model) for name, model in models.items()}
+    """Return wall-clock and processor milliseconds of every run; the graphs take turns."""
+    sessions = {name: non_spinning_session(model) for name, model in models.items()}
     clock: dict[str, list[float]] = {name: [] for name in sessions}
     cores: dict[str, list[float]] = {name: [] for name in sessions}
     for run in range(runs + 1):
@@ -60,8 +69,8 @@ def timed(
     return clock, cores
 
 
-def patient_session(model: onnx.ModelProto) -> ort.InferenceSession:
-    """Two threads that sleep while they wait."""
+def non_spinning_session(model: onnx.ModelProto) -> ort.InferenceSession:
+    """Open a session with two threads that sleep while they wait."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 2
     options.log_severity_level = 3
@@ -78,22 +87,22 @@ def main() -> None:
     parser.add_argument("--name", default="destseg_256_untrained")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--count", type=int, default=16)
-    wanted = parser.parse_args()
-    with engine_or_untrained(wanted.engine) as engine:
+    args = parser.parse_args()
+    with engine_or_untrained(args.engine) as engine:
         size_hw = load_graph(engine).manifest.size_hw
-        models = dict(contenders(engine, wanted.images, wanted.count))
+        models = dict(candidate_models(engine, args.images, args.count))
     frame = np.random.default_rng(0).integers(0, 256, (1, *size_hw, 3), np.uint8)
-    samples, cores = timed(models, frame, wanted.runs)
-    medians = {name: float(np.median(found)) for name, found in samples.items()}
-    fastest = {name: float(np.min(found)) for name, found in samples.items()}
-    busy = {name: float(np.median(found)) for name, found in cores.items()}
+    samples, cores = time_models(models, frame, args.runs)
+    medians = {name: float(np.median(times)) for name, times in samples.items()}
+    fastest = {name: float(np.min(times)) for name, times in samples.items()}
+    busy = {name: float(np.median(times)) for name, times in cores.items()}
     path = write_result(
         "int8_speed",
-        wanted.name,
+        args.name,
         "int8",
         metrics={
-            "times_faster": medians["fp32"] / medians[OURS],
-            "times_less_processor_time": busy["fp32"] / busy[OURS],
+            "times_faster": medians["fp32"] / medians[EDGE_AD],
+            "times_less_processor_time": busy["fp32"] / busy[EDGE_AD],
             "load_average": os.getloadavg()[0],
             "processor_ms": busy,
             "median_ms": medians,
@@ -104,10 +113,10 @@ def main() -> None:
         },
         settings={
             "threads": 2,
-            "runs": wanted.runs,
+            "runs": args.runs,
             "size_hw": size_hw,
             "method": "minmax",
-            "images": wanted.count,
+            "images": args.count,
         },
         samples={"clock_ms": samples, "processor_ms": cores},
     )

@@ -1,4 +1,4 @@
-"""DeSTSeg for 256x256 with seeded weights: what it finds is nonsense, what it costs is not."""
+"""DeSTSeg for 256x256 with seeded weights: its maps are meaningless, its cost is realistic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE_HW = (256, 256)
 
 @contextmanager
 def engine_or_untrained(engine: Path | None) -> Iterator[Path]:
-    """The engine that was named, or an untrained one while the block runs."""
+    """Yield the given engine, or an untrained one while the block runs."""
     if engine is not None:
         yield engine
         return
@@ -28,7 +28,7 @@ def engine_or_untrained(engine: Path | None) -> Iterator[Path]:
 
 
 def write_untrained(path: Path) -> None:
-    """Norms get statistics too, so that no layer's values die out on the way."""
+    """Write an untrained engine; norms get statistics too, so that no layer's values vanish."""
     import torch
     from torch import nn
 
@@ -39,7 +39,7 @@ def write_untrained(path: Path) -> None:
     config = DeSTSegConfig()
     network = METHOD.build(config, SIZE_HW).eval()
     with torch.no_grad():
-        for norm in (one for one in network.modules() if isinstance(one, nn.BatchNorm2d)):
+        for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
             assert norm.running_mean is not None
             assert norm.running_var is not None
             norm.running_mean.normal_(0, 0.3)

@@ -32,7 +32,7 @@ def test_every_package_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["edge_ad.line.open", "edge_ad.cli.run", "edge_ad.calibration.thresholds.estimate"]
+    "module", ["edge_ad.line.open", "edge_ad.cli.run", "edge_ad.calibration.thresholds.images"]
 )
 def test_the_runtime_loads_no_workshop(module: str) -> None:
     heavy = ["torch", "onnx", "tensorrt", "tensorrt_rtx", "matplotlib", "sklearn", "scipy", "rich"]

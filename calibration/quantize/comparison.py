@@ -1,13 +1,13 @@
-"""fp32, fp16 and int8 side by side on this machine: the fastest that passes the gate.
+"""Compare fp32, fp16 and int8 on this machine and choose the fastest that passes the gate.
 
-"int8 is not worth it here" is a good answer: a precision must be faster by a margin than the
-simpler ones, or the simpler one stays.
+A precision must be faster by a margin than the simpler ones, or the simpler one stays: int8 is not
+always worth it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,95 +20,87 @@ from edge_ad.calibration.quantize.gate import (
     AccuracyFigures,
     GateLimits,
     GateResult,
+    apply_gate,
     figures,
-    judge,
 )
-from edge_ad.calibration.quantize.graph_engine import GraphEngine
+from edge_ad.calibration.ranges.graph_engine import GraphEngine
 from edge_ad.precision import PRECISIONS, Precision
 
-_RUNS = 10  # runs a side; the median of so few is steady within a few percent on an idle machine
+_RUNS = 10  # runs per precision; their median is steady within a few percent on an idle machine
 
 
 @dataclass(frozen=True)
 class ComparedPrecision:
-    """One precision: its time an image, its figures on the exam, and what the gate says."""
+    """One precision with its milliseconds per image and the gate's result."""
 
     precision: Precision
     ms: float
-    figures: AccuracyFigures
-    verdict: GateResult
+    gate: GateResult
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "precision": self.precision,
-            "ms": self.ms,
-            **asdict(self.figures),
-            **self.verdict.as_json(),
-        }
+        """Return the precision with JSON keys."""
+        return {"precision": self.precision, "ms": self.ms, **self.gate.as_json()}
 
 
 @dataclass(frozen=True)
 class PrecisionComparison:
-    """All contenders, simplest first, and the one to deploy."""
+    """All precisions, simplest first, and the one to deploy."""
 
-    contenders: tuple[ComparedPrecision, ...]
+    precisions: tuple[ComparedPrecision, ...]
     winner: ComparedPrecision
 
     def as_json(self) -> dict[str, Any]:
+        """Return the comparison with JSON keys."""
         return {
             "winner": self.winner.precision,
-            "times_faster_than_fp32": self.contenders[0].ms / self.winner.ms,
-            "contenders": [one.as_json() for one in self.contenders],
+            "speedup": self.precisions[0].ms / self.winner.ms,
+            "precisions": [compared.as_json() for compared in self.precisions],
         }
-
-    def __str__(self) -> str:
-        times = ", ".join(f"{one.precision} {one.ms:.1f} ms" for one in self.contenders)
-        failed = [one.precision for one in self.contenders if not one.verdict.passed]
-        told = f"{self.winner.precision} it is: {times} an image"
-        return told + (f"; {', '.join(failed)} did not pass the gate" if failed else "")
 
 
 def compare_precisions(
-    trials: CandidateEvaluator,
+    evaluator: CandidateEvaluator,
     models: Mapping[Precision, onnx.ModelProto],
     known: Mapping[Precision, GateResult],
     limits: GateLimits,
     *,
     margin: float,
 ) -> PrecisionComparison:
-    """Examine and time every model; `known` verdicts are taken as they are.
+    """Time every model, and evaluate those whose gate result is not `known`.
 
-    `margin` 0.05 asks a precision to be 5 % faster than the best simpler one.
+    With `margin` 0.05 a precision must be 5 % faster than the best simpler one.
     """
-    times = timed(trials, models)
-    found = []
+    times = time_models(evaluator, models)
+    compared = []
     for precision in PRECISIONS:
         if precision in models:
-            measured = _figures(trials, models[precision])
-            verdict = known.get(precision) or judge(trials.fp32, measured, limits)
-            found.append(ComparedPrecision(precision, times[precision], measured, verdict))
-    return PrecisionComparison(tuple(found), fastest(found, margin))
+            gate = known.get(precision) or apply_gate(
+                evaluator.fp32, _figures(evaluator, models[precision]), limits
+            )
+            compared.append(ComparedPrecision(precision, times[precision], gate))
+    return PrecisionComparison(tuple(compared), fastest(compared, margin))
 
 
-def fastest(contenders: Sequence[ComparedPrecision], margin: float) -> ComparedPrecision:
-    """The simplest contender that no other passing one beats by more than the margin."""
-    times = {one.precision: one.ms for one in contenders if one.verdict.passed}
-    times["fp32"] = contenders[0].ms
+def fastest(compared: Sequence[ComparedPrecision], margin: float) -> ComparedPrecision:
+    """Return the simplest precision that no other passing one beats by more than the margin."""
+    times = {item.precision: item.ms for item in compared if item.gate.passed}
+    times["fp32"] = compared[0].ms
     winner = bench.fastest(times, margin)
-    return next(one for one in contenders if one.precision == winner)
+    return next(item for item in compared if item.precision == winner)
 
 
-def timed(
-    trials: CandidateEvaluator, models: Mapping[Precision, onnx.ModelProto]
+def time_models(
+    evaluator: CandidateEvaluator, models: Mapping[Precision, onnx.ModelProto]
 ) -> dict[Precision, float]:
-    """Median milliseconds an image, the models in turn, so that they share every disturbance."""
-    manifest, target = trials.graph.manifest, trials.table.target
+    """Return median milliseconds per image; models take turns, so they share every disturbance."""
+    manifest, target = evaluator.graph.manifest, evaluator.table.target
     engines = {name: GraphEngine(model, manifest, target) for name, model in models.items()}
     batch = np.zeros((manifest.batch or 1, *manifest.size_hw, 3), np.uint8)
     return bench.time_in_turn(engines, batch, _RUNS)
 
 
-def _figures(trials: CandidateEvaluator, model: onnx.ModelProto) -> AccuracyFigures:
-    manifest, target = trials.graph.manifest, trials.table.target
-    with GraphEngine(model, manifest, target) as engine:
-        return figures(trials.exam, trials.reference, predict(engine, trials.exam.questions))
+def _figures(evaluator: CandidateEvaluator, model: onnx.ModelProto) -> AccuracyFigures:
+    eval_set = evaluator.eval_set
+    with GraphEngine(model, evaluator.graph.manifest, evaluator.table.target) as engine:
+        predictions = predict(engine, eval_set.samples)
+    return figures(eval_set, evaluator.reference, predictions)

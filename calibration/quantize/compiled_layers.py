@@ -1,8 +1,8 @@
-"""What TensorRT-RTX makes of a graph, layer by layer, on a machine without a card.
+"""Layers that TensorRT-RTX compiles a graph to, on a machine without a GPU.
 
-The engine inspector needs a card, but the builder's most talkative log ends with the same list:
-every layer with the types of its inputs, weights and outputs. Which kernels a card then runs is
-decided when the plan is loaded there.
+The engine inspector needs a GPU, but the builder's most verbose log ends with the same list: every
+layer with the types of its inputs, weights and outputs. Which kernels a GPU then runs is decided
+when the plan is loaded there.
 """
 
 from __future__ import annotations
@@ -35,62 +35,61 @@ class Layer:
 
     @property
     def int8(self) -> bool:
-        """Whether it multiplies int8 inputs by int8 weights, or moves int8 values."""
+        """Return whether it multiplies int8 inputs by int8 weights, or moves int8 values."""
         weighted = self.kind in ("correlation", "gemm")
         return "Int8" in self.inputs and (not weighted or "Int8" in self.weights)
 
 
-def layers_of(onnx: Path) -> list[Layer]:
+def compiled_layers(onnx: Path) -> list[Layer]:
     """Build a file with TensorRT-RTX and read the layers from its log.
 
     Raises IncompatibleError when it is not installed or refuses the graph.
     """
     trt = load("tensorrt-rtx")
     lines: list[str] = []
-
     builder = trt.Builder(_logger(trt, lines))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, builder.logger)
     if not parser.parse(onnx.read_bytes()):
-        raise IncompatibleError(f"{onnx}: TensorRT-RTX refuses it: {parser.get_error(0)}")
+        raise IncompatibleError(f"{onnx}: TensorRT-RTX rejects it: {parser.get_error(0)}")
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if builder.build_serialized_network(network, config) is None:
         raise IncompatibleError(f"{onnx}: TensorRT-RTX cannot build it: {lines[-1]}")
-    found = {match["name"]: _layer(match) for match in _LAYER.finditer("\n".join(lines))}
-    return list(found.values())
+    layers = {match["name"]: _layer(match) for match in _LAYER.finditer("\n".join(lines))}
+    return list(layers.values())
 
 
-def compiled(onnx: Path, placement: Placement) -> dict[str, Any] | None:
-    """What became of a file in TensorRT-RTX, None where that is not installed.
+def compiled_report(onnx: Path, placement: Placement) -> dict[str, Any] | None:
+    """Report what TensorRT-RTX compiles a file to; None where it is not installed.
 
-    `float_convolutions` gives each convolution that does not multiply in int8 the rule behind it;
-    one that a rule wanted in int8 is a missing fusion, and named so.
+    `float_convolutions` maps each convolution that does not multiply in int8 to its rule; where the
+    rule says int8, a fusion is missing, and the report says so.
     """
     if "tensorrt-rtx" not in installed():
         return None
-    layers = layers_of(onnx)
-    found = {d.node: d for d in placement.decisions if d.block}
-    left = [layer for layer in layers if layer.kind == "correlation" and not layer.int8]
-    names = [name for layer in left for name in layer.origin if name in found]
+    layers = compiled_layers(onnx)
+    decisions = {d.node: d for d in placement.decisions if d.block}
+    in_float = [layer for layer in layers if layer.kind == "correlation" and not layer.int8]
+    names = [name for layer in in_float for name in layer.origin if name in decisions]
     return {
-        "layers": counted(layers),
+        "layers": count_layers(layers),
         "float_convolutions": {
-            name: "not fused: its input or weights stayed float" if found[name].int8
-            else found[name].rule
+            name: "not fused: its input or weights stayed float" if decisions[name].int8
+            else decisions[name].rule
             for name in names
         },
     }  # fmt: skip
 
 
-def counted(layers: list[Layer]) -> dict[str, int]:
-    """How many layers of each kind run in int8 and in float."""
+def count_layers(layers: list[Layer]) -> dict[str, int]:
+    """Count the layers of each kind in int8 and in float."""
     kinds = Counter(f"{layer.kind} {'int8' if layer.int8 else 'float'}" for layer in layers)
     return dict(sorted(kinds.items()))
 
 
 def _logger(trt: TensorRT, lines: list[str]) -> Any:
-    """A logger that keeps everything; its base class is only known once TensorRT is loaded."""
+    """Make a logger that keeps everything; its base class exists only once TensorRT is loaded."""
 
     def log(self: Any, severity: object, message: str) -> None:
         lines.append(message)

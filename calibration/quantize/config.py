@@ -1,4 +1,4 @@
-"""What a calibration shall do, and what it tells while it does it."""
+"""Configuration of a calibration, and the callback that reports its progress."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edge_ad.calibration.quantize.gate import GateLimits
-from edge_ad.calibration.quantize.placement import PlacementOverrides, Target
+from edge_ad.calibration.quantize.rules import PlacementOverrides
+from edge_ad.calibration.ranges.target import Target
 
-OnProgress: TypeAlias = Callable[[str, int, int], None]  # what is being done, how much of how much
+OnProgress: TypeAlias = Callable[[str, int, int], None]  # step, items done, items in total
+
+
+def no_progress(step: str, done: int, total: int) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationConfig:
-    """The wishes behind `edge-ad calibrate`.
+    """The options of `edge-ad calibrate`.
 
     Ranges come from images (`images`), a table (`ranges`) or a TensorRT calibration cache
-    (`read_cache`), joined by `merge`. The gate asks about `test`, a labelled folder, or else about
-    good images with synthetic defects.
+    (`read_cache`), merged with the tables in `merge`. The gate evaluates on `test`, a labelled
+    folder, or else on normal images with synthetic anomalies.
     """
 
     engine: Path
@@ -35,13 +40,13 @@ class CalibrationConfig:
     test: Path | None = None
     samples: int = 512
     seed: int = 0
-    synthetic: float = 0.2
-    wanted: PlacementOverrides = field(default_factory=PlacementOverrides)
+    synthetic_anomalies: float = 0.2
+    overrides: PlacementOverrides = field(default_factory=PlacementOverrides)
     limits: GateLimits = field(default_factory=GateLimits)
     gate: bool = True
     gate_images: int = 400
     fall_back: bool = True
-    most_float: float = 0.5
+    max_float: float = 0.5
     sensitivity_images: int = 16
     margin: float = 0.05
     false_alarm_rate: float = 0.01
@@ -51,20 +56,20 @@ class CalibrationConfig:
 
     @property
     def table_path(self) -> Path:
-        """`destseg.int8.onnx` -> `destseg.int8.ranges.yaml`."""
+        """Return the range table's path: `destseg.int8.onnx` -> `destseg.int8.ranges.yaml`."""
         return self.out.with_suffix(".ranges.yaml")
 
     @property
     def report_path(self) -> Path:
-        """`destseg.int8.onnx` -> `destseg.int8.onnx.report.json`; the page ends in .html."""
+        """Return the report's path: `destseg.int8.onnx.report.json`; the page ends in .html."""
         return self.out.with_name(self.out.name + ".report.json")
 
     @property
-    def notes_path(self) -> Path:
-        """Where a running search keeps what it measured."""
+    def cache_path(self) -> Path:
+        """Return the path where an unfinished search keeps its results."""
         return self.out.with_name(f".{self.out.stem}.unfinished.json")
 
     @property
-    def pass_path(self) -> Path:
-        """Where a running pass over the images keeps what it has seen."""
+    def checkpoint_path(self) -> Path:
+        """Return the path where an unfinished pass over the images keeps its state."""
         return self.out.with_name(f".{self.out.stem}.unfinished.npz")

@@ -1,4 +1,4 @@
-"""A candidate becomes a file: typed graph, manifest, and a check that it opens as an engine."""
+"""Write an int8 engine file: Q/DQ graph, manifest, and a check that it opens as an engine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from edge_ad.onnx_graph.load import set_manifest
 from edge_ad.provenance import stamp
 
 
-def save_int8(trials: CandidateEvaluator, candidate: Candidate, out: Path) -> Manifest:
-    """Write the candidate's engine file in one step, after it opened as an engine."""
-    model = trials.model(candidate)
-    manifest = int8_manifest(trials.graph.manifest, trials.graph.sha256, trials.table, candidate)
+def save_int8(evaluator: CandidateEvaluator, candidate: Candidate, out: Path) -> Manifest:
+    """Write the candidate's engine file in one step, once it opens as an engine."""
+    model = evaluator.model(candidate)
+    manifest = int8_manifest(
+        evaluator.graph.manifest, evaluator.graph.sha256, evaluator.table, candidate
+    )
     set_manifest(model, manifest)
     onnx.checker.check_model(model, full_check=True)
     with replacing(out) as temporary:
@@ -30,16 +32,16 @@ def save_int8(trials: CandidateEvaluator, candidate: Candidate, out: Path) -> Ma
 def int8_manifest(
     fp32: Manifest, parent_sha256: str, table: RangeTable, candidate: Candidate
 ) -> Manifest:
-    """The fp32 engine's manifest with precision int8 and where the ranges came from."""
+    """Return the fp32 engine's manifest for int8, with the origin of the ranges in its notes."""
     notes = {
         "int8 target": table.target,
         "calibration method": candidate.method,
-        "calibration set sha256": ", ".join(found.sha256 for found in table.sets),
-        "calibration images": str(table.frames_seen),
+        "calibration set sha256": ", ".join(image_set.sha256 for image_set in table.sets),
+        "calibration images": str(table.images),
     }
-    if candidate.rest != "fp32":
-        notes["what is not int8"] = candidate.rest
+    if candidate.float_precision != "fp32":
+        notes["float precision"] = candidate.float_precision
     if candidate.float_blocks:
-        notes["blocks left in float"] = ", ".join(sorted(candidate.float_blocks))
+        notes["float blocks"] = ", ".join(sorted(candidate.float_blocks))
     provenance = stamp(fp32.provenance, parent_sha256=parent_sha256, notes=notes)
     return fp32.model_copy(update={"precision": "int8", "provenance": provenance})

@@ -1,17 +1,17 @@
-"""What fp32 and int8 are compared on: labelled images, or good ones of which half are damaged."""
+"""The evaluation set of the gate: labelled images, or normal ones with synthetic anomalies."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.calibration.ranges.thumbnail import Thumbnail, thumbnail_of
+from edge_ad.calibration.ranges.image_set import ImageSummary, summarize
 from edge_ad.dataset import Sample, readable
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError
@@ -23,13 +23,14 @@ from edge_ad.scoring import Scorer
 from edge_ad.synthesis.anomalies import random_anomaly
 
 Mask = NDArray[np.bool_]
-LEAST = 4  # images a side; below, an AUROC moves in steps larger than any limit
-_MOST_PIXELS = 1 << 27  # of all images together; 12 bytes each, for images, masks and two maps
+_Item = TypeVar("_Item")
+MIN_PER_SIDE = 4  # images; below, an AUROC moves in steps larger than any limit
+_MAX_PIXELS = 1 << 27  # of all images together; 12 bytes each, for images, masks and two maps
 _log = logging.getLogger(__name__)
 
 
 class EvalSample(NamedTuple):
-    """One image cut to the network's size; `mask` bool on the map's canvas, None if unknown."""
+    """One image at the network's size; `mask` bool on the map's canvas, None if unknown."""
 
     path: Path
     batch: Image
@@ -40,111 +41,111 @@ class EvalSample(NamedTuple):
 
 @dataclass(frozen=True)
 class EvalSet:
-    """Questions in a fixed order; `kind` says where their truth comes from."""
+    """Samples in a fixed order; `kind` says where their ground truth comes from."""
 
     kind: str
-    questions: tuple[EvalSample, ...]
+    samples: tuple[EvalSample, ...]
     manifest: Manifest
-    views: tuple[Thumbnail, ...] = ()
+    summaries: tuple[ImageSummary, ...] = ()
 
     @property
     def anomalous(self) -> Mask:
-        return np.array([question.anomalous for question in self.questions])
+        """Return bool (n,), true for anomalous samples."""
+        return np.array([sample.anomalous for sample in self.samples], np.bool_)
 
     @property
     def masks(self) -> list[Mask | None]:
-        """Ground truth by image; None for anomalous ones without a mask."""
-        return [question.mask for question in self.questions]
+        """Return the ground truth of each image; None for anomalous ones without a mask."""
+        return [sample.mask for sample in self.samples]
 
 
 class Predictions(NamedTuple):
-    """scores float32 (n,); one stitched map float32 an image, ignored pixels minus infinity."""
+    """scores float32 (n,); one stitched map float32 per image, ignored pixels minus infinity."""
 
     scores: NDArray[np.float32]
     maps: list[NDArray[np.float32]]
 
 
-def labelled_eval_set(samples: Sequence[Sample], manifest: Manifest, *, limit: int) -> EvalSet:
-    """At most `limit` labelled images, evenly picked from each side.
+def labelled_eval_set(labelled: Sequence[Sample], manifest: Manifest, *, limit: int) -> EvalSet:
+    """Load at most `limit` labelled images, evenly picked from normal and anomalous ones.
 
-    Raises DataError when a side has fewer than 4.
+    Raises DataError when there are fewer than 4 of either.
     """
-    normal = _evenly([s for s in samples if not s.anomalous], limit // 2)
-    anomalous = _evenly([s for s in samples if s.anomalous], limit - len(normal))
-    kept = {sample.path: sample for sample in (*normal, *anomalous)}
-    cut = Preprocess(manifest.size_hw, manifest.geometry)
-    questions, views = [], []
-    for path, image in readable(kept):
-        questions.append(_labelled(kept[path], image, cut))
-        views.append(thumbnail_of(path, image, 0.0))
-    _check_sides(questions)
-    return EvalSet("labelled images", tuple(questions), manifest, tuple(views))
+    normal = evenly([s for s in labelled if not s.anomalous], limit // 2)
+    anomalous = evenly([s for s in labelled if s.anomalous], limit - len(normal))
+    chosen = {sample.path: sample for sample in (*normal, *anomalous)}
+    preprocess = Preprocess(manifest.size_hw, manifest.geometry)
+    samples, summaries = [], []
+    for path, image in readable(chosen):
+        samples.append(_labelled(chosen[path], image, preprocess))
+        summaries.append(summarize(path, image, 0.0))
+    _check_sides(samples)
+    return EvalSet("labelled images", tuple(samples), manifest, tuple(summaries))
 
 
 def synthetic_eval_set(
     paths: Sequence[Path], manifest: Manifest, *, limit: int, seed: int
 ) -> EvalSet:
-    """Good images, every second one with a synthetic defect, whose mask is then known."""
-    cut = Preprocess(manifest.size_hw, manifest.geometry)
-    questions = []
-    for index, (path, image) in enumerate(readable(_evenly(list(paths), limit))):
+    """Load normal images, and give every second one a synthetic anomaly with a known mask."""
+    preprocess = Preprocess(manifest.size_hw, manifest.geometry)
+    samples = []
+    for index, (path, image) in enumerate(readable(evenly(paths, limit))):
         mask = np.zeros(image.shape[:2], np.bool_)
         if index % 2:
             _, image, mask = random_anomaly(image, np.random.default_rng((seed, 1, index)))
         hw = (image.shape[0], image.shape[1])
-        questions.append(EvalSample(path, cut(image), hw, bool(index % 2), cut.mask(mask)))
-    _check_sides(questions)
-    return EvalSet("good images with synthetic defects", tuple(questions), manifest)
+        mask = preprocess.mask(mask)
+        samples.append(EvalSample(path, preprocess(image), hw, bool(index % 2), mask))
+    _check_sides(samples)
+    return EvalSet("normal images with synthetic anomalies", tuple(samples), manifest)
 
 
 def affordable(limit: int, manifest: Manifest) -> int:
-    """`limit`, or as many images as fit in memory when each is cut into many tiles."""
+    """Return `limit`, or as many images as fit in memory when each is cut into many tiles."""
     (height, width), tiles = manifest.size_hw, manifest.geometry.tile_count
-    most = max(2 * LEAST, _MOST_PIXELS // (tiles * height * width))
+    most = max(2 * MIN_PER_SIDE, _MAX_PIXELS // (tiles * height * width))
     if most < limit:
-        told = "at most %d images in the gate, not %d: each is %d tiles of %dx%d pixels"
-        _log.warning(told, most, limit, tiles, width, height)
+        _log.warning(
+            "the gate uses at most %d images instead of %d: each has %d tiles of %dx%d pixels",
+            *(most, limit, tiles, width, height),
+        )
     return min(limit, most)
 
 
 def predict(
-    engine: Engine, questions: Iterable[EvalSample], seen: Callable[[], None] = lambda: None
+    engine: Engine, samples: Iterable[EvalSample], on_sample: Callable[[], None] = lambda: None
 ) -> Predictions:
-    """Put all questions to an engine, judged as the line judges."""
+    """Run the engine on all samples, scored as on the line."""
     scorer, scores, maps = Scorer(engine), [], []
-    for question in questions:
-        score, values = scorer.answer(question.batch, question.frame_hw)
+    for sample in samples:
+        score, values = scorer.answer(sample.batch, sample.frame_hw)
         scores.append(score)
         maps.append(values)
-        seen()
+        on_sample()
     return Predictions(np.array(scores, np.float32), maps)
 
 
-def _labelled(sample: Sample, image: Image, cut: Preprocess) -> EvalSample:
+def evenly(items: Sequence[_Item], limit: int) -> list[_Item]:
+    """Return at most `limit` items, evenly spread over the sequence."""
+    count = min(len(items), max(limit, 0))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def _labelled(sample: Sample, image: Image, preprocess: Preprocess) -> EvalSample:
     hw = (image.shape[0], image.shape[1])
     mask: Mask | None = None
     if sample.mask is not None:
-        mask = cut.mask(read_mask(sample.mask))
+        mask = preprocess.mask(read_mask(sample.mask))
     elif not sample.anomalous:
-        mask = cut.mask(np.zeros(hw, np.bool_))
-    return EvalSample(sample.path, cut(image), hw, sample.anomalous, mask)
+        mask = preprocess.mask(np.zeros(hw, np.bool_))
+    return EvalSample(sample.path, preprocess(image), hw, sample.anomalous, mask)
 
 
-def _check_sides(questions: Sequence[EvalSample]) -> None:
-    anomalous = sum(question.anomalous for question in questions)
-    normal = len(questions) - anomalous
-    if min(anomalous, normal) < LEAST:
+def _check_sides(samples: Sequence[EvalSample]) -> None:
+    anomalous = sum(sample.anomalous for sample in samples)
+    normal = len(samples) - anomalous
+    if min(anomalous, normal) < MIN_PER_SIDE:
         raise DataError(
             f"the gate has {normal} normal and {anomalous} anomalous images, expected at least "
-            f"{LEAST} of each: fewer cannot tell a loss from chance. Add images."
+            f"{MIN_PER_SIDE} of each: fewer cannot tell a loss from chance. Add images."
         )
-
-
-def _evenly(items: list, limit: int) -> list:  # type: ignore[type-arg]
-    """At most `limit` items, evenly spread over the list."""
-    return [items[i] for i in _places(len(items), limit)]
-
-
-def _places(count: int, limit: int) -> Iterator[int]:
-    kept = min(count, max(limit, 0))
-    yield from (i * count // kept for i in range(kept))

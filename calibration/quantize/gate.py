@@ -1,10 +1,10 @@
-"""The gate: what an int8 engine may lose against fp32, in the figures that matter on a line."""
+"""The accuracy gate: how much an int8 engine may lose against fp32, in figures that matter."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import comb
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,16 @@ from edge_ad.evaluation.metrics import aupro, image_auroc, pixel_ap, pool_pixels
 
 @dataclass(frozen=True)
 class GateLimits:
-    """The most that may be lost; `chance` is the probability below which false alarms count as more
-    than bad luck."""
+    """The largest losses allowed; false alarms less probable than `significance` fail the gate."""
 
     image_auroc: float = 0.002
     pixel_ap: float = 0.01
-    chance: float = 0.05
+    significance: float = 0.05
 
 
 @dataclass(frozen=True)
 class AccuracyFigures:
-    """One engine on the exam; pixel figures are None without masks. AUPRO limits nothing.
+    """One engine on the evaluation set; pixel figures are None without masks. AUPRO has no limit.
 
     `map_error` is the rms difference of its maps from fp32's, relative to the spread of those.
     """
@@ -36,78 +35,57 @@ class AccuracyFigures:
     map_error: float
 
     def as_json(self) -> dict[str, float | None]:
+        """Return the figures with JSON keys."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class AlarmComparison:
-    """Verdicts on the exam's normal images at an engine's own threshold.
+    """Verdicts on the evaluation set, each engine at its own threshold.
 
-    `fp32_false_alarms` are those of fp32 at its own, from the same good images. `flips` counts
-    images, normal and anomalous, whose verdict differs from fp32's at fp32's own.
+    Both thresholds come from the same normal images and guarantee `guaranteed_rate`.
+    `changed_verdicts` counts images, normal and anomalous, on which the two engines disagree.
     """
 
     threshold: float
     normal: int
     false_alarms: int
     fp32_false_alarms: int
-    promised: float
-    flips: int
-
-
-class ThresholdCounts(NamedTuple):
-    """Scores of the exam's images, and where the engine rejects."""
-
-    scores: NDArray[np.float32]
-    threshold: float
+    guaranteed_rate: float
+    changed_verdicts: int
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """Losses against fp32 (positive is worse) and, when something is too much, which."""
+    """Figures of an engine, its losses against fp32 (positive is worse), and what is too much."""
 
+    figures: AccuracyFigures
     losses: dict[str, float]
     failures: tuple[str, ...]
+    alarms: AlarmComparison | None = None
 
     @property
     def passed(self) -> bool:
+        """Return whether every loss is within its limit."""
         return not self.failures
 
     def as_json(self) -> dict[str, Any]:
-        return {"passed": self.passed, "losses": self.losses, "failures": list(self.failures)}
+        """Return figures, losses and verdict with JSON keys."""
+        return {
+            **self.figures.as_json(),
+            "passed": self.passed,
+            "losses": self.losses,
+            "failures": list(self.failures),
+        }
 
 
-def figures(exam: EvalSet, reference: Predictions, found: Predictions) -> AccuracyFigures:
-    """Measure an engine's answers; `reference` are fp32's to the same questions."""
-    known = [(values, m) for values, m in zip(found.maps, exam.masks, strict=True) if m is not None]
-    pixels = pool_pixels([values for values, _ in known], [mask for _, mask in known])
-    auroc = image_auroc(found.scores.tolist(), exam.anomalous.tolist())
-    assert auroc is not None, "an exam has both sides"
-    return AccuracyFigures(
-        image_auroc=auroc,
-        pixel_ap=pixel_ap(pixels),
-        aupro=aupro(pixels),
-        map_error=map_error(reference.maps, found.maps),
-    )
-
-
-def map_error(reference: list[NDArray[np.float32]], found: list[NDArray[np.float32]]) -> float:
-    """rms of the maps' difference over the rms of the reference around its mean; 0 is equal."""
-    pairs = [(_kept(a), _kept(b)) for a, b in zip(reference, found, strict=True)]
-    pixels = sum(a.size for a, _ in pairs)
-    mean = sum(float(a.sum()) for a, _ in pairs) / pixels
-    spread = sum(float(((a - mean) ** 2).sum()) for a, _ in pairs)
-    error = sum(float(((a - b) ** 2).sum()) for a, b in pairs)
-    return float(np.sqrt(error / spread)) if spread else float(error > 0)
-
-
-def judge(
+def apply_gate(
     fp32: AccuracyFigures,
     int8: AccuracyFigures,
     limits: GateLimits,
     alarms: AlarmComparison | None = None,
 ) -> GateResult:
-    """Compare two engines' figures with the limits; without `alarms` they are not judged."""
+    """Compare two engines' figures with the limits; false alarms count if `alarms` is given."""
     losses = {"image_auroc": fp32.image_auroc - int8.image_auroc}
     allowed = {"image_auroc": limits.image_auroc}
     if fp32.pixel_ap is not None and int8.pixel_ap is not None:
@@ -118,59 +96,87 @@ def judge(
         for name, limit in allowed.items()
         if losses[name] > limit
     ]
-    if alarms and too_many(alarms, limits.chance):
+    if alarms and too_many(alarms, limits.significance):
         failures.append(
             f"{alarms.false_alarms} of {alarms.normal} normal images rejected, fp32 rejects "
-            f"{alarms.fp32_false_alarms}, the threshold promises a rate of {alarms.promised:g}"
+            f"{alarms.fp32_false_alarms}, the threshold guarantees a rate of "
+            f"{alarms.guaranteed_rate:g}"
         )
-    return GateResult(losses, tuple(failures))
+    return GateResult(int8, losses, tuple(failures), alarms)
 
 
-def excess(verdict: GateResult, limits: GateLimits) -> float:
-    """How far beyond its limits a candidate is, in limits; the worst figure counts."""
+def figures(eval_set: EvalSet, reference: Predictions, predictions: Predictions) -> AccuracyFigures:
+    """Compute an engine's figures; `reference` are fp32's predictions for the same samples."""
+    pairs = zip(predictions.maps, eval_set.masks, strict=True)
+    known = [(values, mask) for values, mask in pairs if mask is not None]
+    pixels = pool_pixels([values for values, _ in known], [mask for _, mask in known])
+    auroc = image_auroc(predictions.scores.tolist(), eval_set.anomalous.tolist())
+    assert auroc is not None, "an evaluation set has normal and anomalous images"
+    return AccuracyFigures(
+        image_auroc=auroc,
+        pixel_ap=pixel_ap(pixels),
+        aupro=aupro(pixels),
+        map_error=map_error(reference.maps, predictions.maps),
+    )
+
+
+def map_error(reference: list[NDArray[np.float32]], maps: list[NDArray[np.float32]]) -> float:
+    """Return the rms of the maps' difference over the rms of the reference around its mean."""
+    pairs = [(_finite(a), _finite(b)) for a, b in zip(reference, maps, strict=True)]
+    pixels = sum(a.size for a, _ in pairs)
+    mean = sum(float(a.sum()) for a, _ in pairs) / pixels
+    spread = sum(float(((a - mean) ** 2).sum()) for a, _ in pairs)
+    error = sum(float(((a - b) ** 2).sum()) for a, b in pairs)
+    return float(np.sqrt(error / spread)) if spread else float(error > 0)
+
+
+def excess(result: GateResult, limits: GateLimits) -> float:
+    """Return the worst loss as a multiple of its limit."""
     allowed = {"image_auroc": limits.image_auroc, "pixel_ap": limits.pixel_ap}
-    return max(loss / max(allowed[name], 1e-9) for name, loss in verdict.losses.items())
+    return max(loss / max(allowed[name], 1e-9) for name, loss in result.losses.items())
 
 
-def too_many(alarms: AlarmComparison, chance: float) -> bool:
-    """Whether so many false alarms would come by chance with less than this probability.
+def too_many(alarms: AlarmComparison, significance: float) -> bool:
+    """Return whether int8's false alarms are less probable than `significance` by chance alone.
 
-    By chance at the rate that was promised, or at fp32's where that breaks the promise already:
-    then the threshold's images are unlike these, and no other int8 would mend it.
+    Chance means the guaranteed rate, or fp32's rate where that already exceeds it: then the images
+    behind the threshold are unlike these, and no other int8 engine would fix it.
     """
     n = alarms.normal
-    rate = max(alarms.promised, alarms.fp32_false_alarms / max(n, 1))
-    return _chance(n, alarms.false_alarms, rate) < chance
+    rate = max(alarms.guaranteed_rate, alarms.fp32_false_alarms / max(n, 1))
+    return _tail(n, alarms.false_alarms, rate) < significance
 
 
-def broken_by_fp32(alarms: AlarmComparison, chance: float) -> bool:
-    """Whether fp32 rejects more than its threshold promises, with less than this probability."""
-    return _chance(alarms.normal, alarms.fp32_false_alarms, alarms.promised) < chance
-
-
-def _chance(n: int, k: int, rate: float) -> float:
-    """The probability of k or more out of n."""
-    return 1 - sum(comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k))
+def broken_by_fp32(alarms: AlarmComparison, significance: float) -> bool:
+    """Return whether fp32 itself rejects significantly more than its threshold guarantees."""
+    rate = alarms.guaranteed_rate
+    return _tail(alarms.normal, alarms.fp32_false_alarms, rate) < significance
 
 
 def count_alarms(
     anomalous: NDArray[np.bool_],
-    reference: ThresholdCounts,
-    found: ThresholdCounts,
-    promised: float,
+    fp32_rejects: NDArray[np.bool_],
+    int8_rejects: NDArray[np.bool_],
+    *,
+    threshold: float,
+    guaranteed_rate: float,
 ) -> AlarmComparison:
-    """Verdicts of fp32 and int8, each at its own threshold."""
-    theirs, ours = (side.scores > side.threshold for side in (reference, found))
+    """Compare the verdicts of fp32 and int8; `threshold` is int8's own."""
     return AlarmComparison(
-        threshold=found.threshold,
+        threshold=threshold,
         normal=int((~anomalous).sum()),
-        false_alarms=int((ours & ~anomalous).sum()),
-        fp32_false_alarms=int((theirs & ~anomalous).sum()),
-        promised=promised,
-        flips=int((theirs != ours).sum()),
+        false_alarms=int((int8_rejects & ~anomalous).sum()),
+        fp32_false_alarms=int((fp32_rejects & ~anomalous).sum()),
+        guaranteed_rate=guaranteed_rate,
+        changed_verdicts=int((fp32_rejects != int8_rejects).sum()),
     )
 
 
-def _kept(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Pixels that are judged, ignored ones left out."""
+def _tail(n: int, k: int, rate: float) -> float:
+    """Return P(Binomial(n, rate) >= k)."""
+    return 1 - sum(comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k))
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the judged pixels, without the ignored ones."""
     return values[np.isfinite(values)].astype(np.float64)

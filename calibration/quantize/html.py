@@ -1,4 +1,4 @@
-"""The report as one HTML page with its images inside: it can be mailed and kept."""
+"""Write a calibration report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIDE = 160  # pixels of an example's panels
-_EXAMPLES = 3  # images of each truth shown with both engines' maps
+_EXAMPLES = 3  # normal and anomalous images each, shown with both engines' maps
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;"
-    "border-bottom:1px solid #ccc}img{max-width:100%}.bad{color:#b00020}.good{color:#00702b}"
+    "border-bottom:1px solid #ccc}img{max-width:100%}.failed{color:#b00020}.passed{color:#00702b}"
 )
 
 
-def write_page(report: dict[str, Any], outcome: CalibrationResult, path: Path) -> None:
-    """Write the page of a report in one step."""
-    parts = [_head(report), *_gate(report, outcome), *_set(report), *_ranges(report)]
+def write_page(report: dict[str, Any], result: CalibrationResult, path: Path) -> None:
+    """Write the page in one step."""
+    parts = [_head(report), *_gate(report, result), *_dataset(report), *_ranges(report)]
     parts.append(_nodes(report))
     body = "\n".join(parts)
     title = html.escape(Path(report["fp32"]).name)
@@ -44,10 +44,10 @@ def write_page(report: dict[str, Any], outcome: CalibrationResult, path: Path) -
 
 
 def _head(report: dict[str, Any]) -> str:
-    word = "<b class=good>passed</b>" if report["passed"] else "<b class=bad>not passed</b>"
+    verdict = "<b class=passed>passed</b>" if report["passed"] else "<b class=failed>failed</b>"
     size, speed = report["bytes"], report["speed"]
     rows = [
-        ("gate", word if report["gate"] else "none was asked for"),
+        ("gate", verdict if report["gate"] else "skipped (--no-gate)"),
         ("target", report["target"]),
         ("method", report["method"]),
         ("size", f"{_mb(size['fp32'])} in fp32, {_mb(size['int8'])} in int8"),
@@ -55,9 +55,9 @@ def _head(report: dict[str, Any]) -> str:
     if speed:
         rows.append(
             (
-                "time an image here",
+                "time per image here",
                 f"{speed['fp32_ms']:.1f} ms in fp32, {speed['int8_ms']:.1f} ms in int8: "
-                f"{speed['times_faster']:.2f} times faster",
+                f"{speed['speedup']:.2f} times faster",
             )
         )
     if report["threshold"]:
@@ -66,45 +66,47 @@ def _head(report: dict[str, Any]) -> str:
     return f"<h1>{html.escape(report['fp32'])} in int8</h1><table>{cells}</table>"
 
 
-def _gate(report: dict[str, Any], outcome: CalibrationResult) -> list[str]:
+def _gate(report: dict[str, Any], result: CalibrationResult) -> list[str]:
     gate = report["gate"]
     if not gate:
         return []
     parts = [
-        f"<h2>Gate: {gate['normal']} normal and {gate['anomalous']} anomalous, {gate['on']}</h2>",
+        f"<h2>Gate: {gate['normal']} normal and {gate['anomalous']} anomalous images</h2>",
+        f"<p>{gate['eval_set']}</p>",
         _table(
             ["", "image AUROC", "pixel AP", "AUPRO", "map error"],
             [[name, *_numbers(gate[name])] for name in ("fp32", "int8")],
         ),
-        *(f"<p class=bad>{html.escape(line)}</p>" for line in gate["failures"]),
+        *(f"<p class=failed>{html.escape(line)}</p>" for line in gate["failures"]),
         "<h2>Methods</h2>",
         _table(
             ["method", "image AUROC", "pixel AP", "AUPRO", "map error", "gate"],
             [
-                [one["method"], *_numbers(one), "passed" if one["passed"] else "failed"]
-                for one in gate["methods"]
+                [item["method"], *_numbers(item), "passed" if item["passed"] else "failed"]
+                for item in gate["methods"]
             ],
         ),
     ]
-    if gate["blocks"]:
-        parts += ["<h2>Sensitivity</h2>", _sensitivity(gate["blocks"], report["float_blocks"])]
-    return [*parts, "<h2>Maps: image, fp32, int8</h2>", _examples(outcome)]
+    if gate["sensitivity"]:
+        chart = _sensitivity(gate["sensitivity"], report["float_blocks"])
+        parts += ["<h2>Sensitivity of blocks</h2>", chart]
+    return [*parts, "<h2>Maps: image, fp32, int8</h2>", _examples(result)]
 
 
-def _set(report: dict[str, Any]) -> list[str]:
-    found = report["set"]
-    if not found:
+def _dataset(report: dict[str, Any]) -> list[str]:
+    dataset = report["dataset_report"]
+    if not dataset:
         return []
-    need = found["enough"]
-    told = f"{need} were enough" if need else "more are needed"
-    warnings = "".join(f"<li>{html.escape(line)}</li>" for line in found["warnings"])
-    points = sorted((int(count), value) for count, value in found["drift"].items())
+    count = dataset["converged_after"]
+    enough = f"{count} were enough" if count else "more are needed"
+    warnings = "".join(f"<li>{html.escape(line)}</li>" for line in dataset["warnings"])
+    points = sorted((int(count), value) for count, value in dataset["drift"].items())
 
     def draw(axes: Axes) -> None:
         axes.plot([count for count, _ in points], [100 * value for _, value in points], "o-")
         axes.set(xscale="log", xlabel="images", ylabel="distance to the final ranges, %")
 
-    title = f"<h2>Calibration set: {found['images']} images; {told}</h2>"
+    title = f"<h2>Calibration set: {dataset['images']} images; {enough}</h2>"
     return [title, f"<ul>{warnings}</ul>", _figure(draw)]
 
 
@@ -113,14 +115,17 @@ def _ranges(report: dict[str, Any]) -> list[str]:
         return []
     rows = [
         [
-            one["tensor"],
-            f"{one['seen']:.4g}",
-            f"{one['kept']:.4g}",
-            f"{one['kept'] / one['seen']:.0%}",
+            item["tensor"],
+            f"{item['largest']:.4g}",
+            f"{item['amax']:.4g}",
+            f"{item['amax'] / item['largest']:.0%}",
         ]
-        for one in report["clipped"]
+        for item in report["clipped"]
     ]
-    return ["<h2>Ranges that clip most</h2>", _table(["tensor", "seen", "kept", "share"], rows)]
+    return [
+        "<h2>Most clipped tensors</h2>",
+        _table(["tensor", "largest value", "amax", "share"], rows),
+    ]
 
 
 def _nodes(report: dict[str, Any]) -> str:
@@ -128,20 +133,22 @@ def _nodes(report: dict[str, Any]) -> str:
         [node["node"], node["op"], node["block"], "int8" if node["int8"] else "float", node["rule"]]
         for node in report["nodes"]
     ]
-    table = _table(["node", "operator", "block", "", "rule"], rows)
+    table = _table(["node", "operator", "block", "type", "rule"], rows)
     title = f"{report['int8_nodes']} of {len(rows)} nodes in int8"
     return f"<h2>Nodes</h2><details><summary>{title}</summary>{table}</details>"
 
 
-def _sensitivity(found: dict[str, Any], returned: Sequence[str]) -> str:
-    blocks = sorted(found["blocks"], key=lambda one: float(one["alone"]))[-30:]
-    names = [one["block"] + (" (float)" if one["block"] in returned else "") for one in blocks]
-    gain = [max(found["everything_int8"] - one["without"], 0) for one in blocks]
+def _sensitivity(result: dict[str, Any], float_blocks: Sequence[str]) -> str:
+    blocks = sorted(result["blocks"], key=lambda item: float(item["alone"]))[-30:]
+    names = [b["block"] + (" (float)" if b["block"] in float_blocks else "") for b in blocks]
+    gain = [max(result["all_int8"] - b["without"], 0) for b in blocks]
 
     def draw(axes: Axes) -> None:
         places = np.arange(len(blocks))
-        axes.barh(places + 0.2, [one["alone"] for one in blocks], 0.4, label="it alone in int8")
-        axes.barh(places - 0.2, gain, 0.4, label="gained when it alone is float")
+        axes.barh(
+            places + 0.2, [b["alone"] for b in blocks], 0.4, label="error with it alone in int8"
+        )
+        axes.barh(places - 0.2, gain, 0.4, label="error removed by leaving it in float")
         axes.set_yticks(places, names, fontsize=7)
         axes.set(xlabel="map error")
         axes.legend()
@@ -149,20 +156,20 @@ def _sensitivity(found: dict[str, Any], returned: Sequence[str]) -> str:
     return _figure(draw, height=2 + 0.22 * len(blocks))
 
 
-def _examples(outcome: CalibrationResult) -> str:
-    """Images of both truths with the maps of both engines, on one scale of colours."""
-    questions = outcome.trials.exam.questions
-    chosen = [q for q in questions if q.anomalous][:_EXAMPLES]
-    chosen += [q for q in questions if not q.anomalous][:_EXAMPLES]
+def _examples(result: CalibrationResult) -> str:
+    """Show normal and anomalous images with the maps of both engines, on one colour scale."""
+    samples = result.evaluator.eval_set.samples
+    chosen = [s for s in samples if s.anomalous][:_EXAMPLES]
+    chosen += [s for s in samples if not s.anomalous][:_EXAMPLES]
     maps = []
-    for candidate in (None, outcome.candidate):
-        with outcome.trials.engine(candidate) as engine:
+    for candidate in (None, result.candidate):
+        with result.evaluator.engine(candidate) as engine:
             maps.append(predict(engine, chosen).maps)
     finite = np.concatenate([values[np.isfinite(values)] for side in maps for values in side])
     low, high = float(finite.min()), float(finite.max())
     rows = [
-        np.hstack([_panel(read_image(q.path)), *(_heat(side[i], low, high) for side in maps)])
-        for i, q in enumerate(chosen)
+        np.hstack([_panel(read_image(sample.path)), *(_heat(side[i], low, high) for side in maps)])
+        for i, sample in enumerate(chosen)
     ]
     return _image(encode_image(np.vstack(rows), ".jpg", 85), "jpeg")
 
@@ -196,9 +203,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
-def _numbers(found: dict[str, Any]) -> list[str]:
+def _numbers(figures: dict[str, Any]) -> list[str]:
     names = ("image_auroc", "pixel_ap", "aupro", "map_error")
-    return ["-" if found[name] is None else f"{found[name]:.4f}" for name in names]
+    return ["-" if figures[name] is None else f"{figures[name]:.4f}" for name in names]
 
 
 def _mb(size: int | None) -> str:

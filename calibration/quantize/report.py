@@ -1,4 +1,4 @@
-"""What a calibration measured, as the JSON that lies beside its engine."""
+"""The JSON report beside an int8 engine: everything that a calibration measured."""
 
 from __future__ import annotations
 
@@ -7,113 +7,117 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge_ad.calibration.quantize.comparison import timed
-from edge_ad.calibration.quantize.compiled_layers import compiled
+from onnx import ModelProto
+
+from edge_ad.calibration.quantize.comparison import time_models
+from edge_ad.calibration.quantize.compiled_layers import compiled_report
 from edge_ad.calibration.quantize.config import CalibrationConfig
 from edge_ad.calibration.quantize.gate import GateLimits
 from edge_ad.calibration.quantize.pipeline import CalibrationResult
-from edge_ad.calibration.quantize.search import RangeComparison, SearchResult
+from edge_ad.calibration.quantize.search import CandidateResult, SearchResult
 from edge_ad.files import write_text
+from edge_ad.precision import Precision
 from edge_ad.provenance import versions
 
 
-def report_of(order: CalibrationConfig, outcome: CalibrationResult) -> dict[str, Any]:
-    """Everything a reader needs to trust the engine, or to see why there is none."""
-    trials, candidate = outcome.trials, outcome.candidate
-    placement = trials.placement(candidate)
+def make_report(config: CalibrationConfig, result: CalibrationResult) -> dict[str, Any]:
+    """Return everything a reader needs to trust the engine, or to see why there is none."""
+    evaluator, candidate, search = result.evaluator, result.candidate, result.search
+    placement = evaluator.placement(candidate)
+    compiled = result.written and config.target == "tensorrt"
     return {
         "type": "calibrate",
-        "passed": outcome.passed,
-        "fp32": str(order.engine),
-        "engine": str(order.out) if outcome.written else None,
-        "contest": outcome.contest.as_json() if outcome.contest else None,
-        "target": order.target,
+        "passed": result.passed,
+        "fp32": str(config.engine),
+        "engine": str(config.out) if result.written else None,
+        "precision_comparison": result.comparison.as_json() if result.comparison else None,
+        "target": config.target,
         "method": candidate.method,
-        "ranges": str(order.table_path),
-        "frames_seen": trials.table.frames_seen,
-        "gate": _gate(outcome, order.limits) if outcome.found else None,
-        "rest": candidate.rest,
+        "ranges": str(config.table_path),
+        "calibration_images": evaluator.table.images,
+        "gate": _gate(result, search, config.limits) if search else None,
+        "float_precision": candidate.float_precision,
         "float_blocks": sorted(candidate.float_blocks),
-        "threshold": outcome.threshold.model_dump(mode="json") if outcome.threshold else None,
-        "clipped": clipped(outcome),
-        "set": outcome.dataset_report,
+        "threshold": result.threshold.model_dump(mode="json") if result.threshold else None,
+        "clipped": most_clipped(result),
+        "dataset_report": result.dataset_report,
         "nodes": [asdict(decision) for decision in placement.decisions],
         "int8_nodes": sum(decision.int8 for decision in placement.decisions),
-        "bytes": {"fp32": order.engine.stat().st_size, "int8": _size(order)},
-        "speed": speed(outcome),
-        "compiled": compiled(order.out, placement)
-        if outcome.written and order.target == "tensorrt"
-        else None,
+        "bytes": {"fp32": config.engine.stat().st_size, "int8": _size(config)},
+        "speed": measure_speed(result),
+        "compiled": compiled_report(config.out, placement) if compiled else None,
         "made_with": versions(),
     }
 
 
-def save_report(report: dict[str, Any], order: CalibrationConfig) -> Path:
-    """Write the JSON in one step and answer its path."""
-    write_text(order.report_path, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    return order.report_path
+def save_report(report: dict[str, Any], config: CalibrationConfig) -> Path:
+    """Write the JSON in one step and return its path."""
+    write_text(config.report_path, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    return config.report_path
 
 
-def clipped(outcome: CalibrationResult, most: int = 10) -> list[dict[str, Any]]:
-    """The tensors of which the chosen method cuts off most, by share of their largest value."""
-    method = outcome.candidate.method
-    cut = [
-        {"tensor": name, "kept": found.amax[method], "seen": found.amax["minmax"]}
-        for name, found in outcome.trials.table.tensors.items()
-        if found.amax[method] < found.amax["minmax"]
+def most_clipped(result: CalibrationResult, count: int = 10) -> list[dict[str, Any]]:
+    """Return the tensors that the chosen method clips most, relative to their largest value."""
+    method = result.candidate.method
+    tensors = result.evaluator.table.tensors
+    clipped = [name for name, tensor in tensors.items() if tensor.amax[method] < tensor.largest]
+    clipped.sort(key=lambda name: tensors[name].amax[method] / tensors[name].largest)
+    return [
+        {"tensor": name, "amax": tensors[name].amax[method], "largest": tensors[name].largest}
+        for name in clipped[:count]
     ]
-    return sorted(cut, key=lambda one: float(str(one["kept"])) / float(str(one["seen"])))[:most]
 
 
-def speed(outcome: CalibrationResult) -> dict[str, Any] | None:
-    """Milliseconds an image on this machine's CPU, fp32 and int8 in turn; None for TensorRT."""
-    trials = outcome.trials
-    if trials.table.target != "onnxruntime":
+def measure_speed(result: CalibrationResult) -> dict[str, Any] | None:
+    """Time fp32 and int8 on this machine's CPU; return None for TensorRT."""
+    evaluator = result.evaluator
+    if evaluator.table.target != "onnxruntime":
         return None
-    times = timed(trials, {"fp32": trials.graph.model, "int8": trials.model(outcome.candidate)})
+    models: dict[Precision, ModelProto] = {
+        "fp32": evaluator.graph.model,
+        "int8": evaluator.model(result.candidate),
+    }
+    times = time_models(evaluator, models)
     return {
         "fp32_ms": times["fp32"],
         "int8_ms": times["int8"],
-        "times_faster": times["fp32"] / times["int8"],
+        "speedup": times["fp32"] / times["int8"],
     }
 
 
-def _gate(outcome: CalibrationResult, limits: GateLimits) -> dict[str, Any]:
-    found, exam = outcome.found, outcome.trials.exam
-    assert found is not None
+def _gate(result: CalibrationResult, search: SearchResult, limits: GateLimits) -> dict[str, Any]:
+    eval_set, best = result.evaluator.eval_set, search.best.gate
     return {
-        "on": exam.kind,
-        "normal": int((~exam.anomalous).sum()),
-        "anomalous": int(exam.anomalous.sum()),
+        "eval_set": eval_set.kind,
+        "normal": int((~eval_set.anomalous).sum()),
+        "anomalous": int(eval_set.anomalous.sum()),
         "limits": asdict(limits),
-        "fp32": outcome.trials.fp32.as_json(),
-        "int8": found.best.figures.as_json(),
-        **found.best.verdict.as_json(),
-        "alarms": asdict(found.best.alarms) if found.best.alarms else None,
-        "methods": [_compared(one) for one in found.methods],
-        "blocks": _blocks(found),
-        "steps": [_compared(one) for one in found.steps],
+        "fp32": result.evaluator.fp32.as_json(),
+        "int8": best.figures.as_json(),
+        "passed": best.passed,
+        "losses": best.losses,
+        "failures": list(best.failures),
+        "alarms": asdict(best.alarms) if best.alarms else None,
+        "methods": [_candidate(item) for item in search.methods],
+        "sensitivity": _sensitivity(search),
+        "steps": [_candidate(item) for item in search.steps],
     }
 
 
-def _compared(one: RangeComparison) -> dict[str, Any]:
+def _candidate(item: CandidateResult) -> dict[str, Any]:
     return {
-        "method": one.candidate.method,
-        "rest": one.candidate.rest,
-        "float_blocks": sorted(one.candidate.float_blocks),
-        **one.figures.as_json(),
-        **one.verdict.as_json(),
+        "method": item.candidate.method,
+        "float_precision": item.candidate.float_precision,
+        "float_blocks": sorted(item.candidate.float_blocks),
+        **item.gate.as_json(),
     }
 
 
-def _blocks(found: SearchResult) -> dict[str, Any] | None:
-    if not found.blocks:
+def _sensitivity(search: SearchResult) -> dict[str, Any] | None:
+    if not search.blocks:
         return None
-    return {
-        "everything_int8": found.everything,
-        "blocks": [asdict(block) for block in found.blocks],
-    }
+    return {"all_int8": search.all_int8, "blocks": [asdict(block) for block in search.blocks]}
 
 
-def _size(order: CalibrationConfig) -> int | None:
-    return order.out.stat().st_size if order.out.exists() else None
+def _size(config: CalibrationConfig) -> int | None:
+    return config.out.stat().st_size if config.out.exists() else None

@@ -1,8 +1,8 @@
-"""One pass over the images: what every tensor that is to be quantized was seen to hold.
+"""Collect activation ranges in one pass: the values that every tensor to be quantized takes.
 
-The graph runs in fp32 on ONNX Runtime with these tensors as further outputs. One histogram a tensor
-serves all methods, so that comparing methods costs no second pass; what the images look like is
-noted on the way, for the check of the set.
+The graph runs in fp32 on ONNX Runtime with these tensors as additional outputs. One histogram per
+tensor serves all methods, so that comparing methods costs no second pass; the images are summarized
+on the way, for the dataset report.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edge_ad.calibration.quantize.graph_engine import open_session
-from edge_ad.calibration.quantize.placement import Target
+from edge_ad.calibration.ranges.graph_engine import open_session
 from edge_ad.calibration.ranges.histogram import Histogram
-from edge_ad.calibration.ranges.image_set import ImageSet
-from edge_ad.calibration.ranges.methods import SIGNED, UNSIGNED, all_amax, percentile
-from edge_ad.calibration.ranges.table import RangeTable, SetId, TensorRange, model_id
-from edge_ad.calibration.ranges.thumbnail import Thumbnail, thumbnail_of
+from edge_ad.calibration.ranges.image_set import ImageSet, ImageSummary, summarize
+from edge_ad.calibration.ranges.methods import amax_by_method, percentile
+from edge_ad.calibration.ranges.table import ImageSetId, RangeTable, TensorRange, model_id
+from edge_ad.calibration.ranges.target import Target, steps_of
 from edge_ad.engine.base import INPUT, SCORE, in_batches
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.frame import Image
@@ -31,12 +30,12 @@ from edge_ad.preprocess import Preprocess
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-_CURVE = 99.99  # percentile whose settling is watched: one outlier does not move it
+_CURVE = 99.99  # percentile whose convergence is watched: one outlier does not move it
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """After `images`: by tensor the amax seen, and its 99.99th percentile."""
+    """By tensor, the amax and the 99.99th percentile after `images` images."""
 
     images: int
     amax: dict[str, float]
@@ -44,25 +43,16 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class CollectedRanges:
-    """A pass's yield: ranges, how they settled, and what the images looked like."""
-
-    table: RangeTable
-    curve: tuple[CurvePoint, ...]
-    views: tuple[Thumbnail, ...]
-
-
-@dataclass(frozen=True)
 class RangeProgress:
-    """What a pass has seen so far: a histogram a tensor, a view an image."""
+    """The state of a pass: a histogram per tensor, a summary per image, the convergence curve."""
 
     histograms: dict[str, Histogram]
-    views: list[Thumbnail] = field(default_factory=list)
+    summaries: list[ImageSummary] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
 
 
 class RangeObserver:
-    """Feeds batches to the graph and counts in one histogram a tensor."""
+    """Run batches through the graph and add each tensor's values to its histogram."""
 
     def __init__(
         self, graph: GraphIndex, histograms: dict[str, Histogram], *, threads: int = 0
@@ -71,29 +61,29 @@ class RangeObserver:
         self.histograms = histograms
         self._session = _session(graph, list(self.histograms), threads)
 
-    def see(self, batch: Image, name: str) -> float:
-        """Count what the tensors hold for uint8 (n, H, W, 3) images of the image `name`.
+    def observe(self, batch: Image, name: str) -> float:
+        """Count the tensors' values for uint8 (n, H, W, 3) tiles of the image `name`.
 
-        Answers the largest anomaly score. Raises EdgeAdError for values that are not finite.
+        Returns the largest anomaly score. Raises EdgeAdError for values that are not finite.
         """
         scores = []
         for part in in_batches(batch, self._batch) if self._batch else [batch]:
             rows = min(len(part), len(batch))
-            score, *values = self._session.run([SCORE, *self.histograms], {INPUT: part})
+            score, *outputs = self._session.run([SCORE, *self.histograms], {INPUT: part})
             scores.append(float(score[:rows].max()))
-            for tensor, found in zip(self.histograms, values, strict=True):
-                padded = rows < len(part) == (len(found) if found.ndim else 0)
-                self._add(tensor, found[:rows] if padded else found, name)
+            for tensor, values in zip(self.histograms, outputs, strict=True):
+                padded = rows < len(part) == (len(values) if values.ndim else 0)
+                self._add(tensor, values[:rows] if padded else values, name)
             batch = batch[rows:]
         return max(scores)
 
     def point(self, images: int) -> CurvePoint:
-        """Where the ranges stand now."""
-        heard = {name: found for name, found in self.histograms.items() if found.reach}
+        """Return where the ranges stand now."""
+        active = _nonzero(self.histograms)
         return CurvePoint(
             images,
-            {name: found.amax for name, found in heard.items()},
-            {name: percentile(found.counts, found.width, _CURVE) for name, found in heard.items()},
+            {name: histogram.amax for name, histogram in active.items()},
+            {name: percentile(histogram, _CURVE) for name, histogram in active.items()},
         )
 
     def _add(self, tensor: str, values: NDArray[np.float32], name: str) -> None:
@@ -102,7 +92,8 @@ class RangeObserver:
         except DataError as error:
             raise EdgeAdError(
                 f"{name}: tensor '{tensor}' of the fp32 engine: {error}. No ranges can come from "
-                "an engine that fails on a good image; look at it, and train or export again."
+                "an engine that fails on a normal image; check the image, then train or export "
+                "the engine again."
             ) from error
 
 
@@ -112,38 +103,30 @@ def collect(
     target: Target,
     images: ImageSet,
     *,
-    seen: Callable[[RangeProgress], None] = lambda progress: None,
+    on_image: Callable[[RangeProgress], None] = lambda progress: None,
     start: RangeProgress | None = None,
     threads: int = 0,
-) -> CollectedRanges:
-    """Show every image, cut as the line cuts its frames, to the fp32 graph, once.
+) -> tuple[RangeTable, RangeProgress]:
+    """Run each calibration image once through the fp32 graph, preprocessed as at run time.
 
-    `seen` hears what is done after each image; a pass that has such a `start` goes on there.
-    Memory does not grow with the set, but for a thumbnail an image.
+    `on_image` is called after each image; a pass with a `start` continues from there. Memory does
+    not grow with the set, but for a thumbnail per image.
     """
     progress = start or RangeProgress({tensor: Histogram() for tensor in tensors})
     observer = RangeObserver(graph, progress.histograms, threads=threads)
-    cut = Preprocess(graph.manifest.size_hw, graph.manifest.geometry)
-    views, curve = progress.views, progress.curve
-    for image in images.after(len(views)):
-        score = observer.see(cut(image.image), str(image.path))
-        views.append(thumbnail_of(image.path, image.image, score, damaged=image.damaged))
-        if len(views) in _checkpoints(len(images)):
-            curve.append(observer.point(len(views)))
-        seen(progress)
-    return CollectedRanges(
-        _table(graph, target, images, observer, len(views)), tuple(curve), tuple(views)
-    )
+    preprocess = Preprocess(graph.manifest.size_hw, graph.manifest.geometry)
+    summaries = progress.summaries
+    for item in images.after(len(summaries)):
+        score = observer.observe(preprocess(item.image), str(item.path))
+        summaries.append(summarize(item.path, item.image, score, anomalous=item.anomalous))
+        if len(summaries) in _curve_points(len(images)):
+            progress.curve.append(observer.point(len(summaries)))
+        on_image(progress)
+    return _table(graph, target, images, progress), progress
 
 
-def steps_of(histogram: Histogram, target: Target) -> int:
-    """Steps from zero to amax: unsigned activations of one sign have all 255."""
-    one_sign = histogram.low >= 0 or histogram.high <= 0
-    return UNSIGNED if target == "onnxruntime" and one_sign else SIGNED
-
-
-def _checkpoints(total: int) -> Iterator[int]:
-    """1, 2, 4, 8 ... and the last."""
+def _curve_points(total: int) -> Iterator[int]:
+    """Yield 1, 2, 4, 8 ... and the total."""
     count = 1
     while count < total:
         yield count
@@ -152,33 +135,38 @@ def _checkpoints(total: int) -> Iterator[int]:
 
 
 def _table(
-    graph: GraphIndex, target: Target, images: ImageSet, observer: RangeObserver, seen: int
+    graph: GraphIndex, target: Target, images: ImageSet, progress: RangeProgress
 ) -> RangeTable:
-    heard = {name: found for name, found in observer.histograms.items() if found.reach}
-    origin = SetId(
+    active = _nonzero(progress.histograms)
+    image_set = ImageSetId(
         sha256=images.sha256(),
         images=len(images),
-        damaged=len(images.damaged),
+        synthetic_anomalies=len(images.anomalous),
         seed=images.seed,
     )
     return RangeTable(
         target=target,
         model=model_id(graph),
-        sets=(origin,),
-        frames_seen=seen,
-        silent=tuple(sorted(set(observer.histograms) - set(heard))),
-        tensors={
-            name: TensorRange(
-                low=found.low, high=found.high, amax=all_amax(found, steps_of(found, target))
-            )
-            for name, found in heard.items()
-        },
+        sets=(image_set,),
+        images=len(progress.summaries),
+        all_zero=tuple(sorted(set(progress.histograms) - set(active))),
+        tensors={name: _range(histogram, target) for name, histogram in active.items()},
     )
+
+
+def _range(histogram: Histogram, target: Target) -> TensorRange:
+    amax = amax_by_method(histogram, steps_of(histogram, target))
+    return TensorRange(low=histogram.low, high=histogram.high, amax=amax)
+
+
+def _nonzero(histograms: dict[str, Histogram]) -> dict[str, Histogram]:
+    """Return the histograms of tensors that were not zero everywhere."""
+    return {name: histogram for name, histogram in histograms.items() if histogram.reach}
 
 
 def _session(graph: GraphIndex, tensors: list[str], threads: int) -> ort.InferenceSession:
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
-    known = {door.name for door in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in tensors if t not in known)
+    outputs = {value.name for value in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in tensors if t not in outputs)
     return open_session(model, threads=threads)

@@ -1,24 +1,27 @@
-"""A calibration set looked at: copies, odd images, light, leakage, and whether it is enough.
+"""Report on a calibration set: duplicates, outliers, lighting, leakage, and whether it is enough.
 
 Warnings name files. A set that can give no ranges (all black, one image repeated) is refused.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_ad.calibration.ranges.collect import CurvePoint
-from edge_ad.calibration.ranges.thumbnail import Thumbnail, alike
+from edge_ad.calibration.ranges.image_set import ImageSummary
+from edge_ad.dedup import near_duplicates
 from edge_ad.errors import DataError
 
-ODD = 6.0  # robust standard deviations above the median score
-BLACK = 8.0  # grey levels; below, with hardly any spread, no light reached the camera
-SETTLED = 0.02  # a range that is this near its final value has settled
+OUTLIER = 6.0  # robust standard deviations above the median score
+BLACK = 8.0  # grey levels; below, with hardly any contrast, no light reached the camera
+CONVERGED = 0.02  # relative distance to its final value below which a range has converged
 _LIGHT = 10.0  # grey levels outside the set's brightness before a test image counts as uncovered
 
 
@@ -26,96 +29,98 @@ _LIGHT = 10.0  # grey levels outside the set's brightness before a test image co
 class DatasetReport:
     """Findings about a set; `warnings` are sentences, the rest are the figures behind them.
 
-    `enough` is the number of images after which nine of ten ranges had settled, None when they
-    had not; `drift` is by number of images the 90th percentile of the ranges' distance to their
-    final values.
+    `converged_after` is the number of images after which nine of ten ranges had converged, None
+    when they had not; `drift` maps a number of images to the 90th percentile of the ranges'
+    relative distance to their final values.
     """
 
     images: int
     unreadable: tuple[str, ...] = ()
     duplicates: tuple[tuple[str, str], ...] = ()
-    odd: tuple[str, ...] = ()
+    outliers: tuple[str, ...] = ()
     black: tuple[str, ...] = ()
-    leaked: tuple[tuple[str, str], ...] = ()
-    unlit: tuple[str, ...] = ()
+    in_test_set: tuple[tuple[str, str], ...] = ()
+    uncovered_brightness: tuple[str, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
     brightness: dict[str, float] = field(default_factory=dict)
     drift: dict[int, float] = field(default_factory=dict)
-    enough: int | None = None
+    converged_after: int | None = None
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
+        """Return the report with JSON keys."""
         return {**self.__dict__, "drift": {str(n): value for n, value in self.drift.items()}}
 
 
 def dataset_report(
-    views: Sequence[Thumbnail],
+    summaries: Sequence[ImageSummary],
     curve: Sequence[CurvePoint],
     *,
     unreadable: Sequence[Path] = (),
-    test: Sequence[Thumbnail] = (),
+    test: Sequence[ImageSummary] = (),
 ) -> DatasetReport:
-    """Look at the images of a pass and, if there are any, at those of the test set.
+    """Check the images of a pass and, if there are any, those of the test set.
 
     Raises DataError when all images are black or the same.
     """
-    check_usable(views)
-    clean = [view for view in views if not view.damaged]
-    found = DatasetReport(
-        images=len(views),
+    check_usable(summaries)
+    normal = [summary for summary in summaries if not summary.anomalous]
+    report = DatasetReport(
+        images=len(summaries),
         unreadable=tuple(str(path) for path in unreadable),
-        duplicates=_pairs(clean, clean, within=True),
-        odd=_odd(clean),
-        black=tuple(str(view.path) for view in views if is_black(view)),
-        leaked=_pairs(clean, test, within=False),
-        unlit=_unlit(clean, test),
-        sizes=_sizes(views),
-        brightness=_brightness(clean),
+        duplicates=_pairs(normal, normal, within=True),
+        outliers=_outliers(normal),
+        black=tuple(str(summary.path) for summary in summaries if is_black(summary)),
+        in_test_set=_pairs(normal, test, within=False),
+        uncovered_brightness=_uncovered_brightness(normal, test),
+        sizes=_sizes(summaries),
+        brightness=_brightness(normal),
         drift=drift(curve),
-        enough=enough(curve),
+        converged_after=converged_after(curve),
     )
-    return DatasetReport(**{**found.__dict__, "warnings": tuple(_warnings(found))})
+    return DatasetReport(**{**report.__dict__, "warnings": tuple(_warnings(report))})
 
 
-def check_usable(views: Sequence[Thumbnail]) -> None:
+def check_usable(summaries: Sequence[ImageSummary]) -> None:
     """Raise DataError when no range can come from these images."""
-    same = [view for view in views if not view.damaged]
-    if same and all(is_black(view) for view in same):
+    normal = [summary for summary in summaries if not summary.anomalous]
+    if normal and all(is_black(summary) for summary in normal):
         raise DataError(
-            f"all {len(views)} calibration images are black, the first is {same[0].path}. "
+            f"all {len(summaries)} calibration images are black, the first is {normal[0].path}. "
             "Check light, lens cap and exposure, and collect them again with: edge-ad capture"
         )
-    if len(same) > 1 and alike(same[:1], same).all():
+    if len(normal) > 1 and _similar(normal[:1], normal).all():
         raise DataError(
-            f"all {len(same)} calibration images show the same, like {same[0].path}. Ranges from "
-            "one image clip what the next part shows; collect images of different parts."
+            f"all {len(normal)} calibration images show the same, like {normal[0].path}. Ranges "
+            "from one image would clip values of the next part; collect images of different parts."
         )
 
 
-def is_black(view: Thumbnail) -> bool:
-    return view.brightness < BLACK and view.spread < BLACK / 2
+def is_black(summary: ImageSummary) -> bool:
+    """Return whether no light reached the camera."""
+    return summary.brightness < BLACK and summary.contrast < BLACK / 2
 
 
 def drift(curve: Sequence[CurvePoint]) -> dict[int, float]:
-    """By number of images, how far nine of ten ranges are from where they ended, relatively."""
+    """Return, by number of images, how far nine of ten ranges were from their final values."""
     if not curve:
         return {}
     final = curve[-1].percentile
     return {point.images: _distance(point.percentile, final) for point in curve}
 
 
-def enough(curve: Sequence[CurvePoint]) -> int | None:
-    """The number of images from which on ranges moved no more; None when they still did.
+def converged_after(curve: Sequence[CurvePoint]) -> int | None:
+    """Return the number of images after which ranges no longer moved; None when they still did.
 
-    The last doubling must have changed nothing, or the set's end proves nothing.
+    The last doubling must have changed nothing, or the end of the set proves nothing.
     """
-    found = drift(curve)
-    settled = None
-    for images in sorted(found, reverse=True):
-        if found[images] > SETTLED:
+    distances = drift(curve)
+    converged = None
+    for images in sorted(distances, reverse=True):
+        if distances[images] > CONVERGED:
             break
-        settled = images
-    return settled if settled is not None and settled < max(found) else None
+        converged = images
+    return converged if converged is not None and converged < max(distances) else None
 
 
 def _distance(now: dict[str, float], final: dict[str, float]) -> float:
@@ -123,65 +128,66 @@ def _distance(now: dict[str, float], final: dict[str, float]) -> float:
     return float(np.quantile(gaps, 0.9)) if gaps else 0.0
 
 
+def _similar(some: Sequence[ImageSummary], others: Sequence[ImageSummary]) -> NDArray[np.bool_]:
+    return near_duplicates(*(np.array([s.thumbnail for s in side]) for side in (some, others)))
+
+
 def _pairs(
-    some: Sequence[Thumbnail], others: Sequence[Thumbnail], *, within: bool
+    some: Sequence[ImageSummary], others: Sequence[ImageSummary], *, within: bool
 ) -> tuple[tuple[str, str], ...]:
-    same = alike(some, others)
+    similar = _similar(some, others)
     if within:
-        same = np.triu(same, 1)
-    return tuple((str(some[i].path), str(others[j].path)) for i, j in np.argwhere(same))
+        similar = np.triu(similar, 1)
+    return tuple((str(some[i].path), str(others[j].path)) for i, j in np.argwhere(similar))
 
 
-def _odd(views: Sequence[Thumbnail]) -> tuple[str, ...]:
-    """Images whose score lies far above the others': perhaps parts that are not good."""
-    scores = np.array([view.score for view in views])
+def _outliers(summaries: Sequence[ImageSummary]) -> tuple[str, ...]:
+    """Return the images whose score lies far above the others': perhaps anomalous parts."""
+    scores = np.array([summary.score for summary in summaries])
     middle = np.median(scores)
     spread = 1.4826 * np.median(np.abs(scores - middle))  # equals sigma for a normal distribution
-    far = scores > middle + ODD * max(spread, 1e-6 * abs(middle), 1e-12)
-    order = np.argsort(-scores)
-    return tuple(str(views[i].path) for i in order if far[i])
+    far = scores > middle + OUTLIER * max(spread, 1e-6 * abs(middle), 1e-12)
+    return tuple(str(summaries[i].path) for i in np.argsort(-scores) if far[i])
 
 
-def _unlit(views: Sequence[Thumbnail], test: Sequence[Thumbnail]) -> tuple[str, ...]:
-    light = [view.brightness for view in views]
-    low, high = min(light) - _LIGHT, max(light) + _LIGHT
-    return tuple(str(view.path) for view in test if not low <= view.brightness <= high)
+def _uncovered_brightness(
+    summaries: Sequence[ImageSummary], test: Sequence[ImageSummary]
+) -> tuple[str, ...]:
+    levels = [summary.brightness for summary in summaries]
+    low, high = min(levels) - _LIGHT, max(levels) + _LIGHT
+    return tuple(str(summary.path) for summary in test if not low <= summary.brightness <= high)
 
 
-def _sizes(views: Sequence[Thumbnail]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for view in views:
-        name = f"{view.size_hw[1]}x{view.size_hw[0]}"
-        found[name] = found.get(name, 0) + 1
-    return found
+def _sizes(summaries: Sequence[ImageSummary]) -> dict[str, int]:
+    return dict(Counter(f"{summary.size_hw[1]}x{summary.size_hw[0]}" for summary in summaries))
 
 
-def _brightness(views: Sequence[Thumbnail]) -> dict[str, float]:
-    shares = {"least": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "most": 1.0}
-    light = [view.brightness for view in views]
-    return {name: round(float(np.quantile(light, share)), 2) for name, share in shares.items()}
+def _brightness(summaries: Sequence[ImageSummary]) -> dict[str, float]:
+    shares = {"min": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
+    levels = [summary.brightness for summary in summaries]
+    return {name: round(float(np.quantile(levels, share)), 2) for name, share in shares.items()}
 
 
-def _warnings(found: DatasetReport) -> list[str]:
-    told = [
-        (found.unreadable, "cannot be read, left out"),
-        ([b for _, b in found.duplicates], "near-copies of others, which add nothing"),
-        (found.odd, "far above the others in score, perhaps defective: look at them"),
-        (found.black, "black"),
-        ([a for a, _ in found.leaked], "in the test set too, which flatters int8"),
-        (found.unlit, "in the test set, darker or brighter than any calibration image"),
+def _warnings(report: DatasetReport) -> list[str]:
+    findings = [
+        (report.unreadable, "cannot be read and were left out"),
+        ([copy for _, copy in report.duplicates], "near-duplicates of others, which add nothing"),
+        (report.outliers, "score far above the others and may be anomalous: check them"),
+        (report.black, "black"),
+        ([path for path, _ in report.in_test_set], "also in the test set, which flatters int8"),
+        (report.uncovered_brightness, "in the test set, darker or brighter than all of these"),
     ]
-    lines = [f"{_count(names)} {what}: {_some(names)}" for names, what in told if names]
-    if found.enough is None:
+    lines = [f"{_count(names)} {finding}: {_some(names)}" for names, finding in findings if names]
+    if report.converged_after is None:
         lines.append(
-            f"ranges had not settled after {found.images} images (the last doubling moved one "
-            f"in ten by {100 * _last_move(found.drift):.1f} % or more): collect more"
+            f"ranges had not converged after {report.images} images (the last doubling moved one "
+            f"in ten by {100 * _last_drift(report.drift):.1f} % or more): collect more"
         )
     return lines
 
 
-def _last_move(found: dict[int, float]) -> float:
-    before = [value for images, value in sorted(found.items())][:-1]
+def _last_drift(distances: dict[int, float]) -> float:
+    before = [value for _, value in sorted(distances.items())][:-1]
     return before[-1] if before else 1.0
 
 

@@ -1,8 +1,8 @@
-"""The spread of one tensor's absolute values over a stream of images, in bounded memory.
+"""Histogram of one tensor's absolute values over a stream of images, in bounded memory.
 
-A histogram reaches from zero to a power of two and doubles its reach, by merging neighbouring bins,
-when a larger value comes. Powers of two make the merge exact: the order of images, and whether a
-set was seen in one pass or in several, does not change a single count.
+It reaches from zero to a power of two and doubles its reach, by merging neighbouring bins, when a
+larger value comes. Powers of two make the merge exact: neither the order of the images nor the
+number of passes changes a single count.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Counts = NDArray[np.int64]
 
 
 class Histogram:
-    """Counts of a tensor's absolute values, with its exact least and largest value."""
+    """Count a tensor's absolute values, and keep its exact least and largest value."""
 
     def __init__(self) -> None:
         self.low = math.inf
@@ -34,19 +34,19 @@ class Histogram:
 
     @property
     def amax(self) -> float:
-        """The largest absolute value."""
+        """Return the largest absolute value."""
         return max(-self.low, self.high, 0.0)
 
     @property
     def width(self) -> float:
-        """A bin's width."""
+        """Return the width of a bin."""
         return self.reach / SIDE
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count all values of an array. Raises DataError when one is not finite."""
         low, high = float(values.min()), float(values.max())
         if not math.isfinite(low + high):
-            raise DataError("it holds values that are not finite")
+            raise DataError("it contains NaN or Inf")
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._grow_to(max(-low, high))
         self._count(values.reshape(-1))
@@ -59,7 +59,7 @@ class Histogram:
         if self.reach == 0.0:
             self.reach = reach
         while self.reach < reach:
-            self.counts = _halved(self.counts)
+            self.counts = _with_wider_bins(self.counts)
             self.reach *= 2
 
     def _count(self, values: NDArray[np.float32]) -> None:
@@ -68,14 +68,14 @@ class Histogram:
             return
         for start in range(0, values.size, _EXACT):
             bins = _bins(values[start : start + _EXACT], np.float32(SIDE / self.reach))
-            found = cv2.calcHist([bins[None]], [0], None, [SIDE], [0, SIDE])
-            self.counts += found.reshape(-1).astype(np.int64)
+            counts = cv2.calcHist([bins[None]], [0], None, [SIDE], [0, SIDE])
+            self.counts += counts.reshape(-1).astype(np.int64)
 
 
 def _bins(values: NDArray[np.float32], per_unit: np.float32) -> NDArray[np.uint16]:
-    """Each value's bin. A product with a power of two rounds nothing, the cast cuts towards zero.
+    """Return each value's bin: scaling by a power of two is exact, and the cast rounds down.
 
-    OpenCV counts 16-bit integers in a row so much faster than floats that this pays.
+    OpenCV counts 16-bit integers so much faster than floats that this extra step pays off.
     """
     bins = np.empty(values.size, np.uint16)
     buffer = np.empty(min(values.size, _CACHED), np.float32)
@@ -87,7 +87,7 @@ def _bins(values: NDArray[np.float32], per_unit: np.float32) -> NDArray[np.uint1
     return bins
 
 
-def _halved(counts: Counts) -> Counts:
-    """The same counts in bins of twice the width, from the same zero."""
+def _with_wider_bins(counts: Counts) -> Counts:
+    """Return the same counts in bins of twice the width."""
     pairs = counts.reshape(-1, 2).sum(axis=1)
     return np.concatenate([pairs, np.zeros_like(pairs)])

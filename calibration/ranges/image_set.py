@@ -1,4 +1,4 @@
-"""The calibration set: which images, in which order, with which synthetic defects."""
+"""The calibration set: which images, in which order, with which synthetic anomalies."""
 
 from __future__ import annotations
 
@@ -7,37 +7,65 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from edge_ad.dedup import Thumbnailer
 from edge_ad.errors import DataError
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.images import read_image
 from edge_ad.synthesis.anomalies import random_anomaly
 
-LEAST = 8  # images; ranges from fewer say nothing about a line
+MIN_IMAGES = 8  # ranges from fewer say nothing about a line
 _log = logging.getLogger(__name__)
+_thumbnail = Thumbnailer()
 
 
 @dataclass(frozen=True)
 class CalibrationImage:
-    """One image of the set as the ranges see it."""
+    """One image of the set; `anomalous` if it got a synthetic anomaly."""
 
     path: Path
     image: Image
-    damaged: bool
+    anomalous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """What the dataset report needs of an image, so that it need not stay in memory.
+
+    `thumbnail` uint8 (32, 32) grey; `score` is the fp32 engine's, `size_hw` the image's own.
+    """
+
+    path: Path
+    thumbnail: NDArray[np.uint8]
+    score: float
+    size_hw: tuple[int, int]
+    anomalous: bool = False
+
+    @property
+    def brightness(self) -> float:
+        """Return the mean grey level."""
+        return float(self.thumbnail.mean())
+
+    @property
+    def contrast(self) -> float:
+        """Return the standard deviation of the grey levels."""
+        return float(self.thumbnail.std())
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Readable images in a fixed order; `damaged` are the places that get synthetic defects.
+    """Readable images in a fixed order; `anomalous` are the positions with synthetic anomalies.
 
-    The same folder, samples and seed give the same images, defects and sha256.
+    The same folder, samples and seed give the same images, anomalies and sha256.
     """
 
     paths: tuple[Path, ...]
     unreadable: tuple[Path, ...]
-    damaged: frozenset[int]
+    anomalous: frozenset[int]
     seed: int
 
     def __len__(self) -> int:
@@ -46,41 +74,47 @@ class ImageSet:
     def __iter__(self) -> Iterator[CalibrationImage]:
         return self.after(0)
 
-    def after(self, seen: int) -> Iterator[CalibrationImage]:
-        """The images without the first `seen`."""
-        for index, path in enumerate(self.paths[seen:], seen):
+    def after(self, count: int) -> Iterator[CalibrationImage]:
+        """Yield the images without the first `count`."""
+        for index, path in enumerate(self.paths[count:], count):
             image = read_image(path)
-            if index in self.damaged:
+            if index in self.anomalous:
                 image = random_anomaly(image, np.random.default_rng((self.seed, index))).anomalous
-            yield CalibrationImage(path, image, index in self.damaged)
+            yield CalibrationImage(path, image, index in self.anomalous)
 
     def sha256(self) -> str:
-        """Identity of the images' contents, whatever the folder is called."""
+        """Return the identity of the images' contents; the folder's name does not matter."""
         return sha256_of(self.paths)
 
 
 def choose(paths: list[Path], *, samples: int, seed: int = 0, synthetic: float = 0.0) -> ImageSet:
-    """Draw `samples` images without replacement and damage a share `synthetic` of them.
+    """Draw `samples` images without replacement, a share `synthetic` to get synthetic anomalies.
 
-    Unreadable images are named in the log and replaced by others while there are any. Raises
-    DataError when fewer than 8 remain.
+    Unreadable images are logged and replaced by others while there are any. Raises DataError when
+    fewer than 8 remain.
     """
     rng = np.random.default_rng(seed)
-    order = [paths[i] for i in rng.permutation(len(paths))]
-    good: list[Path] = []
-    bad: list[Path] = []
-    for path in order:
-        if len(good) == samples:
+    shuffled = [paths[i] for i in rng.permutation(len(paths))]
+    chosen: list[Path] = []
+    unreadable: list[Path] = []
+    for path in shuffled:
+        if len(chosen) == samples:
             break
-        (good if _is_readable(path) else bad).append(path)
-    if len(good) < LEAST:
+        (chosen if _is_readable(path) else unreadable).append(path)
+    if len(chosen) < MIN_IMAGES:
         raise DataError(
-            f"{paths[0].parent}: only {len(good)} readable images to calibrate with, expected at "
-            f"least {LEAST}. Ranges from so few clip what the next part shows; collect more with: "
-            "edge-ad capture"
+            f"{paths[0].parent}: only {len(chosen)} readable images to calibrate with, expected at "
+            f"least {MIN_IMAGES}. Ranges from so few would clip values of the next part; collect "
+            "more with: edge-ad capture"
         )
-    picked = rng.permutation(len(good))[: round(len(good) * synthetic)]
-    return ImageSet(tuple(good), tuple(bad), frozenset(int(i) for i in picked), seed)
+    anomalous = rng.permutation(len(chosen))[: round(len(chosen) * synthetic)]
+    return ImageSet(tuple(chosen), tuple(unreadable), frozenset(int(i) for i in anomalous), seed)
+
+
+def summarize(path: Path, image: Image, score: float, *, anomalous: bool = False) -> ImageSummary:
+    """Summarize a uint8 (H, W, 3) BGR image."""
+    grey = np.asarray(cv2.cvtColor(_thumbnail(image), cv2.COLOR_BGR2GRAY), np.uint8)
+    return ImageSummary(path, grey, score, (image.shape[0], image.shape[1]), anomalous)
 
 
 def _is_readable(path: Path) -> bool:

@@ -1,12 +1,18 @@
-"""From a tensor's histogram to its range: where int8 should clip.
+"""Range methods: from a tensor's histogram to the value at which int8 clips.
 
-All methods answer with an amax, the largest absolute value that is still told apart. minmax clips
-nothing; percentiles clip a fixed share; mse and entropy weigh what clipping loses against the finer
-steps it buys: by mean squared error, and by the Kullback-Leibler divergence (S. Migacz, 8-bit
-inference with TensorRT, GTC 2017).
+Every method returns an amax, the largest absolute value that is not clipped. minmax clips nothing;
+percentiles clip a fixed share; mse and entropy weigh what clipping loses against the finer steps it
+buys: by mean squared error, and by the Kullback-Leibler divergence (S. Migacz, 8-bit inference with
+TensorRT, GTC 2017).
+
+To add a method, write one function here and decorate it with `@range_method("its-name")`: the
+range tables, `--method` and the reports all read `METHODS`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,85 +20,120 @@ from numpy.typing import NDArray
 from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.errors import UsageError
 
-PERCENTILES = (99.9, 99.99, 99.999)
-PERCENTILE_NAMES = tuple(f"percentile-{share:g}" for share in PERCENTILES)
-METHODS = ("minmax", *PERCENTILE_NAMES, "mse", "entropy")
-SIGNED, UNSIGNED = 127, 255  # steps from zero to amax
+RangeMethod: TypeAlias = Callable[[Histogram, int], float]
+METHODS: dict[str, RangeMethod] = {}  # amax from a histogram and the steps from zero to amax
 
 _CANDIDATES = 128  # clips that mse and entropy try, evenly spaced
+_PERCENTILE = "percentile-"
 
 Floats = NDArray[np.float64]
 
 
+def range_method(name: str) -> Callable[[RangeMethod], RangeMethod]:
+    """Register the decorated function as the range method `name`."""
+
+    def register(method: RangeMethod) -> RangeMethod:
+        METHODS[name] = method
+        return method
+
+    return register
+
+
+def method_choices() -> tuple[str, ...]:
+    """Return the names that `--method` takes: every method, and two names for several."""
+    return (*METHODS, "percentile", "all")
+
+
 def methods_named(name: str) -> tuple[str, ...]:
-    """The methods behind a name: `all`, `percentile` (every share), or one method."""
+    """Return the methods behind a name: `all`, `percentile` (every share), or one method."""
     if name == "all":
-        return METHODS
+        return tuple(METHODS)
     if name == "percentile":
-        return PERCENTILE_NAMES
+        return tuple(method for method in METHODS if method.startswith(_PERCENTILE))
     if name not in METHODS:
-        raise UsageError(f"no method '{name}'; there are: all, percentile, {', '.join(METHODS)}.")
+        raise UsageError(
+            f"no range method '{name}'. Expected one of: {', '.join(method_choices())}."
+        )
     return (name,)
 
 
-def all_amax(histogram: Histogram, steps: int) -> dict[str, float]:
-    """amax by every method; `steps` is 127 for signed int8, 255 for unsigned activations."""
-    counts, width = histogram.counts, histogram.width
+def amax_by_method(histogram: Histogram, steps: int) -> dict[str, float]:
+    """Return amax by every method; `steps` is 127 for signed int8, 255 for unsigned activations."""
     top = histogram.amax
-    found = {
-        "minmax": top,
-        "mse": mse(counts, width, steps),
-        "entropy": entropy(counts, width, steps),
-    }
-    for name, share in zip(PERCENTILE_NAMES, PERCENTILES, strict=True):
-        found[name] = percentile(counts, width, share)
-    return {name: min(found[name], top) for name in METHODS}
+    return {name: min(method(histogram, steps), top) for name, method in METHODS.items()}
 
 
-def percentile(counts: NDArray[np.int64], width: float, share: float) -> float:
-    """The value that `share` percent of absolute values do not exceed, linear within a bin."""
-    total = np.cumsum(counts)
-    wanted = total[-1] * share / 100
-    bin_ = int(np.searchsorted(total, wanted))
-    before = total[bin_ - 1] if bin_ else 0
-    return float((bin_ + (wanted - before) / counts[bin_]) * width)
+@range_method("minmax")
+def minmax(histogram: Histogram, steps: int) -> float:
+    """Clip nothing."""
+    return histogram.amax
 
 
-def mse(counts: NDArray[np.int64], width: float, steps: int) -> float:
-    """The clip with the least mean squared error of rounding and clipping together."""
-    used = _used(counts)
-    values = np.asarray((np.arange(used) + 0.5) * width, np.float64)
+@range_method("percentile-99.9")
+def percentile_99_9(histogram: Histogram, steps: int) -> float:
+    """Clip one value in a thousand."""
+    return percentile(histogram, 99.9)
+
+
+@range_method("percentile-99.99")
+def percentile_99_99(histogram: Histogram, steps: int) -> float:
+    """Clip one value in ten thousand."""
+    return percentile(histogram, 99.99)
+
+
+@range_method("percentile-99.999")
+def percentile_99_999(histogram: Histogram, steps: int) -> float:
+    """Clip one value in a hundred thousand."""
+    return percentile(histogram, 99.999)
+
+
+@range_method("mse")
+def mse(histogram: Histogram, steps: int) -> float:
+    """Minimize the mean squared error of rounding and clipping together."""
+    counts, used = histogram.counts, _used_bins(histogram.counts)
+    values = np.asarray((np.arange(used) + 0.5) * histogram.width, np.float64)
     clips = np.asarray(values[-1] * np.arange(1, _CANDIDATES + 1) / _CANDIDATES, np.float64)
     errors = [_squared_error(values, counts[:used], clip, steps) for clip in clips]
     return float(clips[int(np.argmin(errors))])
 
 
-def entropy(counts: NDArray[np.int64], width: float, steps: int) -> float:
-    """The clip whose quantized distribution tells the most about the unclipped one."""
-    used = _used(counts)
-    shape = counts[:used].astype(np.float64)
+@range_method("entropy")
+def entropy(histogram: Histogram, steps: int) -> float:
+    """Minimize the divergence of the quantized distribution from the unclipped one."""
+    used = _used_bins(histogram.counts)
+    shape = histogram.counts[:used].astype(np.float64)
     shape[0] = shape[min(1, used - 1)]  # zero is exact at every clip: its peak must not decide
     least = min(steps + 1, used)
     bins = np.unique(np.linspace(least, used, _CANDIDATES).astype(int))
     losses = [_divergence(shape, int(count), steps + 1) for count in bins]
-    return float((bins[int(np.argmin(losses))]) * width)
+    return float((bins[int(np.argmin(losses))]) * histogram.width)
 
 
-def _used(counts: NDArray[np.int64]) -> int:
-    """How many bins there are up to the last that holds anything."""
+def percentile(histogram: Histogram, share: float) -> float:
+    """Return the value that `share` percent of absolute values do not exceed, linear in a bin."""
+    counts = histogram.counts
+    total = np.cumsum(counts)
+    target = total[-1] * share / 100
+    bin_ = int(np.searchsorted(total, target))
+    before = total[bin_ - 1] if bin_ else 0
+    return float((bin_ + (target - before) / counts[bin_]) * histogram.width)
+
+
+def _used_bins(counts: NDArray[np.int64]) -> int:
+    """Count the bins up to the last that is not empty."""
     return int(np.flatnonzero(counts)[-1]) + 1
 
 
 def _squared_error(values: Floats, counts: NDArray[np.int64], clip: float, steps: int) -> float:
     step = clip / steps
-    kept = np.minimum(np.rint(values / step), steps) * step
-    return float((counts * (values - kept) ** 2).sum())
+    quantized = np.minimum(np.rint(values / step), steps) * step
+    return float((counts * (values - quantized) ** 2).sum())
 
 
 def _divergence(shape: Floats, bins: int, levels: int) -> float:
-    """KL divergence between the clipped distribution and its copy on `levels` levels.
+    """Compute the KL divergence of the distribution clipped at `bins` from its `levels`-level copy.
 
-    What lies beyond the clip is counted in its last bin on one side only, which is its price.
+    What lies beyond the clip is added to the last bin on one side only, which is its price.
     """
     clipped = shape[:bins].copy()
     level = np.arange(bins) * levels // bins
@@ -111,5 +152,5 @@ def _kl(reference: Floats, copy: Floats) -> float:
     copy = copy / copy.sum()
     both = (reference > 0) & (copy > 0)
     lost = reference[(reference > 0) & (copy == 0)].sum()
-    told = (reference[both] * np.log(reference[both] / copy[both])).sum()
-    return float(told + lost * np.log(1 / np.finfo(np.float32).tiny))
+    shared = (reference[both] * np.log(reference[both] / copy[both])).sum()
+    return float(shared + lost * np.log(1 / np.finfo(np.float32).tiny))

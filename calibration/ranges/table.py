@@ -1,7 +1,7 @@
-"""The range table: what every tensor was seen to hold, for one model and one set of images.
+"""The range table: the values every tensor took, for one model and one set of images.
 
-A readable YAML file beside the int8 engine. It can be used again without the images, and tables
-of several cameras that run the same model merge into one.
+A readable YAML file beside the int8 engine. It can be reused without the images, and the tables of
+several cameras that run the same model can be merged.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_ad.calibration.quantize.placement import Placement, Target
-from edge_ad.calibration.quantize.qdq import Range
-from edge_ad.calibration.ranges.methods import METHODS
+from edge_ad.calibration.ranges.target import Range, Target
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.files import write_text
 from edge_ad.onnx_graph.index import GraphIndex
 
-_AGAIN = "Collect ranges anew with: edge-ad calibrate ENGINE.onnx --images GOOD_DIR"
+_AGAIN = "Collect ranges again with: edge-ad calibrate ENGINE.onnx --images GOOD_DIR"
 Amax = Annotated[float, Field(gt=0.0)]
 
 
@@ -30,11 +28,16 @@ class _Strict(BaseModel):
 
 
 class TensorRange(_Strict):
-    """Least and largest value seen, and by method the largest absolute value to keep."""
+    """Least and largest value observed, and by method the largest absolute value not clipped."""
 
     low: float
     high: float
     amax: dict[str, Amax]
+
+    @property
+    def largest(self) -> float:
+        """Return the largest absolute value observed."""
+        return max(-self.low, self.high)
 
 
 class ModelId(_Strict):
@@ -45,15 +48,15 @@ class ModelId(_Strict):
     sha256: str
 
 
-class SetId(_Strict):
-    """The images that were seen; `damaged` of them got synthetic defects.
+class ImageSetId(_Strict):
+    """The images behind the ranges; `synthetic_anomalies` of them got a synthetic anomaly.
 
-    Ranges that come from elsewhere name their `origin` and count no images.
+    Ranges from elsewhere name their `origin` and count no images.
     """
 
     sha256: str
     images: Annotated[int, Field(ge=0)]
-    damaged: int = 0
+    synthetic_anomalies: int = 0
     seed: int = 0
     origin: str = "images"
 
@@ -61,36 +64,58 @@ class SetId(_Strict):
 class RangeTable(_Strict):
     """Ranges of one model for one target.
 
-    `silent` names tensors that were zero on every image: they have no range and stay float.
-    `frames_seen` must equal the images of all sets: a table knows what it was made from.
+    `all_zero` names tensors that were zero on every image: they have no range and stay float.
+    `images` must equal the images of all sets, so that a partial pass is noticed.
     """
 
     schema_version: Literal[1] = 1
     target: Target
     model: ModelId
-    sets: Annotated[tuple[SetId, ...], Field(min_length=1)]
-    frames_seen: int
-    made_with: dict[str, str] = {}
-    silent: tuple[str, ...] = ()
+    sets: Annotated[tuple[ImageSetId, ...], Field(min_length=1)]
+    images: int
+    all_zero: tuple[str, ...] = ()
     tensors: dict[str, TensorRange]
 
+    def has(self, method: str) -> bool:
+        """Return whether every tensor has a range by this method."""
+        return all(method in tensor.amax for tensor in self.tensors.values())
+
     def ranges(self, method: str) -> dict[str, Range]:
-        """What to tell apart by one method: never wider than what was seen."""
+        """Return the ranges by one method, never wider than the values observed.
+
+        Raises DataError when the table was written without this method.
+        """
+        if not self.has(method):
+            raise DataError(f"the range table has no ranges by '{method}'. {self._how_to_add()}")
         return {
             name: Range(max(found.low, -found.amax[method]), min(found.high, found.amax[method]))
             for name, found in self.tensors.items()
         }
 
+    def _how_to_add(self) -> str:
+        known = dict.fromkeys(name for tensor in self.tensors.values() for name in tensor.amax)
+        usable = [name for name in known if self.has(name)]
+        return f"It has: {', '.join(usable) or 'none'}. Use one of them, or: {_AGAIN}"
+
+
+def usable_methods(table: RangeTable, methods: Sequence[str]) -> tuple[str, ...]:
+    """Return the methods the table has; raise DataError when it has none of them."""
+    usable = tuple(method for method in methods if table.has(method))
+    if not usable:
+        table.ranges(methods[0])
+    return usable
+
 
 def model_id(graph: GraphIndex) -> ModelId:
+    """Return the identity that ties a table to this graph."""
     return ModelId(
         method=graph.manifest.method, size_hw=graph.manifest.size_hw, sha256=graph.sha256
     )
 
 
 def save_table(table: RangeTable, path: Path) -> None:
-    """Write the table in one step. Raises DataError when it saw other than its sets' images."""
-    _check_frames(table, str(path))
+    """Write the table in one step. Raises DataError when it does not cover its sets' images."""
+    _check_images(table, str(path))
     text = yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
     write_text(path, "# Ranges for int8, written by edge-ad calibrate.\n" + text)
 
@@ -98,8 +123,9 @@ def save_table(table: RangeTable, path: Path) -> None:
 def load_table(path: Path) -> RangeTable:
     """Read and check a table.
 
-    Raises UsageError for a missing file, DataError for one that is malformed, holds a range that
-    is zero or not a number, or did not see all images of its sets.
+    Raises UsageError for a missing file, DataError for one that is malformed, has a range that is
+    zero or not finite, or does not cover all images of its sets. A table may lack range methods:
+    only using such a method is an error.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -108,74 +134,84 @@ def load_table(path: Path) -> RangeTable:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read as a range table ({error}). {_AGAIN}") from error
     table = _validated(content, path)
-    _check_frames(table, str(path))
-    for name, found in table.tensors.items():
-        _check_range(name, found, path)
+    _check_images(table, str(path))
+    for name, tensor in table.tensors.items():
+        if not tensor.low < tensor.high:
+            raise DataError(
+                f"{path}: tensor '{name}' has an empty range, {tensor.low:g} to {tensor.high:g}. "
+                f"{_AGAIN}"
+            )
     return table
 
 
-def check_fits(table: RangeTable, graph: GraphIndex, placement: Placement, name: str) -> None:
-    """Raise IncompatibleError naming the first mismatch between a table, a model and a target."""
-    here = model_id(graph)
-    mismatch = [
-        ("target", table.target, placement.target),
-        ("method", table.model.method, here.method),
-        ("size", table.model.size_hw, here.size_hw),
+def check_fits(
+    table: RangeTable, graph: GraphIndex, target: Target, tensors: Sequence[str], name: str
+) -> None:
+    """Raise IncompatibleError naming the first mismatch between a table and its intended use.
+
+    `tensors` of `graph` need a range for `target`; `name` is the table's in messages.
+    """
+    expected = model_id(graph)
+    pairs: list[tuple[str, object, object]] = [
+        ("target", table.target, target),
+        ("method", table.model.method, expected.method),
+        ("size", table.model.size_hw, expected.size_hw),
     ]
-    unknown = next((t for t in table.tensors if t not in graph.producers), None)
-    known = {*table.tensors, *table.silent}
-    missing = next((tensor for tensor in placement.tensors if tensor not in known), None)
+    unknown = next((tensor for tensor in table.tensors if tensor not in graph.producers), None)
+    known = {*table.tensors, *table.all_zero}
+    missing = next((tensor for tensor in tensors if tensor not in known), None)
     if unknown:
-        mismatch.append(("tensor", unknown, "no tensor of that name"))
+        pairs.append(("tensor", unknown, "no tensor of that name"))
     if missing:
-        mismatch.append(("tensor", "no range of that name", missing))
-    mismatch.append(("sha256", table.model.sha256[:12], here.sha256[:12]))
-    for what, theirs, ours in mismatch:
-        if theirs != ours:
+        pairs.append(("tensor", "no range of that name", missing))
+    pairs.append(("sha256", table.model.sha256[:12], expected.sha256[:12]))
+    for field, in_table, in_graph in pairs:
+        if in_table != in_graph:
             raise IncompatibleError(
-                f"{name}: ranges of another model or target. First mismatch: {what} is {theirs} in "
-                f"the table, {ours} for {graph.name}. {_AGAIN}"
+                f"{name}: ranges of another model or target. First mismatch: {field} is "
+                f"{in_table} in the table, {in_graph} for {graph.name}. {_AGAIN}"
             )
 
 
 def merge(tables: Sequence[RangeTable], names: Sequence[str]) -> RangeTable:
-    """One table that covers what each camera saw: by tensor and method the widest range.
+    """Merge the tables of several cameras: by tensor and method the widest range.
 
-    Raises IncompatibleError naming the first table that belongs to another model or target, and
-    UsageError when two tables come from the same images.
+    The result has the methods that all of them have. Raises IncompatibleError naming the first
+    table that belongs to another model or target, and UsageError when two tables come from the
+    same images.
     """
     first = tables[0]
     for table, name in zip(tables[1:], names[1:], strict=True):
         if (table.model, table.target) != (first.model, first.target):
             raise IncompatibleError(
-                f"{name}: belongs to {_told(table)}, {names[0]} to {_told(first)}. Only tables of "
-                "one model and target merge."
+                f"{name} belongs to {_describe(table)}, {names[0]} to {_describe(first)}. Only "
+                "tables of one model and target can be merged."
             )
-    sets = [found for table in tables for found in table.sets]
-    if len({found.sha256 for found in sets}) < len(sets):
+    sets = [image_set for table in tables for image_set in table.sets]
+    if len({image_set.sha256 for image_set in sets}) < len(sets):
         raise UsageError("two of the tables come from the same images; give each table once.")
     tensors = dict.fromkeys(name for table in tables for name in table.tensors)
     return RangeTable(
         target=first.target,
         model=first.model,
         sets=tuple(sets),
-        frames_seen=sum(table.frames_seen for table in tables),
-        made_with=first.made_with,
-        silent=tuple(sorted({s for t in tables for s in t.silent} - set(tensors))),
+        images=sum(table.images for table in tables),
+        all_zero=tuple(sorted({name for t in tables for name in t.all_zero} - set(tensors))),
         tensors={name: _widest(tables, name) for name in tensors},
     )
 
 
 def _widest(tables: Sequence[RangeTable], name: str) -> TensorRange:
-    found = [table.tensors[name] for table in tables if name in table.tensors]
+    ranges = [table.tensors[name] for table in tables if name in table.tensors]
+    methods = [method for method in ranges[0].amax if all(method in r.amax for r in ranges)]
     return TensorRange(
-        low=min(one.low for one in found),
-        high=max(one.high for one in found),
-        amax={method: max(one.amax[method] for one in found) for method in found[0].amax},
+        low=min(r.low for r in ranges),
+        high=max(r.high for r in ranges),
+        amax={method: max(r.amax[method] for r in ranges) for method in methods},
     )
 
 
-def _told(table: RangeTable) -> str:
+def _describe(table: RangeTable) -> str:
     return f"{table.model.method} {table.model.sha256[:12]} for {table.target}"
 
 
@@ -189,19 +225,10 @@ def _validated(content: object, path: Path) -> RangeTable:
         raise DataError(f"{path}: {where}: {first['msg']}, got {got}. {_AGAIN}") from error
 
 
-def _check_range(name: str, found: TensorRange, path: Path) -> None:
-    if missing := sorted(set(METHODS) - found.amax.keys()):
-        raise DataError(f"{path}: tensor '{name}' has no amax by {missing[0]}. {_AGAIN}")
-    if not found.low < found.high:
+def _check_images(table: RangeTable, name: str) -> None:
+    expected = sum(image_set.images for image_set in table.sets)
+    if table.images != expected:
         raise DataError(
-            f"{path}: tensor '{name}' has an empty range, {found.low:g} to {found.high:g}. {_AGAIN}"
-        )
-
-
-def _check_frames(table: RangeTable, name: str) -> None:
-    images = sum(found.images for found in table.sets)
-    if table.frames_seen != images:
-        raise DataError(
-            f"{name}: saw {table.frames_seen} of {images} images of its calibration set, so "
+            f"{name}: covers {table.images} of the {expected} images of its calibration set, so "
             f"its ranges are not those of the set. {_AGAIN}"
         )

@@ -1,8 +1,8 @@
-"""TensorRT's calibration cache, the text that DeepStream and `trtexec --calib` of TensorRT 10 read.
+"""TensorRT's calibration cache, a text file for DeepStream and `trtexec --calib` of TensorRT 10.
 
-One line a tensor: its scale, amax over 127, as the eight hex digits of a big-endian float32. The
+One line per tensor: its scale, amax over 127, as the eight hex digits of a big-endian float32. The
 first line names version and algorithm; TensorRT takes only a cache of its own version, so the
-scales are portable and the file is not. A Q/DQ graph needs none of this.
+scales are portable and the file is not. A Q/DQ graph needs no cache.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_ad.calibration.quantize.qdq import Range
-from edge_ad.calibration.ranges.methods import METHODS, SIGNED
-from edge_ad.calibration.ranges.table import RangeTable, SetId, TensorRange, model_id
+from edge_ad.calibration.ranges.methods import METHODS
+from edge_ad.calibration.ranges.table import ImageSetId, RangeTable, TensorRange, model_id
+from edge_ad.calibration.ranges.target import SIGNED, Range
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import sha256, write_text
 from edge_ad.onnx_graph.index import GraphIndex
@@ -24,9 +24,11 @@ _LINE = re.compile(r"(?P<tensor>.+): (?P<scale>[0-9a-fA-F]{8})$")
 
 
 def header(version: str) -> str:
-    """'10.3.0' -> 'TRT-100300-EntropyCalibration2'; before 10, '8.6.1' -> 'TRT-8601-...'.
+    """Return the first line: '10.3.0' -> 'TRT-100300-EntropyCalibration2'.
 
-    The algorithm is the one DeepStream and trtexec ask for; it says nothing about our method.
+    Before version 10 the number has four digits: '8.6.1' -> 'TRT-8601-EntropyCalibration2'.
+
+    The algorithm is the one DeepStream and trtexec expect; it does not depend on the range method.
     """
     numbers = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", version)
     if not numbers:
@@ -39,14 +41,14 @@ def header(version: str) -> str:
 def save_cache(ranges: Mapping[str, Range], path: Path, version: str) -> None:
     """Write the ranges of one method for one TensorRT version, in one step."""
     lines = [header(version)]
-    for tensor, found in ranges.items():
-        scale = max(-found.low, found.high) / SIGNED
+    for tensor, limits in ranges.items():
+        scale = max(-limits.low, limits.high) / SIGNED
         lines.append(f"{tensor}: {struct.pack('>f', scale).hex()}")
     write_text(path, "\n".join(lines) + "\n")
 
 
 def load_cache(path: Path) -> dict[str, float]:
-    """amax by tensor. Raises DataError for a file that is no cache or holds an impossible scale."""
+    """Read amax by tensor. Raises DataError for a file that is no cache or has an invalid scale."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
@@ -63,25 +65,25 @@ def load_cache(path: Path) -> dict[str, float]:
 
 
 def table_from_cache(path: Path, graph: GraphIndex) -> RangeTable:
-    """A range table for TensorRT from a cache: every method has the cache's own ranges.
+    """Make a range table for TensorRT from a cache: every method gets the cache's own ranges.
 
-    Entries for tensors the graph lacks (fused away, or TensorRT's own) are left out; a graph that
-    shares none is another model's, and DataError says so.
+    Entries for tensors that are not in the graph (fused away, or TensorRT's own) are left out.
+    Raises DataError when none is left: the cache then belongs to another model.
     """
-    found = {name: amax for name, amax in load_cache(path).items() if name in graph.producers}
-    if not found:
+    ranges = {name: amax for name, amax in load_cache(path).items() if name in graph.producers}
+    if not ranges:
         raise DataError(
             f"{path}: names no tensor of {graph.name}. The cache belongs to another model, or to "
-            "another export of it, whose tensors have other names."
+            "another export of it with other tensor names."
         )
     return RangeTable(
         target="tensorrt",
         model=model_id(graph),
-        sets=(SetId(sha256=sha256(path), images=0, origin="TensorRT calibration cache"),),
-        frames_seen=0,
+        sets=(ImageSetId(sha256=sha256(path), images=0, origin="TensorRT calibration cache"),),
+        images=0,
         tensors={
             name: TensorRange(low=-amax, high=amax, amax=dict.fromkeys(METHODS, amax))
-            for name, amax in found.items()
+            for name, amax in ranges.items()
         },
     )
 

@@ -1,22 +1,23 @@
-"""Thresholds from good images alone, with a promise that holds whatever law the scores follow.
+"""Estimate thresholds from normal images alone.
 
-Of n independent normal scores let t be the m-th largest. The share of all normal parts that score
-above t is Beta(m, n - m + 1) distributed for every continuous law, and smaller when scores tie, so
-
-    P(share above t <= rate) >= P(Binomial(n, rate) >= m)
-
-(order statistics; Wilks, "Determination of sample sizes for setting tolerance limits", 1941). A
-frame is rejected when its score lies strictly above the threshold.
+A frame is rejected when its score lies strictly above the threshold.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge_ad.calibration.thresholds.guarantee import (
+    Guarantee,
+    figures,
+    images_needed,
+    largest_rank,
+    rounded_up,
+    supported_rate,
+)
 from edge_ad.dedup import Deduplicator
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, GateFailed
@@ -26,24 +27,14 @@ from edge_ad.geometry import Geometry
 from edge_ad.manifest import Threshold
 from edge_ad.scoring import Scorer
 
-_ROUNDING = 1e-9  # of sums and logarithms in floating point
-
-
-@dataclass(frozen=True, slots=True)
-class Guarantee:
-    """At most `rate` of normal frames are rejected, with probability `confidence`."""
-
-    rate: float
-    confidence: float
-
 
 @dataclass
 class NormalScores:
-    """What good images score, one entry a distinct image.
+    """Scores of normal images, one entry for each distinct image.
 
     `image` holds image scores, `pixel` the maps' maxima. `repeats` pairs a near-duplicate with the
     image it repeats: the two are not independent, so they count once, with the higher score.
-    `left_out` are images that the line would call INVALID, with the reason. `geometry` is what
+    `left_out` maps images that the line would call INVALID to the reason. `geometry` is the one
     they were scored with.
     """
 
@@ -54,127 +45,80 @@ class NormalScores:
     left_out: dict[str, str] = field(default_factory=dict)
     geometry: Geometry | None = None
 
-    def add(self, name: str, score: float, peak: float, twin: int | None) -> None:
-        """Note an image; `twin` is the number of the distinct image it repeats, if any."""
-        if twin is None:
+    def add(self, name: str, score: float, peak: float, duplicate_of: int | None) -> None:
+        """Add an image; `duplicate_of` is the number of the distinct image it repeats, if any."""
+        if duplicate_of is None:
             self.names.append(name)
             self.image.append(score)
             self.pixel.append(peak)
             return
-        self.repeats.append((name, self.names[twin]))
-        self.image[twin] = max(self.image[twin], score)
-        self.pixel[twin] = max(self.pixel[twin], peak)
+        self.repeats.append((name, self.names[duplicate_of]))
+        self.image[duplicate_of] = max(self.image[duplicate_of], score)
+        self.pixel[duplicate_of] = max(self.pixel[duplicate_of], peak)
 
     def highest(self, count: int = 3) -> list[tuple[str, float]]:
-        """The images that scored highest: what to look at when a threshold seems too high."""
-        ranked = sorted(zip(self.names, self.image, strict=True), key=lambda one: -one[1])
+        """Return the highest-scoring images: those to check when a threshold seems too high."""
+        ranked = sorted(zip(self.names, self.image, strict=True), key=lambda item: -item[1])
         return ranked[:count]
 
 
 def score_normal(
     engine: Engine, images: Iterable[tuple[str, Image]], geometry: Geometry | None = None
 ) -> NormalScores:
-    """Score named good images as the line does. Raises DataError when none can be judged."""
-    used = geometry or engine.manifest.geometry
-    scorer, distinct = Scorer(engine, used), Deduplicator(used)
-    found, gate = NormalScores(geometry=used), FrameGate(live=False)
+    """Score named normal images as on the line. Raises DataError when none can be judged."""
+    geometry = geometry or engine.manifest.geometry
+    scorer, deduplicator = Scorer(engine, geometry), Deduplicator(geometry)
+    scores, gate = NormalScores(geometry=geometry), FrameGate(live=False)
     for name, image in images:
         if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
-            found.left_out[name] = fault
+            scores.left_out[name] = fault
             continue
         score, values = scorer(image)
-        found.add(name, score, float(values.max()), distinct.repeats(image))
-    if not found.names:
-        raise DataError(f"no good image to set a threshold from{_first(found.left_out)}.")
-    return found
+        scores.add(name, score, float(values.max()), deduplicator.repeats(image))
+    if not scores.names:
+        raise DataError(
+            f"no normal image to set a threshold from{_first_reason(scores.left_out)}. "
+            "Give images of good parts that the camera took in normal light."
+        )
+    return scores
 
 
-def threshold_for(scores: NormalScores, promise: Guarantee, data_sha256: str = "") -> Threshold:
-    """The lowest thresholds that keep the promise, for images and for maps.
+def threshold_for(scores: NormalScores, guarantee: Guarantee, data_sha256: str = "") -> Threshold:
+    """Return the lowest thresholds that keep the guarantee, for images and for maps.
 
     Raises GateFailed, with what is needed and what the data supports, when none does.
     """
     count = len(scores.image)
-    rank = largest_rank(count, promise)
+    rank = largest_rank(count, guarantee)
     if rank == 0:
-        best = supported_rate(count, promise.confidence)
-        raise GateFailed(
-            f"{_told(count)} cannot promise a false-alarm rate of {promise.rate:g} with "
-            f"confidence {promise.confidence:g}: that needs {images_needed(promise)} of them, "
-            f"independent and without near-duplicates. These support {_rounded_up(best):g} at "
-            f"best: collect more, ask for --false-alarm-rate {_rounded_up(best):g}, or give "
-            "--at-best.",
-            figures(count, promise),
-        )
+        raise GateFailed(_too_few(count, guarantee), figures(count, guarantee))
     return Threshold(
         image=_ranked(scores.image, rank),
         pixel=_ranked(scores.pixel, rank),
-        false_alarm_rate=promise.rate,
-        confidence=promise.confidence,
+        false_alarm_rate=guarantee.rate,
+        confidence=guarantee.confidence,
         images=count,
         data_sha256=data_sha256,
         geometry=scores.geometry,
     )
 
 
-def best_guarantee(images: int, promise: Guarantee) -> Guarantee:
-    """The promise itself if so many images can keep it, else the nearest rate they can."""
-    if largest_rank(images, promise):
-        return promise
-    return Guarantee(_rounded_up(supported_rate(images, promise.confidence)), promise.confidence)
+def _too_few(count: int, guarantee: Guarantee) -> str:
+    best = rounded_up(supported_rate(count, guarantee.confidence))
+    images = "one normal image" if count == 1 else f"{count} normal images"
+    return (
+        f"{images} cannot guarantee a false-alarm rate of {guarantee.rate:g} with confidence "
+        f"{guarantee.confidence:g}: that needs {images_needed(guarantee)} of them, independent and "
+        f"without near-duplicates. These support {best:g} at best: collect more, use "
+        f"--false-alarm-rate {best:g}, or give --at-best."
+    )
 
 
-def largest_rank(images: int, promise: Guarantee) -> int:
-    """The greatest m whose m-th largest score keeps the promise; 0 when not even the maximum."""
-    rank, below = 0, _binomial(images, 0, promise.rate)
-    while rank < images and 1 - below >= promise.confidence - _ROUNDING:
-        rank += 1
-        below += _binomial(images, rank, promise.rate)
-    return rank
-
-
-def images_needed(promise: Guarantee) -> int:
-    """How many independent good images it takes for their maximum to keep the promise."""
-    exact = math.log1p(-promise.confidence) / math.log1p(-promise.rate)
-    return max(1, math.ceil(exact - _ROUNDING))
-
-
-def supported_rate(images: int, confidence: float) -> float:
-    """The lowest rate that the maximum of so many scores can promise."""
-    return -math.expm1(math.log1p(-confidence) / images)
-
-
-def figures(images: int, promise: Guarantee) -> dict[str, float]:
-    """What so many images can promise beside what was asked."""
-    return {
-        "images": images,
-        "asked_rate": promise.rate,
-        "needed": images_needed(promise),
-        "supported": supported_rate(images, promise.confidence),
-    }
-
-
-def _binomial(n: int, k: int, p: float) -> float:
-    """P(Binomial(n, p) = k), by logarithms since n may be many thousands."""
-    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))
-
-
-def _rounded_up(rate: float) -> float:
-    """Two significant digits, never less than the rate itself."""
-    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
-    return min(0.999, float(f"{math.ceil(rate / step - 1e-9) * step:.2g}"))
-
-
-def _told(count: int) -> str:
-    return "one good image" if count == 1 else f"{count} good images"
-
-
-def _first(left_out: dict[str, str]) -> str:
+def _first_reason(left_out: dict[str, str]) -> str:
     if not left_out:
         return ""
-    name, why = next(iter(left_out.items()))
-    return f": the line would judge none of the {len(left_out)}, like {name}, which is {why}"
+    name, reason = next(iter(left_out.items()))
+    return f": the line would judge none of the {len(left_out)}, like {name}, which is {reason}"
 
 
 def _ranked(scores: Sequence[float], rank: int) -> float:

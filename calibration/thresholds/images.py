@@ -1,4 +1,4 @@
-"""Good images to set a threshold from: a folder, or the frames of any source."""
+"""Read normal images to set a threshold from: a folder, or the frames of any source."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from edge_ad.source import open_source
 
 
 class ImageFolder:
-    """Named images of a folder (see `normal_images`); `left_out` are those that cannot be judged.
+    """Iterate over the named images of a folder (see `normal_images`).
 
-    Raises DataError when there is none, and, after the last, when none could be judged.
+    `left_out` maps those that cannot be judged to the reason. Raises DataError when there is no
+    image, and, after the last, when none could be judged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,14 +46,15 @@ class ImageFolder:
             raise DataError(f"none of the {len(self)} images can be judged. The first: {first}")
 
     def sha256(self) -> str:
-        """Identity of the images that were read."""
+        """Return the identity of the images that were read."""
         return sha256_of(self._read)
 
 
 class SourceFrames:
-    """Frames of a video or camera, at most `limit`; `left_out` are those that cannot be judged.
+    """Iterate over the frames of a video or camera, at most `limit`.
 
-    Raises UsageError for a live source without a limit, since it never ends.
+    `left_out` maps those that cannot be judged to the reason. Raises UsageError for a live source
+    without a limit, since it never ends.
     """
 
     def __init__(self, uri: str, limit: int | None = None) -> None:
@@ -63,8 +65,8 @@ class SourceFrames:
         with open_source(self._uri) as source:
             if source.live and self._limit is None:
                 raise UsageError(
-                    f"{source.name} never ends: say how many frames to take with --frames, or "
-                    "collect images first with: edge-ad capture"
+                    f"{source.name} never ends: limit it with --frames, or collect images first: "
+                    "edge-ad capture"
                 )
             gate = FrameGate(live=source.live)
             for grab in source:
@@ -73,10 +75,10 @@ class SourceFrames:
                     self.left_out[f"frame {grab.index}"] = fault
                 else:
                     yield f"frame {grab.index}", grab.image
-                if grab.index + 1 == self._limit:
+                if self._limit is not None and grab.index + 1 >= self._limit:
                     return
 
     def sha256(self) -> str:
-        """Identity of a video file; empty for a camera, whose frames are gone."""
+        """Return the identity of a video file; empty for a camera, whose frames are gone."""
         file = Path(self._uri)
         return sha256_of([file]) if file.is_file() else ""

@@ -1,23 +1,20 @@
-"""Which of a source's frames are worth keeping as images of good parts."""
+"""Select the frames of a source that are worth keeping as images of good parts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge_ad.frame import BadFrame, Grab, Image
+from edge_ad.dedup import MIN_DIFFERENCE, Deduplicator, mean_absolute
+from edge_ad.frame import BadFrame, Grab
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
-from edge_ad.preprocess import Preprocess
 
-_THUMB_HW = (48, 64)  # small enough that sensor noise averages out, large enough to see a part move
+_THUMBNAIL_HW = (48, 64)  # sensor noise averages out, and a part that moves still shows
 
 
 class Fate(str, Enum):
-    """What becomes of one grab."""
+    """The outcome for one grab."""
 
     KEPT = "kept"
     INVALID = "invalid"
@@ -26,12 +23,11 @@ class Fate(str, Enum):
 
 
 class Selection:
-    """Keeps every n-th frame, or one every t seconds, unless it repeats one kept before.
+    """Keep every n-th frame, or one every t seconds, unless it repeats one kept before.
 
-    Two frames are near-duplicates when small versions of their judged part (the region of
-    interest) differ by less than `min_difference` grey levels on average. Frames that cannot be
-    judged (black, frozen, torn) are never kept. Raises UsageError when the region of interest does
-    not fit the frame.
+    Two frames are near-duplicates when thumbnails of their region of interest differ by less than
+    `min_difference` grey levels on average. Frames that cannot be judged (black, frozen, torn) are
+    never kept. Raises UsageError when the region of interest does not fit the frame.
     """
 
     def __init__(
@@ -40,17 +36,19 @@ class Selection:
         live: bool,
         every: int = 1,
         every_s: float = 0.0,
-        min_difference: float = 2.0,
+        min_difference: float = MIN_DIFFERENCE,
         geometry: Geometry | None = None,
     ) -> None:
         self.counts: Counter[Fate] = Counter()
         self.last_fault = ""
         self._every, self._every_s = every, every_s
-        self._min_difference = min_difference
         self._gate = FrameGate(live=live)
-        roi = geometry.roi_xywh if geometry else None
-        self._preprocess = Preprocess(_THUMB_HW, Geometry(roi_xywh=roi))
-        self._kept: list[NDArray[np.int16]] = []
+        self._kept = Deduplicator(
+            Geometry(roi_xywh=geometry.roi_xywh if geometry else None),
+            size_hw=_THUMBNAIL_HW,
+            distance=mean_absolute,
+            limit=min_difference,
+        )
         self._kept_s = float("-inf")
         self._valid = 0
 
@@ -68,22 +66,7 @@ class Selection:
         self._valid += 1
         if (self._valid - 1) % self._every or grab.captured_s - self._kept_s < self._every_s:
             return Fate.SKIPPED
-        thumb = self._thumb(grab.image)
-        if self._min_difference > 0 and self._nearest(thumb) < self._min_difference:
+        if self._kept.repeats(grab.image) is not None:
             return Fate.DUPLICATE
-        self._kept.append(thumb)
         self._kept_s = grab.captured_s
         return Fate.KEPT
-
-    def _thumb(self, image: Image) -> NDArray[np.int16]:
-        return np.asarray(self._preprocess(image)[0], np.int16)
-
-    def _nearest(self, thumb: NDArray[np.int16]) -> float:
-        """Mean absolute difference to the most similar image kept; newest first, as they repeat
-        most."""
-        nearest = float("inf")
-        for kept in reversed(self._kept):
-            nearest = min(nearest, float(np.abs(kept - thumb).mean()))
-            if nearest < self._min_difference:
-                break
-        return nearest

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from edge_ad.calibration.ranges.collect import RangeObserver
 from edge_ad.calibration.ranges.table import load_table
 from edge_ad.cli import main
+from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.files import sha256
 from edge_ad.frame import Image
@@ -26,10 +26,10 @@ from tests.calibration.int8_models import Tiny, images, labelled, part_image
 FRAGILE = 400.0  # an outlier that leaves the other channels less than one step of int8
 
 
-def run(*words: object) -> int:
-    """What the command line `edge-ad calibrate WORDS` ends with."""
+def run(*args: object) -> int:
+    """Run `edge-ad calibrate` in this process and return its exit code."""
     before = sys.argv
-    sys.argv = ["edge-ad", "calibrate", *(str(word) for word in words)]
+    sys.argv = ["edge-ad", "calibrate", *(str(arg) for arg in args)]
     try:
         main()
     except SystemExit as end:
@@ -60,8 +60,8 @@ def test_set(tmp_path: Path) -> Path:
 
 
 def _report(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return found
+    report: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return report
 
 
 LOOSE = ("--max-auroc-loss", 1, "--max-pixel-ap-loss", 1)
@@ -83,9 +83,9 @@ def test_an_engine_and_good_images_make_an_int8_engine(
     assert manifest.provenance.notes["int8 target"] == target
     assert manifest.provenance.notes["calibration set sha256"] == table.sets[0].sha256
     assert report["passed"] is True
-    assert report["rest"] == ("fp16" if target == "tensorrt" else "fp32")
+    assert report["float_precision"] == ("fp16" if target == "tensorrt" else "fp32")
     assert len(report["gate"]["methods"]) == 6
-    assert report["gate"]["on"] == "good images with synthetic defects"
+    assert report["gate"]["eval_set"] == "normal images with synthetic anomalies"
     assert len(report["nodes"]) == len(Tiny().nodes)
 
 
@@ -94,7 +94,7 @@ def test_a_labelled_set_is_the_gate_where_there_is_one(
 ) -> None:
     assert run(engine, "--images", good, "--test", test_set, *LOOSE, "--json") == 0
     gate = _report(capsys)["gate"]
-    assert gate["on"] == "labelled images"
+    assert gate["eval_set"] == "labelled images"
     assert (gate["normal"], gate["anomalous"]) == (12, 12)
     assert set(gate["losses"]) == {"image_auroc", "pixel_ap"}
 
@@ -104,7 +104,7 @@ def test_of_all_methods_one_that_survives_an_outlier_is_chosen(
 ) -> None:
     assert run(fragile, "--images", good, "--test", test_set, *LOOSE, "--json") == 0
     report = _report(capsys)
-    errors = {one["method"]: one["map_error"] for one in report["gate"]["methods"]}
+    errors = {item["method"]: item["map_error"] for item in report["gate"]["methods"]}
     assert errors[report["method"]] == min(errors.values())
 
 
@@ -120,21 +120,21 @@ def test_a_fragile_block_goes_back_to_float_until_the_gate_holds(
     fewer = [step for step in report["gate"]["steps"] if len(step["float_blocks"]) == 1]
     assert fewer
     assert not any(step["passed"] for step in fewer)
-    worst = report["gate"]["blocks"]["blocks"][0]
+    worst = report["gate"]["sensitivity"]["blocks"][0]
     assert worst["block"] == "net.block"
-    assert worst["without"] < report["gate"]["blocks"]["everything_int8"]
+    assert worst["without"] < report["gate"]["sensitivity"]["all_int8"]
     nodes = {node["node"]: node["rule"] for node in report["nodes"]}
     assert nodes["node_block_a"] == "returned to float to pass the gate"
 
 
-def test_an_unreachable_gate_ends_with_4_and_says_what_was_best(
+def test_an_unreachable_gate_exits_with_4_and_reports_the_best(
     engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--images", good, "--test", test_set, "--max-pixel-ap-loss", 0, "--max-float", 0.01)
     assert run(engine, *words) == 4
-    told = capsys.readouterr().err
-    assert "The best found" in told
-    assert "lost" in told
+    output = capsys.readouterr().err
+    assert "The best found" in output
+    assert "lost" in output
     assert not engine.with_suffix(".int8.onnx").exists()
     assert engine.with_suffix(".int8.ranges.yaml").exists()
 
@@ -146,18 +146,12 @@ def test_a_table_makes_the_same_engine_again_without_images(
     words = ("--method", "mse", "--no-gate")
     assert run(engine, "--images", good, "-o", first, *words) == 0
     assert run(engine, "--ranges", tmp_path / "a.int8.ranges.yaml", "-o", second, *words) == 0
-    image = next(one.path for one in _questions(test_set))
-    answers = []
+    image = labelled_images(test_set)[0].path
+    maps = []
     for path in (first, second):
         with open_engine(path) as made:
-            answers.append(made.infer(read_image(image)[None, :32, :32]).maps)
-    assert (answers[0] == answers[1]).all()
-
-
-def _questions(folder: Path) -> list[Any]:
-    from edge_ad.dataset import labelled_images
-
-    return labelled_images(folder)
+            maps.append(made.infer(read_image(image)[None, :32, :32]).maps)
+    assert (maps[0] == maps[1]).all()
 
 
 def test_tables_of_two_cameras_merge(engine: Path, good: Path, tmp_path: Path) -> None:
@@ -166,20 +160,20 @@ def test_tables_of_two_cameras_merge(engine: Path, good: Path, tmp_path: Path) -
     assert run(engine, "--images", good, "-o", tmp_path / "a.onnx", *words) == 0
     merged = ("--images", other, "--merge", tmp_path / "a.ranges.yaml", "-o", tmp_path / "b.onnx")
     assert run(engine, *merged, *words) == 0
-    assert load_table(tmp_path / "b.ranges.yaml").frames_seen == 26
+    assert load_table(tmp_path / "b.ranges.yaml").images == 26
 
 
 def test_nodes_are_listed_with_their_rules(
     engine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(engine, "--list-nodes", "--exclude", "Add", "--target", "tensorrt") == 0
-    told = capsys.readouterr().out
-    assert "node_logits" in told
-    assert "last layer" in told
+    output = capsys.readouterr().out
+    assert "node_logits" in output
+    assert "last layer" in output
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ((), "ranges need images or a table"),
         (("--images", "nowhere"), "no such folder"),
@@ -188,27 +182,27 @@ def test_nodes_are_listed_with_their_rules(
         (("--images", "good", "--exclude", "Conv"), "nothing is left to quantize"),
         (("--images", "good", "--exclude", "xyz"), "matches no node"),
         (("--images", "good", "--test", "good"), "no folder 'test' in it"),
-        (("--images", "empty"), "holds no images"),
-        (("--images", "good", "-o", "tiny.onnx"), "that is the fp32 engine itself"),
+        (("--images", "empty"), "no images in it"),
+        (("--images", "good", "-o", "tiny.onnx"), "this is the fp32 engine itself"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_paragraph(
+def test_invalid_options_are_refused_in_one_paragraph(
     engine: Path,
     good: Path,
     words: tuple[str, ...],
-    says: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (good.parent / "empty").mkdir()
     monkeypatch.chdir(good.parent)
     assert run(engine, *words) == 2
-    told = capsys.readouterr().err
-    assert says in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert message in output
+    assert "Traceback" not in output
 
 
-def test_defective_and_grey_and_odd_sized_images_are_taken_and_told(
+def test_grey_and_odd_sized_images_are_used_and_broken_ones_named(
     engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import cv2
@@ -224,14 +218,16 @@ def test_defective_and_grey_and_odd_sized_images_are_taken_and_told(
 
 KILLED = """
 import sys, time
-from edge_ad.calibration.quantize.evaluator import Trials
-figures = Trials.figures
+from edge_ad.calibration.quantize.evaluator import CandidateEvaluator
+figures = CandidateEvaluator.figures
 def slow(self, candidate):
-    found = figures(self, candidate)
-    print("examined", file=sys.stderr, flush=True)
-    time.sleep(0.4)
-    return found
-Trials.figures = slow
+    result = figures(self, candidate)
+    print("evaluated", file=sys.stderr, flush=True)
+    time.sleep(60 if next(calls) else 0)
+    return result
+CandidateEvaluator.figures = slow
+from itertools import count
+calls = count()
 from edge_ad.cli import main
 main()
 """
@@ -249,48 +245,47 @@ def test_a_killed_run_leaves_nothing_half_written_and_resumes(
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     ) as process:
         assert process.stderr is not None
-        examined = 0
-        while examined < 2 and (line := process.stderr.readline()):
-            examined += line == "examined\n"
+        evaluated = 0
+        while evaluated < 2 and (line := process.stderr.readline()):
+            evaluated += line == "evaluated\n"
         process.send_signal(signal.SIGKILL)
-    assert examined == 2
+    assert evaluated == 2
     out = engine.with_suffix(".int8.onnx")
     assert not out.exists()
-    notes = out.with_name(".tiny.int8.unfinished.json")
-    known = json.loads(notes.read_text())["results"]
-    assert sum(key.startswith("exam") for key in known) >= 2
-    began = time.perf_counter()
+    cache = out.with_name(".tiny.int8.unfinished.json")
+    known = json.loads(cache.read_text())["results"]
+    assert sum(key.startswith("figures") for key in known) >= 2
     assert run(*words, "--resume", "--json") == 0
-    assert time.perf_counter() - began < 60
-    told = capsys.readouterr()
-    assert "collecting ranges" not in told.err
-    report = json.loads(told.out.splitlines()[-1])
-    kept = {one["method"]: one["map_error"] for one in report["gate"]["methods"]}
-    for key, found in known.items():
-        if key.startswith("exam"):
-            assert kept[key.split()[1]] == found["figures"]["map_error"]
-    assert not notes.exists()
+    output = capsys.readouterr()
+    assert "collecting ranges" not in output.err
+    report = json.loads(output.out.splitlines()[-1])
+    kept = {item["method"]: item["map_error"] for item in report["gate"]["methods"]}
+    for key, result in known.items():
+        if key.startswith("figures"):
+            assert kept[key.split()[1]] == result["figures"]["map_error"]
+    assert not cache.exists()
     assert set(list_images(good)) == before
 
 
 SLOW = """
 import sys, time
-from edge_ad.calibration.ranges import checkpoint as interrupted
-from edge_ad.calibration.ranges.collect import Observer
-interrupted._EVERY_S = 0.0
-point = Observer.see
+from itertools import count
+from edge_ad.calibration.ranges.checkpoint import RangeCheckpoint
+from edge_ad.calibration.ranges.collect import RangeObserver
+RangeCheckpoint.update = RangeCheckpoint.save  # after every image
+observe, calls = RangeObserver.observe, count(1)
 def slow(self, batch, name):
-    score = point(self, batch, name)
-    print("saw", file=sys.stderr, flush=True)
-    time.sleep(0.2)
+    score = observe(self, batch, name)
+    print("observed", file=sys.stderr, flush=True)
+    time.sleep(60 if next(calls) == 6 else 0)
     return score
-Observer.see = slow
+RangeObserver.observe = slow
 from edge_ad.cli import main
 main()
 """
 
 
-def test_a_killed_pass_over_the_images_goes_on_where_it_was(
+def test_a_killed_pass_over_the_images_resumes(
     engine: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [str(engine), "--images", str(good), "--method", "mse", "--no-gate"]
@@ -301,37 +296,37 @@ def test_a_killed_pass_over_the_images_goes_on_where_it_was(
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     ) as process:
         assert process.stderr is not None
-        seen = 0
-        while seen < 6 and (line := process.stderr.readline()):
-            seen += line == "saw\n"
+        images = 0
+        while images < 6 and (line := process.stderr.readline()):
+            images += line == "observed\n"
         process.send_signal(signal.SIGKILL)
     assert (tmp_path / ".tiny.int8.unfinished.npz").exists()
-    shown: list[str] = []
-    see = RangeObserver.see
+    observed: list[str] = []
+    observe = RangeObserver.observe
 
     def counted(self: RangeObserver, batch: Image, name: str) -> float:
-        shown.append(name)
-        return see(self, batch, name)
+        observed.append(name)
+        return observe(self, batch, name)
 
-    monkeypatch.setattr(RangeObserver, "see", counted)
+    monkeypatch.setattr(RangeObserver, "observe", counted)
     assert run(*words, "--resume") == 0
-    assert 0 < len(shown) <= 11
+    assert len(observed) == 11
     resumed = (tmp_path / "tiny.int8.ranges.yaml").read_text()
     assert not (tmp_path / ".tiny.int8.unfinished.npz").exists()
     assert run(*words) == 0
-    assert len(shown) > 16
+    assert len(observed) == 11 + 16
     assert (tmp_path / "tiny.int8.ranges.yaml").read_text() == resumed
 
 
-def test_the_notes_of_another_pass_are_not_used(
+def test_the_checkpoint_of_another_pass_is_not_used(
     engine: Path, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = ("--images", good, "--method", "mse", "--no-gate", "--resume")
-    notes = tmp_path / ".tiny.int8.unfinished.npz"
-    np.savez(notes, identity="another")
+    checkpoint = tmp_path / ".tiny.int8.unfinished.npz"
+    np.savez(checkpoint, identity="another")
     assert run(engine, *words) == 0
-    assert "starting anew" in caplog.text
-    notes.write_bytes(b"PK cut off")
+    assert "starting again" in caplog.text
+    checkpoint.write_bytes(b"PK cut off")
     assert run(engine, *words) == 0
 
 
@@ -345,10 +340,10 @@ def test_the_report_is_a_file_and_a_page_with_its_images_inside(
     assert report["bytes"]["int8"] == out.stat().st_size
     assert page.count("data:image/") == 2  # the set's convergence, the example maps
     assert all(node["node"] in page for node in report["nodes"])
-    assert all(one["method"] in page for one in report["gate"]["methods"])
+    assert all(item["method"] in page for item in report["gate"]["methods"])
 
 
-def test_a_gate_too_small_for_its_limit_is_told(
+def test_a_gate_too_small_for_its_limit_is_warned_of(
     engine: Path, good: Path, test_set: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = ("--images", good, "--test", test_set, "--method", "mse", "--max-pixel-ap-loss", 1)
@@ -369,7 +364,7 @@ def test_a_failed_gate_leaves_its_report_too(engine: Path, good: Path, test_set:
     assert "pixel_ap lost" in engine.with_name("tiny.int8.onnx.report.html").read_text()
 
 
-def test_int8_gets_its_own_threshold_by_the_promise_of_fp32(
+def test_int8_gets_its_own_threshold_with_the_guarantee_of_fp32(
     engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from edge_ad.manifest import Threshold, load_sidecar, set_threshold
@@ -394,30 +389,31 @@ def test_ranges_go_through_a_tensorrt_cache_and_back(
     assert run(engine, *made, *words) == 0
     assert run(engine, "--read-cache", cache, "-o", tmp_path / "b.onnx", *words) == 0
     image = part_image(np.random.default_rng(3))[None, :32, :32]
-    answers = []
+    maps = []
     for name in ("a.onnx", "b.onnx"):
         with open_engine(tmp_path / name) as opened:
-            answers.append(opened.infer(image).maps)
-    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
+            maps.append(opened.infer(image).maps)
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
 
 
-def _slow_int8(trials: object, models: dict[str, object]) -> dict[str, float]:
+def _int8_hardly_faster(evaluator: object, models: dict[str, object]) -> dict[str, float]:
     return {name: 9.9 if name == "int8" else 10.0 + len(name) for name in models}
 
 
-def test_auto_keeps_what_is_fastest_and_passes(
+def test_auto_keeps_the_fastest_precision_that_passes(
     engine: Path, good: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("--images", good, "--method", "mse", "--precision", "auto", "--json")
-    monkeypatch.setattr("edge_ad.calibration.quantize.comparison.timed", _slow_int8)
+    monkeypatch.setattr("edge_ad.calibration.quantize.comparison.time_models", _int8_hardly_faster)
     assert run(engine, *words, *LOOSE) == 0
     report = _report(capsys)
-    assert report["contest"]["winner"] == "int8"
-    assert [one["precision"] for one in report["contest"]["contenders"]] == ["fp32", "fp16", "int8"]
+    comparison = report["precision_comparison"]
+    assert comparison["winner"] == "int8"
+    assert [item["precision"] for item in comparison["precisions"]] == ["fp32", "fp16", "int8"]
     engine.with_suffix(".int8.onnx").unlink()
     assert run(engine, *words, *LOOSE, "--margin", 0.5) == 0
     report = _report(capsys)
-    assert report["contest"]["winner"] == "fp32"
+    assert report["precision_comparison"]["winner"] == "fp32"
     assert report["engine"] is None
     assert not engine.with_suffix(".int8.onnx").exists()
 
@@ -429,8 +425,8 @@ def test_auto_never_keeps_an_int8_that_fails_the_gate(
     strict = ("--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
     assert run(engine, *words, *strict) == 0
     report = _report(capsys)
-    assert report["contest"]["winner"] != "int8"
-    assert report["contest"]["contenders"][-1]["passed"] is False
+    assert report["precision_comparison"]["winner"] != "int8"
+    assert report["precision_comparison"]["precisions"][-1]["passed"] is False
 
 
 def test_auto_is_refused_where_it_cannot_measure(

@@ -1,3 +1,5 @@
+"""`edge-ad threshold` from end to end."""
+
 from __future__ import annotations
 
 import json
@@ -15,26 +17,26 @@ from edge_ad.manifest import Provenance, load_sidecar, manifest_from_json
 MakePath = Callable[..., Path]
 
 
-def threshold(*words: object) -> subprocess.CompletedProcess[str]:
-    return edge_ad("threshold", *words)
+def threshold(*args: object) -> subprocess.CompletedProcess[str]:
+    return edge_ad("threshold", *args)
 
 
-def edge_ad(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_ad", *map(str, words)]
+def edge_ad(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_ad", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_promise_is_stored_and_the_line_uses_it(
+def test_a_threshold_is_stored_and_the_line_uses_it(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(threshold=None), make_folder("good", 60)
     done = threshold(engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["images"], found["needed"], found["near_duplicates"]) == (60, 59, 0)
+    result = json.loads(done.stdout)
+    assert (result["images"], result["images_needed"], result["near_duplicates"]) == (60, 59, 0)
     sidecar = load_sidecar(engine)
     assert sidecar is not None and sidecar.threshold is not None
-    assert sidecar.threshold.image == found["image"] < 60 / 255
+    assert sidecar.threshold.image == result["image"] < 60 / 255
     assert len(sidecar.threshold.data_sha256) == 64
     run = subprocess.run(
         [sys.executable, "-m", "edge_ad", "run", "--json", "--engine", str(engine),
@@ -44,7 +46,7 @@ def test_a_promise_is_stored_and_the_line_uses_it(
     assert json.loads(run.stdout.splitlines()[-1])["rejected"] == 2
 
 
-def test_what_the_images_cannot_support_is_refused_and_nothing_is_stored(
+def test_too_few_images_are_refused_and_nothing_is_stored(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(threshold=None), make_folder("good", 20)
@@ -60,19 +62,19 @@ def test_a_refusal_in_json_carries_the_figures(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     done = threshold(make_engine(), "--images", make_folder("good", 20), "--json")
-    found = json.loads(done.stdout)
-    assert done.returncode == found["exit"] == 4 and found["error"] == "GateFailed"
-    assert (found["images"], found["needed"]) == (20, 2995)
-    assert found["supported"] == pytest.approx(0.139, abs=1e-3)
+    result = json.loads(done.stdout)
+    assert done.returncode == result["exit"] == 4 and result["error"] == "GateFailed"
+    assert (result["images"], result["images_needed"]) == (20, 2995)
+    assert result["supported_rate"] == pytest.approx(0.139, abs=1e-3)
 
 
 def test_the_highest_scores_are_named_since_a_bad_part_may_be_among_them(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    words = ("--images", make_folder("good", 9, bright=(4,)), "--at-best")
-    assert "good parts: 004.png 0.98" in threshold(make_engine(), *words).stderr
-    found = json.loads(threshold(make_engine(), *words, "--json").stdout)
-    assert found["highest"][0] == ["004.png", pytest.approx(250 / 255)]
+    args = ("--images", make_folder("good", 9, bright=(4,)), "--at-best")
+    assert "good parts: 004.png 0.98" in threshold(make_engine(), *args).stderr
+    result = json.loads(threshold(make_engine(), *args, "--json").stdout)
+    assert result["highest"][0] == ["004.png", pytest.approx(250 / 255)]
 
 
 def test_images_the_detector_was_trained_on_are_named_as_such(
@@ -81,9 +83,11 @@ def test_images_the_detector_was_trained_on_are_named_as_such(
     onnx = pytest.importorskip("onnx")
     engine, good = make_engine(), make_folder("good", 5)
     model = onnx.load(engine)
-    seen = Provenance(data_sha256=sha256_of(good.iterdir()))
+    provenance = Provenance(data_sha256=sha256_of(good.iterdir()))
     (entry,) = model.metadata_props
-    manifest = manifest_from_json(entry.value, "green").model_copy(update={"provenance": seen})
+    manifest = manifest_from_json(entry.value, "green").model_copy(
+        update={"provenance": provenance}
+    )
     entry.value = manifest.model_dump_json()
     onnx.save(model, engine)
     done = threshold(engine, "--images", good, "--at-best")
@@ -97,13 +101,13 @@ def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None
     assert done.returncode == 2 and "edge-ad export" in done.stderr
 
 
-def test_another_geometry_than_the_engines_is_told(
+def test_another_geometry_than_the_engines_is_reported(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    words = ("--images", make_folder("good", 5), "--at-best")
-    done = threshold(make_engine(), *words, "--tiles", "2x2")
+    args = ("--images", make_folder("good", 5), "--at-best")
+    done = threshold(make_engine(), *args, "--tiles", "2x2")
     assert done.returncode == 0 and "run needs --tiles 2x2" in done.stderr
-    assert "geometry" not in threshold(make_engine(), *words).stderr
+    assert "geometry" not in threshold(make_engine(), *args).stderr
 
 
 @pytest.mark.parametrize(
@@ -122,19 +126,21 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
     test = good.parent / "data" / "test" / "good"
     shutil.copytree(good, test)
     images = test.parent.parent if verb[0] == "evaluate" else good
-    words = (*verb, images, *([] if verb[0] == "evaluate" else ["--engine"]), engine, "--json")
-    done = edge_ad(*words)
+    args = (*verb, images, *([] if verb[0] == "evaluate" else ["--engine"]), engine, "--json")
+    done = edge_ad(*args)
     assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
     assert "--roi expected 0,0,64,32, got none" in done.stderr
     assert f"edge-ad threshold {engine} --images GOOD_DIR --false-alarm-rate" in done.stderr
-    assert edge_ad(*words, *roi).returncode == 0
-    assert edge_ad(*words, "--threshold", 0.5).returncode == 0
+    assert edge_ad(*args, *roi).returncode == 0
+    assert edge_ad(*args, "--threshold", 0.5).returncode == 0
 
 
-def test_the_scores_are_drawn(make_engine: MakePath, make_folder: MakePath, tmp_path: Path) -> None:
+def test_the_scores_are_plotted(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib")
-    words = ("--images", make_folder("good", 9), "--at-best", "--plot", tmp_path / "scores.png")
-    assert threshold(make_engine(), *words).returncode == 0
+    args = ("--images", make_folder("good", 9), "--at-best", "--plot", tmp_path / "scores.png")
+    assert threshold(make_engine(), *args).returncode == 0
     assert (tmp_path / "scores.png").stat().st_size > 5000
 
 

@@ -1,4 +1,4 @@
-"""The gate's arithmetic: losses, chance, verdicts, and who wins."""
+"""The gate's arithmetic: losses, significance, verdicts, and which precision wins."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from edge_ad.calibration.quantize.gate import (
     AlarmComparison,
     GateLimits,
     GateResult,
-    ThresholdCounts,
+    apply_gate,
     broken_by_fp32,
     count_alarms,
     excess,
-    judge,
     map_error,
     too_many,
 )
-from edge_ad.calibration.quantize.search import BlockError, by_gain
+from edge_ad.calibration.quantize.search import BlockSensitivity, by_gain
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest
 
@@ -38,17 +37,17 @@ def _int8(auroc: float, ap: float | None) -> AccuracyFigures:
     [
         pytest.param(0.95, 0.5, [], id="nothing lost"),
         pytest.param(0.949, 0.495, [], id="within both limits"),
-        pytest.param(0.99, 0.6, [], id="better is not worse"),
-        pytest.param(0.94, 0.5, ["image_auroc"], id="the image score suffers"),
-        pytest.param(0.95, 0.4, ["pixel_ap"], id="the image score survives, the map does not"),
-        pytest.param(0.8, 0.1, ["image_auroc", "pixel_ap"], id="all is lost"),
-        pytest.param(0.95, None, [], id="without masks the image decides"),
+        pytest.param(0.99, 0.6, [], id="better than fp32"),
+        pytest.param(0.94, 0.5, ["image_auroc"], id="image AUROC lost"),
+        pytest.param(0.95, 0.4, ["pixel_ap"], id="pixel AP alone lost"),
+        pytest.param(0.8, 0.1, ["image_auroc", "pixel_ap"], id="both lost"),
+        pytest.param(0.95, None, [], id="without masks only the image score counts"),
     ],
 )
 def test_a_loss_beyond_its_limit_fails(auroc: float, ap: float | None, failures: list[str]) -> None:
-    verdict = judge(FP32, _int8(auroc, ap), GateLimits())
-    assert [line.split()[0] for line in verdict.failures] == failures
-    assert verdict.passed == (not failures)
+    result = apply_gate(FP32, _int8(auroc, ap), GateLimits())
+    assert [line.split()[0] for line in result.failures] == failures
+    assert result.passed == (not failures)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +61,12 @@ def test_images_of_many_tiles_are_fewer_so_that_they_fit_in_memory(
 
 
 def test_excess_counts_in_limits() -> None:
-    verdict = judge(FP32, _int8(0.946, 0.47), GateLimits(image_auroc=0.002, pixel_ap=0.01))
-    assert excess(verdict, GateLimits()) == pytest.approx(3.0)
+    result = apply_gate(FP32, _int8(0.946, 0.47), GateLimits(image_auroc=0.002, pixel_ap=0.01))
+    assert excess(result, GateLimits()) == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(
-    ("normal", "false_alarms", "promised", "suspicious"),
+    ("normal", "false_alarms", "rate", "significant"),
     [
         (100, 1, 0.01, False),
         (100, 3, 0.01, False),
@@ -80,14 +79,14 @@ def test_excess_counts_in_limits() -> None:
     ],
 )
 def test_false_alarms_beyond_chance_are_too_many(
-    normal: int, false_alarms: int, promised: float, *, suspicious: bool
+    normal: int, false_alarms: int, rate: float, *, significant: bool
 ) -> None:
-    alarms = AlarmComparison(1.0, normal, false_alarms, 0, promised, 0)
-    assert too_many(alarms, 0.05) is suspicious
-    assert judge(FP32, FP32, GateLimits(), alarms).passed is not suspicious
+    alarms = AlarmComparison(1.0, normal, false_alarms, 0, rate, 0)
+    assert too_many(alarms, 0.05) is significant
+    assert apply_gate(FP32, FP32, GateLimits(), alarms).passed is not significant
 
 
-def test_chance_is_counted_as_draws_show_it() -> None:
+def test_significance_agrees_with_random_draws() -> None:
     draws = np.random.default_rng(0).binomial(200, 0.02, 100_000)
     for count in range(12):
         share = float((draws >= count).mean())
@@ -95,28 +94,27 @@ def test_chance_is_counted_as_draws_show_it() -> None:
             assert too_many(AlarmComparison(1.0, 200, count, 0, 0.02, 0), 0.05) == (share < 0.05)
 
 
-def test_verdicts_are_taken_at_each_engines_own_threshold() -> None:
+def test_false_alarms_and_changed_verdicts_are_counted() -> None:
     anomalous = np.array([False, False, False, True, True])
-    fp32 = ThresholdCounts(np.array([1, 2, 3, 8, 9], np.float32), 3.0)
-    int8 = ThresholdCounts(np.array([10, 20, 36, 34, 90], np.float32), 35.0)
-    alarms = count_alarms(anomalous, fp32, int8, 0.01)
-    assert (alarms.normal, alarms.false_alarms, alarms.flips) == (3, 1, 2)
+    fp32, int8 = np.array([1, 2, 3, 8, 9]) > 3, np.array([10, 20, 36, 34, 90]) > 35
+    alarms = count_alarms(anomalous, fp32, int8, threshold=35.0, guaranteed_rate=0.01)
+    assert (alarms.normal, alarms.false_alarms, alarms.changed_verdicts) == (3, 1, 2)
     assert alarms.fp32_false_alarms == 0
 
 
 @pytest.mark.parametrize(
     ("false_alarms", "passes"),
     [
-        pytest.param(4, True, id="as many as fp32: another int8 would not mend it"),
+        pytest.param(4, True, id="as many as fp32: another int8 would not fix it"),
         pytest.param(9, False, id="many more than fp32"),
     ],
 )
-def test_a_promise_that_fp32_breaks_is_not_held_against_int8(
+def test_a_guarantee_that_fp32_breaks_does_not_fail_int8(
     false_alarms: int, *, passes: bool
 ) -> None:
     alarms = AlarmComparison(0.19, 50, false_alarms, 4, 0.024, 0)
     assert broken_by_fp32(alarms, 0.05)
-    assert judge(FP32, FP32, GateLimits(), alarms).passed is passes
+    assert apply_gate(FP32, FP32, GateLimits(), alarms).passed is passes
     assert not broken_by_fp32(AlarmComparison(0.19, 50, 4, 3, 0.024, 0), 0.05)
 
 
@@ -124,26 +122,36 @@ def test_map_error_is_relative_to_the_spread_and_leaves_ignored_pixels_out() -> 
     rng = np.random.default_rng(0)
     maps = [rng.normal(3, 2, (20, 20)).astype(np.float32) for _ in range(4)]
     assert map_error(maps, maps) == 0.0
-    assert map_error(maps, [one + 0.2 for one in maps]) == pytest.approx(0.1, rel=0.05)
-    for side in (maps, shifted := [one + np.float32(0.2) for one in maps]):
-        for one in side:
-            one[:5] = -np.inf
+    assert map_error(maps, [values + 0.2 for values in maps]) == pytest.approx(0.1, rel=0.05)
+    for side in (maps, shifted := [values + np.float32(0.2) for values in maps]):
+        for values in side:
+            values[:5] = -np.inf
     assert map_error(maps, shifted) == pytest.approx(0.1, rel=0.1)
 
 
-def _contenders(*times: tuple[str, float, str]) -> Sequence[ComparedPrecision]:
+def _result(*, passes: bool) -> GateResult:
+    return GateResult(FP32, {}, () if passes else ("lost",))
+
+
+def _compared(*times: tuple[str, float, str]) -> Sequence[ComparedPrecision]:
     return [
-        ComparedPrecision(name, ms, FP32, GateResult({}, () if found == "passes" else ("lost",)))  # type: ignore[arg-type]
-        for name, ms, found in times
+        ComparedPrecision(name, ms, _result(passes=verdict == "passes"))  # type: ignore[arg-type]
+        for name, ms, verdict in times
     ]
 
 
 @pytest.mark.parametrize(
     ("times", "winner"),
     [
-        pytest.param([("fp32", 10, "passes"), ("int8", 4, "passes")], "int8", id="int8 pays"),
-        pytest.param([("fp32", 10, "passes"), ("int8", 9.8, "passes")], "fp32", id="too little"),
-        pytest.param([("fp32", 10, "passes"), ("int8", 4, "fails")], "fp32", id="fails"),
+        pytest.param(
+            [("fp32", 10, "passes"), ("int8", 4, "passes")], "int8", id="int8 is much faster"
+        ),
+        pytest.param(
+            [("fp32", 10, "passes"), ("int8", 9.8, "passes")], "fp32", id="too little faster"
+        ),
+        pytest.param(
+            [("fp32", 10, "passes"), ("int8", 4, "fails")], "fp32", id="int8 fails the gate"
+        ),
         pytest.param(
             [("fp32", 10, "passes"), ("fp16", 5, "passes"), ("int8", 4.9, "passes")],
             "fp16",
@@ -152,21 +160,21 @@ def _contenders(*times: tuple[str, float, str]) -> Sequence[ComparedPrecision]:
         pytest.param(
             [("fp32", 10, "passes"), ("fp16", 14, "passes"), ("int8", 5, "passes")],
             "int8",
-            id="a slow fp16 is no obstacle",
+            id="fp16 slower than fp32",
         ),
     ],
 )
 def test_the_simplest_stays_unless_clearly_beaten(
     times: list[tuple[str, float, str]], winner: str
 ) -> None:
-    assert fastest(_contenders(*times), 0.05).precision == winner
+    assert fastest(_compared(*times), 0.05).precision == winner
 
 
 def test_blocks_return_to_float_by_error_for_each_multiplication() -> None:
-    small = BlockError("small", alone=0.05, without=0.07, cost=0.01)
-    large = BlockError("large", alone=0.06, without=0.06, cost=0.5)
-    harmless = BlockError("harmless", alone=0.0, without=0.1, cost=0.01)
-    assert [one.block for one in by_gain([harmless, large, small], 0.1)] == [
+    small = BlockSensitivity("small", alone=0.05, without=0.07, cost=0.01)
+    large = BlockSensitivity("large", alone=0.06, without=0.06, cost=0.5)
+    harmless = BlockSensitivity("harmless", alone=0.0, without=0.1, cost=0.01)
+    assert [item.block for item in by_gain([harmless, large, small], 0.1)] == [
         "small",
         "large",
         "harmless",

@@ -1,4 +1,4 @@
-"""Which nodes become int8, by which rule, and what the written graph then is."""
+"""Placement: which nodes become int8 by which rule, and the graph that is then written."""
 
 from __future__ import annotations
 
@@ -11,21 +11,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_ad.calibration.quantize.graph_engine import GraphEngine
-from edge_ad.calibration.quantize.placement import (
-    Placement,
-    PlacementOverrides,
-    Target,
-    channel_axis,
-    place,
-)
-from edge_ad.calibration.quantize.qdq import Range, quantize, scale_of
+from edge_ad.calibration.quantize.placement import Placement, channel_axis, place
+from edge_ad.calibration.quantize.qdq import quantize, scale_of
+from edge_ad.calibration.quantize.rules import PlacementOverrides
+from edge_ad.calibration.ranges.graph_engine import GraphEngine
+from edge_ad.calibration.ranges.target import TARGETS, Range, Target
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.fp16.convert import mixed_from_fp32
 from edge_ad.onnx_graph.index import Edge, GraphIndex, load_graph
 from tests.calibration.int8_models import SIZE, Tiny
-
-TARGETS: tuple[Target, ...] = ("tensorrt", "onnxruntime")
 
 
 @pytest.fixture
@@ -34,7 +28,7 @@ def graph(tmp_path: Path) -> GraphIndex:
 
 
 def _rules(placement: Placement) -> dict[str, tuple[bool, str]]:
-    return {found.node: (found.int8, found.rule) for found in placement.decisions}
+    return {item.node: (item.int8, item.rule) for item in placement.decisions}
 
 
 def _quantized(graph: GraphIndex, placement: Placement) -> onnx.ModelProto:
@@ -46,8 +40,8 @@ def _quantized(graph: GraphIndex, placement: Placement) -> onnx.ModelProto:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_node_has_one_decision_with_a_rule(graph: GraphIndex, target: Target) -> None:
     decisions = place(graph, target).decisions
-    assert sorted(found.node for found in decisions) == sorted(graph.nodes)
-    assert all(found.rule for found in decisions)
+    assert sorted(decision.node for decision in decisions) == sorted(graph.nodes)
+    assert all(decision.rule for decision in decisions)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -60,7 +54,7 @@ def test_every_node_has_one_decision_with_a_rule(graph: GraphIndex, target: Targ
         ("node_probability", "float", "heads"),
         ("node_centred", "float", "differences"),
         ("node_scaled", "float", "norms"),
-        ("node_merged_relu", "int8", "rides"),
+        ("node_merged_relu", "int8", "follows"),
     ],
 )
 def test_trunks_become_int8_and_heads_norms_and_differences_do_not(
@@ -106,7 +100,7 @@ def test_onnxruntime_gets_both_inputs_and_the_output_of_a_residual_add(
 
 
 def test_tensors_around_a_concatenation_share_one_range(graph: GraphIndex) -> None:
-    (group,) = (found for found in place(graph, "onnxruntime").groups if "joined" in found)
+    (group,) = (tensors for tensors in place(graph, "onnxruntime").groups if "joined" in tensors)
     assert {"joined", "pooled", "block_out"} <= group
 
 
@@ -114,8 +108,8 @@ def test_tensors_around_a_concatenation_share_one_range(graph: GraphIndex) -> No
 def test_excluded_nodes_stay_float_and_included_ones_do_not(
     graph: GraphIndex, target: Target
 ) -> None:
-    wanted = PlacementOverrides(exclude=(r"net\.block\.",), include=("node_logits",))
-    placement = place(graph, target, wanted)
+    overrides = PlacementOverrides(exclude=(r"net\.block\.",), include=("node_logits",))
+    placement = place(graph, target, overrides)
     rules = _rules(placement)
     assert rules["node_block_a"] == (False, "excluded by the user")
     assert rules["node_logits"][0]
@@ -124,18 +118,16 @@ def test_excluded_nodes_stay_float_and_included_ones_do_not(
 
 
 @pytest.mark.parametrize(
-    ("pattern", "says"), [("nothing.*here", "matches no node"), ("(", "regular")]
+    ("pattern", "message"), [("nothing.*here", "matches no node"), ("(", "regular")]
 )
-def test_a_pattern_that_cannot_be_meant_is_refused(
-    graph: GraphIndex, pattern: str, says: str
-) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_an_invalid_pattern_is_refused(graph: GraphIndex, pattern: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         place(graph, "tensorrt", PlacementOverrides(exclude=(pattern,)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_silent_tensors_are_not_quantized(graph: GraphIndex, target: Target) -> None:
-    placement = place(graph, target, PlacementOverrides(silent=frozenset({"block_a_relu"})))
+def test_tensors_that_were_always_zero_are_not_quantized(graph: GraphIndex, target: Target) -> None:
+    placement = place(graph, target, PlacementOverrides(all_zero=frozenset({"block_a_relu"})))
     assert "block_a_relu" not in placement.tensors
     assert "zero on every image" in _rules(placement)["node_block_b"][1]
     _quantized(graph, placement)
@@ -187,13 +179,13 @@ def test_transposed_convolutions_are_dequantized_along_their_output_channels(
     tiny.node("ConvTranspose", ["pooled", "net.up.0.weight"], "up")
     tiny.node("Conv", ["up", "net.after.0.weight"], "after")
     graph = load_graph(tiny.save(tmp_path / "up.onnx"))
-    wanted = PlacementOverrides(include=("after",))
-    model = _quantized(graph, place(graph, "tensorrt", wanted))
+    overrides = PlacementOverrides(include=("after",))
+    model = _quantized(graph, place(graph, "tensorrt", overrides))
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert stored["net.up.0.weight.scale"].shape == (24,)
     (back,) = (n for n in model.graph.node if n.output[0] == "net.up.0.weight.dequantized")
     assert [a.i for a in back.attribute if a.name == "axis"] == [1]
-    reason = _rules(place(graph, "onnxruntime", wanted))["node_up"][1]
+    reason = _rules(place(graph, "onnxruntime", overrides))["node_up"][1]
     assert reason == "no int8 ConvTranspose in ONNX Runtime"
 
 
@@ -217,7 +209,7 @@ def test_onnxruntime_gets_unsigned_activations_and_int32_biases(graph: GraphInde
 
 
 @pytest.mark.parametrize(
-    ("found", "target", "scale", "zero_point"),
+    ("limits", "target", "scale", "zero_point"),
     [
         (Range(-1.0, 0.5), "tensorrt", 1 / 127, 0),
         (Range(0.0, 2.0), "tensorrt", 2 / 127, 0),
@@ -228,11 +220,11 @@ def test_onnxruntime_gets_unsigned_activations_and_int32_biases(graph: GraphInde
     ],
 )
 def test_zero_is_exact_in_every_scale(
-    found: Range, target: Target, scale: float, zero_point: int
+    limits: Range, target: Target, scale: float, zero_point: int
 ) -> None:
-    made = scale_of(found, target)
-    assert made.scale == pytest.approx(scale)
-    assert made.zero_point == zero_point
+    result = scale_of(limits, target)
+    assert result.scale == pytest.approx(scale)
+    assert result.zero_point == zero_point
 
 
 def test_onnxruntime_fuses_the_whole_trunk_into_integer_kernels(
@@ -255,38 +247,39 @@ def test_onnxruntime_fuses_the_whole_trunk_into_integer_kernels(
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("batch", [1, 3, None])
-def test_an_int8_graph_answers_nearly_as_the_fp32_graph(
+def test_maps_of_an_int8_graph_are_close_to_those_of_fp32(
     tmp_path: Path, target: Target, batch: int | None
 ) -> None:
     graph = load_graph(Tiny(batch=batch).save(tmp_path / "tiny.onnx"))
     model = _quantized(graph, place(graph, target))
     images = np.random.default_rng(0).integers(0, 255, (4, SIZE, SIZE, 3), dtype=np.uint8)
     with GraphEngine(graph.model, graph.manifest, target) as engine:
-        wanted = engine.infer(images)
+        expected = engine.infer(images)
     with GraphEngine(model, graph.manifest, target) as engine:
-        found = engine.infer(images)
-    assert found.maps.shape == (4, SIZE, SIZE)
-    assert 0 < np.abs(found.maps - wanted.maps).max() < 0.1 * np.ptp(wanted.maps) + 0.02
+        result = engine.infer(images)
+    assert result.maps.shape == (4, SIZE, SIZE)
+    error = np.abs(result.maps - expected.maps).max()
+    assert 0 < error < 0.1 * np.ptp(expected.maps) + 0.02
 
 
-def test_what_is_not_int8_can_be_fp16(graph: GraphIndex) -> None:
+def test_everything_that_is_not_int8_can_be_fp16(graph: GraphIndex) -> None:
     images = np.random.default_rng(0).integers(0, 255, (4, SIZE, SIZE, 3), dtype=np.uint8)
-    half = mixed_from_fp32(graph.model, images, graph.manifest).model
+    fp16_model = mixed_from_fp32(graph.model, images, graph.manifest).model
     placement = place(graph, "tensorrt")
     ranges = dict.fromkeys(placement.tensors, Range(-1.0, 4.0))
-    models = [quantize(graph, placement, ranges, onto) for onto in (None, half)]
+    models = [quantize(graph, placement, ranges, base) for base in (None, fp16_model)]
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in models[1].graph.initializer}
     kinds = {value.dtype for name, value in stored.items() if name.endswith(".scale")}
     assert kinds == {np.dtype(np.float16)}
-    for one in models:
-        onnx.checker.check_model(one, full_check=True)
-        quantized = [node for node in one.graph.node if node.op_type == "QuantizeLinear"]
+    for model in models:
+        onnx.checker.check_model(model, full_check=True)
+        quantized = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
         assert len(quantized) == len(placement.tensors)
-    answers = []
-    for one in models:
-        with GraphEngine(one, graph.manifest, "tensorrt") as engine:
-            answers.append(engine.infer(images).maps)
-    assert 0 < np.abs(answers[0] - answers[1]).max() < 0.02
+    maps = []
+    for model in models:
+        with GraphEngine(model, graph.manifest, "tensorrt") as engine:
+            maps.append(engine.infer(images).maps)
+    assert 0 < np.abs(maps[0] - maps[1]).max() < 0.02
 
 
 def test_weights_stored_in_8_bits_are_multiplied_out_before_calibration(tmp_path: Path) -> None:
@@ -299,13 +292,13 @@ def test_weights_stored_in_8_bits_are_multiplied_out_before_calibration(tmp_path
     tiny.nodes.insert(1, helper.make_node("Mul", ["cast", "step"], ["net.merge.0.weight"]))
     graph = load_graph(tiny.save(tmp_path / "stored.onnx"))
     assert _rules(place(graph, "tensorrt"))["node_merged"][0]
-    found = graph.weight_of(graph.nodes["node_merged"])
-    assert found is not None
-    np.testing.assert_allclose(found, weight, atol=step)
+    folded = graph.weight_of(graph.nodes["node_merged"])
+    assert folded is not None
+    np.testing.assert_allclose(folded, weight, atol=step)
 
 
-def _with(path: Path, change: str) -> Path:
-    """A tiny engine that cannot be calibrated."""
+def _unsuitable(path: Path, change: str) -> Path:
+    """Write a tiny engine that cannot be calibrated."""
     tiny = Tiny()
     model = tiny.model()
     if change == "quantized":
@@ -324,7 +317,7 @@ def _with(path: Path, change: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ("quantized", "is quantized already"),
         ("fp16", "is fp16 already"),
@@ -334,10 +327,10 @@ def _with(path: Path, change: str) -> Path:
     ],
 )
 def test_graphs_that_cannot_be_calibrated_are_refused(
-    tmp_path: Path, change: str, says: str
+    tmp_path: Path, change: str, message: str
 ) -> None:
-    with pytest.raises(IncompatibleError, match=says):
-        load_graph(_with(tmp_path / "bad.onnx", change))
+    with pytest.raises(IncompatibleError, match=message):
+        load_graph(_unsuitable(tmp_path / "bad.onnx", change))
 
 
 def test_a_missing_engine_is_refused(tmp_path: Path) -> None:

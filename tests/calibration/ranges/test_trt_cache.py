@@ -1,4 +1,4 @@
-"""TensorRT's calibration cache, read and written."""
+"""TensorRT's calibration cache: reading and writing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.calibration.quantize.qdq import Range
 from edge_ad.calibration.ranges.table import load_table, save_table
+from edge_ad.calibration.ranges.target import Range
 from edge_ad.calibration.ranges.trt_cache import header, load_cache, save_cache, table_from_cache
 from edge_ad.errors import DataError, UsageError
 from edge_ad.onnx_graph.index import load_graph
@@ -45,7 +45,7 @@ def test_a_cache_becomes_a_table_of_the_tensors_the_graph_has(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "not a TensorRT calibration cache"),
         ("pooled: 3f800000\n", "first line like"),
@@ -56,14 +56,16 @@ def test_a_cache_becomes_a_table_of_the_tensors_the_graph_has(tmp_path: Path) ->
         ("TRT-100300-EntropyCalibration2\nother: 3f800000\n", "names no tensor of tiny.onnx"),
     ],
 )
-def test_what_is_no_cache_of_this_model_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_a_file_that_is_no_cache_of_this_model_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "c").write_text(text)
     graph = load_graph(Tiny().save(tmp_path / "tiny.onnx"))
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         table_from_cache(tmp_path / "c", graph)
 
 
-def test_a_missing_cache_or_odd_version_is_refused(tmp_path: Path) -> None:
+def test_a_missing_cache_or_invalid_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no calibration cache"):
         load_cache(tmp_path / "none")
     with pytest.raises(UsageError, match=r"like 10\.3\.0"):

@@ -1,3 +1,5 @@
+"""Thresholds and their guarantee, checked by arithmetic and by simulation."""
+
 from __future__ import annotations
 
 import math
@@ -9,15 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_ad.calibration.thresholds.estimate import (
+from edge_ad.calibration.thresholds.estimate import NormalScores, score_normal, threshold_for
+from edge_ad.calibration.thresholds.guarantee import (
     Guarantee,
-    NormalScores,
     best_guarantee,
     images_needed,
     largest_rank,
-    score_normal,
     supported_rate,
-    threshold_for,
 )
 from edge_ad.engine import ScriptedEngine
 from edge_ad.errors import DataError, EdgeAdError, GateFailed
@@ -26,7 +26,7 @@ from edge_ad.geometry import Geometry
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
-def good(scores: NDArray[np.float64]) -> NormalScores:
+def normal_scores(scores: NDArray[np.float64]) -> NormalScores:
     names = [str(index) for index in range(len(scores))]
     return NormalScores(names, list(scores), list(scores))
 
@@ -34,16 +34,16 @@ def good(scores: NDArray[np.float64]) -> NormalScores:
 @pytest.mark.parametrize(
     ("rate", "confidence", "needed"), [(0.001, 0.95, 2995), (0.01, 0.95, 299), (0.05, 0.9, 45)]
 )
-def test_the_number_of_images_a_promise_needs(rate: float, confidence: float, needed: int) -> None:
-    promise = Guarantee(rate, confidence)
-    assert images_needed(promise) == needed
-    assert largest_rank(needed, promise) == 1
-    assert largest_rank(needed - 1, promise) == 0
+def test_images_that_a_guarantee_needs(rate: float, confidence: float, needed: int) -> None:
+    guarantee = Guarantee(rate, confidence)
+    assert images_needed(guarantee) == needed
+    assert largest_rank(needed, guarantee) == 1
+    assert largest_rank(needed - 1, guarantee) == 0
 
 
 @pytest.mark.parametrize("images", [1, 2, 10, 299, 2995])
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
-def test_the_rate_that_images_support_is_one_they_can_keep(images: int, confidence: float) -> None:
+def test_the_supported_rate_can_be_guaranteed(images: int, confidence: float) -> None:
     best = best_guarantee(images, Guarantee(1e-6, confidence))
     assert largest_rank(images, best) >= 1
     assert best.rate == float(f"{best.rate:.2g}"), "two digits, for people"
@@ -58,16 +58,16 @@ def test_the_rank_agrees_with_the_exact_binomial_sum() -> None:
 
 
 @given(st.integers(1, 3000), st.floats(0.001, 0.5), st.floats(0.5, 0.999))
-def test_more_is_never_promised_than_the_images_support(
+def test_never_more_is_guaranteed_than_the_images_support(
     images: int, rate: float, confidence: float
 ) -> None:
-    promise = Guarantee(rate, confidence)
-    best = best_guarantee(images, promise)
+    guarantee = Guarantee(rate, confidence)
+    best = best_guarantee(images, guarantee)
     assert largest_rank(images, best) >= 1 or best.rate == 0.999
-    assert best == promise or best.rate >= supported_rate(images, confidence) > rate - 1e-9
+    assert best == guarantee or best.rate >= supported_rate(images, confidence) > rate - 1e-9
 
 
-LAWS: dict[str, tuple[Draw, Callable[[float], float]]] = {
+DISTRIBUTIONS: dict[str, tuple[Draw, Callable[[float], float]]] = {
     "uniform": (lambda rng, n: rng.random(n), lambda t: 1 - t),
     "exponential": (lambda rng, n: rng.exponential(size=n), lambda t: math.exp(-t)),
     "heavy tail": (lambda rng, n: rng.pareto(1.0, n), lambda t: 1 / (1 + t)),
@@ -78,13 +78,15 @@ LAWS: dict[str, tuple[Draw, Callable[[float], float]]] = {
 }
 
 
-@pytest.mark.parametrize("law", list(LAWS))
+@pytest.mark.parametrize("distribution", list(DISTRIBUTIONS))
 @pytest.mark.parametrize(("images", "rate"), [(60, 0.05), (300, 0.02), (500, 0.05)])
-def test_the_promise_holds_whatever_the_law(law: str, images: int, rate: float) -> None:
-    draw, share_above = LAWS[law]
-    rng, promise, rounds = np.random.default_rng(3), Guarantee(rate, 0.95), 400
+def test_the_guarantee_holds_for_every_distribution(
+    distribution: str, images: int, rate: float
+) -> None:
+    draw, share_above = DISTRIBUTIONS[distribution]
+    rng, guarantee, rounds = np.random.default_rng(3), Guarantee(rate, 0.95), 400
     kept = sum(
-        share_above(threshold_for(good(draw(rng, images)), promise).image) <= rate
+        share_above(threshold_for(normal_scores(draw(rng, images)), guarantee).image) <= rate
         for _ in range(rounds)
     )
     slack = 3 * math.sqrt(0.95 * 0.05 / rounds)  # three standard errors of the simulation
@@ -93,14 +95,14 @@ def test_the_promise_holds_whatever_the_law(law: str, images: int, rate: float) 
 
 def test_enough_images_let_the_threshold_fall_below_the_maximum() -> None:
     scores = np.arange(3000, dtype=np.float64)
-    threshold = threshold_for(good(scores), Guarantee(0.01, 0.95))
+    threshold = threshold_for(normal_scores(scores), Guarantee(0.01, 0.95))
     assert 2950 < threshold.image < 2999
     assert (scores > threshold.image).mean() <= 0.01
 
 
 def test_too_few_images_are_refused_with_what_is_needed_and_what_they_support() -> None:
     with pytest.raises(GateFailed, match=r"needs 2995 .* support 0\.03 .* --at-best"):
-        threshold_for(good(np.arange(100.0)), Guarantee(0.001, 0.95))
+        threshold_for(normal_scores(np.arange(100.0)), Guarantee(0.001, 0.95))
 
 
 def images(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -111,7 +113,7 @@ def images(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]
     return made + [(f"copy{index}.png", made[0][1]) for index in range(repeat)]
 
 
-def test_near_duplicates_support_no_promise() -> None:
+def test_near_duplicates_do_not_count() -> None:
     scores = score_normal(ScriptedEngine(), images(20, repeat=5))
     assert len(scores.image) == len(scores.names) == 20
     assert scores.repeats[0] == ("copy0.png", "0.png") and len(scores.repeats) == 5
@@ -140,7 +142,7 @@ def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None
     assert scores.image[0] == pytest.approx(215 / 255) and max(scores.image[1:]) < 0.8
 
 
-def test_a_image_the_line_would_not_judge_is_left_out() -> None:
+def test_an_image_the_line_would_not_judge_is_left_out() -> None:
     black = ("black", np.zeros((32, 32, 3), np.uint8))
     scores = score_normal(ScriptedEngine(), [*images(2), black])
     assert len(scores.names) == 2 and "black" in scores.left_out["black"]
@@ -148,23 +150,23 @@ def test_a_image_the_line_would_not_judge_is_left_out() -> None:
         score_normal(ScriptedEngine(), [black])
 
 
-def test_an_engine_that_answers_nonsense_sets_no_threshold() -> None:
+def test_an_engine_that_returns_infinity_sets_no_threshold() -> None:
     broken = ScriptedEngine(map_of=lambda image: np.full(image.shape[:2], np.inf, np.float32))
     with pytest.raises(EdgeAdError, match="NaN or Inf"):
         score_normal(broken, images(1))
 
 
-def test_what_is_refused_comes_with_its_figures() -> None:
+def test_a_refusal_comes_with_its_figures() -> None:
     with pytest.raises(GateFailed) as refusal:
-        threshold_for(good(np.arange(100.0)), Guarantee(0.001, 0.95))
+        threshold_for(normal_scores(np.arange(100.0)), Guarantee(0.001, 0.95))
     facts = refusal.value.facts
-    assert (facts["images"], facts["needed"], facts["asked_rate"]) == (100, 2995, 0.001)
-    assert facts["supported"] == pytest.approx(1 - 0.05 ** (1 / 100))
+    assert (facts["images"], facts["images_needed"], facts["requested_rate"]) == (100, 2995, 0.001)
+    assert facts["supported_rate"] == pytest.approx(1 - 0.05 ** (1 / 100))
 
 
 @settings(deadline=None)
 @given(st.integers(1, 5000), st.floats(1e-4, 0.5), st.floats(0.5, 0.999))
-def test_the_rank_is_the_most_generous_that_keeps_the_promise(
+def test_the_rank_is_the_largest_that_keeps_the_guarantee(
     images: int, rate: float, confidence: float
 ) -> None:
     stats = pytest.importorskip("scipy.stats")
@@ -176,5 +178,5 @@ def test_the_rank_is_the_most_generous_that_keeps_the_promise(
 
 
 def test_no_image_is_an_error() -> None:
-    with pytest.raises(DataError, match="no good image"):
+    with pytest.raises(DataError, match="no normal image"):
         score_normal(ScriptedEngine(), [])

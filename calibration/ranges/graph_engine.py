@@ -1,4 +1,4 @@
-"""A graph in memory as an engine: what a file would answer, before there is a file."""
+"""An engine for a graph in memory, so that a candidate can be evaluated before it is a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from edge_ad.calibration.quantize.placement import Target
+from edge_ad.calibration.ranges.target import Target
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction, check_batch, in_batches
 from edge_ad.errors import MissingExtra
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class GraphEngine(ClosedAtExit):
-    """The engine contract on an ONNX model under ONNX Runtime's CPU provider.
+    """Run an ONNX model in memory with ONNX Runtime's CPU provider.
 
-    For TensorRT graphs the Q/DQ nodes run as they stand, with weights multiplied out beforehand:
-    the same numbers as int8 arithmetic, a quarter faster here than fusing what CPUs cannot fuse.
+    For TensorRT graphs the Q/DQ nodes run unfused, with the weights dequantized beforehand: the
+    same numbers as int8 arithmetic, and a quarter faster than trying to fuse them on a CPU.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class GraphEngine(ClosedAtExit):
     def infer(self, batch: Image) -> Prediction:
         check_batch(batch, self.manifest, self.name)
         parts = in_batches(batch, self.manifest.batch) if self.manifest.batch else [batch]
-        answers = [self._session.run([MAP, SCORE], {INPUT: part}) for part in parts]
-        maps, scores = (np.concatenate(side)[: len(batch)] for side in zip(*answers, strict=True))
+        outputs = [self._session.run([MAP, SCORE], {INPUT: part}) for part in parts]
+        maps, scores = (np.concatenate(side)[: len(batch)] for side in zip(*outputs, strict=True))
         return Prediction(maps, scores)
 
     def close(self) -> None:
@@ -48,9 +48,9 @@ def open_session(
 ) -> ort.InferenceSession:
     """Load a model from memory. Raises MissingExtra without onnxruntime.
 
-    As many threads as there are cores to use, when `threads` is 0, counted here: ONNX Runtime's own
-    count ties each thread to a core, and on a machine that does other work too an image then took
-    nine times as long. They sleep while they wait, for the same reason.
+    With `threads` 0 there is one for each usable core, counted here: ONNX Runtime's own default
+    pins each thread to a core, and on a busy machine an image then took nine times as long. For
+    the same reason threads sleep while they wait.
     """
     try:
         import onnxruntime as ort
