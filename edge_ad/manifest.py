@@ -1,14 +1,13 @@
-"""What a model file expects, means and descends from.
+"""Manifests inside model files, and the sidecar beside an engine.
 
-A manifest travels inside an ONNX file (its `metadata_props`) and inside the weights file. Beside an
-engine lies its sidecar, `<engine>.yaml`: what may change without a rebuild (the threshold), and for
-compiled plans all that must match before they are loaded.
+A manifest describes a model's input, scores and origin; it is stored in an ONNX file (its
+`metadata_props`) and in the weights file. The sidecar `<engine>.yaml` holds the threshold, which
+may change without a rebuild, and for compiled plans all that must match before they are loaded.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -22,7 +21,6 @@ from edge_ad.geometry import Geometry
 from edge_ad.plan_record import BuildOptions, BuildRecord, build_command
 from edge_ad.precision import Precision
 
-_log = logging.getLogger(__name__)
 METADATA_KEY = "edge_ad.manifest"
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -33,9 +31,9 @@ class _Strict(BaseModel):
 
 
 class Score(_Strict):
-    """How the graph reduces a map to the image score: mean filter, then mean of the largest pixels.
+    """The reduction of a map to the image score: mean filter, then mean of the largest pixels.
 
-    Written down so that the line can score again with ignored polygons left out.
+    The line needs it to compute the score again without the ignored polygons.
     """
 
     top_k: Positive = 1
@@ -43,7 +41,7 @@ class Score(_Strict):
 
 
 class Provenance(_Strict):
-    """Where a file came from. `made_with` maps package names to versions."""
+    """The origin of a file; `made_with` maps package names to versions."""
 
     made_with: dict[str, str] = {}
     created_utc: str = ""
@@ -54,7 +52,7 @@ class Provenance(_Strict):
 
 
 class Manifest(_Strict):
-    """What every room must know of a model to use it. `batch` None means any number of images."""
+    """The description of a model; `batch` None means any number of images."""
 
     schema_version: Literal[1] = 1
     method: str
@@ -67,12 +65,11 @@ class Manifest(_Strict):
 
 
 class Threshold(_Strict):
-    """Where the line rejects, in raw score units, and the promise behind it.
+    """The scores above which the line rejects, in raw units, and their guarantee.
 
-    With probability `confidence` at most `false_alarm_rate` of normal frames exceed `image`, as far
-    as `images` independent normal frames can tell; likewise for `pixel` and a map's maximum.
-    Scores depend on the geometry they were made with; None means that an older version set it and
-    did not note which.
+    With probability `confidence`, at most `false_alarm_rate` of normal frames exceed `image`,
+    estimated from `images` independent normal frames; likewise for `pixel` and a map's maximum.
+    The guarantee holds only for the `geometry` of those frames.
     """
 
     image: float
@@ -81,13 +78,13 @@ class Threshold(_Strict):
     confidence: Fraction
     images: Positive
     data_sha256: str = ""
-    geometry: Geometry | None = None
+    geometry: Geometry = Geometry()
 
 
 class Sidecar(_Strict):
     """The YAML file beside an engine, bound to its bytes by `engine_sha256`.
 
-    A plan holds nothing but compiled code, so its manifest and the record of its build are here.
+    A plan contains only compiled code, so its manifest and its build record are here.
     """
 
     schema_version: Literal[1] = 1
@@ -101,19 +98,19 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def manifest_from_json(text: str, name: str) -> Manifest:
-    """Parse a manifest found in file `name`; raises IncompatibleError when it does not fit."""
+    """Parse the manifest of file `name`. Raises IncompatibleError when it is not valid."""
     return _validated(Manifest, text, name)
 
 
 def sidecar_path(engine: Path) -> Path:
-    """`destseg.onnx` -> `destseg.onnx.yaml`."""
+    """Return the sidecar of an engine: `destseg.onnx` -> `destseg.onnx.yaml`."""
     return engine.with_name(engine.name + ".yaml")
 
 
 def load_sidecar(engine: Path) -> Sidecar | None:
-    """The sidecar of an engine file, or None when there is none.
+    """Return the sidecar of an engine file, or None when there is none.
 
-    Raises IncompatibleError when it is malformed or belongs to other bytes than the engine's.
+    Raises IncompatibleError when it is malformed or was written for another engine file.
     """
     path = sidecar_path(engine)
     if not path.exists():
@@ -121,42 +118,41 @@ def load_sidecar(engine: Path) -> Sidecar | None:
     try:
         sidecar = _validated(Sidecar, _json_from_yaml(path), str(path))
     except IncompatibleError as error:
-        raise IncompatibleError(f"{error} {_mend(engine, None)}") from error
-    found = sha256(engine)
-    if sidecar.engine_sha256 != found:
+        raise IncompatibleError(f"{error} {_fix(engine, None)}") from error
+    actual = sha256(engine)
+    if sidecar.engine_sha256 != actual:
+        size = _format_size(engine, sidecar)
         raise IncompatibleError(
-            f"{path} was written for another engine: it names sha256 {sidecar.engine_sha256[:12]}, "
-            f"{engine.name} has {found[:12]}{_length(engine, sidecar)}. {_mend(engine, sidecar)}"
+            f"{path} was written for another engine: expected sha256 {sidecar.engine_sha256[:12]}, "
+            f"got {actual[:12]}{size} of {engine.name}. {_fix(engine, sidecar)}"
         )
     return sidecar
 
 
 def set_threshold(engine: Path, threshold: Threshold) -> Path:
-    """Store a threshold beside an engine, keep what else its sidecar says, return its path."""
-    known = load_sidecar(engine) if _is_plan(engine) else None
-    sidecar = known or Sidecar(engine_sha256=sha256(engine))
+    """Store a threshold in the sidecar of an engine and return the sidecar's path.
+
+    The rest of a plan's sidecar is kept.
+    """
+    existing = load_sidecar(engine) if _is_plan(engine) else None
+    sidecar = existing or Sidecar(engine_sha256=sha256(engine))
     return save_sidecar(engine, sidecar.model_copy(update={"threshold": threshold}))
 
 
 def check_geometry(engine: Path, threshold: Threshold, used: Geometry, trained: Geometry) -> None:
-    """Raise IncompatibleError when a threshold was set under another geometry than the one used.
+    """Raise IncompatibleError when a threshold was set for another geometry than the one used.
 
-    `trained` is the engine's own, which a command line's flags change. A threshold that knows no
-    geometry is doubted in the log when the two differ.
+    `trained` is the geometry stored with the engine, which the options of a command change.
     """
-    line = _threshold_line(engine, threshold, used.flags(trained))
-    if threshold.geometry is None and used != trained:
-        _log.warning(
-            "%s: its threshold was set by an older version, which did not note the geometry, so it "
-            "may not fit this one. Set it anew with: %s", engine, line,
-        )  # fmt: skip
-    if threshold.geometry is None or not (found := used.differences(threshold.geometry)):
+    differences = used.differences(threshold.geometry)
+    if not differences:
         return
     before = shlex.join(threshold.geometry.flags(trained)) or "no geometry options"
+    command = _threshold_command(engine, threshold, used.flags(trained))
     raise IncompatibleError(
-        f"{engine}: its threshold was set under another geometry and promises nothing for this one "
-        f"({'; '.join(found)}). Judge as it was set, with {before}; or set it anew with: {line}  "
-        "(or give --threshold)"
+        f"{engine}: its threshold was set for another geometry and guarantees nothing for this one "
+        f"({'; '.join(differences)}). Use the geometry of the threshold, with {before}; or set the "
+        f"threshold for this one, with: {command}  (or give --threshold)"
     )
 
 
@@ -168,20 +164,20 @@ def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
     return path
 
 
-def _threshold_line(engine: Path, threshold: Threshold, flags: list[str]) -> str:
-    """The command that sets a threshold anew, with the same promise."""
+def _threshold_command(engine: Path, threshold: Threshold, flags: list[str]) -> str:
+    """Return the command that sets a threshold with the same guarantee."""
     rate, confidence = f"{threshold.false_alarm_rate:g}", f"{threshold.confidence:g}"
-    words = ["edge-ad", "threshold", str(engine), "--images", "GOOD_DIR"]
-    words += ["--false-alarm-rate", rate, "--confidence", confidence]
-    return shlex.join(words + flags)
+    command = ["edge-ad", "threshold", str(engine), "--images", "GOOD_DIR"]
+    command += ["--false-alarm-rate", rate, "--confidence", confidence]
+    return shlex.join(command + flags)
 
 
 def _is_plan(engine: Path) -> bool:
     return engine.suffix == ".plan"
 
 
-def _length(engine: Path, sidecar: Sidecar) -> str:
-    """Says so when a plan's length alone betrays a copy that was cut off."""
+def _format_size(engine: Path, sidecar: Sidecar) -> str:
+    """Describe a plan of the wrong size, probably a copy that was cut off."""
     size = engine.stat().st_size
     if sidecar.build is None or sidecar.build.plan_bytes == size:
         return ""
@@ -189,23 +185,23 @@ def _length(engine: Path, sidecar: Sidecar) -> str:
 
 
 def no_manifest(path: Path) -> IncompatibleError:
-    """The error for an ONNX file that does not say what its input and outputs mean."""
-    ours = path.with_name(f"{path.stem}.engine.onnx")
-    line = shlex.join(["edge-ad", "import", str(path), "--adapter", "anomalib", "-o", str(ours)])
+    """Return the error for an ONNX file whose inputs and outputs have no description."""
+    engine = path.with_name(f"{path.stem}.engine.onnx")
+    command = ["edge-ad", "import", str(path), "--adapter", "anomalib", "-o", str(engine)]
     return IncompatibleError(
         f"{path}: an ONNX file without edge-ad's manifest, so its scaling and scores are unknown. "
-        "Of edge-ad's weights, export it with: edge-ad export WEIGHTS.pt. Made elsewhere, first "
-        f"say what it takes and gives: {line}  (or in words, see edge-ad import --help)"
+        "Export edge-ad's weights with: edge-ad export WEIGHTS.pt. For a model made elsewhere, "
+        f"describe its input and outputs first: {shlex.join(command)}  (see edge-ad import --help)"
     )
 
 
-def _mend(engine: Path, sidecar: Sidecar | None) -> str:
+def _fix(engine: Path, sidecar: Sidecar | None) -> str:
     if not _is_plan(engine):
-        return f"Set the threshold anew with: edge-ad threshold {engine} --images GOOD_DIR"
+        return f"Set the threshold again with: edge-ad threshold {engine} --images GOOD_DIR"
     build = sidecar.build if sidecar else None
     onnx = engine.with_name(build.onnx) if build else engine.with_suffix(".onnx")
     options = build.options if build else BuildOptions()
-    return f"Copy plan and sidecar anew, or build with: {build_command(onnx, engine, options)}"
+    return f"Copy plan and sidecar again, or build with: {build_command(onnx, engine, options)}"
 
 
 def _json_from_yaml(path: Path) -> str:
@@ -223,7 +219,7 @@ def _validated(model: type[_Model], text: str, name: str) -> _Model:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
         raise IncompatibleError(
-            f"{name}: its edge-ad {model.__name__.lower()} does not fit this version: "
+            f"{name}: its edge-ad {model.__name__.lower()} is not valid in this version: "
             f"{where}: {first['msg']} (and {error.error_count() - 1} more). "
-            "Make the file anew with this version of edge-ad."
+            "Make the file again with this version of edge-ad."
         ) from error

@@ -81,7 +81,7 @@ def test_a_manifest_of_another_version_is_refused(make_engine: MakeEngine) -> No
     model = onnx.load(path)
     model.metadata_props[0].value = '{"schema_version": 99}'
     onnx.save(model, path)
-    with pytest.raises(IncompatibleError, match="does not fit this version"):
+    with pytest.raises(IncompatibleError, match="is not valid in this version"):
         open_engine(path)
 
 

@@ -380,7 +380,7 @@ def test_other_bytes_than_the_sidecars_are_refused(
         "engine_sha256: x\nthreshold: {image: .nan}",
     ],
 )
-def test_a_sidecar_edited_to_nonsense_is_named_with_the_mend(
+def test_a_sidecar_with_invalid_content_is_named_with_the_fix(
     make_plan: MakePlan, text: str
 ) -> None:
     plan = make_plan()
@@ -422,8 +422,7 @@ def test_a_threshold_replaces_a_stale_sidecar_of_a_graph(make_engine: Callable[.
     assert found.threshold == THRESHOLD
 
 
-def test_a_sidecar_of_an_earlier_edge_ad_still_loads(make_engine: Callable[..., Path]) -> None:
-    """Files from before plans had records."""
+def test_a_sidecar_may_hold_neither_threshold_nor_build(make_engine: Callable[..., Path]) -> None:
     engine = make_engine(threshold=None)
     sidecar_path(engine).write_text(f"schema_version: 1\nengine_sha256: {sha256(engine)}\n")
     found = load_sidecar(engine)
