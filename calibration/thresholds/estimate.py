@@ -43,7 +43,7 @@ class NormalScores:
     pixel: list[float] = field(default_factory=list)
     repeats: list[tuple[str, str]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    geometry: Geometry | None = None
+    geometry: Geometry = field(default_factory=Geometry)
 
     def add(self, name: str, score: float, peak: float, duplicate_of: int | None) -> None:
         """Add an image; `duplicate_of` is the number of the distinct image it repeats, if any."""

@@ -62,7 +62,7 @@ def artifact(data: Path, *, threshold: float, geometry: Geometry | None = None) 
         false_alarm_rate=0.1,
         confidence=0.9,
         images=30,
-        geometry=geometry,
+        geometry=geometry or Geometry(),
     )
     save_sidecar(path, Sidecar(engine_sha256=sha256(path), threshold=stored))
     return path
