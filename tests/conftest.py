@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -9,12 +11,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
+from unittest import mock
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_ad.cli import main
 from edge_ad.files import sha256
 from edge_ad.manifest import Sidecar, Threshold, save_sidecar
 
@@ -99,12 +103,27 @@ def part_image(
     return noise.astype(np.uint8)
 
 
-def edge_ad(*arguments: object, stdout: int = subprocess.PIPE) -> CompletedProcess:
-    """Run `edge-ad` in a separate process and return its exit code, stdout and stderr.
-
-    Where neither a process nor a signal matters, click's CliRunner is faster.
-    """
+def edge_ad(
+    *arguments: object, stdout: int = subprocess.PIPE, timeout_s: float = 60
+) -> CompletedProcess:
+    """Run `edge-ad` in a separate process, for tests of the process itself; else see `invoke`."""
     command = [sys.executable, "-m", "edge_ad", *map(str, arguments)]
     return subprocess.run(
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=timeout_s, check=False
     )
+
+
+def invoke(*arguments: object) -> CompletedProcess:
+    """Run `edge-ad` in this process, errors and exit codes included."""
+    command = ["edge-ad", *map(str, arguments)]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", command),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())

@@ -1,4 +1,4 @@
-"""What must hold of the house itself."""
+"""Packages, imports, verbs and the changelog agree with each other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 import edge_ad
 from edge_ad.cli.verbs import VERBS
+from tests.conftest import invoke
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,14 +35,14 @@ def test_every_package_is_listed() -> None:
 @pytest.mark.parametrize(
     "module", ["edge_ad.line.open", "edge_ad.cli.run", "edge_ad.calibration.thresholds.images"]
 )
-def test_the_runtime_loads_no_workshop(module: str) -> None:
+def test_the_runtime_loads_no_training_packages(module: str) -> None:
     heavy = ["torch", "onnx", "tensorrt", "tensorrt_rtx", "matplotlib", "sklearn", "scipy", "rich"]
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_help_loads_no_room() -> None:
+def test_help_loads_only_click() -> None:
     code = (
         "import sys, edge_ad.cli; "
         "print([m for m in ('numpy', 'cv2', 'pydantic', 'onnxruntime') if m in sys.modules])"
@@ -51,19 +52,14 @@ def test_help_loads_no_room() -> None:
 
 
 @pytest.mark.parametrize("verb", list(VERBS))
-def test_every_verb_explains_itself_and_speaks_json(verb: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_ad", verb, "--help"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+def test_every_verb_has_help_and_the_shared_options(verb: str) -> None:
+    done = invoke(verb, "--help")
     for option in ("--json", "--config", "--print-config"):
-        assert option in done.stdout, f"{verb} lacks {option}"
+        assert option in done.stdout, f"{verb} has no {option}"
 
 
-def test_a_misspelt_verb_is_answered_with_the_nearest() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_ad", "trian"], capture_output=True, text=True, check=False
-    )
+def test_a_misspelt_verb_gets_the_nearest_as_a_hint() -> None:
+    done = invoke("trian")
     assert done.returncode == 2 and "Did you mean 'train'?" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Words to calls. Verbs are loaded when they are used, so that `--help` answers at once."""
+"""The command line. A verb is imported when it is used, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def edge_ad(*, debug: bool) -> None:
 
 
 def main() -> None:
-    """Run a command; our own errors become one paragraph on stderr and their exit code."""
+    """Run a command; an EdgeAdError becomes one paragraph on stderr and its exit code."""
     try:
         edge_ad(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -38,35 +38,35 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except EdgeAdError as error:
-        _report(error)
+        _print_error(error)
         sys.exit(error.exit_code)
     except OSError as error:
-        ours = _ours(error)
-        _report(ours)
-        sys.exit(ours.exit_code)
+        converted = _from_os_error(error)
+        _print_error(converted)
+        sys.exit(converted.exit_code)
 
 
-def _ours(error: OSError) -> EdgeAdError:
-    """A full disk or the like, noticed where nobody waits for it.
+def _from_os_error(error: OSError) -> EdgeAdError:
+    """Return an EdgeAdError for an error of the system, such as a full disk, raised anywhere.
 
-    Stdout is given up: it may be what failed, and would fail again when the process ends.
+    Stdout is replaced by the null device: it may have failed, and would fail again at exit.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     where = f"{error.filename}" if error.filename else "the output"
     if error.errno in _UNWRITABLE:
-        ours: EdgeAdError = OutletLost(f"{where}: cannot be written ({error.strerror}).")
+        converted: EdgeAdError = OutletLost(f"{where}: cannot be written ({error.strerror}).")
     else:
-        ours = EdgeAdError(f"{where}: {error.strerror or error}.")
-    ours.__cause__ = error
-    return ours
+        converted = EdgeAdError(f"{where}: {error.strerror or error}.")
+    converted.__cause__ = error
+    return converted
 
 
-def _report(error: EdgeAdError) -> None:
+def _print_error(error: EdgeAdError) -> None:
     if "--debug" in sys.argv:
         logging.getLogger(__name__).error("", exc_info=error)
     if "--json" in sys.argv:
         kind = type(error).__name__
-        found = {"type": "error", "error": kind, "message": str(error), "exit": error.exit_code}
+        record = {"type": "error", "error": kind, "message": str(error), "exit": error.exit_code}
         facts = error.facts if isinstance(error, GateFailed) else {}
-        click.echo(json.dumps(facts | found))
+        click.echo(json.dumps(facts | record))
     click.echo(f"edge-ad: {error}", err=True)

@@ -1,7 +1,7 @@
-"""What every verb shares: `--json`, `-c/--config`, `--print-config`, and the geometry options.
+"""The options of every verb: `--json`, `-c/--config` and `--print-config`.
 
-A configuration file holds a verb's own options as YAML keys: flags win over the file, the file wins
-over defaults, and `--print-config` prints the merge with where each value came from.
+A configuration file holds a verb's options as YAML keys. Options on the command line win over the
+file, the file wins over defaults, and `--print-config` prints the result with the origin of values.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def emit(result: dict[str, Any]) -> None:
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Hand the file's values to click as defaults, after checking every key."""
+    """Set the file's values as click's defaults, after checking every key."""
     if path is None:
         return
     known = {_key(option): option for option in ctx.command.params if option.name not in _OWN}
@@ -56,10 +56,10 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     for key in values:
         if key not in known:
             raise UsageError(f"{path}: {unknown('key', key, known)}")
-        if isinstance(values[key], list | dict) and _takes_a_word(known[key]):
+        if isinstance(values[key], list | dict) and _takes_one_value(known[key]):
             kind = type(values[key]).__name__
-            raise UsageError(f"{path}: {key} wants one value, got a {kind}: {values[key]}.")
-    named = {known[key].name: _as_given(known[key], value) for key, value in values.items()}
+            raise UsageError(f"{path}: {key} expects one value, got a {kind}: {values[key]}.")
+    named = {known[key].name: _to_click(known[key], value) for key, value in values.items()}
     ctx.default_map = {**(ctx.default_map or {}), **named}
 
 
@@ -77,28 +77,28 @@ def _load(path: Path) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in values.items()}
 
 
-def _takes_a_word(option: click.Parameter) -> bool:
-    """Whether an option is a single name or text; others refuse what is no value of theirs."""
+def _takes_one_value(option: click.Parameter) -> bool:
+    """Return whether an option is a single path or text; click checks all other types."""
     once = not getattr(option, "multiple", False)
     return once and isinstance(option.type, click.Path | click.types.StringParamType)
 
 
-def _as_given(option: click.Parameter, value: Any) -> Any:
-    """What click takes for an option; one that repeats may be given once, without a list."""
-    found = _as_flag(value)
+def _to_click(option: click.Parameter, value: Any) -> Any:
+    """Return a value as click expects it; an option that repeats may be given without a list."""
+    text = _to_text(value)
     once = getattr(option, "multiple", False) and value is not None and not isinstance(value, list)
-    return [found] if once else found
+    return [text] if once else text
 
 
-def _as_flag(value: Any) -> Any:
-    """Numbers become the words a user would type, so that file and flag are parsed alike."""
+def _to_text(value: Any) -> Any:
+    """Return numbers as text, so that values of file and command line are parsed alike."""
     if isinstance(value, list):
-        return [_as_flag(item) for item in value]
+        return [_to_text(item) for item in value]
     return value if isinstance(value, bool) or value is None else str(value)
 
 
 def _key(option: click.Parameter) -> str:
-    """The YAML key of an option: its longest flag, with underscores."""
+    """Return the YAML key of an option: its longest flag, with underscores."""
     longest = max(option.opts, key=len)
     return longest.lstrip("-").replace("-", "_")
 
@@ -126,10 +126,10 @@ _CONFIG = click.option(
     is_eager=True,
     expose_value=False,
     callback=_read_config,
-    help="YAML file of this command's options; flags win over it.",
+    help="YAML file with options of this command; the command line wins over it.",
 )
 _PRINT_CONFIG = click.option(
     "--print-config",
     is_flag=True,
-    help="Print the merged configuration and where each value came from, and stop.",
+    help="Print the merged configuration and the origin of each value, and exit.",
 )

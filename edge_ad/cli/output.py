@@ -12,7 +12,7 @@ from edge_ad.errors import OutletLost, UsageError
 
 @contextlib.contextmanager
 def output_file(path: Path, suffix: str) -> Iterator[Path]:
-    """Check the name and its folder now; turn a failed write inside the block into OutletLost.
+    """Check the name and its folder now; convert a failed write in the block to OutletLost.
 
     Raises UsageError for another suffix or a folder of that name.
     """
@@ -30,13 +30,13 @@ def output_file(path: Path, suffix: str) -> Iterator[Path]:
 def make_output_folder(folder: Path, *, overwrite: bool) -> None:
     """Make the output folder of a run.
 
-    Raises UsageError when it holds files and `overwrite` is not given (with it, an earlier run's
-    log and images are removed), OutletLost when it cannot be written.
+    With `overwrite`, remove the log and images of an earlier run. Raises UsageError when the folder
+    has files and `overwrite` is not given, OutletLost when it cannot be written.
     """
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise UsageError(
-            f"the output folder {folder} holds files already. Name another one, or give "
-            "--overwrite to replace what an earlier run left there."
+            f"the output folder {folder} is not empty. Name another one, or give "
+            "--overwrite to replace the files of an earlier run."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,4 +50,4 @@ def make_output_folder(folder: Path, *, overwrite: bool) -> None:
 def _check_folder(path: Path) -> None:
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutletLost(f"{path}: cannot be written, since {existing} is no writable folder.")
+        raise OutletLost(f"{path}: cannot be written, since {existing} is not a writable folder.")

@@ -1,4 +1,4 @@
-"""The table of verbs, in the order a line engineer meets them."""
+"""The list of verbs, in the order of a project."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import keyword
 
 import click
 
-# verb -> its one line in the help; module and attribute follow from the name
+# verb: its line in the help; the module has the verb's name
 VERBS = {
     "capture": "Collect images of good parts from a camera.",
-    "methods": "Compare the methods: what they need, cost and reach.",
+    "methods": "Compare the methods: requirements, cost and accuracy.",
     "train": "Fit a detector to images of good parts.",
     "attention": "Train EAR's digit attention on images of digits.",
-    "import": "Turn a checkpoint trained elsewhere into weights.",
+    "import": "Import a checkpoint trained elsewhere as weights.",
     "evaluate": "Measure a detector on labelled images.",
-    "export": "Turn weights into an engine file.",
-    "convert": "Turn an engine file into one of another precision.",
-    "calibrate": "Turn an engine file into int8 that passes a gate.",
+    "export": "Export weights as an engine file.",
+    "convert": "Convert an engine file to another precision.",
+    "calibrate": "Quantize an engine file to int8, with an accuracy gate.",
     "build": "Compile an engine file for TensorRT.",
-    "verify": "Compare two artefacts on the same frames.",
+    "verify": "Compare two model files on the same frames.",
     "threshold": "Set the rejection threshold from good images.",
-    "run": "Judge frames and raise alarms.",
-    "bench": "Measure engine and loop.",
-    "inspect": "Print what a file is and where it came from.",
-    "doctor": "Print what this machine has and what is missing.",
+    "run": "Inspect frames and raise alarms.",
+    "bench": "Measure the speed of engine and loop.",
+    "inspect": "Describe a file and its origin.",
+    "doctor": "List what this machine has and what is missing.",
 }
 
 
 class Verbs(click.Group):
-    """A group that knows its commands' names and imports each only to run it or explain it."""
+    """A group that imports a command only to run it or to show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -51,15 +51,15 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest verb when a verb is misspelt."""
+        """Suggest the nearest verb when a verb is misspelt."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             ctx.fail(unknown("command", args[0], VERBS))
         return super().resolve_command(ctx, args)
 
 
-def unknown(what: str, name: str, known: object) -> str:
-    """'No such command 'rum'. Did you mean 'run'?'"""
+def unknown(kind: str, name: str, known: object) -> str:
+    """Return a message like: No such command 'rum'. Did you mean 'run'?"""
     import difflib
 
     near = difflib.get_close_matches(name, list(known), n=1)  # type: ignore[call-overload]
-    return f"No such {what} '{name}'." + (f" Did you mean '{near[0]}'?" if near else "")
+    return f"No such {kind} '{name}'." + (f" Did you mean '{near[0]}'?" if near else "")

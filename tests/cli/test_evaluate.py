@@ -62,7 +62,7 @@ def test_json_holds_every_metric_and_each_type(
 def test_ignoring_every_defect_leaves_pixel_metrics_undefined(
     make_engine: MakePath, data: Path
 ) -> None:
-    hidden = ("--ignore", "10,2 40,2 40,30 10,30")
+    hidden = ("--ignore", "10,2 40,2 40,30 10,30", "--threshold", 0.5)
     done = evaluate(make_engine(), "--data", data, "--json", *hidden)
     result = json.loads(done.stdout)
     assert result["pixel_ap"] is None and result["image_auroc"] < 0.9

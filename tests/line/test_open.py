@@ -251,8 +251,6 @@ def test_the_geometry_of_training_travels_with_the_engine(
     pytest.importorskip("onnx", reason="changes the manifest inside an ONNX file")
     import onnx
 
-    from tests.conftest import store_threshold
-
     engine, parts = make_engine(threshold=None), make_folder("parts", 3, bright=(0, 1, 2))
     model = onnx.load(engine)
     trained = Manifest(
@@ -260,9 +258,9 @@ def test_the_geometry_of_training_travels_with_the_engine(
     )
     model.metadata_props[0].value = trained.model_dump_json()
     onnx.save(model, engine)
-    store_threshold(engine, 0.5)
     for geometry, rejected in (({}, 0), ({"roi_xywh": (0, 0, 64, 64)}, 3), ({"tiles": (1, 2)}, 0)):
-        with open_line(LineConfig((str(parts),), engine, geometry=geometry), []) as line:
+        config = LineConfig((str(parts),), engine, geometry=geometry, threshold=0.5)
+        with open_line(config, []) as line:
             line.start()
             assert line.wait(20)
             assert line.finish()["rejected"] == rejected, geometry

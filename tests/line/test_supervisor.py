@@ -59,10 +59,10 @@ def test_cameras_together_get_the_results_of_each_alone(
         make_folder("second", 12, bright=(0, 7)),
         make_folder("third", 1),
     ]
-    together, result = run_line(tuple(map(str, folders)), engine, geometry=geometry)
+    together, result = run_line(tuple(map(str, folders)), engine, geometry=geometry, threshold=0.5)
     assert (result["judged"], result["dropped"]) == (33, 0)
     for folder in folders:
-        alone, _ = run_line((str(folder),), engine, geometry=geometry)
+        alone, _ = run_line((str(folder),), engine, geometry=geometry, threshold=0.5)
         assert together.of(folder.name) == alone.inspections
 
 
