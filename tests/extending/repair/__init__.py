@@ -1,0 +1,1 @@
+"""Repair: a small autoencoder, and where its repair differs from the image."""
