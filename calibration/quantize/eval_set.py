@@ -147,5 +147,5 @@ def _check_sides(samples: Sequence[EvalSample]) -> None:
     if min(anomalous, normal) < MIN_PER_SIDE:
         raise DataError(
             f"the gate has {normal} normal and {anomalous} anomalous images, expected at least "
-            f"{MIN_PER_SIDE} of each: fewer cannot tell a loss from chance. Add images."
+            f"{MIN_PER_SIDE} of each: with fewer a loss may be chance. Add images."
         )

@@ -43,7 +43,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class PlacementOverrides:
-    """What overrides the rules.
+    """Overrides of the rules.
 
     `include` and `exclude` are operators or regular expressions for names; `include` overrules the
     rules that keep a node in float, `exclude` overrules `include`. `float_blocks` were returned to

@@ -86,13 +86,13 @@ class RangeTable(_Strict):
         Raises DataError when the table was written without this method.
         """
         if not self.has(method):
-            raise DataError(f"the range table has no ranges by '{method}'. {self._how_to_add()}")
+            raise DataError(f"the range table has no ranges by '{method}'. {self._remedy()}")
         return {
-            name: Range(max(found.low, -found.amax[method]), min(found.high, found.amax[method]))
-            for name, found in self.tensors.items()
+            name: Range(max(t.low, -t.amax[method]), min(t.high, t.amax[method]))
+            for name, t in self.tensors.items()
         }
 
-    def _how_to_add(self) -> str:
+    def _remedy(self) -> str:
         known = dict.fromkeys(name for tensor in self.tensors.values() for name in tensor.amax)
         usable = [name for name in known if self.has(name)]
         return f"It has: {', '.join(usable) or 'none'}. Use one of them, or: {_AGAIN}"
