@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent
 README, BENCHMARKS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 METHODS, PLOT = ROOT / "docs" / "methods.md", ROOT / "docs" / "methods.png"
 SHIPPED = ROOT / "edge_ad" / "methods" / "measured.json"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 Record = dict[str, Any]
 
@@ -144,9 +143,14 @@ def texts(results: list[Record]) -> dict[Path, str]:
     return {
         README: replaced(README.read_text(encoding="utf-8"), headline_table(results)),
         BENCHMARKS: replaced(BENCHMARKS.read_text(encoding="utf-8"), f"\n{sections(results)}\n"),
-        METHODS: replaced(METHODS.read_text(encoding="utf-8"), comparison.table(results)),
+        METHODS: _methods_page(results),
         SHIPPED: comparison.shipped(results),
     }
+
+
+def _methods_page(results: list[Record]) -> str:
+    page = replaced(METHODS.read_text(encoding="utf-8"), comparison.table(results))
+    return replaced(page, comparison.overview(), "methods")
 
 
 def stale(results: list[Record]) -> list[Path]:
@@ -156,11 +160,12 @@ def stale(results: list[Record]) -> list[Path]:
     return old if drawn or not comparison.points(results) else [*old, PLOT]
 
 
-def replaced(text: str, table: str) -> str:
+def replaced(text: str, table: str, part: str = "results") -> str:
     """Return a page with the part between the two markers replaced."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+    begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{table}\n{end}{tail}"
 
 
 def words(key: str) -> str:
