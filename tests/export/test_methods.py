@@ -62,10 +62,10 @@ def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
     model = onnx_from_module(EngineGraph(net), manifest)
     fp32 = _builds(model, manifest, folder / "fp32.onnx")
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
-    half = mixed_from_fp32(model, images, manifest).model
-    halved = manifest.model_copy(update={"precision": "fp16"})
-    set_manifest(half, halved)
-    _builds(half, halved, folder / "fp16.onnx")
+    fp16 = mixed_from_fp32(model, images, manifest).model
+    fp16_manifest = manifest.model_copy(update={"precision": "fp16"})
+    set_manifest(fp16, fp16_manifest)
+    _builds(fp16, fp16_manifest, folder / "fp16.onnx")
     int8 = _calibrated(fp32, side, folder)
     build_plan(int8, int8.with_suffix(".plan"), ONE_CARD, runtime="tensorrt-rtx")
     for path in (folder / "fp16.onnx", int8):

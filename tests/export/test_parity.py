@@ -9,7 +9,7 @@ from edge_ad.engine import Prediction
 from edge_ad.errors import GateFailed
 from edge_ad.export.parity import Tolerance, check_parity, compare, spearman
 
-TENTH = Tolerance(0.1, "a test says so")
+TENTH = Tolerance(0.1, "set by a test")
 
 
 def prediction(*scores: float) -> Prediction:
@@ -56,7 +56,7 @@ def test_maps_of_anomalous_copies_count_and_their_scores_do_not() -> None:
 
 
 def test_a_difference_beyond_the_limit_names_figures_and_reason() -> None:
-    with pytest.raises(GateFailed, match=r"plan: on 2 frames.*share of 0\.1.*a test says so"):
+    with pytest.raises(GateFailed, match=r"plan: on 2 frames.*share of 0\.1.*set by a test"):
         check_parity(compare(prediction(1, 2), prediction(1, 3)), TENTH, "plan")
 
 

@@ -32,14 +32,14 @@ UNIT = (
 
 
 def mixed(middle: str, **options: float) -> MixedPrecision:
-    found = mixed_from_fp32(drawn(middle, **options), FRAMES, MANIFEST)
-    onnx.checker.check_model(found.model, full_check=True)
-    return found
+    result = mixed_from_fp32(drawn(middle, **options), FRAMES, MANIFEST)
+    onnx.checker.check_model(result.model, full_check=True)
+    return result
 
 
-def kept(found: MixedPrecision) -> dict[str, str]:
+def kept(result: MixedPrecision) -> dict[str, str]:
     """Return, by output tensor, why a node stays in fp32."""
-    return {name.split(":")[-1]: why for why, names in found.kept.items() for name in names}
+    return {name.split(":")[-1]: why for why, names in result.kept.items() for name in names}
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_weights_change_in_place_and_casts_stand_at_the_borders() -> None:
 def test_fp32_does_not_spread_through_the_shortcuts_of_blocks() -> None:
     model = drawn("r = Relu (c) d = Conv (r, k) s = Add (d, r) z = Relu (s)")
     model.graph.node[-3].CopyFrom(onnx.parser.parse_node("last = ReduceMean (z, axis)"))
-    found = kept(mixed_from_fp32(model, FRAMES, MANIFEST))
-    assert "last" in found
-    assert not {"r", "d", "s", "z"} & found.keys()
+    result = kept(mixed_from_fp32(model, FRAMES, MANIFEST))
+    assert "last" in result
+    assert not {"r", "d", "s", "z"} & result.keys()
 
 
 def test_a_tensor_read_in_both_precisions_is_cast_once() -> None:
@@ -121,10 +121,10 @@ def test_a_constant_that_would_vanish_is_pulled_back() -> None:
 
 def test_values_beyond_the_range_are_pulled_back_at_both_ends(tmp_path: Path) -> None:
     middle = "big = Mul (c, large) r = Relu (big) z = Relu (r)"
-    found, exact = mixed(middle), infer(drawn(middle), FRAMES, tmp_path)
-    assert kept(found)["big"].startswith(("big: values up to", "large: values up to"))
-    assert {"big", "r", "z"} <= kept(found).keys()
-    stored = infer(rounded_as_stored(found.model), FRAMES, tmp_path)
+    result, exact = mixed(middle), infer(drawn(middle), FRAMES, tmp_path)
+    assert kept(result)["big"].startswith(("big: values up to", "large: values up to"))
+    assert {"big", "r", "z"} <= kept(result).keys()
+    stored = infer(rounded_as_stored(result.model), FRAMES, tmp_path)
     assert compare(exact, stored).within(TOLERANCE["fp16"])
 
 
@@ -149,8 +149,8 @@ def test_rounding_matches_numpy(tmp_path: Path) -> None:
     layer = layer.astype(np.float16).astype(np.float32)
     last = constant(typed, "v")[0, :, 0, 0]
     expected = np.einsum("c,nchw->nhw", last, np.maximum(layer, 0))
-    found = infer(rounded_as_stored(typed), FRAMES[:1], tmp_path)
-    np.testing.assert_allclose(found.maps, expected, rtol=1e-5, atol=1e-6)
+    result = infer(rounded_as_stored(typed), FRAMES[:1], tmp_path)
+    np.testing.assert_allclose(result.maps, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
