@@ -1,4 +1,4 @@
-"""How fast a machine judges: the engine alone, and the whole loop beside it, taken in turn.
+"""Measure speed: the engine alone, and the whole loop beside it.
 
 Machines are noisy, so the two are measured alternately and compared round by round.
 """
@@ -26,7 +26,7 @@ from edge_ad.source import open_source
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One turn: frames per second of the bare engine and of the loop on the same frames."""
+    """One round: frames per second of the engine alone and of the loop, on the same frames."""
 
     engine_fps: float
     loop_fps: float
@@ -34,7 +34,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class LoopBench:
-    """`ratio` is the median over the rounds of loop over engine throughput."""
+    """The rounds of one measurement, and percentiles in milliseconds."""
 
     rounds: tuple[Round, ...]
     frames: int
@@ -43,42 +43,43 @@ class LoopBench:
 
     @property
     def ratio(self) -> float:
-        return median(one.loop_fps / one.engine_fps for one in self.rounds)
+        """Return the median over the rounds of loop over engine throughput."""
+        return median(round_.loop_fps / round_.engine_fps for round_ in self.rounds)
 
     @property
     def engine_fps(self) -> float:
-        return median(one.engine_fps for one in self.rounds)
+        return median(round_.engine_fps for round_ in self.rounds)
 
     @property
     def loop_fps(self) -> float:
-        return median(one.loop_fps for one in self.rounds)
+        return median(round_.loop_fps for round_ in self.rounds)
 
 
 def time_engine(
     engine: Engine, batches: Sequence[Image], *, warmup_s: float = 0.2, duration_s: float = 3.0
 ) -> list[float]:
-    """Seconds of each call of `infer` over the batches in turn, after a warm-up not counted."""
-    turn = itertools.cycle(batches)
-    _call_until(engine, turn, time.perf_counter() + warmup_s)
-    return _call_until(engine, turn, time.perf_counter() + duration_s)
+    """Return the seconds of each call of `infer`, cycling over the batches, after a warm-up."""
+    cycle = itertools.cycle(batches)
+    _call_until(engine, cycle, time.perf_counter() + warmup_s)
+    return _call_until(engine, cycle, time.perf_counter() + duration_s)
 
 
 def time_in_turn(
     engines: Mapping[Precision, Engine], batch: Image, runs: int
 ) -> dict[Precision, float]:
-    """Median milliseconds an image, the engines in turn, so that they share every disturbance."""
+    """Return the median milliseconds an image, calling the engines alternately."""
     samples: dict[Precision, list[float]] = {name: [] for name in engines}
     for _ in range(runs + 1):  # the first run warms up
         for name, engine in engines.items():
             samples[name].append(_timed_call(engine, batch) / len(batch))
-    return {name: 1e3 * median(taken[1:]) for name, taken in samples.items()}
+    return {name: 1e3 * median(times[1:]) for name, times in samples.items()}
 
 
 def fastest(times: Mapping[Precision, float], margin: float) -> Precision:
-    """The simplest precision that no other beats by more than the margin.
+    """Return the simplest precision that no other beats by more than the margin.
 
-    `times` holds fp32 and what may be deployed beside it. 0.05 asks a precision to be 5 % faster
-    than the best simpler one.
+    `times` has fp32 and the precisions that may be deployed instead. With a margin of 0.05, a
+    precision must be 5 % faster than the best simpler one.
     """
     winner: Precision = "fp32"
     for precision in PRECISIONS:
@@ -90,40 +91,43 @@ def fastest(times: Mapping[Precision, float], margin: float) -> Precision:
 def load_batches(
     uri: str, engine: Engine, at_most: int, geometry: Geometry | None = None
 ) -> list[Image]:
-    """What the loop feeds the engine: the source's frames after preprocessing."""
+    """Return the engine's input for the frames of a source, as the loop preprocesses them."""
     manifest = engine.manifest
     preprocess = Preprocess(manifest.size_hw, geometry or manifest.geometry)
     with open_source(uri) as source:
         images = (grab.image for grab in source if isinstance(grab, Frame))
         batches = [preprocess(image) for image in itertools.islice(images, at_most)]
     if not batches:
-        raise SourceLost(f"{uri}: no frame to measure with.")
+        raise SourceLost(f"{uri}: no frames to measure with.")
     return batches
 
 
 def bench_loop(config: LineConfig, *, rounds: int = 5) -> LoopBench:
-    """Judge a file's frames with the loop and with the engine alone, in turn, `rounds` times.
+    """Measure the loop and the engine alone on a file's frames, alternately, `rounds` times.
 
-    The source must be a file or folder: a camera's rate is its own. `config.frames` bounds what
-    one round takes; 0 is all.
+    The source must be a file or folder, since a camera sets its own rate. `config.frames` limits
+    the frames of a round; 0 means all.
     """
     (uri,) = config.cameras
     with config.open_engine() as engine:
         geometry = engine.manifest.geometry.changed(config.geometry)
         batches = load_batches(uri, engine, config.frames or 10_000, geometry)
         time_engine(engine, batches, duration_s=0.0)
-        taken, latency, timed = [], deque[float](), deque[float]()
+        measured, latency, engine_calls = [], deque[float](), deque[float]()
         for _ in range(rounds):
             calls = _call_each(engine, batches)
-            summary = _judge_once(config, latency)
-            timed.extend(calls)
-            taken.append(Round(len(batches) / sum(calls), summary))
+            loop_fps = _run_loop(config, latency)
+            engine_calls.extend(calls)
+            measured.append(Round(len(batches) / sum(calls), loop_fps))
     return LoopBench(
-        tuple(taken), len(batches), percentiles_ms(latency) or {}, percentiles_ms(timed) or {}
+        tuple(measured),
+        len(batches),
+        percentiles_ms(latency) or {},
+        percentiles_ms(engine_calls) or {},
     )
 
 
-def _judge_once(config: LineConfig, latency: deque[float]) -> float:
+def _run_loop(config: LineConfig, latency: deque[float]) -> float:
     """Run the loop once, without outlets, and return its frames per second."""
     with open_line(config, []) as line:
         line.start()
@@ -141,10 +145,10 @@ def _call_each(engine: Engine, batches: Sequence[Image]) -> list[float]:
 
 
 def _call_until(engine: Engine, batches: itertools.cycle[Image], until: float) -> list[float]:
-    taken = [_timed_call(engine, next(batches))]
+    times = [_timed_call(engine, next(batches))]
     while time.perf_counter() < until:
-        taken.append(_timed_call(engine, next(batches)))
-    return taken
+        times.append(_timed_call(engine, next(batches)))
+    return times
 
 
 def _timed_call(engine: Engine, batch: Image) -> float:

@@ -1,4 +1,4 @@
-"""`edge-ad bench`: how fast this machine judges."""
+"""`edge-ad bench`: measure the speed of an engine, and of the whole loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import operator
 import re
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,22 +15,25 @@ from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.engine import EngineOptions
-from edge_ad.errors import UsageError
+from edge_ad.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from edge_ad.line.config import LineConfig
 
 _LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 class Limit(click.ParamType[Any]):
-    """A promise to keep, like `p99_ms<8` or `loop_ratio>=0.9`."""
+    """A limit on a figure, like `p99_ms<8` or `loop_ratio>=0.9`."""
 
     name = "name<value"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str, float]:
-        found = _LIMIT.match(str(value))
-        if found is None:
+        match = _LIMIT.match(str(value))
+        if match is None:
             self.fail(f"expected a comparison like p99_ms<8 or loop_ratio>=0.9; got '{value}'")
-        return found[1], found[2], float(found[3])
+        return match[1], match[2], float(match[3])
 
 
 @click.command()
@@ -39,14 +42,14 @@ class Limit(click.ParamType[Any]):
     "--camera",
     "uri",
     metavar="URI",
-    help="Video or folder to judge; with it the whole loop is measured too.",
+    help="Video or folder; with it the whole loop is measured too.",
 )
 @click.option(
     "--rounds",
     default=5,
     show_default=True,
     type=click.IntRange(1),
-    help="Engine and loop are measured in turn, so many times.",
+    help="Engine and loop are measured alternately, so many times.",
 )
 @click.option("--frames", default=0, type=click.IntRange(0), help="Frames a round; 0 means all.")
 @click.option(
@@ -76,83 +79,89 @@ def command(
     uri: str | None,
     as_json: bool,
     limits: tuple[tuple[str, str, float], ...],
-    **options: Any,
+    engine_options: EngineOptions,
+    threshold: float | None,
+    rounds: int,
+    frames: int,
+    warmup_ms: float,
+    duration_s: float,
+    geometry: dict[str, Any],
 ) -> None:
     """Measure an engine, and with --camera the whole loop beside it.
 
     Latencies are percentiles of every call after the warm-up. `loop_ratio` compares the loop's
-    throughput with the engine's own on the same frames, taken in turn; geometry and threshold are
-    the loop's.
+    throughput with the engine's own on the same frames, measured alternately; geometry and
+    threshold apply to the loop only.
     """
-    geometry = options["geometry"]
-    if uri is None and (geometry or options["threshold"] is not None):
+    from edge_ad.line.config import LineConfig
+
+    if uri is None and (geometry or threshold is not None):
         raise UsageError(
-            "geometry and threshold are the loop's, and without --camera the engine alone is "
-            "measured. Give --camera URI (a camera, video or folder), or leave them out."
+            "geometry and threshold apply to the loop, but without --camera only the engine is "
+            "measured. Give --camera URI (a video or folder), or leave them out."
         )
-    how = options["engine_options"]
-    result = _engine_alone(engine, how, options)
+    result = _measure_engine(engine, engine_options, warmup_ms / 1e3, duration_s)
     if uri is not None:
-        result |= _loop(engine, uri, geometry, how, options)
-    if as_json:
-        emit(result)
-    else:
-        click.echo("\n".join(f"{name:16} {value}" for name, value in result.items()))
-    _check(result, limits)
+        if threshold is None and not _has_threshold(engine):
+            threshold = float("inf")  # the speed does not depend on it
+        config = LineConfig(
+            (uri,), engine, geometry, threshold, frames=frames, engine_options=engine_options
+        )
+        result |= _measure_loop(config, rounds)
+    emit(result) if as_json else click.echo(format_result(result))
+    _check_limits(result, limits)
 
 
-def _engine_alone(path: Path, how: EngineOptions, options: dict[str, Any]) -> dict[str, Any]:
+def format_result(result: dict[str, Any]) -> str:
+    """Format the figures, one a line."""
+    return "\n".join(f"{name:16} {value}" for name, value in result.items())
+
+
+def _measure_engine(
+    path: Path, options: EngineOptions, warmup_s: float, duration_s: float
+) -> dict[str, Any]:
     import numpy as np
 
     from edge_ad.bench import time_engine
     from edge_ad.engine import open_engine
     from edge_ad.line.tally import percentiles_ms
 
-    with open_engine(path, how) as engine:
+    with open_engine(path, options) as engine:
         shape = (engine.manifest.batch or 1, *engine.manifest.size_hw, 3)
         batch = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-        calls = time_engine(
-            engine, [batch],
-            warmup_s=options["warmup_ms"] / 1e3, duration_s=options["duration_s"],
-        )  # fmt: skip
+        calls = time_engine(engine, [batch], warmup_s=warmup_s, duration_s=duration_s)
     result: dict[str, Any] = {"engine": str(path), "batch": shape[0], "calls": len(calls)}
     result["engine_fps"] = round(shape[0] * len(calls) / sum(calls), 2)
     times = percentiles_ms(deque(calls)) or {}
     return result | {f"{name}_ms": value for name, value in times.items()}
 
 
-def _loop(
-    path: Path, uri: str, geometry: dict[str, Any], how: EngineOptions, options: dict[str, Any]
-) -> dict[str, Any]:
-    from edge_ad.bench import bench_loop
-    from edge_ad.line.config import LineConfig
+def _has_threshold(engine: Path) -> bool:
     from edge_ad.manifest import load_sidecar
 
-    sidecar = load_sidecar(path)
-    stored = sidecar is not None and sidecar.threshold is not None
-    if options["threshold"] is None and not stored:
-        options["threshold"] = float("inf")  # speed needs no promise
-    config = LineConfig(
-        (uri,), path, geometry, options["threshold"], frames=options["frames"], engine_options=how
-    )
-    found = bench_loop(config, rounds=options["rounds"])
+    sidecar = load_sidecar(engine)
+    return sidecar is not None and sidecar.threshold is not None
+
+
+def _measure_loop(config: LineConfig, rounds: int) -> dict[str, Any]:
+    from edge_ad.bench import bench_loop
+
+    bench = bench_loop(config, rounds=rounds)
     return {
-        "loop_frames": found.frames,
-        "loop_fps": round(found.loop_fps, 2),
-        "loop_engine_fps": round(found.engine_fps, 2),
-        "loop_ratio": round(found.ratio, 4),
-        "loop_latency_ms": found.latency_ms,
-        "loop_engine_ms": found.engine_ms,
+        "loop_frames": bench.frames,
+        "loop_fps": round(bench.loop_fps, 2),
+        "loop_engine_fps": round(bench.engine_fps, 2),
+        "loop_ratio": round(bench.ratio, 4),
+        "loop_latency_ms": bench.latency_ms,
+        "loop_engine_ms": bench.engine_ms,
     }
 
 
-def _check(result: dict[str, Any], limits: tuple[tuple[str, str, float], ...]) -> None:
-    from edge_ad.errors import GateFailed, UsageError
-
-    for name, how, wanted in limits:
+def _check_limits(result: dict[str, Any], limits: tuple[tuple[str, str, float], ...]) -> None:
+    for name, comparison, limit in limits:
         value = result.get(name)
         if not isinstance(value, int | float):
-            known = [key for key, held in result.items() if isinstance(held, int | float)]
+            known = [key for key, item in result.items() if isinstance(item, int | float)]
             raise UsageError(f"--assert {name}: not measured. Measured: {', '.join(known)}.")
-        if not _COMPARE[how](value, wanted):
-            raise GateFailed(f"{name} is {value}, and {name} {how} {wanted:g} was asked for.")
+        if not _COMPARE[comparison](value, limit):
+            raise GateFailed(f"expected {name} {comparison} {limit:g}, got {value}.")
