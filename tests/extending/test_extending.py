@@ -11,6 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from edge_ad.calibration.ranges import methods
+from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Frame
@@ -80,3 +82,14 @@ def test_a_new_outlet_sends_alarms() -> None:
 def test_a_new_outlet_names_what_it_expects() -> None:
     with pytest.raises(UsageError, match="expected a host and a port"):
         open_outlet("udp://nowhere")
+
+
+def test_a_new_range_method_answers_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
+    exec(blocks()["calibration/ranges/methods.py", ""], dict(vars(methods)))
+    histogram = Histogram()
+    histogram.add(np.random.default_rng(0).laplace(size=100_000).astype(np.float32))
+    amax = methods.amax_by_method(histogram, steps=127)
+    assert methods.methods_named("laplace") == ("laplace",)
+    assert amax["laplace"] == pytest.approx(9.89, rel=0.02)
+    assert amax["percentile-99.9"] < amax["laplace"] <= amax["minmax"]
