@@ -12,7 +12,7 @@ from edge_ad.preprocess import AnomalyMap
 
 
 def anomaly_map(*boxes: tuple[int, int, int, int, float]) -> AnomalyMap:
-    """A 40 x 60 map at scale 2, origin (100, 50); boxes are x, y, width, height, value."""
+    """Make a 40 x 60 map at scale 2, origin (100, 50); boxes are x, y, width, height, value."""
     values = np.zeros((40, 60), np.float32)
     for x, y, width, height, value in boxes:
         values[y : y + height, x : x + width] = value

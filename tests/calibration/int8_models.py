@@ -108,7 +108,7 @@ class Tiny:
 
 
 def images(folder: Path, count: int, *, seed: int = 0) -> Path:
-    """A folder of clouded grey images, 40x40, of slightly different light."""
+    """Write a folder of clouded grey images, 40x40, of slightly different light."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         write_image(folder / f"{index:03}.png", part_image(rng))

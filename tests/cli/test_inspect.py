@@ -31,7 +31,7 @@ def printed(path: Path) -> str:
 
 @pytest.fixture
 def onnx() -> Any:
-    """The package onnx, without which graphs are described in part."""
+    """Import onnx, without which graphs are described in part."""
     return pytest.importorskip("onnx", reason="looks into graphs")
 
 

@@ -120,7 +120,7 @@ def test_a_signal_leaves_a_checkpoint_that_resumes(
 
 
 def interrupted(arguments: list[str], number: signal.Signals) -> int:
-    """The exit code of a training that gets a signal as soon as it has begun."""
+    """Return the exit code of a training that gets a signal right after its start."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     run = [sys.executable, "-m", "edge_ad", "train", *arguments]
     with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=environment) as process:

@@ -26,7 +26,7 @@ LOOSE = Tolerance(1.0, "set by a test")
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """An engine and one whose weights are 2 % larger, in a folder with ten images."""
+    """Make an engine and one whose weights are 2 % larger, in a folder with ten images."""
     for name, weight in (("a.onnx", 0.01), ("b.onnx", 0.0102)):
         onnx.save(drawn("z = Relu (c)", weight=weight), tmp_path / name)
     for index in range(10):

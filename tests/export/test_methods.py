@@ -75,7 +75,7 @@ def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
 
 
 def _calibrated(fp32: Path, side: int, folder: Path) -> Path:
-    """The TensorRT runtime of int8, with ranges of a few noisy images, ungated."""
+    """Quantize for TensorRT, with ranges of a few noisy images, ungated."""
     images, int8 = folder / "good", folder / "int8.onnx"
     images.mkdir()
     rng = np.random.default_rng(1)

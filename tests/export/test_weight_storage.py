@@ -26,7 +26,7 @@ from tests.export.models import SIZE, tiny_manifest, tiny_module
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The same rounded weights as fp32 and as int8."""
+    """Return the same rounded weights as fp32 and as int8."""
     folder = tmp_path_factory.mktemp("storage")
     model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
     onnx.save(model, folder / "plain.onnx")

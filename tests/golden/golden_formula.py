@@ -27,7 +27,7 @@ def uniform(name: str, count: int) -> NDArray[np.float32]:
 
 
 def value_of(name: str, like: Tensor) -> Tensor:
-    """The parameter or buffer of that name, in the shape of `like`.
+    """Return the parameter or buffer of that name, in the shape of `like`.
 
     Convolutions: He-uniform, sqrt(6 / fan_in) * (2u - 1). Batch norm: variance u + 1/2 and scale
     0.9 (u + 1/2), which keeps activations near one. The rest: (2u - 1) / 5; counters stay.
@@ -48,7 +48,7 @@ def value_of(name: str, like: Tensor) -> Tensor:
 
 
 def state_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of the formula's values, named and shaped as `state`."""
+    """Return a state dict of the formula's values, named and shaped as `state`."""
     return {name: value_of(name, like) for name, like in state.items()}
 
 
@@ -62,7 +62,7 @@ def part_image(count: int, height: int, width: int) -> Tensor:
 
 
 def summary(x: Tensor) -> dict[str, object]:
-    """What is frozen of a tensor: shape, mean, spread, extremes, and 24 values spread evenly."""
+    """Return what is frozen of a tensor: shape, mean, spread, extremes, 24 evenly spaced values."""
     flat = x.detach().double().flatten()
     places = torch.linspace(0, flat.numel() - 1, 24).long()
     return {

@@ -29,7 +29,7 @@ SIZE = (64, 96)
 
 
 def _official(kind: str, rules: Rules, like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The formula's weights under the authors' names."""
+    """Return the formula's weights under the authors' names."""
     ours = {name: str(renamed(name, rules)) for name in NAMES[kind]}
     return {name: value_of(mine, like[mine]) for name, mine in ours.items()}
 
@@ -92,7 +92,7 @@ def test_anomalibs_draem_sees_the_image_first_and_in_rgb(
 
 
 def _fastflow(size: int, steps: int, ratio: float) -> dict[str, Tensor]:
-    """A FastFlow state with anomalib's names on ResNet-18, from the formula."""
+    """Return a FastFlow state with anomalib's names on ResNet-18, from the formula."""
     from edge_ad.methods.layers.resnet import ResNet18
 
     trunk = ResNet18((64, 128, 256)).state_dict()
@@ -118,7 +118,7 @@ def _fastflow(size: int, steps: int, ratio: float) -> dict[str, Tensor]:
 
 
 def _flowed(state: dict[str, Tensor], level: int, steps: int, x: Tensor) -> Tensor:
-    """The level's latent by the definition: permutation as a 1x1 convolution with a matrix."""
+    """Compute a level's latent by definition: permutation as a 1x1 convolution with a matrix."""
     x = F.layer_norm(x, x.shape[1:], state[f"norms.{level}.weight"], state[f"norms.{level}.bias"])
     for step in range(steps):
         at = f"fast_flow_blocks.{level}.module_list.{step}"

@@ -25,7 +25,7 @@ from tests.methods.tiny_settings import tiny_config
 
 @pytest.fixture(scope="session")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of ten images of a round part."""
+    """Write a folder of ten images of a round part."""
     folder = tmp_path_factory.mktemp("parts")
     rng = np.random.default_rng(0)
     for index in range(10):

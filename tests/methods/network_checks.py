@@ -50,7 +50,7 @@ def torch_answer(net: nn.Module, images: Image) -> Prediction:
 def onnx_answer(
     net: nn.Module, images: Image, folder: Path, *, batch: int | None = 1
 ) -> tuple[Prediction, Counter[str]]:
-    """What the exported graph answers in ONNX Runtime, and how often each operator is in it."""
+    """Return the exported graph's output in ONNX Runtime, and a count of its operators."""
     size_hw = (images.shape[1], images.shape[2])
     manifest = Manifest(method="destseg", size_hw=size_hw, batch=batch)
     model = onnx_from_module(EngineGraph(net), manifest)
@@ -87,7 +87,7 @@ def check_parity(
 
 
 def shaken(net: nn.Module, *, seed: int = 0, by: float = 0.05) -> nn.Module:
-    """The network with its parameters and running statistics moved off their round first values."""
+    """Move the network's parameters and running statistics off their round first values."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():

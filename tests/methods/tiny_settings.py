@@ -38,7 +38,7 @@ TINY: dict[str, dict[str, Any]] = {
 def tiny_config(
     method: str, data: Path, output: Path, teacher: Path, **changes: Any
 ) -> TrainConfig:
-    """A training of four steps; `changes` are settings, with __ in place of the dot."""
+    """Configure a training of four steps; `changes` are settings, with __ in place of the dot."""
     named = {name.replace("__", "."): value for name, value in changes.items()}
     given = {"steps": 4, "batch": 2, **TINY.get(method, {}), **named}
     preset = None if method in TINY else "edge"

@@ -58,7 +58,7 @@ def test_an_entry_is_opened_explained_and_documented(kind: UriKind) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package on the path whose entry points are two outlets, one of which does not import."""
+    """Put a package on the path that has two outlets, one of which does not import."""
     (tmp_path / "bell.py").write_text(
         "from edge_ad.outlet.base import Outlet\n\n\n"
         "class Bell(Outlet):\n"

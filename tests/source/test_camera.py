@@ -99,7 +99,7 @@ class _Mjpeg(BaseHTTPRequestHandler):
             self.wfile.write(head.encode() + data + b"\r\n")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests are quiet."""
+        """Print nothing, as tests are quiet."""
 
 
 def test_an_http_camera_is_read() -> None:

@@ -51,7 +51,7 @@ def test_a_truncated_mp4_is_refused(tmp_path: Path) -> None:
 
 
 def noisy_avi(path: Path) -> bytes:
-    """The content of an .avi of 20 frames: unlike an .mp4, it can be read up to where it is cut."""
+    """Return an .avi of 20 frames: unlike an .mp4, it can be read up to where it is cut."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
     random = np.random.default_rng(0)
     for _ in range(20):

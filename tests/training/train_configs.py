@@ -29,7 +29,7 @@ def write_teacher(path: Path) -> Path:
 
 
 def part(seed: int, hw: tuple[int, int] = (48, 56)) -> Image:
-    """A good part: vertical stripes under noise, in colour."""
+    """Draw a normal part: vertical stripes under noise, in colour."""
     rng = np.random.default_rng(seed)
     stripes = 120 + 40 * np.sin(np.arange(hw[1]) / 3)
     noise = rng.normal(0, 6, (*hw, 3))
@@ -44,7 +44,7 @@ def write_parts(folder: Path, count: int = 10) -> Path:
 
 
 def tiny_training(folder: Path, output: str = "destseg.pt", **changes: Any) -> TrainConfig:
-    """A training of four steps at 32x32; `settings` among the changes adds to SMALL."""
+    """Configure a training of four steps at 32x32; `settings` in `changes` adds to SMALL."""
     settings = parse_settings(TRAINING, {**SMALL, **changes.pop("settings", {})})
     chosen: dict[str, Any] = {
         "method": "destseg",

@@ -44,7 +44,7 @@ Tensor = tuple[DataType, tuple[int, ...]]
 
 
 def tensors(batch: int = 1, side: int = 32) -> dict[str, Tensor]:
-    """The contract's."""
+    """Return the contract's tensors."""
     return {
         "image": (DataType.UINT8, (batch, side, side, 3)),
         "anomaly_map": (DataType.FLOAT, (batch, side, side)),

@@ -45,7 +45,7 @@ THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.
 
 
 def built(**changes: Any) -> BuildRecord:
-    """A plan that TensorRT 10.3.0 built on an Orin."""
+    """Write a plan that TensorRT 10.3.0 built on an Orin."""
     usual: dict[str, Any] = {
         "runtime": "tensorrt",
         "version": "10.3.0",

@@ -39,7 +39,7 @@ def cuda() -> FakeCuda:
 def open_fake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda
 ) -> Callable[[FakeTensorRT], TensorRTEngine]:
-    """Opens a plan, made for this TensorRT and this GPU, through the front door."""
+    """Open a plan made for this TensorRT and this GPU with `open_engine`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(plan_module, "PyCuda", lambda: cuda)
     monkeypatch.setattr(preflight, "gpu_here", lambda: GPU)

@@ -33,7 +33,7 @@ def fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU that runs fp16 in half of fp32's time, and int8 only slightly faster."""
+    """Simulate a GPU that runs fp16 in half of fp32's time, and int8 only slightly faster."""
     times: dict[Precision, float] = {"fp32": 2.0, "fp16": 1.0, "int8": 0.98}
     monkeypatch.setattr(build_auto, "gpu_here", lambda: RTX_4090)
 
