@@ -13,13 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import edge_ad
+
 MakePath = Callable[..., Path]
 EDGE_AD = (sys.executable, "-m", "edge_ad")
-
-
-def edge_ad(*words: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-    command = [*EDGE_AD, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:

@@ -13,17 +13,13 @@ import pytest
 
 from edge_ad.files import sha256_of
 from edge_ad.manifest import Provenance, load_sidecar, manifest_from_json
+from tests.conftest import edge_ad
 
 MakePath = Callable[..., Path]
 
 
 def threshold(*args: object) -> subprocess.CompletedProcess[str]:
     return edge_ad("threshold", *args)
-
-
-def edge_ad(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_ad", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_threshold_is_stored_and_the_line_uses_it(

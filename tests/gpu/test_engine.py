@@ -47,9 +47,9 @@ def expected(images: Image) -> Prediction:
 
 def assert_parity(found: Prediction, images: Image) -> None:
     """fp32 on both sides; the GPU may divide with one bit less."""
-    wanted = expected(images)
-    np.testing.assert_allclose(found.maps, wanted.maps, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5, atol=1e-6)
+    reference = expected(images)
+    np.testing.assert_allclose(found.maps, reference.maps, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.scores, reference.scores, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("graph", [True, False], ids=["replayed", "launched"])

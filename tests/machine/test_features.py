@@ -118,13 +118,13 @@ def test_an_extra_names_its_packages_and_command() -> None:
 
 
 def test_extras_are_read_with_those_they_contain(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = [
+    requirements = [
         "numpy",
         'edge-ad[inner]; extra == "outer"',
         'surely-absent>=3; extra == "inner"',
         'numpy>=1; extra == "inner"',
     ]
-    monkeypatch.setattr("importlib.metadata.requires", lambda name: wanted)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: requirements)
     assert packages.missing_for("outer") == ["surely-absent"]
     assert packages.missing_for("other") == []
 

@@ -1,8 +1,8 @@
-"""A graphics gpu fake by the host: queues that really wait, memory that really is elsewhere.
+"""A fake GPU in host memory, with streams that really wait and separate memory.
 
 Nothing runs when it is queued. Work runs when someone waits for it, in an order that `choose` picks
 among all that the events allow, so a test can try orders that a GPU would show once a year. Copies
-read and write when they run, as on a gpu: what is overwritten too early arrives wrong.
+read and write when they run, as on a GPU: what is overwritten too early arrives wrong.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FakeStream:
 
 
 class FakeEvent:
-    """A mark; recording it anew moves it, as on a GPU."""
+    """A point in a stream; recording it again moves it, as on a GPU."""
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.recorded = 0
@@ -76,8 +76,8 @@ class FakeEvent:
         stream.put(_Entry("mark", run=lambda ticket=self.recorded: self._reach(ticket)))  # type: ignore[misc]
 
     def synchronize(self) -> None:
-        wanted = self.recorded
-        self._cuda.run_until(lambda: self.reached >= wanted)
+        recorded = self.recorded
+        self._cuda.run_until(lambda: self.reached >= recorded)
 
     def ms_since(self, earlier: CudaEvent) -> float:
         assert isinstance(earlier, FakeEvent)

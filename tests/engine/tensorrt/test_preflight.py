@@ -220,7 +220,7 @@ def test_the_command_for_another_runtime_leaves_out_options_it_does_not_have() -
 def test_a_plan_built_with_the_printed_command_runs(
     runtime: Runtime, options: BuildOptions, gpu: TargetGpu
 ) -> None:
-    """Whatever the plan was built with, what we print fits the GPU that it is printed on."""
+    """For any options of the first build, the printed command fits the GPU of this machine."""
     machine = Machine(runtime, "1.7.1", gpu)
     rebuilt = built(
         runtime=runtime,
@@ -283,9 +283,9 @@ def play(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
 def test_a_plan_that_fits_is_cleared(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan()
     play(monkeypatch, here())
-    cleared = preflight.check_plan(plan)
-    assert cleared.manifest.size_hw == (32, 48)
-    assert (cleared.sha256, cleared.gpu) == (sha256(plan), ORIN)
+    checked = preflight.check_plan(plan)
+    assert checked.manifest.size_hw == (32, 48)
+    assert (checked.sha256, checked.gpu) == (sha256(plan), ORIN)
 
 
 def test_without_a_gpu_no_build_is_advised(
@@ -293,10 +293,12 @@ def test_without_a_gpu_no_build_is_advised(
 ) -> None:
     plan = make_plan()
     play(monkeypatch, here(NoGpu("no driver")))
-    with pytest.raises(IncompatibleError, match=r"there is no GPU to run it \(no driver\)") as told:
+    with pytest.raises(
+        IncompatibleError, match=r"there is no GPU to run it \(no driver\)"
+    ) as error:
         open_engine(plan)
-    assert "on other machines run part.onnx" in str(told.value)
-    assert "edge-ad build" not in str(told.value)
+    assert "on other machines run part.onnx" in str(error.value)
+    assert "edge-ad build" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def cuda() -> FakeCuda:
 def open_fake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda
 ) -> Callable[[FakeTensorRT], TensorRTEngine]:
-    """Open a plan made for this TensorRT and this GPU with `open_engine`."""
+    """Return a function that opens a plan for this TensorRT and GPU."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(plan_module, "PyCuda", lambda: cuda)
     monkeypatch.setattr(preflight, "gpu_here", lambda: GPU)
@@ -194,7 +194,7 @@ def test_what_tensorrt_refuses_is_told_and_leaves_nothing(
 
 
 HALF_MAP: dict[str, Tensor] = {**tensors(), "anomaly_map": (DataType.HALF, (1, 32, 32))}
-NO_SCORE = {name: door for name, door in tensors().items() if name != "anomaly_score"}
+NO_SCORE = {name: tensor for name, tensor in tensors().items() if name != "anomaly_score"}
 
 
 @pytest.mark.parametrize(
