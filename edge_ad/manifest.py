@@ -15,6 +15,7 @@ from typing import Annotated, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge_ad.data_split import DataSplit
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
@@ -52,7 +53,10 @@ class Provenance(_Strict):
 
 
 class Manifest(_Strict):
-    """The description of a model; `batch` None means any number of images."""
+    """The description of a model; `batch` None means any number of images.
+
+    `data_split` is None for models that were not trained by this version of edge-ad.
+    """
 
     schema_version: Literal[1] = 1
     method: str
@@ -62,6 +66,7 @@ class Manifest(_Strict):
     geometry: Geometry = Geometry()
     score: Score = Score()
     provenance: Provenance = Provenance()
+    data_split: DataSplit | None = None
 
 
 class Threshold(_Strict):

@@ -1,0 +1,74 @@
+"""Record which images and parts a detector was trained on, and which were set aside for what.
+
+The lists travel in the manifest, as digests, so that a threshold can refuse images that the
+detector learnt. They hold no name and no image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DIGITS = 16  # of a SHA-256: among a million images two agree by chance once in 37 million cases
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ImageSet(_Strict):
+    """A set of images: digests of their files, of their decoded pixels and of their parts' names.
+
+    An image is one of the set when its file or its pixels agree. Part names count only where they
+    come from the same rule as those they are compared with (`DataSplit.rule`).
+    """
+
+    files: tuple[Digest, ...] = ()
+    pixels: tuple[Digest, ...] = ()
+    parts: tuple[Digest, ...] = ()
+
+    @classmethod
+    def of(cls, images: Iterable[tuple[str, str]], parts: Iterable[str]) -> ImageSet:
+        """Make a set of (file sha256, pixels sha256) in hex, and of part names."""
+        files, pixels = zip(*images, strict=True) if (images := list(images)) else ((), ())
+        return cls(
+            files=tuple(sorted({digest[:DIGITS] for digest in files})),
+            pixels=tuple(sorted({digest[:DIGITS] for digest in pixels})),
+            parts=tuple(sorted({part_digest(part) for part in parts})),
+        )
+
+    def has_image(self, file_sha256: str, pixels_sha256: str) -> bool:
+        """Return whether an image is in the set; a video's frame has no file digest ("")."""
+        files, pixels, _ = self._sets
+        return file_sha256[:DIGITS] in files or pixels_sha256[:DIGITS] in pixels
+
+    def has_part(self, name: str) -> bool:
+        """Return whether a part of that name is in the set."""
+        return part_digest(name) in self._sets[2]
+
+    @cached_property
+    def _sets(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        return frozenset(self.files), frozenset(self.pixels), frozenset(self.parts)
+
+
+class DataSplit(_Strict):
+    """The images a detector was trained on, and those set aside for choosing and for thresholds.
+
+    `rule` is what decided which images show one part, like "part-id --part-id num_([0-9]+)"; empty
+    where part names mean nothing outside one run, as when parts were found by comparing images.
+    """
+
+    rule: str = ""
+    trained: ImageSet = ImageSet()
+    selection: ImageSet = ImageSet()
+    threshold: ImageSet = ImageSet()
+
+
+def part_digest(name: str) -> str:
+    """Return the digest of a part's name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:DIGITS]
