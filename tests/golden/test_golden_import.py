@@ -1,4 +1,4 @@
-"""Checkpoints named and laid out as others keep them become detectors that answer alike."""
+"""Checkpoints in the formats of others become detectors with the same outputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def draem_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return rec, seg
 
 
-def _answer(weights: Path, rgb: Tensor) -> dict[str, Tensor]:
+def _outputs(weights: Path, rgb: Tensor) -> dict[str, Tensor]:
     with torch.no_grad():
         anomaly_map, score = load_detector(weights).module(rgb)
     return {"map": anomaly_map, "score": score}
@@ -55,25 +55,25 @@ def _import(*words: str | Path) -> Any:
     return json.loads(done.stdout)
 
 
-def test_official_draem_answers_as_it_did(draem_files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_official_draem_keeps_its_outputs(draem_files: tuple[Path, Path], tmp_path: Path) -> None:
     result = _import(*reversed(draem_files), "-o", tmp_path / "x.pt", "--size", "64x96")
     assert result["method"] == "draem" and result["config"]["rec_base"] == 32
     case, official = frozen("draem-small")
-    check(_answer(tmp_path / "x.pt", part_image(case["count"], *case["size"])), official)
+    check(_outputs(tmp_path / "x.pt", part_image(case["count"], *case["size"])), official)
 
 
-def test_official_destseg_answers_as_it_did(tmp_path: Path) -> None:
+def test_official_destseg_keeps_its_outputs(tmp_path: Path) -> None:
     case, official = frozen("destseg")
     like = DeSTSeg(DeSTSegConfig(), tuple(case["size"])).state_dict()
     torch.save(_official("destseg", DESTSEG, like), tmp_path / "bottle.pckl")
     size = "x".join(map(str, case["size"]))
     result = _import(tmp_path / "bottle.pckl", "-o", tmp_path / "x.pt", "--size", size)
     assert result["title"] == "DeSTSeg"
-    answer = _answer(tmp_path / "x.pt", part_image(case["count"], *case["size"]))
-    check({"map": answer["map"]}, official)
+    outputs = _outputs(tmp_path / "x.pt", part_image(case["count"], *case["size"]))
+    check({"map": outputs["map"]}, official)
 
 
-def test_anomalibs_draem_sees_the_image_first_and_in_rgb(
+def test_anomalibs_draem_takes_the_image_first_and_in_rgb(
     draem_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     rec, seg = (torch.load(path, weights_only=True) for path in draem_files)
@@ -85,10 +85,10 @@ def test_anomalibs_draem_sees_the_image_first_and_in_rgb(
     result = _import(tmp_path / "model.ckpt", "-o", tmp_path / "x.pt", "--size", "64x96")
     assert result["origin"] == "anomalib" and result["config"]["mean_filter_px"] == 1
     case, official = frozen("draem-small")
-    bgr = part_image(case["count"], *case["size"]).flip(1)  # what the frozen answer was given
-    answer = _answer(tmp_path / "x.pt", bgr)
-    check({"map": answer["map"]}, official)
-    assert torch.equal(answer["score"], answer["map"].flatten(1).amax(1))
+    bgr = part_image(case["count"], *case["size"]).flip(1)  # the input of the stored outputs
+    outputs = _outputs(tmp_path / "x.pt", bgr)
+    check({"map": outputs["map"]}, official)
+    assert torch.equal(outputs["score"], outputs["map"].flatten(1).amax(1))
 
 
 def _fastflow(size: int, steps: int, ratio: float) -> dict[str, Tensor]:
@@ -135,7 +135,7 @@ def _flowed(state: dict[str, Tensor], level: int, steps: int, x: Tensor) -> Tens
     return x
 
 
-def test_anomalibs_fastflow_answers_as_its_definition(tmp_path: Path) -> None:
+def test_anomalibs_fastflow_equals_its_definition(tmp_path: Path) -> None:
     state = _fastflow(64, steps=3, ratio=0.16)
     path = tmp_path / "model.ckpt"
     torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}}, path)
@@ -148,8 +148,8 @@ def test_anomalibs_fastflow_answers_as_its_definition(tmp_path: Path) -> None:
         latents = [_flowed(state, level, 3, x) for level, x in enumerate(features)]
         probabilities = [torch.exp(-0.5 * z.square().mean(1, keepdim=True)) for z in latents]
         maps = [F.interpolate(-p, size=(64, 64), mode="bilinear") for p in probabilities]
-        wanted = torch.stack(maps).mean(0)[:, 0]
-        torch.testing.assert_close(module(rgb)[0] - 1, wanted, atol=1e-5, rtol=0)
+        expected = torch.stack(maps).mean(0)[:, 0]
+        torch.testing.assert_close(module(rgb)[0] - 1, expected, atol=1e-5, rtol=0)
 
 
 def test_a_fastflow_of_another_size_names_its_own(tmp_path: Path) -> None:
@@ -159,12 +159,12 @@ def test_a_fastflow_of_another_size_names_its_own(tmp_path: Path) -> None:
         import_checkpoint([tmp_path / "model.ckpt"], (128, 128))
 
 
-def test_half_of_draem_asks_for_the_other(draem_files: tuple[Path, Path]) -> None:
+def test_one_file_of_draem_asks_for_the_other(draem_files: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match=r"two files; the discriminative network .* is missing"):
         import_checkpoint(draem_files[:1], SIZE)
 
 
-def test_an_unknown_checkpoint_says_what_it_looks_like(tmp_path: Path) -> None:
+def test_an_unknown_checkpoint_names_what_it_resembles(tmp_path: Path) -> None:
     torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "x.pth")
     with pytest.raises(DataError, match=r"like ResNet-18. Known are"):
         import_checkpoint([tmp_path / "x.pth"], SIZE)

@@ -41,10 +41,10 @@ def _pmb(**changes: Any) -> PMBSettings:
 
 
 def _batch() -> Batch:
-    clean = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    normal = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(4, 1, 32, 32)
     mask[:, :, 8:16, 8:16] = 1
-    return Batch(clean, torch.where(mask > 0, 1 - clean, clean), mask, torch.arange(4))
+    return Batch(normal, torch.where(mask > 0, 1 - normal, normal), mask, torch.arange(4))
 
 
 def test_ears_rate_warms_up_and_falls_to_a_fifth() -> None:
@@ -168,7 +168,7 @@ def test_memories_learn_by_the_restoration() -> None:
     assert memory.grad is not None and memory.grad.abs().sum().item() > 0
 
 
-def test_a_vision_transformer_is_read_whatever_wraps_it(tmp_path: Path) -> None:
+def test_a_wrapped_vision_transformer_is_read(tmp_path: Path) -> None:
     torch.manual_seed(0)
     shape = ViTShape(8, 24, 3, depth=1)
     given, taken = ViT(shape, (64, 64)), ViT(shape, (32, 64))
@@ -179,7 +179,7 @@ def test_a_vision_transformer_is_read_whatever_wraps_it(tmp_path: Path) -> None:
     assert taken.pos_embed.shape == (1, 33, 24)
 
 
-def test_another_transformers_file_says_what_differs(tmp_path: Path) -> None:
+def test_another_transformers_file_names_what_differs(tmp_path: Path) -> None:
     torch.save(ViT(ViTShape(8, 24, 3, depth=1), (64, 64)).state_dict(), tmp_path / "dino.pth")
     with pytest.raises(DataError, match=r"has in another shape.*looks like a vision transformer"):
         fill_vit(ViT(ViTShape(8, 48, 3, depth=1), (64, 64)), tmp_path / "dino.pth", "a ViT")

@@ -41,7 +41,7 @@ def changed(path: Path, folder: Path, **parts: Any) -> Path:
     return target
 
 
-def test_what_was_saved_answers_the_same(weights: Path) -> None:
+def test_saved_weights_give_the_same_outputs(weights: Path) -> None:
     torch.manual_seed(1)
     net = DeSTSeg(CONFIG, SIZE).eval()
     detector = load_detector(weights)
@@ -215,7 +215,7 @@ def test_a_teacher_of_another_kind_of_file_is_named(data: bytes, tmp_path: Path)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bare_parameters_say_whose_they_are(method: str, tmp_path: Path) -> None:
+def test_bare_parameters_are_attributed_to_their_method(method: str, tmp_path: Path) -> None:
     kind = load_method(method)
     config = {"ear": {"attention": "none"}, "clflow": {"backbone": "resnet18"}}.get(method, {})
     with torch.device("meta"):

@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(folder: Path)
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
-def test_drawing_ahead_with_more_threads_changes_nothing(folder: Path) -> None:
+def test_prefetching_with_more_threads_changes_nothing(folder: Path) -> None:
     run(tiny_training(folder, "one.pt", workers=1))
     run(tiny_training(folder, "four.pt", workers=4))
     assert_same_weights(folder / "one.pt", folder / "four.pt")
@@ -91,7 +91,7 @@ def test_resume_of_another_training_names_what_differs(folder: Path) -> None:
         run(tiny_training(folder, resume=True, seed=5))
 
 
-def test_resume_without_a_checkpoint_says_so(folder: Path) -> None:
+def test_resume_without_a_checkpoint_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="nothing to resume"):
         run(tiny_training(folder, resume=True))
 
@@ -145,7 +145,7 @@ def test_mixed_sizes_grey_and_16_bit_images_train_together(folder: Path) -> None
     assert run(tiny_training(folder))["images"] == 13
 
 
-def test_grey_parts_are_noticed(folder: Path) -> None:
+def test_grey_parts_are_detected(folder: Path) -> None:
     for path in (folder / "parts").iterdir():
         cv2.imwrite(str(path), part(0)[..., 0])
     assert run(tiny_training(folder))["grey"] is True

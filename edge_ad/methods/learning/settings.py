@@ -49,7 +49,7 @@ class TrainingSettings(BaseModel):
 
     @property
     def lower_rates(self) -> str:
-        """Options that set every learning rate to a third of its value."""
+        """Return options that set every learning rate to a third of its value."""
         marked = [
             name
             for name, field in type(self).model_fields.items()

@@ -54,7 +54,7 @@ def test_cost_is_fastflows(
 
 
 @pytest.mark.parametrize("channels", [6, 7])
-def test_a_flow_can_be_undone(channels: int) -> None:
+def test_a_flow_is_invertible(channels: int) -> None:
     flow = _flow(channels)
     shaken(flow, by=0.2)
     x = torch.randn(2, channels, 4, 5)
@@ -69,8 +69,8 @@ def test_the_log_determinant_is_the_jacobians() -> None:
     shaken(step, by=0.5)
     x = torch.randn(1, 4, 2, 3, dtype=torch.float64)
     jacobian = jacrev(lambda v: step(v.view(1, 4, 2, 3))[0].flatten())(x.flatten())
-    wanted = torch.linalg.slogdet(jacobian)[1]
-    assert step(x)[1].item() == pytest.approx(wanted.item(), abs=1e-9)
+    expected = torch.linalg.slogdet(jacobian)[1]
+    assert step(x)[1].item() == pytest.approx(expected.item(), abs=1e-9)
 
 
 def test_a_fresh_step_has_unit_scale_and_hardly_changes_the_volume() -> None:

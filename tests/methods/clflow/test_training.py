@@ -32,11 +32,11 @@ def trainer(tmp_path: Path) -> CLFlowTrainer:
 
 
 def _batch(*, empty: bool = False) -> Batch:
-    clean = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    normal = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(3, 1, 64, 64)
     if not empty:
         mask[:2, :, 10:30, 20:44] = 1
-    return Batch(clean, torch.where(mask > 0, 1 - clean, clean), mask, torch.arange(3))
+    return Batch(normal, torch.where(mask > 0, 1 - normal, normal), mask, torch.arange(3))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def _batch(*, empty: bool = False) -> Batch:
         ((0, 64, 0, 64), (16, 16, 48, 48)),  # cut to half a side
     ],
 )
-def test_boxes_hold_the_damage_within_their_limits(
+def test_boxes_enclose_the_anomaly_within_their_limits(
     drawn: tuple[int, int, int, int], box: tuple[int, int, int, int]
 ) -> None:
     mask = torch.zeros(1, 1, 64, 64)
@@ -57,7 +57,7 @@ def test_boxes_hold_the_damage_within_their_limits(
     assert tuple(boxes[0].tolist()) == box and real.tolist() == [True]
 
 
-def test_the_largest_component_decides_and_empty_masks_are_told() -> None:
+def test_the_largest_component_counts_and_empty_masks_are_marked() -> None:
     mask = torch.zeros(2, 1, 64, 64)
     mask[0, :, 2:4, 2:4] = 1
     mask[0, :, 40:60, 40:60] = 1
@@ -89,14 +89,14 @@ def test_push_counts_what_exceeds_the_margin() -> None:
 def test_separation_counts_energy_beyond_its_limits() -> None:
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., :16, :16] = 1  # a quarter of the image: 4 of the level's 16 cells
-    good, hurt = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
-    assert separation_loss(good, hurt, mask, near=0.6, far=1.5).item() == pytest.approx(1.5)
-    hurt[..., :2, :2] = 2  # an energy of 2 where it is damaged
-    assert separation_loss(good, hurt, mask, near=0.6, far=1.5).item() == 0
-    good[..., 3, 3] = 2
-    told = separation_loss(good, hurt, mask, near=0.6, far=1.5).item()
-    assert told == pytest.approx(2 - 0.6)  # the one cell beyond, not a sixteenth of it
-    assert separation_loss(good * 0, hurt, mask * 0, near=0.6, far=1.5).item() == 0
+    normal, anomalous = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    assert separation_loss(normal, anomalous, mask, near=0.6, far=1.5).item() == pytest.approx(1.5)
+    anomalous[..., :2, :2] = 2  # an energy of 2 where it is anomalous
+    assert separation_loss(normal, anomalous, mask, near=0.6, far=1.5).item() == 0
+    normal[..., 3, 3] = 2
+    loss = separation_loss(normal, anomalous, mask, near=0.6, far=1.5).item()
+    assert loss == pytest.approx(2 - 0.6)  # the one cell beyond, not a sixteenth of it
+    assert separation_loss(normal * 0, anomalous, mask * 0, near=0.6, far=1.5).item() == 0
 
 
 def test_separation_is_added_when_it_is_weighed(trainer: CLFlowTrainer) -> None:
@@ -104,7 +104,7 @@ def test_separation_is_added_when_it_is_weighed(trainer: CLFlowTrainer) -> None:
     assert "separate" in trainer.losses("contrast", _batch())
 
 
-def test_a_box_far_from_normal_does_not_shake_the_classifier(trainer: CLFlowTrainer) -> None:
+def test_a_box_far_from_normal_does_not_dominate_the_classifier(trainer: CLFlowTrainer) -> None:
     normal, far = torch.ones(3, 448), torch.full((3, 448), 1e4)
     assert trainer.classification_loss(normal, far).item() < 30  # 90, were the head linear in it
 
@@ -126,14 +126,14 @@ def test_the_warm_up_learns_the_likelihood_alone(trainer: CLFlowTrainer) -> None
 def test_the_likelihood_is_that_of_the_flow_per_element(trainer: CLFlowTrainer) -> None:
     batch = _batch()
     with torch.no_grad():
-        told = trainer.losses("likelihood", batch)["likelihood"].item()
+        loss = trainer.losses("likelihood", batch)["likelihood"].item()
         levels = []
         for flow, level in zip(
             trainer.module.flows, trainer.module.features(batch.normal), strict=True
         ):
             z, change = flow(level)
             levels.append((0.5 * z.square().flatten(1).mean(1) - change / z[0].numel()).mean())
-    assert told == pytest.approx(torch.stack(levels).mean().item(), abs=1e-5)
+    assert loss == pytest.approx(torch.stack(levels).mean().item(), abs=1e-5)
 
 
 def test_only_flows_and_head_are_trained(trainer: CLFlowTrainer) -> None:
@@ -158,9 +158,9 @@ def test_standardised_levels_have_mean_0_and_spread_1_and_their_norms_stay(
     norms = [flow.norm for flow in trainer.module.flows if isinstance(flow, Flow)]
     levels = trainer.module.features(_batch().normal)
     for norm, level in zip(norms, levels, strict=True):
-        answers = norm(level)
-        assert answers.mean(dim=(0, 2, 3)).abs().max().item() < 1e-4
-        assert answers.std(dim=(0, 2, 3)).max().item() == pytest.approx(1, abs=1e-3)
+        outputs = norm(level)
+        assert outputs.mean(dim=(0, 2, 3)).abs().max().item() < 1e-4
+        assert outputs.std(dim=(0, 2, 3)).max().item() == pytest.approx(1, abs=1e-3)
     before = [norm.weight.clone() for norm in norms]
     optimizer = trainer.begin("likelihood")
     losses = trainer.losses("likelihood", _batch()._replace(normal=torch.zeros(3, 3, 64, 64)))

@@ -42,9 +42,9 @@ def test_parameter_counts_are_the_published_ones() -> None:
         "res": millions(net.segmentation.res),
         "all": millions(net),
     }
-    wanted = {"teacher": 2.783, "student": 24.665, "encoder": 11.177}
-    wanted |= {"segmentation": 7.706, "res": 2.919, "all": 35.154}
-    assert counted == pytest.approx(wanted, abs=5e-4)
+    expected = {"teacher": 2.783, "student": 24.665, "encoder": 11.177}
+    expected |= {"segmentation": 7.706, "res": 2.919, "all": 35.154}
+    assert counted == pytest.approx(expected, abs=5e-4)
 
 
 def test_width_scales_what_is_trained_and_leaves_the_teacher() -> None:
@@ -142,18 +142,18 @@ def test_level_sizes_round_up_like_the_strides() -> None:
 
 
 def test_engine_graph_turns_bgr_bytes_to_rgb_unit_range() -> None:
-    seen: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
 
     class Spy(nn.Module):
         def forward(self, rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            seen.append(rgb)
+            inputs.append(rgb)
             return rgb[:, 0], rgb[:, 0, 0, 0]
 
     image = torch.zeros(1, 4, 5, 3, dtype=torch.uint8)
     image[..., 0] = 255  # blue
     EngineGraph(Spy())(image)
-    assert seen[0].shape == (1, 3, 4, 5)
-    assert seen[0][0, :, 0, 0].tolist() == [0, 0, 1]
+    assert inputs[0].shape == (1, 3, 4, 5)
+    assert inputs[0][0, :, 0, 0].tolist() == [0, 0, 1]
 
 
 def test_manifest_score_describes_the_graphs_score() -> None:

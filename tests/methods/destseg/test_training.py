@@ -91,14 +91,14 @@ def batch(step: int = 0) -> Batch:
 
 
 def steps(made: DeSTSegTrainer, phase: str, count: int) -> list[float]:
-    optimizer, seen = made.begin(phase), []
+    optimizer, values = made.begin(phase), []
     for step in range(count):
         optimizer.zero_grad()
         loss = torch.stack(list(made.losses(phase, batch(step)).values())).sum()
         torch.autograd.backward(loss)
         optimizer.step()
-        seen.append(loss.item())
-    return seen
+        values.append(loss.item())
+    return values
 
 
 def snapshot(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -152,17 +152,17 @@ def test_some_steps_lower_the_segmentation_loss(tmp_path: Path) -> None:
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
-def test_no_teacher_says_where_to_get_one() -> None:
+def test_a_missing_teacher_option_names_where_to_get_one() -> None:
     with pytest.raises(UsageError, match=r"--teacher FILE.*IMAGENET1K_V1"):
         TRAINING.trainer(parse_settings(TRAINING, SMALL), (32, 32), None)
 
 
 def test_frozen_features_are_computed_once_and_do_not_depend_on_neighbours() -> None:
     net = nn.Conv2d(3, 4, 3).eval()
-    seen: list[int] = []
+    sizes: list[int] = []
 
     def network(images: torch.Tensor) -> list[torch.Tensor]:
-        seen.append(len(images))
+        sizes.append(len(images))
         return [net(images)]
 
     images = torch.rand(5, 3, 8, 8)
@@ -170,7 +170,7 @@ def test_frozen_features_are_computed_once_and_do_not_depend_on_neighbours() -> 
     forward = frozen(images, torch.arange(5))
     backward = frozen(images.flip(0), torch.arange(4, -1, -1))
     assert torch.equal(forward[0], backward[0].flip(0))
-    assert seen == [1] * 6  # the first once more, to learn its size
+    assert sizes == [1] * 6  # the first once more, to learn its size
 
 
 def test_frozen_features_beyond_their_memory_are_computed_each_time() -> None:

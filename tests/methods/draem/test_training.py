@@ -20,13 +20,13 @@ SMALL = DRAEMSettings(network=DRAEMConfig(rec_base=4, seg_base=4, mean_filter_px
 
 def _batch(seed: int = 0) -> Batch:
     rng = torch.Generator().manual_seed(seed)
-    clean = torch.rand(2, 3, 32, 32, generator=rng)
+    normal = torch.rand(2, 3, 32, 32, generator=rng)
     mask = torch.zeros(2, 1, 32, 32)
     mask[0, :, 4:12, 6:20] = 1
-    return Batch(clean, torch.where(mask > 0, 1 - clean, clean), mask, torch.arange(2))
+    return Batch(normal, torch.where(mask > 0, 1 - normal, normal), mask, torch.arange(2))
 
 
-def test_focal_loss_of_a_uniform_answer_is_known() -> None:
+def test_focal_loss_of_a_uniform_output_is_known() -> None:
     mask = (torch.rand(2, 1, 8, 8) > 0.5).float()
     loss = smooth_focal_loss(torch.zeros(2, 2, 8, 8), mask, 2.0, 1e-5)
     assert loss.item() == pytest.approx(0.17327, abs=2e-5)
@@ -37,9 +37,9 @@ def test_focal_loss_follows_the_released_formula() -> None:
     logits = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
     p0, p1 = 1 / (1 + np.e), np.e / (1 + np.e)
     pt = 1e-5 * p0 + (1 - 1e-5) * p1 + 1e-5
-    wanted = -((1 - pt) ** 2) * np.log(pt)
+    expected = -((1 - pt) ** 2) * np.log(pt)
     loss = smooth_focal_loss(logits, torch.ones(1, 1, 1, 1), 2.0, 1e-5)
-    assert loss.item() == pytest.approx(wanted, rel=1e-4)
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_gradients_of_the_focal_loss_reach_the_reconstructive_network() -> None:
@@ -64,7 +64,7 @@ def test_a_few_steps_lower_the_loss() -> None:
     assert totals[-1] < 0.8 * totals[0]
 
 
-def test_repair_is_compared_with_the_clean_image_in_the_networks_colour_order() -> None:
+def test_repair_is_compared_with_the_normal_image_in_the_networks_colour_order() -> None:
     class Perfect(DRAEM):
         def logits(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return _batch().normal.flip(1), torch.zeros(2, 2, 32, 32)
@@ -85,7 +85,7 @@ def test_the_mean_filter_scales_with_the_image_and_stays_odd(side: int, filter_p
     assert default_mean_filter((side, side)) == filter_px
 
 
-def test_about_half_of_the_samples_carry_damage() -> None:
+def test_about_half_of_the_samples_are_anomalous() -> None:
     rng = np.random.default_rng(0)
     tile = np.full((64, 64, 3), 90, np.uint8)
     textures = ProceduralTextures((64, 64))

@@ -60,7 +60,7 @@ def test_cost_of_the_attention(shape: ViTShape, parameters: float) -> None:
         assert millions(ViT(shape, (224, 224))) == pytest.approx(parameters, abs=0.006)
 
 
-def test_what_is_not_salient_is_untouched_and_the_rest_shows_tile_means() -> None:
+def test_salient_pixels_show_tile_means_and_the_rest_is_unchanged() -> None:
     net = EAR(EARConfig(attention="mnist", widths=WIDTHS, mosaic_px=4), SIZE)
     rgb = torch.rand(2, 3, *SIZE)
     salient = net.salient(rgb)
@@ -80,7 +80,7 @@ def test_without_attention_the_whole_image_is_hidden() -> None:
     torch.testing.assert_close(tiles.amax(-1), tiles.amin(-1))
 
 
-def test_zero_obfuscation_blanks_what_is_salient() -> None:
+def test_zero_obfuscation_zeroes_salient_pixels() -> None:
     net = EAR(EARConfig(attention="mnist", obfuscation="zero", widths=WIDTHS, mosaic_px=4), SIZE)
     rgb = torch.rand(1, 3, *SIZE)
     salient = net.salient(rgb)
@@ -170,7 +170,7 @@ def test_the_contract_holds(attention: str) -> None:
 
 
 @pytest.mark.parametrize(("attention", "skip_off"), [("mnist", "shallow"), ("dino_vits8", "none")])
-def test_onnx_runtime_answers_as_torch(tmp_path: Path, attention: str, skip_off: str) -> None:
+def test_onnx_runtime_agrees_with_torch(tmp_path: Path, attention: str, skip_off: str) -> None:
     config = EARConfig(
         attention=attention,  # type: ignore[arg-type]
         skip_off=skip_off,  # type: ignore[arg-type]
@@ -186,7 +186,7 @@ def test_a_size_the_mosaic_does_not_divide_is_refused() -> None:
         EAR(EARConfig(attention="none", widths=WIDTHS, mosaic_px=64), (96, 96))
 
 
-def test_a_skip_that_the_unet_lacks_is_refused() -> None:
+def test_a_skip_that_the_unet_does_not_have_is_refused() -> None:
     with pytest.raises(UsageError, match=r"'deep'.*has 2"):
         EAR(EARConfig(attention="none", widths=(8, 8, 8), skip_off="deep"), SIZE)
 

@@ -30,11 +30,11 @@ def test_ssim_follows_its_formula_with_a_square_window() -> None:
     ma, mb = mean(a), mean(b)
     va, vb, cov = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
     c1, c2 = 1e-4, 9e-4
-    wanted = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
-    assert ssim_loss(a, b).item() == pytest.approx(1 - wanted.mean().item(), abs=1e-6)
+    expected = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    assert ssim_loss(a, b).item() == pytest.approx(1 - expected.mean().item(), abs=1e-6)
 
 
-def test_ssim_knows_the_opposite() -> None:
+def test_ssim_of_the_inverse_is_negative() -> None:
     a = _images(3)
     assert ssim_loss(a, 1 - a).item() > 1
 
@@ -46,7 +46,7 @@ def test_msgms_of_equal_images_is_zero_everywhere() -> None:
     assert error.abs().max().item() < 1e-6
 
 
-def test_msgms_finds_a_lost_edge_and_forgives_brightness() -> None:
+def test_msgms_detects_a_lost_edge_and_ignores_brightness() -> None:
     a = torch.full((1, 3, 32, 32), 0.3)
     a[:, :, :, 16:] = 0.6
     brighter, flat = a + 0.2, torch.full_like(a, 0.45)
@@ -61,5 +61,5 @@ def test_msgms_of_one_scale_is_the_ratio_of_gradients() -> None:
     a = torch.arange(16.0).repeat(16, 1).mul(0.02).view(1, 1, 16, 16)
     b = a * 0.5
     ga, gb, c = 0.04, 0.02, 0.0026  # Prewitt over three rows of a ramp: twice its slope
-    wanted = 1 - (2 * ga * gb + c) / (ga**2 + gb**2 + c)
-    assert MSGMS(scales=1)(a, b)[0, 0, 8, 8].item() == pytest.approx(wanted, abs=1e-3)
+    expected = 1 - (2 * ga * gb + c) / (ga**2 + gb**2 + c)
+    assert MSGMS(scales=1)(a, b)[0, 0, 8, 8].item() == pytest.approx(expected, abs=1e-3)

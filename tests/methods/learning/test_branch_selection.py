@@ -10,12 +10,12 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import PIXEL_SHARE, best, measure
 
 
-def held_back(damaged: int) -> Batch:
-    """Ten dark tiles; the first `damaged` of them bear a bright square."""
-    clean = torch.rand(10, 3, 16, 16) * 0.2
+def held_back(anomalous: int) -> Batch:
+    """Ten dark tiles; the first `anomalous` of them have a bright square."""
+    normal = torch.rand(10, 3, 16, 16) * 0.2
     mask = torch.zeros(10, 1, 16, 16)
-    mask[:damaged, :, 4:8, 4:8] = 1
-    return Batch(clean, torch.where(mask > 0, 1.0, clean), mask, torch.arange(10))
+    mask[:anomalous, :, 4:8, 4:8] = 1
+    return Batch(normal, torch.where(mask > 0, 1.0, normal), mask, torch.arange(10))
 
 
 def branches(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -37,11 +37,11 @@ def test_the_branch_that_shows_the_anomaly_has_the_highest_score() -> None:
     assert measured["blind"]["selection_score"] < measured["constant"]["selection_score"] < 0.6
 
 
-def test_tiles_whose_damage_drew_nothing_do_not_count_as_damaged() -> None:
+def test_tiles_with_an_empty_mask_do_not_count_as_anomalous() -> None:
     torch.manual_seed(0)
     assert measure(held_back(4), branches)["seeing"]["image_auroc"] == 1
 
 
-def test_without_any_damage_nothing_is_better_than_anything() -> None:
+def test_without_anomalies_all_branches_are_equal() -> None:
     measured = measure(held_back(0), branches)
     assert {figures["selection_score"] for figures in measured.values()} == {0.5 + PIXEL_SHARE / 2}

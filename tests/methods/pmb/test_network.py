@@ -55,14 +55,14 @@ def test_cost_is_the_specifications() -> None:
 
 @pytest.mark.parametrize("query", ["channel", "block", "pixel"])
 @pytest.mark.parametrize("shrink", ["hard", "soft", "none"])
-def test_a_memory_recalls_in_the_shape_it_was_asked(query: Query, shrink: Shrink) -> None:
+def test_a_memory_keeps_the_shape(query: Query, shrink: Shrink) -> None:
     recalled, entropy = _memory(query, shrink)(torch.randn(3, 6, 8, 12))
     assert recalled.shape == (3, 6, 8, 12)
     assert entropy.item() >= 0
 
 
 @pytest.mark.parametrize("query", ["channel", "pixel"])
-def test_a_memory_that_holds_the_queries_gives_them_back(query: Query) -> None:
+def test_a_memory_of_the_queries_returns_them(query: Query) -> None:
     memory = _memory(query, items=24 if query == "pixel" else 6, temperature=1e-3)
     features = torch.randn(1, 6, 8, 12)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_shrinking_drops_weights_below_their_mean() -> None:
         assert torch.equal(weights == 0, plain <= 1 / 12)
 
 
-def test_the_cut_ends_the_crowd_of_small_errors() -> None:
+def test_the_cut_removes_the_many_small_errors() -> None:
     rng = np.random.default_rng(0)
     error = np.abs(rng.normal(0, 0.021 * np.sqrt(np.pi / 2), (2, 1, 256, 256)))
     error[0, :, 100:120, 100:120] += 0.3
@@ -118,9 +118,9 @@ def test_the_cut_is_that_of_numpys_histogram(seed: int) -> None:
     counts, edges = np.histogram(error, bins=16, range=(0, error.max()))
     peak = int(counts.argmax())
     quiet = [j for j in range(peak + 1, 16) if counts[j] <= 0.05 * counts[peak]]
-    wanted = edges[quiet[0] if quiet else peak + 1]
-    found = HistogramCut(bins=16)(torch.from_numpy(error))
-    assert found.item() == pytest.approx(wanted, rel=1e-5)
+    expected = edges[quiet[0] if quiet else peak + 1]
+    cut = HistogramCut(bins=16)(torch.from_numpy(error))
+    assert cut.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_a_quiet_bin_the_peaks_upper_edge_is_the_cut() -> None:
@@ -128,7 +128,7 @@ def test_without_a_quiet_bin_the_peaks_upper_edge_is_the_cut() -> None:
     assert HistogramCut(bins=4)(error).item() == pytest.approx(0.25, abs=1e-6)
 
 
-def test_minute_errors_are_none() -> None:
+def test_negligible_errors_are_zero() -> None:
     error = torch.rand(1, 1, 8, 8) * 1e-7
     assert not above_cut(error, HistogramCut()(error)).any()
 
@@ -152,7 +152,7 @@ def test_the_contract_holds(hee: str, score: str) -> None:
     check_contract(net, METHOD.score(config, SIZE))
 
 
-def test_the_error_of_edges_forgives_another_light() -> None:
+def test_the_error_of_edges_ignores_brightness() -> None:
     image = torch.rand(1, 3, *SIZE) * 0.5
     brighter = image + 0.3
     errors = {
@@ -194,7 +194,7 @@ def test_a_frozen_cut_travels_with_the_weights() -> None:
     ("hee", "error", "mosaic_px"),
     [("frozen", "squared", 1), ("off", "msgms", 4)],
 )
-def test_onnx_runtime_answers_as_torch(
+def test_onnx_runtime_agrees_with_torch(
     tmp_path: Path, hee: str, error: str, mosaic_px: int
 ) -> None:
     config = {"hee": hee, "error": error, "mosaic_px": mosaic_px}
