@@ -52,6 +52,7 @@ def weights(_method: None, tmp_path: Path, make_folder: Callable[..., Path]) -> 
     return config.output
 
 
+@pytest.mark.slow
 def test_a_new_method_exports_to_an_engine_that_agrees_with_torch(weights: Path) -> None:
     detector = load_detector(weights)
     engine_file = weights.with_suffix(".onnx")
