@@ -1,0 +1,43 @@
+"""Image files: the only room that lists, decodes and writes them.
+
+Every verb reads through `read_image`, or an ImageReader where a folder's bit depth matters, so that
+all of them see the same pixels of the same file. docs/reference/images.md has the rules as a table.
+"""
+
+from __future__ import annotations
+
+from edge_ad.images.bit_depth import (
+    BIT_DEPTHS,
+    BitDepth,
+    ImageReader,
+    ReadImage,
+    agreed_depth,
+    find_depth,
+    read_image,
+    to_bgr8,
+)
+from edge_ad.images.decode import StoredImage, read_stored
+from edge_ad.images.listing import SUFFIXES, Listing, list_folder, list_images, named
+from edge_ad.images.mask import read_mask
+from edge_ad.images.write import encode_image, write_image
+
+__all__ = [
+    "BIT_DEPTHS",
+    "SUFFIXES",
+    "BitDepth",
+    "ImageReader",
+    "Listing",
+    "ReadImage",
+    "StoredImage",
+    "agreed_depth",
+    "encode_image",
+    "find_depth",
+    "list_folder",
+    "list_images",
+    "named",
+    "read_image",
+    "read_mask",
+    "read_stored",
+    "to_bgr8",
+    "write_image",
+]

@@ -1,0 +1,71 @@
+"""Which files of a folder are images, and which are left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# what OpenCV reads by its documentation; a build without one of them fails when it decodes
+SUFFIXES = frozenset(
+    ".avif .bmp .dib .exr .gif .hdr .j2k .jfif .jp2 .jpe .jpeg .jpg .jpc .pam .pbm .pfm .pgm .pic "
+    ".png .pnm .ppm .pxm .ras .sr .tif .tiff .webp".split()
+)
+NAMED = 10  # left-out files that are named; the others are counted
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The entries directly in a folder: images by name, and `left_out`, name to reason."""
+
+    images: tuple[Path, ...]
+    left_out: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.left_out)
+
+
+def list_folder(folder: Path) -> Listing:
+    """Sort the entries of a folder into images and what is left out, both by name.
+
+    An entry with the name of an image that cannot be opened counts as an image, so that reading it
+    fails by name.
+    """
+    images, left_out = list[Path](), dict[str, str]()
+    for path in sorted(folder.iterdir()):
+        if reason := _no_image(path):
+            left_out[path.name] = reason
+        else:
+            images.append(path)
+    return Listing(tuple(images), left_out)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the images directly in `folder`, by name; what is left out is named in the log."""
+    listing = list_folder(folder)
+    if listing.left_out:
+        _log.warning("%s: left out %s", folder, named(listing.left_out))
+    return list(listing.images)
+
+
+def named(left_out: dict[str, str] | Sequence[str], limit: int = NAMED) -> str:
+    """Return the number of left-out files and the names of the first ten."""
+    names = list(left_out)
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    files = "1 file" if len(names) == 1 else f"{len(names)} files"
+    return f"{files}: {', '.join(names[:limit])}{rest}"
+
+
+def _no_image(path: Path) -> str:
+    """Return why an entry is no image to read, or an empty string."""
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_dir():
+        return "a folder"
+    if path.suffix.lower() not in SUFFIXES:
+        return f"not an image that OpenCV reads ('{path.suffix or 'no suffix'}')"
+    if path.exists() and not path.is_file():
+        return "not a file"
+    return ""
