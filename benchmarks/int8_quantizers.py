@@ -29,7 +29,7 @@ from edge_ad.calibration.quantize.qdq import quantize
 from edge_ad.calibration.quantize.rules import PlacementOverrides
 from edge_ad.calibration.ranges.collect import collect
 from edge_ad.calibration.ranges.graph_engine import GraphEngine
-from edge_ad.calibration.ranges.image_set import ImageSet, choose
+from edge_ad.calibration.ranges.image_set import CalibrationSet, choose
 from edge_ad.calibration.ranges.target import Target
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.engine.base import INPUT
@@ -46,7 +46,7 @@ SIGNED: dict[str, Any] = {  # TensorRT accepts symmetric int8, no integer bias
 }
 
 
-class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no stubs
+class BatchReader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no stubs
     """Give ONNX Runtime's quantizer the same images."""
 
     def __init__(self, batches: Batches) -> None:
@@ -57,13 +57,13 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has n
         return None if batch is None else {INPUT: batch}
 
 
-def preprocess_images(images: ImageSet, manifest: Manifest) -> Batches:
+def preprocess_images(images: CalibrationSet, manifest: Manifest) -> Batches:
     """Preprocess the images for the network, one tile per batch."""
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
     return [tile[None] for item in images for tile in preprocess(item.image)]
 
 
-def by_edge_ad(graph: GraphIndex, target: Target, images: ImageSet) -> onnx.ModelProto:
+def by_edge_ad(graph: GraphIndex, target: Target, images: CalibrationSet) -> onnx.ModelProto:
     """Quantize with edge-ad and minmax ranges, the default of ONNX Runtime's quantizer."""
     table, _ = collect(graph, place(graph, target).tensors, target, images)
     placement = place(graph, target, PlacementOverrides(all_zero=frozenset(table.all_zero)))
@@ -78,7 +78,7 @@ def by_onnxruntime(engine: Path, batches: Batches, **options: Any) -> onnx.Model
         quantize_static(
             engine,
             out,
-            Reader(batches),
+            BatchReader(batches),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             weight_type=QuantType.QInt8,

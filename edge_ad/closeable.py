@@ -25,7 +25,7 @@ class Closeable(Protocol):
 
 
 class ClosedAtExit(ABC):
-    """A Closeable that lacks only its `close`."""
+    """A Closeable but for its `close`."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -24,7 +24,7 @@ from edge_ad.files import sha256
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.methods.weights import Detector, load_detector
+from edge_ad.methods.weights import TrainedDetector, load_detector
 from edge_ad.precision import FloatPrecision
 from edge_ad.provenance import stamp
 
@@ -94,7 +94,7 @@ def _typed(
     return model, {}
 
 
-def _manifest(detector: Detector, weights: Path, config: ExportConfig) -> Manifest:
+def _manifest(detector: TrainedDetector, weights: Path, config: ExportConfig) -> Manifest:
     """Return the weights' manifest with this step's batch, precision and provenance."""
     notes = {WEIGHTS_NOTE: "int8"} if config.store_weights == "int8" else {}
     provenance = stamp(detector.manifest.provenance, parent_sha256=sha256(weights), notes=notes)

@@ -56,7 +56,7 @@ def test_a_repeat_is_found_among_many_images() -> None:
     ids=["region of interest", "ignored polygon"],
 )
 def test_changes_in_areas_that_are_not_judged_do_not_count(geometry: Geometry) -> None:
-    """Otherwise a clock or a conveyor in the image would make every frame new."""
+    """Otherwise a clock or a belt in the image would make every frame new."""
     changed = part(1)
     changed[70:] = part(2)[70:]
     deduplicator = Deduplicator(geometry)

@@ -25,7 +25,7 @@ from edge_ad.calibration.quantize.range_source import range_table
 from edge_ad.calibration.quantize.result_cache import ResultCache, identity
 from edge_ad.calibration.quantize.search import PlacementSearch, SearchResult
 from edge_ad.calibration.quantize.threshold_check import ThresholdCheck, warn_of_broken_guarantee
-from edge_ad.calibration.ranges.image_set import ImageSet, choose
+from edge_ad.calibration.ranges.image_set import CalibrationSet, choose
 from edge_ad.calibration.ranges.methods import methods_named
 from edge_ad.calibration.ranges.table import save_table, usable_methods
 from edge_ad.calibration.ranges.trt_cache import header, save_cache
@@ -128,7 +128,7 @@ def _check(config: CalibrationConfig, methods: Sequence[str]) -> None:
         raise UsageError("the gate needs images: give --test DIR or --images GOOD_DIR.")
 
 
-def _images(config: CalibrationConfig) -> ImageSet | None:
+def _images(config: CalibrationConfig) -> CalibrationSet | None:
     if config.images is None:
         return None
     return choose(
@@ -139,7 +139,9 @@ def _images(config: CalibrationConfig) -> ImageSet | None:
     )
 
 
-def _eval_set(config: CalibrationConfig, graph: GraphIndex, images: ImageSet | None) -> EvalSet:
+def _eval_set(
+    config: CalibrationConfig, graph: GraphIndex, images: CalibrationSet | None
+) -> EvalSet:
     """Load labelled images, else normal ones outside the calibration set if there are enough."""
     manifest = graph.manifest
     if not config.gate:
@@ -169,7 +171,7 @@ def _warn_of_coarse_auroc(eval_set: EvalSet, limits: GateLimits) -> None:
 def _result_cache(
     config: CalibrationConfig,
     graph: GraphIndex,
-    images: ImageSet | None,
+    images: CalibrationSet | None,
     eval_set: EvalSet,
 ) -> ResultCache:
     parts = [
@@ -199,7 +201,7 @@ def _check_placement(evaluator: CandidateEvaluator, method: str) -> None:
 def _thresholds(
     config: CalibrationConfig,
     evaluator: CandidateEvaluator,
-    images: ImageSet | None,
+    images: CalibrationSet | None,
     on_progress: OnProgress,
 ) -> ThresholdCheck | None:
     """Prepare thresholds from the calibration images, with the guarantee of fp32's threshold."""

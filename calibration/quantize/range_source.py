@@ -12,7 +12,7 @@ from edge_ad.calibration.quantize.result_cache import ResultCache, identity
 from edge_ad.calibration.ranges.checkpoint import RangeCheckpoint
 from edge_ad.calibration.ranges.collect import RangeProgress, collect
 from edge_ad.calibration.ranges.dataset_report import dataset_report
-from edge_ad.calibration.ranges.image_set import ImageSet
+from edge_ad.calibration.ranges.image_set import CalibrationSet
 from edge_ad.calibration.ranges.table import RangeTable, check_fits, load_table, merge
 from edge_ad.calibration.ranges.trt_cache import table_from_cache
 from edge_ad.errors import DataError
@@ -24,7 +24,7 @@ _REPORT = "dataset_report"
 def range_table(
     config: CalibrationConfig,
     graph: GraphIndex,
-    images: ImageSet | None,
+    images: CalibrationSet | None,
     eval_set: EvalSet,
     methods: Sequence[str],
     cache: ResultCache,
@@ -54,7 +54,7 @@ def _from_images(
     config: CalibrationConfig,
     graph: GraphIndex,
     tensors: Sequence[str],
-    images: ImageSet,
+    images: CalibrationSet,
     eval_set: EvalSet,
     methods: Sequence[str],
     cache: ResultCache,
@@ -77,7 +77,7 @@ def _collect(
     config: CalibrationConfig,
     graph: GraphIndex,
     tensors: Sequence[str],
-    images: ImageSet,
+    images: CalibrationSet,
     on_progress: OnProgress,
 ) -> tuple[RangeTable, RangeProgress]:
     """Run the pass over the images, or the rest of one that was interrupted."""
@@ -103,7 +103,7 @@ def _collect(
 
 
 def _saved_table(
-    config: CalibrationConfig, graph: GraphIndex, images: ImageSet, methods: Sequence[str]
+    config: CalibrationConfig, graph: GraphIndex, images: CalibrationSet, methods: Sequence[str]
 ) -> RangeTable | None:
     """Return the table that an interrupted run wrote from these images, if it has all methods."""
     if config.merge or not config.table_path.exists():

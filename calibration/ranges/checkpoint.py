@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.ranges.collect import CurvePoint, RangeProgress
 from edge_ad.calibration.ranges.histogram import Histogram
-from edge_ad.calibration.ranges.image_set import ImageSet, ImageSummary
+from edge_ad.calibration.ranges.image_set import CalibrationSet, ImageSummary
 from edge_ad.files import replacing
 
 EVERY_S = 20.0  # seconds of work that can be lost; writing takes a tenth of a second
@@ -55,7 +55,7 @@ class RangeCheckpoint:
             )
         self._saved_s = time.monotonic()
 
-    def load(self, images: ImageSet) -> RangeProgress | None:
+    def load(self, images: CalibrationSet) -> RangeProgress | None:
         """Return the saved state; None without a file, or with one of another pass."""
         if not self._path.exists():
             return None
@@ -72,7 +72,7 @@ class RangeCheckpoint:
         return _progress(stored, images)
 
 
-def _progress(stored: dict[str, NDArray[Any]], images: ImageSet) -> RangeProgress:
+def _progress(stored: dict[str, NDArray[Any]], images: CalibrationSet) -> RangeProgress:
     names = [str(name) for name in stored["tensors"]]
     histograms = {name: Histogram() for name in names}
     for index, histogram in enumerate(histograms.values()):

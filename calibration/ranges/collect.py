@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.ranges.graph_engine import open_session
 from edge_ad.calibration.ranges.histogram import Histogram
-from edge_ad.calibration.ranges.image_set import ImageSet, ImageSummary, summarize
+from edge_ad.calibration.ranges.image_set import CalibrationSet, ImageSummary, summarize
 from edge_ad.calibration.ranges.methods import amax_by_method, percentile
 from edge_ad.calibration.ranges.table import ImageSetId, RangeTable, TensorRange, model_id
 from edge_ad.calibration.ranges.target import Target, steps_of
@@ -101,7 +101,7 @@ def collect(
     graph: GraphIndex,
     tensors: Iterable[str],
     target: Target,
-    images: ImageSet,
+    images: CalibrationSet,
     *,
     on_image: Callable[[RangeProgress], None] = lambda progress: None,
     start: RangeProgress | None = None,
@@ -135,7 +135,7 @@ def _curve_points(total: int) -> Iterator[int]:
 
 
 def _table(
-    graph: GraphIndex, target: Target, images: ImageSet, progress: RangeProgress
+    graph: GraphIndex, target: Target, images: CalibrationSet, progress: RangeProgress
 ) -> RangeTable:
     active = _nonzero(progress.histograms)
     image_set = ImageSetId(

@@ -57,7 +57,7 @@ class ImageSummary:
 
 
 @dataclass(frozen=True)
-class ImageSet:
+class CalibrationSet:
     """Readable images in a fixed order; `anomalous` are the positions with synthetic anomalies.
 
     The same folder, samples and seed give the same images, anomalies and sha256.
@@ -87,7 +87,9 @@ class ImageSet:
         return sha256_of(self.paths)
 
 
-def choose(paths: list[Path], *, samples: int, seed: int = 0, synthetic: float = 0.0) -> ImageSet:
+def choose(
+    paths: list[Path], *, samples: int, seed: int = 0, synthetic: float = 0.0
+) -> CalibrationSet:
     """Draw `samples` images without replacement, a share `synthetic` to get synthetic anomalies.
 
     Unreadable images are logged and replaced by others while there are any. Raises DataError when
@@ -108,7 +110,9 @@ def choose(paths: list[Path], *, samples: int, seed: int = 0, synthetic: float =
             "more with: edge-ad capture"
         )
     anomalous = rng.permutation(len(chosen))[: round(len(chosen) * synthetic)]
-    return ImageSet(tuple(chosen), tuple(unreadable), frozenset(int(i) for i in anomalous), seed)
+    return CalibrationSet(
+        tuple(chosen), tuple(unreadable), frozenset(int(i) for i in anomalous), seed
+    )
 
 
 def summarize(path: Path, image: Image, score: float, *, anomalous: bool = False) -> ImageSummary:

@@ -55,14 +55,14 @@ class OnnxRuntimeEngine(ClosedAtExit):
     def _run(self, batch: Image) -> Prediction:
         try:
             if self._device == "cuda":
-                return _run_bound(self._session, batch)
+                return run_bound(self._session, batch)
             maps, scores = self._session.run([MAP, SCORE], {INPUT: batch})
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise EdgeAdError(f"{self.name}: ONNX Runtime failed: {error}") from error
         return Prediction(maps, scores)
 
 
-def _run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
+def run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
     """Run through an IO binding: one upload before, and one download after."""
     binding = session.io_binding()
     binding.bind_cpu_input(INPUT, batch)

@@ -58,7 +58,7 @@ class Inspector:
     """Inspects the frames of one camera, with its own engine or as a client of a shared one.
 
     With `overlap` and an OverlappingEngine, `begin` starts the engine on a frame, and up to two
-    frames may be begun before `finish` is called for the first.
+    frames may be in flight before `finish` is called for the first.
     """
 
     def __init__(
@@ -95,18 +95,18 @@ class Inspector:
             self._overlapping.submit(batch)
         return InFlight(grab, since, batch)
 
-    def finish(self, begun: InFlight) -> InspectedFrame:
+    def finish(self, in_flight: InFlight) -> InspectedFrame:
         """Return the verdict on a grab; with overlap, call it in the order of `begin`."""
-        grab = begun.grab
+        grab = in_flight.grab
         if isinstance(grab, BadFrame):
-            return InspectedFrame(self._invalid(grab, begun.fault), Evidence())
-        if begun.batch is None:
-            return InspectedFrame(self._invalid(grab, begun.fault), Evidence(grab.image))
+            return InspectedFrame(self._invalid(grab, in_flight.fault), Evidence())
+        if in_flight.batch is None:
+            return InspectedFrame(self._invalid(grab, in_flight.fault), Evidence(grab.image))
         engine_began = time.perf_counter()
-        prediction = self._infer(begun.batch)
+        prediction = self._infer(in_flight.batch)
         engine_s = time.perf_counter() - engine_began
         inspection, anomaly_map = self._decide(grab, prediction)
-        latency_s = time.perf_counter() - begun.since
+        latency_s = time.perf_counter() - in_flight.since
         return InspectedFrame(inspection, Evidence(grab.image, anomaly_map), latency_s, engine_s)
 
     def _infer(self, batch: Image) -> Prediction:

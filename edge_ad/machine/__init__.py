@@ -1,1 +1,1 @@
-"""What this computer has: processor, OpenCV, cameras, engines and GPU, and what that lacks."""
+"""What this computer has: processor, OpenCV, cameras, engines and GPU, and what is missing."""

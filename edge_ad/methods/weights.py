@@ -19,7 +19,7 @@ FORMAT = "edge-ad weights 2"
 _RETRAIN = "Train it again with: edge-ad train --data GOOD_DIR -o WEIGHTS.pt"
 
 
-class Detector(NamedTuple):
+class TrainedDetector(NamedTuple):
     """A network in eval mode, its manifest, and the configuration it was built with."""
 
     module: nn.Module
@@ -58,7 +58,7 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
         raise OutletLost(f"{path}: cannot be written ({reason}). Is the disk full?") from error
 
 
-def load_detector(path: Path) -> Detector:
+def load_detector(path: Path) -> TrainedDetector:
     """Read a weights file into a network in eval mode on the CPU.
 
     Raises UsageError for a missing file, DataError for one that is not an edge-ad weights file, is
@@ -74,7 +74,7 @@ def load_detector(path: Path) -> Detector:
     module = build_module(manifest, content["config"], str(path))
     _check_state(module.state_dict(), content["state"], path)
     module.load_state_dict(content["state"])
-    return Detector(module.eval(), manifest, content["config"])
+    return TrainedDetector(module.eval(), manifest, content["config"])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def part_image(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def labelled(folder: Path, count: int, *, seed: int = 1) -> Path:
-    """MVTec AD's layout: good images, and as many with a bright square and its mask."""
+    """MVTec AD's layout: normal images, and as many with a bright square and its mask."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         write_image(folder / "test" / "good" / f"{index:03}.png", part_image(rng))

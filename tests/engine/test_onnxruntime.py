@@ -24,9 +24,9 @@ def test_any_number_of_images_fits_any_batch(
     images = batch_of(count)
     expected = ScriptedEngine().infer(images)
     with open_engine(make_engine(batch=batch)) as engine:
-        found = engine.infer(images)
-    np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-6)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+        observed = engine.infer(images)
+    np.testing.assert_allclose(observed.maps, expected.maps, rtol=1e-6)
+    np.testing.assert_allclose(observed.scores, expected.scores, rtol=1e-6)
 
 
 def test_a_batch_of_another_size_is_a_bug_and_says_so(make_engine: MakeEngine) -> None:
@@ -89,14 +89,14 @@ def test_an_io_binding_answers_like_a_plain_run(make_engine: MakeEngine) -> None
     """The GPU's path, on the CPU: the binding is the same, only the provider differs."""
     import onnxruntime as ort
 
-    from edge_ad.engine.onnxruntime import _run_bound
+    from edge_ad.engine.onnxruntime import run_bound
 
     images, path = batch_of(3), make_engine(batch=3)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = _run_bound(session, images)
+    observed = run_bound(session, images)
     expected = ScriptedEngine().infer(images)
-    np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-6)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+    np.testing.assert_allclose(observed.maps, expected.maps, rtol=1e-6)
+    np.testing.assert_allclose(observed.scores, expected.scores, rtol=1e-6)
 
 
 def test_a_device_that_is_not_here_is_refused_with_what_to_do(make_engine: MakeEngine) -> None:

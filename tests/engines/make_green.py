@@ -33,14 +33,14 @@ def green_model(side: int, batch: int | None) -> onnx.ModelProto:
         numpy_helper.from_array(np.array(255, np.float32), "full"),
         numpy_helper.from_array(np.array([1, 2]), "axes"),
     ]
-    door = helper.make_tensor_value_info
+    tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes,
         "green",
-        [door("image", TensorProto.UINT8, [images, side, side, 3])],
+        [tensor("image", TensorProto.UINT8, [images, side, side, 3])],
         [
-            door("anomaly_map", TensorProto.FLOAT, [images, side, side]),
-            door("anomaly_score", TensorProto.FLOAT, [images]),
+            tensor("anomaly_map", TensorProto.FLOAT, [images, side, side]),
+            tensor("anomaly_score", TensorProto.FLOAT, [images]),
         ],
         constants,
     )

@@ -189,11 +189,11 @@ import sys
 from pathlib import Path
 import numpy as np
 from edge_ad.cli import main
-from edge_ad.engine.tensorrt import program as _program
-bind = _program.PlanProgram.bind
+from edge_ad.engine.tensorrt import program
+bind = program.PlanProgram.bind
 def astray(self, images, maps, scores):
     bind(self, 64, maps, scores)
-_program.PlanProgram.bind = astray
+program.PlanProgram.bind = astray
 sys.argv = ["edge-ad", "run", "--camera", "pattern://?frames=3", "--engine", sys.argv[1]]
 main()
 """

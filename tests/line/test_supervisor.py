@@ -76,7 +76,7 @@ def test_frames_of_several_cameras_share_a_call(
     _, result = run_line(folders, engine)
     assert result["judged"] == 60
     assert sum(calls[1:]) == 60  # the first warms the engine up
-    assert len(calls) < 60, "every frame had a call of its own"
+    assert len(calls) < 60, "every frame had its own call"
 
 
 def test_live_cameras_are_judged_by_their_newest_frames_in_order(

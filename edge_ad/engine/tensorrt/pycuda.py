@@ -25,7 +25,7 @@ class PyCuda:
     def __init__(self) -> None:
         self._driver = _import_driver()
         with _translated(self._driver, "cannot use the GPU"):
-            self._context = _primary_context()
+            self._context = primary_context()
         self._memory: list[Any] = []
         self._handles: list[_PyStream | _PyEvent] = []
 
@@ -141,7 +141,7 @@ def _native(stream: CudaStream) -> Any:
 
 
 @functools.cache
-def _primary_context() -> Any:
+def primary_context() -> Any:
     """Retain the first GPU's primary context, once and for the life of the process.
 
     TensorRT does the same. Releasing it in between would leave it on the thread's stack of current

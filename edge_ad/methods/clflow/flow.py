@@ -44,7 +44,7 @@ class Step(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         conditioning, transformed = torch.split(x, [self.active, self.passive], dim=1)
-        log_scale, shift = self._scale_and_shift(conditioning)
+        log_scale, shift = self.scale_and_shift(conditioning)
         y = torch.cat([conditioning, transformed * torch.exp(log_scale) + shift], dim=1)
         gain = self.gain()
         change = log_scale.sum(dim=(1, 2, 3)) + gain.log().sum() * (x.shape[2] * x.shape[3])
@@ -55,14 +55,14 @@ class Step(nn.Module):
         unpermuted = y.index_select(1, torch.argsort(self.order))
         unpermuted = (unpermuted - self.offset) / self.gain()
         conditioning, transformed = torch.split(unpermuted, [self.active, self.passive], dim=1)
-        log_scale, shift = self._scale_and_shift(conditioning)
+        log_scale, shift = self.scale_and_shift(conditioning)
         return torch.cat([conditioning, (transformed - shift) * torch.exp(-log_scale)], dim=1)
 
     def gain(self) -> Tensor:
         """Return the positive factor per channel (1, C, 1, 1), one at the start."""
         return 0.1 * F.softplus(self.scale, beta=0.5)
 
-    def _scale_and_shift(self, conditioning: Tensor) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-scale, bounded by the clamp so that fp16 is safe, and shift."""
         raw, shift = (self.subnet(conditioning) * self.pre_scale).chunk(2, dim=1)
         return self.clamp * torch.tanh(raw), shift

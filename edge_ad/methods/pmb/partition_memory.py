@@ -48,10 +48,23 @@ class PartitionMemory(nn.Module):
         self.items = nn.Parameter(torch.empty(grid * grid, items, length).normal_(0.0, 0.02))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        queries = self._queries(self._cut(features))
-        weights = self.address(queries)
-        recalled = weights @ self.items
-        return self._join(self._partitions(recalled)), _entropy(weights)
+        weights = self.address(self.queries(features))
+        return self.features(weights @ self.items), _entropy(weights)
+
+    def queries(self, features: Tensor) -> Tensor:
+        """Return the queries (N, partitions, queries, length) of features (N, C, H, W)."""
+        parts = self._cut(features)
+        if self.query == "channel":
+            return parts.flatten(3)
+        if self.query == "block":
+            return parts.flatten(2)[:, :, None]
+        return parts.flatten(3).transpose(2, 3)
+
+    def features(self, queries: Tensor) -> Tensor:
+        """Return the features whose `queries` these are."""
+        if self.query == "pixel":
+            queries = queries.transpose(2, 3)
+        return self._join(queries.reshape(-1, self.grid**2, *self.part_chw))
 
     def address(self, queries: Tensor) -> Tensor:
         """Return weights (N, partitions, queries, items), sum one, of queries (..., length)."""
@@ -75,19 +88,6 @@ class PartitionMemory(nn.Module):
         channels, h, w = self.part_chw
         x = parts.reshape(-1, self.grid, self.grid, channels, h, w).permute(0, 3, 1, 4, 2, 5)
         return x.reshape(-1, channels, self.grid * h, self.grid * w)
-
-    def _queries(self, parts: Tensor) -> Tensor:
-        if self.query == "channel":
-            return parts.flatten(3)
-        if self.query == "block":
-            return parts.flatten(2)[:, :, None]
-        return parts.flatten(3).transpose(2, 3)
-
-    def _partitions(self, recalled: Tensor) -> Tensor:
-        """Bring recalled queries back to the shape of partitions."""
-        if self.query == "pixel":
-            recalled = recalled.transpose(2, 3)
-        return recalled.reshape(-1, self.grid**2, *self.part_chw)
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -90,27 +90,27 @@ def test_the_same_image_over_and_over_is_refused(tmp_path: Path) -> None:
 
 
 def test_duplicates_outliers_black_and_test_images_are_named(tmp_path: Path) -> None:
-    good = images(tmp_path / "good", 20)
-    write_image(good / "copy.png", read_image(good / "005.png"))
-    write_image(good / "dark.png", np.zeros((40, 40, 3), np.uint8))
+    normal = images(tmp_path / "normal", 20)
+    write_image(normal / "copy.png", read_image(normal / "005.png"))
+    write_image(normal / "dark.png", np.zeros((40, 40, 3), np.uint8))
     test = images(tmp_path / "test", 4, seed=9)
-    write_image(test / "leak.png", read_image(good / "011.png"))
+    write_image(test / "leak.png", read_image(normal / "011.png"))
     write_image(test / "glare.png", np.full((40, 40, 3), 250, np.uint8))
-    summaries = _summaries(good)
-    outlier = ImageSummary(good / "outlier.png", summaries[0].thumbnail[::-1], 50.0, (40, 40))
+    summaries = _summaries(normal)
+    outlier = ImageSummary(normal / "outlier.png", summaries[0].thumbnail[::-1], 50.0, (40, 40))
     report = dataset_report(
-        [*summaries, outlier], [], test=_summaries(test), unreadable=[good / "broken.png"]
+        [*summaries, outlier], [], test=_summaries(test), unreadable=[normal / "broken.png"]
     )
-    assert report.duplicates == ((str(good / "005.png"), str(good / "copy.png")),)
-    assert report.outliers == (str(good / "outlier.png"),)
-    assert report.black == (str(good / "dark.png"),)
-    assert report.in_test_set == ((str(good / "011.png"), str(test / "leak.png")),)
+    assert report.duplicates == ((str(normal / "005.png"), str(normal / "copy.png")),)
+    assert report.outliers == (str(normal / "outlier.png"),)
+    assert report.black == (str(normal / "dark.png"),)
+    assert report.in_test_set == ((str(normal / "011.png"), str(test / "leak.png")),)
     assert report.uncovered_brightness == (str(test / "glare.png"),)
     for name in ("broken", "copy", "outlier", "dark", "011", "glare"):
         assert any(f"{name}.png" in line for line in report.warnings), name
 
 
-def test_a_good_set_has_no_warnings(tmp_path: Path) -> None:
+def test_a_sound_set_has_no_warnings(tmp_path: Path) -> None:
     points = [CurvePoint(n, {"t": 1.0}, {"t": 1.0}) for n in (1, 2, 4, 8)]
     report = dataset_report(_summaries(images(tmp_path, 30)), points)
     assert report.warnings == ()
@@ -149,7 +149,7 @@ def _collect(
     graph = load_graph(path)
     if geometry:
         graph.manifest = graph.manifest.model_copy(update={"geometry": geometry})
-    paths = list_images(images(folder / "good", 24))
+    paths = list_images(images(folder / "normal", 24))
     return collect(
         graph, ["pooled", "block_a_relu", "joined"], "tensorrt", choose(paths, samples=24)
     )

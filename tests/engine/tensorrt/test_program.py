@@ -185,7 +185,7 @@ def test_code_in_plans_runs_only_for_those_who_trust_it(
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_what_tensorrt_refuses_is_told_and_leaves_nothing(
+def test_what_tensorrt_refuses_is_reported_and_leaves_nothing(
     open_fake: Open, cuda: FakeCuda, changes: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):

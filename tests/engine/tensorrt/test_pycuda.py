@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.engine.tensorrt import pycuda as _pycuda
+from edge_ad.engine.tensorrt import pycuda
 from edge_ad.engine.tensorrt.cuda import CaptureRefused, CudaError
 from edge_ad.engine.tensorrt.cuda_graph import capture
 from edge_ad.engine.tensorrt.pycuda import PyCuda
@@ -127,9 +127,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDriver]:
     package.driver = fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", fake)
-    _pycuda._primary_context.cache_clear()
+    pycuda.primary_context.cache_clear()
     yield fake
-    _pycuda._primary_context.cache_clear()
+    pycuda.primary_context.cache_clear()
 
 
 def used(cuda: PyCuda) -> None:

@@ -79,7 +79,7 @@ def test_a_fresh_step_has_unit_scale_and_hardly_changes_the_volume() -> None:
     torch.testing.assert_close(step.gain(), torch.ones(1, 64, 1, 1), atol=1e-6, rtol=0)
     x = torch.randn(2, 64, 16, 16)
     with torch.no_grad():
-        log_scale, _ = step._scale_and_shift(x[:, :32])
+        log_scale, _ = step.scale_and_shift(x[:, :32])
     assert log_scale.abs().mean().item() < 0.1
 
 

@@ -66,7 +66,7 @@ def test_a_memory_of_the_queries_returns_them(query: Query) -> None:
     memory = _memory(query, items=24 if query == "pixel" else 6, temperature=1e-3)
     features = torch.randn(1, 6, 8, 12)
     with torch.no_grad():
-        memory.items.copy_(memory._queries(memory._cut(features))[0])
+        memory.items.copy_(memory.queries(features)[0])
         recalled, entropy = memory(features)
     torch.testing.assert_close(recalled, features, atol=1e-4, rtol=1e-4)
     assert entropy.item() < 1e-3
@@ -87,8 +87,7 @@ def test_cutting_and_joining_are_inverse_for_every_query() -> None:
     features = torch.randn(2, 6, 8, 12)
     for query in ("channel", "block", "pixel"):
         memory = _memory(query)
-        again = memory._join(memory._partitions(memory._queries(memory._cut(features))))
-        assert torch.equal(again, features)
+        assert torch.equal(memory.features(memory.queries(features)), features)
 
 
 def test_shrinking_drops_weights_below_their_mean() -> None:
