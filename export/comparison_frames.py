@@ -11,10 +11,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edge_ad.dataset import readable
+from edge_ad.dataset import images_below, readable
 from edge_ad.errors import DataError
 from edge_ad.frame import Image
-from edge_ad.images import list_images
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.anomalies import random_anomaly
@@ -34,7 +33,7 @@ def folder_frames(folder: Path, manifest: Manifest, limit: int) -> Image:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Expected images there.")
-    paths = [path for subfolder in _folders(folder) for path in list_images(subfolder)]
+    paths = images_below(folder)
     if not paths:
         raise DataError(f"{folder}: no images in it or below it.")
     picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int))]
@@ -69,12 +68,6 @@ def comparison_frames(manifest: Manifest, folder: Path | None, limit: int) -> Co
 def describe_origin(folder: Path | None) -> str:
     """Return where `comparison_frames` takes its frames from, for a report."""
     return "generated" if folder is None else f"{folder}, and an anomalous copy of each"
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Return the folder and those below it, by name, without masks (which are not frames)."""
-    below = sorted(path for path in folder.rglob("*") if path.is_dir())
-    return [folder, *(path for path in below if "ground_truth" not in path.parts)]
 
 
 def _texture(size_hw: tuple[int, int], rng: np.random.Generator) -> Image:

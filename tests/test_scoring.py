@@ -66,7 +66,7 @@ def test_line_and_evaluation_score_alike(
     assert inspected.inspection.score == scored
     assert inspected.evidence.anomaly_map is not None
     assert np.array_equal(inspected.evidence.anomaly_map.values, values)
-    sample = Sample(path=path, kind="good", mask=None)
+    sample = Sample(path=path, kind="good")
     (evaluated,) = score_all(engine, [sample], LeftOut(), geometry)
     assert evaluated.score == scored and np.array_equal(evaluated.values, values)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.calibration.ranges.image_set import ImageSummary, summarize
-from edge_ad.dataset import Sample, readable
+from edge_ad.dataset import Sample, read_truth, readable
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError
+from edge_ad.evaluation.predictions import LeftOut, judgeable
 from edge_ad.frame import Image
-from edge_ad.images import read_mask
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
 from edge_ad.scoring import Scorer
@@ -41,12 +41,16 @@ class EvalSample(NamedTuple):
 
 @dataclass(frozen=True)
 class EvalSet:
-    """Samples in a fixed order; `kind` says where their ground truth comes from."""
+    """Samples in a fixed order; `kind` says where their ground truth comes from.
+
+    `left_out` are images chosen for it that the line could not judge, with the reasons.
+    """
 
     kind: str
     samples: tuple[EvalSample, ...]
     manifest: Manifest
     summaries: tuple[ImageSummary, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def anomalous(self) -> Mask:
@@ -73,14 +77,16 @@ def labelled_eval_set(labelled: Sequence[Sample], manifest: Manifest, *, limit: 
     """
     normal = evenly([s for s in labelled if not s.anomalous], limit // 2)
     anomalous = evenly([s for s in labelled if s.anomalous], limit - len(normal))
-    chosen = {sample.path: sample for sample in (*normal, *anomalous)}
+    chosen = (*normal, *anomalous)
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
-    samples, summaries = [], []
-    for path, image in readable(chosen):
-        samples.append(_labelled(chosen[path], image, preprocess))
-        summaries.append(summarize(path, image, 0.0))
+    samples, summaries, left_out = [], [], LeftOut()
+    for sample, image in judgeable(chosen, left_out):
+        samples.append(_labelled(sample, image, preprocess))
+        summaries.append(summarize(sample.path, image, 0.0))
+    for reason in left_out.reasons.values():
+        _log.warning("left out: %s", reason)
     _check_sides(samples)
-    return EvalSet("labelled images", tuple(samples), manifest, tuple(summaries))
+    return EvalSet("labelled images", tuple(samples), manifest, tuple(summaries), left_out.reasons)
 
 
 def synthetic_eval_set(
@@ -133,11 +139,8 @@ def evenly(items: Sequence[_Item], limit: int) -> list[_Item]:
 
 def _labelled(sample: Sample, image: Image, preprocess: Preprocess) -> EvalSample:
     hw = (image.shape[0], image.shape[1])
-    mask: Mask | None = None
-    if sample.mask is not None:
-        mask = preprocess.mask(read_mask(sample.mask))
-    elif not sample.anomalous:
-        mask = preprocess.mask(np.zeros(hw, np.bool_))
+    truth = read_truth(sample, hw)
+    mask = None if truth is None else preprocess.mask(truth)
     return EvalSample(sample.path, preprocess(image), hw, sample.anomalous, mask)
 
 

@@ -11,11 +11,12 @@ import click
 
 from edge_ad.cli.engine import engine_options, open_artifact
 from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.labels import labels_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import Number
 
 if TYPE_CHECKING:
-    from edge_ad.dataset import Sample
+    from edge_ad.dataset import LabelledSet
     from edge_ad.engine import Engine
     from edge_ad.evaluation.predictions import LeftOut, ScoredImage
     from edge_ad.geometry import Geometry
@@ -29,8 +30,9 @@ _COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
     "--data",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder in MVTec AD's layout: test/good, test/<type>, ground_truth/<type>.",
+    help="Folder of labelled images in one of the known layouts.",
 )
+@labels_options
 @click.option(
     "-o",
     "--output",
@@ -47,6 +49,8 @@ def command(
     *,
     artifact: Path,
     data: Path,
+    layout: str | None,
+    leave_out_bad_masks: bool,
     output: Path | None,
     threshold: float | None,
     as_json: bool,
@@ -62,14 +66,14 @@ def command(
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.report import write_report
 
-    samples = labelled_images(data)
+    labelled = labelled_images(data, layout, leave_out_bad_masks=leave_out_bad_masks)
     if output is not None:
         with _writing(output):
             output.mkdir(parents=True, exist_ok=True)  # fail now, not after an hour
     with open_artifact(artifact, options["engine_options"]) as engine:
         geometry = engine.manifest.geometry.changed(options["geometry"])
         result = _subject(artifact, data, engine, geometry)
-        scored, report = _evaluate(engine, artifact, samples, geometry, threshold)
+        scored, report = _evaluate(engine, artifact, labelled, geometry, threshold)
     result |= report
     if output is not None:
         with _writing(output):
@@ -77,6 +81,7 @@ def command(
     if as_json:
         emit(result)
     else:
+        click.echo(labelled)
         _print(result)
         _print_remarks(result, output)
 
@@ -95,7 +100,7 @@ def _require(*packages: str) -> None:
 def _evaluate(
     engine: Engine,
     artifact: Path,
-    samples: list[Sample],
+    labelled: LabelledSet,
     geometry: Geometry,
     threshold: float | None,
 ) -> tuple[list[ScoredImage], dict[str, Any]]:
@@ -106,13 +111,14 @@ def _evaluate(
     origin = STORED if threshold is None else GIVEN
     if threshold is None:
         threshold = stored_threshold(artifact, geometry, engine.manifest.geometry)
-    left_out = LeftOut()
-    scored = _score(engine, samples, geometry, left_out)
-    return scored, build_report(scored, left_out, threshold, origin=origin)
+    left_out = LeftOut(dict(labelled.left_out))
+    scored = _score(engine, labelled, geometry, left_out)
+    counts = {"data_set": labelled.as_json(), "listed": labelled.listed, "scored": len(scored)}
+    return scored, counts | build_report(scored, left_out, threshold, origin=origin)
 
 
 def _score(
-    engine: Engine, samples: list[Sample], geometry: Geometry, left_out: LeftOut
+    engine: Engine, labelled: LabelledSet, geometry: Geometry, left_out: LeftOut
 ) -> list[ScoredImage]:
     from rich.console import Console
     from rich.progress import track
@@ -121,14 +127,23 @@ def _score(
     from edge_ad.evaluation.predictions import score_all
 
     console = Console(stderr=True)
-    shown = track(samples, "scoring", console=console, disable=not console.is_terminal)
+    shown = track(labelled, "scoring", console=console, disable=not console.is_terminal)
     scored = list(score_all(engine, shown, left_out, geometry))
     if not scored:
         first = next(iter(left_out.reasons.values()))
-        raise DataError(f"none of the {len(samples)} images can be scored. The first: {first}")
-    for reason in left_out.reasons.values():
-        click.echo(f"left out: {reason}", err=True)
+        raise DataError(f"none of the {len(labelled)} images can be scored. The first: {first}")
+    _name_left_out(list(left_out.reasons.values()))
     return scored
+
+
+def _name_left_out(reasons: list[str]) -> None:
+    """Name the first ten files on stderr and count the rest; `--json` has all of them."""
+    from edge_ad.images.listing import NAMED
+
+    for reason in reasons[:NAMED]:
+        click.echo(f"left out: {reason}", err=True)
+    if len(reasons) > NAMED:
+        click.echo(f"left out: {len(reasons) - NAMED} more", err=True)
 
 
 def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> dict[str, Any]:
@@ -176,7 +191,7 @@ def _print(result: dict[str, Any]) -> None:
 def _print_remarks(result: dict[str, Any], output: Path | None) -> None:
     """Print the remarks that do not fit in the table."""
     if not result["anomalous"]:
-        click.echo("No anomalous images in test/<type>: AUROC and the other metrics are undefined.")
+        click.echo("No anomalous images: AUROC and the other metrics are undefined.")
     if at := result.get("at_threshold"):
         click.echo(
             f"At threshold {at['image']:.6g} ({at['from']}): {at['escapes']} of "
@@ -186,13 +201,17 @@ def _print_remarks(result: dict[str, Any], output: Path | None) -> None:
     if result["tiny_defects"]:
         click.echo(f"{result['tiny_defects']} of {result['defects']} defects have 1 or 2 pixels.")
     if kinds := result["types_without_masks"]:
-        click.echo(f"No masks for {', '.join(kinds)}: only image AUROC counts them.")
+        click.echo(f"No masks for {', '.join(kinds)}: pixel figures do not cover them.")
     if hidden := result["hidden_defects"]:
         click.echo(
             f"{len(hidden)} defects lie outside the inspected area (region of interest, ignored "
             f"polygons) or are too small for the map; the first: {hidden[0]}"
         )
     if left_out := result["left_out"]:
-        click.echo(f"{len(left_out)} images were left out.")
+        click.echo(
+            f"{result['listed']} files listed, {result['scored']} scored, {len(left_out)} left out."
+        )
+    for note in result["data_set"]["notes"]:
+        click.echo(f"Note: {note}.")
     if output is not None:
         click.echo(f"Report: {output}/report.json, curves.png, misses.png")

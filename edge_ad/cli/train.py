@@ -28,7 +28,7 @@ _FILE = click.Path(path_type=Path)
     "--data",
     type=_FILE,
     required=True,
-    help="Folder of good images, or MVTec AD's.",
+    help="Folder of good images, or a data set.",
 )
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like destseg.pt.")
 @click.option("--teacher", type=_FILE, help="Pretrained weights, for methods that need them.")

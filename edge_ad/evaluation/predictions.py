@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.dataset import Sample
+from edge_ad.dataset import Sample, read_truth
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.disk_arrays import DiskBackedArrays
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
-from edge_ad.images import read_image, read_mask
+from edge_ad.images import read_image
 from edge_ad.preprocess import Map
 from edge_ad.scoring import Scorer
 
@@ -45,7 +45,7 @@ class ScoredImage:
 
 @dataclass
 class LeftOut:
-    """Images that cannot be read or that the line would call INVALID, each with the reason."""
+    """Files that cannot be read, used, or judged by the line, each with the reason."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -63,13 +63,9 @@ def score_all(
     """
     scorer = Scorer(engine, geometry)
     with DiskBackedArrays() as arrays:
-        for sample in samples:
-            try:
-                image, mask = _read(sample.path), _mask_of(sample)
-            except DataError as error:
-                left_out.reasons[str(sample.path)] = str(error)
-                continue
-            yield _score(scorer, arrays, sample, image, mask)
+        for sample, image in judgeable(samples, left_out):
+            truth = read_truth(sample, (image.shape[0], image.shape[1]))
+            yield _score(scorer, arrays, sample, image, truth)
 
 
 def _score(
@@ -77,24 +73,24 @@ def _score(
     arrays: DiskBackedArrays,
     sample: Sample,
     image: Image,
-    mask: Mask | None,
+    truth: Mask | None,
 ) -> ScoredImage:
-    if mask is not None and mask.shape != image.shape[:2]:
-        raise DataError(
-            f"{sample.mask}: mask of {mask.shape[1]}x{mask.shape[0]} for an image of "
-            f"{image.shape[1]}x{image.shape[0]}. Save the mask at the image's size."
-        )
     try:
         score, values = scorer(image)
     except UsageError as error:
         raise UsageError(f"{sample.path}: {error}") from error
-    if not sample.anomalous:
-        truth = np.zeros(values.shape, np.bool_)
-    elif mask is None:
+    if truth is None:
         return ScoredImage(sample, score, arrays.put(values), None)
-    else:
-        truth = scorer.preprocess.mask(mask)
-    return ScoredImage(sample, score, arrays.put(values), arrays.put(truth))
+    return ScoredImage(sample, score, arrays.put(values), arrays.put(scorer.preprocess.mask(truth)))
+
+
+def judgeable(samples: Iterable[Sample], left_out: LeftOut) -> Iterator[tuple[Sample, Image]]:
+    """Decode the images that the line could judge; `left_out` collects the others."""
+    for sample in samples:
+        try:
+            yield sample, _read(sample.path)
+        except DataError as error:
+            left_out.reasons[str(sample.path)] = str(error)
 
 
 def _read(path: Path) -> Image:
@@ -103,7 +99,3 @@ def _read(path: Path) -> Image:
     if fault := FrameGate(live=False).fault(Frame(image, 0, 0.0, "", path.name)):
         raise DataError(f"{path}: the line would call this image INVALID ({fault}).")
     return image
-
-
-def _mask_of(sample: Sample) -> Mask | None:
-    return None if sample.mask is None else read_mask(sample.mask)

@@ -18,7 +18,6 @@ from edge_ad.images.bit_depth import (
 )
 from edge_ad.images.decode import StoredImage, read_stored
 from edge_ad.images.listing import SUFFIXES, Listing, list_folder, list_images, named
-from edge_ad.images.mask import read_mask
 from edge_ad.images.write import encode_image, write_image
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "list_images",
     "named",
     "read_image",
-    "read_mask",
     "read_stored",
     "to_bgr8",
     "write_image",

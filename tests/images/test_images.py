@@ -17,7 +17,6 @@ from edge_ad.images import (
     list_images,
     named,
     read_image,
-    read_mask,
     write_image,
 )
 
@@ -75,12 +74,6 @@ def test_float_images_are_errors_because_their_range_is_unknown(tmp_path: Path) 
     assert cv2.imwrite(str(path), np.ones((8, 8), np.float32))
     with pytest.raises(DataError, match="float32"):
         read_image(path)
-
-
-def test_a_mask_is_true_above_127(tmp_path: Path) -> None:
-    path = tmp_path / "m.png"
-    cv2.imwrite(str(path), np.array([[0, 127, 128, 255]], np.uint8))
-    assert read_mask(path).tolist() == [[False, False, True, True]]
 
 
 def test_listing_skips_other_and_hidden_files_and_names_them(

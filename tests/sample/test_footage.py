@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from edge_ad.dataset import labelled_images, normal_images
+from edge_ad.dataset.mask import read_mask
 from edge_ad.frame import Frame
-from edge_ad.images import read_image, read_mask
+from edge_ad.images import read_image
 from edge_ad.sample.check import read_truth
 from edge_ad.sample.dataset import write_dataset
 from edge_ad.sample.footage import PLAN, main, record
@@ -63,8 +64,8 @@ def test_a_data_set_has_the_layout_and_masks_that_training_and_metrics_read(
     assert counts == {"good": 3, **dict.fromkeys(KINDS, 2)}
     for sample in samples:
         if sample.anomalous:
-            assert sample.mask is not None
-            mask = read_mask(sample.mask)
+            assert len(sample.masks) == 1
+            mask = read_mask(sample.masks[0])
             assert mask.shape == read_image(sample.path).shape[:2]
             assert 0 < mask.mean() < 0.2
 

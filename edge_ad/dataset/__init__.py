@@ -1,0 +1,132 @@
+"""Data sets: the normal images to learn from, and labelled images with masks to test with.
+
+A folder's layout is recognised by its structure (`recognition`, one file a layout); all verbs read
+images, labels and masks through this room and therefore use the same files.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from edge_ad.dataset.folders import images_in, split_masks, unread_in
+from edge_ad.dataset.names import is_mask_folder
+from edge_ad.dataset.recognition import LAYOUTS, recognise, require
+from edge_ad.dataset.sample import NORMAL, Fault, LabelledSet, Listing, Sample
+from edge_ad.dataset.truth import affected, list_faults, read_truth, truth_faults
+from edge_ad.errors import DataError
+from edge_ad.frame import Image
+from edge_ad.images import named, read_image
+
+__all__ = [
+    "LAYOUTS",
+    "NORMAL",
+    "LabelledSet",
+    "Sample",
+    "images_below",
+    "labelled_images",
+    "normal_images",
+    "read_truth",
+    "readable",
+    "split_masks",
+]
+_log = logging.getLogger(__name__)
+
+
+def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
+    """List the normal training images of a data set, or those of a plain folder.
+
+    Masks are never among them. Raises DataError when there is no such folder or it holds no normal
+    image, or when masks that alone say which image is normal are missing.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Expected images of good parts there.")
+    known = recognise(folder, layout)
+    known_title = known.title if known else None
+    listing = known.read(folder) if known else _flat(folder)
+    if listing.masks_decide and listing.faults:
+        raise DataError(
+            f"{folder}: only masks say which image is normal ({known_title} layout), and "
+            f"{len(listing.faults)} files do not pair. {list_faults(listing.faults)}. Add the "
+            "missing ones or move these files away."
+        )
+    if not listing.train:
+        raise DataError(_without_normal(folder, known_title))
+    places = dict.fromkeys(path.parent for path in listing.train)
+    if left_out := [path.name for place in places for path in unread_in(place)]:
+        _log.warning("%s: left out %s", folder, named(left_out))
+    return list(listing.train)
+
+
+def labelled_images(
+    folder: Path, layout: str | None = None, *, leave_out_bad_masks: bool = False
+) -> LabelledSet:
+    """List the test images of a data set, normal ones first, by type and name.
+
+    Every mask is decoded and checked first: empty, inverted, of another size, without an image,
+    missing where others of the type have one. Raises DataError that names them, or leaves the
+    images out with `leave_out_bad_masks`. A type without any mask counts for image metrics only.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Expected labelled images there.")
+    known = require(folder, layout)
+    listing = known.read(folder)
+    faults = [*listing.faults, *(fault for _, fault in truth_faults(listing.samples))]
+    if faults and not leave_out_bad_masks:
+        raise DataError(
+            f"{folder}: the labels of {len(faults)} files cannot be used, so nothing was measured. "
+            f"{list_faults(faults)}. Correct them, or leave these images out of all figures with "
+            "--leave-out-bad-masks."
+        )
+    samples, left_out = _without(listing, faults)
+    if not any(sample.kind == NORMAL for sample in samples):
+        raise DataError(
+            f"{folder}: no normal test images ({known.title} layout). Expected {known.tree}. Add "
+            "some: metrics compare anomalous images with normal ones."
+        )
+    return LabelledSet(folder, known.name, known.title, samples, left_out, listing.notes)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """List the images in `folder` and all folders below it, without masks."""
+    places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
+    places = [p for p in places if not any(map(is_mask_folder, p.relative_to(folder).parts))]
+    return [path for place in places for path in split_masks(images_in(place))[0]]
+
+
+def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
+    """Decode images one by one; unreadable ones are logged and left out.
+
+    Raises DataError when there were images and none can be read.
+    """
+    errors, readable_count = [], 0
+    for path in paths:
+        try:
+            image = read_image(path)
+        except DataError as error:
+            errors.append(str(error))
+            _log.warning("left out: %s", error)
+            continue
+        readable_count += 1
+        yield path, image
+    if errors and not readable_count:
+        raise DataError(f"none of the {len(errors)} images can be read. The first: {errors[0]}")
+
+
+def _flat(folder: Path) -> Listing:
+    return Listing(train=tuple(images_in(folder)), left_out=tuple(unread_in(folder)))
+
+
+def _without_normal(folder: Path, title: str | None) -> str:
+    if title:
+        return f"{folder}: no normal training images in it ({title} layout), only test images."
+    return f"{folder}: no images in it. Collect some with: edge-ad capture --camera 0 -o {folder}"
+
+
+def _without(listing: Listing, faults: list[Fault]) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    """Return the samples without those that have a fault, and every file left out with why."""
+    bad = {sample.path for fault in faults if (sample := affected(fault.path, listing.samples))}
+    left_out = {str(path): f"{path}: not an image OpenCV reads" for path in listing.left_out}
+    left_out |= {str(fault.path): f"{fault.path}: {fault.reason}" for fault in faults}
+    return tuple(sample for sample in listing.samples if sample.path not in bad), left_out

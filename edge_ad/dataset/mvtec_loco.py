@@ -1,0 +1,26 @@
+"""MVTec LOCO's layout: logical and structural anomalies, a folder of masks for each image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_ad.dataset.by_type import has_test_folders, read_test_folders, type_folders
+from edge_ad.dataset.layout import Layout
+
+_TYPES = frozenset({"logical_anomalies", "structural_anomalies"})
+
+
+def _matches(folder: Path) -> bool:
+    names = {place.name.lower() for place in type_folders(folder)}
+    return has_test_folders(folder) and bool(names & _TYPES)
+
+
+MVTEC_LOCO = Layout(
+    name="loco",
+    title="MVTec LOCO",
+    tree="train/good/*.png, test/good/*.png, test/logical_anomalies/*.png, "
+    "test/structural_anomalies/*.png, ground_truth/<type>/<image>/*.png",
+    matches=_matches,
+    read=read_test_folders,
+    aliases=("mvtec-loco",),
+)
