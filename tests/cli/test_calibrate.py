@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,14 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.calibration.ranges.collect import RangeObserver
 from edge_ad.calibration.ranges.table import load_table
 from edge_ad.cli import main
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.files import sha256
-from edge_ad.frame import Image
-from edge_ad.images import list_images, read_image, write_image
+from edge_ad.images import read_image, write_image
 from tests.calibration.int8_models import Tiny, images, labelled, part_image
 
 FRAGILE = 400.0  # an outlier that leaves the other channels less than one step of int8
@@ -50,8 +45,8 @@ def fragile(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def good(tmp_path: Path) -> Path:
-    return images(tmp_path / "good", 16)
+def normal(tmp_path: Path) -> Path:
+    return images(tmp_path / "normal", 16)
 
 
 @pytest.fixture
@@ -68,11 +63,11 @@ LOOSE = ("--max-auroc-loss", 1, "--max-pixel-ap-loss", 1)
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
-def test_an_engine_and_good_images_make_an_int8_engine(
-    engine: Path, good: Path, target: str, capsys: pytest.CaptureFixture[str]
+def test_an_engine_and_normal_images_make_an_int8_engine(
+    engine: Path, normal: Path, target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = engine.with_name("out.int8.onnx")
-    words = ("--images", good, "-o", out, "--target", target, *LOOSE, "--json")
+    words = ("--images", normal, "-o", out, "--target", target, *LOOSE, "--json")
     assert run(engine, *words) == 0
     report = _report(capsys)
     with open_engine(out) as made:
@@ -90,9 +85,9 @@ def test_an_engine_and_good_images_make_an_int8_engine(
 
 
 def test_a_labelled_set_is_the_gate_where_there_is_one(
-    engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(engine, "--images", good, "--test", test_set, *LOOSE, "--json") == 0
+    assert run(engine, "--images", normal, "--test", test_set, *LOOSE, "--json") == 0
     gate = _report(capsys)["gate"]
     assert gate["eval_set"] == "labelled images"
     assert (gate["normal"], gate["anomalous"]) == (12, 12)
@@ -100,18 +95,18 @@ def test_a_labelled_set_is_the_gate_where_there_is_one(
 
 
 def test_of_all_methods_one_that_survives_an_outlier_is_chosen(
-    fragile: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+    fragile: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(fragile, "--images", good, "--test", test_set, *LOOSE, "--json") == 0
+    assert run(fragile, "--images", normal, "--test", test_set, *LOOSE, "--json") == 0
     report = _report(capsys)
     errors = {item["method"]: item["map_error"] for item in report["gate"]["methods"]}
     assert errors[report["method"]] == min(errors.values())
 
 
 def test_a_fragile_block_goes_back_to_float_until_the_gate_holds(
-    fragile: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+    fragile: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--images", good, "--test", test_set, "--method", "minmax", "--json")
+    words = ("--images", normal, "--test", test_set, "--method", "minmax", "--json")
     limits = ("--max-pixel-ap-loss", 0.015, "--max-float", 0.9)
     assert run(fragile, *words, *limits, "--no-fall-back") == 4
     assert run(fragile, *words, *limits) == 0
@@ -128,9 +123,9 @@ def test_a_fragile_block_goes_back_to_float_until_the_gate_holds(
 
 
 def test_an_unreachable_gate_exits_with_4_and_reports_the_best(
-    engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--images", good, "--test", test_set, "--max-pixel-ap-loss", 0, "--max-float", 0.01)
+    words = ("--images", normal, "--test", test_set, "--max-pixel-ap-loss", 0, "--max-float", 0.01)
     assert run(engine, *words) == 4
     output = capsys.readouterr().err
     assert "The best found" in output
@@ -140,11 +135,11 @@ def test_an_unreachable_gate_exits_with_4_and_reports_the_best(
 
 
 def test_a_table_makes_the_same_engine_again_without_images(
-    engine: Path, good: Path, test_set: Path, tmp_path: Path
+    engine: Path, normal: Path, test_set: Path, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "a.int8.onnx", tmp_path / "b.int8.onnx"
     words = ("--method", "mse", "--no-gate")
-    assert run(engine, "--images", good, "-o", first, *words) == 0
+    assert run(engine, "--images", normal, "-o", first, *words) == 0
     assert run(engine, "--ranges", tmp_path / "a.int8.ranges.yaml", "-o", second, *words) == 0
     image = labelled_images(test_set)[0].path
     maps = []
@@ -154,10 +149,10 @@ def test_a_table_makes_the_same_engine_again_without_images(
     assert (maps[0] == maps[1]).all()
 
 
-def test_tables_of_two_cameras_merge(engine: Path, good: Path, tmp_path: Path) -> None:
+def test_tables_of_two_cameras_merge(engine: Path, normal: Path, tmp_path: Path) -> None:
     other = images(tmp_path / "other", 10, seed=5)
     words = ("--method", "minmax", "--no-gate")
-    assert run(engine, "--images", good, "-o", tmp_path / "a.onnx", *words) == 0
+    assert run(engine, "--images", normal, "-o", tmp_path / "a.onnx", *words) == 0
     merged = ("--images", other, "--merge", tmp_path / "a.ranges.yaml", "-o", tmp_path / "b.onnx")
     assert run(engine, *merged, *words) == 0
     assert load_table(tmp_path / "b.ranges.yaml").images == 26
@@ -177,25 +172,25 @@ def test_nodes_are_listed_with_their_rules(
     [
         ((), "ranges need images or a table"),
         (("--images", "nowhere"), "no such folder"),
-        (("--images", "good", "--no-gate"), "name one method"),
+        (("--images", "normal", "--no-gate"), "name one method"),
         (("--ranges", "none.yaml", "--method", "mse"), "the gate needs images"),
-        (("--images", "good", "--exclude", "Conv"), "nothing is left to quantize"),
-        (("--images", "good", "--exclude", "xyz"), "matches no node"),
-        (("--images", "good", "--test", "good"), "no folder 'test' in it"),
+        (("--images", "normal", "--exclude", "Conv"), "nothing is left to quantize"),
+        (("--images", "normal", "--exclude", "xyz"), "matches no node"),
+        (("--images", "normal", "--test", "normal"), "no folder 'test' in it"),
         (("--images", "empty"), "no images in it"),
-        (("--images", "good", "-o", "tiny.onnx"), "this is the fp32 engine itself"),
+        (("--images", "normal", "-o", "tiny.onnx"), "this is the fp32 engine itself"),
     ],
 )
 def test_invalid_options_are_refused_in_one_paragraph(
     engine: Path,
-    good: Path,
+    normal: Path,
     words: tuple[str, ...],
     message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (good.parent / "empty").mkdir()
-    monkeypatch.chdir(good.parent)
+    (normal.parent / "empty").mkdir()
+    monkeypatch.chdir(normal.parent)
     assert run(engine, *words) == 2
     output = capsys.readouterr().err
     assert message in output
@@ -203,137 +198,23 @@ def test_invalid_options_are_refused_in_one_paragraph(
 
 
 def test_grey_and_odd_sized_images_are_used_and_broken_ones_named(
-    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+    engine: Path, normal: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import cv2
     import numpy as np
 
-    grey = cv2.cvtColor(read_image(good / "000.png"), cv2.COLOR_BGR2GRAY)
-    write_image(good / "grey.png", np.asarray(grey, np.uint8))
-    write_image(good / "wide.png", cv2.resize(read_image(good / "001.png"), (90, 30)))  # type: ignore[arg-type]
-    (good / "broken.png").write_bytes(b"\x89PNG cut")
-    assert run(engine, "--images", good, *LOOSE, "--method", "mse") == 0
+    grey = cv2.cvtColor(read_image(normal / "000.png"), cv2.COLOR_BGR2GRAY)
+    write_image(normal / "grey.png", np.asarray(grey, np.uint8))
+    write_image(normal / "wide.png", cv2.resize(read_image(normal / "001.png"), (90, 30)))  # type: ignore[arg-type]
+    (normal / "broken.png").write_bytes(b"\x89PNG cut")
+    assert run(engine, "--images", normal, *LOOSE, "--method", "mse") == 0
     assert "broken.png" in capsys.readouterr().err
 
 
-KILLED = """
-import sys, time
-from edge_ad.calibration.quantize.evaluator import CandidateEvaluator
-figures = CandidateEvaluator.figures
-def slow(self, candidate):
-    result = figures(self, candidate)
-    print("evaluated", file=sys.stderr, flush=True)
-    time.sleep(60 if next(calls) else 0)
-    return result
-CandidateEvaluator.figures = slow
-from itertools import count
-calls = count()
-from edge_ad.cli import main
-main()
-"""
-
-
-def test_a_killed_run_leaves_nothing_half_written_and_resumes(
-    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [str(engine), "--images", str(good), *(str(word) for word in LOOSE)]
-    before = set(list_images(good))
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, "calibrate", *words],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    ) as process:
-        assert process.stderr is not None
-        evaluated = 0
-        while evaluated < 2 and (line := process.stderr.readline()):
-            evaluated += line == "evaluated\n"
-        process.send_signal(signal.SIGKILL)
-    assert evaluated == 2
-    out = engine.with_suffix(".int8.onnx")
-    assert not out.exists()
-    cache = out.with_name(".tiny.int8.unfinished.json")
-    known = json.loads(cache.read_text())["results"]
-    assert sum(key.startswith("figures") for key in known) >= 2
-    assert run(*words, "--resume", "--json") == 0
-    output = capsys.readouterr()
-    assert "collecting ranges" not in output.err
-    report = json.loads(output.out.splitlines()[-1])
-    kept = {item["method"]: item["map_error"] for item in report["gate"]["methods"]}
-    for key, result in known.items():
-        if key.startswith("figures"):
-            assert kept[key.split()[1]] == result["figures"]["map_error"]
-    assert not cache.exists()
-    assert set(list_images(good)) == before
-
-
-SLOW = """
-import sys, time
-from itertools import count
-from edge_ad.calibration.ranges.checkpoint import RangeCheckpoint
-from edge_ad.calibration.ranges.collect import RangeObserver
-RangeCheckpoint.update = RangeCheckpoint.save  # after every image
-observe, calls = RangeObserver.observe, count(1)
-def slow(self, batch, name):
-    score = observe(self, batch, name)
-    print("observed", file=sys.stderr, flush=True)
-    time.sleep(60 if next(calls) == 6 else 0)
-    return score
-RangeObserver.observe = slow
-from edge_ad.cli import main
-main()
-"""
-
-
-def test_a_killed_pass_over_the_images_resumes(
-    engine: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = [str(engine), "--images", str(good), "--method", "mse", "--no-gate"]
-    with subprocess.Popen(
-        [sys.executable, "-c", SLOW, "calibrate", *words],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    ) as process:
-        assert process.stderr is not None
-        images = 0
-        while images < 6 and (line := process.stderr.readline()):
-            images += line == "observed\n"
-        process.send_signal(signal.SIGKILL)
-    assert (tmp_path / ".tiny.int8.unfinished.npz").exists()
-    observed: list[str] = []
-    observe = RangeObserver.observe
-
-    def counted(self: RangeObserver, batch: Image, name: str) -> float:
-        observed.append(name)
-        return observe(self, batch, name)
-
-    monkeypatch.setattr(RangeObserver, "observe", counted)
-    assert run(*words, "--resume") == 0
-    assert len(observed) == 11
-    resumed = (tmp_path / "tiny.int8.ranges.yaml").read_text()
-    assert not (tmp_path / ".tiny.int8.unfinished.npz").exists()
-    assert run(*words) == 0
-    assert len(observed) == 11 + 16
-    assert (tmp_path / "tiny.int8.ranges.yaml").read_text() == resumed
-
-
-def test_the_checkpoint_of_another_pass_is_not_used(
-    engine: Path, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    words = ("--images", good, "--method", "mse", "--no-gate", "--resume")
-    checkpoint = tmp_path / ".tiny.int8.unfinished.npz"
-    np.savez(checkpoint, identity="another")
-    assert run(engine, *words) == 0
-    assert "starting again" in caplog.text
-    checkpoint.write_bytes(b"PK cut off")
-    assert run(engine, *words) == 0
-
-
 def test_the_report_is_a_file_and_a_page_with_its_images_inside(
-    engine: Path, good: Path, test_set: Path
+    engine: Path, normal: Path, test_set: Path
 ) -> None:
-    assert run(engine, "--images", good, "--test", test_set, *LOOSE) == 0
+    assert run(engine, "--images", normal, "--test", test_set, *LOOSE) == 0
     out = engine.with_suffix(".int8.onnx")
     report = json.loads(out.with_name("tiny.int8.onnx.report.json").read_text())
     page = out.with_name("tiny.int8.onnx.report.html").read_text()
@@ -344,9 +225,9 @@ def test_the_report_is_a_file_and_a_page_with_its_images_inside(
 
 
 def test_a_gate_too_small_for_its_limit_is_warned_of(
-    engine: Path, good: Path, test_set: Path, caplog: pytest.LogCaptureFixture
+    engine: Path, normal: Path, test_set: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = ("--images", good, "--test", test_set, "--method", "mse", "--max-pixel-ap-loss", 1)
+    words = ("--images", normal, "--test", test_set, "--method", "mse", "--max-pixel-ap-loss", 1)
     run(engine, *words, "--no-fall-back")
     assert "12 normal and 12 anomalous images" in caplog.text
     assert "steps of 0.0069" in caplog.text
@@ -355,8 +236,8 @@ def test_a_gate_too_small_for_its_limit_is_warned_of(
     assert "steps" not in caplog.text
 
 
-def test_a_failed_gate_leaves_its_report_too(engine: Path, good: Path, test_set: Path) -> None:
-    words = ("--images", good, "--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
+def test_a_failed_gate_leaves_its_report_too(engine: Path, normal: Path, test_set: Path) -> None:
+    words = ("--images", normal, "--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
     assert run(engine, *words, "--method", "percentile-99.9") == 4
     report = json.loads(engine.with_name("tiny.int8.onnx.report.json").read_text())
     assert report["passed"] is False
@@ -365,13 +246,13 @@ def test_a_failed_gate_leaves_its_report_too(engine: Path, good: Path, test_set:
 
 
 def test_int8_gets_its_own_threshold_with_the_guarantee_of_fp32(
-    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+    engine: Path, normal: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from edge_ad.manifest import Threshold, load_sidecar, set_threshold
 
     fp32 = Threshold(image=0.5, pixel=0.5, false_alarm_rate=0.3, confidence=0.9, images=16)
     set_threshold(engine, fp32)
-    assert run(engine, "--images", good, *LOOSE, "--json") == 0
+    assert run(engine, "--images", normal, *LOOSE, "--json") == 0
     sidecar = load_sidecar(engine.with_suffix(".int8.onnx"))
     assert sidecar is not None
     assert sidecar.threshold is not None
@@ -381,11 +262,11 @@ def test_int8_gets_its_own_threshold_with_the_guarantee_of_fp32(
 
 
 def test_ranges_go_through_a_tensorrt_cache_and_back(
-    engine: Path, good: Path, tmp_path: Path
+    engine: Path, normal: Path, tmp_path: Path
 ) -> None:
     words = ("--target", "tensorrt", "--method", "minmax", "--no-gate")
     cache = tmp_path / "calib.cache"
-    made = ("--images", good, "-o", tmp_path / "a.onnx", "--write-cache", cache)
+    made = ("--images", normal, "-o", tmp_path / "a.onnx", "--write-cache", cache)
     assert run(engine, *made, *words) == 0
     assert run(engine, "--read-cache", cache, "-o", tmp_path / "b.onnx", *words) == 0
     image = part_image(np.random.default_rng(3))[None, :32, :32]
@@ -401,9 +282,9 @@ def _int8_hardly_faster(evaluator: object, models: dict[str, object]) -> dict[st
 
 
 def test_auto_keeps_the_fastest_precision_that_passes(
-    engine: Path, good: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    engine: Path, normal: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("--images", good, "--method", "mse", "--precision", "auto", "--json")
+    words = ("--images", normal, "--method", "mse", "--precision", "auto", "--json")
     monkeypatch.setattr("edge_ad.calibration.quantize.comparison.time_models", _int8_hardly_faster)
     assert run(engine, *words, *LOOSE) == 0
     report = _report(capsys)
@@ -419,9 +300,9 @@ def test_auto_keeps_the_fastest_precision_that_passes(
 
 
 def test_auto_never_keeps_an_int8_that_fails_the_gate(
-    engine: Path, good: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--images", good, "--method", "percentile-99.9", "--precision", "auto", "--json")
+    words = ("--images", normal, "--method", "percentile-99.9", "--precision", "auto", "--json")
     strict = ("--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
     assert run(engine, *words, *strict) == 0
     report = _report(capsys)
@@ -430,7 +311,7 @@ def test_auto_never_keeps_an_int8_that_fails_the_gate(
 
 
 def test_auto_is_refused_where_it_cannot_measure(
-    engine: Path, good: Path, capsys: pytest.CaptureFixture[str]
+    engine: Path, normal: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(engine, "--images", good, "--precision", "auto", "--target", "tensorrt") == 2
+    assert run(engine, "--images", normal, "--precision", "auto", "--target", "tensorrt") == 2
     assert "edge-ad build" in capsys.readouterr().err

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.engine import open_engine
 from edge_ad.engine.tensorrt import preflight
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
-from edge_ad.export.comparison_frames import generated_frames
-from edge_ad.export.fp16.convert import mixed_from_fp32
-from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.plan.build import build_plan, choose_runtime
-from edge_ad.export.weight_storage import dequantize_weights
 from edge_ad.files import sha256
 from edge_ad.manifest import (
     Manifest,
-    Score,
     Sidecar,
     Threshold,
     load_sidecar,
@@ -36,20 +26,14 @@ from edge_ad.manifest import (
     set_threshold,
     sidecar_path,
 )
-from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
-from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.onnx_graph.load import load_model
-from edge_ad.plan_record import BuildOptions, BuildRecord, Machine, NoGpu, Runtime, TargetGpu
-from tests.conftest import ROOT
-from tests.export.models import run
+from edge_ad.plan_record import BuildOptions, Runtime, TargetGpu
 from tests.export.plan.plan_graphs import graph, saved, transposing_first
+from tests.plan_records import RTX_4090
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothing to build with")
 
 THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)
-RTX_4090 = TargetGpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.95.05", 24_000)
 RTX: Runtime = "tensorrt-rtx"
-SAMPLE = ROOT / "edge_ad" / "sample" / "engine.onnx"
 
 
 @pytest.fixture
@@ -336,100 +320,3 @@ def test_ctrl_c_cancels_a_build_and_leaves_nothing(onnx_file: Path) -> None:
     assert len(steps) <= 3
     assert [path.name for path in onnx_file.parent.iterdir()] == ["part.onnx"]
     assert signal.getsignal(signal.SIGINT) is handler
-
-
-def test_the_command_prints_what_was_built(
-    onnx_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("build", onnx_file, "--runtime", RTX, "--json") == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["plan"] == str(onnx_file.with_suffix(".plan"))
-    assert result["build"]["onnx_sha256"] == sha256(onnx_file)
-    assert result["threshold"] is False
-
-
-def test_the_command_needs_no_progress_bar(
-    onnx_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("rich.console", "rich.progress"):
-        monkeypatch.setitem(sys.modules, name, None)
-    assert run("build", onnx_file, "--runtime", RTX) == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "text"),
-    [
-        (["--batch", "4:2:8"], 2, "least <= usual <= most"),
-        (["--batch", "many"], 2, "images a call like 4"),
-        (["--compute-capability", "ada"], 2, "like 8.9"),
-        (["--hardware-compatible", "--runtime", RTX], 2, "leave it out"),
-        (["--workspace-mib", "1", "--runtime", RTX], 3, "--workspace-mib"),
-    ],
-)
-def test_wrong_options_end_with_their_exit_code(
-    onnx_file: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, text: str
-) -> None:
-    assert run("build", onnx_file, *words) == code
-    assert text in capsys.readouterr().err
-
-
-def test_a_plan_without_a_gpu_ends_with_exit_3(
-    onnx_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = onnx_file.with_suffix(".plan")
-    set_threshold(onnx_file, THRESHOLD)
-    build_plan(onnx_file, plan, runtime=RTX)
-    monkeypatch.setattr(preflight, "gpu_here", lambda: NoGpu("no driver"))
-    assert run("run", "--camera", "pattern://?frames=1", "--engine", plan) == 3
-    assert "on other machines run part.onnx" in capsys.readouterr().err
-
-
-def full_size() -> tuple[onnx.ModelProto, Manifest]:
-    torch.manual_seed(0)
-    module = DeSTSeg(DeSTSegConfig(top_k=100), (256, 256)).eval()
-    manifest = Manifest(method="destseg", size_hw=(256, 256), score=Score(top_k=100))
-    return onnx_from_module(EngineGraph(module), manifest), manifest
-
-
-def sample_detector() -> tuple[onnx.ModelProto, Manifest]:
-    """Return the sample's detector with its 8-bit weights dequantized."""
-    model, manifest = load_model(SAMPLE)
-    assert dequantize_weights(model)
-    return model, manifest
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("make", [full_size, sample_detector])
-def test_destseg_builds_in_fp32_and_fp16(
-    tmp_path: Path, make: Callable[[], tuple[onnx.ModelProto, Manifest]]
-) -> None:
-    """The four builds have 60 s together; making the graphs is not counted."""
-    fp32, manifest = make()
-    fp16 = mixed_from_fp32(fp32, generated_frames(manifest.size_hw, 1), manifest).model
-    taken = 0.0
-    for name, model in {"fp32": fp32, "fp16": fp16}.items():
-        path = saved(model, tmp_path / f"{name}.onnx")
-        began = time.perf_counter()
-        built = build_plan(path, tmp_path / f"{name}.plan", runtime=RTX)
-        taken += time.perf_counter() - began
-        assert load_sidecar(built.plan) == built.sidecar
-        assert built.sidecar.build is not None
-        assert_only_fits_here(built.plan, built.sidecar.build)
-    assert taken < 30
-    sizes = {name: (tmp_path / f"{name}.plan").stat().st_size for name in ("fp32", "fp16")}
-    assert sizes["fp16"] < 0.7 * sizes["fp32"]  # the weights really are fp16
-
-
-def assert_only_fits_here(plan: Path, build: BuildRecord) -> None:
-    """Check that a changed byte, version or GPU is refused before TensorRT loads the plan."""
-    preflight.check(plan, build, Machine(RTX, build.version, RTX_4090))
-    with pytest.raises(IncompatibleError, match=r"here is 9\.9\.9\. .*: edge-ad build"):
-        preflight.check(plan, build, Machine(RTX, "9.9.9", RTX_4090))
-    old = replace(RTX_4090, name="Tesla T4", compute_capability="7.5")
-    with pytest.raises(IncompatibleError, match=r"needs compute capability 8\.0 or later"):
-        preflight.check(plan, build, Machine(RTX, build.version, old))
-    data = bytearray(plan.read_bytes())
-    data[len(data) // 2] ^= 1
-    plan.write_bytes(data)
-    with pytest.raises(IncompatibleError, match="another engine"):
-        preflight.check_plan(plan)
