@@ -38,6 +38,8 @@ class CalibrationConfig:
     cache_version: str = "10.3.0"
     merge: tuple[Path, ...] = ()
     test: Path | None = None
+    layout: str | None = None
+    leave_out_bad_masks: bool = False
     samples: int = 512
     seed: int = 0
     synthetic_anomalies: float = 0.2

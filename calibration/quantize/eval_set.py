@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.calibration.ranges.image_set import ImageSummary, summarize
-from edge_ad.dataset import Sample, read_truth, readable
+from edge_ad.dataset import LabelledSet, Sample, read_truth, readable
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError
 from edge_ad.evaluation.predictions import LeftOut, judgeable
@@ -43,7 +43,8 @@ class EvalSample(NamedTuple):
 class EvalSet:
     """Samples in a fixed order; `kind` says where their ground truth comes from.
 
-    `left_out` are images chosen for it that the line could not judge, with the reasons.
+    `left_out` are files that the line could not judge or whose labels are unusable, with reasons;
+    `data_set` says what was recognised of a labelled folder.
     """
 
     kind: str
@@ -51,11 +52,18 @@ class EvalSet:
     manifest: Manifest
     summaries: tuple[ImageSummary, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    data_set: Mapping[str, Any] | None = None
 
     @property
     def anomalous(self) -> Mask:
         """Return bool (n,), true for anomalous samples."""
         return np.array([sample.anomalous for sample in self.samples], np.bool_)
+
+    @property
+    def marks_pixels(self) -> bool:
+        """Return whether any mask marks a pixel of the inspected area, at the network's size."""
+        pairs = ((sample.mask, sample.anomalous) for sample in self.samples)
+        return any(mask is not None and bool(mask.any()) for mask, anomalous in pairs if anomalous)
 
     @property
     def masks(self) -> list[Mask | None]:
@@ -70,7 +78,7 @@ class Predictions(NamedTuple):
     maps: list[NDArray[np.float32]]
 
 
-def labelled_eval_set(labelled: Sequence[Sample], manifest: Manifest, *, limit: int) -> EvalSet:
+def labelled_eval_set(labelled: LabelledSet, manifest: Manifest, *, limit: int) -> EvalSet:
     """Load at most `limit` labelled images, evenly picked from normal and anomalous ones.
 
     Raises DataError when there are fewer than 4 of either.
@@ -79,14 +87,21 @@ def labelled_eval_set(labelled: Sequence[Sample], manifest: Manifest, *, limit: 
     anomalous = evenly([s for s in labelled if s.anomalous], limit - len(normal))
     chosen = (*normal, *anomalous)
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
-    samples, summaries, left_out = [], [], LeftOut()
+    samples, summaries, left_out = [], [], LeftOut(dict(labelled.left_out))
     for sample, image in judgeable(chosen, left_out):
         samples.append(_labelled(sample, image, preprocess))
         summaries.append(summarize(sample.path, image, 0.0))
     for reason in left_out.reasons.values():
         _log.warning("left out: %s", reason)
     _check_sides(samples)
-    return EvalSet("labelled images", tuple(samples), manifest, tuple(summaries), left_out.reasons)
+    return EvalSet(
+        "labelled images",
+        tuple(samples),
+        manifest,
+        tuple(summaries),
+        left_out.reasons,
+        labelled.as_json(),
+    )
 
 
 def synthetic_eval_set(

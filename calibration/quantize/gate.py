@@ -15,11 +15,20 @@ from edge_ad.evaluation.metrics import aupro, image_auroc, pixel_ap, pool_pixels
 
 @dataclass(frozen=True)
 class GateLimits:
-    """The largest losses allowed; false alarms less probable than `significance` fail the gate."""
+    """The largest losses allowed; false alarms less probable than `significance` fail the gate.
+
+    A `pixel_ap` of None waives that limit, for images without masks.
+    """
 
     image_auroc: float = 0.002
-    pixel_ap: float = 0.01
+    pixel_ap: float | None = 0.01
     significance: float = 0.05
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Return the limits of losses by figure, without a waived one."""
+        limits = {"image_auroc": self.image_auroc, "pixel_ap": self.pixel_ap}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,10 @@ class AlarmComparison:
 
 @dataclass(frozen=True)
 class GateResult:
-    """Figures of an engine, its losses against fp32 (positive is worse), and what is too much."""
+    """Figures of an engine, its losses against fp32 (positive is worse), and what is too much.
+
+    A figure that cannot be computed has no loss, and fails the gate if there is a limit for it.
+    """
 
     figures: AccuracyFigures
     losses: dict[str, float]
@@ -86,15 +98,15 @@ def apply_gate(
     alarms: AlarmComparison | None = None,
 ) -> GateResult:
     """Compare two engines' figures with the limits; false alarms count if `alarms` is given."""
-    losses = {"image_auroc": fp32.image_auroc - int8.image_auroc}
-    allowed = {"image_auroc": limits.image_auroc}
-    if fp32.pixel_ap is not None and int8.pixel_ap is not None:
-        losses["pixel_ap"] = fp32.pixel_ap - int8.pixel_ap
-        allowed["pixel_ap"] = limits.pixel_ap
+    losses = {
+        name: before - after
+        for name in ("image_auroc", "pixel_ap")
+        if _known(before := getattr(fp32, name)) and _known(after := getattr(int8, name))
+    }
     failures = [
-        f"{name} lost {losses[name]:.4f}, allowed is {limit:g}"
-        for name, limit in allowed.items()
-        if losses[name] > limit
+        _failure(name, losses.get(name), limit)
+        for name, limit in limits.losses.items()
+        if name not in losses or losses[name] > limit
     ]
     if alarms and too_many(alarms, limits.significance):
         failures.append(
@@ -131,9 +143,12 @@ def map_error(reference: list[NDArray[np.float32]], maps: list[NDArray[np.float3
 
 
 def excess(result: GateResult, limits: GateLimits) -> float:
-    """Return the worst loss as a multiple of its limit."""
-    allowed = {"image_auroc": limits.image_auroc, "pixel_ap": limits.pixel_ap}
-    return max(loss / max(allowed[name], 1e-9) for name, loss in result.losses.items())
+    """Return the worst loss as a multiple of its limit; infinite when one is not known."""
+    losses = result.losses
+    return max(
+        losses[name] / max(limit, 1e-9) if name in losses else np.inf
+        for name, limit in limits.losses.items()
+    )
 
 
 def too_many(alarms: AlarmComparison, significance: float) -> bool:
@@ -170,6 +185,16 @@ def count_alarms(
         guaranteed_rate=guaranteed_rate,
         changed_verdicts=int((fp32_rejects != int8_rejects).sum()),
     )
+
+
+def _known(figure: float | None) -> bool:
+    return figure is not None and bool(np.isfinite(figure))
+
+
+def _failure(name: str, loss: float | None, limit: float) -> str:
+    if loss is not None:
+        return f"{name} lost {loss:.4f}, allowed is {limit:g}"
+    return f"{name} cannot be computed (the limit of its loss is {limit:g})"
 
 
 def _tail(n: int, k: int, rate: float) -> float:

@@ -78,6 +78,7 @@ def _gate(report: dict[str, Any], result: CalibrationResult) -> list[str]:
             [[name, *_numbers(gate[name])] for name in ("fp32", "int8")],
         ),
         *(f"<p class=failed>{html.escape(line)}</p>" for line in gate["failures"]),
+        *(f"<p>not checked: {html.escape(line)}</p>" for line in gate["not_checked"]),
         "<h2>Methods</h2>",
         _table(
             ["method", "image AUROC", "pixel AP", "AUPRO", "map error", "gate"],

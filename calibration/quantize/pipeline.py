@@ -31,7 +31,7 @@ from edge_ad.calibration.ranges.table import save_table, usable_methods
 from edge_ad.calibration.ranges.trt_cache import header, save_cache
 from edge_ad.calibration.thresholds.guarantee import Guarantee
 from edge_ad.dataset import labelled_images, normal_images
-from edge_ad.errors import UsageError
+from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Threshold, load_sidecar, set_threshold
 from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from edge_ad.precision import Precision
@@ -82,6 +82,7 @@ def calibrate(
     _check(config, methods)
     images = _images(config)
     eval_set = _eval_set(config, graph, images)
+    _check_pixel_limit(eval_set, config)
     _warn_of_coarse_auroc(eval_set, config.limits)
     cache = _result_cache(config, graph, images, eval_set)
     table, report = range_table(config, graph, images, eval_set, methods, cache, on_progress)
@@ -148,12 +149,30 @@ def _eval_set(
         return EvalSet("none", (), manifest)
     limit = affordable(config.gate_images, manifest)
     if config.test is not None:
-        return labelled_eval_set(labelled_images(config.test), manifest, limit=limit)
+        labelled = labelled_images(
+            config.test, config.layout, leave_out_bad_masks=config.leave_out_bad_masks
+        )
+        _log.info("%s", labelled)
+        return labelled_eval_set(labelled, manifest, limit=limit)
     assert config.images is not None and images is not None
     used = {*images.paths, *images.unreadable}
     others = [path for path in normal_images(config.images) if path not in used]
     paths = others if len(others) >= _UNUSED_IMAGES else sorted(images.paths)
     return synthetic_eval_set(paths, manifest, limit=limit, seed=config.seed)
+
+
+def _check_pixel_limit(eval_set: EvalSet, config: CalibrationConfig) -> None:
+    """Refuse, before any work, a limit that the gate could not check. Raises DataError."""
+    if not eval_set.samples or config.limits.pixel_ap is None or eval_set.marks_pixels:
+        return
+    reason = "no mask marks a pixel inside the inspected area"
+    if all(sample.mask is None for sample in eval_set.samples if sample.anomalous):
+        reason = "no anomalous image has a mask"
+    raise DataError(
+        f"{config.test or config.images}: {reason}, so the gate cannot check the limit of pixel AP "
+        f"({config.limits.pixel_ap:g}). Add masks, or waive this limit with --no-pixel-limit: int8 "
+        "may then lose localisation without notice."
+    )
 
 
 def _warn_of_coarse_auroc(eval_set: EvalSet, limits: GateLimits) -> None:

@@ -12,7 +12,8 @@ from onnx import ModelProto
 from edge_ad.calibration.quantize.comparison import time_models
 from edge_ad.calibration.quantize.compiled_layers import compiled_report
 from edge_ad.calibration.quantize.config import CalibrationConfig
-from edge_ad.calibration.quantize.gate import GateLimits
+from edge_ad.calibration.quantize.eval_set import EvalSet
+from edge_ad.calibration.quantize.gate import GateLimits, GateResult
 from edge_ad.calibration.quantize.pipeline import CalibrationResult
 from edge_ad.calibration.quantize.search import CandidateResult, SearchResult
 from edge_ad.files import write_text
@@ -98,10 +99,27 @@ def _gate(result: CalibrationResult, search: SearchResult, limits: GateLimits) -
         "losses": best.losses,
         "failures": list(best.failures),
         "alarms": asdict(best.alarms) if best.alarms else None,
+        "not_checked": _not_checked(best, eval_set, limits),
+        "data_set": dict(eval_set.data_set) if eval_set.data_set else None,
+        "left_out": dict(eval_set.left_out),
         "methods": [_candidate(item) for item in search.methods],
         "sensitivity": _sensitivity(search),
         "steps": [_candidate(item) for item in search.steps],
     }
+
+
+def _not_checked(best: GateResult, eval_set: EvalSet, limits: GateLimits) -> list[str]:
+    """Name what the gate did not check, and why."""
+    lines = []
+    anomalous = [sample for sample in eval_set.samples if sample.anomalous]
+    unmasked = sum(sample.mask is None for sample in anomalous)
+    if limits.pixel_ap is None:
+        lines.append("pixel AP: its limit was waived")
+    elif unmasked:
+        lines.append(f"pixel AP on {unmasked} of {len(anomalous)} anomalous images: no masks")
+    if best.alarms is None:
+        lines.append("false alarms: they need normal images (--images) to set thresholds from")
+    return lines
 
 
 def _candidate(item: CandidateResult) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 
 from edge_ad.calibration.ranges.methods import method_choices
 from edge_ad.cli.calibrate_format import format_failure, format_nodes, format_result
+from edge_ad.cli.labels import labels_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.types import NumberRange
@@ -73,7 +74,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--merge", type=_FILE, multiple=True, help="Merge another range table; repeatable.")
 @click.option("--exclude", multiple=True, help="Operator or regex of nodes to keep in float.")
 @click.option("--include", multiple=True, help="Operator or regex of nodes to quantize anyway.")
-@click.option("--test", type=_FOLDER, help="Labelled images (MVTec AD layout) for the gate.")
+@click.option("--test", type=_FOLDER, help="Labelled images for the gate, in a known layout.")
+@labels_options
 @click.option(
     "--max-auroc-loss",
     type=NumberRange(0, 1),
@@ -87,6 +89,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     default=0.01,
     show_default=True,
     help="Pixel AP that int8 may lose.",
+)
+@click.option(
+    "--no-pixel-limit",
+    is_flag=True,
+    help="Waive the limit of pixel AP, for labelled images without masks.",
 )
 @click.option(
     "--precision",
@@ -171,7 +178,8 @@ def _config(engine: Path, out: Path, options: dict[str, Any]) -> CalibrationConf
         from edge_ad.calibration.quantize.rules import PlacementOverrides
     except ModuleNotFoundError as error:
         raise MissingExtra("calibrate", str(error.name), "calibrate") from error
-    limits = GateLimits(options.pop("max_auroc_loss"), options.pop("max_pixel_ap_loss"))
+    pixel_ap, waived = options.pop("max_pixel_ap_loss"), options.pop("no_pixel_limit")
+    limits = GateLimits(options.pop("max_auroc_loss"), None if waived else pixel_ap)
     overrides = PlacementOverrides(options.pop("exclude"), options.pop("include"))
     return CalibrationConfig(
         engine=engine,

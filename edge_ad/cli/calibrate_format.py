@@ -26,6 +26,8 @@ def format_result(result: dict[str, Any]) -> str:
     if gate:
         lines.append(f"gate on {gate['normal']} normal and {gate['anomalous']} anomalous images:")
         lines += [f"  {name} lost {loss:+.4f}" for name, loss in gate["losses"].items()]
+        lines += [f"  not checked: {line}" for line in gate["not_checked"]]
+        lines += [f"  {len(gate['left_out'])} files were left out"] * bool(gate["left_out"])
     if result["float_blocks"]:
         lines.append(f"returned to float: {', '.join(result['float_blocks'])}")
     if speed:

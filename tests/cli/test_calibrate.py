@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,53 @@ def test_a_labelled_set_is_the_gate_where_there_is_one(
     assert set(gate["losses"]) == {"image_auroc", "pixel_ap"}
 
 
+def test_masks_of_ones_make_the_same_gate(
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (engine, "--images", normal, "--test", test_set, *LOOSE, "--method", "minmax", "--json")
+    assert run(*words) == 0
+    before = _report(capsys)["gate"]
+    for path in (test_set / "ground_truth" / "spot").iterdir():
+        write_image(path, read_image(path)[:, :, 0] // 255)
+    assert run(*words) == 0
+    after = _report(capsys)["gate"]
+    assert after["losses"] == before["losses"]
+    assert after["fp32"] == before["fp32"]
+    assert after["not_checked"] == []
+    assert after["data_set"]["layout"] == "mvtec"
+    assert after["left_out"] == {}
+
+
+def test_without_masks_the_pixel_limit_is_refused_or_waived(
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(test_set / "ground_truth")
+    words = (engine, "--images", normal, "--test", test_set, *LOOSE, "--method", "minmax")
+    assert run(*words) == 2
+    message = capsys.readouterr().err
+    assert "no anomalous image has a mask" in message
+    assert "--no-pixel-limit" in message
+    assert not engine.with_suffix(".int8.ranges.yaml").exists(), "refused before any work"
+    assert run(*words, "--no-pixel-limit", "--json") == 0
+    gate = _report(capsys)["gate"]
+    assert gate["limits"]["pixel_ap"] is None
+    assert gate["not_checked"] == ["pixel AP: its limit was waived"]
+
+
+def test_a_stretched_mask_is_refused_or_left_out(
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = test_set / "ground_truth" / "spot" / "003_mask.png"
+    write_image(path, np.kron(read_image(path)[:, :, 0], np.ones((2, 2), np.uint8)))
+    words = (engine, "--images", normal, "--test", test_set, *LOOSE, "--method", "minmax")
+    assert run(*words) == 2
+    assert "003_mask.png: a mask of 80x80 for an image of 40x40" in capsys.readouterr().err
+    assert run(*words, "--leave-out-bad-masks", "--json") == 0
+    gate = _report(capsys)["gate"]
+    assert (gate["normal"], gate["anomalous"]) == (12, 11)
+    assert list(gate["left_out"]) == [str(path)]
+
+
 def test_of_all_methods_one_that_survives_an_outlier_is_chosen(
     fragile: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,7 +224,7 @@ def test_nodes_are_listed_with_their_rules(
         (("--ranges", "none.yaml", "--method", "mse"), "the gate needs images"),
         (("--images", "normal", "--exclude", "Conv"), "nothing is left to quantize"),
         (("--images", "normal", "--exclude", "xyz"), "matches no node"),
-        (("--images", "normal", "--test", "normal"), "no folder 'test' in it"),
+        (("--images", "normal", "--test", "normal"), "not a layout of labelled images"),
         (("--images", "empty"), "no images in it"),
         (("--images", "normal", "-o", "tiny.onnx"), "this is the fp32 engine itself"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,7 +42,9 @@ def _int8(auroc: float, ap: float | None) -> AccuracyFigures:
         pytest.param(0.94, 0.5, ["image_auroc"], id="image AUROC lost"),
         pytest.param(0.95, 0.4, ["pixel_ap"], id="pixel AP alone lost"),
         pytest.param(0.8, 0.1, ["image_auroc", "pixel_ap"], id="both lost"),
-        pytest.param(0.95, None, [], id="without masks only the image score counts"),
+        pytest.param(0.95, None, ["pixel_ap"], id="a figure that is undefined fails"),
+        pytest.param(0.95, float("nan"), ["pixel_ap"], id="a figure that is no number fails"),
+        pytest.param(float("nan"), 0.5, ["image_auroc"], id="an image AUROC that is NaN fails"),
     ],
 )
 def test_a_loss_beyond_its_limit_fails(auroc: float, ap: float | None, failures: list[str]) -> None:
@@ -58,6 +61,19 @@ def test_images_of_many_tiles_are_fewer_so_that_they_fit_in_memory(
 ) -> None:
     manifest = Manifest(method="m", size_hw=(size, size), geometry=Geometry(tiles=tiles))
     assert affordable(400, manifest) == most
+
+
+def test_a_waived_limit_allows_an_undefined_figure() -> None:
+    result = apply_gate(FP32, _int8(0.95, None), GateLimits(pixel_ap=None))
+    assert result.passed
+    assert set(result.losses) == {"image_auroc"}
+
+
+def test_an_undefined_figure_is_worse_than_any_loss() -> None:
+    result = apply_gate(FP32, _int8(0.95, None), GateLimits())
+    assert "cannot be computed" in result.failures[0]
+    assert excess(result, GateLimits()) == np.inf
+    json.dumps(result.as_json(), allow_nan=False)
 
 
 def test_excess_counts_in_limits() -> None:
