@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.calibration.quantize.placement import Placement
+from edge_ad.engine.base import DEFAULT_MAX_BATCH
 from edge_ad.engine.tensorrt.runtimes import TensorRT, installed, load
 from edge_ad.errors import IncompatibleError
 
@@ -54,6 +55,7 @@ def compiled_layers(onnx: Path) -> list[Layer]:
         raise IncompatibleError(f"{onnx}: TensorRT-RTX rejects it: {parser.get_error(0)}")
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    _add_profile(builder, config, network)
     if builder.build_serialized_network(network, config) is None:
         raise IncompatibleError(f"{onnx}: TensorRT-RTX cannot build it: {lines[-1]}")
     layers = {match["name"]: _layer(match) for match in _LAYER.finditer("\n".join(lines))}
@@ -86,6 +88,16 @@ def count_layers(layers: list[Layer]) -> dict[str, int]:
     """Count the layers of each kind in int8 and in float."""
     kinds = Counter(f"{layer.kind} {'int8' if layer.int8 else 'float'}" for layer in layers)
     return dict(sorted(kinds.items()))
+
+
+def _add_profile(builder: Any, config: Any, network: Any) -> None:
+    """Allow the usual numbers of images, for a graph that leaves the number open."""
+    image = network.get_input(0)
+    count, *sides = image.shape
+    if count < 0:
+        profile = builder.create_optimization_profile()
+        profile.set_shape(image.name, *((n, *sides) for n in (1, 1, DEFAULT_MAX_BATCH)))
+        config.add_optimization_profile(profile)
 
 
 def _logger(trt: TensorRT, lines: list[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from edge_ad.cli.output import output_file
 from edge_ad.cli.types import Number, Size
 from edge_ad.errors import MissingExtra, UsageError
 
+_CHECKPOINT_SIZE = (256, 256)
+
 
 class Numbers(click.ParamType[Any]):
-    """Three numbers, like `0.485,0.456,0.406`, in the order of the colours."""
+    """One number, or three like `0.485,0.456,0.406`, in the order of the colours."""
 
     name = "A,B,C"
 
@@ -24,20 +27,29 @@ class Numbers(click.ParamType[Any]):
             numbers = tuple(float(part) for part in parts)
         except ValueError:
             numbers = ()
-        if len(numbers) != 3:
-            self.fail(f"expected three numbers like 0.485,0.456,0.406; got '{value}'")
+        if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+            self.fail(f"expected one number, or three like 0.485,0.456,0.406; got '{value}'")
         return numbers
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-@click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
+@click.option(
+    "--size",
+    type=Size(),
+    help="Network input. Default: the ONNX file's own, 256x256 for checkpoints.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    help="Images a call, for an ONNX file that takes any number. Default: any number.",
+)
 @click.option(
     "--adapter",
     help="Input format of an ONNX file: anomalib, or see the options below.",
 )
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Of an ONNX file's input.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Default: by its shape.")
 @click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Of an ONNX file's input.")
 @click.option("--scale", type=Number(), help="Factor on values of 0 to 255, like 0.00392157.")
 @click.option("--mean", type=Numbers(), help="Subtracted from the scaled values.")
@@ -49,7 +61,8 @@ def command(
     *,
     files: tuple[Path, ...],
     output: Path,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
+    batch: int | None,
     adapter: str | None,
     as_json: bool,
     **options: Any,
@@ -60,23 +73,27 @@ def command(
     anomalib's DRAEM and FastFlow; FastFlow becomes CL-Flow (reconstructed), whose base it is. They
     are recognised by their parameters, and tensors alone are read, never code.
 
-    An ONNX file needs --adapter anomalib, or a description of its input and outputs.
+    An ONNX file needs --adapter anomalib, or what it does not say itself: the scaling of its
+    input, and which output is the map. It is brought to one form and compared with before.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if any(path.suffix == ".onnx" for path in files):
-        result = _adapt(files, output, size, adapter, given)
-    elif adapter or given:
-        raise UsageError("--adapter and the options for inputs and outputs are for ONNX files.")
+        result = _adapt(files, output, size, batch, adapter, given)
+    elif adapter or given or batch:
+        raise UsageError(
+            "--adapter, --batch and the options for inputs and outputs are for ONNX files."
+        )
     else:
         with output_file(output, ".pt") as out:
-            result = _import(files, out, size)
+            result = _import(files, out, size or _CHECKPOINT_SIZE)
     emit(result) if as_json else click.echo(_format(result))
 
 
 def _adapt(
     files: tuple[Path, ...],
     output: Path,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
+    batch: int | None,
     name: str | None,
     given: dict[str, Any],
 ) -> dict[str, Any]:
@@ -88,17 +105,14 @@ def _adapt(
         raise UsageError(f"one ONNX file at a time, got {len(files)} files.")
     if name is not None and name not in ADAPTERS:
         raise UsageError(f"no adapter '{name}'; expected one of: {', '.join(ADAPTERS)}.")
-    if name is None and not {"scale", "map_output"} <= given.keys():
-        raise UsageError(
-            "an ONNX file does not describe its input: give --adapter anomalib, or at least "
-            "--scale and --map-output (and --layout, --color, --mean, --std, --score-output)."
-        )
-    base = ADAPTERS[name] if name else Adapter(score_output=None)
+    if 0.0 in given.get("std", ()):
+        raise UsageError("--std: values are divided by it, so it cannot be 0.")
+    base = ADAPTERS[name] if name else Adapter()
     if given.get("score_output") == "max":
         given["score_output"] = None
     fields = {field: getattr(base, field) for field in Adapter.__slots__}
     with output_file(output, ".onnx") as out:
-        return adapt_onnx(files[0], out, Adapter(**{**fields, **given}), size)
+        return adapt_onnx(files[0], out, Adapter(**{**fields, **given}), size, batch)
 
 
 def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
@@ -135,10 +149,12 @@ def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dic
 
 def _format(result: dict[str, Any]) -> str:
     if "engine" in result:
-        return (
-            f"{result['engine']}: an engine from {result['origin']}\n"
-            f"next: edge-ad threshold {result['engine']} --images GOOD_DIR"
-        )
+        height, width = result["size_hw"]
+        batch = f"{result['batch']} a call" if result["batch"] else "any number a call"
+        lines = [f"{result['engine']}: {width}x{height}, {batch}, from {result['origin']}"]
+        lines += [f"  {change}" for change in result["changes"]]
+        lines += [f"next: edge-ad threshold {result['engine']} --images GOOD_DIR"]
+        return "\n".join(lines)
     return (
         f"{result['weights']}: {result['title']} of {result['origin']}, "
         f"{result['parameters'] / 1e6:.2f} M parameters\n"

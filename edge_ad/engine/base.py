@@ -50,6 +50,17 @@ class OverlappingEngine(Engine, Protocol):
         """Wait for the oldest submitted batch and return its prediction."""
 
 
+def default_profile(manifest: Manifest) -> tuple[int, int, int]:
+    """Return the least, usual and most images a call.
+
+    The usual number for a graph of any number is that of a frame's tiles.
+    """
+    if manifest.batch is not None:
+        return (manifest.batch,) * 3
+    usual = manifest.geometry.tile_count
+    return 1, usual, max(usual, DEFAULT_MAX_BATCH)
+
+
 def in_batches(batch: Image, size: int) -> list[Image]:
     """Split n images into arrays of exactly `size`, the last padded with copies of its last image.
 

@@ -21,6 +21,7 @@ from edge_ad.engine.options import DEFAULT_OPTIONS, Device, EngineOptions
 from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
+from edge_ad.onnx_graph.wire import NotOnnxError, check_is_onnx
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -86,8 +87,8 @@ def _open_session(path: Path, options: EngineOptions) -> ort.InferenceSession:
         session = ort.InferenceSession(path, settings, providers=[provider])
     except Exception as error:  # as above
         raise IncompatibleError(
-            f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}. "
-            "The file may be cut off, or not be ONNX; export it again."
+            f"{path}: ONNX Runtime {ort.__version__} cannot load it: {_load_problem(path, error)}. "
+            "Export it again."
         ) from error
     if provider not in session.get_providers():  # it falls back to the CPU without an error
         raise IncompatibleError(
@@ -95,6 +96,15 @@ def _open_session(path: Path, options: EngineOptions) -> ort.InferenceSession:
             "libraries do not match it. See: edge-ad doctor. Or run with --device cpu."
         )
     return session
+
+
+def _load_problem(path: Path, error: Exception) -> str:
+    """Return what is wrong with the file itself, else ONNX Runtime's first line."""
+    try:
+        check_is_onnx(path.read_bytes())
+    except (NotOnnxError, OSError) as problem:
+        return str(problem)
+    return str(error).strip().splitlines()[0].rstrip(".")
 
 
 def _provider(available: list[str], device: Device) -> str:

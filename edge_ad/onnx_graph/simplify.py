@@ -10,7 +10,10 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from edge_ad.errors import IncompatibleError
 
-_FOLDED = frozenset({"Cast", "Constant", "Identity", "Mul", "Reshape", "Transpose", "Unsqueeze"})
+_FOLDED = frozenset({"Cast", "Constant", "DequantizeLinear", "Identity", "Mul", "Reshape",
+                     "Transpose", "Unsqueeze"})  # fmt: skip
+_NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64,
+            "value_ints": np.int64}  # fmt: skip
 
 
 def name_nodes(model: ModelProto) -> None:
@@ -32,10 +35,15 @@ def flattened(model: ModelProto) -> ModelProto:
     model = onnx.inliner.inline_local_functions(model)
     graph = model.graph
     _refuse_subgraphs(graph)
+    lift_constants(graph)
+    return model
+
+
+def lift_constants(graph: GraphProto) -> None:
+    """Turn Constant nodes into initializers, in place."""
     kept = [node for node in graph.node if not _lift_constant(graph, node)]
     del graph.node[:], graph.value_info[:]
     graph.node.extend(kept)
-    return model
 
 
 def fold_constants(model: ModelProto) -> None:
@@ -85,10 +93,15 @@ def _refuse_subgraphs(graph: GraphProto) -> None:
 
 
 def _lift_constant(graph: GraphProto, node: NodeProto) -> bool:
-    """Turn a Constant node that holds a tensor into an initializer; return whether it was one."""
-    if node.op_type != "Constant" or node.attribute[0].name != "value":
+    """Turn a Constant node of numbers into an initializer; return whether it was one."""
+    if node.op_type != "Constant":
         return False
-    tensor = graph.initializer.add()
-    tensor.CopyFrom(node.attribute[0].t)
-    tensor.name = node.output[0]
+    value = onnx.helper.get_attribute_value(node.attribute[0])
+    if node.attribute[0].name == "value":
+        graph.initializer.add().CopyFrom(value)
+    elif kind := _NUMBERS.get(node.attribute[0].name):
+        graph.initializer.append(numpy_helper.from_array(np.array(value, kind)))
+    else:
+        return False
+    graph.initializer[-1].name = node.output[0]
     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_ad.engine.base import DEFAULT_MAX_BATCH, INPUT
+from edge_ad.engine.base import INPUT, default_profile
 from edge_ad.engine.tensorrt.runtimes import TensorRT
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.plan.source import OnnxSource
@@ -54,8 +54,7 @@ def batch_profile(source: OnnxSource, options: BuildOptions) -> tuple[int, int, 
                 "Export it with --dynamic-batch."
             )
         return None
-    usual = manifest.geometry.tile_count
-    return options.batch or (1, usual, max(usual, DEFAULT_MAX_BATCH))
+    return options.batch or default_profile(manifest)
 
 
 class TimingCache:

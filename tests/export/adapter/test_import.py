@@ -108,7 +108,8 @@ def test_the_manifest_says_where_it_came_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], r"does not describe its input"),
+        ([], r"does not say which output is the map.*anomaly_map, pred_score"),
+        (["--map-output", "anomaly_map"], r"does not say which values its float32 input expects"),
         (["--adapter", "anomalob"], r"no adapter 'anomalob'; expected one of: anomalib"),
         (["--adapter", "anomalib", "--map-output", "heat"], r"no output 'heat'; it has: anomaly_m"),
         (["--adapter", "anomalib", "--size", "64"], r"takes 32x48 \(height x width\)"),
@@ -127,7 +128,7 @@ def test_wrong_options_are_refused_before_anything_is_written(
 def test_an_output_that_is_not_a_map_is_refused(tmp_path: Path) -> None:
     source = _foreign(tmp_path / "model.onnx")
     words = ["--adapter", "anomalib", "--map-output", "pred_score", "--size", "32x48"]
-    with pytest.raises(IncompatibleError, match="outputs are not a map and a score"):
+    with pytest.raises(IncompatibleError, match="expected one map an image"):
         _import(source, "-o", tmp_path / "x.onnx", *words)
     assert not (tmp_path / "x.onnx").exists()
 
