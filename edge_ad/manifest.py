@@ -12,7 +12,6 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_ad.data_split import DataSplit
@@ -21,6 +20,7 @@ from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
 from edge_ad.plan_record import BuildOptions, BuildRecord, build_command
 from edge_ad.precision import Precision
+from edge_ad.strict_yaml import dump_yaml, load_yaml
 
 METADATA_KEY = "edge_ad.manifest"
 Positive = Annotated[int, Field(ge=1)]
@@ -164,7 +164,7 @@ def check_geometry(engine: Path, threshold: Threshold, used: Geometry, trained: 
 def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
     """Write the sidecar beside its engine and return its path."""
     path = sidecar_path(engine)
-    text = yaml.safe_dump(sidecar.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    text = dump_yaml(sidecar.model_dump(mode="json", exclude_none=True))
     write_text(path, text)
     return path
 
@@ -211,8 +211,8 @@ def _fix(engine: Path, sidecar: Sidecar | None) -> str:
 
 def _json_from_yaml(path: Path) -> str:
     try:
-        return json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError) as error:
+        return json.dumps(load_yaml(path))
+    except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise IncompatibleError(f"{path} is not readable YAML: {reason}.") from error
 

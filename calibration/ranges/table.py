@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_ad.calibration.ranges.target import Range, Target
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.files import write_text
 from edge_ad.onnx_graph.index import GraphIndex
+from edge_ad.strict_yaml import YamlProblem, dump_yaml, load_yaml
 
 _AGAIN = "Collect ranges again with: edge-ad calibrate ENGINE.onnx --images GOOD_DIR"
 Amax = Annotated[float, Field(gt=0.0)]
@@ -116,7 +116,7 @@ def model_id(graph: GraphIndex) -> ModelId:
 def save_table(table: RangeTable, path: Path) -> None:
     """Write the table in one step. Raises DataError when it does not cover its sets' images."""
     _check_images(table, str(path))
-    text = yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    text = dump_yaml(table.model_dump(mode="json"), flow=None)
     write_text(path, "# Ranges for int8, written by edge-ad calibrate.\n" + text)
 
 
@@ -128,10 +128,10 @@ def load_table(path: Path) -> RangeTable:
     only using such a method is an error.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path)
     except FileNotFoundError as error:
         raise UsageError(f"no range table at {path}. {_AGAIN}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, YamlProblem) as error:
         raise DataError(f"{path}: cannot be read as a range table ({error}). {_AGAIN}") from error
     table = _validated(content, path)
     _check_images(table, str(path))

@@ -27,6 +27,10 @@ class Console(Outlet):
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
 
+    @property
+    def name(self) -> str:
+        return "stdout"
+
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if not self._quiet:
             click.echo(_format_inspection(inspection))
@@ -75,6 +79,7 @@ def format_summary(result: dict[str, Any]) -> str:
         f"invalid {result['invalid']})",
         f"rejected   {result['rejected']}",
         f"alarms     {result['alarms']}",
+        f"faults     {result['camera_faults']} of cameras",
         f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
     ]
     for name, key in (("latency", "latency_ms"), ("engine", "engine_ms")):

@@ -89,7 +89,7 @@ def _format_lines(report: _Report) -> Iterator[str]:
     if report.jetson:
         jetson = report.jetson
         yield _row("Jetson", f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack}")
-    yield _row("OpenCV", f"{opencv.version}, {', '.join(opencv.back_ends)}, {_format_gui(opencv)}")
+    yield _row("OpenCV", _format_opencv(opencv))
     for camera in report.cameras:
         yield _row("camera", f"{camera.device} {camera.name}")
     for package in report.engines:
@@ -117,6 +117,12 @@ def _row(name: str, value: str) -> str:
 
 def _format_environment(host: Host) -> str:
     return " in a virtual environment" if host.virtual_environment else ""
+
+
+def _format_opencv(opencv: OpenCv) -> str:
+    if opencv.problem:
+        return opencv.problem
+    return f"{opencv.version}, {', '.join(opencv.back_ends)}, {_format_gui(opencv)}"
 
 
 def _format_gui(opencv: OpenCv) -> str:

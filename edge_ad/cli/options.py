@@ -1,31 +1,26 @@
 """The options of every verb: `--json`, `-c/--config` and `--print-config`.
 
-A configuration file holds a verb's options as YAML keys. Options on the command line win over the
-file, the file wins over defaults, and `--print-config` prints the result with the origin of values.
+A configuration file holds a verb's options as YAML keys; see `edge_ad.cli.settings`.
+`--print-config` prints the merged options as such a file, with the origin of each value.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
 from click.core import ParameterSource
 
-from edge_ad.cli.verbs import unknown
-from edge_ad.errors import UsageError
+from edge_ad.cli.session import current_session
+from edge_ad.cli.settings import ORIGINS, UNSETTABLE, config_variable, key_of, read_settings
+from edge_ad.machine.opencv import require_opencv
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_OWN = frozenset({"config", "print_config", "help"})
-_ORIGIN = {
-    ParameterSource.COMMANDLINE: "flag",
-    ParameterSource.DEFAULT_MAP: "file",
-    ParameterSource.DEFAULT: "default",
-}
 
 
 def shared(function: _F) -> Callable[..., Any]:
@@ -33,8 +28,12 @@ def shared(function: _F) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def verb(*args: Any, print_config: bool, **options: Any) -> Any:
+        ctx = click.get_current_context()
         if print_config:
-            return _print_config(click.get_current_context())
+            return _print_config(ctx)
+        current_session(ctx).as_json |= options["as_json"]
+        if ctx.info_name != "doctor":
+            require_opencv()
         return function(*args, **options)
 
     for option in (_PRINT_CONFIG, _CONFIG, _JSON):
@@ -48,68 +47,28 @@ def emit(result: dict[str, Any]) -> None:
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Set the file's values as click's defaults, after checking every key."""
-    if path is None:
-        return
-    known = {_key(option): option for option in ctx.command.params if option.name not in _OWN}
-    values = _load(path)
-    for key in values:
-        if key not in known:
-            raise UsageError(f"{path}: {unknown('key', key, known)}")
-        if isinstance(values[key], list | dict) and _takes_one_value(known[key]):
-            kind = type(values[key]).__name__
-            raise UsageError(f"{path}: {key} expects one value, got a {kind}: {values[key]}.")
-    named = {known[key].name: _to_click(known[key], value) for key, value in values.items()}
-    ctx.default_map = {**(ctx.default_map or {}), **named}
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}).") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected 'key: value' lines, got a {type(values).__name__}.")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
-
-
-def _takes_one_value(option: click.Parameter) -> bool:
-    """Return whether an option is a single path or text; click checks all other types."""
-    once = not getattr(option, "multiple", False)
-    return once and isinstance(option.type, click.Path | click.types.StringParamType)
-
-
-def _to_click(option: click.Parameter, value: Any) -> Any:
-    """Return a value as click expects it; an option that repeats may be given without a list."""
-    text = _to_text(value)
-    once = getattr(option, "multiple", False) and value is not None and not isinstance(value, list)
-    return [text] if once else text
-
-
-def _to_text(value: Any) -> Any:
-    """Return numbers as text, so that values of file and command line are parsed alike."""
-    if isinstance(value, list):
-        return [_to_text(item) for item in value]
-    return value if isinstance(value, bool) or value is None else str(value)
-
-
-def _key(option: click.Parameter) -> str:
-    """Return the YAML key of an option: its longest flag, with underscores."""
-    longest = max(option.opts, key=len)
-    return longest.lstrip("-").replace("-", "_")
+    if not ctx.resilient_parsing:
+        read_settings(ctx, path or config_variable(ctx))
+        current_session(ctx).as_json |= (ctx.default_map or {}).get("as_json") is True
 
 
 def _print_config(ctx: click.Context) -> None:
-    for option in ctx.command.params:
-        if option.name is None or option.name in _OWN:
+    from edge_ad.strict_yaml import dump_yaml
+
+    for param in ctx.command.params:
+        if param.name is None or param.name in UNSETTABLE:
             continue
-        source = ctx.get_parameter_source(option.name)
-        value = yaml.safe_dump({_key(option): _plain(ctx.params.get(option.name))})
-        click.echo(f"{value.rstrip()}  # {_ORIGIN.get(source, 'default') if source else 'default'}")
+        value = dump_yaml(_plain(ctx.params.get(param.name)), flow=True, width=math.inf)
+        text = value.removesuffix("...\n").rstrip()
+        click.echo(f"{key_of(param)}: {text}  # {_origin(ctx, param.name)}")
+
+
+def _origin(ctx: click.Context, name: str) -> str:
+    source = ctx.get_parameter_source(name)
+    if source is ParameterSource.COMMANDLINE:
+        return "flag"
+    origins: dict[str, str] = ctx.meta.get(ORIGINS, {})
+    return origins.get(name, "default")
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ import click
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.session import discard_stdout
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.outlet.registry import outlet_help
@@ -212,18 +213,18 @@ class _Outputs:
         from edge_ad.cli.console import format_summary
         from edge_ad.files import write_text
 
-        if self.as_json:
-            emit(result)
-        else:
-            click.echo(format_summary(result))
+        try:
+            emit(result) if self.as_json else click.echo(format_summary(result))
+        except OSError as error:
+            discard_stdout()
+            _add_fault(result, f"stdout: {error.strerror or error}")
         if self.folder is None:
             return
         path = self.folder / "summary.json"
         try:
             write_text(path, json.dumps(result, indent=2) + "\n")
         except OSError as error:
-            reason = f"{path}: cannot be written ({error.strerror or error})"
-            result["outlet_faults"] = {**result.get("outlet_faults", {}), reason: 1}
+            _add_fault(result, f"{path}: cannot be written ({error.strerror or error})")
 
     def _open_folder(self, folder: Path) -> list[Outlet]:
         from edge_ad.cli.output import make_output_folder
@@ -237,9 +238,15 @@ class _Outputs:
         return [JsonFile(folder / "events.jsonl"), evidence]
 
 
+def _add_fault(result: dict[str, Any], reason: str) -> None:
+    faults = result.setdefault("outlet_faults", {})
+    faults[reason] = faults.get(reason, 0) + 1
+
+
 def _fail_on_lost_records(result: dict[str, Any]) -> None:
     from edge_ad.errors import OutletLost
 
     if faults := result.get("outlet_faults"):
         lost = "; ".join(f"{reason} ({count} records)" for reason, count in faults.items())
-        raise OutletLost(f"every frame was judged, but records were lost: {lost}")
+        frames = f"{result['frames']} frames, {result['judged']} of them judged"
+        raise OutletLost(f"{frames}, but records were lost: {lost}.")

@@ -7,6 +7,9 @@ import keyword
 
 import click
 
+from edge_ad.cli.session import discard_stdout
+from edge_ad.errors import OutletLost
+
 # verb: its line in the help; the module has the verb's name
 VERBS = {
     "capture": "Collect images of good parts from a camera.",
@@ -43,6 +46,14 @@ class Verbs(click.Group):
         assert isinstance(command, click.Command)
         command.name = cmd_name  # the function behind it is called `command` in every module
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb. A reader of stdout that left is an error: click would exit without a word."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            discard_stdout()
+            raise OutletLost("the reader of stdout left before everything was printed.") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

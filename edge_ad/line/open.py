@@ -50,12 +50,12 @@ def open_line(
             config.engine, geometry, trained, config.threshold, config.pixel_threshold
         )
         shared = _Shared(Batcher(engine), thresholds, geometry)
-        all_outlets = Outlets(outlets)
+        stop = stop if stop else threading.Event()
+        all_outlets = Outlets(outlets, stop)
         stack.callback(all_outlets.close)
         for uri in config.outlets:
             all_outlets.add(open_outlet(uri))
         cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
-        stop = stop if stop else threading.Event()
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
         stack.callback(line.halt)
         yield line

@@ -112,7 +112,7 @@ class Supervisor:
                 self._reopen(camera)
         except Exception as error:  # crosses over to raise_errors
             camera.error = error
-            if not isinstance(error, EdgeAdError | BrokenPipeError):  # a reader that left is no bug
+            if not isinstance(error, EdgeAdError):
                 _log.exception("%s: ended by an unexpected error", camera.source.name)
 
     def _watch_once(self, camera: Camera) -> bool:

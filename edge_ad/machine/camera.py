@@ -6,22 +6,26 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import cv2
+from typing import Any
 
 from edge_ad.machine.host import ROOT
+from edge_ad.machine.opencv import describe_problem
 
 BACK_ENDS = ("FFMPEG", "GSTREAMER", "V4L2")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCv:
-    """The OpenCV in use; `back_ends` are those that load, `gui` is empty without window support."""
+    """The OpenCV in use; `back_ends` are those that load, `gui` is empty without window support.
+
+    `problem` is why OpenCV itself does not load; the other fields are empty then.
+    """
 
     version: str
     back_ends: tuple[str, ...]
     gui: str
     display: bool
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,17 @@ class VideoDevice:
 
 
 def read_opencv() -> OpenCv:
-    """Describe the imported OpenCV."""
+    """Import OpenCV and describe it, or why it does not load."""
+    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    try:
+        import cv2
+    except ImportError as error:
+        return OpenCv("", (), "", display, problem=describe_problem(error))
     return OpenCv(
         version=cv2.__version__,
-        back_ends=tuple(name for name in BACK_ENDS if _has(name)),
+        back_ends=tuple(name for name in BACK_ENDS if _has(cv2, name)),
         gui=_gui(cv2.getBuildInformation()),
-        display=bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
+        display=display,
     )
 
 
@@ -59,7 +68,7 @@ def _device(path: Path, root: Path) -> VideoDevice:
     return VideoDevice(f"/dev/{path.name}", name, os.access(path, os.R_OK | os.W_OK))
 
 
-def _has(name: str) -> bool:
+def _has(cv2: Any, name: str) -> bool:
     """Return whether a back end loads: OpenCV's registry also lists plug-ins that are absent."""
     return bool(cv2.videoio_registry.hasBackend(getattr(cv2, f"CAP_{name}")))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edge_ad.machine.camera import OpenCv, VideoDevice
 from edge_ad.machine.gpu import Gpus
 from edge_ad.machine.host import Jetson
+from edge_ad.machine.opencv import fix
 from edge_ad.machine.packages import Package
 
 # As in setup.cfg. TensorRT's extras are not here: `gpu_features` checks what really loads.
@@ -47,8 +48,12 @@ def camera_features(
 ) -> Iterator[Feature]:
     """Yield every kind of camera in `back_ends`, which names OpenCV's part for it, and the window.
 
-    A kind on V4L2 also needs one of `devices`.
+    A kind on V4L2 also needs one of `devices`. All need an OpenCV that loads, as every verb does.
     """
+    if opencv.problem:
+        yield Feature("inspecting, and every other verb than doctor", "OpenCV", fix())
+        return
+    yield Feature("images and videos (OpenCV)")
     for name, back_end in back_ends.items():
         yield _camera(name, back_end, opencv, devices)
     yield _window(opencv)

@@ -31,8 +31,13 @@ class Outlet:
     """Base of all outlets. Every method does nothing; override those you need.
 
     Calls come from several camera threads, one at a time. Return quickly: the line waits. Raise
-    OSError when a record could not be delivered; it is counted and the line goes on.
+    OSError when a record could not be delivered; it is counted and the line goes on. `name` stands
+    in messages about it.
     """
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         """Receive one inspected frame."""
@@ -47,11 +52,14 @@ class Outlet:
 class Outlets(Outlet):
     """Several outlets as one, for several cameras: one call at a time, each outlet on its own.
 
-    `faults` counts the lost records by reason; each reason is logged once.
+    `faults` counts the lost records by reason; each reason is logged once. `stop` is set when the
+    readers of all outlets have left (a closed pipe), since nobody receives what follows.
     """
 
-    def __init__(self, outlets: Sequence[Outlet]) -> None:
+    def __init__(self, outlets: Sequence[Outlet], stop: threading.Event | None = None) -> None:
         self._outlets = list(outlets)
+        self._left: set[int] = set()  # positions of outlets whose reader has left
+        self._stop = stop or threading.Event()
         self._lock = threading.Lock()
         self.faults: dict[str, int] = {}
 
@@ -73,18 +81,20 @@ class Outlets(Outlet):
             self._outlets = []
 
     def _call_each(self, call: Callable[[Outlet], None]) -> None:
-        """Call every outlet. Only BrokenPipeError and errors other than OSError end the run."""
+        """Call every outlet. Errors other than OSError end the run."""
         with self._lock:
-            for outlet in self._outlets:
+            for position, outlet in enumerate(self._outlets):
                 try:
                     call(outlet)
-                except BrokenPipeError:  # the reader of our output has left
-                    raise
                 except OSError as error:
+                    if isinstance(error, BrokenPipeError):
+                        self._left.add(position)
                     self._count(outlet, error)
+            if self._outlets and len(self._left) == len(self._outlets):
+                self._stop.set()
 
     def _count(self, outlet: Outlet, error: OSError) -> None:
-        reason = f"{type(outlet).__name__}: {error.strerror or error}"
+        reason = f"{outlet.name}: {error.strerror or error}"
         if reason not in self.faults:
-            _log.error("%s. Records are lost; the line continues.", reason)
+            _log.error("%s. Records are lost.", reason)
         self.faults[reason] = self.faults.get(reason, 0) + 1

@@ -58,6 +58,10 @@ class JsonLines(_JsonOutlet):
         super().__init__()
         self._stream = stream
 
+    @property
+    def name(self) -> str:
+        return "stdout"
+
     def _write_line(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
-from edge_ad.errors import GateFailed
+from edge_ad.errors import GateFailed, UsageError
+from edge_ad.strict_yaml import YamlProblem, load_yaml
 
 _NEAR = 12  # tolerance in pixels around a defect's box: maps are coarser than frames
 Record = dict[str, Any]
@@ -122,7 +122,10 @@ def read_records(path: Path) -> list[Record]:
 
 def read_truth(path: Path) -> Record:
     """Read the ground truth beside a video."""
-    truth: Record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        truth: Record = load_yaml(path)
+    except YamlProblem as error:
+        raise UsageError(f"{path}: {error}") from error
     return truth
 
 

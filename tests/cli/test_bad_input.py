@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,19 +64,6 @@ def test_an_output_that_cannot_be_written_is_a_lost_outlet(
         )
     assert done.returncode == 6 and "Traceback" not in done.stderr, done.stderr
     assert "No space left on device" in done.stderr.splitlines()[-1]
-
-
-def test_a_closed_pipe_ends_the_run_quietly(make_engine: MakePath, make_folder: MakePath) -> None:
-    """As with `edge-ad run --json | head -1`."""
-    command = [sys.executable, "-m", "edge_ad", "run", "--json", "--engine", str(make_engine())]
-    command += ["--camera", str(make_folder("parts", 60))]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None and running.stderr is not None
-        running.stdout.close()
-        stderr = running.stderr.read()
-    assert (running.returncode, stderr) == (1, "")
 
 
 @pytest.mark.parametrize("content", ["truncated", "empty", "text", "another contract"])

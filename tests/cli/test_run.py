@@ -163,7 +163,7 @@ def test_options_override_the_configuration_file(
         ("camra: 0", "Did you mean 'camera'?"),
         ("- 1", "expected 'key: value'"),
         ("a: [", "not valid YAML"),
-        ("alarm_k: many", "alarm-k"),
+        ("alarm_k: many", "alarm_k expects a whole number"),
     ],
 )
 def test_a_bad_configuration_file_is_named(tmp_path: Path, text: str, message: str) -> None:

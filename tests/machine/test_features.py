@@ -168,3 +168,9 @@ def test_the_window_system_is_read_from_the_build(
 ) -> None:
     monkeypatch.setattr("cv2.getBuildInformation", lambda: build)
     assert camera.read_opencv().gui == gui
+
+
+def test_an_opencv_that_does_not_load_has_one_line_and_a_command() -> None:
+    broken = OpenCv("", (), "", display=False, problem="OpenCV does not load (libxcb.so.1).")
+    (feature,) = camera_features(broken, [CAMERA], BACK_ENDS)
+    assert feature.missing == "OpenCV" and feature.fix.endswith("install opencv-python-headless")
