@@ -1,0 +1,152 @@
+"""Decide which images show the same part, and remember how it was decided."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from edge_ad.errors import DataError
+from edge_ad.geometry import Geometry
+from edge_ad.parts import names
+from edge_ad.parts.listed import CAPTURE, TABLE, from_capture, from_table
+from edge_ad.parts.reading import look
+
+_ALIKE = (
+    "the images are too alike to tell parts apart, so they count as images of one part. If they "
+    "show several, give the part in the file names with --part-id, or list image and part in "
+    "parts.csv; if each shows another part, give --parts-from each."
+)
+
+
+class How(str, Enum):
+    """What decided which images show the same part."""
+
+    PART_ID = "part-id"
+    TABLE = "table"
+    CAPTURE = "capture"
+    FOLDERS = "folders"
+    NAMES = "names"
+    IMAGES = "images"
+    EACH = "each"
+
+
+@dataclass(frozen=True, slots=True)
+class PartAssignment:
+    """The part of every image, in the order of the images.
+
+    `detail` tells the user the pattern or file that decided. `rule` is the same for another folder
+    whose parts have the same names, and empty where names mean nothing beyond this folder.
+    `left_out` are images whose part is unknown, with the reason; they belong to no set. `doubt`, if
+    not empty, says why the parts may be wrong and what to do.
+    """
+
+    parts: dict[Path, str]
+    how: How
+    detail: str = ""
+    left_out: dict[Path, str] = field(default_factory=dict)
+    doubt: str = ""
+    rule: str = ""
+
+    def groups(self) -> dict[str, list[Path]]:
+        """Return the images of each part, parts in the order of their first image."""
+        groups: dict[str, list[Path]] = {}
+        for path, part in self.parts.items():
+            groups.setdefault(part, []).append(path)
+        return groups
+
+
+def assign_parts(
+    paths: Iterable[Path],
+    *,
+    part_id: str | None = None,
+    root: Path | None = None,
+    how: How | None = None,
+    geometry: Geometry | None = None,
+) -> PartAssignment:
+    """Decide the part of each image.
+
+    By `part_id`, a regular expression with a group, where given; else by the first of these that
+    has an answer: `parts.csv` in `root`, what `capture` wrote there, sub-folders of `root`, a
+    common pattern of file names, else the images themselves within the region of interest of
+    `geometry`. `how` takes one of them alone; `EACH` makes every image a part. `root` is the folder
+    common to all images where it is not given.
+
+    Raises UsageError for an unfit `part_id`, DataError for an unfit table, when no image can be
+    read, or when `how` has no answer.
+    """
+    images = list(dict.fromkeys(paths))
+    base = root or _common_folder(images)
+    if part_id is not None:
+        parts, left_out = names.by_expression(images, part_id, base)
+        rule = f"--part-id {part_id}"
+        return PartAssignment(parts, How.PART_ID, rule, left_out, rule=rule)
+    for one in How if how is None else (how,):
+        if (answer := _answer(one, images, base, geometry)) is not None:
+            return answer
+    raise DataError(
+        f"{base}: no part can be read from {how.value if how else 'the images'} there. Give the "
+        "part in the file names with --part-id, or list image and part in parts.csv."
+    )
+
+
+def _answer(
+    how: How, images: Sequence[Path], root: Path, geometry: Geometry | None
+) -> PartAssignment | None:
+    if how is How.TABLE and (table := from_table(images, root)):
+        return PartAssignment(table[0], how, str(root / TABLE), table[1], rule=TABLE)
+    if how is How.CAPTURE and (captured := from_capture(images, root)):
+        return PartAssignment(captured, how, str(root / CAPTURE), rule=CAPTURE)
+    if how is How.FOLDERS and (folders := _by_folder(images, root)):
+        return PartAssignment(folders, how, f"sub-folders of {root}", rule="folders")
+    if how is How.NAMES and (named := names.by_pattern(images)):
+        if not named.inferred:
+            return PartAssignment(named.parts, how, named.detail, rule=named.title)
+        return _by_looks(images, root, geometry, named)
+    if how is How.IMAGES:
+        return _by_looks(images, root, geometry)
+    if how is How.EACH:
+        return PartAssignment(_labels(images, root), how, "every image is a part")
+    return None
+
+
+def _by_folder(images: Sequence[Path], root: Path) -> dict[Path, str] | None:
+    """Return each image's folder below `root`; None where they are all in `root` itself."""
+    folders = {path: path.parent.relative_to(root).as_posix()
+               for path in images if path.is_relative_to(root)}  # fmt: skip
+    several = len(set(folders.values())) > 1 and "." not in folders.values()
+    return folders if several and len(folders) == len(images) else None
+
+
+def _by_looks(
+    images: Sequence[Path], root: Path, geometry: Geometry | None, named: names.Named | None = None
+) -> PartAssignment:
+    """Group by what images show; `named` groups stay together and only merge."""
+    looked = look(images, geometry, named.parts if named else {})
+    if named is not None and looked.alike:
+        return PartAssignment(named.parts, How.NAMES, named.detail)
+    labels = _labels(looked.paths, root)
+    first = dict(zip(reversed(looked.groups), reversed(looked.paths), strict=True))
+    parts = {path: labels[first[number]]
+             for path, number in zip(looked.paths, looked.groups, strict=True)}  # fmt: skip
+    if named is None:
+        doubt = _ALIKE if looked.alike else ""
+        return PartAssignment(parts, How.IMAGES, "found from the images", looked.left_out, doubt)
+    merged = len({named.parts[path] for path in parts}) - len(first)
+    detail = f"{named.detail}; {merged} of these joined to others that show the same part"
+    return PartAssignment(parts, How.NAMES, detail, looked.left_out)
+
+
+def _labels(paths: Sequence[Path], root: Path) -> dict[Path, str]:
+    """Return the shortest unique name of each image: its stem, else its path below `root`."""
+    stems = Counter(path.stem for path in paths)
+    below = {path: path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+             for path in paths}  # fmt: skip
+    return {path: path.stem if stems[path.stem] == 1 else below[path] for path in paths}
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()

@@ -1,0 +1,104 @@
+"""Part ids in files beside the images: `parts.csv`, and `capture.jsonl` by `edge-ad capture`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_ad.errors import DataError
+
+TABLE, CAPTURE = "parts.csv", "capture.jsonl"
+_PART_COLUMNS = ("part", "tile", "part_id")
+
+
+def from_table(paths: Sequence[Path], root: Path) -> tuple[dict[Path, str], dict[Path, str]] | None:
+    """Return the parts by `root/parts.csv`, and images it does not list; None without the file.
+
+    The file has columns `image` (a name, or a path below `root`) and `part`. Rows of other images
+    are ignored. Raises DataError for a file without these columns, with an empty part, with two
+    parts for one image, or with none of the images.
+    """
+    table = root / TABLE
+    if not table.is_file():
+        return None
+    part_of = _read_table(table)
+    parts, left_out = {}, {}
+    for path in paths:
+        key = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        part = part_of.get(key) or part_of.get(path.name)
+        if part is None:
+            left_out[path] = f"not listed in {table}"
+        else:
+            parts[path] = part
+    if paths and not parts:
+        raise DataError(
+            f"{table}: lists none of the {len(paths)} images, like '{paths[0].name}'. Expected "
+            "their names in the column 'image'."
+        )
+    return parts, left_out
+
+
+def from_capture(paths: Sequence[Path], root: Path) -> dict[Path, str] | None:
+    """Return the parts by `root/capture.jsonl`; None where it does not list every image.
+
+    Raises DataError for a line that is not a record of `capture`.
+    """
+    record = root / CAPTURE
+    if not record.is_file():
+        return None
+    part_of = dict(_read_capture(record))
+    parts = {path: part_of.get(path.name) for path in paths}
+    known = {path: part for path, part in parts.items() if part is not None}
+    return known if known and len(known) == len(parts) else None
+
+
+def _read_table(table: Path) -> dict[str, str]:
+    try:
+        text = table.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{table}: cannot be read as UTF-8 text ({error}).") from error
+    lines = text.splitlines()
+    separator = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
+    rows = csv.DictReader(lines, delimiter=separator, skipinitialspace=True)
+    column = next((name for name in _PART_COLUMNS if name in (rows.fieldnames or ())), None)
+    if column is None or "image" not in (rows.fieldnames or ()):
+        raise DataError(
+            f"{table}: expected a first line with the columns 'image' and 'part', got "
+            f"'{lines[0] if lines else ''}'."
+        )
+    return _checked(table, ((row["image"], row[column]) for row in rows))
+
+
+def _checked(table: Path, rows: Iterator[tuple[str | None, str | None]]) -> dict[str, str]:
+    part_of: dict[str, str] = {}
+    for number, (image, part) in enumerate(rows, 2):
+        image, part = (image or "").strip().replace("\\", "/"), (part or "").strip()
+        if not image or not part:
+            raise DataError(f"{table}, row {number}: expected an image and its part, one is empty.")
+        if part_of.setdefault(image, part) != part:
+            raise DataError(
+                f"{table}, row {number}: '{image}' is of part '{part}' here and of part "
+                f"'{part_of[image]}' above. Remove one row."
+            )
+    return part_of
+
+
+def _read_capture(record: Path) -> Iterator[tuple[str, str]]:
+    try:
+        lines = record.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{record}: cannot be read ({error}).") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            entry: Any = json.loads(line)
+            part = entry.get("part")
+            if part is not None:
+                yield str(entry["image"]), str(part)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"{record}, line {number}: not a record of edge-ad capture. Remove the line, or "
+                "the file to find parts from the images."
+            ) from error

@@ -1,0 +1,71 @@
+"""Splits of whole parts, and how many parts a guarantee needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_ad.errors import DataError, UsageError
+from edge_ad.parts import How, PartAssignment, parts_needed, split_parts, supported_part_rate
+
+SHARES = {"train": 0.8, "selection": 0.1, "threshold": 0.1}
+
+
+def _assignment(parts: int, images: int = 3) -> PartAssignment:
+    return PartAssignment(
+        {
+            Path(f"{part}_{image}.png"): str(part)
+            for part in range(parts)
+            for image in range(images)
+        },
+        How.NAMES,
+    )
+
+
+@pytest.mark.parametrize("parts", [3, 4, 10, 101])
+def test_sets_are_disjoint_complete_and_of_whole_parts(parts: int) -> None:
+    assignment = _assignment(parts)
+    sets = split_parts(assignment, SHARES)
+    assert sorted(path for paths in sets.values() for path in paths) == sorted(assignment.parts)
+    owners = [{assignment.parts[path] for path in paths} for paths in sets.values()]
+    assert sum(map(len, owners)) == parts and all(owners)
+
+
+def test_shares_are_shares_of_the_parts() -> None:
+    sets = split_parts(_assignment(100), {"train": 80, "selection": 5, "threshold": 15})
+    assert {name: len(paths) // 3 for name, paths in sets.items()} == {
+        "train": 80, "selection": 5, "threshold": 15,
+    }  # fmt: skip
+
+
+def test_the_split_depends_on_parts_and_seed_alone() -> None:
+    forward = _assignment(20)
+    backward = PartAssignment(dict(reversed(forward.parts.items())), How.NAMES)
+    first = {name: set(paths) for name, paths in split_parts(forward, SHARES).items()}
+    assert first == {name: set(paths) for name, paths in split_parts(backward, SHARES).items()}
+    other = {name: set(paths) for name, paths in split_parts(forward, SHARES, seed=1).items()}
+    assert first != other
+
+
+def test_too_few_parts_are_refused() -> None:
+    with pytest.raises(DataError, match="2 parts cannot be divided into 3 sets"):
+        split_parts(_assignment(2), SHARES)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_share_that_is_not_positive_is_refused(share: float) -> None:
+    with pytest.raises(UsageError, match="share of 'train'"):
+        split_parts(_assignment(5), {"train": share})
+
+
+@pytest.mark.parametrize(("rate", "parts"), [(0.05, 59), (0.12, 24), (0.5, 5), (0.001, 2995)])
+def test_the_parts_that_a_guarantee_needs(rate: float, parts: int) -> None:
+    assert parts_needed(rate, 0.95) == parts
+    assert supported_part_rate(parts, 0.95) <= rate < supported_part_rate(parts - 1, 0.95)
+
+
+def test_no_part_supports_nothing() -> None:
+    assert supported_part_rate(0, 0.95) == 1.0
+    with pytest.raises(UsageError, match="rate: expected a number between 0 and 1"):
+        parts_needed(float("nan"), 0.95)
