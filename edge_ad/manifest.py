@@ -69,12 +69,44 @@ class Manifest(_Strict):
     data_split: DataSplit | None = None
 
 
+class Escapes(_Strict):
+    """Anomalous images that pass at a threshold: `count` of `images`.
+
+    The true share lies in `low` to `high` with probability 0.95 (Clopper-Pearson). `kind` says
+    whether the anomalies were real ones or were drawn on normal images; drawn ones only resemble
+    those of the line.
+    """
+
+    count: Annotated[int, Field(ge=0)]
+    images: Positive
+    low: float
+    high: float
+    kind: Literal["labelled", "synthetic"]
+
+
+class Drift(_Strict):
+    """The test that normal parts score alike over time, in the order given by `order`.
+
+    `p` is the probability of such a drift by chance; `accepted` says that it was below `level` and
+    the user stored the threshold nevertheless.
+    """
+
+    order: str
+    p: float
+    level: float
+    accepted: bool = False
+
+
 class Threshold(_Strict):
     """The scores above which the line rejects, in raw units, and their guarantee.
 
-    With probability `confidence`, at most `false_alarm_rate` of normal frames exceed `image`,
-    estimated from `images` independent normal frames; likewise for `pixel` and a map's maximum.
-    The guarantee holds only for the `geometry` of those frames.
+    With probability `confidence`, at most `false_alarm_rate` of normal parts have an image that
+    exceeds `image` (`by` "part"), or of normal images exceed it (`by` "image"), estimated from
+    `parts` independent parts on `images` images; likewise for `pixel` and a map's maximum. `parts`
+    None: each image is a part. The guarantee holds only for the `geometry` of those images.
+
+    `set_aside` counts those images that the training had set aside for this; `frames_per_part` is
+    how many frames in a row show one part, where frames of a source were used.
     """
 
     image: float
@@ -82,6 +114,12 @@ class Threshold(_Strict):
     false_alarm_rate: Fraction
     confidence: Fraction
     images: Positive
+    by: Literal["part", "image"] = "part"
+    parts: Positive | None = None
+    set_aside: Annotated[int, Field(ge=0)] = 0
+    frames_per_part: Positive | None = None
+    drift: Drift | None = None
+    escapes: Escapes | None = None
     data_sha256: str = ""
     geometry: Geometry = Geometry()
 

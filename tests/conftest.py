@@ -42,8 +42,9 @@ MakeEngine = Callable[..., Path]
 def make_engine(tmp_path: Path) -> MakeEngine:
     """Return a function that copies a "green" engine.
 
-    Its map is the green channel over 255, its score the maximum. The engines are real ONNX files,
-    made by `engines/make_green.py`. `threshold` is stored beside the copy unless it is None.
+    Its map is the green channel over 255, its score the maximum, or the mean with `score` "mean".
+    The engines are real ONNX files, made by `engines/make_green.py`. `threshold` is stored beside
+    the copy unless it is None.
     """
 
     def make(
@@ -52,9 +53,10 @@ def make_engine(tmp_path: Path) -> MakeEngine:
         side: int = 32,
         batch: int | None = 1,
         threshold: float | None = 0.5,
+        score: str = "max",
     ) -> Path:
         path = tmp_path / name
-        shutil.copy(ROOT / "tests" / "engines" / engine_name(side, batch), path)
+        shutil.copy(ROOT / "tests" / "engines" / engine_name(side, batch, score), path)
         if threshold is not None:
             store_threshold(path, threshold)
         return path
@@ -62,8 +64,8 @@ def make_engine(tmp_path: Path) -> MakeEngine:
     return make
 
 
-def engine_name(side: int, batch: int | None) -> str:
-    return f"green-{side}-b{batch or 'any'}.onnx"
+def engine_name(side: int, batch: int | None, score: str = "max") -> str:
+    return f"{'green' if score == 'max' else score}-{side}-b{batch or 'any'}.onnx"
 
 
 def store_threshold(engine: Path, value: float) -> None:

@@ -29,6 +29,11 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self._paths)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Return the files listed, in order."""
+        return tuple(self._paths)
+
     def __iter__(self) -> Iterator[tuple[str, Image]]:
         for path in self._paths:
             try:

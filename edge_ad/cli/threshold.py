@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -15,11 +15,23 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import NumberRange
 
 if TYPE_CHECKING:
-    from edge_ad.calibration.thresholds.estimate import NormalScores
+    from edge_ad.calibration.thresholds.anomalies import AnomalyScores
     from edge_ad.calibration.thresholds.guarantee import Guarantee
     from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
+    from edge_ad.calibration.thresholds.scores import NormalScores
+    from edge_ad.dataset import Sample
+    from edge_ad.engine import Engine
     from edge_ad.frame import Image
-    from edge_ad.manifest import Threshold
+    from edge_ad.geometry import Geometry
+    from edge_ad.manifest import Manifest, Threshold
+
+
+class Measured(NamedTuple):
+    """Scores of normal and of anomalous images."""
+
+    scores: NormalScores
+    anomalies: AnomalyScores
+
 
 _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 
@@ -49,53 +61,51 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 )
 @click.option("--at-best", is_flag=True, help="Use the nearest rate that the images support.")
 @click.option("--frames", type=click.IntRange(1), help="Stop after this many frames of a source.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Plot the scores to this PNG file.")
+@click.option(
+    "--anomalies",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Anomalous images to count escapes on: any folder of them, or a labelled data set. "
+    "Default: synthetic anomalies drawn on the good images.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Plot scores, and escapes over false alarms, to this PNG file, also when refused.",
+)
 @geometry_options
 @engine_options
 @shared
-def command(
-    *,
-    engine: Path,
-    uri: str,
-    false_alarm_rate: float,
-    confidence: float,
-    at_best: bool,
-    frames: int | None,
-    plot: Path | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -> None:
     """Set an engine's thresholds from images of good parts and store them beside it.
 
     The guarantee is distribution-free: of future normal frames, independent and like the images,
     at most --false-alarm-rate score above the threshold, with probability --confidence. The same
     holds separately for the pixel threshold and a map's highest value. A score exactly at the
-    threshold passes. Near-duplicates count once.
+    threshold passes. Near-duplicates count once. What the threshold costs is said in escapes:
+    anomalous images that pass. A threshold that no anomaly exceeds is refused.
     """
-    from edge_ad.calibration.thresholds.estimate import score_normal, threshold_for
-    from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
+    from edge_ad.calibration.thresholds.guarantee import Guarantee
+    from edge_ad.cli.threshold_format import format_result, result_of, warnings
     from edge_ad.engine import open_engine
 
     _check_early(engine, plot)
-    requested = Guarantee(false_alarm_rate, confidence)
-    images = _images(uri, frames)
+    requested = Guarantee(options["false_alarm_rate"], options["confidence"])
+    images = _images(options["uri"], options["frames"])
+    anomalous = _anomalous(options["anomalies"], images)
     with open_engine(engine, options["engine_options"]) as loaded:
         manifest = loaded.manifest
         geometry = manifest.geometry.changed(options["geometry"])
-        scores = score_normal(loaded, _with_progress(images), geometry)
-    guarantee = best_guarantee(len(scores.image), requested) if at_best else requested
-    threshold = threshold_for(scores, guarantee, images.sha256())
-    result = _store(engine, threshold)
-    result |= _figures(scores, guarantee, requested)
-    result["left_out"] = images.left_out | scores.left_out
-    result["trained_on"] = threshold.data_sha256 == manifest.provenance.data_sha256 != ""
-    if plot is not None:
-        _plot(plot, scores, threshold)
+        measured = _measure(loaded, images, anomalous, geometry)
+    _refuse_trained(manifest, images.sha256())
+    threshold = _decide(measured, requested, images, options, plot)
+    sidecar = _store(engine, threshold)
+    result = result_of(engine, threshold, *measured, requested) | {"sidecar": str(sidecar)}
     if as_json:
         emit(result)
     else:
-        click.echo(_format_result(result))
-    for line in _warnings(result, scores):
+        click.echo(format_result(result))
+    for line in warnings(result, measured.scores.repeats):
         click.echo(line, err=True)
     if flags := geometry.flags(manifest.geometry):
         click.echo(f"Set for another geometry than the engine's: run needs {shlex.join(flags)}",
@@ -144,97 +154,97 @@ def _with_progress(images: ImageFolder | SourceFrames) -> Iterator[tuple[str, Im
         yield from bar
 
 
-def _store(engine: Path, threshold: Threshold) -> dict[str, Any]:
-    """Write the sidecar; return what is stored, and where."""
+def _anomalous(folder: Path | None, images: ImageFolder | SourceFrames) -> list[Sample] | None:
+    """List the anomalous images; None to draw synthetic ones."""
+    from edge_ad.calibration.thresholds.anomalies import anomalous_samples
+
+    if folder is None:
+        return None
+    return anomalous_samples(folder, images.paths if isinstance(images, Sized) else ())
+
+
+def _measure(
+    engine: Engine,
+    images: ImageFolder | SourceFrames,
+    anomalous: list[Sample] | None,
+    geometry: Geometry,
+) -> Measured:
+    """Score the normal images, and the anomalous ones or synthetic ones drawn on the normal."""
+    from edge_ad.calibration.thresholds.anomalies import SyntheticAnomalies, score_labelled
+    from edge_ad.calibration.thresholds.estimate import score_normal
+
+    named = _with_progress(images)
+    if anomalous is not None:
+        scores = score_normal(engine, named, geometry)
+        anomalies = score_labelled(engine, anomalous, geometry)
+    else:
+        count = len(images) if isinstance(images, Sized) else None
+        synthetic = SyntheticAnomalies(engine, geometry, count)
+        scores = score_normal(engine, named, geometry, on_image=synthetic)
+        anomalies = synthetic.finish()
+    scores.left_out = images.left_out | scores.left_out
+    return Measured(scores, anomalies)
+
+
+def _refuse_trained(manifest: Manifest, data_sha256: str) -> None:
+    """Refuse the very images that the detector was trained on."""
+    from edge_ad.errors import GateFailed
+
+    if data_sha256 == manifest.provenance.data_sha256 != "":
+        raise GateFailed(
+            "the detector was trained on these images. It may score new ones higher, and then the "
+            "line rejects more than guaranteed, so nothing is stored. Give images of good parts "
+            "that it was not trained on."
+        )
+
+
+def _decide(
+    measured: Measured,
+    requested: Guarantee,
+    images: ImageFolder | SourceFrames,
+    options: dict[str, Any],
+    plot: Path | None,
+) -> Threshold:
+    """Return the threshold with its escapes; plot what led to it, also to a refusal."""
+    from edge_ad.calibration.thresholds.anomalies import check_escapes
+    from edge_ad.calibration.thresholds.estimate import threshold_for
+    from edge_ad.calibration.thresholds.guarantee import best_guarantee
+    from edge_ad.errors import GateFailed
+
+    parts = measured.scores.by("part")
+    guarantee = best_guarantee(parts.distinct, requested) if options["at_best"] else requested
+    threshold, refusal = None, ""
+    try:
+        threshold = threshold_for(measured.scores, guarantee, images.sha256())
+        return check_escapes(threshold, measured.anomalies, measured.scores)
+    except GateFailed as error:
+        threshold, refusal = None, str(error)
+        raise
+    finally:
+        if plot is not None:
+            _plot(plot, measured, threshold, refusal)
+
+
+def _store(engine: Path, threshold: Threshold) -> Path:
+    """Write the sidecar and return its path."""
     from edge_ad.errors import OutletLost
     from edge_ad.manifest import set_threshold, sidecar_path
 
     try:
-        sidecar = set_threshold(engine, threshold)
+        return set_threshold(engine, threshold)
     except OSError as error:
         raise OutletLost(
             f"{sidecar_path(engine)}: cannot be written ({error.strerror or error})."
         ) from error
-    stored = threshold.model_dump(mode="json")
-    rate = stored.pop("false_alarm_rate")
-    return {
-        "type": "threshold",
-        "engine": str(engine),
-        "sidecar": str(sidecar),
-        "rate": rate,
-        **stored,
-    }
 
 
-def _figures(scores: NormalScores, guarantee: Guarantee, requested: Guarantee) -> dict[str, Any]:
-    """Return what the images support; the threshold is the rank-th highest score."""
-    from edge_ad.calibration.thresholds.guarantee import figures, largest_rank
-
-    count = len(scores.image)
-    ranks = {"rank": largest_rank(count, guarantee), "near_duplicates": len(scores.repeats)}
-    return figures(count, requested) | ranks | {"highest": scores.highest()}
-
-
-def _format_result(result: dict[str, Any]) -> str:
-    lines = [
-        f"threshold {result['image']:.6g} for images, {result['pixel']:.6g} for pixels",
-        f"At most {result['rate']:.3g} of normal frames like these {_count(result['images'])} will "
-        f"be rejected, with confidence {result['confidence']:g}.",
-        f"Stored in {result['sidecar']}.",
-    ]
-    if result["rate"] != result["requested_rate"]:
-        lines.insert(
-            2,
-            f"Requested was {result['requested_rate']:g}, which needs {result['images_needed']} "
-            "images; this is the nearest rate that these support.",
-        )
-    return "\n".join(lines)
-
-
-def _count(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
-
-
-def _warnings(result: dict[str, Any], scores: NormalScores) -> Iterator[str]:
-    """Yield what the user should know about the images behind the guarantee."""
-    highest = ", ".join(f"{name} {score:.4g}" for name, score in result["highest"])
-    yield f"Check that the highest-scoring images show good parts: {highest}"
-    if scores.repeats:
-        some = ", ".join(f"{name} repeats {original}" for name, original in scores.repeats[:3])
-        yield (
-            f"{len(scores.repeats)} near-duplicates were not counted, since they are not "
-            f"independent: {some}{' ...' if len(scores.repeats) > 3 else ''}"
-        )
-    for name, reason in result["left_out"].items():
-        yield f"left out: {reason if name in reason else f'{name}: {reason}'}"
-    if scores.names[0].startswith("frame "):
-        yield "Frames that show one part are not independent: count parts, not frames."
-    if result["trained_on"]:
-        yield (
-            "The detector was trained on these images. It may score new ones higher, and then the "
-            "line rejects more than guaranteed: use images that it was not trained on."
-        )
-
-
-def _plot(path: Path, scores: NormalScores, threshold: Threshold) -> None:
-    """Plot histograms of the image scores and the maps' maxima, each with its threshold."""
-    from matplotlib.figure import Figure
-
+def _plot(path: Path, measured: Measured, threshold: Threshold | None, refusal: str) -> None:
+    from edge_ad.calibration.thresholds.plot import write_plot
     from edge_ad.errors import OutletLost
-    from edge_ad.files import replacing
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    panels = [("image score", scores.image, threshold.image),
-              ("highest value of the map", scores.pixel, threshold.pixel)]  # fmt: skip
-    for axes, (label, values, limit) in zip(figure.subplots(1, 2), panels, strict=True):
-        axes.hist(values, bins=50, color="tab:green", alpha=0.6)
-        axes.axvline(limit, color="black", linestyle="--", label=f"threshold {limit:.4g}")
-        axes.set(xlabel=label, ylabel="normal images")
-        axes.legend()
     try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=100)
+        write_plot(path, measured.scores.by("part"), measured.anomalies, threshold, refusal)
     except OSError as error:
         raise OutletLost(
-            f"{path}: cannot be written ({error.strerror or error}). The threshold is stored."
+            f"{path}: cannot be written ({error.strerror or error}). No threshold is stored."
         ) from error

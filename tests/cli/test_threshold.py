@@ -4,92 +4,90 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 
 from edge_ad.files import sha256_of
+from edge_ad.images import read_image
 from edge_ad.manifest import Provenance, load_sidecar, manifest_from_json
-from tests.conftest import edge_ad
+from tests.conftest import CompletedProcess, invoke, part_image
 
 MakePath = Callable[..., Path]
 
 
-def threshold(*args: object) -> subprocess.CompletedProcess[str]:
-    return edge_ad("threshold", *args)
+def threshold(*args: object) -> CompletedProcess:
+    return invoke("threshold", *args)
 
 
 def test_a_threshold_is_stored_and_the_line_uses_it(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    engine, good = make_engine(threshold=None), make_folder("good", 60)
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 60)
     done = threshold(engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["images"], result["images_needed"], result["near_duplicates"]) == (60, 59, 0)
+    assert (result["images"], result["parts_needed"], result["near_duplicates"]) == (60, 59, 0)
     sidecar = load_sidecar(engine)
     assert sidecar is not None and sidecar.threshold is not None
-    assert sidecar.threshold.image == result["image"] < 60 / 255
+    assert sidecar.threshold.image == result["threshold"] < 60 / 255
     assert len(sidecar.threshold.data_sha256) == 64
-    run = subprocess.run(
-        [sys.executable, "-m", "edge_ad", "run", "--json", "--engine", str(engine),
-         "--camera", str(make_folder("parts", 6, bright=(2, 3)))],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+    parts = make_folder("parts", 6, bright=(2, 3))
+    run = invoke("run", "--json", "--engine", engine, "--camera", parts)
     assert json.loads(run.stdout.splitlines()[-1])["rejected"] == 2
 
 
 def test_too_few_images_are_refused_and_nothing_is_stored(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    engine, good = make_engine(threshold=None), make_folder("good", 20)
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 20)
     done = threshold(engine, "--images", good)
     assert done.returncode == 4 and "2995" in done.stderr
     assert load_sidecar(engine) is None
     done = threshold(engine, "--images", good, "--at-best")
-    assert done.returncode == 0 and "0.14" in done.stdout
+    assert done.returncode == 0 and "At most 0.1" in done.stdout
     assert load_sidecar(engine) is not None
 
 
 def test_a_refusal_in_json_carries_the_figures(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    done = threshold(make_engine(), "--images", make_folder("good", 20), "--json")
+    done = threshold(make_engine(score="mean"), "--images", make_folder("good", 20), "--json")
     result = json.loads(done.stdout)
     assert done.returncode == result["exit"] == 4 and result["error"] == "GateFailed"
-    assert (result["images"], result["images_needed"]) == (20, 2995)
+    assert (result["images"], result["parts_needed"]) == (20, 2995)
     assert result["supported_rate"] == pytest.approx(0.139, abs=1e-3)
 
 
 def test_the_highest_scores_are_named_since_a_bad_part_may_be_among_them(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    args = ("--images", make_folder("good", 9, bright=(4,)), "--at-best")
-    assert "good parts: 004.png 0.98" in threshold(make_engine(), *args).stderr
-    result = json.loads(threshold(make_engine(), *args, "--json").stdout)
-    assert result["highest"][0] == ["004.png", pytest.approx(250 / 255)]
+    engine, good = make_engine(score="mean"), make_folder("good", 9, bright=(4,))
+    done = threshold(engine, "--images", good, "--at-best")
+    assert done.returncode == 4 and "show good parts: 004.png 0.98" in done.stderr
+    (good / "004.png").unlink()
+    result = json.loads(threshold(engine, "--images", good, "--at-best", "--json").stdout)
+    assert len(result["highest"]) == 3 and result["highest"][0][1] == result["threshold"]
 
 
-def test_images_the_detector_was_trained_on_are_named_as_such(
+def test_images_the_detector_was_trained_on_are_refused(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     onnx = pytest.importorskip("onnx")
-    engine, good = make_engine(), make_folder("good", 5)
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 5)
     model = onnx.load(engine)
     provenance = Provenance(data_sha256=sha256_of(good.iterdir()))
     (entry,) = model.metadata_props
-    manifest = manifest_from_json(entry.value, "green").model_copy(
-        update={"provenance": provenance}
-    )
+    manifest = manifest_from_json(entry.value, "mean").model_copy(update={"provenance": provenance})
     entry.value = manifest.model_dump_json()
     onnx.save(model, engine)
     done = threshold(engine, "--images", good, "--at-best")
-    assert done.returncode == 0 and "was trained on" in done.stderr
+    assert done.returncode == 4 and "was trained on these images" in done.stderr
+    assert load_sidecar(engine) is None
     (good / "000.png").unlink()
-    assert "was trained on" not in threshold(engine, "--images", good, "--at-best").stderr
+    assert threshold(engine, "--images", good, "--at-best").returncode == 0
 
 
 def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None:
@@ -101,9 +99,9 @@ def test_another_geometry_than_the_engines_is_reported(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     args = ("--images", make_folder("good", 5), "--at-best")
-    done = threshold(make_engine(), *args, "--tiles", "2x2")
+    done = threshold(make_engine(score="mean"), *args, "--tiles", "2x2")
     assert done.returncode == 0 and "run needs --tiles 2x2" in done.stderr
-    assert "geometry" not in threshold(make_engine(), *args).stderr
+    assert "geometry" not in threshold(make_engine(score="mean"), *args).stderr
 
 
 @pytest.mark.parametrize(
@@ -115,7 +113,7 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
 ) -> None:
     if verb[0] == "evaluate":
         pytest.importorskip("sklearn", reason="metrics need edge-ad[evaluate]")
-    engine, good = make_engine(), make_folder("good", 5)
+    engine, good = make_engine(score="mean"), make_folder("good", 5)
     roi = ("--roi", "0,0,64,32")
     done = threshold(engine, "--images", good, "--at-best", *roi)
     assert done.returncode == 0, done.stderr
@@ -123,21 +121,82 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
     shutil.copytree(good, test)
     images = test.parent.parent if verb[0] == "evaluate" else good
     args = (*verb, images, *([] if verb[0] == "evaluate" else ["--engine"]), engine, "--json")
-    done = edge_ad(*args)
+    done = invoke(*args)
     assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
     assert "--roi expected 0,0,64,32, got none" in done.stderr
     assert f"edge-ad threshold {engine} --images GOOD_DIR --false-alarm-rate" in done.stderr
-    assert edge_ad(*args, *roi).returncode == 0
-    assert edge_ad(*args, "--threshold", 0.5).returncode == 0
+    assert invoke(*args, *roi).returncode == 0
+    assert invoke(*args, "--threshold", 0.5).returncode == 0
 
 
-def test_the_scores_are_plotted(
-    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+@pytest.mark.parametrize("score", ["mean", "max"])
+def test_scores_and_cost_are_plotted_also_on_refusal(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path, score: str
 ) -> None:
     pytest.importorskip("matplotlib")
-    args = ("--images", make_folder("good", 9), "--at-best", "--plot", tmp_path / "scores.png")
-    assert threshold(make_engine(), *args).returncode == 0
-    assert (tmp_path / "scores.png").stat().st_size > 5000
+    args = ("--images", make_folder("good", 60), "--false-alarm-rate", 0.05)
+    done = threshold(make_engine(score=score), *args, "--plot", tmp_path / "scores.png")
+    assert done.returncode == (0 if score == "mean" else 4), done.stderr
+    assert read_image(tmp_path / "scores.png").shape == (480, 1300, 3)
+
+
+def test_a_threshold_at_a_tied_maximum_is_refused_and_nothing_is_stored(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    engine = make_engine(threshold=None)  # the maximum of the green channel takes few values
+    done = threshold(engine, "--images", make_folder("good", 60), "--false-alarm-rate", 0.05)
+    assert done.returncode == 4 and "the highest score, which" in done.stderr
+    assert load_sidecar(engine) is None
+
+
+def test_a_score_clamped_to_its_maximum_is_refused(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 60)
+    model = onnx.load(engine)
+    model.graph.node[-1].output[0] = "raw"
+    model.graph.initializer.append(onnx.helper.make_tensor("top", 1, [], [0.1]))
+    model.graph.node.append(onnx.helper.make_node("Min", ["raw", "top"], ["anomaly_score"]))
+    onnx.save(model, engine)
+    done = threshold(engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
+    assert done.returncode == 4 and json.loads(done.stdout)["distinct_scores"] == 1
+    assert "all 60 normal parts score exactly 0.1" in done.stderr
+    assert load_sidecar(engine) is None
+
+
+def test_labelled_anomalies_tell_the_escapes(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+) -> None:
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 60)
+    for kind, spot in (("spot", True), ("faint", False)):
+        (tmp_path / "bad" / kind).mkdir(parents=True)
+        for seed in range(5):
+            image = part_image(spot=spot, seed=100 + seed) // (1 if spot else 2)
+            cv2.imwrite(str(tmp_path / "bad" / kind / f"{seed}.png"), image)
+    args = ("--images", good, "--false-alarm-rate", 0.05, "--anomalies", tmp_path / "bad")
+    done = threshold(engine, *args)
+    assert done.returncode == 0, done.stderr
+    assert "Escapes: 5 of 10 (50.0%; 95 % interval 18.7% to 81.3%) labelled" in done.stdout
+    result = json.loads(threshold(engine, *args, "--json").stdout)["escapes"]
+    assert (result["count"], result["images"], result["kind"]) == (5, 10, "labelled")
+    assert result["kinds"]["faint"]["share"] == 1 and result["kinds"]["spot"]["share"] == 0
+    sidecar = load_sidecar(engine)
+    assert sidecar and sidecar.threshold and sidecar.threshold.escapes
+    assert sidecar.threshold.escapes.count == 5
+
+
+def test_a_threshold_at_which_every_anomaly_passes_is_refused(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 60)
+    same = make_folder("bad", 3)
+    args = (engine, "--images", good, "--false-alarm-rate", 0.05, "--anomalies")
+    done = threshold(*args, same, "--json")
+    assert done.returncode == 4 and "none of 3 labelled anomalies" in done.stderr
+    assert json.loads(done.stdout)["escapes"]["count"] == 3
+    assert load_sidecar(engine) is None
+    assert threshold(*args, good).returncode == 2, "the normal images themselves"
 
 
 @pytest.mark.parametrize("bad", ["missing", "empty", "all unreadable"])
@@ -146,6 +205,6 @@ def test_bad_images_are_named(make_engine: MakePath, make_folder: MakePath, bad:
     for image in folder.iterdir():
         image.write_bytes(b"")
     uri = folder / "none" if bad == "missing" else folder
-    done = threshold(make_engine(), "--images", uri, "--at-best")
+    done = threshold(make_engine(score="mean"), "--images", uri, "--at-best")
     assert done.returncode == 2 and str(uri) in done.stderr
     assert "Traceback" not in done.stderr

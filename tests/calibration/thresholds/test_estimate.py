@@ -15,8 +15,8 @@ from edge_ad.calibration.thresholds.estimate import NormalScores, score_normal, 
 from edge_ad.calibration.thresholds.guarantee import (
     Guarantee,
     best_guarantee,
-    images_needed,
     largest_rank,
+    parts_needed,
     supported_rate,
 )
 from edge_ad.engine import ScriptedEngine
@@ -36,7 +36,7 @@ def normal_scores(scores: NDArray[np.float64]) -> NormalScores:
 )
 def test_images_that_a_guarantee_needs(rate: float, confidence: float, needed: int) -> None:
     guarantee = Guarantee(rate, confidence)
-    assert images_needed(guarantee) == needed
+    assert parts_needed(guarantee) == needed
     assert largest_rank(needed, guarantee) == 1
     assert largest_rank(needed - 1, guarantee) == 0
 
@@ -71,10 +71,6 @@ DISTRIBUTIONS: dict[str, tuple[Draw, Callable[[float], float]]] = {
     "uniform": (lambda rng, n: rng.random(n), lambda t: 1 - t),
     "exponential": (lambda rng, n: rng.exponential(size=n), lambda t: math.exp(-t)),
     "heavy tail": (lambda rng, n: rng.pareto(1.0, n), lambda t: 1 / (1 + t)),
-    "ties": (
-        lambda rng, n: rng.integers(0, 20, n).astype(float),
-        lambda t: (19 - math.floor(t)) / 20,
-    ),
 }
 
 
@@ -160,7 +156,7 @@ def test_a_refusal_comes_with_its_figures() -> None:
     with pytest.raises(GateFailed) as refusal:
         threshold_for(normal_scores(np.arange(100.0)), Guarantee(0.001, 0.95))
     facts = refusal.value.facts
-    assert (facts["images"], facts["images_needed"], facts["requested_rate"]) == (100, 2995, 0.001)
+    assert (facts["images"], facts["parts_needed"], facts["requested_rate"]) == (100, 2995, 0.001)
     assert facts["supported_rate"] == pytest.approx(1 - 0.05 ** (1 / 100))
 
 

@@ -1,0 +1,144 @@
+"""Score images of normal parts, and reduce them to one score for each part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.dedup import Deduplicator
+from edge_ad.engine import Engine
+from edge_ad.errors import DataError
+from edge_ad.frame import Frame, Image
+from edge_ad.frame_gate import FrameGate
+from edge_ad.geometry import Geometry
+from edge_ad.scoring import Scorer
+
+By = Literal["part", "image"]
+OnImage = Callable[[str, Image], None]
+Scores = NDArray[np.float64]
+SEED = 0  # of the image drawn from each part: the same images give the same threshold
+
+
+@dataclass
+class NormalScores:
+    """Scores of normal images, one entry for each distinct image.
+
+    `image` holds image scores, `pixel` the maps' maxima, `parts` the name of each image's part;
+    without names every image is a part. `repeats` pairs a near-duplicate with the image it repeats:
+    the two are not independent, so they count once, with the higher score. `left_out` maps images
+    that the line would call INVALID to the reason. `geometry` is the one they were scored with.
+    """
+
+    names: list[str] = field(default_factory=list)
+    image: list[float] = field(default_factory=list)
+    pixel: list[float] = field(default_factory=list)
+    repeats: list[tuple[str, str]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    geometry: Geometry = field(default_factory=Geometry)
+    parts: list[str] = field(default_factory=list)
+
+    def add(self, name: str, score: float, peak: float, duplicate_of: int | None) -> None:
+        """Add an image; `duplicate_of` is the number of the distinct image it repeats, if any."""
+        if duplicate_of is None:
+            self.names.append(name)
+            self.image.append(score)
+            self.pixel.append(peak)
+            return
+        self.repeats.append((name, self.names[duplicate_of]))
+        self.image[duplicate_of] = max(self.image[duplicate_of], score)
+        self.pixel[duplicate_of] = max(self.pixel[duplicate_of], peak)
+
+    def highest(self, count: int = 3) -> list[tuple[str, float]]:
+        """Return the highest-scoring images: those to check when a threshold seems too high."""
+        return _highest(self.names, self.image, count)
+
+    def highest_maps(self, count: int = 3) -> list[tuple[str, float]]:
+        """Return the images with the highest map values."""
+        return _highest(self.names, self.pixel, count)
+
+    def by(self, unit: By = "part") -> PartScores:
+        """Return one score a part: the highest, or that of one image drawn from each.
+
+        The drawn images are independent, since the parts are, and each is like any image of a
+        part; the draw does not look at scores.
+        """
+        numbers = self._members()
+        if unit == "part":
+            chosen = [max(group, key=self.image.__getitem__) for group in numbers]
+            peaks = [max(self.pixel[one] for one in group) for group in numbers]
+        else:
+            rng = np.random.default_rng(SEED)
+            chosen = [group[int(rng.integers(len(group)))] for group in numbers]
+            peaks = [self.pixel[one] for one in chosen]
+        image = np.array([self.image[one] for one in chosen], np.float64)
+        return PartScores(unit, image, np.array(peaks, np.float64), len(self.names))
+
+    def _members(self) -> list[list[int]]:
+        """Return the numbers of each part's images, parts in the order of their first image."""
+        groups: dict[str, list[int]] = {}
+        for number, part in enumerate(self.parts or map(str, range(len(self.names)))):
+            groups.setdefault(part, []).append(number)
+        return list(groups.values())
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """One score for each part, float64 (parts,); they came from `images` distinct images."""
+
+    unit: By
+    image: Scores
+    pixel: Scores
+    images: int
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @property
+    def distinct(self) -> int:
+        """Number of different image scores: fewer than parts when scores are coarse or clamped."""
+        return len(np.unique(self.image))
+
+
+def score_normal(
+    engine: Engine,
+    images: Iterable[tuple[str, Image]],
+    geometry: Geometry | None = None,
+    on_image: OnImage | None = None,
+) -> NormalScores:
+    """Score named normal images as on the line. Raises DataError when none can be judged.
+
+    `on_image` is called with every image that was scored, near-duplicates excepted.
+    """
+    geometry = geometry or engine.manifest.geometry
+    scorer, deduplicator = Scorer(engine, geometry), Deduplicator(geometry)
+    scores, gate = NormalScores(geometry=geometry), FrameGate(live=False)
+    for name, image in images:
+        if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
+            scores.left_out[name] = fault
+            continue
+        score, values = scorer(image)
+        duplicate_of = deduplicator.repeats(image)
+        scores.add(name, score, float(values.max()), duplicate_of)
+        if on_image is not None and duplicate_of is None:
+            on_image(name, image)
+    if not scores.names:
+        raise DataError(
+            f"no normal image to set a threshold from{_first_reason(scores.left_out)}. "
+            "Give images of good parts that the camera took in normal light."
+        )
+    return scores
+
+
+def _highest(names: list[str], values: list[float], count: int) -> list[tuple[str, float]]:
+    return sorted(zip(names, values, strict=True), key=lambda item: -item[1])[:count]
+
+
+def _first_reason(left_out: dict[str, str]) -> str:
+    if not left_out:
+        return ""
+    name, reason = next(iter(left_out.items()))
+    return f": the line would judge none of the {len(left_out)}, like {name}, which is {reason}"

@@ -1,0 +1,119 @@
+"""Result and text of `edge-ad threshold`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_ad.calibration.thresholds.anomalies import AnomalyScores, describe_escapes
+from edge_ad.calibration.thresholds.guarantee import Guarantee, figures, largest_rank
+from edge_ad.calibration.thresholds.scores import NormalScores
+from edge_ad.manifest import Threshold
+
+_NAMED = 10  # left-out images in the text; JSON has all
+
+
+def result_of(
+    engine: Path,
+    threshold: Threshold,
+    scores: NormalScores,
+    anomalies: AnomalyScores,
+    requested: Guarantee,
+) -> dict[str, Any]:
+    """Return the record of `--json`, without the sidecar's path."""
+    parts = scores.by(threshold.by)
+    guarantee = Guarantee(threshold.false_alarm_rate, threshold.confidence)
+    support = figures(len(parts), requested)
+    return {
+        "type": "threshold",
+        "engine": str(engine),
+        "threshold": threshold.image,
+        "pixel_threshold": threshold.pixel,
+        "rate": threshold.false_alarm_rate,
+        "confidence": threshold.confidence,
+        "by": threshold.by,
+        "images": threshold.images,
+        "parts": len(parts),
+        "set_aside": threshold.set_aside,
+        "escapes": describe_escapes(threshold, anomalies),
+        "rank": largest_rank(len(parts), guarantee),
+        "requested_rate": requested.rate,
+        "parts_needed": support["parts_needed"],
+        "supported_rate": support["supported_rate"],
+        "near_duplicates": len(scores.repeats),
+        "highest": scores.highest(),
+        "left_out": scores.left_out,
+        "anomalies_left_out": anomalies.left_out,
+        "geometry": threshold.geometry.model_dump(mode="json"),
+        "data_sha256": threshold.data_sha256,
+    }
+
+
+def format_result(result: dict[str, Any]) -> str:
+    """Format thresholds, guarantee and cost."""
+    lines = [
+        f"threshold {result['threshold']:.6g} for images, {result['pixel_threshold']:.6g} for "
+        "pixels",
+        _format_guarantee(result),
+        f"Stored in {result['sidecar']}.",
+        *_format_escapes(result["escapes"]),
+    ]
+    if result["rate"] != result["requested_rate"]:
+        lines.insert(
+            2,
+            f"Requested was {result['requested_rate']:g}, which needs {result['parts_needed']} "
+            f"{_unit(result)}s; this is the nearest rate that these support.",
+        )
+    return "\n".join(lines)
+
+
+def _format_guarantee(result: dict[str, Any]) -> str:
+    return (
+        f"At most {result['rate']:.3g} of normal {_unit(result)}s like these "
+        f"{_count(result['parts'], _unit(result))} will be rejected, with confidence "
+        f"{result['confidence']:g}."
+    )
+
+
+def _unit(result: dict[str, Any]) -> str:
+    return "image" if result["parts"] == result["images"] else "part"
+
+
+def _format_escapes(escapes: dict[str, Any]) -> Iterator[str]:
+    """Yield what the threshold costs: in all, then by kind where there are several."""
+    yield f"Escapes: {_escapes_line(escapes)} {escapes['kind']} anomalous images pass."
+    if len(escapes["kinds"]) > 1:
+        width = max(map(len, escapes["kinds"]))
+        for kind, each in escapes["kinds"].items():
+            yield f"  {kind:{width}}  {_escapes_line(each)}"
+    if escapes["kind"] == "synthetic":
+        yield "  Synthetic anomalies only resemble those of your line: give real ones, --anomalies."
+
+
+def _escapes_line(escapes: dict[str, Any]) -> str:
+    return (
+        f"{escapes['count']} of {escapes['images']} "
+        f"({escapes['share']:.1%}; 95 % interval {escapes['low']:.1%} to {escapes['high']:.1%})"
+    )
+
+
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def warnings(result: dict[str, Any], repeats: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield what the user should know about the images behind the guarantee."""
+    highest = ", ".join(f"{name} {score:.4g}" for name, score in result["highest"])
+    yield f"Check that the highest-scoring images show good parts: {highest}"
+    if repeats:
+        some = ", ".join(f"{name} repeats {original}" for name, original in repeats[:3])
+        yield (
+            f"{len(repeats)} near-duplicates were not counted, since they are not "
+            f"independent: {some}{' ...' if len(repeats) > 3 else ''}"
+        )
+    for reasons in (result["left_out"], result["anomalies_left_out"]):
+        for name, reason in list(reasons.items())[:_NAMED]:
+            yield f"left out: {reason if name in reason else f'{name}: {reason}'}"
+        if len(reasons) > _NAMED:
+            yield f"left out: {len(reasons) - _NAMED} more"
