@@ -82,6 +82,11 @@ def format_summary(result: dict[str, Any]) -> str:
         f"faults     {result['camera_faults']} of cameras",
         f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
     ]
+    if result["left_out"]:
+        names = ", ".join(result["left_out_files"])
+        rest = result["left_out"] - len(result["left_out_files"])
+        more = f" and {rest} more" if rest else ""
+        lines.insert(2, f"left out   {result['left_out']} files: {names}{more}")
     for name, key in (("latency", "latency_ms"), ("engine", "engine_ms")):
         if times := result[key]:
             percentiles = "  ".join(f"{part} {value:.1f}" for part, value in times.items())

@@ -16,12 +16,14 @@ from edge_ad.images.bit_depth import (
     read_image,
     to_bgr8,
 )
+from edge_ad.images.container import jpeg_damage
 from edge_ad.images.decode import StoredImage, read_stored
-from edge_ad.images.listing import SUFFIXES, Listing, list_folder, list_images, named
+from edge_ad.images.listing import NAMED, SUFFIXES, Listing, list_folder, list_images, named
 from edge_ad.images.write import encode_image, write_image
 
 __all__ = [
     "BIT_DEPTHS",
+    "NAMED",
     "SUFFIXES",
     "BitDepth",
     "ImageReader",
@@ -31,6 +33,7 @@ __all__ = [
     "agreed_depth",
     "encode_image",
     "find_depth",
+    "jpeg_damage",
     "list_folder",
     "list_images",
     "named",

@@ -32,10 +32,14 @@ ReadImage: TypeAlias = Callable[[Path], Image]
 
 @dataclass(frozen=True, slots=True)
 class BitDepth:
-    """The bits that a sensor fills, and how they are known."""
+    """The bits that a sensor fills, and how they are known.
+
+    A depth that was `given` counts more than what a file names.
+    """
 
     bits: int
-    origin: str
+    origin: str = "given"
+    given: bool = True
 
     def __str__(self) -> str:
         return f"{self.bits} bits ({self.origin})"
@@ -45,16 +49,14 @@ class BitDepth:
 class ImageReader:
     """Reads images of one bit depth: `reader(path)` is uint8 (H, W, 3) BGR.
 
-    Raises DataError for an image of another depth, and what `read_image` raises. A depth that was
-    `given` counts more than what a file says of itself.
+    Raises DataError for an image of another depth, and what `read_image` raises.
     """
 
-    bit_depth: int
-    given: bool = False
+    depth: BitDepth
 
     def __call__(self, path: Path) -> Image:
         stored = read_stored(path)
-        return _to_bgr8(stored, self.bit_depth, None if self.given else stored.bit_depth)
+        return _to_bgr8(stored, self.depth.bits, None if self.depth.given else stored.bit_depth)
 
 
 def read_image(path: Path, bit_depth: int | None = None) -> Image:
@@ -77,32 +79,34 @@ def to_bgr8(pixels: NDArray[Any], name: str, bit_depth: int | None = None) -> Im
     return _to_bgr8(StoredImage(pixels, name), bit_depth, None)
 
 
-def agreed_depth(engine: Path | str, trained: int | None, given: int | None) -> int | None:
-    """Return the depth to read images with: the given one, or the one the engine was trained with.
+def agreed_depth(name: str, trained: int | None, given: int | None) -> BitDepth | None:
+    """Return the depth to read images with: the given one, or that of the engine's training.
 
     None means that neither is known. An engine trained on 8-bit images takes any given depth, since
     `capture` saves frames of all sensors with 8 bits. Raises IncompatibleError when they contradict
-    each other.
+    each other, with `name` for the engine.
     """
-    if given is None or trained in {None, 8, given}:
-        return given or trained
+    if given is not None and trained in {None, 8, given}:
+        return BitDepth(given)
+    if given is None:
+        return None if trained is None else BitDepth(trained, f"as {name} was trained", given=False)
     raise IncompatibleError(
-        f"{engine} was trained on {trained}-bit images, so --bit-depth {given} would show it other "
-        "brightness. Omit --bit-depth, or train again on images of this camera."
+        f"{name} was trained on {trained}-bit images, so a bit depth of {given} would show it "
+        "other brightness. Omit it, or train again on images of this camera."
     )
 
 
-def find_depth(paths: Sequence[Path], given: int | None = None) -> BitDepth:
+def find_depth(paths: Sequence[Path], given: BitDepth | None = None) -> BitDepth:
     """Return the depth of a folder's images: given, named by the files, or that of their values.
 
     Raises DataError when files name different depths, or the values allow no answer.
     """
     if given is not None:
-        return BitDepth(given, "given")
+        return given
     headers = {path: _header(path) for path in paths}
     deep = [path for path, header in headers.items() if header.stored_bits > 8]
     if 2 * len(deep) < len(paths) or not deep:
-        return BitDepth(8, "of the files")
+        return BitDepth(8, "of the files", given=False)
     return _named_depth(headers, deep) or _depth_of_values(deep)
 
 
@@ -128,14 +132,14 @@ def _named_depth(headers: dict[Path, Container], deep: list[Path]) -> BitDepth |
         )
     if not depths or any(headers[path].bit_depth is None for path in deep):
         return None
-    return BitDepth(next(iter(depths)), "named by the files")
+    return BitDepth(next(iter(depths)), "named by the files", given=False)
 
 
 def _depth_of_values(paths: list[Path]) -> BitDepth:
     """Return the smallest usual depth that holds the values of all images."""
     largest = dict(_largest_values(paths))
     if not largest:
-        return BitDepth(16, "no image can be read")
+        return BitDepth(16, "no image can be read", given=False)
     brightest = max(largest, key=lambda path: largest[path])
     top, typical = largest[brightest], statistics.median(largest.values())
     if top < 256 or top >= _FAR_APART * max(1, typical):
@@ -145,7 +149,8 @@ def _depth_of_values(paths: list[Path]) -> BitDepth:
             "(10, 12, 14 or 16), or remove what another camera took."
         )
     bits = next(bits for bits in BIT_DEPTHS if top < 1 << bits)
-    return BitDepth(bits, f"found: the largest value of {len(largest)} images is {top}")
+    origin = f"found: the largest value of {len(largest)} images is {top}"
+    return BitDepth(bits, origin, given=False)
 
 
 def _largest_values(paths: Iterable[Path]) -> Iterable[tuple[Path, int]]:

@@ -25,6 +25,7 @@ _UNDEFINED_COLOURS = frozenset({"CMYK", "LAB"})  # no single conversion to BGR w
 _OBEYED_BY_OPENCV = frozenset({"TIFF"})  # orientation
 _JPEG = frozenset({"JPEG", "MPO"})
 _PADDED = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_STRAY_BYTES = 4
 _THUMBNAIL = 1  # bit of TIFF's NewSubfileType: a page that repeats another at reduced size
 _SUBFILE_TYPE, _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _ORIENTATION = 254, 258, 281, 274
 _warnings = threading.Lock()  # Python's warning filters belong to all threads
@@ -111,25 +112,26 @@ def _check_complete(image: Pillow.Image, data: bytes) -> None:
     """Raise the decoder's complaint about missing or damaged data."""
     if image.format not in _JPEG:
         image.load()
-        return
+    elif damage := jpeg_damage(data):
+        raise ValueError(damage)
+
+
+def jpeg_damage(data: bytes) -> str:
+    """Return libjpeg's complaint about a JPEG, or an empty string.
+
+    Zeros before the end marker are padding, and so are a few other bytes, which webcams leave.
+    """
     try:
         colours = simplejpeg.decode_jpeg_header(data)[2]
-    except ValueError:  # a layout that TurboJPEG does not know
-        image.load()
-        return
-    grey = "RGB" if colours == "RGB" else "GRAY"
-    try:
+        grey = "RGB" if colours == "RGB" else "GRAY"
         # an eighth of the size: every coefficient is parsed, few are transformed
         simplejpeg.decode_jpeg(data, grey, min_height=1, min_width=1, strict=True)
     except ValueError as error:
-        if not _is_padding(str(error), data):
-            raise
-
-
-def _is_padding(complaint: str, data: bytes) -> bool:
-    """Return whether libjpeg complains of nothing but zeros between the data and its end marker."""
-    match = _PADDED.search(complaint)
-    return match is not None and b"\0" * int(match[1]) + b"\xff\xd9" in data
+        match = _PADDED.search(str(error))
+        few = match is not None and int(match[1]) <= _STRAY_BYTES
+        padded = match is not None and b"\0" * int(match[1]) + b"\xff\xd9" in data
+        return "" if few or padded else str(error)
+    return ""
 
 
 def _pages(image: Any) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_ad.errors import EdgeAdError, SourceLost
 from edge_ad.frame import BadFrame
+from edge_ad.images import NAMED
 from edge_ad.line.alarm import Alarm
 from edge_ad.line.inspector import Inspector
 from edge_ad.line.loop import record, watch
@@ -175,6 +176,7 @@ def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[s
 def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:
     tallies = [camera.tally for camera in cameras]
     judged = sum(tally.judged for tally in tallies)
+    left_out = [name for camera in cameras for name in camera.source.left_out]
     latency, engine = tallies[0].latency_s.copy(), tallies[0].engine_s.copy()
     for tally in tallies[1:]:
         latency.extend(tally.latency_s)
@@ -184,6 +186,7 @@ def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:
         "judged": judged,
         "dropped": sum(camera.dropped for camera in cameras),
         "invalid": sum(tally.invalid for tally in tallies),
+        "left_out": len(left_out),
         "rejected": sum(tally.rejected for tally in tallies),
         "alarms": sum(tally.alarms for tally in tallies),
         "camera_faults": sum(tally.camera_faults for tally in tallies),
@@ -191,4 +194,4 @@ def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:
         "fps": round(judged / elapsed_s, 2) if elapsed_s > 0 else 0.0,
         "latency_ms": percentiles_ms(latency),
         "engine_ms": percentiles_ms(engine),
-    }
+    } | ({"left_out_files": left_out[:NAMED]} if left_out else {})

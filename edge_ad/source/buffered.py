@@ -6,7 +6,7 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.errors import SourceTimeout
@@ -50,6 +50,7 @@ class BufferedSource(ClosedAtExit):
         self._queue = FrameQueue(name, policy, capacity)
         self._opened, self._may_grab = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
+        self._left_out: Mapping[str, str] = {}
         if not hold:
             self._may_grab.set()
         self._thread = threading.Thread(
@@ -62,6 +63,11 @@ class BufferedSource(ClosedAtExit):
     @property
     def dropped(self) -> int:
         return self._queue.dropped
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """The `left_out` of the opener's iterator, if it has one."""
+        return self._left_out
 
     def __iter__(self) -> Iterator[Grab]:
         self._queue.counting = True
@@ -107,6 +113,7 @@ class BufferedSource(ClosedAtExit):
             self._failure = error
             self._opened.set()
             return
+        self._left_out = getattr(grabs, "left_out", {})
         self._opened.set()
         self._may_grab.wait()
         try:

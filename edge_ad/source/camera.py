@@ -9,16 +9,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_ad.errors import SourceLost, UsageError
-from edge_ad.frame import Frame, Grab
-from edge_ad.images import to_bgr8
+from edge_ad.errors import DataError, SourceLost, UsageError
+from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.images import BitDepth, to_bgr8
 from edge_ad.source.base import SourceRequest
 from edge_ad.uri import Uri, number, whole_number
 
+GREY_FORMATS = {"Y10": 10, "Y12": 12, "Y14": 14, "Y16": None}  # V4L2's; Y16 may hold any depth
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # OpenCV has no other way to set the transport
 _environment = threading.Lock()
@@ -44,7 +47,35 @@ def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
     for setting, value in settings:  # the format first: it determines the available sizes
         if value:
             capture.set(setting, value)
-    return check_size(_frames(capture, request.name), expected_wh, uri.place)
+    depth = _grey_depth(capture, request)
+    return check_size(_frames(capture, request.name, depth), expected_wh, uri.place)
+
+
+def _grey_depth(capture: cv2.VideoCapture, request: SourceRequest) -> BitDepth | None:
+    """Return the depth of a camera's deep grey values, and have them delivered as they are.
+
+    OpenCV would reduce Y16 to its upper 8 bits, of which a 12-bit sensor fills four. Raises
+    UsageError for a depth that contradicts the pixel format.
+    """
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
+    name = code.decode("ascii", "replace").strip()
+    if name not in GREY_FORMATS:
+        return request.depth()
+    capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+    return deep_grey(name, request)
+
+
+def deep_grey(format_name: str, request: SourceRequest) -> BitDepth | None:
+    """Return the depth of frames in one of V4L2's deep grey formats."""
+    depth, bits = request.depth(), GREY_FORMATS[format_name]
+    if bits is None or (depth is not None and depth.bits == bits):
+        return depth
+    if depth is not None and depth.bits != 8:
+        raise UsageError(
+            f"{request.name} delivers {format_name}, which has {bits} bits, expected {depth}. "
+            "Choose another format, or omit the depth."
+        )
+    return BitDepth(bits, f"pixel format {format_name}", given=False)
 
 
 def open_network(request: SourceRequest) -> Iterator[Grab]:
@@ -59,20 +90,21 @@ def open_network(request: SourceRequest) -> Iterator[Grab]:
             f"{name} does not open. Check the address, user and password with a player "
             f"(ffplay -rtsp_transport tcp), and that the camera accepts another client."
         )
-    return _frames(capture, name)
+    return _frames(capture, name, request.depth())
 
 
 def open_csi(request: SourceRequest) -> Iterator[Grab]:
     """Open a camera on a Jetson's CSI port."""
-    return _open_pipeline(csi_pipeline(request.uri), request.name)
+    return _open_pipeline(csi_pipeline(request.uri), request)
 
 
 def open_gstreamer(request: SourceRequest) -> Iterator[Grab]:
     """Open a GStreamer pipeline; one without an appsink gets one that converts to BGR."""
-    return _open_pipeline(with_appsink(request.uri.place), request.name)
+    return _open_pipeline(with_appsink(request.uri.place), request)
 
 
-def _open_pipeline(pipeline: str, name: str) -> Iterator[Grab]:
+def _open_pipeline(pipeline: str, request: SourceRequest) -> Iterator[Grab]:
+    name = request.name
     if not has_gstreamer():
         raise SourceLost(
             f"{name}: this OpenCV ({cv2.__version__}) was built without GStreamer, like all "
@@ -82,7 +114,7 @@ def _open_pipeline(pipeline: str, name: str) -> Iterator[Grab]:
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         raise SourceLost(f"{name} does not start. Try its pipeline with gst-launch-1.0.")
-    return _frames(capture, name)
+    return _frames(capture, name, request.depth())
 
 
 def csi_pipeline(uri: Uri) -> str:
@@ -101,9 +133,14 @@ def csi_pipeline(uri: Uri) -> str:
 
 
 def with_appsink(pipeline: str) -> str:
-    """Return the pipeline with an appsink at its end, where OpenCV takes BGR frames."""
+    """Return the pipeline with an appsink at its end, where OpenCV takes BGR or GRAY16_LE frames.
+
+    Values of 16 bits are taken as they are: videoconvert would keep their upper 8 bits only.
+    """
     if "appsink" in pipeline:
         return pipeline
+    if "GRAY16" in pipeline:
+        return f"{pipeline.rstrip(' !')} ! video/x-raw,format=GRAY16_LE ! {_APPSINK}"
     return f"{pipeline.rstrip(' !')} ! videoconvert ! video/x-raw,format=BGR ! {_APPSINK}"
 
 
@@ -115,7 +152,7 @@ _PROPERTIES = (
 )
 
 
-def _frames(capture: cv2.VideoCapture, name: str) -> Iterator[Grab]:
+def _frames(capture: cv2.VideoCapture, name: str, depth: BitDepth | None) -> Iterator[Grab]:
     try:
         for index in itertools.count():
             read, image = capture.read()
@@ -124,9 +161,28 @@ def _frames(capture: cv2.VideoCapture, name: str) -> Iterator[Grab]:
                     f"{name}: the camera stopped delivering after {index} frames. Check its cable, "
                     "power and network."
                 )
-            yield Frame(to_bgr8(np.asarray(image), name), index, time.monotonic(), name)
+            yield to_grab(np.asarray(image), index, name, depth)
     finally:
         capture.release()
+
+
+def to_grab(image: NDArray[Any], index: int, name: str, depth: BitDepth | None) -> Grab:
+    """Return a camera's array as a frame, or a BadFrame when its values exceed the depth.
+
+    Raises UsageError for 16-bit values of unknown depth.
+    """
+    captured_s = time.monotonic()
+    deep = image.dtype == np.uint16
+    if deep and (depth is None or depth.bits == 8):
+        raise UsageError(
+            f"{name} delivers 16-bit values, of which a sensor rarely fills all. Name its depth "
+            "with --bit-depth 10, 12, 14 or 16."
+        )
+    try:
+        bgr = to_bgr8(image, name, depth.bits if depth and deep else None)
+    except DataError as error:
+        return BadFrame(str(error), index, captured_s, name)
+    return Frame(bgr, index, captured_s, name)
 
 
 def check_size(grabs: Iterator[Grab], expected_wh: Sequence[int], name: str) -> Iterator[Grab]:
@@ -146,6 +202,7 @@ def check_size(grabs: Iterator[Grab], expected_wh: Sequence[int], name: str) -> 
 
 def _fourcc(uri: Uri) -> int:
     code = uri.options.get("format", "")
+    code = f"{code} " if code in GREY_FORMATS else code
     if code and len(code) != 4:
         raise UsageError(f"option format must have four letters, like MJPG or YUYV; got '{code}'.")
     return cv2.VideoWriter.fourcc(*code) if code else 0

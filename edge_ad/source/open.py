@@ -7,6 +7,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from edge_ad.images import BitDepth
 from edge_ad.source.base import Source, SourceRequest
 from edge_ad.source.buffered import BufferedSource
 from edge_ad.source.registry import CAMERAS, find_camera
@@ -17,15 +18,22 @@ _SCHEME = re.compile(
 )
 
 
-def open_source(uri: str, *, timeout_s: float = 10.0, open_within_s: float = 15.0) -> Source:
+def open_source(
+    uri: str,
+    *,
+    timeout_s: float = 10.0,
+    open_within_s: float = 15.0,
+    bit_depth: BitDepth | None = None,
+) -> Source:
     """Open a camera, video, image, folder of images or the synthetic line; use it with `with`.
 
-    `timeout_s` limits the wait for each frame, `open_within_s` the wait for the device. Raises
+    `timeout_s` limits the wait for each frame, `open_within_s` the wait for the device.
+    `bit_depth` is the one that values of 16 bits are read with; None finds that of a folder. Raises
     SourceLost for a source that does not exist or does not open, UsageError for a malformed URI.
     """
     parsed = parse_uri(uri)
     kind, name = find_camera(parsed.scheme), without_credentials(uri)
-    request = SourceRequest(parsed, name, timeout_s, open_within_s)
+    request = SourceRequest(parsed, name, timeout_s, open_within_s, bit_depth)
     return BufferedSource(
         name,
         partial(kind.load_opener(), request),
@@ -38,10 +46,10 @@ def open_source(uri: str, *, timeout_s: float = 10.0, open_within_s: float = 15.
 
 def parse_uri(text: str) -> Uri:
     """Split a URI or short form. Raises UsageError for an unknown scheme or option."""
+    if os.path.exists(text):  # first, since a file may have any name, such as 'a?b.png' or 20261128
+        return Uri("v4l2" if Path(text).is_char_device() else "file", text)
     if re.fullmatch(r"\d+(\?.*)?", text):
         return find_camera("v4l2").parse(f"v4l2:///dev/video{text}")
-    if os.path.exists(text):  # first, since a file may have any name, such as 'a?b.png'
-        return Uri("v4l2" if Path(text).is_char_device() else "file", text)
     match = _SCHEME.match(text)
     if not match:
         return Uri("file", text)

@@ -51,7 +51,8 @@ CAMERAS = (
             "width": "pixels",
             "height": "pixels",
             "fps": "frames per second",
-            "format": "four letters, such as MJPG",
+            "format": "four letters, such as MJPG or Y16",
+            "bit_depth": "bits that a Y16 sensor fills, such as 12",
         },
         back_end="V4L2",
     ),
@@ -63,6 +64,7 @@ CAMERAS = (
         description="a video, an image, or a folder of images",
         opener="edge_ad.source.files:open_path",
         live=False,
+        options={"bit_depth": "bits that the values of 16-bit files fill, such as 12"},
         back_end="FFMPEG",
     ),
     CameraKind(

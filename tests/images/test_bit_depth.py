@@ -11,7 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, IncompatibleError
-from edge_ad.images import ImageReader, agreed_depth, find_depth, list_images, read_image, to_bgr8
+from edge_ad.images import (
+    BitDepth,
+    ImageReader,
+    agreed_depth,
+    find_depth,
+    list_images,
+    read_image,
+    to_bgr8,
+)
 from tests.images.files import encoded, with_chunk
 
 
@@ -47,7 +55,7 @@ def test_the_depth_is_the_smallest_that_holds_all_values(
 
 def test_every_image_is_shifted_by_the_depth_of_the_folder(tmp_path: Path) -> None:
     paths = folder_of(tmp_path, 4031, 700)
-    read = ImageReader(find_depth(paths).bits)
+    read = ImageReader(find_depth(paths))
     for index, path in enumerate(paths):
         grey = (values((4031, 700)[index], index) >> 4).astype(np.uint8)
         np.testing.assert_array_equal(read(path)[:, :, 0], grey)
@@ -58,16 +66,16 @@ def test_values_that_allow_no_answer_are_refused(tmp_path: Path, tops: tuple[int
     paths = folder_of(tmp_path, *tops)
     with pytest.raises(DataError, match=r"\.png: the sensor's bit depth is not clear.*--bit-depth"):
         find_depth(paths)
-    assert find_depth(paths, given=16).bits == 16
+    assert find_depth(paths, BitDepth(16)).bits == 16
 
 
 def test_one_image_of_another_depth_is_refused_by_name(tmp_path: Path) -> None:
     paths = folder_of(tmp_path, 4000, 4001, 255)
-    read = ImageReader(find_depth(paths).bits)
+    read = ImageReader(find_depth(paths))
     with pytest.raises(DataError, match=r"02\.png: pixels have 8 bits, expected 12"):
         read(paths[2])
     paths = folder_of(tmp_path, 255, 255, 4001)
-    read = ImageReader(find_depth(paths).bits)
+    read = ImageReader(find_depth(paths))
     with pytest.raises(DataError, match=r"02\.png: values have 16 bits .* 8 bits are expected"):
         read(paths[2])
 
@@ -79,8 +87,8 @@ def test_a_depth_that_the_files_name_counts_more_than_their_values(tmp_path: Pat
     assert (depth.bits, depth.origin) == (12, "named by the files")
     assert read_image(tmp_path / "a.png")[0, 0, 0] == 900 >> 4
     with pytest.raises(DataError, match="the file names 12-bit values, expected 14"):
-        ImageReader(14)(tmp_path / "a.png")
-    assert ImageReader(14, given=True)(tmp_path / "a.png")[0, 0, 0] == 900 >> 6
+        ImageReader(BitDepth(14, "of others", given=False))(tmp_path / "a.png")
+    assert ImageReader(BitDepth(14))(tmp_path / "a.png")[0, 0, 0] == 900 >> 6
 
 
 @pytest.mark.parametrize(
@@ -111,8 +119,9 @@ def test_a_camera_without_a_known_depth_is_refused() -> None:
 
 
 def test_an_engine_keeps_to_the_depth_of_its_training() -> None:
-    assert agreed_depth("a.onnx", 12, None) == 12
-    assert agreed_depth("a.onnx", 8, 12) == 12  # `capture` saves 8 bits
+    trained = agreed_depth("a.onnx", 12, None)
+    assert trained is not None and trained.bits == 12 and not trained.given
+    assert agreed_depth("a.onnx", 8, 12) == BitDepth(12)  # `capture` saves 8 bits
     assert agreed_depth("a.onnx", None, None) is None
     with pytest.raises(IncompatibleError, match=r"a\.onnx was trained on 12-bit images"):
         agreed_depth("a.onnx", 12, 16)

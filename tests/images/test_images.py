@@ -129,6 +129,7 @@ def test_zeros_before_the_end_marker_are_padding_and_other_bytes_are_damage(
 ) -> None:
     data = jpeg()
     assert np.any(read_bytes(tmp_path, data[:-2] + b"\0" * 9 + data[-2:]))
+    assert np.any(read_bytes(tmp_path, data[:-2] + b"\x12\x34" + data[-2:]))  # as webcams do
     with pytest.raises(DataError, match="extraneous bytes"):
         read_bytes(tmp_path, data[:-2] + data[-60:-2] + data[-2:])
 

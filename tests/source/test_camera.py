@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from edge_ad.errors import SourceLost, UsageError
-from edge_ad.frame import Frame, Grab
-from edge_ad.images import encode_image
+from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.images import BitDepth, encode_image
 from edge_ad.source import open_source
-from edge_ad.source.camera import check_size, rtsp_over_tcp
+from edge_ad.source.base import SourceRequest
+from edge_ad.source.camera import check_size, deep_grey, rtsp_over_tcp, to_grab, with_appsink
+from edge_ad.source.open import parse_uri
 from tests.source.rtsp_server import RtspCamera, serving
 
 pytestmark = pytest.mark.timeout(60)
@@ -147,3 +149,33 @@ def test_a_stream_without_end_can_be_left() -> None:
         assert len(list(itertools.islice(source, 3))) == 3
         start_s = time.monotonic()
     assert time.monotonic() - start_s < 20
+
+
+def test_deep_grey_frames_are_shifted_by_the_depth_of_their_sensor() -> None:
+    image = np.full((8, 8), 4000, np.uint16)
+    frame = to_grab(image, 0, "cam", BitDepth(12))
+    assert isinstance(frame, Frame) and (frame.image == 4000 >> 4).all()
+    above = to_grab(image, 1, "cam", BitDepth(10))
+    assert isinstance(above, BadFrame) and "a value of 4000 does not fit" in above.reason
+    for depth in (None, BitDepth(8, "as the engine was trained", given=False)):
+        with pytest.raises(UsageError, match=r"cam delivers 16-bit values.*--bit-depth"):
+            to_grab(image, 0, "cam", depth)
+
+
+def request(uri: str, bits: int | None = None) -> SourceRequest:
+    depth = BitDepth(bits, "as the engine was trained", given=False) if bits else None
+    return SourceRequest(parse_uri(uri), uri, bit_depth=depth)
+
+
+def test_pixel_formats_name_the_depth_and_y16_needs_one() -> None:
+    depth = deep_grey("Y12", request("v4l2:///dev/video0?format=Y12", 8))
+    assert depth is not None and depth.bits == 12
+    assert deep_grey("Y16", request("v4l2:///dev/video0")) is None
+    assert deep_grey("Y16", request("v4l2:///dev/video0?bit_depth=14")) == BitDepth(14)
+    with pytest.raises(UsageError, match=r"delivers Y10, which has 10 bits, expected 12 bits"):
+        deep_grey("Y10", request("v4l2:///dev/video0", 12))
+
+
+def test_a_pipeline_with_deep_grey_frames_keeps_all_their_bits() -> None:
+    pipeline = with_appsink("aravissrc ! video/x-raw,format=GRAY16_LE")
+    assert "videoconvert" not in pipeline and "format=GRAY16_LE ! appsink" in pipeline
