@@ -117,6 +117,10 @@ class Rules:
         weight, producer = graph.weight_of(node), graph.producers.get(node.input[0])
         if node.op_type == "MatMul" and weight is not None and weight.ndim != 2:
             return "stacked matrices: no int8 kernel has a scale for each column of each"
+        if node.op_type == "Gemm" and self._target == "onnxruntime" and _has_factors(node):
+            return "Gemm with alpha or beta: its int8 kernel adds the bias without them"
+        if node.op_type == "ConvTranspose" and _groups(node) > 1:
+            return "grouped transposed convolution: its weights have no axis of output channels"
         if producer is not None and producer.op_type in _POOLS:
             return "pooled branch: one value per channel, nothing to gain"
         if self._target == "onnxruntime":
@@ -169,9 +173,17 @@ def _few_channels(node: onnx.NodeProto, graph: GraphIndex) -> str:
     counts = weight.shape[:2] if weight.ndim > 1 else (1, 1)
     if min(counts) >= FEW:
         return ""
-    if int(str(attribute(node, "group", 1))) > 1 and max(counts) >= FEW:
+    if _groups(node) > 1 and max(counts) >= FEW:
         return "" if weight.shape[0] % 8 == 0 and min(weight.shape[2:]) >= 3 else "thin groups"
     return f"fewer than {FEW} channels: padded int8 is no faster"
+
+
+def _groups(node: onnx.NodeProto) -> int:
+    return int(str(attribute(node, "group", 1)))
+
+
+def _has_factors(gemm: onnx.NodeProto) -> bool:
+    return any(attribute(gemm, name, 1.0) != 1.0 for name in ("alpha", "beta"))
 
 
 def _why_float(node: onnx.NodeProto) -> str:

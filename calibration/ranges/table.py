@@ -136,7 +136,7 @@ def load_table(path: Path) -> RangeTable:
     table = _validated(content, path)
     _check_images(table, str(path))
     for name, tensor in table.tensors.items():
-        if not tensor.low < tensor.high:
+        if not tensor.low <= tensor.high:  # equal for a tensor that is constant
             raise DataError(
                 f"{path}: tensor '{name}' has an empty range, {tensor.low:g} to {tensor.high:g}. "
                 f"{_AGAIN}"
