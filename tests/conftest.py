@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 from unittest import mock
@@ -116,16 +117,30 @@ def edge_ad(
 
 
 def invoke(*arguments: object) -> CompletedProcess:
-    """Run `edge-ad` in this process, errors and exit codes included."""
+    """Run `edge-ad` in this process; errors, warnings and exit codes are those of a process."""
     command = ["edge-ad", *map(str, arguments)]
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         mock.patch.object(sys, "argv", command),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        logging_to(err),
     ):
         try:
             main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
     return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def logging_to(stream: io.StringIO) -> Iterator[None]:
+    """Log as the command does, which leaves a root logger with handlers, as pytest's, alone."""
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

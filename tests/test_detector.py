@@ -14,7 +14,7 @@ from edge_ad import Detector
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.images import read_image
 from edge_ad.inspection import Verdict
-from tests.conftest import edge_ad, part_image
+from tests.conftest import invoke, part_image
 
 MakePath = Callable[..., Path]
 SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample"
@@ -24,7 +24,7 @@ def test_scores_and_verdicts_equal_those_of_a_run(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, parts = make_engine(), make_folder("parts", 4, bright=(1, 3))
-    done = edge_ad("run", "--camera", parts, "--engine", engine, "--json")
+    done = invoke("run", "--camera", parts, "--engine", engine, "--json")
     records = [json.loads(line) for line in done.stdout.splitlines()]
     expected = [record for record in records if record["type"] == "inspection"]
     with Detector(engine) as detector:
@@ -43,7 +43,7 @@ def test_the_shipped_engine_gives_the_score_of_a_run(tmp_path: Path) -> None:
     image = np.asarray(capture.read()[1], np.uint8)
     cv2.imwrite(str(tmp_path / "frame.png"), image)
     engine = SAMPLE / "engine.onnx"
-    done = edge_ad("run", "--camera", tmp_path / "frame.png", "--engine", engine, "--json")
+    done = invoke("run", "--camera", tmp_path / "frame.png", "--engine", engine, "--json")
     record = json.loads(done.stdout.splitlines()[0])
     with Detector(engine) as detector:
         inspection = detector(image)

@@ -17,20 +17,20 @@ from edge_ad.frame import Frame
 from edge_ad.images import read_image, write_image
 from edge_ad.source import open_source
 from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
+from tests.conftest import CompletedProcess, invoke
 
 pytestmark = pytest.mark.timeout(60)
 PATTERN = "pattern://?fps=0&defects=0&width=160&height=120&"
 
 
-def capture(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_ad", "capture", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+def capture(*words: object, code: int = 0) -> CompletedProcess:
+    done = invoke("capture", *words)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done
 
 
-def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def summary(done: CompletedProcess) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
     return record
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.conftest import CompletedProcess, invoke
+
 pytest.importorskip("sklearn", reason="metrics need edge-ad[evaluate]")
 
 MakePath = Callable[..., Path]
 
 
-def evaluate(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_ad", "evaluate", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def evaluate(*args: object) -> CompletedProcess:
+    return invoke("evaluate", *args)
 
 
 @pytest.fixture

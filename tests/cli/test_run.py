@@ -1,4 +1,4 @@
-"""`edge-ad run` as a user types it: a process, its output, its files, its exit code."""
+"""`edge-ad run` as a user types it: its output, its files, its exit code."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import edge_ad
+from tests.conftest import invoke
 
 MakePath = Callable[..., Path]
 EDGE_AD = (sys.executable, "-m", "edge_ad")
@@ -31,7 +30,7 @@ def parts(make_folder: MakePath) -> Path:
 def test_json_output_is_inspections_alarms_and_a_final_summary(
     make_engine: MakePath, parts: Path
 ) -> None:
-    done = edge_ad("run", "--camera", parts, "--engine", make_engine(), "--json")
+    done = invoke("run", "--camera", parts, "--engine", make_engine(), "--json")
     assert done.returncode == 0, done.stderr
     records = lines(done)
     kinds = [record["type"] for record in records]
@@ -50,7 +49,7 @@ def test_the_output_folder_holds_log_image_sheet_and_summary(
     make_engine: MakePath, parts: Path, tmp_path: Path
 ) -> None:
     words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "out")
-    done = edge_ad(*words)
+    done = invoke(*words)
     assert done.returncode == 0, done.stderr
     assert "ALARM new" in done.stdout and "alarms     1" in done.stdout
     out = tmp_path / "out"
@@ -59,15 +58,15 @@ def test_the_output_folder_holds_log_image_sheet_and_summary(
     assert json.loads((out / "summary.json").read_text())["alarms"] == 1
     log = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     assert [record["type"] for record in log].count("inspection") == 12
-    again = edge_ad(*words)
+    again = invoke(*words)
     assert again.returncode == 2 and "--overwrite" in again.stderr
-    assert edge_ad(*words, "--overwrite", "--quiet").returncode == 0
+    assert invoke(*words, "--overwrite", "--quiet").returncode == 0
     assert len(list((out / "evidence").glob("*.jpg"))) == 1
 
 
 def test_an_outlet_receives_the_alarms(make_engine: MakePath, parts: Path, tmp_path: Path) -> None:
     outlet = f"file:{tmp_path / 'alarms.jsonl'}"
-    done = edge_ad("run", "--camera", parts, "--engine", make_engine(), "--outlet", outlet)
+    done = invoke("run", "--camera", parts, "--engine", make_engine(), "--outlet", outlet)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (tmp_path / "alarms.jsonl").read_text().splitlines()]
     assert [(record["type"], record["event"]) for record in records] == [
@@ -114,7 +113,7 @@ def test_a_mistake_is_answered_in_one_paragraph(
     make_engine: MakePath, parts: Path, words: list[str], code: int, message: str
 ) -> None:
     names = {"PARTS": str(parts), "ENGINE": str(make_engine())}
-    done = edge_ad("run", *[names.get(word, word) for word in words])
+    done = invoke("run", *[names.get(word, word) for word in words])
     assert done.returncode == code, done.stderr
     assert message in done.stderr and "Traceback" not in done.stderr
 
@@ -123,18 +122,18 @@ def test_an_unreadable_image_is_invalid_and_all_of_them_an_error(
     make_engine: MakePath, parts: Path, tmp_path: Path
 ) -> None:
     (parts / "003.png").write_bytes(b"")
-    done = edge_ad("run", "--camera", parts, "--engine", make_engine(), "--json")
+    done = invoke("run", "--camera", parts, "--engine", make_engine(), "--json")
     assert done.returncode == 0, done.stderr
     record = lines(done)[3]
     assert (record["verdict"], record["score"], record["file"]) == ("INVALID", None, "003.png")
     for image in parts.iterdir():
         image.write_bytes(b"")
-    done = edge_ad("run", "--camera", parts, "--engine", make_engine())
+    done = invoke("run", "--camera", parts, "--engine", make_engine())
     assert done.returncode == 5 and "none of the 12 images" in done.stderr
 
 
 def test_errors_are_json_with_json(make_engine: MakePath) -> None:
-    done = edge_ad("run", "--camera", "none.mp4", "--engine", make_engine(), "--json")
+    done = invoke("run", "--camera", "none.mp4", "--engine", make_engine(), "--json")
     (record,) = lines(done)
     assert record["type"] == "error" and record["exit"] == done.returncode == 5
 
@@ -147,11 +146,11 @@ def test_options_override_the_configuration_file(
         f"camera: [{parts}]\nengine: {make_engine()}\nthreshold: 2.0\nroi: [0, 0, 64, 32]\n"
         "ignore: [[[0, 0], [4, 0], [0, 4]]]\nquiet: true\n"
     )
-    done = edge_ad("run", "-c", config, "--json")
+    done = invoke("run", "-c", config, "--json")
     assert done.returncode == 0, done.stderr
     assert lines(done)[-1]["rejected"] == 0
-    assert lines(edge_ad("run", "-c", config, "--json", "--threshold", 0.5))[-1]["rejected"] == 3
-    shown = edge_ad("run", "-c", config, "--threshold", 0.5, "--print-config").stdout
+    assert lines(invoke("run", "-c", config, "--json", "--threshold", 0.5))[-1]["rejected"] == 3
+    shown = invoke("run", "-c", config, "--threshold", 0.5, "--print-config").stdout
     assert "threshold: 0.5  # flag" in shown
     assert "alarm_k: 2  # default" in shown
     assert "# file" in next(line for line in shown.splitlines() if line.startswith("engine"))
@@ -169,7 +168,7 @@ def test_options_override_the_configuration_file(
 def test_a_bad_configuration_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     config = tmp_path / "line.yaml"
     config.write_text(text)
-    done = edge_ad("run", "-c", config, "--camera", "0", "--engine", "a.onnx")
+    done = invoke("run", "-c", config, "--camera", "0", "--engine", "a.onnx")
     assert done.returncode == 2 and message in done.stderr, done.stderr
 
 
@@ -183,7 +182,6 @@ def test_a_signal_finishes_with_the_summary(
     ) as running:
         assert running.stdout is not None
         first = running.stdout.readline()
-        time.sleep(0.3)
         running.send_signal(number)
         out, err = running.communicate(timeout=20)
     assert first.startswith('{"type": "inspection"'), err
@@ -216,5 +214,5 @@ def test_show_without_a_display_is_an_error(
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    done = edge_ad("run", "--camera", parts, "--engine", make_engine(), "--show")
+    done = invoke("run", "--camera", parts, "--engine", make_engine(), "--show")
     assert done.returncode == 2 and "--show needs a display" in done.stderr

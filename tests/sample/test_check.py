@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 import edge_ad.sample
 from edge_ad.errors import GateFailed
 from edge_ad.sample.check import compare, read_truth, require_all_detected
+from tests.conftest import invoke
 
 HERE = Path(edge_ad.sample.__file__).parent
 TRUTH = {
@@ -80,8 +79,7 @@ def test_the_shipped_files_are_small_enough_to_ship() -> None:
 
 def test_the_shipped_detector_detects_every_defect_and_nothing_else() -> None:
     args = ["run", "--camera", HERE / "footage.mp4", "--engine", HERE / "engine.onnx", "--json"]
-    command = [sys.executable, "-m", "edge_ad", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = invoke(*args)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]
     result = compare(records, read_truth(HERE / "footage.mp4.yaml"))
