@@ -129,9 +129,11 @@ def _score(
     console = Console(stderr=True)
     shown = track(labelled, "scoring", console=console, disable=not console.is_terminal)
     scored = list(score_all(engine, shown, left_out, geometry))
-    if not scored:
-        first = next(iter(left_out.reasons.values()))
-        raise DataError(f"none of the {len(labelled)} images can be scored. The first: {first}")
+    for side, anomalous in (("normal", False), ("anomalous", True)):
+        listed = [str(s.path) for s in labelled if s.anomalous == anomalous]
+        if listed and not any(item.sample.anomalous == anomalous for item in scored):
+            first = left_out.reasons[listed[0]]
+            raise DataError(f"none of the {len(listed)} {side} images can be scored: {first}")
     _name_left_out(list(left_out.reasons.values()))
     return scored
 

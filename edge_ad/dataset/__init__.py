@@ -72,7 +72,8 @@ def labelled_images(
         raise DataError(f"{folder}: no such folder. Expected labelled images there.")
     known = require(folder, layout)
     listing = known.read(folder)
-    faults = [*listing.faults, *(fault for _, fault in truth_faults(listing.samples))]
+    found = [*truth_faults(listing.samples), *listing.faults]
+    faults = list({fault.path: fault for fault in found}.values())
     if faults and not leave_out_bad_masks:
         raise DataError(
             f"{folder}: the labels of {len(faults)} files cannot be used, so nothing was measured. "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_ad.dataset.folders import images_in, pair, split_masks, unread_in
-from edge_ad.dataset.mask import read_mask
+from edge_ad.dataset.mask import mask_fault, read_mask, reason_of
 from edge_ad.dataset.sample import NORMAL, Fault, Listing, Sample
 from edge_ad.errors import DataError
 
@@ -35,16 +35,27 @@ def _list_place(place: Path) -> Listing:
     pairs = pair(images, [(path.stem, path) for path in masks])
     missing = [path for path in images if path not in pairs.masks]
     reason = "no mask, though other images have one: an empty mask says that an image is normal"
+    samples = [_sample(path, pairs.masks.get(path, ())) for path in images]
     return Listing(
-        samples=tuple(_sample(path, pairs.masks.get(path, ())) for path in images),
-        faults=(*pairs.faults, *(Fault(path, reason) for path in missing)),
+        samples=tuple(sample for sample, _ in samples),
+        faults=(
+            *pairs.faults,
+            *(Fault(path, reason) for path in missing),
+            *(fault for _, fault in samples if fault),
+        ),
         left_out=tuple(unread_in(place)),
     )
 
 
-def _sample(path: Path, masks: tuple[Path, ...]) -> Sample:
-    try:
-        marked = any(read_mask(mask).any() for mask in masks)
-    except DataError:
-        marked = True  # checked again, and refused by name, with the other masks
-    return Sample(path, DEFECT if marked or not masks else NORMAL, masks)
+def _sample(path: Path, masks: tuple[Path, ...]) -> tuple[Sample, Fault | None]:
+    """Label an image by its masks; also return the mask that cannot say what it is."""
+    marked = not masks
+    for mask in masks:
+        try:
+            marks = read_mask(mask)
+        except DataError as error:
+            return Sample(path, DEFECT, masks), Fault(mask, reason_of(error, mask))
+        if marks.any() and (reason := mask_fault(marks)):
+            return Sample(path, DEFECT, masks), Fault(mask, reason)
+        marked = marked or bool(marks.any())
+    return Sample(path, DEFECT if marked else NORMAL, masks), None

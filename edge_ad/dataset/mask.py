@@ -57,6 +57,11 @@ def mask_fault(marked: Mask) -> str:
     return ""
 
 
+def reason_of(error: DataError, path: Path) -> str:
+    """Return a message without the file's name that it begins with."""
+    return str(error).removeprefix(f"{path}: ").rstrip(".")
+
+
 def _above_half(values: NDArray[np.generic], path: Path) -> Mask:
     most = float(values.max())
     level = values.astype(np.float64) / max(most, 1.0)

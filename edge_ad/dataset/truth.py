@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_ad.dataset.mask import Mask, mask_fault, read_mask
+from edge_ad.dataset.mask import Mask, mask_fault, read_mask, reason_of
 from edge_ad.dataset.sample import Fault, Sample
 from edge_ad.errors import DataError
 from edge_ad.images import read_stored
@@ -28,14 +28,13 @@ def read_truth(sample: Sample, image_hw: tuple[int, int]) -> Mask | None:
     return truth if sample.masks or not sample.anomalous else None
 
 
-def truth_faults(samples: Sequence[Sample]) -> list[tuple[Sample, Fault]]:
-    """Return the samples whose masks cannot be true, with the mask and the reason.
+def truth_faults(samples: Sequence[Sample]) -> list[Fault]:
+    """Return the masks that cannot be true, with the reason.
 
     Masks are decoded, and the images they belong to for their size. An image that cannot be
     decoded is not the mask's fault: it is left out, and named, where it is scored.
     """
-    checked = ((sample, _fault(sample)) for sample in samples if sample.masks)
-    return [(sample, fault) for sample, fault in checked if fault]
+    return [fault for sample in samples if sample.masks and (fault := _fault(sample))]
 
 
 def list_faults(faults: Sequence[Fault]) -> str:
@@ -54,7 +53,7 @@ def _fault(sample: Sample) -> Fault | None:
     try:
         truth = read_truth(sample, (image.shape[0], image.shape[1]))
     except DataError as error:
-        return _of_error(sample, str(error))
+        return _of_error(sample, error)
     assert truth is not None
     if not sample.anomalous:
         reason = f"marks {truth.sum()} pixels, though {sample.path.name} is a normal image"
@@ -62,12 +61,12 @@ def _fault(sample: Sample) -> Fault | None:
     return Fault(path, reason) if (reason := mask_fault(truth)) else None
 
 
-def _of_error(sample: Sample, text: str) -> Fault:
+def _of_error(sample: Sample, error: DataError) -> Fault:
     """Separate the file's name from the reason of a DataError."""
     for path in sample.masks:
-        if text.startswith(f"{path}: "):
-            return Fault(path, text.removeprefix(f"{path}: ").rstrip("."))
-    return Fault(sample.masks[0], text)
+        if str(error).startswith(f"{path}: "):
+            return Fault(path, reason_of(error, path))
+    return Fault(sample.masks[0], str(error))
 
 
 def _size_reason(mask: Mask, image_hw: tuple[int, int]) -> str:

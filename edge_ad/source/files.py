@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_ad.dataset.folders import split_masks
 from edge_ad.errors import DataError, SourceLost
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import SUFFIXES, ImageReader, ReadImage, find_depth, list_folder, named
@@ -37,14 +38,14 @@ class FolderFrames(Iterator[Grab]):
 
     def __init__(self, folder: Path, request: SourceRequest) -> None:
         listing = list_folder(folder)
-        self.left_out = listing.left_out
-        if not listing.images:
+        paths, masks = split_masks(listing.images)
+        self.left_out = listing.left_out | {mask.name: "a mask beside its image" for mask in masks}
+        if not paths:
             others = f" Left out: {named(self.left_out)}." if self.left_out else ""
             raise SourceLost(
                 f"{folder}: no images in it. Expected files ending in "
                 f"{', '.join(sorted(SUFFIXES))}.{others}"
             )
-        paths = list(listing.images)
         self._grabs = _read_images(paths, _reader(paths, request), request.name)
 
     def __next__(self) -> Grab:

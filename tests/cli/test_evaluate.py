@@ -75,6 +75,37 @@ def test_an_unreadable_image_is_left_out_and_named(make_engine: MakePath, data: 
     assert "0.png" in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["good", "spot"])
+def test_a_class_that_cannot_be_read_is_an_error(
+    make_engine: MakePath, data: Path, kind: str
+) -> None:
+    for path in (data / "test" / kind).iterdir():
+        path.write_bytes(b"")
+    done = evaluate(make_engine(), "--data", data)
+    side = "normal" if kind == "good" else "anomalous"
+    assert done.returncode == 2 and f"none of the 4 {side} images" in done.stderr
+
+
+def test_what_was_recognised_is_printed_and_counted(make_engine: MakePath, data: Path) -> None:
+    (data / "test" / "spot" / "note.heic").write_bytes(b"")
+    mask = data / "ground_truth" / "spot" / "5_mask.png"
+    mask.write_bytes(b"")
+    done = evaluate(make_engine(), "--data", data)
+    assert done.returncode == 2 and "5_mask.png: the file is empty" in done.stderr
+    words = ("--data", data, "--leave-out-bad-masks", "--layout", "mpdd")
+    text = evaluate(make_engine(), *words)
+    assert "MVTec AD layout: 4 normal and 3 anomalous images (1 type), 3 with masks" in text.stdout
+    assert "9 files listed, 7 scored, 2 left out" in text.stdout
+    result = json.loads(evaluate(make_engine(), *words, "--json").stdout)
+    assert result["listed"] == result["scored"] + len(result["left_out"]) == 9
+    assert result["data_set"]["layout"] == "mvtec"
+
+
+def test_an_unknown_layout_is_a_usage_error(make_engine: MakePath, data: Path) -> None:
+    done = evaluate(make_engine(), "--data", data, "--layout", "mvtek")
+    assert done.returncode == 2 and "Did you mean 'mvtec'" in done.stderr
+
+
 def test_a_mask_of_another_size_is_an_error(make_engine: MakePath, data: Path) -> None:
     _write(data / "ground_truth" / "spot" / "5_mask.png", np.zeros((10, 10), np.uint8))
     done = evaluate(make_engine(), "--data", data)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_ad.dataset import images_below, labelled_images, normal_images, read_truth, readable
 from edge_ad.errors import DataError
+from edge_ad.images import read_image
 from edge_ad.images.listing import NAMED
 from tests.dataset.folders import SIDE, block, mask, put, save
+from tests.images.files import encoded, stored_as
 
 
 @pytest.mark.parametrize("place", ["train/good", "good", ".", "Train/Normal", "OK"])
@@ -168,6 +171,38 @@ def test_masks_beside_images_are_never_parts(tmp_path: Path) -> None:
     put(tmp_path, "sub/a.jpg", "sub/b_mask.png")
     mask(tmp_path, "sub/a_mask.png", "labels/a.png", "ground_truth/dent/a.png")
     assert [path.name for path in images_below(tmp_path)] == ["a.jpg", "b_mask.png"]
+
+
+def _turned(path: Path, upright: NDArray[np.uint8], orientation: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(stored_as(upright, orientation), "PNG", orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_image_and_mask_turn_alike(tmp_path: Path, orientation: int) -> None:
+    """Orientation tags of an image, of its mask, or of both leave the truth upright."""
+    upright = np.zeros((SIDE, SIDE + 8), np.uint8)
+    upright[4:9, 3:20] = 255
+    shown = np.where(upright > 0, 200, 60).astype(np.uint8)
+    put(tmp_path, "test/good/g.png")
+    pairs = {"a": (orientation, 1), "b": (1, orientation), "c": (orientation, orientation)}
+    for name, turns in pairs.items():
+        _turned(tmp_path / f"test/dent/{name}.png", shown, turns[0])
+        _turned(tmp_path / f"ground_truth/dent/{name}_mask.png", upright, turns[1])
+    for sample in labelled_images(tmp_path)[1:]:
+        image = read_image(sample.path)
+        truth = read_truth(sample, (image.shape[0], image.shape[1]))
+        assert truth is not None and np.array_equal(truth, image[:, :, 0] > 100)
+
+
+def test_a_mask_of_the_stored_pixels_of_a_turned_image_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "test/good/g.png", "test/dent/d.png")
+    wide = np.zeros((SIDE, SIDE + 8), np.uint8)
+    wide[4:9, 3:20] = 255
+    (tmp_path / "test/dent/d.png").write_bytes(encoded(wide, "PNG", 6))
+    save(tmp_path / "ground_truth/dent/d.png", wide)
+    with pytest.raises(DataError, match="turned like the image"):
+        labelled_images(tmp_path)
 
 
 def test_unreadable_images_are_left_out_and_named(

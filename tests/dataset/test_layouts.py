@@ -190,6 +190,13 @@ def test_a_missing_kolektor_mask_is_refused_in_training_too(tmp_path: Path) -> N
             read(tmp_path)
 
 
+def test_a_photo_named_like_a_mask_is_refused_in_training_too(tmp_path: Path) -> None:
+    put(tmp_path, "front.png", "front_label.png")
+    for read in (labelled_images, normal_images):
+        with pytest.raises(DataError, match=r"front_label\.png: the mask looks inverted: 100%"):
+            read(tmp_path)
+
+
 def test_a_table_names_files_that_must_exist(tmp_path: Path) -> None:
     visa_annotations(tmp_path)
     (tmp_path / "Data/Images/Anomaly/b.JPG").unlink()

@@ -297,3 +297,12 @@ def test_a_folder_with_the_name_of_a_number_is_a_folder(
     monkeypatch.chdir(tmp_path)
     assert parse_uri("20261128").scheme == "file"
     assert parse_uri("20261129") == Uri("v4l2", "/dev/video20261129")
+
+
+def test_masks_beside_the_images_of_a_folder_are_no_frames(tmp_path: Path) -> None:
+    for name in ("Part0.png", "Part0_label.png", "Part1.png", "wide_label.png"):
+        write_image(tmp_path / name, np.full((8, 8, 3), 99, np.uint8))
+    with open_source(str(tmp_path)) as source:
+        files = [grab.file for grab in source]
+        assert source.left_out == {"Part0_label.png": "a mask beside its image"}
+    assert files == ["Part0.png", "Part1.png", "wide_label.png"]
