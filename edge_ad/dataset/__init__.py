@@ -75,8 +75,9 @@ def labelled_images(
     found = [*truth_faults(listing.samples), *listing.faults]
     faults = list({fault.path: fault for fault in found}.values())
     if faults and not leave_out_bad_masks:
+        count = "1 file" if len(faults) == 1 else f"{len(faults)} files"
         raise DataError(
-            f"{folder}: the labels of {len(faults)} files cannot be used, so nothing was measured. "
+            f"{folder}: the labels of {count} cannot be used, so nothing was measured. "
             f"{list_faults(faults)}. Correct them, or leave these images out of all figures with "
             "--leave-out-bad-masks."
         )
