@@ -13,6 +13,7 @@ from edge_ad.errors import OutletLost
 # verb: its line in the help; the module has the verb's name
 VERBS = {
     "capture": "Collect images of good parts from a camera.",
+    "dataset": "Count the parts in a folder of good images.",
     "methods": "Compare the methods: requirements, cost and accuracy.",
     "train": "Fit a detector to images of good parts.",
     "attention": "Train EAR's digit attention on images of digits.",

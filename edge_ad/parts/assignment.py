@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
+from edge_ad.images import read_image
+from edge_ad.images.bit_depth import ReadImage
 from edge_ad.parts import names
 from edge_ad.parts.listed import CAPTURE, TABLE, from_capture, from_table
-from edge_ad.parts.reading import look
+from edge_ad.parts.reading import Looked, look
 
 _ALIKE = (
     "the images are too alike to tell parts apart, so they count as images of one part. If they "
@@ -66,6 +69,7 @@ def assign_parts(
     root: Path | None = None,
     how: How | None = None,
     geometry: Geometry | None = None,
+    read: ReadImage = read_image,
 ) -> PartAssignment:
     """Decide the part of each image.
 
@@ -73,7 +77,7 @@ def assign_parts(
     has an answer: `parts.csv` in `root`, what `capture` wrote there, sub-folders of `root`, a
     common pattern of file names, else the images themselves within the region of interest of
     `geometry`. `how` takes one of them alone; `EACH` makes every image a part. `root` is the folder
-    common to all images where it is not given.
+    common to all images where it is not given, `read` decodes an image.
 
     Raises UsageError for an unfit `part_id`, DataError for an unfit table, when no image can be
     read, or when `how` has no answer.
@@ -85,7 +89,9 @@ def assign_parts(
         rule = f"--part-id {part_id}"
         return PartAssignment(parts, How.PART_ID, rule, left_out, rule=rule)
     for one in How if how is None else (how,):
-        if (answer := _answer(one, images, base, geometry)) is not None:
+        if (
+            answer := _answer(one, images, base, partial(look, geometry=geometry, read=read))
+        ) is not None:
             return answer
     raise DataError(
         f"{base}: no part can be read from {how.value if how else 'the images'} there. Give the "
@@ -94,20 +100,20 @@ def assign_parts(
 
 
 def _answer(
-    how: How, images: Sequence[Path], root: Path, geometry: Geometry | None
+    how: How, images: Sequence[Path], root: Path, looking: Callable[..., Looked]
 ) -> PartAssignment | None:
     if how is How.TABLE and (table := from_table(images, root)):
-        return PartAssignment(table[0], how, str(root / TABLE), table[1], rule=TABLE)
+        return PartAssignment(table[0], how, f"the file {TABLE}", table[1], rule=TABLE)
     if how is How.CAPTURE and (captured := from_capture(images, root)):
-        return PartAssignment(captured, how, str(root / CAPTURE), rule=CAPTURE)
+        return PartAssignment(captured, how, f"the file {CAPTURE}", rule=CAPTURE)
     if how is How.FOLDERS and (folders := _by_folder(images, root)):
         return PartAssignment(folders, how, f"sub-folders of {root}", rule="folders")
     if how is How.NAMES and (named := names.by_pattern(images)):
         if not named.inferred:
             return PartAssignment(named.parts, how, named.detail, rule=named.title)
-        return _by_looks(images, root, geometry, named)
+        return _by_looks(images, root, looking, named)
     if how is How.IMAGES:
-        return _by_looks(images, root, geometry)
+        return _by_looks(images, root, looking)
     if how is How.EACH:
         return PartAssignment(_labels(images, root), how, "every image is a part")
     return None
@@ -122,10 +128,13 @@ def _by_folder(images: Sequence[Path], root: Path) -> dict[Path, str] | None:
 
 
 def _by_looks(
-    images: Sequence[Path], root: Path, geometry: Geometry | None, named: names.Named | None = None
+    images: Sequence[Path],
+    root: Path,
+    looking: Callable[..., Looked],
+    named: names.Named | None = None,
 ) -> PartAssignment:
     """Group by what images show; `named` groups stay together and only merge."""
-    looked = look(images, geometry, named.parts if named else {})
+    looked = looking(images, named.parts if named else {})
     if named is not None and looked.alike:
         return PartAssignment(named.parts, How.NAMES, named.detail)
     labels = _labels(looked.paths, root)

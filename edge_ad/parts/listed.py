@@ -15,20 +15,21 @@ _PART_COLUMNS = ("part", "tile", "part_id")
 
 
 def from_table(paths: Sequence[Path], root: Path) -> tuple[dict[Path, str], dict[Path, str]] | None:
-    """Return the parts by `root/parts.csv`, and images it does not list; None without the file.
+    """Return the parts by `parts.csv`, and images it does not list; None without the file.
 
-    The file has columns `image` (a name, or a path below `root`) and `part`. Rows of other images
-    are ignored. Raises DataError for a file without these columns, with an empty part, with two
-    parts for one image, or with none of the images.
+    It lies in `root` or beside the images, and has columns `image` (a name, or a path below `root`)
+    and `part`; rows of other images are ignored. Raises DataError for a file without these columns,
+    with an empty part, with two parts for one image, or with none of the images.
     """
-    table = root / TABLE
-    if not table.is_file():
+    table = _beside(paths, root, TABLE)
+    if table is None:
         return None
     part_of = _read_table(table)
     parts, left_out = {}, {}
     for path in paths:
-        key = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        part = part_of.get(key) or part_of.get(path.name)
+        keys = [path.relative_to(base).as_posix()
+                for base in (root, table.parent) if path.is_relative_to(base)]  # fmt: skip
+        part = next((part_of[key] for key in (*keys, path.name) if key in part_of), None)
         if part is None:
             left_out[path] = f"not listed in {table}"
         else:
@@ -42,17 +43,24 @@ def from_table(paths: Sequence[Path], root: Path) -> tuple[dict[Path, str], dict
 
 
 def from_capture(paths: Sequence[Path], root: Path) -> dict[Path, str] | None:
-    """Return the parts by `root/capture.jsonl`; None where it does not list every image.
+    """Return the parts by `capture.jsonl`; None where it does not have the part of every image.
 
     Raises DataError for a line that is not a record of `capture`.
     """
-    record = root / CAPTURE
-    if not record.is_file():
+    record = _beside(paths, root, CAPTURE)
+    if record is None:
         return None
     part_of = dict(_read_capture(record))
     parts = {path: part_of.get(path.name) for path in paths}
     known = {path: part for path, part in parts.items() if part is not None}
     return known if known and len(known) == len(parts) else None
+
+
+def _beside(paths: Sequence[Path], root: Path, name: str) -> Path | None:
+    """Return the file `name` in `root`, or in the one folder of all images."""
+    folders = {path.parent for path in paths}
+    places = [root, *(folders if len(folders) == 1 else ())]
+    return next((place / name for place in places if (place / name).is_file()), None)
 
 
 def _read_table(table: Path) -> dict[str, str]:

@@ -65,7 +65,7 @@ def by_expression(
     includes the suffix. Raises UsageError for an expression that is invalid, has no group or
     matches no image.
     """
-    pattern = _compiled(expression)
+    pattern = compiled(expression)
     parts, left_out = {}, {}
     for path in paths:
         name = _relative(path, root)
@@ -82,6 +82,20 @@ def by_expression(
     return parts, left_out
 
 
+def compiled(expression: str) -> re.Pattern[str]:
+    """Compile a `--part-id`. Raises UsageError for one that is invalid or has no group."""
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise UsageError(f"--part-id {expression}: not a regular expression ({error}).") from error
+    if not pattern.groups:
+        raise UsageError(
+            f"--part-id {expression}: it has no group. Put parentheses around the part, like "
+            "'part(\\d+)'."
+        )
+    return pattern
+
+
 def by_pattern(paths: Sequence[Path]) -> Named | None:
     """Return the parts by the first common pattern that fits; None where none does."""
     stems = [path.stem for path in paths]
@@ -93,19 +107,6 @@ def by_pattern(paths: Sequence[Path]) -> Named | None:
                 dict(zip(paths, ids, strict=True)), pattern.title, detail, pattern.inferred
             )
     return None
-
-
-def _compiled(expression: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(expression)
-    except re.error as error:
-        raise UsageError(f"--part-id {expression}: not a regular expression ({error}).") from error
-    if not pattern.groups:
-        raise UsageError(
-            f"--part-id {expression}: it has no group. Put parentheses around the part, like "
-            "'part(\\d+)'."
-        )
-    return pattern
 
 
 def _part_of(match: re.Match[str] | None) -> str:

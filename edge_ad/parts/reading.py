@@ -13,6 +13,7 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.frame import Image
 from edge_ad.geometry import Geometry
 from edge_ad.images import read_image
+from edge_ad.images.bit_depth import ReadImage
 from edge_ad.parts.looks import Looks, scale_for
 
 _SIZES_FROM = 15  # images, evenly spread, whose sizes decide the scale
@@ -28,16 +29,21 @@ class Looked:
     alike: bool
 
 
-def look(images: Sequence[Path], geometry: Geometry | None, named: Mapping[Path, str]) -> Looked:
+def look(
+    images: Sequence[Path],
+    named: Mapping[Path, str],
+    geometry: Geometry | None = None,
+    read: ReadImage = read_image,
+) -> Looked:
     """Group images by what they show; those of one `named` part and near-duplicates stay together.
 
     Raises DataError when no image can be read, UsageError for a region outside an image.
     """
     left_out: dict[Path, str] = {}
-    looks, distinct = Looks(_scale(images, geometry)), Deduplicator(Geometry())
+    looks, distinct = Looks(_scale(images, geometry, read)), Deduplicator(Geometry())
     paths, known, firsts = list[Path](), list[tuple[int, int]](), list[int]()
     first_of: dict[str, int] = {}
-    for path, image in _regions(images, geometry, left_out):
+    for path, image in _regions(images, geometry, read, left_out):
         index = len(paths)
         looks.add(image)
         twin = distinct.repeats(image)
@@ -52,24 +58,27 @@ def look(images: Sequence[Path], geometry: Geometry | None, named: Mapping[Path,
     return Looked(paths, grouping.groups, left_out, grouping.alike)
 
 
-def _scale(images: Sequence[Path], geometry: Geometry | None) -> float:
+def _scale(images: Sequence[Path], geometry: Geometry | None, read: ReadImage) -> float:
     """Return the scale for the region of usual images, from a few, evenly spread."""
     left_out: dict[Path, str] = {}
     sample = images[:: max(1, len(images) // _SIZES_FROM)]
     for some in (sample, images):  # all of them only where none of the sample can be read
-        if sizes := [image.shape[:2] for _, image in _regions(some, geometry, left_out)]:
+        if sizes := [image.shape[:2] for _, image in _regions(some, geometry, read, left_out)]:
             return scale_for(sizes)
     first = next(iter(left_out.values()), "there is none")
     raise DataError(f"none of the {len(images)} images can be read. The first: {first}")
 
 
 def _regions(
-    images: Iterable[Path], geometry: Geometry | None, left_out: dict[Path, str]
+    images: Iterable[Path],
+    geometry: Geometry | None,
+    read: ReadImage,
+    left_out: dict[Path, str],
 ) -> Iterator[tuple[Path, Image]]:
     """Decode the regions of interest; an image that cannot be read goes to `left_out`."""
     for path in images:
         try:
-            image = read_image(path)
+            image = read(path)
         except DataError as error:
             left_out[path] = str(error)
             continue

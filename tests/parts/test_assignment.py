@@ -1,0 +1,134 @@
+"""What decides the part of an image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_ad.errors import DataError
+from edge_ad.images import write_image
+from edge_ad.parts import How, PartAssignment, assign_parts
+from tests.conftest import part_image
+from tests.parts.faces import face, write_faces
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.png"))
+
+
+def _partition(assignment: PartAssignment) -> set[frozenset[str]]:
+    return {frozenset(path.stem for path in paths) for paths in assignment.groups().values()}
+
+
+@pytest.mark.parametrize("design", [False, True])
+def test_parts_are_found_under_other_light_place_and_turn(tmp_path: Path, *, design: bool) -> None:
+    write_faces(tmp_path, 6, design=design)
+    assignment = assign_parts(_images(tmp_path))
+    assert assignment.how is How.IMAGES and not assignment.doubt and not assignment.rule
+    expected = {frozenset(f"{part + 6 * turn:03d}" for turn in range(3)) for part in range(6)}
+    assert _partition(assignment) == expected
+
+
+def test_parts_of_one_design_are_not_joined(tmp_path: Path) -> None:
+    for part in range(12):
+        write_image(tmp_path / f"{part}.png", face(part, noise=part, design=True))
+    assert len(assign_parts(_images(tmp_path)).groups()) == 12
+
+
+def test_images_of_one_part_alone_are_one_part_in_doubt(tmp_path: Path) -> None:
+    for number in range(6):
+        write_image(tmp_path / f"{number}.png", face(1, gain=0.6 + 0.1 * number, noise=number))
+    assignment = assign_parts(_images(tmp_path))
+    assert len(assignment.groups()) == 1 and "--part-id" in assignment.doubt
+
+
+def test_a_chain_of_overlapping_views_is_not_one_part(tmp_path: Path) -> None:
+    """Each image shows half of the last one and something new, like a belt that moves."""
+    belt = [face(part) for part in range(30)]
+    for number in range(29):
+        left, right = belt[number][:, 100:], belt[number + 1][:, :100]
+        both = belt[number].copy()
+        both[:, :100], both[:, 100:] = left, right
+        write_image(tmp_path / f"{number:02d}.png", both)
+    assert len(assign_parts(_images(tmp_path)).groups()) > 10
+
+
+def test_near_duplicates_are_of_one_part_even_without_texture(tmp_path: Path) -> None:
+    for number, level in enumerate((40, 40, 120, 200)):
+        write_image(tmp_path / f"{number}.png", part_image(seed=number) // 16 + level)
+    groups = _partition(assign_parts(_images(tmp_path)))
+    assert frozenset({"0", "1"}) in groups and len(groups) == 3
+
+
+def test_a_table_decides_and_names_what_it_lacks(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.png", part_image())
+    (tmp_path / "parts.csv").write_text("\ufeffimage;part\na.png;p1\nb.png;p1\nx.png;p2\n", "utf-8")
+    assignment = assign_parts(_images(tmp_path))
+    assert assignment.how is How.TABLE and _partition(assignment) == {frozenset({"a", "b"})}
+    assert [path.name for path in assignment.left_out] == ["c.png"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "expected a first line with the columns"),
+        ("picture,part\na.png,1\n", "expected a first line with the columns"),
+        ("image,part\na.png,\n", "row 2: expected an image and its part"),
+        ("image,part\na.png\n", "row 2: expected an image and its part"),
+        ("image,part\na.png,1\na.png,2\n", "row 3: 'a.png' is of part '2' here"),
+        ("image,part\nz.png,1\n", "lists none of the 1 images"),
+    ],
+)
+def test_an_unfit_table_is_refused(tmp_path: Path, table: str, message: str) -> None:
+    write_image(tmp_path / "a.png", part_image())
+    (tmp_path / "parts.csv").write_text(table)
+    with pytest.raises(DataError, match=message):
+        assign_parts(_images(tmp_path))
+
+
+def test_sub_folders_are_parts(tmp_path: Path) -> None:
+    for name in ("p1/a", "p1/b", "p2/a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_image(tmp_path / f"{name}.png", part_image())
+    assignment = assign_parts(_images(tmp_path))
+    assert assignment.how is How.FOLDERS and list(assignment.groups()) == ["p1", "p2"]
+
+
+def test_what_capture_wrote_decides_where_it_knows_every_part(tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / f"frame-{number}.png", part_image(seed=number))
+    lines = [{"image": f"frame-{number}.png", "part": f"SN{number // 2}"} for number in range(3)]
+    (tmp_path / "capture.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assignment = assign_parts(_images(tmp_path))
+    assert assignment.how is How.CAPTURE and list(assignment.groups()) == ["SN0", "SN1"]
+    (tmp_path / "capture.jsonl").write_text("no json\n")
+    with pytest.raises(DataError, match="line 1: not a record"):
+        assign_parts(_images(tmp_path))
+
+
+def test_series_in_names_that_show_one_part_are_joined(tmp_path: Path) -> None:
+    for number, part in ((1, 0), (500, 1), (900, 2), (1400, 0), (1900, 3)):
+        for exposure in (1, 2):
+            image = face(part, gain=0.5 * exposure, noise=number + exposure)
+            write_image(tmp_path / f"exp{exposure}_num_{number + exposure}.png", image)
+    assignment = assign_parts(_images(tmp_path))
+    assert assignment.how is How.NAMES and "1 of these joined" in assignment.detail
+    assert len(assignment.groups()) == 4
+
+
+def test_every_image_can_be_made_a_part(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.png", tmp_path / "b" / "2.png"]
+    assignment = assign_parts(paths, root=tmp_path, how=How.EACH)
+    assert list(assignment.parts.values()) == ["a/1.png", "b/1.png", "2"]
+
+
+def test_an_image_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", part_image())
+    (tmp_path / "b.png").write_bytes(b"no image")
+    assert [path.name for path in assign_parts(_images(tmp_path)).left_out] == ["b.png"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match="none of the 1 images can be read"):
+        assign_parts(_images(tmp_path))
