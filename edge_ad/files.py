@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 
@@ -28,6 +29,37 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_together(files: Mapping[Path, Path]) -> None:
+    """Move each file to its place, replacing what is there, all of them or none.
+
+    A failure puts back what was replaced. Raises OSError.
+    """
+    ready: dict[Path, Path] = {}
+    backups: dict[Path, Path] = {}
+    moved: list[Path] = []
+    try:
+        for source, target in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            ready[target] = target.with_name(f".{target.name}.new")
+            shutil.move(source, ready[target])  # copies between disks, where space may run out
+            if target.exists():
+                backups[target] = target.with_name(f".{target.name}.old")
+                shutil.copy2(target, backups[target])
+        for target, new in ready.items():
+            os.replace(new, target)
+            moved.append(target)
+    except OSError:
+        for target in moved:
+            if target in backups:
+                os.replace(backups[target], target)
+            else:
+                target.unlink(missing_ok=True)
+        raise
+    finally:
+        for path in (*ready.values(), *backups.values()):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

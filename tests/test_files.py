@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.files import replacing, sha256, sha256_of, write_text
+from edge_ad.files import replace_together, replacing, sha256, sha256_of, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -30,3 +30,27 @@ def test_a_renamed_copy_of_a_set_has_the_same_digest(tmp_path: Path) -> None:
     assert digest == sha256_of([tmp_path / "x" / "c", tmp_path / "x" / "d"])
     assert digest != sha256_of([tmp_path / "a"])
     assert len(sha256(tmp_path / "a")) == 64
+
+
+def test_files_are_replaced_together(tmp_path: Path) -> None:
+    for name in ("new-a", "new-b", "b"):
+        (tmp_path / name).write_text(name)
+    places = {tmp_path / "new-a": tmp_path / "folder" / "a", tmp_path / "new-b": tmp_path / "b"}
+    replace_together(places)
+    assert (tmp_path / "folder" / "a").read_text() == "new-a"
+    assert (tmp_path / "b").read_text() == "new-b"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "folder"]
+
+
+def test_a_file_that_cannot_be_replaced_puts_the_others_back(tmp_path: Path) -> None:
+    for name in ("new-a", "new-b", "new-c", "a"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "inside").touch()
+    places = {tmp_path / f"new-{name}": tmp_path / name for name in "abc"}
+    with pytest.raises(OSError):
+        replace_together(places)
+    assert (tmp_path / "a").read_text() == "a"
+    assert not (tmp_path / "b").exists()
+    assert (tmp_path / "c" / "inside").exists()
+    assert not list(tmp_path.glob(".*"))

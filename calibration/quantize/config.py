@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -65,6 +65,16 @@ class CalibrationConfig:
     def report_path(self) -> Path:
         """Return the report's path: `destseg.int8.onnx.report.json`; the page ends in .html."""
         return self.out.with_name(self.out.name + ".report.json")
+
+    @property
+    def rejected(self) -> CalibrationConfig:
+        """Return the same with other names of files, for a result that replaces no engine."""
+        return replace(self, out=self.out.with_suffix(".rejected.onnx"))
+
+    @property
+    def unfinished_table_path(self) -> Path:
+        """Return the path where an unfinished search keeps its range table."""
+        return self.out.with_name(f".{self.out.stem}.unfinished.ranges.yaml")
 
     @property
     def cache_path(self) -> Path:

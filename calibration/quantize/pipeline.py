@@ -11,7 +11,6 @@ import onnx
 
 from edge_ad.calibration.quantize.comparison import PrecisionComparison, compare_precisions
 from edge_ad.calibration.quantize.config import CalibrationConfig, OnProgress
-from edge_ad.calibration.quantize.engine_file import save_int8
 from edge_ad.calibration.quantize.eval_set import (
     EvalSet,
     affordable,
@@ -28,11 +27,11 @@ from edge_ad.calibration.quantize.threshold_check import ThresholdCheck, warn_of
 from edge_ad.calibration.ranges.image_set import CalibrationSet, choose
 from edge_ad.calibration.ranges.methods import methods_named
 from edge_ad.calibration.ranges.table import save_table, usable_methods
-from edge_ad.calibration.ranges.trt_cache import header, save_cache
+from edge_ad.calibration.ranges.trt_cache import header
 from edge_ad.calibration.thresholds.guarantee import Guarantee
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.errors import DataError, UsageError
-from edge_ad.manifest import Manifest, Threshold, load_sidecar, set_threshold
+from edge_ad.manifest import Manifest, Threshold, load_sidecar
 from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from edge_ad.precision import Precision
 
@@ -43,7 +42,10 @@ _UNUSED_IMAGES = 32  # normal images outside the calibration set that are enough
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """Everything a calibration produced; `search` is None without a gate."""
+    """Everything a calibration produced; `search` is None without a gate.
+
+    `written` says that the candidate is accepted, so that its engine is written.
+    """
 
     evaluator: CandidateEvaluator
     candidate: Candidate
@@ -70,9 +72,9 @@ def calibrate(
     other_precisions: Mapping[Precision, onnx.ModelProto] | None = None,
     to_fp16: ToFp16 | None = None,
 ) -> CalibrationResult:
-    """Find the int8 graph that passes the gate and write it, with its range table beside it.
+    """Find the int8 graph that passes the gate; `write_calibration` then writes it.
 
-    When none passes only the table is written; the result says so and why. With graphs of
+    When none passes the result says so and why. With graphs of
     `other_precisions`, int8 must also be the fastest by `config.margin`. `to_fp16` makes the graph
     in which everything that is not int8 is fp16, used if that passes too. Raises as `load_graph`,
     `normal_images`, `labelled_images` and `load_table` do for bad input.
@@ -87,7 +89,7 @@ def calibrate(
     cache = _result_cache(config, graph, images, eval_set)
     table, report = range_table(config, graph, images, eval_set, methods, cache, on_progress)
     methods = usable_methods(table, methods)
-    save_table(table, config.table_path)
+    save_table(table, config.unfinished_table_path)
     config.checkpoint_path.unlink(missing_ok=True)
     evaluator = CandidateEvaluator(
         graph,
@@ -107,10 +109,15 @@ def calibrate(
     if not result.passed:
         return result
     if not result.comparison or result.comparison.winner.precision == "int8":
-        on_progress("writing", 0, 1)
-        result = _write(config, result, thresholds)
-    cache.delete()
+        threshold = thresholds.threshold(result.candidate) if thresholds else None
+        result = replace(result, threshold=threshold, written=True)
     return result
+
+
+def delete_unfinished(config: CalibrationConfig) -> None:
+    """Delete what an interrupted calibration would continue from."""
+    for path in (config.cache_path, config.unfinished_table_path, config.checkpoint_path):
+        path.unlink(missing_ok=True)
 
 
 def _check(config: CalibrationConfig, methods: Sequence[str]) -> None:
@@ -270,17 +277,3 @@ def _compare(
     models["int8"] = evaluator.model(result.candidate)
     known: dict[Precision, GateResult] = {"int8": result.gate} if result.gate else {}
     return compare_precisions(evaluator, models, known, config.limits, margin=config.margin)
-
-
-def _write(
-    config: CalibrationConfig, result: CalibrationResult, thresholds: ThresholdCheck | None
-) -> CalibrationResult:
-    candidate = result.candidate
-    threshold = thresholds.threshold(candidate) if thresholds else None
-    save_int8(result.evaluator, candidate, config.out)
-    if threshold:
-        set_threshold(config.out, threshold)
-    if config.write_cache:
-        ranges = result.evaluator.ranges(candidate)
-        save_cache(ranges, config.write_cache, config.cache_version)
-    return replace(result, threshold=threshold, written=True)

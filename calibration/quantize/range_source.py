@@ -106,10 +106,10 @@ def _saved_table(
     config: CalibrationConfig, graph: GraphIndex, images: CalibrationSet, methods: Sequence[str]
 ) -> RangeTable | None:
     """Return the table that an interrupted run wrote from these images, if it has all methods."""
-    if config.merge or not config.table_path.exists():
+    if config.merge or not config.unfinished_table_path.exists():
         return None
     try:
-        table = load_table(config.table_path)
+        table = load_table(config.unfinished_table_path)
     except DataError:
         return None
     same_images = [image_set.sha256 for image_set in table.sets] == [images.sha256()]

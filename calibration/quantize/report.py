@@ -21,8 +21,13 @@ from edge_ad.precision import Precision
 from edge_ad.provenance import versions
 
 
-def make_report(config: CalibrationConfig, result: CalibrationResult) -> dict[str, Any]:
-    """Return everything a reader needs to trust the engine, or to see why there is none."""
+def make_report(
+    config: CalibrationConfig, staged: CalibrationConfig, result: CalibrationResult
+) -> dict[str, Any]:
+    """Return everything a reader needs to trust the engine, or to see why there is none.
+
+    The engine's file still lies where `staged` says.
+    """
     evaluator, candidate, search = result.evaluator, result.candidate, result.search
     placement = evaluator.placement(candidate)
     compiled = result.written and config.target == "tensorrt"
@@ -44,9 +49,9 @@ def make_report(config: CalibrationConfig, result: CalibrationResult) -> dict[st
         "dataset_report": result.dataset_report,
         "nodes": [asdict(decision) for decision in placement.decisions],
         "int8_nodes": sum(decision.int8 for decision in placement.decisions),
-        "bytes": {"fp32": config.engine.stat().st_size, "int8": _size(config)},
+        "bytes": {"fp32": config.engine.stat().st_size, "int8": _size(staged)},
         "speed": measure_speed(result),
-        "compiled": compiled_report(config.out, placement) if compiled else None,
+        "compiled": compiled_report(staged.out, placement) if compiled else None,
         "made_with": versions(),
     }
 

@@ -34,11 +34,6 @@ class ResultCache:
             self._write()
         return self._results[key]
 
-    def delete(self) -> None:
-        """Delete the file once the work is done and nothing needs to be resumed."""
-        if self._path:
-            self._path.unlink(missing_ok=True)
-
     def _read(self) -> dict[str, Any]:
         if self._path is None or not self._path.exists():
             return {}

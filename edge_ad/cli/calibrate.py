@@ -194,17 +194,16 @@ def _config(engine: Path, out: Path, options: dict[str, Any]) -> CalibrationConf
 
 
 def _calibrate(config: CalibrationConfig, precision: str, float_precision: str) -> dict[str, Any]:
-    from edge_ad.calibration.quantize.html import write_page
-    from edge_ad.calibration.quantize.pipeline import calibrate
-    from edge_ad.calibration.quantize.report import make_report, save_report
+    from edge_ad.calibration.quantize.output import write_calibration
+    from edge_ad.calibration.quantize.pipeline import calibrate, delete_unfinished
 
     with _resume_hint(), _progress() as on_progress:
         others = _other_precisions(config) if precision == "auto" else None
         to_fp16 = _to_fp16(config) if float_precision == "fp16" else None
         result = calibrate(config, on_progress, others, to_fp16)
-        on_progress("measuring speed", 0, 1)
-        report = make_report(config, result)
-        write_page(report, result, save_report(report, config).with_suffix(".html"))
+        report = write_calibration(config, result, on_progress)
+        if result.passed:
+            delete_unfinished(config)
     for line in (result.dataset_report or {}).get("warnings", []):
         click.echo(f"calibration set: {line}", err=True)
     return report
