@@ -1,6 +1,8 @@
 # make demo      a shipped detector watches footage of a line: alarms, evidence images, a contact sheet
 # make test      the tests, without the slow ones
 # make test-all  the tests, then the slow ones
+# make test-runtime  the tests of what a device installs, without torch and onnx
+# make test-bare demo and those tests on a Debian with nothing but Python, make and git (needs root)
 # make lint      ruff, mypy, import-linter
 # make docs      the documentation as a site in site/
 # make sample    make the shipped footage and detector again (needs TEACHER, ResNet-18 weights)
@@ -13,7 +15,23 @@ RTX ?= 1.7.1.116
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow test-all lint docs sample clean
+# Tests of the rooms that a device runs, without those of verbs that import torch or onnx.
+RUNTIME_TESTS := $(wildcard tests/test_*.py) $(addprefix tests/, calibration/thresholds cli describe \
+	engine line machine outlet sample source synthesis synthetic_line)
+WORKSTATION := torch|onnx |(tests|edge_ad)\.(export|methods|training|calibration\.(quantize|ranges|int8))
+WORKSTATION_TESTS = $(shell grep -lE '^(import|from) ($(WORKSTATION))' tests/cli/*.py)
+
+# The wheel opencv-python needs graphics libraries. It is a requirement of edge-ad, so that every
+# installation brings it back: this follows each of them.
+define fit_opencv
+@$(BIN)/python -c "import cv2" 2>/dev/null || { \
+	echo "opencv-python does not load here, since graphics libraries are missing:" \
+		"opencv-python-headless replaces it."; \
+	$(BIN)/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless; \
+	$(PIP) "opencv-python-headless>=4.8" && $(BIN)/python -c "import cv2"; }
+endef
+
+.PHONY: demo test test-slow test-all test-runtime test-bare lint docs sample clean
 
 demo: $(VENV)/runtime
 	$(BIN)/edge-ad run --camera edge_ad/sample/footage.mp4 --engine edge_ad/sample/engine.onnx \
@@ -28,6 +46,13 @@ test-slow: $(VENV)/everything
 	$(BIN)/python -m pytest -m "slow and not full" $(PYTEST)
 
 test-all: test test-slow
+
+test-runtime: $(VENV)/runtime-tests
+	$(BIN)/python -m pytest -q -m "not slow and not full" $(PYTEST) \
+		$(addprefix --ignore=, $(WORKSTATION_TESTS)) $(RUNTIME_TESTS)
+
+test-bare:
+	BARE_OR_SKIP=$(BARE_OR_SKIP) .ci/bare
 
 lint: $(VENV)/everything
 	$(BIN)/ruff format --check .
@@ -45,6 +70,12 @@ sample: $(VENV)/everything
 $(VENV)/runtime: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[onnxruntime]'
+	$(fit_opencv)
+	@touch $@
+
+$(VENV)/runtime-tests: $(VENV)/runtime
+	$(PIP) --editable '.[test]'
+	$(fit_opencv)
 	@touch $@
 
 # torch is pinned and comes first: what follows then finds it satisfied. TensorRT-RTX builds plans
@@ -56,10 +87,12 @@ $(VENV)/everything: $(VENV)/runtime
 		$(PIP) tensorrt-rtx-cu13-libs==$(RTX) tensorrt-rtx-cu13-bindings==$(RTX) && \
 		$(PIP) --no-deps tensorrt-rtx-cu13==$(RTX); \
 	fi
+	$(fit_opencv)
 	@touch $@
 
 $(VENV)/docs: $(VENV)/runtime
 	$(PIP) --editable '.[docs]'
+	$(fit_opencv)
 	@touch $@
 
 clean:

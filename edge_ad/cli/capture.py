@@ -13,6 +13,7 @@ import click
 
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import check_writable
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import NumberRange
 from edge_ad.errors import OutletLost, SourceLost, UsageError
@@ -39,7 +40,7 @@ _MIB = 1 << 20
     "--output",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the images; existing ones are kept.",
+    help="Folder for the images. One that has images is continued.",
 )
 @click.option("--every", type=click.IntRange(1), help="Take every n-th frame [default: all].")
 @click.option(
@@ -86,10 +87,13 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
     from edge_ad.source import open_source
 
     _check_interval(options)
+    check_writable(output / "a")
     stop = threading.Event()
     with Signals(stop) as signals, open_source(camera, timeout_s=timeout_s) as source:
         limits = _Limits(options["count"], options["max_mib"] * _MIB, options["duration_s"])
-        writer = _CaptureWriter(output, source, _selection(source, options))
+        selection = _selection(source, options)
+        earlier = _remember_images(output, selection) if options["min_difference"] else 0
+        writer = _CaptureWriter(output, source, selection, earlier)
         try:
             writer.write_until(limits, stop)
         finally:
@@ -110,11 +114,14 @@ class _Limits:
 class _CaptureWriter:
     """Writes the selected frames of a source to a folder, numbered on from those it contains."""
 
-    def __init__(self, folder: Path, source: Source, selection: Selection) -> None:
+    def __init__(
+        self, folder: Path, source: Source, selection: Selection, earlier: int = 0
+    ) -> None:
         self._folder, self._source, self._selection = folder, source, selection
+        self._earlier = earlier
         self._bytes = self._saved = 0
         self._stopped_by = "an error"
-        self._next = _make_folder(folder)
+        self._next = _first_number(folder)
 
     def write_until(self, limits: _Limits, stop: threading.Event) -> None:
         """Write frames until the source ends, a limit is reached or `stop` is set.
@@ -150,6 +157,7 @@ class _CaptureWriter:
             "source": self._source.name,
             **{fate.value: self._selection.counts[fate] for fate in Fate},
             Fate.KEPT.value: self._saved,  # one less than selected when the disk is full
+            "earlier": self._earlier,
             "dropped": self._source.dropped,
             "mib": round(self._bytes / _MIB, 1),
             "stopped_by": self._stopped_by,
@@ -235,14 +243,31 @@ def _check_interval(options: dict[str, Any]) -> None:
         raise UsageError("--every and --every-s exclude each other: give one of them.")
 
 
-def _make_folder(folder: Path) -> int:
-    """Make the folder and return the first number after those of its images."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = [path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
-    except OSError as error:
-        raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error
+def _first_number(folder: Path) -> int:
+    """Return the first number after those of the folder's images."""
+    names = [path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
     return max((int(name) for name in names if name.isdecimal()), default=-1) + 1
+
+
+def _remember_images(folder: Path, selection: Selection) -> int:
+    """Let the selection know the folder's images, so that near-duplicates of them are left out.
+
+    Return their number. Files that cannot be read, or are too small for the region of interest,
+    are named on stderr and not compared.
+    """
+    from edge_ad.images import list_folder, read_image
+
+    paths = list_folder(folder).images if folder.is_dir() else ()
+    for path in paths:
+        try:
+            selection.remember(read_image(path))
+        except UsageError as error:
+            click.echo(f"not compared with: {path.name}: {error}", err=True)
+    return len(paths)
+
+
+def _earlier(summary: dict[str, Any]) -> str:
+    return f", beside {summary['earlier']} earlier ones" if summary["earlier"] else ""
 
 
 def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
@@ -250,7 +275,8 @@ def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         emit(summary)
         return
     click.echo(
-        f"{summary['kept']} images in {summary['output']} ({summary['mib']} MiB). Left out: "
+        f"{summary['kept']} images in {summary['output']} ({summary['mib']} MiB)"
+        f"{_earlier(summary)}. Left out: "
         f"{summary['duplicate']} near-duplicates, {summary['invalid']} invalid, "
         f"{summary['skipped']} skipped by --every or --every-s, {summary['dropped']} dropped. "
         f"Stopped by: {summary['stopped_by']}."

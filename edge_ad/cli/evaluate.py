@@ -13,6 +13,7 @@ from edge_ad.cli.engine import engine_options, open_artifact
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.labels import labels_options
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import check_writable
 from edge_ad.cli.types import Number
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def command(
 
     labelled = labelled_images(data, layout, leave_out_bad_masks=leave_out_bad_masks)
     if output is not None:
-        with _writing(output):
-            output.mkdir(parents=True, exist_ok=True)  # fail now, not after an hour
+        check_writable(output / "report.json")  # fail now, not after an hour
     with open_artifact(artifact, options["engine_options"]) as engine:
         geometry = engine.manifest.geometry.changed(options["geometry"])
         result = _subject(artifact, data, engine, geometry)
@@ -77,6 +77,7 @@ def command(
     result |= report
     if output is not None:
         with _writing(output):
+            output.mkdir(parents=True, exist_ok=True)
             write_report(output, result, scored, geometry)
     if as_json:
         emit(result)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from edge_ad.cli.requirements import require_packages
 from edge_ad.cli.session import current_session
 from edge_ad.cli.settings import ORIGINS, UNSETTABLE, config_variable, key_of, read_settings
 from edge_ad.machine.opencv import require_opencv
@@ -34,6 +35,7 @@ def shared(function: _F) -> Callable[..., Any]:
         current_session(ctx).as_json |= options["as_json"]
         if ctx.info_name != "doctor":
             require_opencv()
+        require_packages(ctx.info_name or "")
         return function(*args, **options)
 
     for option in (_PRINT_CONFIG, _CONFIG, _JSON):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge_ad.errors import OutletLost, UsageError
 
+_LEAST_MIB = 16  # below it, logs and reports fail too
+
 
 @contextlib.contextmanager
 def output_file(path: Path, suffix: str) -> Iterator[Path]:
-    """Check the name and its folder now; convert a failed write in the block to OutletLost.
+    """Check name, folder and disk now; convert a failed write in the block to OutletLost.
 
     Raises UsageError for another suffix or a folder of that name.
     """
@@ -20,24 +23,32 @@ def output_file(path: Path, suffix: str) -> Iterator[Path]:
         raise UsageError(f"-o {path}: expected a name that ends in {suffix}.")
     if path.is_dir():
         raise UsageError(f"-o {path}: that is a folder. Name a file in it.")
-    _check_folder(path)
+    check_writable(path)
     try:
         yield path
     except OSError as error:
         raise OutletLost(f"{path}: cannot be written ({error.strerror or error}).") from error
 
 
-def make_output_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make the output folder of a run.
+def check_output_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that `make_output_folder` will succeed, without changing anything.
 
-    With `overwrite`, remove the log and images of an earlier run. Raises UsageError when the folder
-    has files and `overwrite` is not given, OutletLost when it cannot be written.
+    Raises UsageError when the folder has files and `overwrite` is not given, OutletLost when it
+    cannot be written.
     """
+    check_writable(folder / "summary.json")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise UsageError(
             f"the output folder {folder} is not empty. Name another one, or give "
             "--overwrite to replace the files of an earlier run."
         )
+
+
+def make_output_folder(folder: Path) -> None:
+    """Make the output folder of a run, and remove log and images of an earlier run in it.
+
+    Raises OutletLost when it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for pattern in ("events.jsonl*", "evidence/*.jpg", "contact-sheet.jpg", "summary.json"):
@@ -47,7 +58,16 @@ def make_output_folder(folder: Path, *, overwrite: bool) -> None:
         raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error
 
 
-def _check_folder(path: Path) -> None:
+def check_writable(path: Path) -> None:
+    """Raise OutletLost when no file can be made at `path`: no permission, or no room."""
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OutletLost(f"{path}: cannot be written, since {existing} is not a writable folder.")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise OutletLost(f"{path}: cannot be written: it exists and is write-protected.")
+    free_mib = shutil.disk_usage(existing).free / 2**20
+    if free_mib < _LEAST_MIB:
+        raise OutletLost(
+            f"{path}: cannot be written: {free_mib:.0f} MiB are free, but {_LEAST_MIB} MiB are "
+            "needed. Make room, or write to another disk."
+        )

@@ -125,7 +125,10 @@ def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(stop))
         config, outputs = _config(options), _outputs(options, as_json=as_json)
-        line = stack.enter_context(open_line(config, outputs.open(), stop))
+        outputs.check()
+        line = stack.enter_context(open_line(config, stop=stop))
+        for outlet in outputs.open():  # a refused start has made and removed nothing
+            line.outlets.add(outlet)
         result = _watch(line, duration_s, outputs.window)
         outputs.finish(result)
     line.raise_errors()
@@ -181,7 +184,7 @@ def _watch(line: Supervisor, duration_s: float | None, window: Window | None) ->
 
 @dataclass
 class _Outputs:
-    """Terminal, window and output folder of a run; `window` is set by `open`."""
+    """Terminal, window and output folder of a run; `window` is set by `check`."""
 
     as_json: bool
     quiet: bool
@@ -192,19 +195,28 @@ class _Outputs:
     evidence_bytes: int
     window: Window | None = None
 
+    def check(self) -> None:
+        """Raise when `open` would fail; change nothing."""
+        from edge_ad.cli.console import Window
+        from edge_ad.cli.output import check_output_folder
+
+        if self.folder is not None:
+            check_output_folder(self.folder, overwrite=self.overwrite)
+        if self.show:
+            self.window = Window()
+
     def open(self) -> list[Outlet]:
-        """Make the output folder and the outlets. Raises before any frame is inspected."""
+        """Make the output folder and the outlets."""
         import sys
 
-        from edge_ad.cli.console import Console, Window
+        from edge_ad.cli.console import Console
         from edge_ad.outlet.jsonl import JsonLines
 
         console = JsonLines(sys.stdout) if self.as_json else Console(quiet=self.quiet)
         outlets: list[Outlet] = [console]
         if self.folder is not None:
             outlets += self._open_folder(self.folder)
-        if self.show:
-            self.window = Window()
+        if self.window is not None:
             outlets.append(self.window)
         return outlets
 
@@ -231,7 +243,7 @@ class _Outputs:
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import JsonFile
 
-        make_output_folder(folder, overwrite=self.overwrite)
+        make_output_folder(folder)
         evidence = EvidenceFolder(
             folder / "evidence", max_count=self.evidence_count, max_bytes=self.evidence_bytes
         )

@@ -53,9 +53,9 @@ def open_line(
         stop = stop if stop else threading.Event()
         all_outlets = Outlets(outlets, stop)
         stack.callback(all_outlets.close)
+        cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
         for uri in config.outlets:
             all_outlets.add(open_outlet(uri))
-        cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
         stack.callback(line.halt)
         yield line

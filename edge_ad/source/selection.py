@@ -6,7 +6,7 @@ from collections import Counter
 from enum import Enum
 
 from edge_ad.dedup import MIN_DIFFERENCE, Deduplicator, mean_absolute
-from edge_ad.frame import BadFrame, Grab
+from edge_ad.frame import BadFrame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 
@@ -51,6 +51,13 @@ class Selection:
         )
         self._kept_s = float("-inf")
         self._valid = 0
+
+    def remember(self, image: Image) -> None:
+        """Leave out near-duplicates of an image that was kept by an earlier capture.
+
+        Raises UsageError when the region of interest does not fit it.
+        """
+        self._kept.repeats(image)
 
     def judge(self, grab: Grab) -> Fate:
         """Decide on the next grab, and count it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_ad.dataset import normal_images
+from edge_ad.errors import OutletLost
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.learning.batch import Batch
@@ -33,6 +35,9 @@ from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
 from edge_ad.training.network_cost import NetworkCost, cost_of
 from edge_ad.training.report import example_rows, write_report
 
+# fp32 weights, and a checkpoint with weights and two moments; a new file replaces the old one when
+# it is complete, so that both are on the disk for a moment
+_BYTES_A_PARAMETER, _REPORT_MIB = 4 + 2 * 12, 16
 HELD_BACK = (32, 128)  # minimum and maximum of held-back samples
 
 
@@ -84,6 +89,7 @@ def train(
     loop = TrainingLoop(prepared.trainer, prepared.sampler, _options(config, prepared))
     cost = cost_of(module, config.size_hw)
     on_cost(cost)
+    _check_space(config.output, cost)
     if config.resume:
         loop.resume()
     loop.run(stop, on_step)
@@ -116,6 +122,18 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
     )
     batch = _held_back(normal.tiles, held_back, textures, seed=config.seed, grey=grey)
     return PreparedTraining(normal, textures, grey, trainer, batch, sampler)
+
+
+def _check_space(output: Path, cost: NetworkCost) -> None:
+    """Raise OutletLost when the disk has no room for weights, checkpoint and report."""
+    folder = next(folder for folder in output.absolute().parents if folder.exists())
+    need_mib = _BYTES_A_PARAMETER * cost.parameters / 2**20 + _REPORT_MIB
+    free_mib = shutil.disk_usage(folder).free / 2**20
+    if free_mib < need_mib:
+        raise OutletLost(
+            f"{folder}: {free_mib:.0f} MiB are free, but weights, checkpoint and report need "
+            f"{need_mib:.0f} MiB. Make room, or write to another disk with -o."
+        )
 
 
 def _textures(config: TrainConfig) -> Textures:
