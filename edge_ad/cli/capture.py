@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,9 @@ _MIB = 1 << 20
     type=NumberRange(0, min_open=True),
     help="Treat the camera as lost after this time without a frame.",
 )
+@click.option(
+    "--part", metavar="ID", help="Note this part for all images, for `dataset`, `train` and others."
+)
 @geometry_options
 @shared
 def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **options: Any) -> None:
@@ -82,7 +87,8 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
 
     Whole frames are saved, losslessly. The region of interest, which train, threshold and run cut
     out themselves, is used here only to detect near-duplicates. Frames that cannot be judged
-    (black, frozen, torn) are left out.
+    (black, frozen, torn) are left out. capture.jsonl beside the images has the time and part of
+    each.
     """
     from edge_ad.source import open_source
 
@@ -93,7 +99,7 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
         limits = _Limits(options["count"], options["max_mib"] * _MIB, options["duration_s"])
         selection = _selection(source, options)
         earlier = _remember_images(output, selection) if options["min_difference"] else 0
-        writer = _CaptureWriter(output, source, selection, earlier)
+        writer = _CaptureWriter(output, source, selection, earlier, part=options["part"])
         try:
             writer.write_until(limits, stop)
         finally:
@@ -115,10 +121,16 @@ class _CaptureWriter:
     """Writes the selected frames of a source to a folder, numbered on from those it contains."""
 
     def __init__(
-        self, folder: Path, source: Source, selection: Selection, earlier: int = 0
+        self,
+        folder: Path,
+        source: Source,
+        selection: Selection,
+        earlier: int = 0,
+        *,
+        part: str | None = None,
     ) -> None:
         self._folder, self._source, self._selection = folder, source, selection
-        self._earlier = earlier
+        self._earlier, self._part = earlier, part
         self._bytes = self._saved = 0
         self._stopped_by = "an error"
         self._next = _first_number(folder)
@@ -190,11 +202,26 @@ class _CaptureWriter:
         path = self._folder / f"{_PREFIX}{self._next:06d}.png"
         try:
             write_bytes(path, data)
+            self._note(path, frame)
         except OSError as error:
             raise OutletLost(f"{path}: cannot be written ({error.strerror}).") from error
         self._next += 1
         self._saved += 1
         self._bytes += len(data)
+
+    def _note(self, path: Path, frame: Frame) -> None:
+        """Append the image's facts to capture.jsonl, by one write: a line is whole or cut off."""
+        from edge_ad.parts.listed import CAPTURE
+
+        facts: dict[str, Any] = {"image": path.name, "source": self._source.name}
+        facts |= {"frame": frame.index, "part": self._part}
+        if self._source.live:  # a file is read faster than it was taken
+            taken = datetime.now(timezone.utc) - timedelta(
+                seconds=time.monotonic() - frame.captured_s
+            )
+            facts["time_utc"] = taken.isoformat(timespec="milliseconds")
+        with (self._folder / CAPTURE).open("ab", buffering=0) as file:
+            file.write((json.dumps(facts) + "\n").encode())
 
 
 class _ProgressLine:

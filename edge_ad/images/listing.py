@@ -12,6 +12,8 @@ SUFFIXES = frozenset(
     ".avif .bmp .dib .exr .gif .hdr .j2k .jfif .jp2 .jpe .jpeg .jpg .jpc .pam .pbm .pfm .pgm .pic "
     ".png .pnm .ppm .pxm .ras .sr .tif .tiff .webp".split()
 )
+# what edge-ad itself writes and reads beside images, neither an image nor left out
+BESIDE = frozenset({"parts.csv", "capture.jsonl"})
 NAMED = 10  # left-out files that are named; the others are counted
 _log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ def list_folder(folder: Path) -> Listing:
     fails by name.
     """
     images, left_out = list[Path](), dict[str, str]()
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if path.name not in BESIDE):
         if reason := _no_image(path):
             left_out[path.name] = reason
         else:

@@ -15,7 +15,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.images import read_image
 from edge_ad.images.bit_depth import ReadImage
 from edge_ad.parts import names
-from edge_ad.parts.listed import CAPTURE, TABLE, from_capture, from_table
+from edge_ad.parts.listed import TABLE, from_capture, from_table
 from edge_ad.parts.reading import Looked, look
 
 _ALIKE = (
@@ -105,15 +105,16 @@ def _answer(
     if how is How.TABLE and (table := from_table(images, root)):
         return PartAssignment(table[0], how, f"the file {TABLE}", table[1], rule=TABLE)
     if how is How.CAPTURE and (captured := from_capture(images, root)):
-        return PartAssignment(captured, how, f"the file {CAPTURE}", rule=CAPTURE)
+        return _by_named(how, images, root, looking, captured)
     if how is How.FOLDERS and (folders := _by_folder(images, root)):
         return PartAssignment(folders, how, f"sub-folders of {root}", rule="folders")
     if how is How.NAMES and (named := names.by_pattern(images)):
-        if not named.inferred:
-            return PartAssignment(named.parts, how, named.detail, rule=named.title)
-        return _by_looks(images, root, looking, named)
+        return _by_named(how, images, root, looking, named)
     if how is How.IMAGES:
-        return _by_looks(images, root, looking)
+        looked = looking(images, {})
+        doubt = _ALIKE if looked.alike else ""
+        parts = _first_labels(looked, root)
+        return PartAssignment(parts, how, "found from the images", looked.left_out, doubt)
     if how is How.EACH:
         return PartAssignment(_labels(images, root), how, "every image is a part")
     return None
@@ -127,26 +128,27 @@ def _by_folder(images: Sequence[Path], root: Path) -> dict[Path, str] | None:
     return folders if several and len(folders) == len(images) else None
 
 
-def _by_looks(
-    images: Sequence[Path],
-    root: Path,
-    looking: Callable[..., Looked],
-    named: names.Named | None = None,
+def _by_named(
+    how: How, images: Sequence[Path], root: Path, looking: Callable[..., Looked], named: names.Named
 ) -> PartAssignment:
-    """Group by what images show; `named` groups stay together and only merge."""
-    looked = looking(images, named.parts if named else {})
-    if named is not None and looked.alike:
-        return PartAssignment(named.parts, How.NAMES, named.detail)
+    """Take named parts; join inferred ones whose images show the same part, if that can be seen."""
+    if not named.inferred:
+        return PartAssignment(named.parts, how, named.detail, rule=named.title)
+    looked = looking(images, named.parts)
+    if looked.alike:
+        return PartAssignment(named.parts, how, named.detail)
+    parts = _first_labels(looked, root)
+    joined = len({named.parts[path] for path in parts}) - len(set(parts.values()))
+    detail = f"{named.detail}; {joined} of these joined to others that show the same part"
+    return PartAssignment(parts, how, detail, looked.left_out)
+
+
+def _first_labels(looked: Looked, root: Path) -> dict[Path, str]:
+    """Name each group by its first image."""
     labels = _labels(looked.paths, root)
     first = dict(zip(reversed(looked.groups), reversed(looked.paths), strict=True))
-    parts = {path: labels[first[number]]
-             for path, number in zip(looked.paths, looked.groups, strict=True)}  # fmt: skip
-    if named is None:
-        doubt = _ALIKE if looked.alike else ""
-        return PartAssignment(parts, How.IMAGES, "found from the images", looked.left_out, doubt)
-    merged = len({named.parts[path] for path in parts}) - len(first)
-    detail = f"{named.detail}; {merged} of these joined to others that show the same part"
-    return PartAssignment(parts, How.NAMES, detail, looked.left_out)
+    return {path: labels[first[number]]
+            for path, number in zip(looked.paths, looked.groups, strict=True)}  # fmt: skip
 
 
 def _labels(paths: Sequence[Path], root: Path) -> dict[Path, str]:

@@ -55,7 +55,8 @@ def bursts(times_s: Sequence[float]) -> list[int] | None:
 
 def _limit(gaps: NDArray[np.float64]) -> float | None:
     """Return a gap between the short and the long ones, None when they are not apart."""
-    ordered = np.sort(np.maximum(gaps, 1e-3))  # clocks in names count seconds: a gap may be 0
+    step_s = 1.0 if (gaps == np.round(gaps)).all() else 0.01  # of the clock: a gap may be 0
+    ordered = np.sort(np.maximum(gaps, step_s))
     ratios = ordered[1:] / ordered[:-1]
     split = int(ratios.argmax())
     if ratios[split] < _PAUSE:

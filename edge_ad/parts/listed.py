@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.errors import DataError
+from edge_ad.parts.bursts import bursts, time_in
+from edge_ad.parts.names import Named
 
-TABLE, CAPTURE = "parts.csv", "capture.jsonl"
+TABLE, CAPTURE = "parts.csv", "capture.jsonl"  # images.listing.BESIDE
 _PART_COLUMNS = ("part", "tile", "part_id")
 
 
@@ -42,18 +44,29 @@ def from_table(paths: Sequence[Path], root: Path) -> tuple[dict[Path, str], dict
     return parts, left_out
 
 
-def from_capture(paths: Sequence[Path], root: Path) -> dict[Path, str] | None:
-    """Return the parts by `capture.jsonl`; None where it does not have the part of every image.
+def from_capture(paths: Sequence[Path], root: Path) -> Named | None:
+    """Return the parts by `capture.jsonl`: as noted, else by bursts of capture times.
 
-    Raises DataError for a line that is not a record of `capture`.
+    Where only some images have a noted part, the others begin as parts of one image. None where
+    the file has neither. Raises DataError for a line that is not a record of `capture`.
     """
     record = _beside(paths, root, CAPTURE)
     if record is None:
         return None
-    part_of = dict(_read_capture(record))
-    parts = {path: part_of.get(path.name) for path in paths}
-    known = {path: part for path, part in parts.items() if part is not None}
-    return known if known and len(known) == len(parts) else None
+    entries = {str(entry["image"]): entry for entry in _read_capture(record)}
+    facts = [entries.get(path.name, {}) for path in paths]
+    noted = [entry.get("part") for entry in facts]
+    if any(noted):
+        parts = {path: str(part or path.stem) for path, part in zip(paths, noted, strict=True)}
+        return Named(parts, CAPTURE, f"the file {CAPTURE}", inferred=not all(noted))
+    times = [time_in(str(entry.get("time_utc", ""))) for entry in facts]
+    known = [time for time in times if time is not None]
+    numbers = bursts(known) if len(known) == len(paths) else None
+    if numbers is None:
+        return None
+    first = dict(zip(reversed(numbers), reversed(paths), strict=True))
+    parts = {path: first[number].stem for path, number in zip(paths, numbers, strict=True)}
+    return Named(parts, CAPTURE, f"bursts of times in {CAPTURE}", inferred=True)
 
 
 def _beside(paths: Sequence[Path], root: Path, name: str) -> Path | None:
@@ -94,19 +107,20 @@ def _checked(table: Path, rows: Iterator[tuple[str | None, str | None]]) -> dict
     return part_of
 
 
-def _read_capture(record: Path) -> Iterator[tuple[str, str]]:
+def _read_capture(record: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = record.read_text(encoding="utf-8").splitlines()
+        text = record.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{record}: cannot be read ({error}).") from error
-    for number, line in enumerate(lines, 1):
+    # a line without its end was cut off while it was written: its image is there, its facts are not
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
         try:
             entry: Any = json.loads(line)
-            part = entry.get("part")
-            if part is not None:
-                yield str(entry["image"]), str(part)
-        except (ValueError, KeyError, AttributeError) as error:
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict) or "image" not in entry:
             raise DataError(
                 f"{record}, line {number}: not a record of edge-ad capture. Remove the line, or "
                 "the file to find parts from the images."
-            ) from error
+            )
+        yield entry

@@ -9,7 +9,6 @@ from edge_ad.dataset import images_below, normal_images
 from edge_ad.dataset.folders import unread_in
 from edge_ad.dataset.recognition import recognise
 from edge_ad.errors import DataError
-from edge_ad.parts.listed import CAPTURE, TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,5 @@ def part_images(folder: Path, layout: str | None = None) -> PartImages:
     else:
         images = normal_images(folder, layout)
     places = {path.parent for path in images} | {folder}
-    unread = {path: "not an image that OpenCV reads" for place in places
-              for path in unread_in(place) if path.name not in {TABLE, CAPTURE}}  # fmt: skip
-    return PartImages(images, unread)
+    unread = [path for place in sorted(places) for path in unread_in(place)]
+    return PartImages(images, dict.fromkeys(unread, "not an image that OpenCV reads"))

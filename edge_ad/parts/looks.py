@@ -27,7 +27,7 @@ from edge_ad.parts.joining import Groups
 
 _RANDOM_PAIRS, _SEED = 300, 0  # the same folder gives the same parts
 _UNRELATED = 0.4  # quantile of random pairs: below it none shows one part, even if two parts exist
-_SAME = 0.65  # excess agreement of two images of one part; measured, see docs/guides/parts.md
+_SAME = 0.68  # excess agreement of two images of one part; measured, see docs/guides/parts.md
 _ACROSS, _CROSS = 0.5, 3  # median of 3 x 3 pairs across two groups, in shares of the threshold
 _ALIKE = 0.75  # of three quarters of random pairs: images of one part agree so, others 0.1 to 0.6
 

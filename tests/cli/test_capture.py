@@ -15,6 +15,7 @@ import pytest
 
 from edge_ad.frame import Frame
 from edge_ad.images import read_image, write_image
+from edge_ad.parts import How, assign_parts
 from edge_ad.source import open_source
 from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
 from tests.conftest import CompletedProcess, invoke
@@ -39,7 +40,7 @@ def test_whole_frames_are_saved_without_loss(tmp_path: Path) -> None:
     camera = PATTERN + "frames=5&seed=2"
     capture("--camera", camera, "-o", tmp_path / "good", "--roi", "20,20,60,60")
     line = SyntheticLine(SyntheticLineSpec(seed=2, size_wh=(160, 120), defects=0.0))
-    files = sorted((tmp_path / "good").iterdir())
+    files = sorted((tmp_path / "good").glob("*.png"))
     assert [file.name for file in files] == [f"frame-{number:06d}.png" for number in range(5)]
     for index, file in enumerate(files):
         assert (read_image(file) == line.frame_at(index).image).all()
@@ -49,9 +50,21 @@ def test_an_existing_folder_is_added_to(tmp_path: Path) -> None:
     (tmp_path / "frame-000007.png").write_bytes(b"mine")
     (tmp_path / "other.txt").write_text("mine")
     capture("--camera", PATTERN + "frames=2", "-o", tmp_path, "--min-difference", 0)
-    names = sorted(path.name for path in tmp_path.iterdir())
+    names = sorted(path.name for path in tmp_path.iterdir() if path.name != "capture.jsonl")
     assert names == ["frame-000007.png", "frame-000008.png", "frame-000009.png", "other.txt"]
     assert (tmp_path / "frame-000007.png").read_bytes() == b"mine"
+
+
+def test_the_part_of_each_image_is_noted(tmp_path: Path) -> None:
+    for part in ("SN1", "SN2"):
+        camera = PATTERN + f"frames=2&seed={part[-1]}"
+        capture("--camera", camera, "-o", tmp_path, "--part", part, "--min-difference", 0)
+    images = sorted(tmp_path.glob("*.png"))
+    assignment = assign_parts(images)
+    assert assignment.how is How.CAPTURE
+    assert list(assignment.parts.values()) == ["SN1", "SN1", "SN2", "SN2"]
+    lines = (tmp_path / "capture.jsonl").read_text().splitlines()
+    assert [json.loads(line)["image"] for line in lines] == [path.name for path in images]
 
 
 def test_the_summary_accounts_for_every_frame(tmp_path: Path) -> None:

@@ -101,12 +101,38 @@ def test_what_capture_wrote_decides_where_it_knows_every_part(tmp_path: Path) ->
     for number in range(3):
         write_image(tmp_path / f"frame-{number}.png", part_image(seed=number))
     lines = [{"image": f"frame-{number}.png", "part": f"SN{number // 2}"} for number in range(3)]
-    (tmp_path / "capture.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "capture.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     assignment = assign_parts(_images(tmp_path))
     assert assignment.how is How.CAPTURE and list(assignment.groups()) == ["SN0", "SN1"]
     (tmp_path / "capture.jsonl").write_text("no json\n")
     with pytest.raises(DataError, match="line 1: not a record"):
         assign_parts(_images(tmp_path))
+
+
+def _note(folder: Path, *facts: dict[str, str]) -> None:
+    lines = [json.dumps({"image": f"{number}.png", **one}) for number, one in enumerate(facts)]
+    (folder / "capture.jsonl").write_text("\n".join(lines) + '\n{"image": "cut o')
+
+
+def test_images_without_a_noted_part_are_joined_by_what_they_show(tmp_path: Path) -> None:
+    for number, part in enumerate((1, 2, 1, 3)):
+        write_image(tmp_path / f"{number}.png", face(part, gain=1 - 0.1 * number, noise=number))
+    _note(tmp_path, {"part": "A"}, {"part": "B"}, {}, {})
+    assignment = assign_parts(_images(tmp_path))
+    expected = {frozenset("02"), frozenset("1"), frozenset("3")}
+    assert assignment.how is How.CAPTURE and _partition(assignment) == expected
+
+
+def test_bursts_of_capture_times_are_parts(tmp_path: Path) -> None:
+    times = [0.0, 0.2, 30.0, 30.2, 50.0, 50.2]
+    for number in range(6):
+        write_image(tmp_path / f"{number}.png", part_image(seed=number))
+    _note(tmp_path, *({"time_utc": f"2026-11-28T14:35:{time:06.3f}+00:00"} for time in times))
+    assignment = assign_parts(_images(tmp_path))
+    assert assignment.how is How.CAPTURE
+    assert _partition(assignment) == {frozenset("01"), frozenset("23"), frozenset("45")}
+    _note(tmp_path, *({"time_utc": f"2026-11-28T14:35:{10 * n:02d}+00:00"} for n in range(6)))
+    assert assign_parts(_images(tmp_path)).how is How.IMAGES  # one image every 10 s
 
 
 def test_series_in_names_that_show_one_part_are_joined(tmp_path: Path) -> None:
