@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from edge_ad.onnx_graph.stored_weights import multiplied_out
+
 LEVELS = 127  # symmetric: -127..127, zero is exact
 MIN_ELEMENTS = 1024  # below, a scale and two nodes cost about what the bytes save
 _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}
@@ -70,24 +72,10 @@ def dequantize_weights(model: onnx.ModelProto) -> int:
 
     Returns how many weights are fp32 again.
     """
-    graph = model.graph
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    scaled = {
-        node.output[0]: node
-        for node in graph.node
-        if node.op_type == "Mul" and {f"{node.output[0]}.int8", node.input[1]} <= stored.keys()
-    }
-    for name in scaled:
-        parts = [stored[f"{name}.int8"], stored[f"{name}.scale"]]
-        levels, scale = (numpy_helper.to_array(part) for part in parts)
-        graph.initializer.append(numpy_helper.from_array(levels.astype(np.float32) * scale, name))
-        for part in parts:
-            graph.initializer.remove(part)
-    removed = {*scaled, *(f"{name}.float" for name in scaled)}
-    kept = [node for node in graph.node if not removed & set(node.output)]
-    del graph.node[:]
-    graph.node.extend(kept)
-    return len(scaled)
+    data, count = multiplied_out(model.SerializeToString())
+    if count:
+        model.ParseFromString(data)
+    return count
 
 
 def _convolution_weights(graph: onnx.GraphProto) -> Iterator[tuple[str, int]]:

@@ -21,49 +21,74 @@ class NotOnnxError(Exception):
 def metadata(data: bytes) -> dict[str, str]:
     """Return the `metadata_props` of a serialized model. Raises NotOnnxError."""
     try:
-        fields = list(_fields(memoryview(data)))
-        if not any(number == _GRAPH for number, _ in fields):
+        parts = list(fields(data))
+        if not any(number == _GRAPH for number, *_ in parts):
             raise NotOnnxError(f"expected a graph in it, got none in its {len(data)} bytes")
-        return dict(_entry(value) for number, value in fields if number == _METADATA_PROPS)
+        return dict(_entry(value) for number, value, _ in parts if number == _METADATA_PROPS)
     except UnicodeDecodeError as error:
         raise NotOnnxError("expected text as metadata, got other bytes") from error
 
 
 def check_is_onnx(data: bytes) -> None:
     """Raise NotOnnxError unless the bytes are a whole ONNX file, as far as its frame shows."""
-    fields = {number for number, _ in _fields(memoryview(data))}
-    if _GRAPH not in fields or not fields <= _FIELDS:
+    numbers = {number for number, *_ in fields(data)}
+    if _GRAPH not in numbers or not numbers <= _FIELDS:
         raise NotOnnxError(_other_kind(data))
 
 
-def _entry(data: memoryview) -> tuple[str, str]:
-    fields = dict(_fields(data))
-    key, value = (bytes(fields.get(number, b"")) for number in (_KEY, _VALUE))
-    return key.decode(), value.decode()
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield (field number, content) of a message; the content of numeric fields is left empty."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
+def fields(message: bytes | memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """Yield field number, content and whole field of a message. Raises NotOnnxError."""
+    data, start = memoryview(message), 0
+    while start < len(data):
+        tag, at = _varint(data, start)
         number, wire = tag >> 3, tag & 7
+        size = 0
         if wire == _VARINT:
-            _, at = _varint(data, at)
-            yield number, memoryview(b"")
-            continue
-        if wire == _BYTES:
+            size = _varint(data, at)[1] - at
+        elif wire == _BYTES:
             size, at = _varint(data, at)
         elif wire in (_FIXED64, _FIXED32):
             size = 8 if wire == _FIXED64 else 4
-        else:
+        if number == 0 or wire not in (_VARINT, _BYTES, _FIXED64, _FIXED32):
             raise NotOnnxError(_other_kind(data))
-        if number == 0:
-            raise NotOnnxError(_other_kind(data))
-        if at + size > len(data):
-            raise NotOnnxError(_too_short(data, number, at + size))
-        yield number, data[at : at + size]
-        at += size
+        end = at + size
+        if end > len(data):
+            raise NotOnnxError(_too_short(data, number, end))
+        yield number, data[at:end], data[start:end]
+        start = end
+
+
+def number_of(content: memoryview) -> list[int]:
+    """Return the whole numbers in a field's content: one, or several that are packed."""
+    numbers, at = [], 0
+    while at < len(content):
+        value, at = _varint(content, at)
+        numbers.append(value)
+    return numbers
+
+
+def encode(number: int, content: bytes) -> bytes:
+    """Return a field of bytes, text or a message."""
+    return _encoded_varint(number << 3 | _BYTES) + _encoded_varint(len(content)) + content
+
+
+def varint_field(number: int, value: int) -> bytes:
+    """Return a field of one whole number."""
+    return _encoded_varint(number << 3 | _VARINT) + _encoded_varint(value)
+
+
+def _encoded_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _entry(data: memoryview) -> tuple[str, str]:
+    content = {number: bytes(value) for number, value, _ in fields(data)}
+    return content.get(_KEY, b"").decode(), content.get(_VALUE, b"").decode()
 
 
 def _too_short(data: memoryview, number: int, end: int) -> str:

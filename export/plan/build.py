@@ -80,7 +80,8 @@ def build_plan(
     record = record.model_copy(update={"plan_bytes": len(data)})
     threshold, note = _threshold(source, plan)
     sidecar = _write(plan, data, source, record, threshold)
-    return BuiltPlan(plan, sidecar, time.perf_counter() - began, (note,))
+    notes = (*_stored_weights_note(source), note)
+    return BuiltPlan(plan, sidecar, time.perf_counter() - began, notes)
 
 
 def rename_plan(built: BuiltPlan, onnx: Path, plan: Path) -> BuiltPlan:
@@ -89,7 +90,16 @@ def rename_plan(built: BuiltPlan, onnx: Path, plan: Path) -> BuiltPlan:
     assert record is not None
     threshold, note = _threshold(source, plan)
     sidecar = _write(plan, built.plan.read_bytes(), source, record, threshold)
-    return BuiltPlan(plan, sidecar, built.seconds, (note,))
+    return BuiltPlan(plan, sidecar, built.seconds, (*_stored_weights_note(source), note))
+
+
+def _stored_weights_note(source: OnnxSource) -> tuple[str, ...]:
+    if not source.stored_weights:
+        return ()
+    return (
+        f"{source.stored_weights} weights are stored in 8 bits and were multiplied out to fp32 for "
+        "the plan; the file is unchanged",
+    )
 
 
 def choose_runtime() -> Runtime:
@@ -177,11 +187,7 @@ def _builder(trt: TensorRT, logger: Any) -> Any:
 def _build_error(source: OnnxSource, record: BuildRecord, errors: list[str]) -> EdgeAdError:
     reason = first_error(errors)
     fix = "Run with --debug for its full log."
-    if "Quantized constant" in reason:
-        fp32 = source.path.with_suffix(".fp32.onnx")
-        command = f"edge-ad convert {source.path} --precision fp32 -o {fp32}"
-        fix = f"The file stores weights in 8 bits; convert them with: {command}"
-    elif "workspace" in reason.lower() and record.options.workspace_mib:
+    if "workspace" in reason.lower() and record.options.workspace_mib:
         fix = f"Give it more than --workspace-mib {record.options.workspace_mib}."
     elif is_out_of_memory(reason):
         fix = "Close other programs on the GPU, or lower --batch or --workspace-mib."

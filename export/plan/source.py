@@ -8,17 +8,22 @@ from pathlib import Path
 
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
+from edge_ad.onnx_graph.stored_weights import multiplied_out
 from edge_ad.onnx_graph.wire import NotOnnxError, metadata
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxSource:
-    """An ONNX file in memory, so that what is compiled is what was checked."""
+    """An ONNX file in memory, so that what is compiled is what was checked.
+
+    `sha256` is the file's. In `data` the `stored_weights`, in 8 bits in the file, are float32.
+    """
 
     path: Path
     data: bytes
     sha256: str
     manifest: Manifest
+    stored_weights: int = 0
 
 
 def read_source(path: Path) -> OnnxSource:
@@ -38,7 +43,8 @@ def read_source(path: Path) -> OnnxSource:
     if METADATA_KEY not in metadata:
         raise no_manifest(path)
     manifest = manifest_from_json(metadata[METADATA_KEY], str(path))
-    return OnnxSource(path, data, hashlib.sha256(data).hexdigest(), manifest)
+    compiled, stored = multiplied_out(data)
+    return OnnxSource(path, compiled, hashlib.sha256(data).hexdigest(), manifest, stored)
 
 
 def read_metadata(path: Path, data: bytes) -> dict[str, str]:

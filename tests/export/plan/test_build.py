@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.engine import open_engine
 from edge_ad.engine.tensorrt import preflight
@@ -152,27 +150,6 @@ def test_unsupported_graphs_are_refused_with_the_reason(
     with pytest.raises(IncompatibleError, match=pattern):
         build_plan(path, tmp_path / "part.plan", runtime=RTX)
     assert [file.name for file in tmp_path.iterdir()] == ["part.onnx"]
-
-
-def test_weights_stored_in_8_bits_are_explained(tmp_path: Path) -> None:
-    """Build the graph that `export --store-weights int8` writes: int8, Cast, Mul."""
-    model = graph()
-    (weights,) = (tensor for tensor in model.graph.initializer if tensor.name == "w")
-    values = numpy_helper.to_array(weights)
-    model.graph.initializer.remove(weights)
-    model.graph.initializer.append(
-        numpy_helper.from_array(np.rint(values * 1000).astype(np.int8), "w.int8")
-    )
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.001), "w.scale"))
-    stored = [
-        helper.make_node("Cast", ["w.int8"], ["w.float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["w.float", "w.scale"], ["w"]),
-    ]
-    for node in reversed(stored):
-        model.graph.node.insert(0, node)
-    path = saved(model, tmp_path / "part.onnx")
-    with pytest.raises(IncompatibleError, match=r"edge-ad convert \S+ --precision fp32"):
-        build_plan(path, tmp_path / "part.plan", runtime=RTX)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_ad import sample
 from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.export.plan.build import build_plan
 from edge_ad.export.plan.source import read_metadata, read_source
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest
@@ -71,3 +74,34 @@ def test_a_foreign_graph_is_refused_for_its_missing_manifest(tmp_path: Path) -> 
 def test_the_error_of_a_missing_file_names_the_export_command(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"edge-ad export WEIGHTS\.pt"):
         read_source(tmp_path / "part.onnx")
+
+
+def test_weights_stored_in_8_bits_are_multiplied_out(tmp_path: Path) -> None:
+    plain = graph()
+    (weight,) = (tensor for tensor in plain.graph.initializer if tensor.name == "w")
+    levels = np.arange(27, dtype=np.int8).reshape(weight.dims)
+    scale = np.full((1, 1, 1, 1), 0.01, np.float32)
+    weight.CopyFrom(onnx.numpy_helper.from_array(levels.astype(np.float32) * scale, "w"))
+    stored = onnx.ModelProto()
+    stored.CopyFrom(plain)
+    stored.graph.initializer.remove(next(t for t in stored.graph.initializer if t.name == "w"))
+    for name, values in (("w.int8", levels), ("w.scale", scale)):
+        stored.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    nodes = list(stored.graph.node)
+    del stored.graph.node[:]
+    cast = onnx.helper.make_node("Cast", ["w.int8"], ["w.float"], to=onnx.TensorProto.FLOAT)
+    mul = onnx.helper.make_node("Mul", ["w.float", "w.scale"], ["w"])
+    stored.graph.node.extend([cast, mul, *nodes])
+    source = read_source(saved(stored, tmp_path / "part.onnx"))
+    assert source.stored_weights == 1
+    assert source.sha256 == sha256(tmp_path / "part.onnx")
+    assert onnx.load_model_from_string(source.data) == plain
+
+
+@pytest.mark.slow
+def test_the_shipped_sample_is_compiled_as_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    plan = tmp_path / "sample.plan"
+    built = build_plan(Path(sample.__file__).with_name("engine.onnx"), plan, runtime="tensorrt-rtx")
+    assert "66 weights are stored in 8 bits" in built.notes[0]
+    assert plan.stat().st_size > 20 << 20
