@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,8 @@ from click.testing import CliRunner, Result
 from edge_ad.cli.train import command
 from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, UsageError
 from edge_ad.methods.weights import load_detector
+from edge_ad.training.loop import TrainingProgress
+from edge_ad.training.progress_bar import TrainingBar
 from tests.training.train_configs import write_parts, write_teacher
 
 QUICK = ("--size", "32", "--width", "0.125", "--batch", "2", "--steps", "4", "--device", "cpu")
@@ -105,28 +103,35 @@ def test_sizes_are_one_side_or_height_by_width(folder: Path) -> None:
     assert load_detector(folder / "out.pt").manifest.size_hw == (32, 64)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return weights of an uninterrupted training."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_teacher(folder / "teacher.pth")
+    write_parts(folder / "parts")
+    assert invoke(arguments_for(folder)).exit_code == 0
+    return folder / "out.pt"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_checkpoint_that_resumes(
-    folder: Path, number: signal.Signals, code: int
+    folder: Path,
+    whole: Path,
+    number: signal.Signals,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    arguments = arguments_for(folder, "--steps", "40")
-    whole = folder / "whole.pt"
-    assert invoke([*arguments, "-o", str(whole)]).exit_code == 0
-    assert interrupted(arguments, number) == code
+    update = TrainingBar.update
+
+    def update_and_signal(bar: TrainingBar, progress: TrainingProgress) -> None:
+        update(bar, progress)
+        if progress.step == 2:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingBar, "update", update_and_signal)
+        assert invoke(arguments_for(folder)).exit_code == code
     assert [path.name for path in folder.glob("out*")] == ["out.checkpoint.pt"]
-    assert invoke([*arguments, "--resume"]).exit_code == 0
+    assert invoke(arguments_for(folder, "--resume")).exit_code == 0
     one, other = (load_detector(p).module.state_dict() for p in (whole, folder / "out.pt"))
     assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def interrupted(arguments: list[str], number: signal.Signals) -> int:
-    """Return the exit code of a training that gets a signal right after its start."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    run = [sys.executable, "-m", "edge_ad", "train", *arguments]
-    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        assert "parameters" in first, first + process.stderr.read()
-        time.sleep(0.2)
-        process.send_signal(number)
-        return process.wait(timeout=120)

@@ -15,25 +15,15 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.training import checkpoint
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.session import train
-from tests.training.train_configs import run, tiny_training, write_parts, write_teacher
+from tests.training.conftest import Trained
+from tests.training.train_configs import run, tiny_training
 
 
 class Killed(BaseException):
     """Ends a training the way a kill does: nothing is put in order."""
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_teacher(tmp_path / "teacher.pth")
-    write_parts(tmp_path / "parts")
-    return tmp_path
-
-
-def test_a_killed_training_resumes_to_the_same_weights(
-    folder: Path,
-) -> None:
-    run(tiny_training(folder, "whole.pt"))
-
+def test_a_killed_training_resumes_to_the_same_weights(folder: Path, trained: Trained) -> None:
     def kill(progress: TrainingProgress) -> None:
         if progress.step == 3:
             raise Killed
@@ -41,7 +31,8 @@ def test_a_killed_training_resumes_to_the_same_weights(
     with pytest.raises(Killed):
         train(tiny_training(folder, checkpoint_every_s=0.0), threading.Event(), kill)
     run(tiny_training(folder, resume=True))
-    one, other = (load_detector(folder / n).module.state_dict() for n in ("whole.pt", "destseg.pt"))
+    paths = (trained.weights, folder / "destseg.pt")
+    one, other = (load_detector(path).module.state_dict() for path in paths)
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 

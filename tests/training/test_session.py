@@ -18,14 +18,8 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.preprocess import Preprocess
 from edge_ad.training.checkpoint import checkpoint_path
 from edge_ad.training.loop import Interrupted
-from tests.training.train_configs import part, run, tiny_training, write_parts, write_teacher
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_teacher(tmp_path / "teacher.pth")
-    write_parts(tmp_path / "parts")
-    return tmp_path
+from tests.training.conftest import Trained
+from tests.training.train_configs import part, run, tiny_training, write_parts
 
 
 def state_of(path: Path) -> dict[str, torch.Tensor]:
@@ -38,8 +32,8 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert [key for key in first if not torch.equal(first[key], second[key])] == []
 
 
-def test_training_leaves_weights_report_and_image(folder: Path) -> None:
-    result = run(tiny_training(folder))
+def test_training_leaves_weights_report_and_image(trained: Trained) -> None:
+    folder, result = trained.weights.parent, trained.report
     report = json.loads((folder / "destseg.report.json").read_text())
     assert report["images"] == 10
     assert report["steps"] == {"student": 2, "segmentation": 2}
@@ -59,29 +53,29 @@ def test_training_leaves_weights_report_and_image(folder: Path) -> None:
 
 @pytest.mark.parametrize("steps_before", [1, 2, 3])
 def test_resume_reaches_the_weights_of_an_uninterrupted_run(
-    folder: Path, steps_before: int
+    folder: Path, trained: Trained, steps_before: int
 ) -> None:
-    run(tiny_training(folder, "whole.pt"))
     with pytest.raises(Interrupted):
         run(tiny_training(folder, "broken.pt"), stop_after=steps_before)
     assert not (folder / "broken.pt").exists()
     run(tiny_training(folder, "broken.pt", resume=True))
-    assert_same_weights(folder / "whole.pt", folder / "broken.pt")
+    assert_same_weights(trained.weights, folder / "broken.pt")
     assert not checkpoint_path(folder / "broken.pt").exists()
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(folder: Path) -> None:
-    for name, seed in (("a.pt", 1), ("b.pt", 1), ("c.pt", 2)):
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    folder: Path, trained: Trained
+) -> None:
+    for name, seed in (("same.pt", 0), ("other.pt", 1)):
         run(tiny_training(folder, name, seed=seed))
-    assert_same_weights(folder / "a.pt", folder / "b.pt")
-    one, other = state_of(folder / "a.pt"), state_of(folder / "c.pt")
+    assert_same_weights(trained.weights, folder / "same.pt")
+    one, other = state_of(trained.weights), state_of(folder / "other.pt")
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
-def test_prefetching_with_more_threads_changes_nothing(folder: Path) -> None:
-    run(tiny_training(folder, "one.pt", workers=1))
-    run(tiny_training(folder, "four.pt", workers=4))
-    assert_same_weights(folder / "one.pt", folder / "four.pt")
+def test_four_threads_that_prefetch_change_nothing(folder: Path, trained: Trained) -> None:
+    run(tiny_training(folder, workers=4))  # one is the default
+    assert_same_weights(trained.weights, folder / "destseg.pt")
 
 
 def test_resume_of_another_training_names_what_differs(folder: Path) -> None:

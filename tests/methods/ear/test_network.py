@@ -169,6 +169,7 @@ def test_the_contract_holds(attention: str) -> None:
     check_contract(shaken(EAR(config, SIZE)), METHOD.score(config, SIZE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attention", "skip_off"), [("mnist", "shallow"), ("dino_vits8", "none")])
 def test_onnx_runtime_agrees_with_torch(tmp_path: Path, attention: str, skip_off: str) -> None:
     config = EARConfig(

@@ -189,6 +189,7 @@ def test_a_frozen_cut_travels_with_the_weights() -> None:
     assert other.cut.item() == 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hee", "error", "mosaic_px"),
     [("frozen", "squared", 1), ("off", "msgms", 4)],

@@ -1,0 +1,34 @@
+"""One whole training for all tests that only compare with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.training.train_configs import run, tiny_training, write_parts, write_teacher
+
+
+class Trained(NamedTuple):
+    """The weights of an uninterrupted training with seed 0, and its report."""
+
+    weights: Path
+    report: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train once per session; tests read the folder and leave it as it is."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_teacher(folder / "teacher.pth")
+    write_parts(folder / "parts")
+    return Trained(folder / "destseg.pt", run(tiny_training(folder)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a teacher and normal parts."""
+    write_teacher(tmp_path / "teacher.pth")
+    write_parts(tmp_path / "parts")
+    return tmp_path
