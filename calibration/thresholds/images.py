@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_ad.dataset import normal_images
@@ -15,14 +16,17 @@ from edge_ad.source import open_source
 
 
 class ImageFolder:
-    """Iterate over the named images of a folder (see `normal_images`).
+    """Iterate over the named images of a folder: `paths`, by default see `normal_images`.
 
+    An image is named by its file, by its path below the folder where two files have one name.
     `left_out` maps those that cannot be judged to the reason. Raises DataError when there is no
     image, and, after the last, when none could be judged.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._paths = normal_images(folder)
+    def __init__(self, folder: Path, paths: Sequence[Path] | None = None) -> None:
+        self._folder = folder
+        self._paths = normal_images(folder) if paths is None else list(paths)
+        self._names = Counter(path.name for path in self._paths)
         self._read: list[Path] = []
         self.left_out: dict[str, str] = {}
 
@@ -34,18 +38,25 @@ class ImageFolder:
         """Return the files listed, in order."""
         return tuple(self._paths)
 
+    def name_of(self, path: Path) -> str:
+        """Return the name of an image."""
+        if self._names[path.name] == 1 or not path.is_relative_to(self._folder):
+            return path.name if self._names[path.name] == 1 else str(path)
+        return path.relative_to(self._folder).as_posix()
+
     def __iter__(self) -> Iterator[tuple[str, Image]]:
         for path in self._paths:
+            name = self.name_of(path)
             try:
                 image = read_image(path)
             except DataError as error:
-                self.left_out[path.name] = str(error)
+                self.left_out[name] = str(error)
                 continue
             if fault := content_fault(image):
-                self.left_out[path.name] = f"{path}: {fault}"
+                self.left_out[name] = f"{path}: {fault}"
                 continue
             self._read.append(path)
-            yield path.name, image
+            yield name, image
         if not self._read:
             first = next(iter(self.left_out.values()))
             raise DataError(f"none of the {len(self)} images can be judged. The first: {first}")

@@ -18,6 +18,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.scoring import Scorer
 
 By = Literal["part", "image"]
+PartOf = Callable[[str], str]
 OnImage = Callable[[str, Image], None]
 Scores = NDArray[np.float64]
 SEED = 0  # of the image drawn from each part: the same images give the same threshold
@@ -41,9 +42,12 @@ class NormalScores:
     geometry: Geometry = field(default_factory=Geometry)
     parts: list[str] = field(default_factory=list)
 
-    def add(self, name: str, score: float, peak: float, duplicate_of: int | None) -> None:
+    def add(
+        self, name: str, score: float, peak: float, duplicate_of: int | None, part: str = ""
+    ) -> None:
         """Add an image; `duplicate_of` is the number of the distinct image it repeats, if any."""
         if duplicate_of is None:
+            self.parts.append(part or name)
             self.names.append(name)
             self.image.append(score)
             self.pixel.append(peak)
@@ -107,11 +111,14 @@ def score_normal(
     engine: Engine,
     images: Iterable[tuple[str, Image]],
     geometry: Geometry | None = None,
+    *,
+    part_of: PartOf = str,
     on_image: OnImage | None = None,
 ) -> NormalScores:
     """Score named normal images as on the line. Raises DataError when none can be judged.
 
-    `on_image` is called with every image that was scored, near-duplicates excepted.
+    `part_of` returns the part that a named image shows, by default another for each. `on_image` is
+    called with every image that was scored, near-duplicates excepted.
     """
     geometry = geometry or engine.manifest.geometry
     scorer, deduplicator = Scorer(engine, geometry), Deduplicator(geometry)
@@ -122,7 +129,7 @@ def score_normal(
             continue
         score, values = scorer(image)
         duplicate_of = deduplicator.repeats(image)
-        scores.add(name, score, float(values.max()), duplicate_of)
+        scores.add(name, score, float(values.max()), duplicate_of, part_of(name))
         if on_image is not None and duplicate_of is None:
             on_image(name, image)
     if not scores.names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,12 +12,13 @@ import click
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.parts import parts_options
 from edge_ad.cli.types import NumberRange
 
 if TYPE_CHECKING:
     from edge_ad.calibration.thresholds.anomalies import AnomalyScores
-    from edge_ad.calibration.thresholds.guarantee import Guarantee
-    from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
+    from edge_ad.calibration.thresholds.decide import Request
+    from edge_ad.calibration.thresholds.normal_input import NormalInput
     from edge_ad.calibration.thresholds.scores import NormalScores
     from edge_ad.dataset import Sample
     from edge_ad.engine import Engine
@@ -60,7 +61,26 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
     help="Probability that the guarantee holds.",
 )
 @click.option("--at-best", is_flag=True, help="Use the nearest rate that the images support.")
+@click.option(
+    "--by",
+    default="part",
+    show_default=True,
+    type=click.Choice(["part", "image"]),
+    help="Bound the share of rejected parts, by each part's highest score, or of rejected images, "
+    "by one image drawn from each part. A bound on parts holds for images too.",
+)
+@parts_options
 @click.option("--frames", type=click.IntRange(1), help="Stop after this many frames of a source.")
+@click.option(
+    "--frames-per-part",
+    type=click.IntRange(1),
+    help="Frames in a row of a source that show one part.",
+)
+@click.option(
+    "--allow-drift",
+    is_flag=True,
+    help="Store a threshold although scores drift over time; this is recorded.",
+)
 @click.option(
     "--anomalies",
     type=click.Path(path_type=Path),
@@ -79,37 +99,51 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -> None:
     """Set an engine's thresholds from images of good parts and store them beside it.
 
-    The guarantee is distribution-free: of future normal frames, independent and like the images,
-    at most --false-alarm-rate score above the threshold, with probability --confidence. The same
-    holds separately for the pixel threshold and a map's highest value. A score exactly at the
-    threshold passes. Near-duplicates count once. What the threshold costs is said in escapes:
-    anomalous images that pass. A threshold that no anomaly exceeds is refused.
+    The guarantee is distribution-free and counts parts, since images of one part are not
+    independent: of future normal parts like these, at most --false-alarm-rate have an image above
+    the threshold, with probability --confidence. The same holds separately for the pixel threshold
+    and a map's highest value. A score exactly at the threshold passes.
+
+    Images and parts that the detector was trained on are refused. Of a training folder, the parts
+    that the training set aside for thresholds are used alone. What the threshold costs is said in
+    escapes: anomalous images that pass. A threshold that no anomaly exceeds is refused, as is one
+    from images whose scores drift over time.
     """
-    from edge_ad.calibration.thresholds.guarantee import Guarantee
     from edge_ad.cli.threshold_format import format_result, result_of, warnings
     from edge_ad.engine import open_engine
 
     _check_early(engine, plot)
-    requested = Guarantee(options["false_alarm_rate"], options["confidence"])
-    images = _images(options["uri"], options["frames"])
-    anomalous = _anomalous(options["anomalies"], images)
+    request = _request(options)
     with open_engine(engine, options["engine_options"]) as loaded:
         manifest = loaded.manifest
         geometry = manifest.geometry.changed(options["geometry"])
-        measured = _measure(loaded, images, anomalous, geometry)
-    _refuse_trained(manifest, images.sha256())
-    threshold = _decide(measured, requested, images, options, plot)
+        given = _open(options, manifest, geometry)
+        measured = _measure(loaded, given, _anomalous(options["anomalies"], given), geometry)
+    threshold = _decide(request, given, measured, manifest, plot)
     sidecar = _store(engine, threshold)
-    result = result_of(engine, threshold, *measured, requested) | {"sidecar": str(sidecar)}
+    result = result_of(engine, threshold, given, *measured, request.guarantee)
+    result["sidecar"] = str(sidecar)
     if as_json:
         emit(result)
     else:
         click.echo(format_result(result))
-    for line in warnings(result, measured.scores.repeats):
+    for line in warnings(result, given, measured.scores.repeats):
         click.echo(line, err=True)
     if flags := geometry.flags(manifest.geometry):
         click.echo(f"Set for another geometry than the engine's: run needs {shlex.join(flags)}",
                    err=True)  # fmt: skip
+
+
+def _request(options: dict[str, Any]) -> Request:
+    from edge_ad.calibration.thresholds.decide import Request
+    from edge_ad.calibration.thresholds.guarantee import Guarantee
+
+    return Request(
+        Guarantee(options["false_alarm_rate"], options["confidence"]),
+        by=options["by"],
+        at_best=options["at_best"],
+        allow_drift=options["allow_drift"],
+    )
 
 
 def _check_early(engine: Path, plot: Path | None) -> None:
@@ -129,100 +163,87 @@ def _check_early(engine: Path, plot: Path | None) -> None:
         raise MissingExtra("threshold --plot", "matplotlib", "evaluate")
 
 
-def _images(uri: str, frames: int | None) -> ImageFolder | SourceFrames:
+def _open(options: dict[str, Any], manifest: Manifest, geometry: Geometry) -> NormalInput:
+    """Open the normal images: a folder by parts, or the frames of a source."""
     import re
 
-    from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
+    from edge_ad.calibration.thresholds.normal_input import check_options, open_folder, open_frames
     from edge_ad.errors import DataError
 
+    uri, frames, frames_per_part = options["uri"], options["frames"], options["frames_per_part"]
+    part_id, how = options["part_id"], options["parts_from"]
+    check_options(
+        folder=Path(uri).is_dir(),
+        frames=frames is not None,
+        frames_per_part=frames_per_part is not None,
+        parts=(part_id is not None) + (how is not None),
+    )
     if Path(uri).is_dir():
-        return ImageFolder(Path(uri))
+        return open_folder(Path(uri), manifest.data_split, geometry, part_id, how)
     if not re.match(r"[a-z0-9]+:|\d+(\?|$)", uri) and not Path(uri).exists():
         raise DataError(f"{uri}: no such folder or file. Expected images of good parts there.")
-    return SourceFrames(uri, frames)
+    return open_frames(uri, frames, frames_per_part)
 
 
-def _with_progress(images: ImageFolder | SourceFrames) -> Iterator[tuple[str, Image]]:
+def _with_progress(given: NormalInput) -> Iterator[tuple[str, Image]]:
     """Yield the images, with a progress bar if stderr is a terminal."""
     import sys
 
     if not sys.stderr.isatty():
-        yield from images
+        yield from given.images
         return
-    length = len(images) if hasattr(images, "__len__") else None
-    with click.progressbar(images, length, "scoring", file=sys.stderr) as bar:
+    with click.progressbar(given.images, given.count, "scoring", file=sys.stderr) as bar:
         yield from bar
 
 
-def _anomalous(folder: Path | None, images: ImageFolder | SourceFrames) -> list[Sample] | None:
+def _anomalous(folder: Path | None, given: NormalInput) -> list[Sample] | None:
     """List the anomalous images; None to draw synthetic ones."""
     from edge_ad.calibration.thresholds.anomalies import anomalous_samples
 
-    if folder is None:
-        return None
-    return anomalous_samples(folder, images.paths if isinstance(images, Sized) else ())
+    return anomalous_samples(folder, given.paths) if folder else None
 
 
 def _measure(
-    engine: Engine,
-    images: ImageFolder | SourceFrames,
-    anomalous: list[Sample] | None,
-    geometry: Geometry,
+    engine: Engine, given: NormalInput, anomalous: list[Sample] | None, geometry: Geometry
 ) -> Measured:
     """Score the normal images, and the anomalous ones or synthetic ones drawn on the normal."""
     from edge_ad.calibration.thresholds.anomalies import SyntheticAnomalies, score_labelled
-    from edge_ad.calibration.thresholds.estimate import score_normal
+    from edge_ad.calibration.thresholds.scores import score_normal
 
-    named = _with_progress(images)
+    named, part_of = _with_progress(given), given.part_of
     if anomalous is not None:
-        scores = score_normal(engine, named, geometry)
+        scores = score_normal(engine, named, geometry, part_of=part_of)
         anomalies = score_labelled(engine, anomalous, geometry)
     else:
-        count = len(images) if isinstance(images, Sized) else None
-        synthetic = SyntheticAnomalies(engine, geometry, count)
-        scores = score_normal(engine, named, geometry, on_image=synthetic)
+        synthetic = SyntheticAnomalies(engine, geometry, given.count)
+        scores = score_normal(engine, named, geometry, part_of=part_of, on_image=synthetic)
         anomalies = synthetic.finish()
-    scores.left_out = images.left_out | scores.left_out
+    scores.left_out = given.images.left_out | scores.left_out
     return Measured(scores, anomalies)
 
 
-def _refuse_trained(manifest: Manifest, data_sha256: str) -> None:
-    """Refuse the very images that the detector was trained on."""
-    from edge_ad.errors import GateFailed
-
-    if data_sha256 == manifest.provenance.data_sha256 != "":
-        raise GateFailed(
-            "the detector was trained on these images. It may score new ones higher, and then the "
-            "line rejects more than guaranteed, so nothing is stored. Give images of good parts "
-            "that it was not trained on."
-        )
-
-
 def _decide(
+    request: Request,
+    given: NormalInput,
     measured: Measured,
-    requested: Guarantee,
-    images: ImageFolder | SourceFrames,
-    options: dict[str, Any],
+    manifest: Manifest,
     plot: Path | None,
 ) -> Threshold:
-    """Return the threshold with its escapes; plot what led to it, also to a refusal."""
-    from edge_ad.calibration.thresholds.anomalies import check_escapes
-    from edge_ad.calibration.thresholds.estimate import threshold_for
-    from edge_ad.calibration.thresholds.guarantee import best_guarantee
+    """Return the threshold; plot what led to it, also to a refusal."""
+    from edge_ad.calibration.thresholds.decide import decide, refuse_training_set
     from edge_ad.errors import GateFailed
 
-    parts = measured.scores.by("part")
-    guarantee = best_guarantee(parts.distinct, requested) if options["at_best"] else requested
     threshold, refusal = None, ""
     try:
-        threshold = threshold_for(measured.scores, guarantee, images.sha256())
-        return check_escapes(threshold, measured.anomalies, measured.scores)
+        refuse_training_set(given, manifest)
+        threshold = decide(request, given, *measured)
     except GateFailed as error:
-        threshold, refusal = None, str(error)
+        refusal = str(error)
         raise
     finally:
         if plot is not None:
-            _plot(plot, measured, threshold, refusal)
+            _plot(plot, request, measured, threshold, refusal)
+    return threshold
 
 
 def _store(engine: Path, threshold: Threshold) -> Path:
@@ -238,12 +259,15 @@ def _store(engine: Path, threshold: Threshold) -> Path:
         ) from error
 
 
-def _plot(path: Path, measured: Measured, threshold: Threshold | None, refusal: str) -> None:
+def _plot(
+    path: Path, request: Request, measured: Measured, threshold: Threshold | None, refusal: str
+) -> None:
     from edge_ad.calibration.thresholds.plot import write_plot
     from edge_ad.errors import OutletLost
 
     try:
-        write_plot(path, measured.scores.by("part"), measured.anomalies, threshold, refusal)
+        parts = measured.scores.by(request.by)
+        write_plot(path, parts, measured.anomalies, threshold, refusal)
     except OSError as error:
         raise OutletLost(
             f"{path}: cannot be written ({error.strerror or error}). No threshold is stored."

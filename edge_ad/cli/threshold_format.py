@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.calibration.thresholds.anomalies import AnomalyScores, describe_escapes
-from edge_ad.calibration.thresholds.guarantee import Guarantee, figures, largest_rank
+from edge_ad.calibration.thresholds.guarantee import (
+    Guarantee,
+    figures,
+    largest_rank,
+    rounded_up,
+)
+from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.manifest import Threshold
 
@@ -17,6 +23,7 @@ _NAMED = 10  # left-out images in the text; JSON has all
 def result_of(
     engine: Path,
     threshold: Threshold,
+    given: NormalInput,
     scores: NormalScores,
     anomalies: AnomalyScores,
     requested: Guarantee,
@@ -35,7 +42,9 @@ def result_of(
         "by": threshold.by,
         "images": threshold.images,
         "parts": len(parts),
+        "parts_from": given.parts_from,
         "set_aside": threshold.set_aside,
+        "drift": threshold.drift.model_dump() if threshold.drift else None,
         "escapes": describe_escapes(threshold, anomalies),
         "rank": largest_rank(len(parts), guarantee),
         "requested_rate": requested.rate,
@@ -63,21 +72,23 @@ def format_result(result: dict[str, Any]) -> str:
         lines.insert(
             2,
             f"Requested was {result['requested_rate']:g}, which needs {result['parts_needed']} "
-            f"{_unit(result)}s; this is the nearest rate that these support.",
+            "parts; this is the nearest rate that these support.",
         )
     return "\n".join(lines)
 
 
 def _format_guarantee(result: dict[str, Any]) -> str:
+    """Say what is bounded, and by how many parts: "24 parts support 12 %"."""
+    images = "" if result["parts"] == result["images"] else f" ({result['images']} images)"
+    how = "by the highest score of each part" if result["by"] == "part" else (
+        "by one image drawn from each part")  # fmt: skip
+    best = f"{rounded_up(result['supported_rate']):g}"
     return (
-        f"At most {result['rate']:.3g} of normal {_unit(result)}s like these "
-        f"{_count(result['parts'], _unit(result))} will be rejected, with confidence "
-        f"{result['confidence']:g}."
+        f"At most {result['rate']:.3g} of normal {result['by']}s like these will be rejected, with "
+        f"confidence {result['confidence']:g}: {how}.\n"
+        f"{_count(result['parts'], 'part')}{images} support {best} at best; "
+        f"parts: {result['parts_from']}."
     )
-
-
-def _unit(result: dict[str, Any]) -> str:
-    return "image" if result["parts"] == result["images"] else "part"
 
 
 def _format_escapes(escapes: dict[str, Any]) -> Iterator[str]:
@@ -102,8 +113,18 @@ def _count(count: int, noun: str) -> str:
     return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def warnings(result: dict[str, Any], repeats: Sequence[tuple[str, str]]) -> Iterator[str]:
+def warnings(
+    result: dict[str, Any], given: NormalInput, repeats: Sequence[tuple[str, str]]
+) -> Iterator[str]:
     """Yield what the user should know about the images behind the guarantee."""
+    yield from given.notes
+    if given.doubt:
+        yield given.doubt
+    if result["drift"] and result["drift"]["accepted"]:
+        yield (
+            "Stored although scores drift over time (--allow-drift): the guarantee does not hold "
+            "for parts to come."
+        )
     highest = ", ".join(f"{name} {score:.4g}" for name, score in result["highest"])
     yield f"Check that the highest-scoring images show good parts: {highest}"
     if repeats:

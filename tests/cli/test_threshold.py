@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
+from edge_ad.data_split import DataSplit, ImageSet
 from edge_ad.files import sha256_of
 from edge_ad.images import read_image
 from edge_ad.manifest import Provenance, load_sidecar, manifest_from_json
+from edge_ad.parts import identify
 from tests.conftest import CompletedProcess, invoke, part_image
 
 MakePath = Callable[..., Path]
@@ -208,3 +211,102 @@ def test_bad_images_are_named(make_engine: MakePath, make_folder: MakePath, bad:
     done = threshold(make_engine(score="mean"), "--images", uri, "--at-best")
     assert done.returncode == 2 and str(uri) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def with_split(engine: Path, split: DataSplit) -> None:
+    """Write a record of the training into an engine."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(engine)
+    (entry,) = model.metadata_props
+    manifest = manifest_from_json(entry.value, "mean").model_copy(update={"data_split": split})
+    entry.value = manifest.model_dump_json()
+    onnx.save(model, engine)
+
+
+def test_of_a_training_folder_the_parts_set_aside_carry_the_threshold(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 60)
+    paths = sorted(good.iterdir())
+    for number, path in enumerate(paths):
+        path.rename(good / f"part{number // 3:02d}_{number % 3}.png")
+    paths = sorted(good.iterdir())
+    sets = [ImageSet.of(map(identify, some), []) for some in
+            (paths[:21], paths[21:30], paths[30:])]  # fmt: skip
+    rule = r"--part-id part(\d+)"
+    with_split(engine, DataSplit(rule=rule, trained=sets[0], selection=sets[1], threshold=sets[2]))
+    done = threshold(engine, "--images", good, "--at-best", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["parts"], result["images"], result["set_aside"]) == (10, 30, 30)
+    assert result["rate"] == 0.26 and result["by"] == "part"
+    assert "30 images of 10 parts that the training had set aside" in done.stderr
+    for path in paths[30:]:
+        path.unlink()
+    done = threshold(engine, "--images", good, "--at-best", "--json")
+    assert done.returncode == 4 and "10 of these 10 parts" in done.stderr
+    assert json.loads(done.stdout)["trained_images"] == 30
+
+
+def test_a_drift_over_time_is_refused_and_its_acceptance_recorded(
+    make_engine: MakePath, tmp_path: Path
+) -> None:
+    engine, good = make_engine(threshold=None, score="mean"), tmp_path / "good"
+    good.mkdir()
+    for seed in range(60):
+        cv2.imwrite(str(good / f"{seed}.png"), part_image(seed=seed) + np.uint8(seed // 2))
+    args = (engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
+    done = threshold(*args)
+    assert done.returncode == 4 and "drift over time (in order of numbers in names" in done.stderr
+    assert load_sidecar(engine) is None
+    done = threshold(*args, "--allow-drift")
+    assert done.returncode == 0 and "Stored although scores drift" in done.stderr
+    sidecar = load_sidecar(engine)
+    assert sidecar and sidecar.threshold and sidecar.threshold.drift
+    assert sidecar.threshold.drift.accepted
+
+
+def test_frames_that_show_one_part_are_refused_until_their_number_is_said(
+    make_engine: MakePath, tmp_path: Path
+) -> None:
+    engine, video = make_engine(threshold=None, score="mean"), tmp_path / "parts.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 64))
+    levels = np.random.default_rng(3).integers(0, 40, 24)
+    for seed, level in enumerate(np.repeat(levels, 4)):
+        writer.write(part_image(seed=seed) + np.uint8(level))
+    writer.release()
+    args = (engine, "--images", video, "--at-best", "--json")
+    done = threshold(*args)
+    assert done.returncode == 4 and "--frames-per-part" in done.stderr, done.stdout
+    assert load_sidecar(engine) is None
+    result = json.loads(threshold(*args, "--frames-per-part", 4).stdout)
+    assert (result["parts"], result["images"]) == (24, 96)
+    sidecar = load_sidecar(engine)
+    assert sidecar and sidecar.threshold and sidecar.threshold.frames_per_part == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--frames-per-part", 3), "names a folder"), (("--frames", 3), "names a folder"),
+     (("--part-id", "a", "--parts-from", "each"), "exclude each other"),
+     (("--parts-from", "looks"), "none of: table, capture, folders, names, images, each"),
+     (("--part-id", "[0-9]+"), "group")],
+)  # fmt: skip
+def test_options_of_parts_that_do_not_fit_are_refused(
+    make_engine: MakePath, make_folder: MakePath, options: tuple[object, ...], reason: str
+) -> None:
+    done = threshold(make_engine(score="mean"), "--images", make_folder("good", 3), *options)
+    assert done.returncode == 2 and reason in done.stderr
+
+
+def test_a_part_id_decides_how_many_parts_there_are(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    engine, good = make_engine(score="mean"), make_folder("good", 60)
+    args = (engine, "--images", good, "--at-best", "--part-id", r"(\d\d)\d\.png", "--json")
+    by_part = json.loads(threshold(*args).stdout)
+    by_image = json.loads(threshold(*args, "--by", "image").stdout)
+    assert (
+        (by_part["parts"], by_part["images"]) == (by_image["parts"], by_image["images"]) == (6, 60)
+    )
+    assert by_image["threshold"] <= by_part["threshold"] and by_image["by"] == "image"

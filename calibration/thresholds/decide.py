@@ -1,0 +1,68 @@
+"""Decide on a threshold: the guarantee, the assumptions it rests on, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_ad.calibration.thresholds.anomalies import AnomalyScores, check_escapes
+from edge_ad.calibration.thresholds.drift import check_drift, check_independence
+from edge_ad.calibration.thresholds.estimate import threshold_for
+from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
+from edge_ad.calibration.thresholds.normal_input import NormalInput
+from edge_ad.calibration.thresholds.scores import By, NormalScores
+from edge_ad.errors import GateFailed
+from edge_ad.manifest import Drift, Manifest, Threshold
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; `at_best` takes the nearest rate that the parts support."""
+
+    guarantee: Guarantee
+    by: By = "part"
+    at_best: bool = False
+    allow_drift: bool = False
+
+
+def decide(
+    request: Request, given: NormalInput, scores: NormalScores, anomalies: AnomalyScores
+) -> Threshold:
+    """Return the threshold. Raises GateFailed when there is none that can be relied on."""
+    parts = scores.by(request.by)
+    guarantee = request.guarantee
+    if request.at_best:
+        guarantee = best_guarantee(parts.distinct, guarantee)
+    try:
+        threshold = threshold_for(scores, guarantee, given.images.sha256(), request.by)
+    except GateFailed as error:
+        if not given.doubt:
+            raise
+        raise GateFailed(f"{error} Note: {given.doubt}", error.facts) from error
+    if given.frames_of_unknown_parts:
+        check_independence(parts.image)
+    threshold = threshold.model_copy(
+        update={
+            "set_aside": given.set_aside,
+            "frames_per_part": given.frames_per_part,
+            "drift": _drift(request, given, scores),
+        }
+    )
+    return check_escapes(threshold, anomalies, scores)
+
+
+def refuse_training_set(given: NormalInput, manifest: Manifest) -> None:
+    """Raise GateFailed for exactly the images trained on, by a training that kept no lists."""
+    trained = manifest.provenance.data_sha256
+    if manifest.data_split is None and trained and given.images.sha256() == trained:
+        raise GateFailed(
+            "the detector was trained on these images. It may score new ones higher, and then the "
+            "line rejects more than guaranteed, so nothing is stored. Give images of good parts "
+            "that it was not trained on."
+        )
+
+
+def _drift(request: Request, given: NormalInput, scores: NormalScores) -> Drift | None:
+    if not given.ordered_by:
+        return None
+    over_time = given.scores_over_time(scores)
+    return check_drift(over_time, given.ordered_by, allowed=request.allow_drift)

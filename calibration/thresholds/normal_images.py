@@ -1,0 +1,98 @@
+"""Choose the images that may carry a threshold: of which parts, and none that was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_ad.data_split import DataSplit, ImageSet
+from edge_ad.errors import DataError, GateFailed
+from edge_ad.parts import ImageId, PartAssignment, identify
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class NormalImages:
+    """Images with the part that each shows; `set_aside` of them were set aside in training.
+
+    `notes` are sentences for the user, `left_out` images that do not count with the reason.
+    """
+
+    parts: dict[Path, str]
+    set_aside: int = 0
+    notes: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[Path]:
+        return list(self.parts)
+
+
+def choose_images(assigned: PartAssignment, split: DataSplit | None) -> NormalImages:
+    """Return the images that a threshold may come from.
+
+    Without a record of the training, all of them. When some were set aside for thresholds, those
+    alone; else all, provided that neither they nor other images of their parts were trained on or
+    used to choose the detector. Raises GateFailed otherwise.
+    """
+    left_out = {str(path): f"{path}: {reason}" for path, reason in assigned.left_out.items()}
+    if split is None:
+        return NormalImages(assigned.parts, left_out=left_out)
+    known = _identities(assigned.parts, left_out)
+    aside = _parts_in(split.threshold, split, assigned, known)
+    used = _parts_in(split.trained, split, assigned, known)
+    used |= _parts_in(split.selection, split, assigned, known)
+    chosen = {path: part for path, part in assigned.parts.items()
+              if path in known and part in aside - used}  # fmt: skip
+    if chosen:
+        return NormalImages(chosen, len(chosen), tuple(_note(chosen, assigned)), left_out)
+    if used:
+        raise GateFailed(*_refusal(assigned, used))
+    unused = {path: part for path, part in assigned.parts.items() if path in known}
+    return NormalImages(unused, left_out=left_out)
+
+
+def _identities(parts: Mapping[Path, str], left_out: dict[str, str]) -> dict[Path, ImageId]:
+    """Return the identities of the images that can be read."""
+    known = {}
+    for path in parts:
+        try:
+            known[path] = identify(path)
+        except DataError as error:
+            left_out[str(path)] = str(error)
+    return known
+
+
+def _parts_in(
+    images: ImageSet, split: DataSplit, assigned: PartAssignment, known: Mapping[Path, ImageId]
+) -> set[str]:
+    """Return the parts of which an image is in the set, or whose name is, by the same rule."""
+    found = {assigned.parts[path] for path, one in known.items() if images.has_image(*one)}
+    if split.rule and split.rule == assigned.rule:
+        found |= {part for part in assigned.groups() if images.has_part(part)}
+    return found
+
+
+def _note(chosen: Mapping[Path, str], assigned: PartAssignment) -> list[str]:
+    parts = len(set(chosen.values()))
+    rest = len(assigned.parts) - len(chosen)
+    return [
+        f"Used the {len(chosen)} images of {parts} parts that the training had set aside for "
+        f"thresholds; {rest} others were not used."
+    ]
+
+
+def _refusal(assigned: PartAssignment, used: set[str]) -> tuple[str, dict[str, object]]:
+    images = [path for path, part in assigned.parts.items() if part in used]
+    names = ", ".join(path.name for path in images[:_NAMED])
+    return (
+        f"the detector was trained on {len(used)} of these {len(assigned.groups())} parts "
+        f"({len(images)} of {len(assigned.parts)} images, like {names}), or was chosen by them. It "
+        "may score new parts higher, and then the line rejects more than guaranteed, so nothing is "
+        "stored. Give images of parts that it was not trained on, or the whole training folder, if "
+        "the training set parts aside for this.",
+        {"trained_parts": len(used), "trained_images": len(images),
+         "parts": len(assigned.groups()), "images": len(assigned.parts)},
+    )  # fmt: skip

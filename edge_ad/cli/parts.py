@@ -1,0 +1,40 @@
+"""The options `--part-id` and `--parts-from` of verbs that tell parts apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+class PartsFrom(click.ParamType[Any]):
+    """What decides which images show one part, as a member of `How`."""
+
+    name = "parts_from"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        from edge_ad.parts import How
+
+        try:
+            return How(value)
+        except ValueError:
+            known = ", ".join(how.value for how in How if how is not How.PART_ID)
+            self.fail(f"'{value}' is none of: {known}.", param, ctx)
+
+
+def parts_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add both options; the verb receives `part_id` and `parts_from`, None where not given."""
+    parts_from = click.option(
+        "--parts-from",
+        type=PartsFrom(),
+        metavar="WHAT",
+        help="What tells which images show one part: table (parts.csv), capture, folders, names, "
+        "images, or each (every image shows another). Default: the first that has an answer.",
+    )
+    part_id = click.option(
+        "--part-id",
+        metavar="REGEX",
+        help="Regular expression whose group is the part in an image's path, like 'part([0-9]+)'.",
+    )
+    return part_id(parts_from(function))
