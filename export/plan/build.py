@@ -97,8 +97,8 @@ def _stored_weights_note(source: OnnxSource) -> tuple[str, ...]:
     if not source.stored_weights:
         return ()
     return (
-        f"{source.stored_weights} weights are stored in 8 bits and were multiplied out to fp32 for "
-        "the plan; the file is unchanged",
+        f"weights stored in 8 bits ({source.stored_weights}) were multiplied out to fp32 for the "
+        "plan; the file is unchanged",
     )
 
 

@@ -147,15 +147,12 @@ def test_what_cannot_be_converted_is_explained(
     assert "Traceback" not in message
 
 
-def test_tensorrt_names_the_command_that_dequantizes_weights(
+def test_build_multiplies_out_weights_that_are_stored_in_8_bits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
     store_weights_as_int8(model)
     onnx.save(model, tmp_path / "small.onnx")
-    assert run("build", tmp_path / "small.onnx", "--runtime", "tensorrt-rtx") == 3
-    fix = f"edge-ad convert {tmp_path / 'small.onnx'} --precision fp32"
-    assert fix in capsys.readouterr().err
-    assert run(*fix.split()[1:]) == 0
-    assert run("build", tmp_path / "small.fp32.onnx", "--runtime", "tensorrt-rtx") == 0
+    assert run("build", tmp_path / "small.onnx", "--runtime", "tensorrt-rtx") == 0
+    assert "weights stored in 8 bits (1) were multiplied out to fp32" in capsys.readouterr().out

@@ -103,5 +103,5 @@ def test_the_shipped_sample_is_compiled_as_it_is(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     plan = tmp_path / "sample.plan"
     built = build_plan(Path(sample.__file__).with_name("engine.onnx"), plan, runtime="tensorrt-rtx")
-    assert "66 weights are stored in 8 bits" in built.notes[0]
+    assert "weights stored in 8 bits (66)" in built.notes[0]
     assert plan.stat().st_size > 20 << 20
