@@ -70,7 +70,7 @@ class Detector(ClosedAtExit):
         """
         if isinstance(image, Path | str):
             path = Path(image)
-            return self._inspect(read_image(path), path.name)
+            return self._inspect(read_image(path, self._engine.manifest.bit_depth), path.name)
         return self._inspect(_checked(image), "")
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ A message is one paragraph: what is wrong, what was expected, what was given, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 
 class EdgeAdError(Exception):
@@ -49,6 +50,15 @@ class MissingExtra(IncompatibleError):
             f"{feature} needs the package {package}, which is not installed. "
             f"Install it with: pip install 'edge-ad[{extra}]'"
         )
+
+
+@contextmanager
+def naming(name: object) -> Iterator[None]:
+    """Begin the message of a UsageError in this block with the name of the file it is about."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 class EngineLost(EdgeAdError):

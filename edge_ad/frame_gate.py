@@ -15,6 +15,7 @@ from edge_ad.frame import Frame, Image
 
 _STRIDE = 8  # a fault covers the frame, so every 8th pixel of every 8th row is enough
 _DARK, _BRIGHT = 4, 251  # grey levels; a covered lens reads 0 to 3 with sensor noise
+_SMALLEST_PX = 8  # a side; no part can be made out on fewer
 _FILL_ROWS = 16  # the last 1/16 of the rows: decoders fill missing rows with one colour
 
 
@@ -33,9 +34,9 @@ class FrameGate:
 
     def fault(self, frame: Frame) -> str:
         """Return the reason why this frame cannot be judged, or an empty string."""
-        sample = _subsample(frame.image)
-        if fault := _exposure_fault(sample):
+        if fault := content_fault(frame.image):
             return fault
+        sample = _subsample(frame.image)
         if not frame.file and _is_torn(frame.image):
             return "torn: the end of the image is a single colour"
         return self._live_fault(frame, sample) if self.live else ""
@@ -54,6 +55,9 @@ class FrameGate:
 
 def content_fault(image: Image) -> str:
     """Return why an image (H, W, 3) of any origin cannot show a part, or an empty string."""
+    height, width = image.shape[:2]
+    if min(height, width) < _SMALLEST_PX:
+        return f"too small: {width}x{height} pixels, expected at least {_SMALLEST_PX} a side"
     return _exposure_fault(_subsample(image))
 
 

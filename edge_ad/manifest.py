@@ -55,7 +55,8 @@ class Provenance(_Strict):
 class Manifest(_Strict):
     """The description of a model; `batch` None means any number of images.
 
-    `data_split` is None for models that were not trained by this version of edge-ad.
+    `data_split` is None for models that were not trained by this version of edge-ad. `bit_depth` is
+    that of the training images, None when it is not known.
     """
 
     schema_version: Literal[1] = 1
@@ -67,6 +68,7 @@ class Manifest(_Strict):
     score: Score = Score()
     provenance: Provenance = Provenance()
     data_split: DataSplit | None = None
+    bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
 
 
 class Escapes(_Strict):

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge_ad.dataset import images_below, readable
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, naming
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
@@ -38,7 +38,11 @@ def folder_frames(folder: Path, manifest: Manifest, limit: int) -> Image:
         raise DataError(f"{folder}: no images in it or below it.")
     picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int))]
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
-    return np.concatenate([preprocess(image) for _, image in readable(picked)])[:limit]
+    frames = []
+    for path, image in readable(picked):
+        with naming(path):
+            frames.append(preprocess(image))
+    return np.concatenate(frames)[:limit]
 
 
 def generated_frames(size_hw: tuple[int, int], count: int, *, seed: int = 0) -> Image:

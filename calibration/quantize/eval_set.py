@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge_ad.calibration.ranges.image_set import ImageSummary, summarize
 from edge_ad.dataset import LabelledSet, Sample, read_truth, readable
 from edge_ad.engine import Engine
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, naming
 from edge_ad.evaluation.predictions import LeftOut, judgeable
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
@@ -116,7 +116,9 @@ def synthetic_eval_set(
             _, image, mask = random_anomaly(image, np.random.default_rng((seed, 1, index)))
         hw = (image.shape[0], image.shape[1])
         mask = preprocess.mask(mask)
-        samples.append(EvalSample(path, preprocess(image), hw, bool(index % 2), mask))
+        with naming(path):
+            batch = preprocess(image)
+        samples.append(EvalSample(path, batch, hw, bool(index % 2), mask))
     _check_sides(samples)
     return EvalSet("normal images with synthetic anomalies", tuple(samples), manifest)
 
@@ -156,7 +158,9 @@ def _labelled(sample: Sample, image: Image, preprocess: Preprocess) -> EvalSampl
     hw = (image.shape[0], image.shape[1])
     truth = read_truth(sample, hw)
     mask = None if truth is None else preprocess.mask(truth)
-    return EvalSample(sample.path, preprocess(image), hw, sample.anomalous, mask)
+    with naming(sample.path):
+        batch = preprocess(image)
+    return EvalSample(sample.path, batch, hw, sample.anomalous, mask)
 
 
 def _check_sides(samples: Sequence[EvalSample]) -> None:

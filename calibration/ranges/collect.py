@@ -22,7 +22,7 @@ from edge_ad.calibration.ranges.methods import amax_by_method, percentile
 from edge_ad.calibration.ranges.table import ImageSetId, RangeTable, TensorRange, model_id
 from edge_ad.calibration.ranges.target import Target, steps_of
 from edge_ad.engine.base import INPUT, SCORE, in_batches
-from edge_ad.errors import DataError, EdgeAdError
+from edge_ad.errors import DataError, EdgeAdError, naming
 from edge_ad.frame import Image
 from edge_ad.onnx_graph.index import GraphIndex
 from edge_ad.preprocess import Preprocess
@@ -117,7 +117,9 @@ def collect(
     preprocess = Preprocess(graph.manifest.size_hw, graph.manifest.geometry)
     summaries = progress.summaries
     for item in images.after(len(summaries)):
-        score = observer.observe(preprocess(item.image), str(item.path))
+        with naming(item.path):
+            batch = preprocess(item.image)
+        score = observer.observe(batch, str(item.path))
         summaries.append(summarize(item.path, item.image, score, anomalous=item.anomalous))
         if len(summaries) in _curve_points(len(images)):
             progress.curve.append(observer.point(len(summaries)))

@@ -11,7 +11,7 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.files import sha256_of
 from edge_ad.frame import BadFrame, Image
 from edge_ad.frame_gate import FrameGate, content_fault
-from edge_ad.images import read_image
+from edge_ad.images import current_depth, read_image
 from edge_ad.source import open_source
 
 
@@ -78,7 +78,7 @@ class SourceFrames:
         self.left_out: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[tuple[str, Image]]:
-        with open_source(self._uri) as source:
+        with open_source(self._uri, bit_depth=current_depth()) as source:
             if source.live and self._limit is None:
                 raise UsageError(
                     f"{source.name} never ends: limit it with --frames, or collect images first: "

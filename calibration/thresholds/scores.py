@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_ad.dedup import Deduplicator
 from edge_ad.engine import Engine
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, naming
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
@@ -127,7 +127,8 @@ def score_normal(
         if fault := gate.fault(Frame(image, 0, 0.0, "", name)):
             scores.left_out[name] = fault
             continue
-        score, values = scorer(image)
+        with naming(name):
+            score, values = scorer(image)
         duplicate_of = deduplicator.repeats(image)
         scores.add(name, score, float(values.max()), duplicate_of, part_of(name))
         if on_image is not None and duplicate_of is None:

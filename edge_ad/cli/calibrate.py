@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.calibration.ranges.methods import method_choices
+from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.calibrate_format import format_failure, format_nodes, format_result
 from edge_ad.cli.labels import labels_options
 from edge_ad.cli.options import emit, shared
@@ -141,6 +142,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Images that rank the blocks when some must return to float.",
 )
+@bit_depth_option
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @click.option("--list-nodes", is_flag=True, help="Print every node and its rule, and stop.")
 @shared
@@ -151,6 +153,7 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
     layers that stay in float; a file is only written if the gate is passed, otherwise the exit
     code is 4.
     """
+    given_depth = options.pop("bit_depth")
     list_nodes, precision = options.pop("list_nodes"), options.pop("precision")
     default = "fp16" if options["target"] == "tensorrt" else "fp32"
     float_precision = options.pop("float_precision") or default
@@ -162,6 +165,7 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
         if list_nodes:
             result = _list_nodes(config)
         else:
+            _read_with_depth(config, given_depth)
             result = _calibrate(config, precision, float_precision)
     if as_json:
         emit(result)
@@ -191,6 +195,15 @@ def _config(engine: Path, out: Path, options: dict[str, Any]) -> CalibrationConf
         max_float=options.pop("max_float"),
         **options,
     )
+
+
+def _read_with_depth(config: CalibrationConfig, given: int | None) -> None:
+    from edge_ad.dataset import normal_images
+    from edge_ad.onnx_graph.index import load_graph
+
+    trained = load_graph(config.engine).manifest.bit_depth
+    paths = normal_images(config.images) if config.images and not (trained or given) else ()
+    read_with_depth(config.engine, trained, given, paths)
 
 
 def _calibrate(config: CalibrationConfig, precision: str, float_precision: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
@@ -81,6 +82,7 @@ _MIB = 1 << 20
     "--part", metavar="ID", help="Note this part for all images, for `dataset`, `train` and others."
 )
 @geometry_options
+@bit_depth_option
 @shared
 def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **options: Any) -> None:
     """Collect images of good parts from a camera, a video or the synthetic line.
@@ -90,12 +92,10 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
     (black, frozen, torn) are left out. capture.jsonl beside the images has the time and part of
     each.
     """
-    from edge_ad.source import open_source
-
     _check_interval(options)
     check_writable(output / "a")
     stop = threading.Event()
-    with Signals(stop) as signals, open_source(camera, timeout_s=timeout_s) as source:
+    with Signals(stop) as signals, _open(camera, timeout_s, options) as source:
         limits = _Limits(options["count"], options["max_mib"] * _MIB, options["duration_s"])
         selection = _selection(source, options)
         earlier = _remember_images(output, selection) if options["min_difference"] else 0
@@ -106,6 +106,16 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
             _print_summary(writer.summary(), as_json=as_json)
     if signals.received == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def _open(camera: str, timeout_s: float, options: dict[str, Any]) -> Source:
+    from edge_ad.images import BitDepth
+    from edge_ad.source import open_source
+
+    given = options["bit_depth"]
+    return open_source(
+        camera, timeout_s=timeout_s, bit_depth=BitDepth(given) if given is not None else None
+    )
 
 
 @dataclass(frozen=True)
@@ -171,6 +181,8 @@ class _CaptureWriter:
             Fate.KEPT.value: self._saved,  # one less than selected when the disk is full
             "earlier": self._earlier,
             "dropped": self._source.dropped,
+            "left_out": dict(list(self._source.left_out.items())[:10]),
+            "left_out_count": len(self._source.left_out),
             "mib": round(self._bytes / _MIB, 1),
             "stopped_by": self._stopped_by,
         }
@@ -308,3 +320,8 @@ def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         f"{summary['skipped']} skipped by --every or --every-s, {summary['dropped']} dropped. "
         f"Stopped by: {summary['stopped_by']}."
     )
+    if summary["left_out_count"]:
+        names = ", ".join(summary["left_out"])
+        more = summary["left_out_count"] - len(summary["left_out"])
+        rest = f" and {more} more" if more else ""
+        click.echo(f"Not images: {summary['left_out_count']} files: {names}{rest}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.engine import engine_options, open_artifact
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.labels import labels_options
@@ -41,6 +42,7 @@ _COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
     help="Folder for report.json, curves.png and misses.png.",
 )
 @geometry_options
+@bit_depth_option
 @click.option(
     "--threshold", type=Number(), help="Reject above this score instead of the stored threshold."
 )
@@ -71,10 +73,16 @@ def command(
     if output is not None:
         check_writable(output / "report.json")  # fail now, not after an hour
     with open_artifact(artifact, options["engine_options"]) as engine:
+        depth = read_with_depth(
+            artifact,
+            engine.manifest.bit_depth,
+            options["bit_depth"],
+            (sample.path for sample in labelled.samples),
+        )
         geometry = engine.manifest.geometry.changed(options["geometry"])
         result = _subject(artifact, data, engine, geometry)
         scored, report = _evaluate(engine, artifact, labelled, geometry, threshold)
-    result |= report
+    result |= report | {"bit_depth": depth.bits if depth else None}
     if output is not None:
         with _writing(output):
             output.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
@@ -50,6 +51,7 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 @click.option("--outlet", "outlets", multiple=True, metavar="URI", help=outlet_help())
 @click.option("--overwrite", is_flag=True, help="Delete an earlier run's files in that folder.")
 @geometry_options
+@bit_depth_option
 @click.option(
     "--threshold", type=Number(), help="Reject above this score instead of the stored one."
 )
@@ -150,6 +152,7 @@ def _config(options: dict[str, Any]) -> LineConfig:
         rule=AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"]),
         outlets=options["outlets"],
         frames=options["frames"],
+        bit_depth=options["bit_depth"],
         timeout_s=options["timeout_s"],
         reopen_for_s=options["reopen_for_s"],
         engine_options=options["engine_options"],

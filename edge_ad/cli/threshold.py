@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
@@ -94,6 +95,7 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
     help="Plot scores, and escapes over false alarms, to this PNG file, also when refused.",
 )
 @geometry_options
+@bit_depth_option
 @engine_options
 @shared
 def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -> None:
@@ -116,6 +118,9 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
     request = _request(options)
     with open_engine(engine, options["engine_options"]) as loaded:
         manifest = loaded.manifest
+        depth = read_with_depth(
+            engine, manifest.bit_depth, options["bit_depth"], _listed(Path(options["uri"]))
+        )
         geometry = manifest.geometry.changed(options["geometry"])
         given = _open(options, manifest, geometry)
         measured = _measure(loaded, given, _anomalous(options["anomalies"], given), geometry)
@@ -123,6 +128,7 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
     sidecar = _store(engine, threshold)
     result = result_of(engine, threshold, given, *measured, request.guarantee)
     result["sidecar"] = str(sidecar)
+    result["bit_depth"] = depth.bits if depth else None
     if as_json:
         emit(result)
     else:
@@ -132,6 +138,14 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
     if flags := geometry.flags(manifest.geometry):
         click.echo(f"Set for another geometry than the engine's: run needs {shlex.join(flags)}",
                    err=True)  # fmt: skip
+
+
+def _listed(folder: Path) -> Iterator[Path]:
+    """Yield the images of a folder, to find their bit depth when the engine has none."""
+    from edge_ad.dataset import normal_images
+
+    if folder.is_dir():
+        yield from normal_images(folder)
 
 
 def _request(options: dict[str, Any]) -> Request:

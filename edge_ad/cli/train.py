@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
@@ -67,6 +68,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--workers", type=click.IntRange(1, 64), help="Threads that draw anomalies.")
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint of an interrupted run.")
 @geometry_options
+@bit_depth_option
 @shared
 def command(*, output: Path, as_json: bool, **options: Any) -> None:
     """Fit a detector to images of good parts.
@@ -129,6 +131,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         workers=options["workers"] or 1,
         budget_minutes=options["budget_minutes"],
         resume=options["resume"],
+        bit_depth=options["bit_depth"],
     )
 
 

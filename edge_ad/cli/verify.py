@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.engine import engine_options, open_artifact
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     help="Largest difference, as a share of the largest value; default: by precision.",
 )
 @click.option("--sheet", type=click.Path(path_type=Path), help="Default: OTHER.verify.png.")
+@bit_depth_option
 @engine_options
 @shared
 def command(
@@ -74,6 +76,7 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
     options = limits["engine_options"]
     with open_artifact(reference, options) as engine:
         first = engine.manifest
+        read_with_depth(reference, first.bit_depth, limits["bit_depth"], _listed(limits["images"]))
         frames = comparison_frames(first, limits["images"], limits["frames"])
         expected = predict(engine, frames.images)
     with open_artifact(other, options) as engine:
@@ -90,6 +93,12 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
         **result.as_json(),
         "sheet": str(sheet),
     }
+
+
+def _listed(folder: Path | None) -> list[Path]:
+    from edge_ad.dataset import images_below
+
+    return images_below(folder) if folder is not None and folder.is_dir() else []
 
 
 def _tolerance(first: Manifest, second: Manifest, limits: dict[str, Any]) -> Tolerance:

@@ -12,8 +12,10 @@ from edge_ad.images.bit_depth import (
     ImageReader,
     ReadImage,
     agreed_depth,
+    current_depth,
     find_depth,
     read_image,
+    reading,
     to_bgr8,
 )
 from edge_ad.images.container import jpeg_damage
@@ -31,6 +33,7 @@ __all__ = [
     "ReadImage",
     "StoredImage",
     "agreed_depth",
+    "current_depth",
     "encode_image",
     "find_depth",
     "jpeg_damage",
@@ -39,6 +42,7 @@ __all__ = [
     "named",
     "read_image",
     "read_stored",
+    "reading",
     "to_bgr8",
     "write_image",
 ]

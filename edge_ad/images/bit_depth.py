@@ -8,7 +8,9 @@ engine, and every image is held to it.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +28,8 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 _CERTAIN = 1 << 14  # a value from here on needs 16 bits
 _FAR_APART = 8  # times the typical largest value: three bits
 _HEADER_BYTES = 1 << 16
+
+_current: ContextVar[BitDepth | None] = ContextVar("bit depth", default=None)
 
 ReadImage: TypeAlias = Callable[[Path], Image]
 
@@ -62,13 +66,31 @@ class ImageReader:
 def read_image(path: Path, bit_depth: int | None = None) -> Image:
     """Decode an image to uint8 (H, W, 3) BGR, upright.
 
-    Grey becomes three equal channels. Values of 16 bits are shifted by `bit_depth`, or by the
-    depth that the file names. Raises DataError for a file that is missing, truncated or damaged,
-    has transparent pixels or several images, whose depth is unknown or another, or whose pixels are
-    of a type that no camera delivers.
+    Grey becomes three equal channels. Values of 16 bits are shifted by `bit_depth`, that of
+    `reading`, or the one that the file names. Raises DataError for a file that is missing,
+    truncated or damaged, has transparent pixels or several images, whose depth is unknown or
+    another, or whose pixels are of a type that no camera delivers.
     """
+    depth = BitDepth(bit_depth) if bit_depth else _current.get()
+    if depth is not None:
+        return ImageReader(depth)(path)
     stored = read_stored(path)
-    return _to_bgr8(stored, bit_depth, stored.bit_depth)
+    return _to_bgr8(stored, None, stored.bit_depth)
+
+
+@contextmanager
+def reading(depth: BitDepth) -> Iterator[None]:
+    """Let `read_image` read all images with one depth in this block, in this thread."""
+    token = _current.set(depth)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_depth() -> BitDepth | None:
+    """Return the depth of the innermost `reading` block, None outside."""
+    return _current.get()
 
 
 def to_bgr8(pixels: NDArray[Any], name: str, bit_depth: int | None = None) -> Image:

@@ -17,7 +17,8 @@ class LineConfig:
 
     `cameras` and `outlets` are URIs. A threshold of None is read from the engine's sidecar.
     `geometry` replaces parts of the geometry that the engine was trained with: any of `roi_xywh`,
-    `ignore`, `tiles` and `overlap`. `frames` limits each camera, 0 means no limit.
+    `ignore`, `tiles` and `overlap`. `frames` limits each camera, 0 means no
+    limit. `bit_depth` is that of 16-bit cameras and files, None for that of the training images.
     """
 
     cameras: tuple[str, ...]
@@ -28,6 +29,7 @@ class LineConfig:
     rule: AlarmRule = field(default_factory=AlarmRule)
     outlets: tuple[str, ...] = ()
     frames: int = 0
+    bit_depth: int | None = None
     timeout_s: float = 10.0
     reopen_for_s: float = 60.0
     engine_options: EngineOptions = field(default_factory=EngineOptions)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from edge_ad.engine import Engine, OverlappingEngine, Prediction
+from edge_ad.errors import UsageError
 from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
@@ -59,7 +60,11 @@ class Inspector:
 
     With `overlap` and an OverlappingEngine, `begin` starts the engine on a frame, and up to two
     frames may be in flight before `finish` is called for the first.
+
+    An image file that the geometry does not fit is INVALID; `misfit` is the last such error.
     """
+
+    misfit: UsageError | None = None
 
     def __init__(
         self,
@@ -80,7 +85,7 @@ class Inspector:
         return self._overlapping is not None
 
     def __call__(self, grab: Grab) -> InspectedFrame:
-        """Inspect one grab. Raises UsageError when the geometry does not fit the frame."""
+        """Inspect one grab. Raises UsageError when the geometry does not fit a camera's frame."""
         return self.finish(self.begin(grab))
 
     def begin(self, grab: Grab) -> InFlight:
@@ -90,7 +95,13 @@ class Inspector:
         fault = grab.reason if isinstance(grab, BadFrame) else self._gate.fault(grab)
         if isinstance(grab, BadFrame) or fault:
             return InFlight(grab, since, fault=fault)
-        batch = self._scorer.preprocess(grab.image)
+        try:
+            batch = self._scorer.preprocess(grab.image)
+        except UsageError as error:
+            if not grab.file:  # a camera's frames all have one size
+                raise
+            self.misfit = error
+            return InFlight(grab, since, fault=str(error))
         if self._overlapping is not None:
             self._overlapping.submit(batch)
         return InFlight(grab, since, batch)

@@ -21,6 +21,7 @@ from edge_ad.engine import Batcher
 from edge_ad.errors import UsageError
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
+from edge_ad.images import BitDepth, agreed_depth
 from edge_ad.line.alarm import Alarm
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
@@ -44,12 +45,13 @@ def open_line(
     """
     with ExitStack() as stack:
         engine = stack.enter_context(config.open_engine())
+        depth = agreed_depth(str(config.engine), engine.manifest.bit_depth, config.bit_depth)
         trained = engine.manifest.geometry
         geometry = trained.changed(config.geometry)
         thresholds = resolve_thresholds(
             config.engine, geometry, trained, config.threshold, config.pixel_threshold
         )
-        shared = _Shared(Batcher(engine), thresholds, geometry)
+        shared = _Shared(Batcher(engine), thresholds, geometry, depth)
         stop = stop if stop else threading.Event()
         all_outlets = Outlets(outlets, stop)
         stack.callback(all_outlets.close)
@@ -68,6 +70,7 @@ class _Shared:
     batcher: Batcher
     thresholds: Thresholds
     geometry: Geometry
+    depth: BitDepth | None
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     began: str = field(
         default_factory=lambda: datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -108,7 +111,7 @@ def resolve_thresholds(
 
 def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack) -> Camera:
     alarm = Alarm(config.rule, shared.next_alarm_id)  # checks the rule before a camera is held
-    reopen = partial(open_source, uri, timeout_s=config.timeout_s)
+    reopen = partial(open_source, uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
     source = stack.enter_context(reopen())
     alone = len(config.cameras) == 1
     inspector = Inspector(

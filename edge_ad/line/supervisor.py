@@ -98,6 +98,8 @@ class Supervisor:
         for camera in self.cameras:
             if camera.tally.frames and not camera.tally.judged:
                 assert camera.tally.last is not None
+                if camera.inspector.misfit is not None:  # options that fit no image
+                    raise camera.inspector.misfit
                 raise SourceLost(
                     f"{camera.source.name}: none of its {camera.tally.frames} frames could be "
                     f"judged. The last one: {camera.tally.last.reason}"

@@ -91,7 +91,7 @@ class EvidenceFolder(Outlet):
 
     def _write_sheet(self) -> None:
         newest = list(self._kept)[-_ON_SHEET:]
-        images: list[Image] = [read_image(self._path(alarm_id)) for alarm_id in newest]
+        images: list[Image] = [read_image(self._path(alarm_id), 8) for alarm_id in newest]
         if images:
             sheet = encode_image(contact_sheet(images), ".jpg")
             write_bytes(self._folder.parent / "contact-sheet.jpg", sheet)

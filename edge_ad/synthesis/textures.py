@@ -58,7 +58,7 @@ class TextureFolder:
             if index in self._cache:
                 return self._cache[index]
         height, width = self._size_hw
-        image = read_image(self._paths[index])
+        image = read_image(self._paths[index], 8)
         texture = np.asarray(cv2.resize(image, (width, height)), np.uint8)
         with self._lock:
             self._cache[index] = texture

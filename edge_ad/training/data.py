@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_ad.dataset import readable
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, naming
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.frame_gate import content_fault
@@ -68,7 +68,8 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
     tiles = _array((len(paths) * count, *preprocess.size_hw, 3))
     loaded: list[Path] = []
     for path, image in _usable(paths):
-        tiles[len(loaded) * count : (len(loaded) + 1) * count] = preprocess(image)
+        with naming(path):
+            tiles[len(loaded) * count : (len(loaded) + 1) * count] = preprocess(image)
         loaded.append(path)
     if not loaded:
         raise DataError("no images to train on.")

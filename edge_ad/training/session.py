@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_ad.dataset import normal_images
 from edge_ad.errors import OutletLost
 from edge_ad.geometry import Geometry
+from edge_ad.images import BitDepth, find_depth, reading
 from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.settings import TrainingSettings
@@ -60,12 +61,14 @@ class TrainConfig:
     budget_minutes: float | None = None
     checkpoint_every_s: float = 300.0
     resume: bool = False
+    bit_depth: int | None = None
 
 
 class PreparedTraining(NamedTuple):
     """Tiles, textures and untrained network of a training."""
 
     normal: NormalTiles
+    depth: BitDepth
     textures: Textures
     grey: bool
     trainer: Trainer
@@ -108,7 +111,10 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
     training = load_training(config.method)
     trainer = training.trainer(config.settings, config.size_hw, config.teacher)
     textures = config.settings.prepare_textures(_textures(config))
-    normal = load_tiles(normal_images(config.data), Preprocess(config.size_hw, config.geometry))
+    paths = normal_images(config.data)
+    depth = find_depth(paths, BitDepth(config.bit_depth) if config.bit_depth else None)
+    with reading(depth):
+        normal = load_tiles(paths, Preprocess(config.size_hw, config.geometry))
     grey = is_grey(normal.tiles)
     indices, held_back = normal.split()
     sampler = BatchSampler(
@@ -121,7 +127,7 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
         grey=grey,
     )
     batch = _held_back(normal.tiles, held_back, textures, seed=config.seed, grey=grey)
-    return PreparedTraining(normal, textures, grey, trainer, batch, sampler)
+    return PreparedTraining(normal, depth, textures, grey, trainer, batch, sampler)
 
 
 def _check_space(output: Path, cost: NetworkCost) -> None:
@@ -188,6 +194,7 @@ def _identity(config: TrainConfig, prepared: PreparedTraining) -> dict[str, str]
         "textures": prepared.textures.name,
         "budget-minutes": str(config.budget_minutes),
         "images": prepared.normal.data_sha256,
+        "bit-depth": str(prepared.depth.bits),
     }
 
 
@@ -197,6 +204,7 @@ def _manifest(config: TrainConfig, prepared: PreparedTraining, choice: BranchCho
         method=config.method,
         size_hw=config.size_hw,
         geometry=config.geometry,
+        bit_depth=prepared.depth.bits,
         score=load_method(config.method).score(choice.config, config.size_hw),
         provenance=stamp(
             Provenance(data_sha256=normal.data_sha256, images=normal.images),
@@ -224,6 +232,7 @@ def _figures(
         "size_hw": list(config.size_hw),
         "geometry": config.geometry.model_dump(mode="json"),
         "images": normal.images,
+        "bit_depth": prepared.depth.bits,
         "tiles": len(normal.tiles),
         "skipped": list(normal.skipped),
         "held_back": len(prepared.held_back.mask),

@@ -1,0 +1,53 @@
+"""A folder of images as users have them: `run` judges, refuses or names every file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tests.conftest import MakeEngine, edge_ad, part_image
+from tests.images.files import encoded
+
+
+def test_every_file_is_judged_invalid_or_left_out(tmp_path: Path, make_engine: MakeEngine) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    part = part_image()
+    for name in ("a.png", "b.BMP", "c.tiff"):
+        cv2.imwrite(str(folder / name), part)
+    (folder / "d.jfif").write_bytes(encoded(part, "JPEG", orientation=3))
+    cv2.imwrite(str(folder / "e-deep.png"), np.full((64, 64), 3000, np.uint16))
+    cv2.imwrite(str(folder / "f-tiny.png"), part[:1, :1])
+    cv2.imwrite(str(folder / "g-portrait.png"), np.full((64, 20, 3), 90, np.uint8))
+    alpha = np.dstack([part, np.full((64, 64, 1), 9, np.uint8)])
+    cv2.imwrite(str(folder / "h-alpha.png"), alpha)
+    for index in range(12):
+        (folder / f"note-{index:02d}.txt").touch()
+    done = edge_ad(
+        "run",
+        "--engine",
+        make_engine(),
+        "--camera",
+        folder,
+        "--roi",
+        "30,0,30,60",
+        "--threshold",
+        "0.5",
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    *records, summary = map(json.loads, done.stdout.splitlines())
+    reasons = {r["file"]: r.get("reason", "") for r in records if r["type"] == "inspection"}
+    assert [name for name, reason in reasons.items() if not reason] == [
+        "a.png", "b.BMP", "c.tiff", "d.jfif"
+    ]  # fmt: skip
+    assert "e-deep.png: values have 16 bits" in reasons["e-deep.png"]
+    assert "too small: 1x1" in reasons["f-tiny.png"]
+    assert "not inside the frame, which is 20x64" in reasons["g-portrait.png"]
+    assert "h-alpha.png: some pixels are transparent" in reasons["h-alpha.png"]
+    assert (summary["frames"], summary["judged"], summary["invalid"]) == (8, 4, 4)
+    assert summary["left_out"] == 12 and summary["left_out_files"][9] == "note-09.txt"
+    assert len(list(folder.iterdir())) == 8 + summary["left_out"]
