@@ -47,7 +47,7 @@ class AnomalyMap:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TileLayout:
     """The tiles' places for one frame size, in the frame and on the stitched canvas."""
 
     roi_xywh: tuple[int, int, int, int]
@@ -109,7 +109,7 @@ class Preprocess:
         )
         return np.stack([canvas[r : r + height, c : c + width] for r, c in layout.places_rc])
 
-    def _make_layout(self, frame_hw: tuple[int, int]) -> Layout:
+    def _make_layout(self, frame_hw: tuple[int, int]) -> TileLayout:
         roi = _roi(self.geometry, frame_hw)
         (rows, columns), overlap = self.geometry.tiles, self.geometry.overlap
         xs, tile_w = _starts(roi[2], columns, overlap)
@@ -117,7 +117,7 @@ class Preprocess:
         height, width = self.size_hw
         places_x = [round(x * width / tile_w) for x in xs]
         places_y = [round(y * height / tile_h) for y in ys]
-        return Layout(
+        return TileLayout(
             roi_xywh=roi,
             tile_wh=(tile_w, tile_h),
             tiles_xy=tuple((roi[0] + x, roi[1] + y) for y in ys for x in xs),
@@ -125,7 +125,7 @@ class Preprocess:
             canvas_hw=(places_y[-1] + height, places_x[-1] + width),
         )
 
-    def _blend(self, maps: Map, layout: Layout, frame_hw: tuple[int, int]) -> Map:
+    def _blend(self, maps: Map, layout: TileLayout, frame_hw: tuple[int, int]) -> Map:
         canvas = np.zeros(layout.canvas_hw, np.float32)
         height, width = self.size_hw
         weights = self._weights(frame_hw)

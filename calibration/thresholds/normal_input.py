@@ -70,7 +70,7 @@ def open_folder(
 ) -> NormalInput:
     """Choose the images of a folder that may carry a threshold, and find their parts.
 
-    Parts are told apart as in the training where it used an expression and none is given. Raises
+    Parts are recognised as in the training where it used an expression and none is given. Raises
     what `choose_images` and `assign_parts` raise.
     """
     if part_id is None and how is None and split and split.rule.startswith(_EXPRESSION):

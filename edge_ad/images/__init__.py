@@ -20,7 +20,7 @@ from edge_ad.images.bit_depth import (
 )
 from edge_ad.images.container import jpeg_damage
 from edge_ad.images.decode import StoredImage, read_stored
-from edge_ad.images.listing import NAMED, SUFFIXES, Listing, list_folder, list_images, named
+from edge_ad.images.listing import NAMED, SUFFIXES, FolderListing, list_folder, list_images, named
 from edge_ad.images.write import encode_image, write_image
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "NAMED",
     "SUFFIXES",
     "BitDepth",
+    "FolderListing",
     "ImageReader",
-    "Listing",
     "ReadImage",
     "StoredImage",
     "agreed_depth",

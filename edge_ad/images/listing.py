@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class FolderListing:
     """The entries directly in a folder: images by name, and `left_out`, name to reason."""
 
     images: tuple[Path, ...]
@@ -29,7 +29,7 @@ class Listing:
         return len(self.images) + len(self.left_out)
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path) -> FolderListing:
     """Sort the entries of a folder into images and what is left out, both by name.
 
     An entry with the name of an image that cannot be opened counts as an image, so that reading it
@@ -41,7 +41,7 @@ def list_folder(folder: Path) -> Listing:
             left_out[path.name] = reason
         else:
             images.append(path)
-    return Listing(tuple(images), left_out)
+    return FolderListing(tuple(images), left_out)
 
 
 def list_images(folder: Path) -> list[Path]:

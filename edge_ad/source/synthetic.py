@@ -33,7 +33,7 @@ FAULTS = ("black", "white", "freeze", "torn", *_NO_IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class PatternSpec:
     """The options of `pattern://`. `faults` maps frame numbers to one fault each."""
 
     line: SyntheticLineSpec
@@ -42,7 +42,7 @@ class Pattern:
     faults: dict[int, str]
 
 
-def parse_pattern(uri: Uri) -> Pattern:
+def parse_pattern(uri: Uri) -> PatternSpec:
     """Read the options. Raises UsageError for a value out of range."""
     defects = number(uri, "defects", 0.25)
     if defects > 1:
@@ -55,7 +55,7 @@ def parse_pattern(uri: Uri) -> Pattern:
         raise UsageError(f"pattern://: width and height must be up to 4096, got {width}x{height}.")
     spec = SyntheticLineSpec(whole_number(uri, "seed", 0), (width, height), defects, _kinds(uri))
     faults = parse_faults(uri.options.get("faults", ""))
-    return Pattern(spec, number(uri, "fps", 30.0), whole_number(uri, "frames", 0), faults)
+    return PatternSpec(spec, number(uri, "fps", 30.0), whole_number(uri, "frames", 0), faults)
 
 
 def parse_faults(text: str) -> dict[int, str]:
@@ -97,7 +97,9 @@ def _kinds(uri: Uri) -> tuple[str, ...]:
     return kinds
 
 
-def _grabs(line: SyntheticLine, pattern: Pattern, name: str) -> Iterator[tuple[int, Grab | None]]:
+def _grabs(
+    line: SyntheticLine, pattern: PatternSpec, name: str
+) -> Iterator[tuple[int, Grab | None]]:
     """Yield frame numbers with their grabs, None where a fault keeps the frame away."""
     last = 0  # the newest frame before a freeze
     for index in itertools.count():
@@ -122,7 +124,7 @@ def _without_image(fault: str, index: int, name: str) -> Grab | None:
     return None
 
 
-def _paced(grabs: Iterator[tuple[int, Grab | None]], pattern: Pattern) -> Iterator[Grab]:
+def _paced(grabs: Iterator[tuple[int, Grab | None]], pattern: PatternSpec) -> Iterator[Grab]:
     """Deliver frame n at n / fps seconds after the first, a late one at once like a camera."""
     start_s = time.monotonic()
     for index, grab in grabs:

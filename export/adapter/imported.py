@@ -44,7 +44,7 @@ _LARGEST_BYTES = (1 << 31) - 1  # of one protocol buffer message
 
 
 @dataclass
-class Foreign:
+class ForeignGraph:
     """A foreign graph on its way: as it came, flat and in float32, and what was changed."""
 
     source: Path
@@ -83,17 +83,19 @@ def adapt_onnx(
     return _result(foreign, out, model, agreement, shapes)
 
 
-def _read(source: Path, adapter: Adapter, size_hw: SizeHW | None, batch: int | None) -> Foreign:
+def _read(
+    source: Path, adapter: Adapter, size_hw: SizeHW | None, batch: int | None
+) -> ForeignGraph:
     model = load_onnx(source, check=False)  # ONNX Runtime judges it; onnx refuses open outputs
     outputs = chosen_outputs(model, adapter)
     described = read_input(model, adapter, size_hw, batch, source)
     adapter = with_scale(adapter, described, source)
     kept = flat(model, [name for name in outputs if name])
     floats = other_floats(kept)
-    return Foreign(source, adapter, outputs, described, kept, floats, opset_of(model))
+    return ForeignGraph(source, adapter, outputs, described, kept, floats, opset_of(model))
 
 
-def _reference(foreign: Foreign) -> tuple[Image, Prediction, OutputShapes]:
+def _reference(foreign: ForeignGraph) -> tuple[Image, Prediction, OutputShapes]:
     """Run the graph as it came; settle on one image a call where it cannot take several."""
     original, kind = _original(foreign)
     batch = foreign.input.batch
@@ -106,7 +108,7 @@ def _reference(foreign: Foreign) -> tuple[Image, Prediction, OutputShapes]:
     return images, single, shapes
 
 
-def _original(foreign: Foreign) -> tuple[OriginalGraph, str]:
+def _original(foreign: ForeignGraph) -> tuple[OriginalGraph, str]:
     """Open the graph as it came, or flat and in float32 where ONNX Runtime cannot load it so."""
     name, kind = str(foreign.source), foreign.input.kind
     model = ModelProto()
@@ -130,7 +132,7 @@ def _original(foreign: Foreign) -> tuple[OriginalGraph, str]:
 
 
 def _run(
-    original: OriginalGraph, foreign: Foreign, kind: str, images: Image, count: int
+    original: OriginalGraph, foreign: ForeignGraph, kind: str, images: Image, count: int
 ) -> tuple[Prediction, OutputShapes]:
     """Run all images, `count` a call."""
     predictions = []
@@ -146,7 +148,7 @@ def _run(
 
 
 def _takes_several(
-    original: OriginalGraph, foreign: Foreign, kind: str, images: Image, single: Prediction
+    original: OriginalGraph, foreign: ForeignGraph, kind: str, images: Image, single: Prediction
 ) -> bool:
     """Return whether several images in one call give what each gives by itself."""
     try:
@@ -157,7 +159,7 @@ def _takes_several(
 
 
 def _first_that_agrees(
-    foreign: Foreign, images: Image, reference: Prediction, shapes: OutputShapes, out: Path
+    foreign: ForeignGraph, images: Image, reference: Prediction, shapes: OutputShapes, out: Path
 ) -> tuple[ModelProto, Agreement]:
     """Write the first form whose outputs agree. Raises IncompatibleError when none does."""
     problem: EdgeAdError | None = None
@@ -172,7 +174,7 @@ def _first_that_agrees(
     raise IncompatibleError(f"it cannot be brought to the usual form: {problem}") from problem
 
 
-def _forms(foreign: Foreign) -> Iterator[ModelProto]:
+def _forms(foreign: ForeignGraph) -> Iterator[ModelProto]:
     """Yield the graph in float32, of fixed size and simplified, by opset, the best first."""
     model = ModelProto()
     model.CopyFrom(foreign.model)
@@ -185,7 +187,7 @@ def _forms(foreign: Foreign) -> Iterator[ModelProto]:
 
 
 def _write(
-    engine: ModelProto, foreign: Foreign, images: Image, reference: Prediction, out: Path
+    engine: ModelProto, foreign: ForeignGraph, images: Image, reference: Prediction, out: Path
 ) -> Agreement:
     """Write the engine file, unless its outputs differ from the graph's as it came."""
     if engine.ByteSize() > _LARGEST_BYTES:
@@ -203,12 +205,12 @@ def _write(
     return agreement
 
 
-def _tolerance(foreign: Foreign) -> Any:
+def _tolerance(foreign: ForeignGraph) -> Any:
     halves = {"float16", "bfloat16"} & set(foreign.floats)
     return TOLERANCE["fp16" if halves else "fp32"]
 
 
-def _manifest(foreign: Foreign) -> Manifest:
+def _manifest(foreign: ForeignGraph) -> Manifest:
     notes = {"imported from": foreign.source.name}
     return Manifest(
         method="imported",
@@ -220,7 +222,7 @@ def _manifest(foreign: Foreign) -> Manifest:
 
 
 def _result(
-    foreign: Foreign, out: Path, model: ModelProto, agreement: Agreement, shapes: OutputShapes
+    foreign: ForeignGraph, out: Path, model: ModelProto, agreement: Agreement, shapes: OutputShapes
 ) -> dict[str, Any]:
     read, opset = foreign.input, opset_of(model)
     least, _, most = default_profile(_manifest(foreign))
@@ -246,7 +248,7 @@ def _result(
     }
 
 
-def _changes(foreign: Foreign, opset: int, shapes: OutputShapes) -> list[str]:
+def _changes(foreign: ForeignGraph, opset: int, shapes: OutputShapes) -> list[str]:
     """Return what differs from the file as it came, in words."""
     read, changes = foreign.input, list(foreign.changes)
     if opset != foreign.original_opset:

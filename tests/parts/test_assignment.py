@@ -75,7 +75,7 @@ def test_a_table_decides_and_names_what_it_lacks(tmp_path: Path) -> None:
     ("table", "message"),
     [
         ("", "expected a first line with the columns"),
-        ("picture,part\na.png,1\n", "expected a first line with the columns"),
+        ("photo,part\na.png,1\n", "expected a first line with the columns"),
         ("image,part\na.png,\n", "row 2: expected an image and its part"),
         ("image,part\na.png\n", "row 2: expected an image and its part"),
         ("image,part\na.png,1\na.png,2\n", "row 3: 'a.png' is of part '2' here"),

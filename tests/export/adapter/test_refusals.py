@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto
 
 from tests.conftest import invoke
-from tests.export.adapter.foreign_graphs import SIZE, Net, external_data
+from tests.export.adapter.foreign_graphs import SIZE, external_data
+from tests.export.adapter.foreign_net import Net
 
 ANOMALIB = ["--adapter", "anomalib"]
 Sides = list[int | str]
