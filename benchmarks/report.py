@@ -110,12 +110,13 @@ SECTIONS = {
     "start": ("Start", "A fresh process, from the command to its first verdict."),
     "parts": (
         "Parts",
-        "Parts found from the images, and from names with groups joined that show one part, against "
-        "listed parts; the threshold was chosen on the training tiles and the bottles. In bottle, "
-        "fabric, macaroni and metal plate every image is taken for a part, so that each pair is a "
-        "false one. By eye, bottles 069 and 070 are one bottle, and all 41 false pairs of the "
-        "training tiles are of tiles that are listed twice (123 and 125, 111 and 173). Line: frames "
-        "of a plate in one region; the plates differ in the grain of the metal alone.",
+        "Parts found from the images, and from names with groups joined that show one part, "
+        "against listed parts; the threshold was chosen on the training tiles and the bottles. "
+        "In bottle, fabric, macaroni and metal plate every image is taken for a part, so that "
+        "each pair is a false one. By eye, bottles 069 and 070 are one bottle, and all 41 false "
+        "pairs of the training tiles are of tiles that are listed twice (123 and 125, 111 and "
+        "173). Line: frames of a plate in one region; the plates differ in the grain of the "
+        "metal alone.",
     ),
 }
 # columns of benches whose files hold more figures than a table can show
