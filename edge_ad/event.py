@@ -28,7 +28,7 @@ class AlarmEvent:
     """One step of one alarm. A camera fault has NaN scores and a `reason`.
 
     `frame` is the frame of this step, `first_frame` that of the first step, `peak_frame` that of
-    the highest score `peak_score`; `regions` are those of the peak frame.
+    the highest score `peak_score`; `regions`, and `file` for images, are those of the peak frame.
     """
 
     event: AlarmStep
@@ -42,3 +42,4 @@ class AlarmEvent:
     threshold: float
     regions: tuple[Region, ...] = ()
     reason: str = ""
+    file: str = ""

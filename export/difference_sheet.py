@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from edge_ad.engine import Prediction
 from edge_ad.frame import Image
+from edge_ad.outlet.drawing import draw_text
 
 _WIDTH, _TITLE_HEIGHT, _GAP = 240, 22, 4
 _TITLES = ("frame", "first map", "second map", "difference")
-_WHITE = (255, 255, 255)
 
 
 def difference_sheet(frames: Image, first: Prediction, second: Prediction, count: int = 6) -> Image:
@@ -35,8 +35,7 @@ def _row(panels: list[Image], title: str) -> Image:
     height = max(1, round(panels[0].shape[0] * _WIDTH / panels[0].shape[1]))
     scaled = [cv2.resize(p, (_WIDTH, height), interpolation=cv2.INTER_AREA) for p in panels]
     row = np.hstack([np.pad(p, ((0, _GAP), (0, _GAP), (0, 0))) for p in scaled])
-    cv2.putText(row, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _WHITE, 1, cv2.LINE_AA)
-    return row.astype(np.uint8)
+    return draw_text(row.astype(np.uint8), title, (6, 16), 0.42)
 
 
 def _title_row(map_scale: str, difference_scale: str) -> Image:
@@ -45,7 +44,7 @@ def _title_row(map_scale: str, difference_scale: str) -> Image:
     for column, (title, scale) in enumerate(zip(_TITLES, scales, strict=True)):
         corner = (6 + column * (_WIDTH + _GAP), 15)
         text = f"{title} ({scale})"
-        cv2.putText(row, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.38, _WHITE, 1, cv2.LINE_AA)
+        draw_text(row, text, corner, 0.38)
     return row
 
 

@@ -20,6 +20,7 @@ from edge_ad.errors import GateFailed, UsageError
 if TYPE_CHECKING:
     from edge_ad.line.config import LineConfig
 
+_PERCENTILES = ("p50", "p95", "p99", "max")
 _LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
@@ -113,8 +114,26 @@ def command(
 
 
 def format_result(result: dict[str, Any]) -> str:
-    """Format the figures, one a line."""
-    return "\n".join(f"{name:16} {value}" for name, value in result.items())
+    """Format the figures as a table: engine and loop by row, percentiles by column."""
+    rows: list[tuple[str, ...]] = [("", "frames/s", "p50 ms", "p95 ms", "p99 ms", "max ms")]
+    engine = {name: result[f"{name}_ms"] for name in _PERCENTILES if f"{name}_ms" in result}
+    rows.append(("engine", *_cells(result["engine_fps"], engine)))
+    if "loop_fps" in result:
+        rows.append(
+            ("engine, frames", *_cells(result["loop_engine_fps"], result["loop_engine_ms"]))
+        )
+        rows.append(("loop", *_cells(result["loop_fps"], result["loop_latency_ms"])))
+    lines = [f"{result['engine']}: batch {result['batch']}, {result['calls']} calls", ""]
+    lines += [f"{name:<16}" + "".join(f"{cell:>11}" for cell in cells) for name, *cells in rows]
+    if "loop_fps" in result:
+        frames, ratio = result["loop_frames"], result["loop_ratio"]
+        lines += ["", f"the loop runs at {ratio:.0%} of the engine's speed on {frames} frames"]
+    return "\n".join(lines)
+
+
+def _cells(fps: float, times_ms: dict[str, float]) -> list[str]:
+    times = [f"{times_ms[name]:.2f}" if name in times_ms else "-" for name in _PERCENTILES]
+    return [f"{fps:.1f}", *times]
 
 
 def _measure_engine(

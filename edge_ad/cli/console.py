@@ -15,7 +15,7 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.outlet.drawing import draw_regions
+from edge_ad.outlet.drawing import draw_regions, draw_text
 
 _COLOUR = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.INVALID: "yellow"}
 _TITLE = "edge-ad"
@@ -55,7 +55,7 @@ class Window(Outlet):
             return
         image = draw_regions(evidence.image.copy(), inspection.regions)
         text = f"{inspection.verdict.value} {inspection.score:.4g} / {inspection.threshold:.4g}"
-        cv2.putText(image, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2)
+        draw_text(image, text, (10, 24), 0.7)
         with self._lock:
             self._newest = image
 

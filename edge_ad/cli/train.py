@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from edge_ad.cli.types import Number, NumberRange, Size
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.methods.registry import METHODS
 
+FEW_IMAGES = 40  # normal images, below which a training warns
 _METHODS = f"One of {', '.join(METHODS)}; compare them with: edge-ad methods."
 _FILE = click.Path(path_type=Path)
 
@@ -78,6 +80,7 @@ def command(*, output: Path, as_json: bool, **options: Any) -> None:
     """
     with output_file(output, ".pt") as out:
         result = _train(out, options)
+    _warn_about_few(result)
     emit(result) if as_json else click.echo(_format_result(result))
 
 
@@ -153,10 +156,31 @@ def _format_result(result: dict[str, Any]) -> str:
         f"scores    {result['choice'].get('branch', 'one map')}",
         f"weights   {result['weights']}",
         f"report    {result['report']}, {result['image']}",
+        f"held back {_held_back(result)}",
+        f"next: edge-ad export {shlex.quote(result['weights'])}",
     ]
     if result["grey"]:
         lines.insert(2, "colour    the parts are grey, so the textures are too")
     return "\n".join(lines)
+
+
+def _held_back(result: dict[str, Any]) -> str:
+    """Say what the detector makes of tiles it has not been trained on."""
+    figures = result["held_back_figures"]
+    return (
+        f"{result['held_back']} tiles with synthetic anomalies: image AUROC "
+        f"{figures['image_auroc']:.3f}, pixel AP {figures['pixel_ap']:.3f}\n"
+        "          (1 is perfect; real anomalies differ: measure with edge-ad evaluate)"
+    )
+
+
+def _warn_about_few(result: dict[str, Any]) -> None:
+    if result["images"] < FEW_IMAGES:
+        click.echo(
+            f"edge-ad: only {result['images']} images: normal variation that they do not show will "
+            f"be rejected. Collect {FEW_IMAGES} at least, some hundreds are better.",
+            err=True,
+        )
 
 
 # option -> setting of the method

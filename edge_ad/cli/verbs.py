@@ -7,6 +7,7 @@ import keyword
 
 import click
 
+from edge_ad.cli.examples import EXAMPLES
 from edge_ad.cli.session import discard_stdout
 from edge_ad.errors import OutletLost
 
@@ -46,6 +47,7 @@ class Verbs(click.Group):
         command = module.command
         assert isinstance(command, click.Command)
         command.name = cmd_name  # the function behind it is called `command` in every module
+        command.epilog = command.epilog or _epilog(cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> object:
@@ -67,6 +69,12 @@ class Verbs(click.Group):
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             ctx.fail(unknown("command", args[0], VERBS))
         return super().resolve_command(ctx, args)
+
+
+def _epilog(verb: str) -> str:
+    """Return the end of a verb's help; after a backspace character click does not wrap lines."""
+    variable = f"EDGE_AD_{verb}_CONFIG".upper()
+    return f"\b\nExample:\n  {EXAMPLES[verb]}\n\nEvery option is a variable too, like {variable}."
 
 
 def unknown(kind: str, name: str, known: object) -> str:

@@ -22,6 +22,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
     Raises UsageError for a missing file or unknown suffix, IncompatibleError or DataError for a
     file whose content does not match its suffix.
     """
+    if path.is_dir():
+        raise UsageError(_describe_folder(path))
     path = _described_file(path)
     if not path.is_file():
         raise UsageError(f"no file at {path}. Expected a {', '.join(KINDS)} file, or a sidecar.")
@@ -30,6 +32,21 @@ def inspect_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: unknown suffix '{path.suffix}', expected one of {known}.")
     facts = KINDS[path.suffix](path)
     return {"file": str(path), "bytes": path.stat().st_size, "sha256": sha256(path), **facts}
+
+
+def _describe_folder(folder: Path) -> str:
+    """Say which files of a folder can be inspected, or which verbs take a folder of images."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in KINDS)
+    if names:
+        rest = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        return (
+            f"{folder} is a folder. Name one of its files, like edge-ad inspect "
+            f"{folder / names[0]}. It has: {', '.join(names[:10])}{rest}."
+        )
+    return (
+        f"{folder} is a folder, and none of its files is a {', '.join(KINDS)} file. Images of good "
+        f"parts are for edge-ad train --data {folder}, frames for edge-ad run --camera {folder}."
+    )
 
 
 def weights_facts(path: Path) -> dict[str, Any]:

@@ -83,6 +83,7 @@ class Alarm:
             threshold=inspection.threshold,
             regions=inspection.regions,
             reason=inspection.reason,
+            file=inspection.file,
         )
         self._active[kind] = alarm
         return alarm
@@ -95,6 +96,7 @@ class Alarm:
             peak_frame=inspection.frame,
             peak_score=inspection.score,
             regions=inspection.regions,
+            file=inspection.file,
         )
         self._active[active.kind] = updated
         return updated

@@ -11,28 +11,51 @@ from edge_ad.frame import Image
 from edge_ad.inspection import Region
 from edge_ad.preprocess import AnomalyMap
 
-_RED, _WHITE, _DARK = (40, 40, 230), (255, 255, 255), (32, 32, 32)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_BAR_PX = 28
-_PANEL_WIDTH = 640  # pixels: a scratch is visible, the file small enough to mail
+_RED, _WHITE, _DARK, _BLACK = (40, 40, 230), (255, 255, 255), (32, 32, 32), (0, 0, 0)
+_FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+_LINE_PX = 20  # of a caption
+_PANEL_WIDTHS = (320, 640)  # pixels: the caption fits, a scratch shows, the file can be mailed
+_LEGEND_WIDTH = 160
+_AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
 
 
 def draw_evidence(
-    image: Image, anomaly_map: AnomalyMap, regions: Sequence[Region], threshold: float, title: str
+    image: Image,
+    anomaly_map: AnomalyMap,
+    regions: Sequence[Region],
+    threshold: float,
+    caption: Sequence[str],
 ) -> Image:
-    """Return the frame with its regions beside the frame under its map, below a title bar.
+    """Return the frame with its regions beside the frame under its map, with caption and legend.
 
     The map's colours run from half the threshold (clear) to twice the threshold (red), so that
     evidence images can be compared.
     """
     left = draw_regions(image.copy(), regions)
     right = draw_regions(_overlay(image, anomaly_map, threshold), regions)
-    scale = min(1.0, _PANEL_WIDTH / image.shape[1])
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    panels = [cv2.resize(side, size, interpolation=cv2.INTER_AREA) for side in (left, right)]
-    bar = np.full((_BAR_PX, 2 * size[0], 3), _DARK, np.uint8)
-    cv2.putText(bar, title, (8, _BAR_PX - 9), _FONT, 0.45, _WHITE, 1, cv2.LINE_AA)
-    return np.vstack([bar, np.hstack(panels)])
+    scale = float(np.clip(image.shape[1], *_PANEL_WIDTHS)) / image.shape[1]
+    size = (round(image.shape[1] * scale), max(1, round(image.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    panels = [cv2.resize(side, size, interpolation=how) for side in (left, right)]
+    above = _bar(2 * size[0], len(caption))
+    for number, line in enumerate(caption):
+        draw_text(above, _fitted(line, above.shape[1] - 20), (8, (number + 1) * _LINE_PX - 5))
+    return np.vstack([above, np.hstack(panels), _legend(2 * size[0], threshold)])
+
+
+def draw_text(
+    image: Image, text: str, corner: tuple[int, int], scale: float = _FONT_SCALE
+) -> Image:
+    """Draw white text with a black outline, readable on any ground, and return the image.
+
+    `corner` is the lower left one. OpenCV's font has ASCII only; other letters become '?'.
+    """
+    shown = text.encode("ascii", "replace").decode()
+    x, y = corner
+    for dx, dy in _AROUND:  # thicker letters would be wider ones in OpenCV 5
+        cv2.putText(image, shown, (x + dx, y + dy), _FONT, scale, _BLACK, 1, cv2.LINE_AA)
+    cv2.putText(image, shown, corner, _FONT, scale, _WHITE, 1, cv2.LINE_AA)
+    return image
 
 
 def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
@@ -60,12 +83,45 @@ def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -
     return sheet
 
 
+def _bar(width: int, lines: int) -> Image:
+    return np.full((lines * _LINE_PX + 4, width, 3), _DARK, np.uint8)
+
+
+def _fitted(text: str, width: int) -> str:
+    """Shorten a text in its middle until it fits."""
+    kept = len(text)
+    shown = text
+    while kept > 4 and cv2.getTextSize(shown, _FONT, _FONT_SCALE, 1)[0][0] > width:
+        kept -= 2
+        shown = f"{text[: kept // 2]}...{text[-(kept // 2) :]}"
+    return shown
+
+
+def _legend(width: int, threshold: float) -> Image:
+    """Return a bar with the map's colours and the values that they begin and end with."""
+    low, high = _colour_range(threshold)
+    bar = _bar(width, 1)
+    colours = np.linspace(0, 255, _LEGEND_WIDTH).astype(np.uint8)[None]
+    start, end = "0.5 x threshold", "2 x threshold"
+    if threshold <= 0:
+        start, end = f"{low:.4g}", f"{high:.4g}"
+    left = 16 + cv2.getTextSize(start, _FONT, _FONT_SCALE, 1)[0][0]
+    bar[6:18, left : left + _LEGEND_WIDTH] = cv2.applyColorMap(colours, cv2.COLORMAP_JET)
+    draw_text(bar, start, (8, _LINE_PX - 5))
+    return draw_text(bar, end, (left + _LEGEND_WIDTH + 8, _LINE_PX - 5))
+
+
+def _colour_range(threshold: float) -> tuple[float, float]:
+    """Return the map values that are clear and red."""
+    return threshold - 0.5 * abs(threshold), threshold + abs(threshold)
+
+
 def _overlay(image: Image, anomaly_map: AnomalyMap, threshold: float) -> Image:
     """Blend the map over the part of the frame that it covers."""
     rows, columns = anomaly_map.values.shape
     x, y = (round(value) for value in anomaly_map.origin_xy)
     width, height = round(columns * anomaly_map.scale_xy[0]), round(rows * anomaly_map.scale_xy[1])
-    low, high = threshold - 0.5 * abs(threshold), threshold + abs(threshold)
+    low, high = _colour_range(threshold)
     level = np.clip((anomaly_map.values - low) / max(high - low, 1e-12), 0, 1)
     level = cv2.resize(level.astype(np.float32), (width, height))
     colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_JET)

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections import OrderedDict
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
@@ -17,6 +18,19 @@ from edge_ad.outlet.drawing import contact_sheet, draw_evidence
 
 _QUEUED = 16  # images; a longer burst loses images, never frames
 _ON_SHEET = 24  # newest images on the contact sheet
+
+
+def caption(event: AlarmEvent, local_time: datetime) -> tuple[str, str]:
+    """Return the two lines above an evidence image: where and when, and how strong."""
+    frame = (
+        f"{event.file} (frame {event.peak_frame})" if event.file else f"frame {event.peak_frame}"
+    )
+    score, threshold = event.peak_score, event.threshold
+    strength = f"score {score:.4g}, threshold {threshold:.4g}"
+    if threshold > 0:
+        strength = f"{score / threshold:.2f} x threshold ({strength})"
+    when = local_time.isoformat(sep=" ", timespec="seconds")
+    return f"{event.source}   {frame}   {when}", f"{strength}   alarm {event.id}"
 
 
 class EvidenceFolder(Outlet):
@@ -33,7 +47,7 @@ class EvidenceFolder(Outlet):
         self._folder = folder
         self._limits = (max_count, max_bytes)
         self._kept: OrderedDict[str, int] = OrderedDict()  # alarm id -> bytes, oldest first
-        self._jobs: queue.Queue[tuple[AlarmEvent, Evidence] | None] = queue.Queue(_QUEUED)
+        self._jobs: queue.Queue[tuple[AlarmEvent, Evidence, datetime] | None] = queue.Queue(_QUEUED)
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
         self._thread.start()
@@ -54,7 +68,7 @@ class EvidenceFolder(Outlet):
 
     def _put(self, event: AlarmEvent, evidence: Evidence) -> None:
         try:
-            self._jobs.put_nowait((event, evidence))
+            self._jobs.put_nowait((event, evidence, datetime.now().astimezone()))
         except queue.Full:
             self.dropped += 1
 
@@ -70,14 +84,11 @@ class EvidenceFolder(Outlet):
             except OSError as error:
                 self._error = error
 
-    def _write(self, event: AlarmEvent, evidence: Evidence) -> None:
+    def _write(self, event: AlarmEvent, evidence: Evidence, local_time: datetime) -> None:
         frame, anomaly_map = evidence.image, evidence.anomaly_map
         assert frame is not None and anomaly_map is not None
-        title = (
-            f"{event.id}   frame {event.peak_frame}   "
-            f"score {event.peak_score:.4g} > threshold {event.threshold:.4g}"
-        )
-        image = draw_evidence(frame, anomaly_map, event.regions, event.threshold, title)
+        lines = caption(event, local_time)
+        image = draw_evidence(frame, anomaly_map, event.regions, event.threshold, lines)
         data = encode_image(image, ".jpg")
         write_bytes(self._path(event.id), data)
         self._kept[event.id] = len(data)

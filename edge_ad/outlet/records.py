@@ -41,7 +41,8 @@ def alarm_record(event: AlarmEvent, time_utc: str) -> dict[str, Any]:
         "regions": [_region(region) for region in event.regions],
         "time_utc": time_utc,
     }
-    return record | ({"reason": event.reason} if event.reason else {})
+    optional = {"file": event.file, "reason": event.reason}
+    return record | {key: value for key, value in optional.items() if value}
 
 
 def _region(region: Region) -> dict[str, Any]:

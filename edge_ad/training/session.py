@@ -19,6 +19,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, find_depth, reading
 from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.settings import TrainingSettings
 from edge_ad.methods.learning.trainer import BranchChoice, Trainer, load_training
 from edge_ad.methods.method import load_method
@@ -99,8 +100,10 @@ def train(
     module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     choice = prepared.trainer.choose(prepared.held_back)
     save_detector(config.output, module, _manifest(config, prepared, choice), choice.config)
-    rows = example_rows(load_detector(config.output).module, prepared.held_back)
+    trained = load_detector(config.output).module
+    rows = example_rows(trained, prepared.held_back)
     figures = _figures(config, prepared, loop, choice, cost)
+    figures["held_back_figures"] = _held_back_figures(trained, prepared.held_back)
     report = write_report(config.output, figures, loop.history, rows)
     checkpoint_path(config.output).unlink(missing_ok=True)
     return report
@@ -166,6 +169,13 @@ def _held_back(
         for number, tile in enumerate(chosen)
     ]
     return batch_of(samples, chosen)
+
+
+def _held_back_figures(module: torch.nn.Module, held_back: Batch) -> dict[str, float]:
+    """Return image AUROC and pixel AP of the finished detector on the held-back tiles."""
+    with torch.inference_mode():
+        figures = measure(held_back, lambda rgb: {"": module.eval()(rgb)[:2]})[""]
+    return {name: round(figures[name], 4) for name in ("image_auroc", "pixel_ap")}
 
 
 def _options(config: TrainConfig, prepared: PreparedTraining) -> TrainingOptions:

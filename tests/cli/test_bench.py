@@ -27,6 +27,17 @@ def test_engine_and_loop_are_measured(make_engine: MakePath, make_folder: MakePa
     assert 0 < result["loop_ratio"] and result["loop_fps"] > 0
 
 
+def test_the_text_is_a_table_with_units(make_engine: MakePath, make_folder: MakePath) -> None:
+    words = ("--engine", make_engine(), "--camera", make_folder("parts", 4), "--rounds", 1)
+    done = bench(*words)
+    assert done.returncode == 0, done.stderr
+    head, *rows = [line.split() for line in done.stdout.splitlines()[2:6]]
+    assert head == ["frames/s", "p50", "ms", "p95", "ms", "p99", "ms", "max", "ms"]
+    assert [row[0] for row in rows] == ["engine", "engine,", "loop"]
+    assert all(float(cell) > 0 for row in rows for cell in row[-5:])
+    assert "{" not in done.stdout and "of the engine's speed on 4 frames" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("limit", "code"), [("p50_ms<1e9", 0), ("p50_ms<0", 4), ("p51_ms<1", 2), ("fast", 2)]
 )

@@ -135,3 +135,10 @@ def test_a_signal_leaves_a_checkpoint_that_resumes(
     assert invoke(arguments_for(folder, "--resume")).exit_code == 0
     one, other = (load_detector(p).module.state_dict() for p in (whole, folder / "out.pt"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_few_images_are_warned_about_and_the_end_says_what_comes_next(folder: Path) -> None:
+    done = invoke(arguments_for(folder))
+    assert "Collect 40 at least" in done.stderr
+    assert "tiles with synthetic anomalies: image AUROC" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"next: edge-ad export {folder / 'out.pt'}"

@@ -1,0 +1,23 @@
+"""One example for each verb, shown at the end of its help."""
+
+from __future__ import annotations
+
+EXAMPLES = {
+    "capture": "edge-ad capture --camera 0 --every-s 1 --count 300 -o good/",
+    "dataset": "edge-ad dataset good/",
+    "methods": "edge-ad methods --json",
+    "train": "edge-ad train --method draem --data good/ --budget-minutes 20 -o draem.pt",
+    "attention": "edge-ad attention --digits digits/ -o attention.pt",
+    "import": "edge-ad import model.onnx --adapter anomalib -o model.edge.onnx",
+    "evaluate": "edge-ad evaluate draem.onnx --data labelled/ -o report/",
+    "export": "edge-ad export draem.pt -o draem.onnx",
+    "convert": "edge-ad convert draem.onnx --precision fp16 -o draem.fp16.onnx",
+    "calibrate": "edge-ad calibrate draem.onnx --images good/ --target tensorrt",
+    "build": "edge-ad build draem.onnx -o draem.plan",
+    "verify": "edge-ad verify draem.onnx draem.plan --images good/",
+    "threshold": "edge-ad threshold draem.onnx --images more-good/ --false-alarm-rate 0.01",
+    "run": "edge-ad run --camera 0 --engine draem.onnx -o shift/",
+    "bench": "edge-ad bench --engine draem.onnx --camera part.mp4 --assert 'p99_ms<40'",
+    "inspect": "edge-ad inspect draem.onnx",
+    "doctor": "edge-ad doctor",
+}

@@ -1,0 +1,66 @@
+"""Help and completion: an example at the end of each help, and verbs and options completed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from edge_ad.cli import edge_ad
+from edge_ad.cli.examples import EXAMPLES
+from edge_ad.cli.verbs import VERBS
+from tests.conftest import invoke
+
+
+def command_of(verb: str) -> click.Command:
+    command = edge_ad.get_command(click.Context(edge_ad), verb)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_ends_with_an_example_that_parses(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if verb == "calibrate":
+        pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    shown = " ".join(command_of(verb).get_help(click.Context(command_of(verb))).split())
+    assert f"Example: {EXAMPLES[verb]} Every option" in shown
+    program, name, *arguments = shlex.split(EXAMPLES[verb])
+    assert (program, name) == ("edge-ad", verb)
+    command_of(verb).make_context(verb, arguments)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["edge-ad", "thr"], "threshold"), (["edge-ad", "run", "--alarm"], "--alarm-k")],
+)
+def test_shells_complete_verbs_and_options(shell: str, words: list[str], expected: str) -> None:
+    incomplete = "fish" in shell
+    environment = {
+        **os.environ,
+        "_EDGE_AD_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": " ".join(words[:-1] if incomplete else words),
+        "COMP_CWORD": words[-1] if incomplete else str(len(words) - 1),
+    }
+    code = "import sys; sys.argv[0] = 'edge-ad'; from edge_ad.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert expected in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", ["engine.onnx", "notes.txt"])
+def test_a_folder_is_answered_with_what_it_has(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    done = invoke("inspect", tmp_path)
+    assert done.returncode == 2 and f"{tmp_path} is a folder" in done.stderr
+    expected = f"edge-ad inspect {tmp_path / name}" if name == "engine.onnx" else "edge-ad train"
+    assert expected in done.stderr
