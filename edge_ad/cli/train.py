@@ -6,6 +6,8 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
+from edge_ad.cli.parts import parts_options
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange, Size
 from edge_ad.errors import MissingExtra, UsageError
@@ -57,6 +60,13 @@ _FILE = click.Path(path_type=Path)
     help="Rotations of good parts.",
 )
 @click.option(
+    "--set-aside",
+    metavar="SHARES",
+    help="Shares of the parts that are not trained on [default: selection=0.1,threshold=0.2]: to "
+    "choose by, and for the threshold. 'none' trains on all.",
+)
+@parts_options
+@click.option(
     "--set", "assigned", multiple=True, metavar="NAME=VALUE", help="Any other setting; repeats."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -77,6 +87,10 @@ def command(*, output: Path, as_json: bool, **options: Any) -> None:
 
     Write the weights, <output>.report.json and an image with loss curves and examples. Ctrl-C
     leaves a checkpoint; the same command with --resume continues to the same weights.
+
+    Whole parts are set aside, since a detector scores parts it was trained on lower than others:
+    some to choose by, some for `edge-ad threshold`, which uses no others of this folder. The lists
+    travel with the weights into the engine.
     """
     with output_file(output, ".pt") as out:
         result = _train(out, options)
@@ -99,13 +113,19 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
     stop = threading.Event()
     with Signals(stop) as signals, TrainingBar() as bar:
         try:
-            return train(
-                config, stop, bar.update, lambda cost: bar.print(f"{config.method}: {cost}")
-            )
+            return train(config, stop, bar.update, partial(_announce, bar.print, config.method))
         except Interrupted:
             bar.print(f"interrupted; resume with the same command and --resume ({config.output})")
             number = signals.received or signal.SIGINT
     sys.exit(128 + number)
+
+
+def _announce(show: Callable[[str], None], method: str, cost: Any, split: Any) -> None:
+    """Print what the user may want to stop for: the network's cost, and the parts of each use."""
+    show(f"{method}: {cost}")
+    show(str(split))
+    for note in split.notes():
+        show(f"Warning: {note}")
 
 
 def _train_config(output: Path, options: dict[str, Any]) -> Any:
@@ -114,7 +134,9 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
     from edge_ad.methods.learning.trainer import load_training
     from edge_ad.training.session import TrainConfig
 
+    _check_parts(options)
     given = dict(_assignment(text) for text in options.pop("assigned"))
+    given |= _set_aside(options.pop("set_aside"))
     for option, setting in _SETTINGS.items():
         value = options.pop(option)
         if value is not None:
@@ -135,6 +157,8 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         budget_minutes=options["budget_minutes"],
         resume=options["resume"],
         bit_depth=options["bit_depth"],
+        part_id=options["part_id"],
+        parts_from=options["parts_from"],
     )
 
 
@@ -146,11 +170,41 @@ def _assignment(text: str) -> tuple[str, Any]:
     return name.strip(), value.split(",") if "," in value else value.strip()
 
 
+def _set_aside(text: str | None) -> dict[str, Any]:
+    """Parse 'selection=0.1,threshold=0.2', of which one may be missing, or 'none'."""
+    if text is None:
+        return {}
+    shares: dict[str, Any] = {"selection": 0.0, "threshold": 0.0}
+    for item in [] if text == "none" else text.split(","):
+        name, _, value = item.partition("=")
+        if name.strip() not in shares or not value.strip():
+            raise UsageError(
+                f"--set-aside {text}: expected none, or shares of the parts like "
+                f"selection=0.1,threshold=0.2; got '{item}'."
+            )
+        shares[name.strip()] = value.strip()
+    return {f"set_aside.{name}": share for name, share in shares.items()}
+
+
+def _check_parts(options: dict[str, Any]) -> None:
+    """Refuse before the images are read what would fail afterwards."""
+    from edge_ad.parts.names import compiled
+
+    if options["part_id"] is None:
+        return
+    if options["parts_from"] is not None:
+        raise UsageError("--part-id and --parts-from exclude each other: give one of them.")
+    compiled(options["part_id"])
+
+
 def _format_result(result: dict[str, Any]) -> str:
     """Return the lines to print after a training."""
     steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
+    split = result["split"]
     lines = [
         f"images    {result['images']}, {len(result['skipped'])} skipped",
+        f"parts     {split['parts']}: {split['trained']['parts']} trained on, "
+        f"{split['threshold']['parts']} set aside for the threshold",
         f"tiles     {result['tiles']}",
         f"steps     {steps}, in {result['minutes']} minutes",
         f"scores    {result['choice'].get('branch', 'one map')}",
@@ -160,7 +214,7 @@ def _format_result(result: dict[str, Any]) -> str:
         f"next: edge-ad export {shlex.quote(result['weights'])}",
     ]
     if result["grey"]:
-        lines.insert(2, "colour    the parts are grey, so the textures are too")
+        lines.insert(3, "colour    the parts are grey, so the textures are too")
     return "\n".join(lines)
 
 

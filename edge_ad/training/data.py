@@ -22,6 +22,7 @@ from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.frame_gate import content_fault
 from edge_ad.methods.learning.batch import Batch
+from edge_ad.parts import ImageId, identify
 from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.anomalies import SynthesisConfig, SyntheticAnomaly, synthesize
 from edge_ad.synthesis.textures import Textures
@@ -29,34 +30,26 @@ from edge_ad.synthesis.textures import Textures
 _log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 2 << 30
-HELD_BACK_SHARE = 0.1
-HELD_BACK_RUN = 4  # neighbours by name often show one part; they are split together
 
 
 @dataclass(frozen=True)
 class NormalTiles:
-    """Tiles uint8 (n, H, W, 3) BGR; `image` (n,) is the number of the image each was cut from."""
+    """Tiles uint8 (n, H, W, 3) BGR; `image` (n,) is the number of the image each was cut from.
+
+    `paths` and `ids` are those of the images.
+    """
 
     tiles: Image
     image: NDArray[np.intp]
-    images: int
+    paths: tuple[Path, ...]
+    ids: tuple[ImageId, ...]
     skipped: tuple[str, ...]
     data_sha256: str
 
-    def split(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the numbers of tiles to train on and of those held back.
-
-        A tenth of the images is held back, in runs; fewer than eight images are used for both.
-        """
-        if self.images < 8:
-            every = np.arange(len(self.tiles))
-            return every, every
-        run = min(HELD_BACK_RUN, self.images // 8)
-        period = round(run / HELD_BACK_SHARE)
-        back = self.image % period >= period - run
-        if not back.any():
-            back = self.image >= self.images - run
-        return np.flatnonzero(~back), np.flatnonzero(back)
+    @property
+    def images(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
 
 
 def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
@@ -66,19 +59,19 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
     """
     count = preprocess.geometry.tile_count
     tiles = _array((len(paths) * count, *preprocess.size_hw, 3))
-    loaded: list[Path] = []
+    loaded: dict[Path, ImageId] = {}
     for path, image in _usable(paths):
         with naming(path):
             tiles[len(loaded) * count : (len(loaded) + 1) * count] = preprocess(image)
-        loaded.append(path)
+        loaded[path] = identify(path, image)
     if not loaded:
         raise DataError("no images to train on.")
-    used = set(loaded)
     return NormalTiles(
         tiles=tiles[: len(loaded) * count],
         image=np.repeat(np.arange(len(loaded)), count),
-        images=len(loaded),
-        skipped=tuple(str(path) for path in paths if path not in used),
+        paths=tuple(loaded),
+        ids=tuple(loaded.values()),
+        skipped=tuple(str(path) for path in paths if path not in loaded),
         data_sha256=sha256_of(loaded),
     )
 

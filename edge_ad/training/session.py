@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_ad.dataset import normal_images
 from edge_ad.errors import OutletLost
+from edge_ad.files import sha256_of
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, find_depth, reading
 from edge_ad.manifest import Manifest, Provenance
@@ -25,6 +25,7 @@ from edge_ad.methods.learning.trainer import BranchChoice, Trainer, load_trainin
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import title_of
 from edge_ad.methods.weights import load_detector, save_detector
+from edge_ad.parts import How
 from edge_ad.preprocess import Preprocess
 from edge_ad.provenance import stamp
 from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
@@ -35,6 +36,7 @@ from edge_ad.training.data import BatchSampler, NormalTiles, batch_of, load_tile
 from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
 from edge_ad.training.network_cost import NetworkCost, cost_of
+from edge_ad.training.part_split import PartSplit, split_by_part, training_images
 from edge_ad.training.report import example_rows, write_report
 
 # fp32 weights, and a checkpoint with weights and two moments; a new file replaces the old one when
@@ -63,6 +65,8 @@ class TrainConfig:
     checkpoint_every_s: float = 300.0
     resume: bool = False
     bit_depth: int | None = None
+    part_id: str | None = None
+    parts_from: How | None = None
 
 
 class PreparedTraining(NamedTuple):
@@ -70,6 +74,7 @@ class PreparedTraining(NamedTuple):
 
     normal: NormalTiles
     depth: BitDepth
+    split: PartSplit
     textures: Textures
     grey: bool
     trainer: Trainer
@@ -81,18 +86,19 @@ def train(
     config: TrainConfig,
     stop: threading.Event,
     on_step: OnStep,
-    on_cost: Callable[[NetworkCost], None] = lambda cost: None,
+    on_start: Callable[[NetworkCost, PartSplit], None] = lambda cost, split: None,
 ) -> dict[str, Any]:
     """Train, write weights and report, and return the report.
 
-    `on_cost` is called with the network's cost before training starts, `on_step` after every step.
+    `on_start` is called with the network's cost and the split of the images before training starts,
+    `on_step` after every step.
     Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
     """
     prepared = _prepare(config)
     module = prepared.trainer.module
     loop = TrainingLoop(prepared.trainer, prepared.sampler, _options(config, prepared))
     cost = cost_of(module, config.size_hw)
-    on_cost(cost)
+    on_start(cost, prepared.split)
     _check_space(config.output, cost)
     if config.resume:
         loop.resume()
@@ -114,12 +120,9 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
     training = load_training(config.method)
     trainer = training.trainer(config.settings, config.size_hw, config.teacher)
     textures = config.settings.prepare_textures(_textures(config))
-    paths = normal_images(config.data)
-    depth = find_depth(paths, BitDepth(config.bit_depth) if config.bit_depth else None)
-    with reading(depth):
-        normal = load_tiles(paths, Preprocess(config.size_hw, config.geometry))
+    normal, split, depth = _load(config)
     grey = is_grey(normal.tiles)
-    indices, held_back = normal.split()
+    indices, held_back = split.tiles(normal)
     sampler = BatchSampler(
         tiles=normal.tiles,
         indices=indices,
@@ -130,7 +133,25 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
         grey=grey,
     )
     batch = _held_back(normal.tiles, held_back, textures, seed=config.seed, grey=grey)
-    return PreparedTraining(normal, depth, textures, grey, trainer, batch, sampler)
+    return PreparedTraining(normal, depth, split, textures, grey, trainer, batch, sampler)
+
+
+def _load(config: TrainConfig) -> tuple[NormalTiles, PartSplit, BitDepth]:
+    """Read the images and divide them by part."""
+    paths = training_images(config.data)
+    depth = find_depth(paths, BitDepth(config.bit_depth) if config.bit_depth else None)
+    with reading(depth):
+        normal = load_tiles(paths, Preprocess(config.size_hw, config.geometry))
+        split = split_by_part(
+            normal,
+            config.data,
+            config.settings.set_aside,
+            explicit="set_aside" in config.settings.model_fields_set,
+            geometry=config.geometry,
+            part_id=config.part_id,
+            how=config.parts_from,
+        )
+    return normal, split, depth
 
 
 def _check_space(output: Path, cost: NetworkCost) -> None:
@@ -203,13 +224,14 @@ def _identity(config: TrainConfig, prepared: PreparedTraining) -> dict[str, str]
         "geometry": config.geometry.model_dump_json(),
         "textures": prepared.textures.name,
         "budget-minutes": str(config.budget_minutes),
+        "parts": prepared.split.record(prepared.normal).model_dump_json(),
         "images": prepared.normal.data_sha256,
         "bit-depth": str(prepared.depth.bits),
     }
 
 
 def _manifest(config: TrainConfig, prepared: PreparedTraining, choice: BranchChoice) -> Manifest:
-    normal = prepared.normal
+    trained = prepared.split.trained
     return Manifest(
         method=config.method,
         size_hw=config.size_hw,
@@ -217,13 +239,14 @@ def _manifest(config: TrainConfig, prepared: PreparedTraining, choice: BranchCho
         bit_depth=prepared.depth.bits,
         score=load_method(config.method).score(choice.config, config.size_hw),
         provenance=stamp(
-            Provenance(data_sha256=normal.data_sha256, images=normal.images),
+            Provenance(data_sha256=sha256_of(trained), images=len(trained)),
             notes={
                 "method": title_of(config.method),
                 "seed": str(config.seed),
                 "textures": Path(prepared.textures.name).name,
             },
         ),
+        data_split=prepared.split.record(prepared.normal),
     )
 
 
@@ -241,10 +264,11 @@ def _figures(
         "title": title_of(config.method),
         "size_hw": list(config.size_hw),
         "geometry": config.geometry.model_dump(mode="json"),
-        "images": normal.images,
+        "images": len(prepared.split.assignment.parts),
         "bit_depth": prepared.depth.bits,
         "tiles": len(normal.tiles),
-        "skipped": list(normal.skipped),
+        "skipped": [*normal.skipped, *map(str, prepared.split.assignment.left_out)],
+        "split": prepared.split.report(),
         "held_back": len(prepared.held_back.mask),
         "grey": prepared.grey,
         "textures": prepared.textures.name,

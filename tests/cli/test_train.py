@@ -53,6 +53,19 @@ def test_without_json_the_result_is_printed(folder: Path) -> None:
     assert "scores" in done.stdout
 
 
+def test_parts_set_aside_are_printed_before_the_training_and_after_it(folder: Path) -> None:
+    done = invoke(arguments_for(folder, "--set-aside", "threshold=0.4", "--parts-from", "each"))
+    assert done.exit_code == 0, done.output
+    assert "6 to train on, none to choose by, 4 set aside for the threshold" in done.stderr
+    assert "support a false-alarm rate of 0.53 at best" in done.stderr
+    assert "10: 6 trained on, 4 set aside for the threshold" in done.stdout
+
+
+def test_what_tells_parts_apart_is_printed_as_it_is_typed(folder: Path) -> None:
+    done = invoke(arguments_for(folder, "--parts-from", "each", "--print-config"))
+    assert "parts_from: each  # flag" in done.output
+
+
 def test_options_come_from_a_file_and_flags_win(folder: Path) -> None:
     config = folder / "train.yaml"
     config.write_text("seed: 3\nsize: 64\nrotation: small\nset: [lr_student=0.2]\n")
@@ -75,6 +88,15 @@ def test_options_come_from_a_file_and_flags_win(folder: Path) -> None:
         (["--data", "nowhere"], DataError, "no such folder"),
         (["--textures", "nowhere"], DataError, "no such folder"),
         (["-o", "weights.onnx"], UsageError, r"ends in \.pt"),
+        (
+            ["--set-aside", "thresh=0.2"],
+            UsageError,
+            "selection=0.1,threshold=0.2; got 'thresh=0.2'",
+        ),
+        (["--set-aside", "threshold=1"], UsageError, "setting set_aside.threshold"),
+        (["--set-aside", "selection=0.5,threshold=0.5"], UsageError, "no part to train on"),
+        (["--part-id", "("], UsageError, "not a regular expression"),
+        (["--part-id", "(0)", "--parts-from", "each"], UsageError, "exclude each other"),
         (["--branch", "left"], UsageError, "setting network.branch"),
         (["--arithmetic", "fp16"], UsageError, "needs a GPU"),
         (["--device", "cuda:99"], IncompatibleError, "sees .* CUDA device"),

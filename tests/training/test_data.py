@@ -1,4 +1,4 @@
-"""Training images as tiles: held-back ones, memory, and unusable images."""
+"""Training images as tiles: memory, identity, and unusable images."""
 
 from __future__ import annotations
 
@@ -13,45 +13,8 @@ from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
 from edge_ad.preprocess import Preprocess
 from edge_ad.training import data
-from edge_ad.training.data import NormalTiles, load_tiles
+from edge_ad.training.data import load_tiles
 from tests.training.train_configs import part, write_parts
-
-
-def normal_tiles(images: int, cut: int = 1) -> NormalTiles:
-    """Tiles of `images` images, `cut` from each."""
-    return NormalTiles(
-        tiles=np.zeros((images * cut, 2, 2, 3), np.uint8),
-        image=np.repeat(np.arange(images), cut),
-        images=images,
-        skipped=(),
-        data_sha256="",
-    )
-
-
-@pytest.mark.parametrize("images", [8, 9, 20, 39, 40, 100, 748])
-@pytest.mark.parametrize("cut", [1, 6])
-def test_about_a_tenth_of_the_images_is_held_back(images: int, cut: int) -> None:
-    loaded = normal_tiles(images, cut)
-    chosen, back = loaded.split()
-    assert sorted([*chosen, *back]) == list(range(images * cut))
-    assert 0 < len(back) <= max(1, round(0.15 * images)) * cut
-
-
-def test_tiles_of_one_image_stay_on_one_side() -> None:
-    loaded = normal_tiles(50, 4)
-    chosen, back = loaded.split()
-    assert not set(loaded.image[chosen]) & set(loaded.image[back])
-
-
-def test_neighbours_by_name_are_held_back_together() -> None:
-    loaded = normal_tiles(400)
-    _, back = loaded.split()
-    assert sorted(set(np.diff(back))) == [1, 37]  # runs of four, one run in forty
-
-
-def test_very_few_images_serve_both_sides() -> None:
-    chosen, back = normal_tiles(7).split()
-    assert list(chosen) == list(back) == list(range(7))
 
 
 def test_tiles_are_cut_as_on_the_line(tmp_path: Path) -> None:

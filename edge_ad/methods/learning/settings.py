@@ -6,7 +6,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
 
 from edge_ad.errors import UsageError
 from edge_ad.methods.method import Config
@@ -28,18 +29,38 @@ Tiles = Annotated[int, Field(ge=2, le=1024)]  # per step; batch norm needs two
 Steps = Annotated[int, Field(ge=2)]
 
 
+class SetAside(BaseModel):
+    """Shares of the parts that are not trained on: to choose by, and for the threshold.
+
+    0 and 0 train on all parts, as papers do; then no threshold can be set from them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    selection: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    threshold: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Self:
+        if self.selection + self.threshold >= 1:
+            raise ValueError("the shares leave no part to train on; their sum must be below 1")
+        return self
+
+
 class TrainingSettings(BaseModel):
     """Base of a method's training settings; `--set name=value` reaches every field.
 
     `network` is the configuration of the network to train, `synthesis` that of the synthetic
     anomalies; a dot reaches inside them, like `network.width`. `lr_tail` is the last part of a
-    phase over which the learning rates fall to 0; papers keep them constant.
+    phase over which the learning rates fall to 0; papers keep them constant. `set_aside` are the
+    shares of parts that are not trained on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch: Tiles = 32
     lr_tail: Annotated[float, Field(ge=0, le=1)] = 0.0
+    set_aside: SetAside = SetAside()
     network: Config = Config()
     synthesis: SynthesisConfig = SynthesisConfig()
 

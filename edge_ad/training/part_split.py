@@ -1,0 +1,211 @@
+"""Divide the images by part: to train on, to choose by, and for the threshold.
+
+A detector scores images of a part it was trained on lower than those of any other, other exposures
+included. So whole parts are set aside, and no part serves two of the three uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.data_split import DataSplit, ImageSet
+from edge_ad.dataset import normal_images
+from edge_ad.dataset.folders import images_in
+from edge_ad.dataset.recognition import recognise
+from edge_ad.errors import DataError
+from edge_ad.geometry import Geometry
+from edge_ad.methods.learning.settings import SetAside
+from edge_ad.parts import (
+    How,
+    PartAssignment,
+    assign_parts,
+    parts_needed,
+    split_parts,
+    supported_part_rate,
+)
+from edge_ad.parts.listing import part_images
+from edge_ad.training.data import NormalTiles
+
+LEAST_FOR_THRESHOLD = 10  # parts; a fifth of fewer is one part, which supports nothing
+LEAST_FOR_CHOICE = 4
+CONFIDENCE, USUAL_RATE = 0.95, 0.05  # for messages; `threshold` takes others
+ChosenBy = Literal["parts", "images", "trained"]
+Tiles = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class PartSplit:
+    """The images of each use. `chosen_by` says what the selection consists of.
+
+    That is whole `parts`; other `images` of parts that are trained on; or the images `trained` on.
+    """
+
+    assignment: PartAssignment
+    trained: tuple[Path, ...]
+    selection: tuple[Path, ...]
+    threshold: tuple[Path, ...]
+    chosen_by: ChosenBy
+
+    def tiles(self, normal: NormalTiles) -> tuple[Tiles, Tiles]:
+        """Return the numbers of the tiles to train on and of those to choose by."""
+        return _tiles_of(self.trained, normal), _tiles_of(self.selection, normal)
+
+    def record(self, normal: NormalTiles) -> DataSplit:
+        """Return the lists that travel with the weights."""
+        identity = dict(zip(normal.paths, normal.ids, strict=True))
+        sets = {
+            use: ImageSet.of([identity[path] for path in paths], self._parts_of(paths))
+            for use, paths in self._uses().items()
+        }
+        return DataSplit(rule=self.assignment.rule, **sets)
+
+    def report(self) -> dict[str, Any]:
+        """Return how parts were told apart, and images and parts of each use."""
+        return {
+            "decided_by": self.assignment.how.value,
+            "detail": self.assignment.detail,
+            "doubt": self.assignment.doubt or None,
+            "parts": len(self.assignment.groups()),
+            **{
+                use: {"images": len(paths), "parts": len(self._parts_of(paths))}
+                for use, paths in self._uses().items()
+            },
+            "chosen_by": self.chosen_by,
+            "supported_rate": self.supported_rate,
+            "confidence": CONFIDENCE,
+        }
+
+    @property
+    def supported_rate(self) -> float | None:
+        """Return the lowest false-alarm rate that the set-aside parts support; None for none."""
+        parts = len(self._parts_of(self.threshold))
+        return supported_part_rate(parts, CONFIDENCE) if parts else None
+
+    def __str__(self) -> str:
+        detail = self.assignment.detail or self.assignment.how.value
+        return f"parts: {len(self.assignment.groups())} ({detail}): {self.summary()}"
+
+    def summary(self) -> str:
+        """Return the number of parts of each use, in words."""
+        counts = {use: len(self._parts_of(paths)) for use, paths in self._uses().items()}
+        chosen = counts["selection"] if self.chosen_by == "parts" else "none"
+        return (
+            f"{counts['trained']} to train on, {chosen} to choose by, "
+            f"{counts['threshold'] or 'none'} set aside for the threshold"
+        )
+
+    def notes(self) -> list[str]:
+        """Return what the user should know before hours of training."""
+        lines = [self.assignment.doubt] if self.assignment.doubt else []
+        needed = parts_needed(USUAL_RATE, CONFIDENCE)
+        count, rate = len(self._parts_of(self.threshold)), self.supported_rate
+        if rate is None:
+            lines.append(
+                "No part is set aside, so no threshold can be set from these images: give "
+                "threshold images of other parts. A false-alarm rate of "
+                f"{USUAL_RATE:g} with confidence {CONFIDENCE:g} needs {needed}."
+            )
+        elif rate > USUAL_RATE:
+            lines.append(
+                f"The {count} parts set aside support a false-alarm rate of {rate:.2g} at best, "
+                f"with confidence {CONFIDENCE:g}; {USUAL_RATE:g} needs {needed}. Collect images of "
+                "more parts, for training or for the threshold alone."
+            )
+        if self.chosen_by != "parts":
+            shown = "are trained on" if self.chosen_by == "trained" else "show parts trained on"
+            lines.append(f"The images to choose by {shown}: expect a choice that favours them.")
+        return lines
+
+    def _uses(self) -> dict[str, tuple[Path, ...]]:
+        return {
+            "trained": self.trained,
+            "selection": self.selection,
+            "threshold": self.threshold,
+        }
+
+    def _parts_of(self, paths: Iterable[Path]) -> set[str]:
+        return {self.assignment.parts[path] for path in paths}
+
+
+def training_images(folder: Path) -> list[Path]:
+    """List the images of good parts in a data set or folder, also where each part has a folder.
+
+    Folders below are read only where no image lies in the folder itself. Raises DataError when
+    there is no image.
+    """
+    if folder.is_dir() and recognise(folder) is None and not images_in(folder):
+        return part_images(folder).images
+    return normal_images(folder)
+
+
+def split_by_part(
+    normal: NormalTiles,
+    root: Path,
+    aside: SetAside,
+    *,
+    explicit: bool,
+    geometry: Geometry | None = None,
+    part_id: str | None = None,
+    how: How | None = None,
+) -> PartSplit:
+    """Tell parts apart and divide them; which parts a use gets does not depend on the seed.
+
+    Unless the shares are `explicit`, fewer than ten parts leave none for the threshold; of fewer
+    than four, some images of the trained parts serve to choose. Raises UsageError and DataError as
+    `assign_parts` and `split_parts` do, and DataError when no image's part is known.
+    """
+    assigned = assign_parts(normal.paths, part_id=part_id, root=root, how=how, geometry=geometry)
+    if not assigned.parts:
+        first = next(iter(assigned.left_out.values()))
+        raise DataError(f"{root}: the part of no image is known. The first: {first}")
+    known = tuple(assigned.parts)
+    shares = {name: share for name, share in aside if share}
+    if not shares:
+        return PartSplit(assigned, known, known, (), "trained")
+    count = len(assigned.groups())
+    if not explicit and count < LEAST_FOR_CHOICE:
+        return _by_images(normal, assigned)
+    if not explicit and count < LEAST_FOR_THRESHOLD:
+        shares.pop("threshold", None)
+    sets = split_parts(assigned, {"trained": 1 - sum(shares.values()), **shares})
+    trained, selection, threshold = (
+        tuple(sets.get(use, ())) for use in ("trained", "selection", "threshold")
+    )
+    if not selection:
+        return PartSplit(assigned, trained, trained, threshold, "trained")
+    return PartSplit(assigned, trained, selection, threshold, "parts")
+
+
+def _by_images(normal: NormalTiles, assigned: PartAssignment) -> PartSplit:
+    """Hold back images of parts that are trained on: a poor choice, and no threshold."""
+    known = [path for path in normal.paths if path in assigned.parts]
+    trained, selection = (tuple(known[number] for number in side)
+                          for side in hold_back(len(known)))  # fmt: skip
+    same = trained == selection
+    return PartSplit(assigned, trained, selection, (), "trained" if same else "images")
+
+
+def hold_back(images: int) -> tuple[list[int], list[int]]:
+    """Return the numbers of images to train on and of a tenth held back, in runs.
+
+    Neighbours by name often show one part. Fewer than eight images are used for both.
+    """
+    every = list(range(images))
+    if images < 8:
+        return every, every
+    run = min(4, images // 8)
+    period = 10 * run
+    back = {number for number in every if number % period >= period - run}
+    back = back or set(every[-run:])
+    return [number for number in every if number not in back], sorted(back)
+
+
+def _tiles_of(paths: Iterable[Path], normal: NormalTiles) -> Tiles:
+    number = {path: index for index, path in enumerate(normal.paths)}
+    return np.flatnonzero(np.isin(normal.image, [number[path] for path in paths]))
