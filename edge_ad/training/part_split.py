@@ -66,7 +66,7 @@ class PartSplit:
         return DataSplit(rule=self.assignment.rule, **sets)
 
     def report(self) -> dict[str, Any]:
-        """Return how parts were told apart, and images and parts of each use."""
+        """Return how parts were distinguished, and images and parts of each use."""
         return {
             "decided_by": self.assignment.how.value,
             "detail": self.assignment.detail,
