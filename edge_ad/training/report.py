@@ -17,8 +17,10 @@ from edge_ad.methods.learning.batch import Batch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
 EXAMPLES = 6
+COLUMNS = ("normal", "anomalous", "mask", "anomaly map")
 
 
 def report_path(output: Path) -> Path:
@@ -68,16 +70,20 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
     FigureCanvasAgg(figure)
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 1.6 * len(rows)), squeeze=False)[:, 0]
     _draw_losses(upper.subplots(), history, method)
-    grid = lower.subplots(len(rows), len(rows[0]), squeeze=False)
-    titles = ("normal", "anomalous", "mask", "anomaly map")
-    for axes, images in zip(grid, rows, strict=True):
-        for axis, title, image in zip(axes, titles, images, strict=True):
-            axis.imshow(image[..., ::-1])
-            axis.set_axis_off()
-            if axes is grid[0]:
-                axis.set_title(title)
+    draw_examples(lower, rows)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def draw_examples(figure: SubFigure, rows: list[list[Image]]) -> None:
+    """Draw the rows of `example_rows` with a heading over each column."""
+    grid = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
+    for axis, title in zip(grid[0], COLUMNS, strict=True):
+        axis.set_title(title)
+    for axes, images in zip(grid, rows, strict=True):
+        for axis, image in zip(axes, images, strict=True):
+            axis.imshow(image[..., ::-1])
+            axis.set_axis_off()
 
 
 def _draw_losses(axes: Axes, history: list[dict[str, Any]], method: str) -> None:
