@@ -56,8 +56,8 @@ def test_a_folder_becomes_a_csv_file(
 
 
 def test_an_own_outlet_receives_the_alarms(run: Run) -> None:
-    output = run("own_outlet.py", "--frames", 120)
-    assert output.splitlines()[-1].startswith("120 frames, 1 parts ejected")
+    output = run("own_outlet.py", "--frames", 80)
+    assert output.splitlines()[-1].startswith("80 frames, 1 parts ejected")
 
 
 def test_an_own_camera_raises_the_alarm(run: Run) -> None:

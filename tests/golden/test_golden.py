@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 TOLERANCE = 1e-5
 
 
-@pytest.mark.parametrize("name", ["draem-small", "draem"])
+@pytest.mark.parametrize("name", ["draem-small", pytest.param("draem", marks=pytest.mark.slow)])
 def test_draem_equals_the_official_code(name: str) -> None:
     case, official = frozen(name)
     rec_base, seg_base = case["widths"]

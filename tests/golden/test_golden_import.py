@@ -62,6 +62,7 @@ def test_official_draem_keeps_its_outputs(draem_files: tuple[Path, Path], tmp_pa
     check(_outputs(tmp_path / "x.pt", part_image(case["count"], *case["size"])), official)
 
 
+@pytest.mark.slow
 def test_official_destseg_keeps_its_outputs(tmp_path: Path) -> None:
     case, official = frozen("destseg")
     like = DeSTSeg(DeSTSegConfig(), tuple(case["size"])).state_dict()
