@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from edge_ad.cli.train import command
-from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, UsageError
+from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, OutletLost, UsageError
 from edge_ad.methods.weights import load_detector
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.progress_bar import TrainingBar
@@ -164,3 +165,14 @@ def test_few_images_are_warned_about_and_the_end_says_what_comes_next(folder: Pa
     assert "Collect 40 at least" in done.stderr
     assert "tiles with synthetic anomalies: image AUROC" in done.stdout
     assert done.stdout.splitlines()[-1] == f"next: edge-ad export {folder / 'out.pt'}"
+
+
+def test_a_disk_too_small_for_weights_and_checkpoint_is_named_before_the_first_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(folder)._replace(free=16 << 20)  # enough for a report alone
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    done = invoke(arguments_for(folder))
+    assert isinstance(done.exception, OutletLost)
+    assert "16 MiB are free, but weights, checkpoint and report need" in str(done.exception)
+    assert list(folder.glob("out*")) == []
