@@ -17,15 +17,18 @@ class AlarmStep(str, Enum):
 
 
 class AlarmKind(str, Enum):
-    """The subject of an alarm: the part, or the camera that should show it."""
+    """The subject of an alarm: the part, the camera that should show it, or the threshold."""
 
     DEFECT = "defect"
     CAMERA_FAULT = "camera_fault"
+    REJECT_RATE = "reject_rate"
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmEvent:
-    """One step of one alarm. A camera fault has NaN scores and a `reason`.
+    """One step of one alarm.
+
+    A camera fault and a reject rate above the promised one have NaN scores and a `reason`.
 
     `frame` is the frame of this step, `first_frame` that of the first step, `peak_frame` that of
     the highest score `peak_score`; `regions`, and `file` for images, are those of the peak frame.

@@ -91,6 +91,12 @@ def format_summary(result: dict[str, Any]) -> str:
         if times := result[key]:
             percentiles = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
             lines.append(f"{name:10} {percentiles} ms")
+    if check := result.get("rate_check"):
+        state = f"exceeded at frame {check['exceeded_at']}" if check["exceeded"] else "kept"
+        lines.append(
+            f"promise    {state}  ({check['rejected']} of {check['parts']} parts rejected, at most "
+            f"{check['promised']:.2g} of normal ones promised)"
+        )
     return "\n".join(lines)
 
 
@@ -107,6 +113,8 @@ def _format_alarm(event: AlarmEvent) -> str:
     head = click.style(f"ALARM {event.event.value:6}", fg="red", bold=event.event is AlarmStep.NEW)
     if event.kind is AlarmKind.CAMERA_FAULT:
         return f"{head} {event.id}  camera fault: {event.reason}"
+    if event.kind is AlarmKind.REJECT_RATE:
+        return f"{head} {event.id}  reject rate: {event.reason}"
     location = ""
     if event.regions:
         region = event.regions[0]

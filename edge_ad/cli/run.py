@@ -56,6 +56,19 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     "--threshold", type=Number(), help="Reject above this score instead of the stored one."
 )
 @click.option(
+    "--expected-anomalous",
+    default=0.0,
+    show_default=True,
+    type=NumberRange(0, 1, max_open=True),
+    help="Share of anomalous parts on this line: the check of the reject rate allows for them.",
+)
+@click.option(
+    "--frames-per-part",
+    type=click.IntRange(1),
+    help="Frames in a row that show one part, for the same check. Default: as the threshold was "
+    "set, else 1.",
+)
+@click.option(
     "--pixel-threshold", type=Number(), help="Outline regions where the map exceeds this."
 )
 @click.option(
@@ -149,6 +162,8 @@ def _config(options: dict[str, Any]) -> LineConfig:
         geometry=options["geometry"],
         threshold=options["threshold"],
         pixel_threshold=options["pixel_threshold"],
+        expected_anomalous=options["expected_anomalous"],
+        frames_per_part=options["frames_per_part"],
         rule=AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"]),
         outlets=options["outlets"],
         frames=options["frames"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.debounce import Debounce
+from edge_ad.line.rate_check import RateCheck
 
 _UPDATE_SHARE = 0.05  # of the threshold: smaller rises of the score would only flood the log
 
@@ -29,11 +31,15 @@ class Alarm:
     """The alarms of one camera: at most one defect and one camera fault are active at a time.
 
     INVALID frames carry no information about the part: they neither raise nor clear a defect alarm.
-    They raise a camera fault at once, which `n` judged frames in a row clear.
+    They raise a camera fault at once, which `n` judged frames in a row clear. `rate_check` raises a
+    third kind once a run: more rejects than the threshold promises.
     """
 
-    def __init__(self, rule: AlarmRule, next_id: Callable[[], str]) -> None:
+    def __init__(
+        self, rule: AlarmRule, next_id: Callable[[], str], rate_check: RateCheck | None = None
+    ) -> None:
         self._rule = rule
+        self.rate_check = rate_check
         self._next_id = next_id
         self._defect = Debounce(rule.k, rule.n)
         self._fault = Debounce(1, rule.n)
@@ -46,12 +52,21 @@ class Alarm:
         if not invalid:
             raised = self._defect.update(self._counts_as_reject(inspection))
             events += self._step(AlarmKind.DEFECT, raised, inspection)
+            events += self._check_rate(inspection)
         return events
 
     def finish(self, frame: int) -> list[AlarmEvent]:
         """End all active alarms, because the run ends at `frame`."""
         active, self._active = self._active, {}
         return [replace(alarm, event=AlarmStep.END, frame=frame) for alarm in active.values()]
+
+    def _check_rate(self, inspection: Inspection) -> list[AlarmEvent]:
+        rejected = inspection.verdict is Verdict.REJECT
+        check = self.rate_check
+        if check is None or not check.update(inspection.frame, rejected=rejected):
+            return []
+        about = replace(inspection, score=math.nan, regions=(), reason=check.reason())
+        return [self._begin(AlarmKind.REJECT_RATE, about)]
 
     def _counts_as_reject(self, inspection: Inspection) -> bool:
         limit = inspection.threshold

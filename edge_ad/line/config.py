@@ -16,6 +16,8 @@ class LineConfig:
     """Cameras, engine, thresholds, alarm rule and outlets of a line.
 
     `cameras` and `outlets` are URIs. A threshold of None is read from the engine's sidecar.
+    `expected_anomalous` is the share of parts that are anomalous, for the check of the reject rate;
+    `frames_per_part` is how many frames in a row show one part, by default as the threshold says.
     `geometry` replaces parts of the geometry that the engine was trained with: any of `roi_xywh`,
     `ignore`, `tiles` and `overlap`. `frames` limits each camera, 0 means no
     limit. `bit_depth` is that of 16-bit cameras and files, None for that of the training images.
@@ -26,6 +28,8 @@ class LineConfig:
     geometry: Mapping[str, Any] = field(default_factory=dict)
     threshold: float | None = None
     pixel_threshold: float | None = None
+    expected_anomalous: float = 0.0
+    frames_per_part: int | None = None
     rule: AlarmRule = field(default_factory=AlarmRule)
     outlets: tuple[str, ...] = ()
     frames: int = 0

@@ -25,6 +25,7 @@ from edge_ad.images import BitDepth, agreed_depth
 from edge_ad.line.alarm import Alarm
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
+from edge_ad.line.rate_check import RateCheck
 from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.manifest import check_geometry, load_sidecar
@@ -109,8 +110,23 @@ def resolve_thresholds(
     return Thresholds(image, pixel)
 
 
+def rate_check(config: LineConfig) -> RateCheck | None:
+    """Return the check of the rate that the stored threshold promises, None for a given one.
+
+    Anomalous parts are rejected too: with a share a of them, at most p + a (1 - p) of all parts.
+    """
+    sidecar = load_sidecar(config.engine)
+    if config.threshold is not None or sidecar is None or sidecar.threshold is None:
+        return None
+    stored, share = sidecar.threshold, config.expected_anomalous
+    rate = stored.false_alarm_rate
+    frames = config.frames_per_part or stored.frames_per_part or 1
+    return RateCheck(rate + share * (1 - rate), frames)
+
+
 def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack) -> Camera:
-    alarm = Alarm(config.rule, shared.next_alarm_id)  # checks the rule before a camera is held
+    check = rate_check(config)
+    alarm = Alarm(config.rule, shared.next_alarm_id, check)  # checks the rule before a camera opens
     reopen = partial(open_source, uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
     source = stack.enter_context(reopen())
     alone = len(config.cameras) == 1

@@ -166,13 +166,22 @@ class Supervisor:
 def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[str, Any]:
     """Return the final record: counts, rate and latency, also per camera if there are several."""
     total = _counts(cameras, elapsed_s)
-    if len(cameras) > 1:
+    if len(cameras) == 1:
+        total |= _rate(cameras[0])
+    else:
         total["cameras"] = [
-            {"source": camera.source.name} | _counts([camera], elapsed_s) for camera in cameras
+            {"source": camera.source.name} | _counts([camera], elapsed_s) | _rate(camera)
+            for camera in cameras
         ]
     if outlets.faults:
         total["outlet_faults"] = dict(outlets.faults)
     return {"type": "summary"} | total
+
+
+def _rate(camera: Camera) -> dict[str, Any]:
+    """Return the check of the reject rate, where a stored threshold promises one."""
+    check = camera.alarm.rate_check
+    return {"rate_check": check.summary().as_json()} if check else {}
 
 
 def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:

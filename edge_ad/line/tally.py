@@ -44,7 +44,7 @@ class Tally:
         """Add an alarm when `event` is its first step."""
         if event.event is AlarmStep.NEW and event.kind is AlarmKind.DEFECT:
             self.alarms += 1
-        elif event.event is AlarmStep.NEW:
+        elif event.event is AlarmStep.NEW and event.kind is AlarmKind.CAMERA_FAULT:
             self.camera_faults += 1
 
     def is_full(self) -> bool:

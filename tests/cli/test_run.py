@@ -38,8 +38,9 @@ def test_json_output_is_inspections_alarms_and_a_final_summary(
     fifth = next(r for r in records if r["type"] == "inspection" and r["frame"] == 4)
     keys = {"frame", "source", "score", "threshold", "verdict", "regions"}
     assert keys <= set(fifth) and fifth["verdict"] == "REJECT" and fifth["threshold"] == 0.5
-    assert [r["event"] for r in records if r["type"] == "alarm"] == ["new", "end"]
-    assert len({r["id"] for r in records if r["type"] == "alarm"}) == 1
+    alarms = [r for r in records if r["type"] == "alarm" and r["kind"] == "defect"]
+    assert [record["event"] for record in alarms] == ["new", "end"]
+    assert len({record["id"] for record in alarms}) == 1
     summary = records[-1]
     assert (summary["frames"], summary["rejected"], summary["alarms"]) == (12, 3, 1)
     assert set(summary["latency_ms"]) == {"p50", "p95", "p99", "max"}
@@ -69,9 +70,11 @@ def test_an_outlet_receives_the_alarms(make_engine: MakePath, parts: Path, tmp_p
     done = invoke("run", "--camera", parts, "--engine", make_engine(), "--outlet", outlet)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (tmp_path / "alarms.jsonl").read_text().splitlines()]
-    assert [(record["type"], record["event"]) for record in records] == [
-        ("alarm", "new"),
-        ("alarm", "end"),
+    assert [(record["type"], record["event"], record["kind"]) for record in records] == [
+        ("alarm", "new", "defect"),
+        ("alarm", "new", "reject_rate"),
+        ("alarm", "end", "defect"),
+        ("alarm", "end", "reject_rate"),
     ]
 
 
@@ -216,3 +219,30 @@ def test_show_without_a_display_is_an_error(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     done = invoke("run", "--camera", parts, "--engine", make_engine(), "--show")
     assert done.returncode == 2 and "--show needs a display" in done.stderr
+
+
+def test_more_rejects_than_promised_are_reported_once(make_engine: MakePath, parts: Path) -> None:
+    engine = make_engine()
+    done = invoke("run", "--camera", parts, "--engine", engine, "--json")
+    rates = [r for r in lines(done) if r.get("kind") == "reject_rate"]
+    assert [record["event"] for record in rates] == ["new", "end"]
+    assert "parts rejected" in rates[0]["reason"] and rates[0]["peak_score"] is None
+    check = lines(done)[-1]["rate_check"]
+    assert check["exceeded"] and check["exceeded_at"] == rates[0]["frame"]
+    assert (check["parts"], check["promised"], check["level"]) == (12, 0.01, 0.01)
+    assert lines(done)[-1]["camera_faults"] == 0
+    text = invoke("run", "--camera", parts, "--engine", engine, "--quiet").stdout
+    assert "promise    exceeded at frame" in text
+
+
+@pytest.mark.parametrize(
+    "options", [("--expected-anomalous", 0.5), ("--frames-per-part", 12), ("--threshold", 0.5)]
+)
+def test_rejects_that_were_to_be_expected_are_not_reported(
+    make_engine: MakePath, parts: Path, options: tuple[object, ...]
+) -> None:
+    done = invoke("run", "--camera", parts, "--engine", make_engine(), "--json", *options)
+    assert not any(record.get("kind") == "reject_rate" for record in lines(done))
+    summary = lines(done)[-1]
+    assert ("rate_check" in summary) == (options[0] != "--threshold")
+    assert not summary.get("rate_check", {}).get("exceeded")

@@ -1,0 +1,105 @@
+"""The running check of the reject rate: its level over 10 000 runs, and its power."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.errors import UsageError
+from edge_ad.line.rate_check import LEVEL, RateCheck, log_evidence, log_weight
+
+RUNS = 10_000
+
+
+def first_crossing(rejected: NDArray[np.bool_], promised: float, level: float) -> NDArray[np.intp]:
+    """Return the part at which each run (runs, parts) is called broken; its length where never.
+
+    Evidence depends on counts alone, so it is looked up in a table; starts come as on the line.
+    """
+    runs, length = rejected.shape
+    total = rejected.cumsum(axis=1)
+    counts = np.arange(length + 1.0)
+    table = log_evidence(np.minimum(counts[None], counts[:, None]), counts[:, None], promised)
+    every = int(np.ceil(10 / promised))
+    evidence = np.full((runs, length), -np.inf)
+    starts = range(0, length, every)
+    for weight, start in zip(log_weight(np.arange(len(starts))), starts, strict=True):
+        before = total[:, start - 1 : start] if start else np.zeros((runs, 1), int)
+        own = table[np.arange(1, length - start + 1), total[:, start:] - before]
+        evidence[:, start:] = np.logaddexp(evidence[:, start:], own + weight)
+    crossed = evidence >= -np.log(level)
+    return np.asarray(np.where(crossed.any(axis=1), crossed.argmax(axis=1), length), np.intp)
+
+
+@pytest.mark.parametrize("promised", [0.02, 0.12])
+@pytest.mark.parametrize("level", [0.01, 0.1])
+def test_a_promise_that_holds_is_called_broken_at_most_at_the_level(
+    promised: float, level: float
+) -> None:
+    rejected = np.random.default_rng(1).random((RUNS, 600)) < promised
+    share = (first_crossing(rejected, promised, level) < 600).mean()
+    assert share <= level + 3 * (level / RUNS) ** 0.5
+    assert share > level / 50, "the test is not blind"
+
+
+def test_it_holds_though_rates_vary_below_the_promise_by_what_came_before() -> None:
+    rng, rejected = np.random.default_rng(2), np.zeros((RUNS, 400), np.bool_)
+    for part in range(1, 400):
+        rate = np.where(rejected[:, part - 1], 0.05, 0.02)
+        rejected[:, part] = rng.random(RUNS) < rate
+    assert (first_crossing(rejected, 0.05, 0.1) < 400).mean() <= 0.1
+
+
+def test_a_doubled_rate_is_found() -> None:
+    rejected = np.random.default_rng(3).random((500, 1500)) < 0.1
+    crossing = first_crossing(rejected, 0.05, LEVEL)
+    assert (crossing < 1500).mean() > 0.99
+    assert np.median(crossing) < 600
+
+
+def run(check: RateCheck, rejected: list[bool]) -> list[int]:
+    return [frame for frame, one in enumerate(rejected) if check.update(frame, rejected=one)]
+
+
+def test_the_line_decides_as_the_formula_does_and_says_so_once() -> None:
+    rejected = np.random.default_rng(4).random((1, 1500)) < 0.15
+    check = RateCheck(0.05)
+    assert run(check, rejected[0].tolist()) == first_crossing(rejected, 0.05, LEVEL).tolist()
+    summary = check.summary()
+    assert (summary.parts, summary.rejected) == (1500, int(rejected.sum()))
+    assert summary.as_json()["exceeded"] and summary.evidence > 100
+    assert "of 1500 parts rejected" in check.reason()
+
+
+def test_a_light_that_fails_after_a_long_good_time_is_found_soon() -> None:
+    check = RateCheck(0.05)
+    good = (np.random.default_rng(5).random(20_000) < 0.03).tolist()
+    assert run(check, good) == []
+    (found,) = run(check, [True] * 40)
+    assert found < 20
+
+
+def test_memory_is_bounded_and_recent_starts_are_kept() -> None:
+    check = RateCheck(0.9)
+    assert run(check, [index % 50 == 0 for index in range(100_000)]) == []
+    assert check.starts < 120, "of 8333"
+    assert len(run(check, [True] * 2000)) == 1
+
+
+def test_frames_of_one_part_count_once() -> None:
+    defect = ([False] * 10 + [True] * 10) + [False] * 380
+    assert run(RateCheck(0.05, frames_per_part=1), defect) != []
+    check = RateCheck(0.05, frames_per_part=10)
+    assert run(check, defect) == []
+    assert check.summary().parts == 20
+
+
+def test_every_part_rejected_is_found_whatever_the_frames_per_part() -> None:
+    assert len(run(RateCheck(0.05, frames_per_part=10), [True] * 400)) == 1
+
+
+@pytest.mark.parametrize("promised", [0.0, 1.0, -1.0, float("nan")])
+def test_a_promise_that_is_no_share_is_refused(promised: float) -> None:
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        RateCheck(promised)
