@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.signals import Signals
+from edge_ad.cli.train_format import format_result
 from edge_ad.cli.types import Number, NumberRange, Size
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.methods.registry import METHODS
@@ -95,7 +95,7 @@ def command(*, output: Path, as_json: bool, **options: Any) -> None:
     with output_file(output, ".pt") as out:
         result = _train(out, options)
     _warn_about_few(result)
-    emit(result) if as_json else click.echo(_format_result(result))
+    emit(result) if as_json else click.echo(format_result(result))
 
 
 def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -195,37 +195,6 @@ def _check_parts(options: dict[str, Any]) -> None:
     if options["parts_from"] is not None:
         raise UsageError("--part-id and --parts-from exclude each other: give one of them.")
     compiled(options["part_id"])
-
-
-def _format_result(result: dict[str, Any]) -> str:
-    """Return the lines to print after a training."""
-    steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
-    split = result["split"]
-    lines = [
-        f"images    {result['images']}, {len(result['skipped'])} skipped",
-        f"parts     {split['parts']}: {split['trained']['parts']} trained on, "
-        f"{split['threshold']['parts']} set aside for the threshold",
-        f"tiles     {result['tiles']}",
-        f"steps     {steps}, in {result['minutes']} minutes",
-        f"scores    {result['choice'].get('branch', 'one map')}",
-        f"weights   {result['weights']}",
-        f"report    {result['report']}, {result['image']}",
-        f"held back {_held_back(result)}",
-        f"next: edge-ad export {shlex.quote(result['weights'])}",
-    ]
-    if result["grey"]:
-        lines.insert(3, "colour    the parts are grey, so the textures are too")
-    return "\n".join(lines)
-
-
-def _held_back(result: dict[str, Any]) -> str:
-    """Say what the detector makes of tiles it has not been trained on."""
-    figures = result["held_back_figures"]
-    return (
-        f"{result['held_back']} tiles with synthetic anomalies: image AUROC "
-        f"{figures['image_auroc']:.3f}, pixel AP {figures['pixel_ap']:.3f}\n"
-        "          (1 is perfect; real anomalies differ: measure with edge-ad evaluate)"
-    )
 
 
 def _warn_about_few(result: dict[str, Any]) -> None:

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edge_ad.errors import OutletLost
 from edge_ad.files import sha256_of
@@ -28,21 +26,20 @@ from edge_ad.methods.weights import load_detector, save_detector
 from edge_ad.parts import How
 from edge_ad.preprocess import Preprocess
 from edge_ad.provenance import stamp
-from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
 from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
 from edge_ad.training.checkpoint import checkpoint_path
-from edge_ad.training.data import BatchSampler, NormalTiles, batch_of, load_tiles
+from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
 from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
 from edge_ad.training.network_cost import NetworkCost, cost_of
 from edge_ad.training.part_split import PartSplit, split_by_part, training_images
 from edge_ad.training.report import example_rows, write_report
+from edge_ad.training.selection import selection_batch
 
 # fp32 weights, and a checkpoint with weights and two moments; a new file replaces the old one when
 # it is complete, so that both are on the disk for a moment
 _BYTES_A_PARAMETER, _REPORT_MIB = 4 + 2 * 12, 16
-HELD_BACK = (32, 128)  # minimum and maximum of held-back samples
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
         seed=config.seed,
         grey=grey,
     )
-    batch = _held_back(normal.tiles, held_back, textures, seed=config.seed, grey=grey)
+    batch = selection_batch(normal.tiles, held_back, textures, seed=config.seed, grey=grey)
     return PreparedTraining(normal, depth, split, textures, grey, trainer, batch, sampler)
 
 
@@ -170,26 +167,6 @@ def _textures(config: TrainConfig) -> Textures:
     if config.textures is None:
         return ProceduralTextures(config.size_hw)
     return TextureFolder(config.textures, config.size_hw)
-
-
-def _held_back(
-    tiles: NDArray[np.uint8],
-    indices: NDArray[np.intp],
-    textures: Textures,
-    *,
-    seed: int,
-    grey: bool,
-) -> Batch:
-    """Return held-back tiles with anomalies: half textures, half structural, for every method."""
-    count = int(np.clip(len(indices), *HELD_BACK))
-    chosen = [int(indices[number * len(indices) // count]) for number in range(count)]
-    rng = np.random.default_rng([seed, 3])
-    kinds = [SynthesisConfig(structural_share=share) for share in (0.0, 1.0)]
-    samples = [
-        synthesize(tiles[tile], textures, kinds[number % 2], rng, grey=grey)
-        for number, tile in enumerate(chosen)
-    ]
-    return batch_of(samples, chosen)
 
 
 def _held_back_figures(module: torch.nn.Module, held_back: Batch) -> dict[str, float]:

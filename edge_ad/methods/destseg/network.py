@@ -22,6 +22,7 @@ from edge_ad.methods.layers.resnet import ResNet18, two_blocks
 from edge_ad.methods.method import Config, Method
 
 TEACHER = (64, 128, 256)
+MOST_PIXELS = 3840  # TensorRT's TopK ends there
 Branch = Literal["segmentation", "distance", "combined"]
 Levels = list[Tensor]
 
@@ -36,7 +37,7 @@ class DeSTSegConfig(Config):
 
     width: Annotated[float, Field(ge=0.0625, le=2.0)] = 1.0
     branch: Branch | Literal["auto"] = "segmentation"
-    top_k: Annotated[int, Field(ge=1, le=3840)] | None = 100  # TensorRT's TopK ends at 3840
+    top_k: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = 100
     norm_eps: Annotated[float, Field(ge=1e-6, le=1e-2)] = (
         1e-6  # the paper code's 1e-12 is 0 in fp16
     )

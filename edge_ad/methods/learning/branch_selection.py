@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,30 +11,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_ad.methods.learning.batch import Batch
+from edge_ad.synthesis.kinds import KINDS
 
 BATCH_SIZE = 16
 PIXEL_SHARE = 0.02  # what a pixel AP of 1 adds to the selection score
 Branches = Callable[[Tensor], dict[str, tuple[Tensor, Tensor]]]
 B = TypeVar("B", bound=str)
-BranchFigures = dict[str, dict[str, float]]
+BranchFigures = dict[str, dict[str, Any]]
 _Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]  # maps, scores
 
 
 def measure(held_back: Batch, branches: Branches) -> BranchFigures:
     """Return image AUROC, pixel AP and selection score of each branch; the highest score wins.
 
-    The image score decides what a line rejects, so the selection score is image AUROC; pixel AP
-    only decides between near equals, since it flatters a branch that was trained on anomalies of
-    just these kinds. `branches` takes rgb and returns each branch's maps and scores. Tiles whose
-    anomaly drew an empty mask count for pixels only. Without any anomaly all figures are 0.5.
+    The image score decides what a line rejects, so the selection score is image AUROC, the mean
+    over the kinds of anomalies (`by_kind`), some of which no training uses; pixel AP only decides
+    between near equals, since it flatters a branch that was trained on anomalies of these kinds.
+    `branches` takes rgb and returns each branch's maps and scores. Tiles whose anomaly drew an
+    empty mask count for pixels only. Without any anomaly all figures are 0.5.
     """
     normal = _predict(held_back.normal, branches)
     anomalous = _predict(held_back.anomalous, branches)
     mask: NDArray[np.bool_] = held_back.mask[:, 0].bool().numpy()
-    return {branch: _figures(normal[branch], anomalous[branch], mask) for branch in normal}
+    kinds = _kinds(held_back)
+    return {branch: _figures(normal[branch], anomalous[branch], mask, kinds) for branch in normal}
 
 
-def best(figures: dict[B, dict[str, float]]) -> B:
+def best(figures: Mapping[B, Mapping[str, Any]]) -> B:
     """Return the branch of the highest selection score; the first of equals."""
     return max(figures, key=lambda branch: figures[branch]["selection_score"])
 
@@ -50,19 +53,33 @@ def _predict(images: Tensor, branches: Branches) -> dict[str, _Outputs]:
     }
 
 
-def _figures(normal: _Outputs, anomalous: _Outputs, mask: NDArray[np.bool_]) -> dict[str, float]:
+def _kinds(held_back: Batch) -> NDArray[np.str_]:
+    """Return the name of each anomaly's kind; "" where kinds are not told apart."""
+    if held_back.kind is None:
+        return np.full(len(held_back.mask), "")
+    return np.array([KINDS[number] for number in held_back.kind.tolist()])
+
+
+def _figures(
+    normal: _Outputs, anomalous: _Outputs, mask: NDArray[np.bool_], kinds: NDArray[np.str_]
+) -> dict[str, Any]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     shown = mask.reshape(len(mask), -1).max(axis=1)  # tiles whose mask is not empty
     if not shown.any():
-        return _as_report(0.5, 0.5)
-    labels = np.repeat([0, 1], [len(mask), int(shown.sum())])
-    auroc = float(roc_auc_score(labels, np.concatenate([normal[1], anomalous[1][shown]])))
+        return _as_report({}, 0.5)
+    by_kind = {}
+    for kind in dict.fromkeys(kinds[shown].tolist()):
+        scores = anomalous[1][shown & (kinds == kind)]
+        labels = np.repeat([0, 1], [len(mask), len(scores)])
+        by_kind[kind] = float(roc_auc_score(labels, np.concatenate([normal[1], scores])))
     truth = np.concatenate([np.zeros_like(mask), mask])
     maps = np.concatenate([normal[0], anomalous[0]])
-    return _as_report(auroc, float(average_precision_score(truth.ravel(), maps.ravel())))
+    return _as_report(by_kind, float(average_precision_score(truth.ravel(), maps.ravel())))
 
 
-def _as_report(auroc: float, precision: float) -> dict[str, float]:
+def _as_report(by_kind: dict[str, float], precision: float) -> dict[str, Any]:
+    auroc = float(np.mean(list(by_kind.values()))) if by_kind else 0.5
     score = auroc + PIXEL_SHARE * precision
-    return {"image_auroc": auroc, "pixel_ap": precision, "selection_score": score}
+    report = {"image_auroc": auroc, "pixel_ap": precision, "selection_score": score}
+    return report | ({"by_kind": by_kind} if by_kind and "" not in by_kind else {})

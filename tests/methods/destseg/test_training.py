@@ -15,16 +15,19 @@ from edge_ad.methods.destseg.training import (
     TRAINING,
     DeSTSegSettings,
     DeSTSegTrainer,
-    best_branch,
+    best_top_k,
     mask_at,
 )
 from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import best
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.synthesis.anomalies import SynthesisConfig
+from edge_ad.synthesis.kinds import KINDS
 from edge_ad.synthesis.textures import ProceduralTextures
 from edge_ad.training.data import BatchSampler
+from edge_ad.training.selection import selection_batch
 from tests.training.train_configs import SMALL, part, write_teacher
 
 
@@ -194,13 +197,45 @@ def test_the_student_is_compared_with_cached_features_of_the_normal_tile(
     assert loss.item() == pytest.approx(cosine_loss(expected, student).item(), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("segmentation", "best"),
-    [
-        pytest.param(0.973, "combined", id="a lead of less than its bias"),
-        pytest.param(0.990, "segmentation", id="a clear lead"),
-    ],
-)
-def test_the_segmentation_must_win_clearly(segmentation: float, best: str) -> None:
-    scores = {"segmentation": segmentation, "distance": 0.953, "combined": 0.965}
-    assert best_branch(scores) == best
+def figures(**scores: float) -> dict[str, dict[str, float]]:
+    return {name.removeprefix("k"): {"selection_score": score} for name, score in scores.items()}
+
+
+def test_the_segmentation_wins_by_any_lead_on_parts_never_trained_on() -> None:
+    assert best(figures(segmentation=0.9651, distance=0.953, combined=0.965)) == "segmentation"
+
+
+def test_the_usual_pixel_count_stays_unless_another_is_clearly_better() -> None:
+    assert best_top_k(25, figures(k6=0.904, k25=0.900, k100=0.88)) == 25
+    assert best_top_k(25, figures(k6=0.950, k25=0.900, k100=0.88)) == 6
+
+
+def held_back() -> Batch:
+    tiles = np.stack([part(seed, (32, 32)) for seed in range(6)])
+    return selection_batch(tiles, np.arange(6), ProceduralTextures((32, 32)), seed=0, grey=False)
+
+
+def test_branch_and_pixel_count_are_chosen_and_kept_with_the_network(tmp_path: Path) -> None:
+    trainer = TRAINING.trainer(
+        parse_settings(TRAINING, SMALL), (32, 32), write_teacher(tmp_path / "teacher.pth")
+    )
+    assert isinstance(trainer, DeSTSegTrainer)
+    choice = trainer.choose(held_back())
+    usual = trainer.module.top_k
+    assert choice.report["top_k"] in {max(1, usual // 4), usual, 4 * usual}
+    assert choice.config.model_dump()["top_k"] == choice.report["top_k"]
+    by_kind = choice.report["measured"][choice.report["branch"]]["by_kind"]
+    assert list(by_kind) == list(KINDS)
+    assert choice.report["measured"][choice.report["branch"]]["image_auroc"] == pytest.approx(
+        np.mean(list(by_kind.values()))
+    )
+
+
+def test_the_papers_preset_uses_its_own_branch_score_and_all_images(tmp_path: Path) -> None:
+    settings = parse_settings(TRAINING, {"network.width": 0.125}, "paper")
+    trainer = TRAINING.trainer(settings, (32, 32), write_teacher(tmp_path / "teacher.pth"))
+    assert isinstance(trainer, DeSTSegTrainer)
+    choice = trainer.choose(held_back())
+    assert choice.report["branch"] == "segmentation" and "top_k" not in choice.report
+    assert choice.config.model_dump()["top_k"] == trainer.module.top_k
+    assert settings.set_aside.threshold == settings.set_aside.selection == 0

@@ -45,3 +45,14 @@ def test_tiles_with_an_empty_mask_do_not_count_as_anomalous() -> None:
 def test_without_anomalies_all_branches_are_equal() -> None:
     measured = measure(held_back(0), branches)
     assert {figures["selection_score"] for figures in measured.values()} == {0.5 + PIXEL_SHARE / 2}
+
+
+def test_every_kind_of_anomaly_counts_alike_however_many_samples_it_has() -> None:
+    torch.manual_seed(0)
+    batch = held_back(10)
+    hidden = torch.where(torch.arange(10) >= 8, 1, 0)  # two of ten show nothing
+    anomalous = torch.where(hidden[:, None, None, None] > 0, batch.normal, batch.anomalous)
+    measured = measure(batch._replace(anomalous=anomalous, kind=hidden), branches)["seeing"]
+    assert measured["by_kind"]["texture"] == 1
+    assert measured["by_kind"]["structural"] < 0.95
+    assert measured["image_auroc"] == pytest.approx(sum(measured["by_kind"].values()) / 2)

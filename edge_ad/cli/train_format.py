@@ -1,0 +1,63 @@
+"""The text that `edge-ad train` prints after a training."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+_CHOSEN_ON = {
+    "parts": "parts set aside for this",
+    "images": "images of parts that were trained on",
+    "trained": "images that were trained on",
+}
+
+
+def format_result(result: dict[str, Any]) -> str:
+    """Return the lines to print after a training."""
+    steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
+    split = result["split"]
+    lines = [
+        f"images    {result['images']}, {len(result['skipped'])} skipped",
+        f"parts     {split['parts']}: {split['trained']['parts']} trained on, "
+        f"{split['threshold']['parts']} set aside for the threshold",
+        f"tiles     {result['tiles']}",
+        f"steps     {steps}, in {result['minutes']} minutes",
+        f"scores    {result['choice'].get('branch', 'one map')}",
+        *_choice_table(result["choice"]["measured"]),
+        f"weights   {result['weights']}",
+        f"report    {result['report']}, {result['image']}",
+        f"held back {_held_back(result)}",
+        f"next: edge-ad export {shlex.quote(result['weights'])}",
+    ]
+    if result["grey"]:
+        lines.insert(3, "colour    the parts are grey, so the textures are too")
+    return "\n".join(lines)
+
+
+def _choice_table(measured: dict[str, Any]) -> Iterator[str]:
+    """Yield image AUROC by output and kind of anomaly, where there is a choice."""
+    from edge_ad.synthesis.kinds import UNSEEN
+
+    kinds = list(next(iter(measured.values())).get("by_kind", ()))
+    if len(measured) < 2 or not kinds:
+        return
+    titles = [f"{kind}*" if kind in UNSEEN else kind for kind in kinds]
+    wide = max(map(len, measured))
+    yield "          " + "  ".join(["image AUROC".ljust(wide), "  mean", *titles])
+    for name, figures in measured.items():
+        cells = [f"{figures['by_kind'][kind]:.3f}".rjust(len(title))
+                 for kind, title in zip(kinds, titles, strict=True)]  # fmt: skip
+        first = name.ljust(max(wide, len("image AUROC")))
+        yield "          " + "  ".join([first, f"{figures['image_auroc']:6.3f}", *cells])
+    yield "          * a kind that no training uses"
+
+
+def _held_back(result: dict[str, Any]) -> str:
+    """Say what the detector makes of tiles that are not trained on."""
+    figures, shown = result["held_back_figures"], _CHOSEN_ON[result["split"]["chosen_by"]]
+    return (
+        f"{result['held_back']} tiles of {shown}, with synthetic anomalies: image AUROC "
+        f"{figures['image_auroc']:.3f}, pixel AP {figures['pixel_ap']:.3f}\n"
+        "          (1 is perfect; real anomalies differ: measure with edge-ad evaluate)"
+    )

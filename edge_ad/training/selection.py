@@ -1,0 +1,34 @@
+"""The tiles that a finished training chooses by: held-out normal ones and anomalous copies."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_ad.frame import Image
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.synthesis.kinds import KINDS, anomaly_of
+from edge_ad.synthesis.textures import Textures
+from edge_ad.training.data import batch_of
+
+SAMPLES = (60, 150)  # minimum and maximum; a fifth of them each kind
+
+
+def selection_batch(
+    tiles: Image, indices: NDArray[np.intp], textures: Textures, *, seed: int, grey: bool
+) -> Batch:
+    """Return tiles with anomalies of every kind in turn, the same for every method.
+
+    Few tiles serve several times, many are thinned out evenly.
+    """
+    count = int(np.clip(len(indices), *SAMPLES))
+    chosen = [int(indices[number * len(indices) // count]) for number in range(count)]
+    # neighbours often show one part; kinds are dealt so that each meets all of them
+    kinds = [number % len(KINDS) for number in range(count)]
+    samples = [
+        anomaly_of(KINDS[kind], tiles[tile], textures, np.random.default_rng([seed, 3, number]),
+                   grey=grey)
+        for number, (tile, kind) in enumerate(zip(chosen, kinds, strict=True))
+    ]  # fmt: skip
+    return batch_of(samples, chosen)._replace(kind=torch.tensor(kinds))
