@@ -112,7 +112,8 @@ class Rules:
 
     def _by_operator(self, node: onnx.NodeProto) -> str:
         graph = self._graph
-        if not any(later.op_type in WEIGHTED for later in graph.descendants(node)):
+        later = [reader for reader in graph.descendants(node) if reader.op_type in WEIGHTED]
+        if all(_enlarges_map(graph, product) for product in later):
             return "last layer: its rounding would show in the map"
         weight, producer = graph.weight_of(node), graph.producers.get(node.input[0])
         if node.op_type == "MatMul" and weight is not None and weight.ndim != 2:
@@ -165,6 +166,13 @@ def _matches(graph: GraphIndex, node: onnx.NodeProto, patterns: Iterable[str]) -
         pattern == node.op_type or any(re.search(pattern, word) for word in words)
         for pattern in patterns
     )
+
+
+def _enlarges_map(graph: GraphIndex, node: onnx.NodeProto) -> bool:
+    """Return whether a matrix product acts on rows or columns of a map of one channel."""
+    channels = graph.tensor_types.channels
+    computed = [channels.get(tensor) for _, tensor in graph.computed_inputs(node)]
+    return node.op_type == "MatMul" and computed == [1]
 
 
 def _few_channels(node: onnx.NodeProto, graph: GraphIndex) -> str:

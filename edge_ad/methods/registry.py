@@ -139,6 +139,32 @@ METHODS: dict[str, MethodEntry] = {
             training="edge_ad.methods.pmb.training",
             parameter_prefix="decoder.0.up.",
         ),
+        MethodEntry(
+            name="patchcore",
+            title="PatchCore",
+            idea="distance of frozen features to the nearest of remembered normal patches",
+            needs="ResNet-18 or Wide ResNet-50-2 weights (ImageNet)",
+            choose="trained in one pass, minutes on a CPU; the reference for all others",
+            fidelity="exact",
+            source="Roth et al., CVPR 2022, arXiv 2106.08265",
+            network="edge_ad.methods.patchcore.network",
+            training="edge_ad.methods.patchcore.training",
+            parameter_prefix="memory.weight",
+            edge_teacher="resnet18",
+        ),
+        MethodEntry(
+            name="gaussian",
+            title="Gaussian",
+            idea="Mahalanobis distance of frozen features to those of normal parts",
+            needs="ResNet-18 or Wide ResNet-50-2 weights (ImageNet)",
+            choose="lightest and fastest to train; also a prior: --prior gaussian",
+            fidelity="faithful",
+            source="after PaDiM, Defard et al., ICPR 2020, arXiv 2011.08785; one Gaussian for all",
+            network="edge_ad.methods.gaussian.network",
+            training="edge_ad.methods.gaussian.training",
+            parameter_prefix="gaussian.whiten",
+            edge_teacher="resnet18",
+        ),
     )
 }
 

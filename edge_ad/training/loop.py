@@ -186,9 +186,10 @@ class TrainingLoop:
         total: Tensor = torch.stack(list(losses.values())).sum()
         values = {name: float(value.detach()) for name, value in losses.items()}
         self._check_finite(values, phase)
-        torch.autograd.backward(self._scaler.scale(total))
-        self._scaler.step(optimizer)
-        self._scaler.update()
+        if total.requires_grad:
+            torch.autograd.backward(self._scaler.scale(total))
+            self._scaler.step(optimizer)
+            self._scaler.update()
         return values
 
     def _check_finite(self, losses: dict[str, float], phase: str) -> None:
@@ -214,7 +215,7 @@ class TrainingLoop:
 
     def _phase_done(self) -> float:
         phase = self.trainer.phases[self.phase]
-        if self.options.budget_s is None:
+        if self.options.budget_s is None or phase.once:
             return self.phase_step / max(1, phase.steps)
         return self.phase_elapsed_s / (self.options.budget_s * phase.share)
 

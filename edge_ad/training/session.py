@@ -19,7 +19,7 @@ from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.settings import TrainingSettings
-from edge_ad.methods.learning.trainer import BranchChoice, Trainer, load_training
+from edge_ad.methods.learning.trainer import BranchChoice, OnePass, Trainer, load_training
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import title_of
 from edge_ad.methods.weights import load_detector, save_detector
@@ -120,6 +120,8 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
     normal, split, depth = _load(config)
     grey = is_grey(normal.tiles)
     indices, held_back = split.tiles(normal)
+    if isinstance(trainer, OnePass):
+        trainer.expect(len(indices))
     sampler = BatchSampler(
         tiles=normal.tiles,
         indices=indices,

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,11 +19,15 @@ from edge_ad.methods.registry import method_entry
 
 
 class Phase(NamedTuple):
-    """A stretch of training: `share` is its part of a time budget."""
+    """A stretch of training: `share` is its part of a time budget.
+
+    A phase that looks at every tile `once` ends after its steps, within a time budget too.
+    """
 
     name: str
     steps: int
     share: float
+    once: bool = False
 
 
 class BranchChoice(NamedTuple):
@@ -46,10 +50,18 @@ class Trainer(Protocol):
         """Freeze and unfreeze parameters; return the optimiser of this phase."""
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """Return the parts of the loss; their sum is minimised."""
+        """Return the parts of the loss; their sum is minimised if it has a gradient."""
 
     def choose(self, held_back: Batch) -> BranchChoice:
         """Choose the final configuration, on held-back normal tiles and anomalous copies."""
+
+
+@runtime_checkable
+class OnePass(Protocol):
+    """A trainer with a phase that looks at every tile once, so that it must know their number."""
+
+    def expect(self, tiles: int) -> None:
+        """Plan for so many tiles; called before the training starts."""
 
 
 @dataclass(frozen=True)

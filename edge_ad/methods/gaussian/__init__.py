@@ -1,0 +1,1 @@
+"""Gaussian: Mahalanobis distance of frozen features to those of normal parts."""

@@ -1,0 +1,67 @@
+"""Gaussian's training: mean and covariance of the normal tiles' features, in one pass."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+from edge_ad.methods.gaussian.network import Gaussian, GaussianConfig
+from edge_ad.methods.layers.blocks import SizeHW
+from edge_ad.methods.layers.gaussian_distance import Moments
+from edge_ad.methods.layers.patch_features import load_backbone
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import measure
+from edge_ad.methods.learning.settings import Steps, Tiles, TrainingSettings
+from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
+from edge_ad.synthesis.anomalies import SynthesisConfig
+
+
+class GaussianSettings(TrainingSettings):
+    """One pass by default; `steps` of `batch` tiles end it earlier, or repeat it."""
+
+    batch: Tiles = 8
+    steps: Steps | None = None
+    network: GaussianConfig = GaussianConfig()
+    synthesis: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
+
+
+class GaussianTrainer:
+    """Adds up moments in one phase without gradients; `choose` makes the Gaussian of them."""
+
+    def __init__(self, settings: GaussianSettings, size_hw: SizeHW, teacher: Path | None) -> None:
+        self.settings = settings
+        self.module = Gaussian(settings.network, size_hw)
+        load_backbone(self.module.features, teacher, "Gaussian")
+        self._moments = Moments(self.module.features.dimensions)
+        self.module.moments = self._moments
+        self.expect(settings.batch)
+
+    def expect(self, tiles: int) -> None:
+        """Plan one pass over so many tiles."""
+        steps = self.settings.steps or math.ceil(tiles / self.settings.batch)
+        self.phases = (Phase("collect", steps, 1.0, once=True),)
+
+    def begin(self, phase: str) -> Optimizer:
+        """Return an optimiser with nothing to do: there are no gradients."""
+        return SGD(self.module.gaussian.parameters(), lr=0.0)
+
+    @torch.no_grad()
+    def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        """Add the normal tiles' features; return their mean squared spread."""
+        return {"spread": self._moments.add(self.module.features(batch.normal))}
+
+    @torch.inference_mode()
+    def choose(self, held_back: Batch) -> BranchChoice:
+        """Set the Gaussian, and measure the detector on held-back tiles."""
+        net = self.module.eval()
+        self._moments.fill(net.gaussian)
+        del net.moments
+        measured = measure(held_back, lambda rgb: {"map": net(rgb)})
+        return BranchChoice(net.config, {"measured": measured})
+
+
+TRAINING = MethodTraining("gaussian", GaussianSettings, GaussianTrainer, presets={"edge": {}})

@@ -1,0 +1,134 @@
+"""Patch features of a frozen backbone, as PatchCore's (Roth et al., CVPR 2022, section 3.1).
+
+Each cell of a level's map is averaged with its neighbours; coarser levels are enlarged to the grid
+of the finest one; all are joined along the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self, override
+
+from edge_ad.errors import UsageError
+from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW
+from edge_ad.methods.layers.resnet import WHERE, ResNet18, load_resnet18
+from edge_ad.methods.layers.wide_resnet import WideResNet50
+from edge_ad.methods.pretrained import fill_trunk, read_state
+
+Backbone = Literal["resnet18", "wide_resnet50_2"]
+Level = Literal[1, 2, 3]
+CHANNELS: dict[Backbone, tuple[int, int, int]] = {
+    "resnet18": (64, 128, 256),
+    "wide_resnet50_2": (256, 512, 1024),
+}
+
+
+class PatchFeatures(nn.Module):
+    """rgb float32 (N, 3, H, W) in [0, 1] -> features (N, D, H/s, W/s), s the finest level's step.
+
+    `patch` is the side of the neighbourhood. `pooled` are the released code's two dimensions,
+    which it reaches by averaging runs of values: first of each level's patch, then of all levels
+    together. Without them every channel keeps its own mean, and D is the sum of the channels.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        levels: Sequence[Level],
+        *,
+        patch: int = 3,
+        pooled: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.levels, self.patch = backbone, tuple(levels), patch
+        depth = CHANNELS[backbone][: max(levels)]
+        self.backbone = ResNet18(depth) if backbone == "resnet18" else WideResNet50()
+        self.backbone.eval().requires_grad_(requires_grad=False)
+        self.norm = ImageNetNorm()
+        channels = [CHANNELS[backbone][level - 1] for level in levels]
+        kernels = [] if pooled is None else pooling_kernels(channels, patch, *pooled)
+        self.kernels = tuple(f"kernel{level}" for level in levels[: len(kernels)])
+        for name, kernel in zip(self.kernels, kernels, strict=True):
+            self.register_buffer(name, kernel, persistent=False)
+        self.dimensions = sum(channels) if pooled is None else pooled[1]
+
+    @override
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode: the backbone is frozen."""
+        return super().train(mode=False)
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        levels = self.backbone(self.norm(rgb))
+        return self.joined([levels[level - 1] for level in self.levels])
+
+    def joined(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the patch features of the backbone's maps, one for each of `self.levels`."""
+        first, *rest = (self._local(level, place) for place, level in enumerate(levels))
+        size = first.shape[2:]
+        enlarged = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in rest]
+        return torch.cat([first, *enlarged], dim=1)
+
+    def grid(self, size_hw: SizeHW) -> SizeHW:
+        """Return the height and width of the features of an image of this size."""
+        step = 2 ** (min(self.levels) + 1)
+        return -(-size_hw[0] // step), -(-size_hw[1] // step)
+
+    def _local(self, level: Tensor, place: int) -> Tensor:
+        """Average every cell with its neighbours; zeros beyond the border count, as released."""
+        half = self.patch // 2
+        if not self.kernels:
+            return F.avg_pool2d(level, self.patch, stride=1, padding=half)
+        return F.conv2d(level, self.get_buffer(self.kernels[place]), padding=half)
+
+
+def pooling_kernels(channels: Sequence[int], patch: int, first: int, last: int) -> list[Tensor]:
+    """Return one kernel (last / levels, C, patch, patch) a level: the released code's averages.
+
+    It flattens each patch, channel by channel, and averages runs of it to `first` values; then it
+    averages runs of all levels' values to `last`. Both are linear, so a convolution does both.
+    """
+    levels = len(channels)
+    if last % levels:
+        raise UsageError(
+            f"network.pooled: the second dimension must be a multiple of the {levels} levels, "
+            f"got {last}."
+        )
+    merge = run_means(levels * first, last)
+    kernels = []
+    for number, width in enumerate(channels):
+        rows = slice(number * last // levels, (number + 1) * last // levels)
+        columns = slice(number * first, (number + 1) * first)
+        both = merge[rows, columns] @ run_means(width * patch * patch, first)
+        kernels.append(both.view(last // levels, width, patch, patch))
+    return kernels
+
+
+def run_means(inputs: int, outputs: int) -> Tensor:
+    """Return adaptive average pooling from `inputs` to `outputs` values as (outputs, inputs)."""
+    number = torch.arange(outputs)[:, None]
+    start = number * inputs // outputs
+    end = -(-(number + 1) * inputs // outputs)
+    place = torch.arange(inputs)
+    return ((place >= start) & (place < end)).float() / (end - start)
+
+
+def load_backbone(features: PatchFeatures, path: Path | None, method: str) -> None:
+    """Fill the backbone from torchvision's state dict; raises UsageError when there is none."""
+    name = features.name
+    if path is None:
+        lighter = "" if name == "resnet18" else "A light one: --set network.backbone=resnet18. "
+        raise UsageError(
+            f"{method} needs the weights of its backbone {name}: --teacher FILE, torchvision's "
+            f"state dict. {lighter}{WHERE}"
+        )
+    if isinstance(features.backbone, ResNet18):
+        load_resnet18(features.backbone, path)
+    else:
+        what = "torchvision's Wide ResNet-50-2 up to layer3"
+        fill_trunk(features.backbone, read_state(path, what), path, what)

@@ -1,0 +1,150 @@
+"""PatchCore (Roth et al., CVPR 2022): distance to the nearest of remembered normal patches.
+
+Features, distances, map and score follow the released code: distances are squared, the map is
+smoothed, and the score is the largest distance of any patch. The paper's score, which the released
+code does not have, is `score=weighted` (eq. 7).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from typing_extensions import Self, override
+
+from edge_ad.manifest import Score
+from edge_ad.methods.layers.blocks import SizeHW
+from edge_ad.methods.layers.map_upscale import SIGMA_PX, MapUpscale, default_sigma
+from edge_ad.methods.layers.patch_features import Backbone, Level, PatchFeatures
+from edge_ad.methods.method import Config, Method
+
+
+class PatchCoreConfig(Config):
+    """Configuration of the network.
+
+    `pooled` are the released code's two feature dimensions; None keeps each channel's own mean over
+    the `patch`, as in the paper. `rows` is the size of the memory; None takes as many as may cost
+    `distance_share` of the backbone's operations. `score` is the largest distance of a patch, the
+    map's maximum, or the distance weighted by the `neighbours` of the nearest row (eq. 7).
+    `smooth_sigma` is in pixels; None scales the released 4 pixels at 224 with the image.
+    """
+
+    backbone: Backbone = "resnet18"
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=3)] = (2, 3)
+    patch: Literal[1, 3, 5] = 3
+    pooled: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
+    rows: Annotated[int, Field(ge=1)] | None = None
+    distance_share: Annotated[float, Field(gt=0, le=100)] = 0.5
+    score: Literal["patches", "map", "weighted"] = "patches"
+    neighbours: Annotated[int, Field(ge=2, le=64)] = 9
+    smooth_sigma: Annotated[float, Field(ge=0, le=64)] | None = SIGMA_PX
+
+    @override
+    def for_size(self, size_hw: SizeHW) -> Self:
+        changes: dict[str, object] = {}
+        if self.rows is None:
+            changes["rows"] = affordable_rows(self, size_hw)
+        if self.smooth_sigma is None:
+            changes["smooth_sigma"] = default_sigma(size_hw)
+        return self.model_copy(update=changes)
+
+    def features(self) -> PatchFeatures:
+        """Build the backbone and its patch features."""
+        return PatchFeatures(self.backbone, self.levels, patch=self.patch, pooled=self.pooled)
+
+
+class PatchCore(nn.Module):
+    """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,).
+
+    |x - m|^2 = |x|^2 - 2 x m + |m|^2: the products with all rows are one 1x1 convolution, whose
+    bias is |m|^2. Features and rows are centred, so that these terms stay near the distance.
+    """
+
+    centre: Tensor
+    neighbours: Tensor
+
+    def __init__(self, config: PatchCoreConfig, size_hw: SizeHW) -> None:
+        super().__init__()
+        self.config, self.size_hw = config.for_size(size_hw), size_hw
+        self.features = config.features()
+        sigma = self.config.smooth_sigma or 0.0
+        self.upscale = MapUpscale(self.features.grid(size_hw), size_hw, sigma)
+        self.register_buffer("centre", torch.zeros(self.features.dimensions, 1, 1))
+        self.resize(self.config.rows or 1)
+
+    def resize(self, rows: int) -> None:
+        """Make room for a memory of `rows` rows; what it held is lost."""
+        self.config = self.config.model_copy(update={"rows": rows})
+        self.memory = nn.Conv2d(self.features.dimensions, rows, 1)
+        self.memory.requires_grad_(requires_grad=False)
+        near = min(self.config.neighbours, rows) if self.config.score == "weighted" else 0
+        self.register_buffer("neighbours", torch.zeros(rows, near, dtype=torch.int64))
+
+    @torch.no_grad()
+    def remember(self, rows: Tensor) -> None:
+        """Store features (rows, D) as the memory."""
+        self.resize(len(rows))
+        centre = rows.mean(dim=0)
+        centred = rows - centre
+        self.centre.copy_(centre[:, None, None])
+        self.memory.weight.copy_(-2 * centred[:, :, None, None])
+        assert self.memory.bias is not None
+        self.memory.bias.copy_(centred.double().square().sum(dim=1))
+        if self.neighbours.numel():
+            self.neighbours.copy_(nearest_rows(centred, self.neighbours.shape[1]))
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.features(rgb) - self.centre
+        partial = self.memory(x)  # (N, rows, h, w): distances less |x|^2
+        squares = (x * x).sum(dim=1, keepdim=True)
+        grid = torch.relu(partial.amin(dim=1, keepdim=True) + squares)
+        anomaly_map = self.upscale(grid)
+        if self.config.score == "map":
+            return anomaly_map, anomaly_map.flatten(1).amax(dim=1)
+        if self.config.score == "patches":
+            return anomaly_map, grid.flatten(1).amax(dim=1)
+        return anomaly_map, self._weighted(grid.flatten(1), partial.flatten(2), squares.flatten(1))
+
+    def _weighted(self, grid: Tensor, partial: Tensor, squares: Tensor) -> Tensor:
+        """Return eq. 7: the largest distance, less where the nearest row lies among others.
+
+        Its row's nearest rows are close to the patch too where normal patches are dense.
+        """
+        place = grid.argmax(dim=1, keepdim=True)
+        here = partial.gather(2, place[:, None].expand(-1, partial.shape[1], -1))[:, :, 0]
+        near = self.neighbours[here.argmin(dim=1)]
+        distances = torch.relu(here.gather(1, near) + squares.gather(1, place)).sqrt()
+        nearest = distances.amin(dim=1)
+        return (1 - torch.softmax(distances, dim=1).amin(dim=1)) * nearest
+
+
+def nearest_rows(rows: Tensor, count: int) -> Tensor:
+    """Return the numbers of each row's nearest rows (rows, count), itself first."""
+    parts = [torch.cdist(part, rows).topk(count, largest=False) for part in torch.split(rows, 1024)]
+    near = torch.cat([part.indices for part in parts])
+    near[:, 0] = torch.arange(len(rows))
+    return near
+
+
+@cache
+def affordable_rows(config: PatchCoreConfig, size_hw: SizeHW) -> int:
+    """Return how many rows may be compared at `distance_share` of the backbone's operations."""
+    with torch.device("meta"), torch.no_grad():
+        features = config.features()
+        with FlopCounterMode(display=False) as counter:
+            features(torch.zeros(1, 3, *size_hw))
+    height, width = features.grid(size_hw)
+    per_row = 2 * height * width * features.dimensions
+    return max(16, int(config.distance_share * counter.get_total_flops() / per_row))
+
+
+METHOD = Method(
+    name="patchcore",
+    config=PatchCoreConfig,
+    build=PatchCore,
+    score=lambda config, size_hw: Score(),
+)

@@ -1,0 +1,103 @@
+"""PatchCore's training: one pass over the normal tiles, then a coreset of their patches."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+from edge_ad.methods.layers.blocks import SizeHW
+from edge_ad.methods.layers.patch_features import load_backbone
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import measure
+from edge_ad.methods.learning.settings import Steps, Tiles, TrainingSettings
+from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
+from edge_ad.methods.patchcore.coreset import Candidates, greedy_coreset
+from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig
+from edge_ad.synthesis.anomalies import SynthesisConfig
+
+CANDIDATE_BYTES = 1 << 30  # of patches to choose from; more are thinned out at random, per tile
+
+
+class PatchCoreSettings(TrainingSettings):
+    """One pass by default; `steps` of `batch` tiles end it earlier, or repeat it for rotated tiles.
+
+    `ratio` is the share of all patches to remember, as in the paper; None takes `network.rows`.
+    """
+
+    batch: Tiles = 8
+    steps: Steps | None = None
+    ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    network: PatchCoreConfig = PatchCoreConfig()
+    synthesis: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
+
+
+class PatchCoreTrainer:
+    """Collects patches in one phase without gradients; `choose` picks those to remember."""
+
+    def __init__(self, settings: PatchCoreSettings, size_hw: SizeHW, teacher: Path | None) -> None:
+        self.settings = settings
+        self.module = PatchCore(settings.network, size_hw)
+        load_backbone(self.module.features, teacher, "PatchCore")
+        self.expect(settings.batch)
+
+    def expect(self, tiles: int) -> None:
+        """Plan one pass over so many tiles, and make room for their patches."""
+        net, s = self.module, self.settings
+        steps = s.steps or math.ceil(tiles / s.batch)
+        self.phases = (Phase("collect", steps, 1.0, once=True),)
+        height, width = net.features.grid(net.size_hw)
+        row_bytes = 4 * net.features.dimensions
+        drawn = steps * s.batch
+        self._per_tile = max(1, min(height * width, CANDIDATE_BYTES // (row_bytes * drawn)))
+        count = drawn * self._per_tile
+        self._candidates = Candidates(count, net.features.dimensions)
+        net.candidates = self._candidates
+        rows = s.network.for_size(net.size_hw).rows or 1
+        net.resize(min(count, max(1, int(s.ratio * drawn * height * width)) if s.ratio else rows))
+
+    def begin(self, phase: str) -> Optimizer:
+        """Return an optimiser with nothing to do: there are no gradients."""
+        return SGD(self.module.memory.parameters(), lr=0.0)
+
+    @torch.no_grad()
+    def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        """Collect the patches of the normal tiles; return their mean squared spread."""
+        features = self.module.features(batch.normal).float().flatten(2).transpose(1, 2)
+        if self._per_tile < features.shape[1]:
+            places = torch.randperm(features.shape[1])[: self._per_tile].to(features.device)
+            features = features[:, places]
+        patches = features.flatten(0, 1)
+        self._candidates.add(patches)
+        return {"spread": patches.var(dim=0).sum()}
+
+    @torch.inference_mode()
+    def choose(self, held_back: Batch) -> BranchChoice:
+        """Choose the patches to remember, and measure the detector on held-back tiles."""
+        net = self.module.eval()
+        patches = self._candidates.collected()
+        net.remember(patches[greedy_coreset(patches, net.config.rows or 1)])
+        memory = {"patches": len(patches), "rows": net.config.rows}
+        del net.candidates
+        measured = measure(held_back, lambda rgb: {"map": net(rgb)})
+        return BranchChoice(net.config, {"measured": measured, "memory": memory})
+
+
+TRAINING = MethodTraining(
+    "patchcore",
+    PatchCoreSettings,
+    PatchCoreTrainer,
+    presets={
+        "edge": {"network.smooth_sigma": None},
+        "paper": {
+            "network.backbone": "wide_resnet50_2",
+            "network.pooled": (1024, 1024),
+            "ratio": 0.1,
+        },
+    },
+)
