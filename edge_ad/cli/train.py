@@ -55,6 +55,11 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--branch", help="Output of DeSTSeg that becomes the map; measured unless given.")
 @click.option(
+    "--prior",
+    type=click.Choice(["none", "gaussian"]),
+    help="Adds to DeSTSeg's map how far the teacher's features are from those of normal parts.",
+)
+@click.option(
     "--rotation",
     type=click.Choice(["none", "small", "full"]),
     help="Rotations of good parts.",
@@ -212,5 +217,6 @@ _SETTINGS = {
     "steps": "steps",
     "batch": "batch",
     "branch": "network.branch",
+    "prior": "network.prior",
     "rotation": "synthesis.rotation",
 }

@@ -28,6 +28,7 @@ def format_result(result: dict[str, Any]) -> str:
         f"weights   {result['weights']}",
         f"report    {result['report']}, {result['image']}",
         f"held back {_held_back(result)}",
+        f"compared  {format_reference(result['reference'])}",
         f"next: edge-ad export {shlex.quote(result['weights'])}",
     ]
     if result["grey"]:
@@ -61,3 +62,12 @@ def _held_back(result: dict[str, Any]) -> str:
         f"{figures['image_auroc']:.3f}, pixel AP {figures['pixel_ap']:.3f}\n"
         "          (1 is perfect; real anomalies differ: measure with edge-ad evaluate)"
     )
+
+
+def format_reference(reference: dict[str, Any]) -> str:
+    """Return the image AUROC of untrained detectors on the same tiles."""
+    if "skipped" in reference:
+        return f"with nothing ({reference['skipped']})"
+    names = {"gaussian": "a Gaussian", "patchcore": "a memory bank"}
+    parts = [f"{text} {reference[name]['image_auroc']:.3f}" for name, text in names.items()]
+    return f"{', '.join(parts)} (image AUROC of untrained detectors on the same tiles)"

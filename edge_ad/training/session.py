@@ -34,6 +34,7 @@ from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
 from edge_ad.training.network_cost import NetworkCost, cost_of
 from edge_ad.training.part_split import PartSplit, split_by_part, training_images
+from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
 from edge_ad.training.selection import selection_batch
 
@@ -107,6 +108,8 @@ def train(
     rows = example_rows(trained, prepared.held_back)
     figures = _figures(config, prepared, loop, choice, cost)
     figures["held_back_figures"] = _held_back_figures(trained, prepared.held_back)
+    line = reference_line(prepared.sampler, prepared.held_back, config.size_hw, config.teacher)
+    figures["reference"] = {"trained": figures["held_back_figures"], **line}
     report = write_report(config.output, figures, loop.history, rows)
     checkpoint_path(config.output).unlink(missing_ok=True)
     return report

@@ -37,6 +37,7 @@ def test_a_method_trains_and_reports(method: str, exported: Callable[[str], Expo
     assert sum(report["steps"].values()) == 4 and report["parameters"] > 0
     measured = next(iter(report["choice"]["measured"].values()))
     assert report["gflops"] >= 0 and 0 <= measured["image_auroc"] <= 1
+    assert set(report["reference"]) >= {"trained", "gaussian", "patchcore"}
 
 
 @pytest.mark.parametrize("method", METHODS)

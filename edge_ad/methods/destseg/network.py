@@ -18,11 +18,14 @@ from typing_extensions import Self, override
 from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, default_top_k
+from edge_ad.methods.layers.gaussian_prior import GaussianPrior
 from edge_ad.methods.layers.resnet import ResNet18, two_blocks
 from edge_ad.methods.method import Config, Method
 
 TEACHER = (64, 128, 256)
 MOST_PIXELS = 3840  # TensorRT's TopK ends there
+PRIOR = slice(1, 3)  # the teacher's levels that the prior reads, at 1/8 and 1/16
+PRIOR_CHANNELS = sum(TEACHER[1:])
 Branch = Literal["segmentation", "distance", "combined"]
 Levels = list[Tensor]
 
@@ -33,11 +36,13 @@ class DeSTSegConfig(Config):
     `width` scales student and segmentation net; `branch` is the output that becomes the anomaly
     map, `auto` that of the segmentation net until training has measured which is best. The score
     is the mean of the `top_k` largest pixels; None scales the paper's 100 with the image area.
+    `prior` gaussian adds the distance of the teacher's features to those of normal images.
     """
 
     width: Annotated[float, Field(ge=0.0625, le=2.0)] = 1.0
     branch: Branch | Literal["auto"] = "segmentation"
     top_k: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = 100
+    prior: Literal["none", "gaussian"] = "none"
     norm_eps: Annotated[float, Field(ge=1e-6, le=1e-2)] = (
         1e-6  # the paper code's 1e-12 is 0 in fp16
     )
@@ -114,13 +119,19 @@ class DeSTSeg(nn.Module):
         self.teacher = ResNet18(TEACHER)
         self.student = Student(size_hw, config.width)
         self.segmentation = Segmentation(size_hw, config.width)
+        self.prior: GaussianPrior | None = None
+        if config.prior == "gaussian":
+            self.prior = GaussianPrior(PRIOR_CHANNELS, self.sizes[1], size_hw)
         self.normalised = ImageNetNorm()
         _initialise(self)
         self.teacher.requires_grad_(requires_grad=False)
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        teacher, student = self.features(rgb)
-        anomaly_map = self.branch_map(self.config.branch, teacher, student)
+        teacher, student = self.levels(rgb)
+        branch = self.config.branch
+        anomaly_map = self.branch_map(branch, self.directions(teacher), self.directions(student))
+        if self.prior is not None:
+            anomaly_map = self.prior(teacher[PRIOR], anomaly_map)
         return anomaly_map, self.score(anomaly_map)
 
     def branch_map(
@@ -135,8 +146,13 @@ class DeSTSeg(nn.Module):
 
     def features(self, rgb: Tensor) -> tuple[Levels, Levels]:
         """Return the three levels of teacher and student, of length 1 along the channels."""
+        teacher, student = self.levels(rgb)
+        return self.directions(teacher), self.directions(student)
+
+    def levels(self, rgb: Tensor) -> tuple[Levels, Levels]:
+        """Return the three levels of teacher and student."""
         x = self.normalised(rgb)
-        return self.directions(self.teacher(x)), self.directions(self.student(x))
+        return list(self.teacher(x)), self.student(x)
 
     def directions(self, levels: Iterable[Tensor]) -> Levels:
         """Return the levels scaled to length 1 along the channels."""

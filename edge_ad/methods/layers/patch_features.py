@@ -69,22 +69,33 @@ class PatchFeatures(nn.Module):
 
     def joined(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the patch features of the backbone's maps, one for each of `self.levels`."""
-        first, *rest = (self._local(level, place) for place, level in enumerate(levels))
-        size = first.shape[2:]
-        enlarged = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in rest]
-        return torch.cat([first, *enlarged], dim=1)
+        if not self.kernels:
+            return join_levels(levels, self.patch)
+        kernels = [self.get_buffer(name) for name in self.kernels]
+        half = self.patch // 2
+        pairs = zip(levels, kernels, strict=True)
+        return _enlarged([F.conv2d(level, kernel, padding=half) for level, kernel in pairs])
 
     def grid(self, size_hw: SizeHW) -> SizeHW:
         """Return the height and width of the features of an image of this size."""
         step = 2 ** (min(self.levels) + 1)
         return -(-size_hw[0] // step), -(-size_hw[1] // step)
 
-    def _local(self, level: Tensor, place: int) -> Tensor:
-        """Average every cell with its neighbours; zeros beyond the border count, as released."""
-        half = self.patch // 2
-        if not self.kernels:
-            return F.avg_pool2d(level, self.patch, stride=1, padding=half)
-        return F.conv2d(level, self.get_buffer(self.kernels[place]), padding=half)
+
+def join_levels(levels: Sequence[Tensor], patch: int = 3) -> Tensor:
+    """Average each cell of the levels with its neighbours, enlarge, and join (N, D, h, w).
+
+    Zeros beyond the border count, as in the released code.
+    """
+    return _enlarged([F.avg_pool2d(x, patch, stride=1, padding=patch // 2) for x in levels])
+
+
+def _enlarged(levels: Sequence[Tensor]) -> Tensor:
+    """Enlarge all levels to the first one's size, and join them along the channels."""
+    first, *rest = levels
+    size = first.shape[2:]
+    larger = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in rest]
+    return torch.cat([first, *larger], dim=1)
 
 
 def pooling_kernels(channels: Sequence[int], patch: int, first: int, last: int) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_one_pass_collects_every_patch_of_every_tile(
 ) -> None:
     config = tiny_config("patchcore", parts, tmp_path / "x.pt", backbone, steps=None, batch=3)
     report = train(config, threading.Event(), lambda progress: None)
-    tiles = report["images"] - 1  # one is held back
+    tiles = report["split"]["trained"]["images"]
     assert report["steps"] == {"collect": -(-tiles // 3)}
     patches = report["steps"]["collect"] * 3 * (SIZE[0] // 8) * (SIZE[1] // 8)
     assert report["choice"]["memory"] == {"patches": patches, "rows": patches}
@@ -71,7 +72,7 @@ def test_a_time_budget_neither_cuts_nor_repeats_the_pass(
 ) -> None:
     config = tiny_config("patchcore", parts, tmp_path / "x.pt", backbone, steps=None)
     report = train(replace(config, budget_minutes=1e-6), threading.Event(), lambda progress: None)
-    assert report["steps"] == {"collect": 5}
+    assert report["steps"] == {"collect": math.ceil(report["split"]["trained"]["images"] / 2)}
 
 
 def test_a_ratio_sets_the_rows(backbone: Path) -> None:

@@ -1,0 +1,69 @@
+"""A prior for a method with a frozen teacher: how far the teacher's features are from normal ones.
+
+It costs one matrix product, since the teacher runs anyway, and it is not fitted to training images
+beyond their mean and covariance, so it judges parts that were not trained on as it does the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from edge_ad.methods.layers.blocks import SizeHW
+from edge_ad.methods.layers.gaussian_distance import GaussianDistance
+from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
+from edge_ad.methods.layers.patch_features import join_levels
+
+
+class ScoreSpread(NamedTuple):
+    """Mean and deviation of the image scores of normal images."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, scores: Tensor) -> Self:
+        """Measure scores (n,)."""
+        deviation = float(scores.double().std(correction=0))
+        return cls(float(scores.double().mean()), max(deviation, 1e-12))
+
+
+class GaussianPrior(nn.Module):
+    """Adds the distance of a teacher's features to a map, both in deviations of normal images.
+
+    `levels` of the teacher's maps, finest first, have `channels` together; the finest has the size
+    `grid_hw`. Until `calibrate` the two are added as they are.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, channels: int, grid_hw: SizeHW, size_hw: SizeHW) -> None:
+        super().__init__()
+        self.gaussian = GaussianDistance(channels)
+        self.upscale = MapUpscale(grid_hw, size_hw, default_sigma(size_hw))
+        self.register_buffer("centre", torch.zeros(2))
+        self.register_buffer("spread", torch.ones(2))
+
+    def distance(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the Gaussian's map (N, H, W) of the teacher's levels."""
+        distance: Tensor = self.upscale(self.gaussian(join_levels(levels)))
+        return distance
+
+    def calibrate(self, anomaly_map: ScoreSpread, distance: ScoreSpread) -> None:
+        """Set mean and deviation of the image scores of both maps on held-back normal images."""
+        for place, (centre, spread) in enumerate((anomaly_map, distance)):
+            self.centre[place], self.spread[place] = centre, spread
+
+    def forward(self, levels: Sequence[Tensor], anomaly_map: Tensor) -> Tensor:
+        """Return the sum of both maps (N, H, W), each less its mean, over its deviation."""
+        return self.fused(anomaly_map, self.distance(levels))
+
+    def fused(self, anomaly_map: Tensor, distance: Tensor) -> Tensor:
+        """Return the sum of two maps (N, H, W) as `forward` does."""
+        scale, shift = 1 / self.spread, (self.centre / self.spread).sum()
+        return anomaly_map * scale[0] + distance * scale[1] - shift

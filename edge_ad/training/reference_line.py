@@ -1,0 +1,78 @@
+"""The line that every training is compared with: untrained detectors on the same held-back tiles.
+
+A net that does not beat a memory of frozen features was not worth its training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edge_ad.errors import EdgeAdError
+from edge_ad.methods.gaussian.network import Gaussian, GaussianConfig
+from edge_ad.methods.layers.gaussian_distance import Moments
+from edge_ad.methods.layers.patch_features import load_backbone
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import measure
+from edge_ad.methods.patchcore.coreset import greedy_coreset
+from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig
+from edge_ad.training.data import BatchSampler
+
+TILES, PER_TILE, ROWS = 64, 256, 500  # bound the cost to seconds on a CPU
+
+
+@torch.inference_mode()
+def reference_line(
+    sampler: BatchSampler, held_back: Batch, size_hw: tuple[int, int], teacher: Path | None
+) -> dict[str, Any]:
+    """Return the figures of a Gaussian and of a small PatchCore on held-back tiles.
+
+    Both use ResNet-18 and up to 64 of the tiles to train on. Without its weights the result has
+    only `skipped`, the reason. torch's generator is left as it was.
+    """
+    began = time.monotonic()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sampler.seed)
+        gaussian = Gaussian(GaussianConfig(), size_hw)
+        try:
+            load_backbone(gaussian.features, teacher, "The reference line")
+        except EdgeAdError:
+            return {"skipped": "no ResNet-18 weights: --teacher FILE"}
+        memory = PatchCore(PatchCoreConfig(rows=ROWS, smooth_sigma=None), size_hw)
+        memory.features = gaussian.features.eval()
+        _fit(gaussian, memory, sampler)
+    nets = {"gaussian": gaussian, "patchcore": memory}
+    figures = {name: _figures(net, held_back) for name, net in nets.items()}
+    tiles = min(TILES, len(sampler.indices))
+    seconds = round(time.monotonic() - began, 1)
+    return {**figures, "tiles": tiles, "rows": memory.config.rows, "seconds": seconds}
+
+
+def _figures(net: nn.Module, held_back: Batch) -> dict[str, float]:
+    return measure(held_back, lambda rgb: {"map": net(rgb)})["map"]
+
+
+def _fit(gaussian: Gaussian, memory: PatchCore, sampler: BatchSampler) -> None:
+    moments, patches = Moments(gaussian.features.dimensions), []
+    for rgb in _tiles(sampler):
+        features = gaussian.features(rgb)
+        moments.add(features)
+        rows = features[0].flatten(1).T
+        patches.append(rows[torch.randperm(len(rows))[:PER_TILE]])
+    moments.fill(gaussian.gaussian)
+    collected = torch.cat(patches)
+    memory.remember(collected[greedy_coreset(collected, ROWS)])
+
+
+def _tiles(sampler: BatchSampler) -> Iterator[Tensor]:
+    """Yield evenly spaced training tiles as rgb float32 (1, 3, H, W)."""
+    count = min(TILES, len(sampler.indices))
+    for place in np.linspace(0, len(sampler.indices) - 1, count).round().astype(int):
+        rgb = np.ascontiguousarray(sampler.tiles[sampler.indices[place], ..., ::-1])
+        yield torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255

@@ -1,0 +1,62 @@
+"""DeSTSeg with the Gaussian prior: fitted in one pass, fused by z-scores, exported with the net."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_ad.methods.destseg.network import PRIOR, DeSTSeg, DeSTSegConfig
+from edge_ad.methods.layers.gaussian_prior import GaussianPrior, ScoreSpread
+from edge_ad.methods.weights import load_detector
+from edge_ad.training.session import train
+from tests.methods.network_checks import SIZE, check_parity, shaken
+from tests.methods.tiny_settings import tiny_config
+
+
+def test_maps_are_added_in_deviations_of_normal_scores() -> None:
+    prior = GaussianPrior(4, (2, 2), (16, 16))
+    prior.calibrate(ScoreSpread(0.2, 0.1), ScoreSpread(3.0, 0.5))
+    fused = prior.fused(torch.full((1, 2, 2), 0.4), torch.full((1, 2, 2), 2.0))
+    assert fused.flatten().tolist() == pytest.approx([2.0 - 2.0] * 4, abs=1e-5)
+
+
+def test_scores_that_do_not_vary_give_no_infinity() -> None:
+    assert ScoreSpread.of(torch.full((5,), 2.0)) == (2.0, 1e-12)
+
+
+def test_the_prior_reads_the_teacher_that_runs_anyway(tmp_path: Path) -> None:
+    config = DeSTSegConfig(width=0.125, branch="distance", prior="gaussian", top_k=10)
+    net = shaken(DeSTSeg(config, SIZE), by=0.01)
+    plain = DeSTSeg(config.model_copy(update={"prior": "none"}), SIZE).eval()
+    state = {k: v for k, v in net.state_dict().items() if not k.startswith("prior.")}
+    plain.load_state_dict(state)
+    rgb = torch.rand(2, 3, *SIZE)
+    assert isinstance(net, DeSTSeg) and net.prior is not None
+    with torch.no_grad():
+        distance = net.prior.distance(net.levels(rgb)[0][PRIOR])
+        torch.testing.assert_close(net(rgb)[0], net.prior.fused(plain(rgb)[0], distance))
+    convolutions = check_parity(net, tmp_path, tolerance=1e-4)["Conv"]
+    assert convolutions == check_parity(plain, tmp_path)["Conv"] + 1
+
+
+def test_training_fits_the_prior_in_one_pass(parts: Path, backbone: Path, tmp_path: Path) -> None:
+    given = {"network__prior": "gaussian"}
+    config = tiny_config("destseg", parts, tmp_path / "x.pt", backbone, **given)
+    report = train(config, threading.Event(), lambda progress: None)
+    passed = math.ceil(report["split"]["trained"]["images"] / 2)
+    assert report["steps"]["gaussian"] == passed and report["choice"]["measured"].keys() == {
+        "segmentation",
+        "distance",
+        "combined",
+    }
+    detector = load_detector(tmp_path / "x.pt")
+    assert not any("moments" in name for name in detector.module.state_dict())
+    prior = detector.module.prior
+    assert isinstance(prior, GaussianPrior) and float(prior.spread.min()) > 0
+    maps, scores = detector.module(torch.rand(2, 3, 32, 32))
+    assert np.isfinite(maps.detach().numpy()).all() and bool(scores.isfinite().all())
