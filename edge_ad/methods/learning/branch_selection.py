@@ -54,7 +54,7 @@ def _predict(images: Tensor, branches: Branches) -> dict[str, _Outputs]:
 
 
 def _kinds(held_back: Batch) -> NDArray[np.str_]:
-    """Return the name of each anomaly's kind; "" where kinds are not told apart."""
+    """Return the name of each anomaly's kind; "" where kinds are not distinguished."""
     if held_back.kind is None:
         return np.full(len(held_back.mask), "")
     return np.array([KINDS[number] for number in held_back.kind.tolist()])
