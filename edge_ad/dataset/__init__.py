@@ -10,7 +10,13 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from edge_ad.dataset.folders import images_in, split_masks, unread_in
+from edge_ad.dataset.folders import (
+    folders_below,
+    folders_in,
+    images_in,
+    split_masks,
+    unread_in,
+)
 from edge_ad.dataset.names import is_mask_folder
 from edge_ad.dataset.recognition import LAYOUTS, recognise, require
 from edge_ad.dataset.sample import NORMAL, Fault, LabelledSet, Listing, Sample
@@ -32,6 +38,7 @@ __all__ = [
     "split_masks",
 ]
 _log = logging.getLogger(__name__)
+_NO_ROLE = "lies where the layout has no images, or is not in its table"
 
 
 def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
@@ -54,8 +61,9 @@ def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
     if not listing.train:
         raise DataError(_without_normal(folder, known_title))
     places = dict.fromkeys(path.parent for path in listing.train)
-    if left_out := [path.name for place in places for path in unread_in(place)]:
-        _log.warning("%s: left out %s", folder, named(left_out))
+    left_out = [path for place in places for path in (*unread_in(place), *_deeper(place))]
+    if left_out:
+        _log.warning("%s: left out %s", folder, named([str(path) for path in left_out]))
     return list(listing.train)
 
 
@@ -82,6 +90,7 @@ def labelled_images(
             "--leave-out-bad-masks."
         )
     samples, left_out = _without(listing, faults)
+    left_out |= {str(path): f"{path}: {_NO_ROLE}" for path in _without_role(folder, listing)}
     if not any(sample.kind == NORMAL for sample in samples):
         raise DataError(
             f"{folder}: no normal test images ({known.title} layout). Expected {known.tree}. Add "
@@ -92,8 +101,11 @@ def labelled_images(
 
 def images_below(folder: Path) -> list[Path]:
     """List the images in `folder` and all folders below it, without masks."""
-    places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
-    places = [p for p in places if not any(map(is_mask_folder, p.relative_to(folder).parts))]
+    places = [
+        place
+        for place in folders_below(folder)
+        if not any(map(is_mask_folder, place.relative_to(folder).parts))
+    ]
     return [path for place in places for path in split_masks(images_in(place))[0]]
 
 
@@ -124,6 +136,27 @@ def _without_normal(folder: Path, title: str | None) -> str:
     if title:
         return f"{folder}: no normal training images in it ({title} layout), only test images."
     return f"{folder}: no images in it. Collect some with: edge-ad capture --camera 0 -o {folder}"
+
+
+def _without_role(folder: Path, listing: Listing) -> list[Path]:
+    """List the images below a data set's folder that its layout knows nothing of."""
+    used = {path for sample in listing.samples for path in (sample.path, *sample.masks)}
+    used |= {*listing.train, *listing.others, *listing.left_out}
+    used |= {fault.path for fault in listing.faults}
+    return [path for path in _all_below(folder) if path not in used]
+
+
+def _all_below(folder: Path) -> Iterator[Path]:
+    """Yield the images and masks below a folder, without those in hidden folders."""
+    for place in folders_below(folder):
+        if not any(name.startswith(".") for name in place.relative_to(folder).parts):
+            yield from images_in(place)
+
+
+def _deeper(place: Path) -> list[Path]:
+    """List the images in the folders of a folder of which only direct images are read."""
+    folders = [deeper for deeper in folders_in(place) if not is_mask_folder(deeper.name)]
+    return [path for deeper in folders for path in images_below(deeper)]
 
 
 def _without(listing: Listing, faults: list[Fault]) -> tuple[tuple[Sample, ...], dict[str, str]]:

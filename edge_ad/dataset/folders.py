@@ -18,6 +18,13 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in inside if path.is_dir() and not path.name.startswith("."))
 
 
+def folders_below(folder: Path) -> list[Path]:
+    """List `folder` and all folders below it, by name; none twice where links lead back."""
+    inside = sorted(path for path in folder.rglob("*") if path.is_dir())
+    real = {path.resolve(): path for path in reversed([folder, *inside])}
+    return [path for path in (folder, *inside) if real[path.resolve()] == path]
+
+
 def child(folder: Path, name: str) -> Path | None:
     """Return the folder `name` in `folder`, in any case; one in exactly this case comes first."""
     same = [path for path in folders_in(folder) if path.name.lower() == name]

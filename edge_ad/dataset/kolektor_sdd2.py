@@ -19,7 +19,8 @@ def _part(folder: Path, name: str) -> Listing:
 def _read(folder: Path) -> Listing:
     train, test = _part(folder, "train"), _part(folder, "test")
     normal = tuple(sample.path for sample in train.samples if sample.kind == NORMAL)
-    return replace(test, train=normal, faults=(*train.faults, *test.faults))
+    others = tuple(path for sample in train.samples for path in (sample.path, *sample.masks))
+    return replace(test, train=normal, faults=(*train.faults, *test.faults), others=others)
 
 
 KOLEKTOR_SDD2 = Layout(

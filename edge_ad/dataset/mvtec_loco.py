@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from edge_ad.dataset.by_type import has_test_folders, read_test_folders, type_folders
+from edge_ad.dataset.by_type import (
+    has_test_folders,
+    images_of,
+    normal_folders,
+    read_test_folders,
+    type_folders,
+)
+from edge_ad.dataset.folders import child
 from edge_ad.dataset.layout import Layout
+from edge_ad.dataset.sample import Listing
 
 _TYPES = frozenset({"logical_anomalies", "structural_anomalies"})
+
+
+def _read(folder: Path) -> Listing:
+    validation = images_of(normal_folders(child(folder, "validation")))
+    return replace(read_test_folders(folder), others=validation)
 
 
 def _matches(folder: Path) -> bool:
@@ -21,6 +35,6 @@ MVTEC_LOCO = Layout(
     tree="train/good/*.png, test/good/*.png, test/logical_anomalies/*.png, "
     "test/structural_anomalies/*.png, ground_truth/<type>/<image>/*.png",
     matches=_matches,
-    read=read_test_folders,
+    read=_read,
     aliases=("mvtec-loco",),
 )

@@ -38,14 +38,15 @@ class Listing:
     """Files of a data set by their role, as a layout reads them; nothing is decoded yet.
 
     `train` are normal images to learn from, `samples` those to test with. `left_out` are files
-    among the images that OpenCV cannot read. With `masks_decide`, only a mask says whether its
-    image is normal.
+    among the images that OpenCV cannot read, `others` images of a part that is used neither for
+    training nor for testing. With `masks_decide`, only a mask says whether its image is normal.
     """
 
     train: tuple[Path, ...] = ()
     samples: tuple[Sample, ...] = ()
     faults: tuple[Fault, ...] = ()
     left_out: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     masks_decide: bool = False
 

@@ -60,7 +60,7 @@ def _read(folder: Path) -> Listing:
     missing = tuple(
         Fault(path, f"{table.name} names it, but there is no such file")
         for path in dict.fromkeys(files)
-        if not path.is_file()
+        if not _is_file(path)
     )
     return Listing(
         train=tuple(train),
@@ -102,7 +102,14 @@ def _sample(row: _Row, bases: tuple[Path, ...]) -> Sample:
 
 def _find(name: str, bases: tuple[Path, ...]) -> Path:
     places = [base / name.replace("\\", "/") for base in bases]
-    return next((path for path in places if path.is_file()), places[0])
+    return next((path for path in places if _is_file(path)), places[0])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, or with a NUL character
+        return False
 
 
 VISA = Layout(

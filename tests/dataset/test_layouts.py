@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_ad.dataset import LAYOUTS, labelled_images, normal_images, read_truth
+from edge_ad.dataset import LAYOUTS, images_below, labelled_images, normal_images, read_truth
 from edge_ad.dataset.recognition import layout_named, recognise
 from edge_ad.errors import DataError, UsageError
 from tests.dataset.folders import SIDE, block, mask, put, save
@@ -195,6 +195,37 @@ def test_a_photo_named_like_a_mask_is_refused_in_training_too(tmp_path: Path) ->
     for read in (labelled_images, normal_images):
         with pytest.raises(DataError, match=r"front_label\.png: the mask looks inverted: 100%"):
             read(tmp_path)
+
+
+def test_an_image_that_has_no_role_is_left_out_by_name(tmp_path: Path) -> None:
+    mvtec(tmp_path)
+    put(tmp_path, "test/dent/deeper/c.png", "extra/d.png", "test/dent/.hidden/e.png")
+    labelled = labelled_images(tmp_path)
+    lost = [str(tmp_path / name) for name in ("extra/d.png", "test/dent/deeper/c.png")]
+    assert sorted(labelled.left_out) == lost and labelled.listed == 3 + 2
+    assert all("layout has no images" in reason for reason in labelled.left_out.values())
+
+
+def test_images_deeper_than_the_normal_ones_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "a.png", "monday/b.png")
+    assert [path.name for path in normal_images(tmp_path)] == ["a.png"]
+    assert f"left out 1 file: {tmp_path / 'monday' / 'b.png'}" in caplog.text
+
+
+def test_a_link_back_lists_no_image_twice(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "monday/b.png")
+    (tmp_path / "monday" / "again").symlink_to(tmp_path)
+    assert [path.name for path in images_below(tmp_path)] == ["a.png", "b.png"]
+
+
+def test_a_table_with_impossible_names_is_refused(tmp_path: Path) -> None:
+    visa_annotations(tmp_path)
+    table = tmp_path / "image_anno.csv"
+    table.write_text(table.read_text() + f"{'x' * 999}.JPG;normal;\n")
+    with pytest.raises(DataError, match="names it, but there is no such file"):
+        labelled_images(tmp_path)
 
 
 def test_a_table_names_files_that_must_exist(tmp_path: Path) -> None:
