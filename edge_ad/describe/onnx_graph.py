@@ -53,13 +53,14 @@ def _gflops(model: onnx.ModelProto) -> float | None:
     """
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError):
+    except Exception:  # onnx raises many kinds on graphs that are not valid
         return None
     shapes = _shapes(inferred.graph)
     counted = [_flops(node, shapes) for node in inferred.graph.node]
     if any(flops is None for flops in counted):
         return None
-    batch = max(1, shapes.get(inferred.graph.input[0].name, (1,))[0])
+    inputs = [shapes.get(value.name) for value in inferred.graph.input[:1]]
+    batch = max(1, inputs[0][0] if inputs and inputs[0] else 1)
     return round(sum(filter(None, counted)) / batch / 1e9, 4)
 
 
@@ -95,5 +96,7 @@ def _shapes(graph: onnx.GraphProto) -> Shapes:
 
 
 def _type_name(number: int) -> str:
+    if number not in onnx.TensorProto.DataType.values():
+        return f"type {number}"
     name = str(onnx.TensorProto.DataType.Name(number)).lower()
     return {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(name, name)

@@ -40,7 +40,7 @@ class OnnxRuntimeEngine(ClosedAtExit):
         self._session = _open_session(path, options)
         self.manifest = _read_manifest(self._session, path)
         _check_contract(self._session, self.manifest, path)
-        self.infer(np.zeros((self.manifest.batch or 1, *self.manifest.size_hw, 3), np.uint8))
+        self._warm_up()
 
     def infer(self, batch: Image) -> Prediction:
         check_batch(batch, self.manifest, self.name)
@@ -52,6 +52,19 @@ class OnnxRuntimeEngine(ClosedAtExit):
 
     def close(self) -> None:
         self.__dict__.pop("_session", None)
+
+    def _warm_up(self) -> None:
+        """Run once. Raises IncompatibleError for outputs of another shape than the graph names."""
+        batch = np.zeros((self.manifest.batch or 1, *self.manifest.size_hw, 3), np.uint8)
+        try:
+            maps, scores = self.infer(batch)
+        except EdgeAdError as error:
+            raise IncompatibleError(f"{error} Export it again.") from error
+        if maps.shape != batch.shape[:3] or scores.shape != batch.shape[:1]:
+            raise IncompatibleError(
+                f"{self.name}: its outputs have the shapes {maps.shape} and {scores.shape}, "
+                f"expected {batch.shape[:3]} and {batch.shape[:1]}. Export it again."
+            )
 
     def _run(self, batch: Image) -> Prediction:
         try:
@@ -119,7 +132,12 @@ def _provider(available: list[str], device: Device) -> str:
 
 
 def _read_manifest(session: ort.InferenceSession, path: Path) -> Manifest:
-    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise IncompatibleError(
+            f"{path}: its metadata is not UTF-8 ({error}). Export it again."
+        ) from error
     if METADATA_KEY not in metadata:
         raise no_manifest(path)
     return manifest_from_json(metadata[METADATA_KEY], str(path))

@@ -146,8 +146,14 @@ def load_graph(path: Path) -> GraphIndex:
     model, manifest = load_model(path)
     _check_precision(model, manifest, path)
     _check_sizes(model, path)
-    fold_constants(model)
-    return GraphIndex(model, manifest, sha256(path), path.name)
+    try:
+        fold_constants(model)
+        return GraphIndex(model, manifest, sha256(path), path.name)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise IncompatibleError(
+            f"{path}: its graph contradicts itself ({reason[0]}). {_EXPORT}"
+        ) from error
 
 
 def infer_types(model: ModelProto) -> TensorTypes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from edge_ad.errors import IncompatibleError, UsageError
@@ -27,6 +27,7 @@ def load_onnx(path: Path, *, check: bool = True) -> ModelProto:
     _check_data_is_there(model, path)
     try:
         load_external_data_for_model(model, str(path.parent))
+        _check_weights(model)
         if check:
             onnx.checker.check_model(model)
     except Exception as error:  # onnx's errors share no public base class
@@ -58,6 +59,15 @@ def _check_data_is_there(model: ModelProto, path: Path) -> None:
                     f"{path} keeps its weights in another file, '{entry.value}', which is not in "
                     f"{path.parent}. Copy it there too."
                 )
+
+
+def _check_weights(model: ModelProto) -> None:
+    """Raise ValueError for weights that are not as many as their shape says."""
+    for tensor in model.graph.initializer:
+        try:
+            numpy_helper.to_array(tensor)
+        except Exception as error:  # of numpy, or of onnx for a type that it does not know
+            raise ValueError(f"weights '{tensor.name}': {_first_line(error)}") from error
 
 
 def load_model(path: Path) -> tuple[ModelProto, Manifest]:

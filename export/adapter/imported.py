@@ -74,7 +74,11 @@ def adapt_onnx(
         foreign = _read(source, adapter, size_hw, batch)
         images, reference, shapes = _reference(foreign)
         model, agreement = _first_that_agrees(foreign, images, reference, shapes, out)
-    except (UsageError, OSError):
+    except UsageError as error:
+        if str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+    except OSError:
         raise
     except Exception as error:  # of a graph that is not valid; onnx's share no public base class
         text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
