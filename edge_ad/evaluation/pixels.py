@@ -55,7 +55,7 @@ def pool_pixels(maps: Sequence[Map], masks: Sequence[Mask]) -> Pixels:
     for NaN and positive infinity, which no metric can rank.
     """
     pairs = list(zip(maps, masks, strict=True))
-    defects = [scores for values, mask in pairs for scores in _defects(values, mask)]
+    defects = [scores for values, mask in pairs for scores in defect_scores(values, mask)]
     sizes = np.array([len(scores) for scores in defects], np.int64)
     values, place = np.unique(np.concatenate([_NONE, *defects]), return_inverse=True)
     shares = np.repeat(1 / np.maximum(sizes, 1) / max(1, len(sizes)), sizes)
@@ -67,7 +67,7 @@ def pool_pixels(maps: Sequence[Map], masks: Sequence[Mask]) -> Pixels:
         normal_from=from_here,
         normal_above=above,
         normal=normal,
-        critical=np.sort(np.concatenate([_NONE, *(_critical(scores) for scores in defects)])),
+        critical=np.sort(np.concatenate([_NONE, *(critical_score(scores) for scores in defects)])),
         sizes=sizes,
     )
 
@@ -75,7 +75,7 @@ def pool_pixels(maps: Sequence[Map], masks: Sequence[Mask]) -> Pixels:
 _NONE: Map = np.empty(0, np.float32)
 
 
-def _defects(values: Map, mask: Mask) -> Iterator[Map]:
+def defect_scores(values: Map, mask: Mask) -> Iterator[Map]:
     """Yield the scores of each connected defect, without its ignored pixels."""
     _check_numbers(values)
     labels, count = ndimage.label(mask, _EIGHT)
@@ -88,7 +88,7 @@ def _defects(values: Map, mask: Mask) -> Iterator[Map]:
             yield scores[order[start:end]]
 
 
-def _critical(scores: Map) -> Map:
+def critical_score(scores: Map) -> Map:
     middle = (len(scores) - 1) // 2  # counted from the lowest, so that more than half reach it
     return np.asarray(np.partition(scores, middle)[middle : middle + 1])
 

@@ -21,6 +21,7 @@ from edge_ad.evaluation.summary import (
 from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import check_geometry, load_sidecar
+from edge_ad.parts import PartAssignment
 
 STORED, GIVEN, FITTED = "stored", "given", "best F1 on these images"
 _log = logging.getLogger(__name__)
@@ -48,13 +49,18 @@ def build_report(
     threshold: float | None = None,
     *,
     origin: str = STORED,
+    parts: PartAssignment | None = None,
 ) -> dict[str, Any]:
     """Return metrics overall and by defect type, misses at a threshold, and images left out.
+
+    With `parts`, every metric has an interval by part; an image without a part is one.
 
     Without a threshold, the one with the best F1 on these images counts the misses; `origin` names
     the source of a given threshold.
     """
     result = compute_metrics(scored)
+    if parts is not None:
+        result |= _with_intervals(result, scored, parts)
     threshold, origin = (_fitted(scored), FITTED) if threshold is None else (threshold, origin)
     if threshold is not None:
         misses = count_misses(scored, threshold)
@@ -86,6 +92,31 @@ def write_report(
     write_text(folder / "report.json", json.dumps(full, indent=1, allow_nan=False) + "\n")
     write_curves(scored, curves, threshold, folder / "curves.png")
     write_misses(scored, threshold, geometry, folder / "misses.png")
+
+
+def _with_intervals(
+    result: dict[str, Any], scored: Sequence[ScoredImage], parts: PartAssignment
+) -> dict[str, Any]:
+    """Add the intervals to the figures; return what they rest on."""
+    from edge_ad.evaluation.intervals import DRAWS, LEVEL, add_intervals
+
+    paths = [item.sample.path for item in scored]
+    names = [parts.parts.get(path, str(path)) for path in paths]
+    add_intervals(result, scored, names)
+    of = {side: {name for name, item in zip(names, scored, strict=True)
+                 if item.sample.anomalous == anomalous}
+          for side, anomalous in (("normal", False), ("anomalous", True))}  # fmt: skip
+    return {
+        "intervals_by": {
+            "decided_by": parts.how.value,
+            "detail": parts.detail,
+            "parts": len(set(names)),
+            "normal_parts": len(of["normal"]),
+            "anomalous_parts": len(of["anomalous"]),
+            "level": LEVEL,
+            "draws": DRAWS,
+        }
+    }
 
 
 def _fitted(scored: Sequence[ScoredImage]) -> float | None:

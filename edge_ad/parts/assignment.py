@@ -68,6 +68,7 @@ def assign_parts(
     part_id: str | None = None,
     root: Path | None = None,
     how: How | None = None,
+    among: Sequence[How] = tuple(How),
     geometry: Geometry | None = None,
     read: ReadImage = read_image,
 ) -> PartAssignment:
@@ -76,8 +77,8 @@ def assign_parts(
     By `part_id`, a regular expression with a group, where given; else by the first of these that
     has an answer: `parts.csv` in `root`, what `capture` wrote there, sub-folders of `root`, a
     common pattern of file names, else the images themselves within the region of interest of
-    `geometry`. `how` takes one of them alone; `EACH` makes every image a part. `root` is the folder
-    common to all images where it is not given, `read` decodes an image.
+    `geometry`. `how` takes one of them alone, `among` some of them; `EACH` makes every image a
+    part. `root` is the folder common to all images where it is not given, `read` decodes an image.
 
     Raises UsageError for an unfit `part_id`, DataError for an unfit table, when no image can be
     read, or when `how` has no answer.
@@ -88,7 +89,7 @@ def assign_parts(
         parts, left_out = names.by_expression(images, part_id, base)
         rule = f"--part-id {part_id}"
         return PartAssignment(parts, How.PART_ID, rule, left_out, rule=rule)
-    for one in How if how is None else (how,):
+    for one in among if how is None else (how,):
         if (
             answer := _answer(one, images, base, partial(look, geometry=geometry, read=read))
         ) is not None:

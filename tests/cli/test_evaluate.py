@@ -58,6 +58,23 @@ def test_json_holds_every_metric_and_each_type(
         assert (tmp_path / "report" / name).stat().st_size > 500
 
 
+def test_every_figure_has_an_interval_by_part(make_engine: MakePath, data: Path) -> None:
+    engine = make_engine()
+    result = json.loads(evaluate(engine, "--data", data, "--json").stdout)
+    assert result["intervals_by"] | {"detail": ""} == {
+        "decided_by": "each", "detail": "", "parts": 8, "normal_parts": 4, "anomalous_parts": 4,
+        "level": 0.95, "draws": 1000,
+    }  # fmt: skip
+    for key in ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90"):
+        low, high = result["intervals"][key]
+        assert low - 2e-3 <= result[key] <= high + 2e-3
+    done = evaluate(engine, "--data", data, "--parts-from", "folders")
+    assert done.returncode == 0, done.stderr
+    assert "no interval" in done.stdout, "one part has all normal images"
+    both = evaluate(engine, "--data", data, "--parts-from", "each", "--part-id", "(.)")
+    assert both.returncode == 2 and "exclude each other" in both.stderr
+
+
 def test_ignoring_every_defect_leaves_pixel_metrics_undefined(
     make_engine: MakePath, data: Path
 ) -> None:
