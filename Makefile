@@ -37,7 +37,7 @@ demo: $(VENV)/runtime
 	$(BIN)/edge-ad run --camera edge_ad/sample/footage.mp4 --engine edge_ad/sample/engine.onnx \
 		--output demo --overwrite
 	@echo
-	@echo "Look at demo/contact-sheet.jpg; the event log is demo/events.jsonl."
+	@echo "Look at demo/contact-sheet.jpg; the events are in demo/line.db."
 
 test: $(VENV)/everything
 	$(BIN)/python -m pytest -m "not slow and not full" $(PYTEST)

@@ -32,6 +32,7 @@ class AlarmEvent:
 
     `frame` is the frame of this step, `first_frame` that of the first step, `peak_frame` that of
     the highest score `peak_score`; `regions`, and `file` for images, are those of the peak frame.
+    `camera` is the camera's name; `part` and `time_utc` are number and time of this step's frame.
     """
 
     event: AlarmStep
@@ -46,3 +47,6 @@ class AlarmEvent:
     regions: tuple[Region, ...] = ()
     reason: str = ""
     file: str = ""
+    camera: str = ""
+    part: int = 0
+    time_utc: str = ""

@@ -41,7 +41,9 @@ class Inspection:
 
     INVALID frames have no score (NaN) and a `reason`. `map` is float32 (H, W) in frame pixels, NaN
     where nothing is inspected. Only `Detector` fills it; on the line the map travels in `Evidence`,
-    so that a kept inspection stays small.
+    so that a kept inspection stays small. On the line, `camera` is the camera's name, `part` a
+    number that no other inspection has, `time_utc` when the verdict was reached and `latency_s` how
+    long it took from the frame's capture, or from a file's turn.
     """
 
     verdict: Verdict
@@ -52,6 +54,10 @@ class Inspection:
     source: str = ""
     file: str = ""
     reason: str = ""
+    camera: str = field(default="", compare=False)
+    part: int = field(default=0, compare=False)
+    time_utc: str = field(default="", compare=False)
+    latency_s: float = field(default=0.0, compare=False)
     map: Map | None = field(default=None, compare=False, repr=False)
 
 

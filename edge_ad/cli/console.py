@@ -22,10 +22,13 @@ _TITLE = "edge-ad"
 
 
 class Console(Outlet):
-    """Prints inspections and alarms to stdout; with `quiet` only alarms."""
+    """Prints inspections and alarms to stdout; with `quiet` only alarms.
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
+    With `named`, lines begin with the camera's name.
+    """
+
+    def __init__(self, *, quiet: bool, named: bool = False) -> None:
+        self._quiet, self._named = quiet, named
 
     @property
     def name(self) -> str:
@@ -33,10 +36,13 @@ class Console(Outlet):
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if not self._quiet:
-            click.echo(_format_inspection(inspection))
+            click.echo(self._camera(inspection) + _format_inspection(inspection))
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
-        click.echo(_format_alarm(event))
+        click.echo(self._camera(event) + _format_alarm(event))
+
+    def _camera(self, record: Inspection | AlarmEvent) -> str:
+        return f"{record.camera}  " if self._named else ""
 
 
 class Window(Outlet):

@@ -9,7 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_ad.errors import OutletLost, UsageError
+from edge_ad.store.lock import LOCK, check_free
+from edge_ad.store.schema import DATABASE
 
+_OF_A_RUN = (
+    f"{DATABASE}*",
+    "inspections.jsonl*",
+    "evidence/*.jpg",
+    "contact-sheet.jpg",
+    "summary.json",
+)
+_BEFORE_DATABASE = {LOCK}  # a line that was killed at once has left no more
 _LEAST_MIB = 16  # below it, logs and reports fail too
 
 
@@ -31,31 +41,46 @@ def output_file(path: Path, suffix: str) -> Iterator[Path]:
 
 
 def check_output_folder(folder: Path, *, overwrite: bool) -> None:
-    """Check that `make_output_folder` will succeed, without changing anything.
+    """Check that `making_output_folder` will succeed, without changing anything.
 
-    Raises UsageError when the folder has files and `overwrite` is not given, OutletLost when it
-    cannot be written.
+    Raises UsageError when another line writes to the folder, or when it has other files than those
+    of a line and `overwrite` is not given; OutletLost when it cannot be written.
     """
     check_writable(folder / "summary.json")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    check_free(folder)
+    if overwrite or not folder.is_dir() or (folder / DATABASE).is_file():
+        return
+    others = sorted({path.name for path in folder.iterdir()} - _BEFORE_DATABASE)
+    if others:
         raise UsageError(
-            f"the output folder {folder} is not empty. Name another one, or give "
-            "--overwrite to replace the files of an earlier run."
+            f"the output folder {folder} is not empty ({others[0]}) and no line's folder, since it "
+            f"has no {DATABASE}. Name another one, or give --overwrite to replace the files of an "
+            "earlier run."
         )
 
 
-def make_output_folder(folder: Path) -> None:
-    """Make the output folder of a run, and remove log and images of an earlier run in it.
+@contextlib.contextmanager
+def making_output_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make the output folder of a run, and with `overwrite` remove what an earlier one left.
 
-    Raises OutletLost when it cannot be written.
+    When the block fails, folders made here are removed. Raises OutletLost when the folder cannot
+    be written.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for pattern in ("events.jsonl*", "evidence/*.jpg", "contact-sheet.jpg", "summary.json"):
+        for pattern in _OF_A_RUN if overwrite else ():
             for old in folder.glob(pattern):
                 old.unlink()
     except OSError as error:
         raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def check_writable(path: Path) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +14,18 @@ import click
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
-from edge_ad.cli.options import emit, shared
-from edge_ad.cli.session import discard_stdout
+from edge_ad.cli.options import shared
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange
+from edge_ad.errors import UsageError
 from edge_ad.outlet.registry import outlet_help
 from edge_ad.source.registry import camera_help
 
 if TYPE_CHECKING:
     from edge_ad.cli.console import Window
+    from edge_ad.cli.run_outputs import Outputs
     from edge_ad.line.config import LineConfig
     from edge_ad.line.supervisor import Supervisor
-    from edge_ad.outlet.base import Outlet
 
 _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 
@@ -38,18 +36,46 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     "cameras",
     multiple=True,
     required=True,
-    metavar="URI",
-    help=f"{camera_help()}; repeats.",
+    metavar="[NAME=]URI",
+    help=f"{camera_help()}, with a name for records (top=URI); repeats.",
 )
 @click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for event log, evidence images, contact sheet and summary.",
+    help="Folder for events, evidence images and summary; that of an earlier run is continued.",
 )
 @click.option("--outlet", "outlets", multiple=True, metavar="URI", help=outlet_help())
 @click.option("--overwrite", is_flag=True, help="Delete an earlier run's files in that folder.")
+@click.option(
+    "--log-inspections",
+    default="none",
+    show_default=True,
+    type=click.Choice(["all", "rejects", "none"]),
+    help="Write inspections to inspections.jsonl in that folder.",
+)
+@click.option(
+    "--keep-days",
+    default=365.0,
+    show_default=True,
+    type=_POSITIVE,
+    help="Delete events and statistics older than this.",
+)
+@click.option(
+    "--keep-events",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Events kept; the oldest rejects are deleted first, alarms last.",
+)
+@click.option(
+    "--keep-mib",
+    default=1024,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Disk space for events and statistics.",
+)
 @geometry_options
 @bit_depth_option
 @click.option(
@@ -142,8 +168,7 @@ def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
         config, outputs = _config(options), _outputs(options, as_json=as_json)
         outputs.check()
         line = stack.enter_context(open_line(config, stop=stop))
-        for outlet in outputs.open():  # a refused start has made and removed nothing
-            line.outlets.add(outlet)
+        outputs.open(line)  # a refused start has made and removed nothing
         result = _watch(line, duration_s, outputs.window)
         outputs.finish(result)
     line.raise_errors()
@@ -174,13 +199,24 @@ def _config(options: dict[str, Any]) -> LineConfig:
     )
 
 
-def _outputs(options: dict[str, Any], *, as_json: bool) -> _Outputs:
-    return _Outputs(
+def _outputs(options: dict[str, Any], *, as_json: bool) -> Outputs:
+    from edge_ad.cli.run_outputs import Outputs
+    from edge_ad.source.named import is_named
+    from edge_ad.store.retention import Retention
+
+    if options["log_inspections"] != "none" and options["output"] is None:
+        raise UsageError("--log-inspections writes to the output folder. Give one with -o DIR.")
+    return Outputs(
         as_json=as_json,
         quiet=options["quiet"],
         show=options["show"],
         folder=options["output"],
         overwrite=options["overwrite"],
+        named=len(options["cameras"]) > 1 or is_named(options["cameras"][0]),
+        log_inspections=options["log_inspections"],
+        retention=Retention(
+            options["keep_days"], options["keep_events"], options["keep_mib"] << 20
+        ),
         evidence_count=options["evidence_count"],
         evidence_bytes=options["evidence_mib"] << 20,
     )
@@ -198,79 +234,6 @@ def _watch(line: Supervisor, duration_s: float | None, window: Window | None) ->
         if line.stop.is_set():
             break
     return line.finish()
-
-
-@dataclass
-class _Outputs:
-    """Terminal, window and output folder of a run; `window` is set by `check`."""
-
-    as_json: bool
-    quiet: bool
-    show: bool
-    folder: Path | None
-    overwrite: bool
-    evidence_count: int
-    evidence_bytes: int
-    window: Window | None = None
-
-    def check(self) -> None:
-        """Raise when `open` would fail; change nothing."""
-        from edge_ad.cli.console import Window
-        from edge_ad.cli.output import check_output_folder
-
-        if self.folder is not None:
-            check_output_folder(self.folder, overwrite=self.overwrite)
-        if self.show:
-            self.window = Window()
-
-    def open(self) -> list[Outlet]:
-        """Make the output folder and the outlets."""
-        import sys
-
-        from edge_ad.cli.console import Console
-        from edge_ad.outlet.jsonl import JsonLines
-
-        console = JsonLines(sys.stdout) if self.as_json else Console(quiet=self.quiet)
-        outlets: list[Outlet] = [console]
-        if self.folder is not None:
-            outlets += self._open_folder(self.folder)
-        if self.window is not None:
-            outlets.append(self.window)
-        return outlets
-
-    def finish(self, result: dict[str, Any]) -> None:
-        """Print the summary and write it to the folder; a failure to do so is added to it."""
-        from edge_ad.cli.console import format_summary
-        from edge_ad.files import write_text
-
-        try:
-            emit(result) if self.as_json else click.echo(format_summary(result))
-        except OSError as error:
-            discard_stdout()
-            _add_fault(result, f"stdout: {error.strerror or error}")
-        if self.folder is None:
-            return
-        path = self.folder / "summary.json"
-        try:
-            write_text(path, json.dumps(result, indent=2) + "\n")
-        except OSError as error:
-            _add_fault(result, f"{path}: cannot be written ({error.strerror or error})")
-
-    def _open_folder(self, folder: Path) -> list[Outlet]:
-        from edge_ad.cli.output import make_output_folder
-        from edge_ad.outlet.evidence import EvidenceFolder
-        from edge_ad.outlet.jsonl import JsonFile
-
-        make_output_folder(folder)
-        evidence = EvidenceFolder(
-            folder / "evidence", max_count=self.evidence_count, max_bytes=self.evidence_bytes
-        )
-        return [JsonFile(folder / "events.jsonl"), evidence]
-
-
-def _add_fault(result: dict[str, Any], reason: str) -> None:
-    faults = result.setdefault("outlet_faults", {})
-    faults[reason] = faults.get(reason, 0) + 1
 
 
 def _fail_on_lost_records(result: dict[str, Any]) -> None:

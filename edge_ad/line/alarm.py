@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from edge_ad.clock import now_utc
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.debounce import Debounce
@@ -58,7 +59,11 @@ class Alarm:
     def finish(self, frame: int) -> list[AlarmEvent]:
         """End all active alarms, because the run ends at `frame`."""
         active, self._active = self._active, {}
-        return [replace(alarm, event=AlarmStep.END, frame=frame) for alarm in active.values()]
+        now = now_utc()
+        return [
+            replace(alarm, event=AlarmStep.END, frame=frame, time_utc=now)
+            for alarm in active.values()
+        ]
 
     def _check_rate(self, inspection: Inspection) -> list[AlarmEvent]:
         rejected = inspection.verdict is Verdict.REJECT
@@ -79,7 +84,7 @@ class Alarm:
         if active is None:
             return [self._begin(kind, inspection)] if raised else []
         if not raised:
-            return [replace(self._active.pop(kind), event=AlarmStep.END, frame=inspection.frame)]
+            return [_at(inspection, self._active.pop(kind), AlarmStep.END)]
         rise = _UPDATE_SHARE * abs(active.threshold)
         if kind is AlarmKind.DEFECT and inspection.score > active.peak_score + rise:
             return [self._update_peak(active, inspection)]
@@ -98,6 +103,9 @@ class Alarm:
             threshold=inspection.threshold,
             regions=inspection.regions,
             reason=inspection.reason,
+            camera=inspection.camera,
+            part=inspection.part,
+            time_utc=inspection.time_utc,
             file=inspection.file,
         )
         self._active[kind] = alarm
@@ -105,9 +113,7 @@ class Alarm:
 
     def _update_peak(self, active: AlarmEvent, inspection: Inspection) -> AlarmEvent:
         updated = replace(
-            active,
-            event=AlarmStep.UPDATE,
-            frame=inspection.frame,
+            _at(inspection, active, AlarmStep.UPDATE),
             peak_frame=inspection.frame,
             peak_score=inspection.score,
             regions=inspection.regions,
@@ -115,3 +121,14 @@ class Alarm:
         )
         self._active[active.kind] = updated
         return updated
+
+
+def _at(inspection: Inspection, alarm: AlarmEvent, step: AlarmStep) -> AlarmEvent:
+    """Return the alarm at a step that `inspection` causes."""
+    return replace(
+        alarm,
+        event=step,
+        frame=inspection.frame,
+        part=inspection.part,
+        time_utc=inspection.time_utc,
+    )

@@ -15,12 +15,13 @@ from edge_ad.line.alarm import AlarmRule
 class LineConfig:
     """Cameras, engine, thresholds, alarm rule and outlets of a line.
 
-    `cameras` and `outlets` are URIs. A threshold of None is read from the engine's sidecar.
-    `expected_anomalous` is the share of parts that are anomalous, for the check of the reject rate;
-    `frames_per_part` is how many frames in a row show one part, by default as the threshold says.
-    `geometry` replaces parts of the geometry that the engine was trained with: any of `roi_xywh`,
-    `ignore`, `tiles` and `overlap`. `frames` limits each camera, 0 means no
-    limit. `bit_depth` is that of 16-bit cameras and files, None for that of the training images.
+    `cameras` and `outlets` are URIs; a camera may have a name (`top=rtsp://…`). A threshold of None
+    is read from the engine's sidecar. `expected_anomalous` is the share of parts that are
+    anomalous, for the check of the reject rate; `frames_per_part` is how many frames in a row show
+    one part, by default as the threshold says. `geometry` replaces parts of the geometry that the
+    engine was trained with: any of `roi_xywh`, `ignore`, `tiles` and `overlap`. `frames` limits
+    each camera, 0 means no limit. `bit_depth` is that of 16-bit cameras and files, None for that of
+    the training images.
     """
 
     cameras: tuple[str, ...]

@@ -61,6 +61,8 @@ class Inspector:
     With `overlap` and an OverlappingEngine, `begin` starts the engine on a frame, and up to two
     frames may be in flight before `finish` is called for the first.
 
+    `camera` is the name in its inspections; without one it is the frames' source.
+
     An image file that the geometry does not fit is INVALID; `misfit` is the last such error.
     """
 
@@ -74,7 +76,9 @@ class Inspector:
         *,
         geometry: Geometry | None = None,
         overlap: bool = False,
+        camera: str = "",
     ) -> None:
+        self._camera = camera
         self._engine, self._thresholds, self._gate = engine, thresholds, gate
         self._scorer = Scorer(engine, geometry)
         self._overlapping = engine if overlap and isinstance(engine, OverlappingEngine) else None
@@ -138,6 +142,7 @@ class Inspector:
             regions=find_regions(anomaly_map, self._thresholds.pixel) if rejected else (),
             frame=frame.index,
             source=frame.source,
+            camera=self._camera or frame.source,
             file=frame.file,
         )
         return inspection, anomaly_map
@@ -149,6 +154,7 @@ class Inspector:
             threshold=self._thresholds.image,
             frame=grab.index,
             source=grab.source,
+            camera=self._camera or grab.source,
             file=grab.file,
             reason=reason,
         )

@@ -6,8 +6,10 @@ source -> inspector (gate, preprocess, engine, threshold) -> inspection -> alarm
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 
+from edge_ad.clock import now_utc
 from edge_ad.frame import Grab
 from edge_ad.line.alarm import Alarm
 from edge_ad.line.inspector import InFlight, InspectedFrame, Inspector
@@ -23,19 +25,25 @@ def watch(
     outlets: Outlets,
     tally: Tally,
     stop: threading.Event,
+    next_part: Callable[[], int],
 ) -> None:
     """Inspect the frames of a source until it ends, the tally is full or `stop` is set."""
     for inspected in inspect_all(source, inspector):
-        record(inspected, alarm, outlets, tally)
+        record(inspected, alarm, outlets, tally, next_part())
         if stop.is_set() or tally.is_full():
             return
 
 
-def record(inspected: InspectedFrame, alarm: Alarm, outlets: Outlets, tally: Tally) -> None:
+def record(
+    inspected: InspectedFrame, alarm: Alarm, outlets: Outlets, tally: Tally, part: int
+) -> None:
     """Count an inspected frame, and send it and the alarm events it causes to the outlets."""
+    inspection = replace(
+        inspected.inspection, part=part, time_utc=now_utc(), latency_s=inspected.latency_s
+    )
     tally.count(inspected)
-    outlets.inspected(inspected.inspection, inspected.evidence)
-    for event in alarm.update(inspected.inspection):
+    outlets.inspected(inspection, inspected.evidence)
+    for event in alarm.update(inspection):
         tally.count_alarm(event)
         outlets.alarmed(event, inspected.evidence)
 

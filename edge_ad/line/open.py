@@ -32,6 +32,7 @@ from edge_ad.manifest import check_geometry, load_sidecar
 from edge_ad.outlet.base import Outlet, Outlets
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import open_source
+from edge_ad.source.named import NamedSource, name_sources
 
 
 @contextmanager
@@ -44,6 +45,7 @@ def open_line(
     what `open_engine`, `load_sidecar`, `open_outlet` and `open_source` raise, before any frame is
     inspected.
     """
+    sources = name_sources(config.cameras)
     with ExitStack() as stack:
         engine = stack.enter_context(config.open_engine())
         depth = agreed_depth(str(config.engine), engine.manifest.bit_depth, config.bit_depth)
@@ -56,7 +58,7 @@ def open_line(
         stop = stop if stop else threading.Event()
         all_outlets = Outlets(outlets, stop)
         stack.callback(all_outlets.close)
-        cameras = [_open_camera(uri, config, shared, stack) for uri in config.cameras]
+        cameras = [_open_camera(named, config, shared, stack) for named in sources]
         for uri in config.outlets:
             all_outlets.add(open_outlet(uri))
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
@@ -74,11 +76,11 @@ class _Shared:
     depth: BitDepth | None
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     began: str = field(
-        default_factory=lambda: datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        default_factory=lambda: datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
     )
 
     def next_alarm_id(self) -> str:
-        """Return an alarm id: the start of the run (UTC) and a number within it."""
+        """Return an alarm id: the start of the run (UTC, to the ms) and a number within it."""
         return f"{self.began}-{next(self.numbers):04d}"
 
 
@@ -124,10 +126,12 @@ def rate_check(config: LineConfig) -> RateCheck | None:
     return RateCheck(rate + share * (1 - rate), frames)
 
 
-def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack) -> Camera:
+def _open_camera(
+    named: NamedSource, config: LineConfig, shared: _Shared, stack: ExitStack
+) -> Camera:
     check = rate_check(config)
     alarm = Alarm(config.rule, shared.next_alarm_id, check)  # checks the rule before a camera opens
-    reopen = partial(open_source, uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
+    reopen = partial(open_source, named.uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
     source = stack.enter_context(reopen())
     alone = len(config.cameras) == 1
     inspector = Inspector(
@@ -136,5 +140,7 @@ def _open_camera(uri: str, config: LineConfig, shared: _Shared, stack: ExitStack
         FrameGate(live=source.live),
         geometry=shared.geometry,
         overlap=alone and not source.live,  # live: the newest frame, at once
+        camera=named.name,
     )
-    return Camera(source, reopen, inspector, alarm, Tally(frame_limit=config.frames))
+    tally = Tally(frame_limit=config.frames)
+    return Camera(source, reopen, inspector, alarm, tally, named.name)

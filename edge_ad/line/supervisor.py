@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -32,8 +33,12 @@ class Camera:
     inspector: Inspector
     alarm: Alarm
     tally: Tally
+    name: str = ""  # the source's name when empty
     dropped_before: int = 0  # by sources that were lost and reopened
     error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.source.name
 
     @property
     def dropped(self) -> int:
@@ -46,20 +51,22 @@ class Supervisor:
     """Runs cameras until all have ended or `stop` is set.
 
     A live source that is lost raises a camera fault and is opened again, for at most
-    `reopen_for_s` seconds without a frame; then its camera ends with the error.
+    `reopen_for_s` seconds without a frame; then its camera ends with the error. `next_part` gives
+    every inspection its part number; a store's goes on after a restart.
     """
 
     cameras: list[Camera]
     outlets: Outlets
     reopen_for_s: float = 60.0
     stop: threading.Event = field(default_factory=threading.Event)
+    next_part: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
 
     def start(self) -> None:
         """Start one thread per camera."""
         self._began = time.perf_counter()
         self._threads = [
-            threading.Thread(target=self._run, args=(camera,), name=camera.source.name, daemon=True)
+            threading.Thread(target=self._run, args=(camera,), name=camera.name, daemon=True)
             for camera in self.cameras
         ]
         for thread in self._threads:
@@ -83,6 +90,10 @@ class Supervisor:
         self.outlets.close()
         return summary(self.cameras, self.outlets, elapsed_s)
 
+    def dropped(self) -> dict[str, int]:
+        """Return how many frames of each camera a newer one replaced before they were inspected."""
+        return {camera.name: camera.dropped for camera in self.cameras}
+
     def halt(self) -> None:
         """Stop and close all sources; an inference under way is still finished."""
         self.stop.set()
@@ -101,7 +112,7 @@ class Supervisor:
                 if camera.inspector.misfit is not None:  # options that fit no image
                     raise camera.inspector.misfit
                 raise SourceLost(
-                    f"{camera.source.name}: none of its {camera.tally.frames} frames could be "
+                    f"{camera.name}: none of its {camera.tally.frames} frames could be "
                     f"judged. The last one: {camera.tally.last.reason}"
                 )
 
@@ -116,7 +127,7 @@ class Supervisor:
         except Exception as error:  # crosses over to raise_errors
             camera.error = error
             if not isinstance(error, EdgeAdError):
-                _log.exception("%s: ended by an unexpected error", camera.source.name)
+                _log.exception("%s: ended by an unexpected error", camera.name)
 
     def _watch_once(self, camera: Camera) -> bool:
         """Watch until the end; return false when a live source was lost and may be reopened."""
@@ -128,13 +139,14 @@ class Supervisor:
                 self.outlets,
                 camera.tally,
                 self.stop,
+                self.next_part,
             )
         except SourceLost as lost:
             if self.stop.is_set():
                 return True
             if not camera.source.live:
                 raise
-            _log.warning("%s Trying to open it again.", lost)
+            _log.warning("%s%s Trying to open it again.", _prefix(camera), lost)
             self._record_loss(camera, lost)
             return camera.tally.is_full()
         return True
@@ -143,7 +155,8 @@ class Supervisor:
         """Record the missing frame as INVALID, like a black one."""
         index = camera.tally.last.frame + 1 if camera.tally.last else 0
         grab = BadFrame(f"lost: {lost}", index, time.monotonic(), camera.source.name)
-        record(camera.inspector(grab), camera.alarm, self.outlets, camera.tally)
+        inspected = camera.inspector(grab)
+        record(inspected, camera.alarm, self.outlets, camera.tally, self.next_part())
 
     def _reopen(self, camera: Camera) -> None:
         camera.source.close()
@@ -159,8 +172,13 @@ class Supervisor:
                 if time.monotonic() > until:
                     raise
                 continue
-            _log.warning("%s: reopened", camera.source.name)
+            _log.warning("%s: reopened", camera.name)
             return
+
+
+def _prefix(camera: Camera) -> str:
+    """Return the beginning of a message whose rest names the source: the camera's own name."""
+    return "" if camera.name == camera.source.name else f"{camera.name}: "
 
 
 def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[str, Any]:
@@ -170,7 +188,9 @@ def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[s
         total |= _rate(cameras[0])
     else:
         total["cameras"] = [
-            {"source": camera.source.name} | _counts([camera], elapsed_s) | _rate(camera)
+            {"camera": camera.name, "source": camera.source.name}
+            | _counts([camera], elapsed_s)
+            | _rate(camera)
             for camera in cameras
         ]
     if outlets.faults:

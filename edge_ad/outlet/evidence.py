@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from edge_ad.errors import DataError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.files import write_bytes
 from edge_ad.frame import Image
@@ -30,14 +32,17 @@ def caption(event: AlarmEvent, local_time: datetime) -> tuple[str, str]:
     if threshold > 0:
         strength = f"{score / threshold:.2f} x threshold ({strength})"
     when = local_time.isoformat(sep=" ", timespec="seconds")
-    return f"{event.source}   {frame}   {when}", f"{strength}   alarm {event.id}"
+    part = f"part {event.part}   " if event.part else ""
+    where = f"{event.camera or event.source}   {part}{frame}   {when}"
+    return where, f"{strength}   alarm {event.id}"
 
 
 class EvidenceFolder(Outlet):
     """Writes evidence images in its own thread, so that the line never waits for a disk.
 
     The image `<alarm id>.jpg` is replaced when the score of its alarm rises. Beyond `max_count`
-    images or `max_bytes` the images of the oldest alarms are deleted. `dropped` counts images lost
+    images or `max_bytes` the images of the oldest alarms are deleted, those of earlier lines in the
+    folder among them. `dropped` counts images lost
     in a burst. A write error is raised by the next call, as OSError.
     """
 
@@ -46,7 +51,7 @@ class EvidenceFolder(Outlet):
         self.dropped = 0
         self._folder = folder
         self._limits = (max_count, max_bytes)
-        self._kept: OrderedDict[str, int] = OrderedDict()  # alarm id -> bytes, oldest first
+        self._kept = _images_by_age(folder)  # alarm id -> bytes, oldest first
         self._jobs: queue.Queue[tuple[AlarmEvent, Evidence, datetime] | None] = queue.Queue(_QUEUED)
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
@@ -101,11 +106,29 @@ class EvidenceFolder(Outlet):
             self._path(oldest).unlink(missing_ok=True)
 
     def _write_sheet(self) -> None:
-        newest = list(self._kept)[-_ON_SHEET:]
-        images: list[Image] = [read_image(self._path(alarm_id), 8) for alarm_id in newest]
-        if images:
-            sheet = encode_image(contact_sheet(images), ".jpg")
+        if sheet := draw_sheet(self._folder):
             write_bytes(self._folder.parent / "contact-sheet.jpg", sheet)
 
     def _path(self, alarm_id: str) -> Path:
         return self._folder / f"{alarm_id}.jpg"
+
+
+def draw_sheet(folder: Path, count: int = _ON_SHEET) -> bytes:
+    """Return the newest evidence images on one JPEG, also while a line writes; empty for none."""
+    images: list[Image] = []
+    for alarm_id in reversed(_images_by_age(folder)):
+        with contextlib.suppress(OSError, DataError):  # the line has just deleted it
+            images.append(read_image(folder / f"{alarm_id}.jpg", 8))
+        if len(images) == count:
+            break
+    return encode_image(contact_sheet(images[::-1]), ".jpg") if images else b""
+
+
+def _images_by_age(folder: Path) -> OrderedDict[str, int]:
+    """Return the evidence images of a folder, name to bytes, oldest first."""
+    sizes: dict[tuple[int, str], int] = {}
+    for path in folder.glob("[!.]*.jpg"):  # names with a dot are being written
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            sizes[status.st_mtime_ns, path.stem] = status.st_size
+    return OrderedDict((name, sizes[at, name]) for at, name in sorted(sizes))

@@ -6,13 +6,13 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from enum import Enum
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
 from edge_ad.event import AlarmEvent
-from edge_ad.inspection import Inspection
+from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.records import alarm_record, inspection_record
 from edge_ad.uri import Uri
@@ -20,28 +20,34 @@ from edge_ad.uri import Uri
 _ROTATE_BYTES, _OLD_FILES = 64 << 20, 4
 
 
-def now_utc() -> str:
-    """Return the time for records: ISO 8601, milliseconds, UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-
-
 def open_file(uri: Uri) -> Outlet:
     """Open `file:PATH`, which receives alarm events. Raises OSError."""
-    return JsonFile(Path(uri.place), alarms_only=True)
+    return JsonFile(Path(uri.place), kept=Kept.ALARMS)
+
+
+class Kept(str, Enum):
+    """What a JSON outlet writes."""
+
+    BOTH = "both"  # inspections and alarm events
+    ALARMS = "alarms"  # alarm events alone
+    ALL = "all"  # inspections alone
+    REJECTS = "rejects"  # inspections that ended with REJECT
 
 
 class _JsonOutlet(Outlet, ABC):
-    """Turns inspections (unless `alarms_only`) and alarm events into one line of JSON each."""
+    """Turns inspections and alarm events, or those that are `kept`, into one line of JSON each."""
 
-    def __init__(self, *, alarms_only: bool = False) -> None:
-        self._alarms_only = alarms_only
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
-        if not self._alarms_only:
+        rejected = inspection.verdict is Verdict.REJECT
+        if self._kept in (Kept.BOTH, Kept.ALL) or (rejected and self._kept is Kept.REJECTS):
             self._write(inspection_record(inspection))
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
-        self._write(alarm_record(event, now_utc()))
+        if self._kept in (Kept.BOTH, Kept.ALARMS):
+            self._write(alarm_record(event))
 
     def _write(self, record: Mapping[str, object]) -> None:
         self._write_line(json.dumps(record, allow_nan=False))
@@ -55,7 +61,7 @@ class JsonLines(_JsonOutlet):
     """Writes to an open text stream, which stays open."""
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__()
+        super().__init__(Kept.BOTH)
         self._stream = stream
 
     @property
@@ -70,8 +76,8 @@ class JsonLines(_JsonOutlet):
 class JsonFile(_JsonOutlet):
     """Appends to a file. At 64 MiB it becomes `NAME.1`, and four old files are kept."""
 
-    def __init__(self, path: Path, *, alarms_only: bool = False) -> None:
-        super().__init__(alarms_only=alarms_only)
+    def __init__(self, path: Path, *, kept: Kept = Kept.BOTH) -> None:
+        super().__init__(kept)
         self._handler = _Rotating(
             path, maxBytes=_ROTATE_BYTES, backupCount=_OLD_FILES, encoding="utf-8"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,39 +15,45 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
     """Return the record of one frame; the NaN score of an INVALID frame becomes None."""
     record = {
         "type": "inspection",
+        "camera": inspection.camera,
+        "part": inspection.part,
         "frame": inspection.frame,
         "source": inspection.source,
         "score": _finite(inspection.score),
         "threshold": _finite(inspection.threshold),
         "verdict": inspection.verdict.value,
-        "regions": [_region(region) for region in inspection.regions],
+        "regions": region_records(inspection.regions),
+        "time_utc": inspection.time_utc,
     }
     optional = {"file": inspection.file, "reason": inspection.reason}
     return record | {key: value for key, value in optional.items() if value}
 
 
-def alarm_record(event: AlarmEvent, time_utc: str) -> dict[str, Any]:
-    """Return the record of one alarm step; `time_utc` is when it was reported."""
+def alarm_record(event: AlarmEvent) -> dict[str, Any]:
+    """Return the record of one alarm step."""
     record = {
         "type": "alarm",
         "event": event.event.value,
         "id": event.id,
         "kind": event.kind.value,
+        "camera": event.camera,
+        "part": event.part,
         "source": event.source,
         "frame": event.frame,
         "first_frame": event.first_frame,
         "peak_frame": event.peak_frame,
         "peak_score": _finite(event.peak_score),
         "threshold": _finite(event.threshold),
-        "regions": [_region(region) for region in event.regions],
-        "time_utc": time_utc,
+        "regions": region_records(event.regions),
+        "time_utc": event.time_utc,
     }
     optional = {"file": event.file, "reason": event.reason}
     return record | {key: value for key, value in optional.items() if value}
 
 
-def _region(region: Region) -> dict[str, Any]:
-    return asdict(region) | {"peak_xy": list(region.peak_xy)}
+def region_records(regions: Sequence[Region]) -> list[dict[str, Any]]:
+    """Return the JSON values of regions."""
+    return [asdict(region) | {"peak_xy": list(region.peak_xy)} for region in regions]
 
 
 def _finite(value: float) -> float | None:

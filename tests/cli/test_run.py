@@ -57,12 +57,39 @@ def test_the_output_folder_holds_log_image_sheet_and_summary(
     assert len(list((out / "evidence").glob("*.jpg"))) == 1
     assert (out / "contact-sheet.jpg").stat().st_size > 1000
     assert json.loads((out / "summary.json").read_text())["alarms"] == 1
-    log = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    assert [record["type"] for record in log].count("inspection") == 12
-    again = invoke(*words)
-    assert again.returncode == 2 and "--overwrite" in again.stderr
-    assert invoke(*words, "--overwrite", "--quiet").returncode == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "contact-sheet.jpg", "evidence", "line.db", "line.lock", "summary.json",
+    ]  # fmt: skip
+    assert invoke(*words, "--quiet", "--log-inspections", "all").returncode == 0
+    assert len(list((out / "evidence").glob("*.jpg"))) == 2
+    log = [json.loads(line) for line in (out / "inspections.jsonl").read_text().splitlines()]
+    assert [record["part"] for record in log] == list(range(13, 25))
+    assert invoke(*words, "--quiet", "--overwrite", "--log-inspections", "rejects").returncode == 0
     assert len(list((out / "evidence").glob("*.jpg"))) == 1
+    log = [json.loads(line) for line in (out / "inspections.jsonl").read_text().splitlines()]
+    assert [(record["part"], record["verdict"]) for record in log] == [
+        (part, "REJECT") for part in (5, 6, 7)
+    ]
+
+
+def test_records_and_lines_name_the_camera(
+    make_engine: MakePath, parts: Path, tmp_path: Path
+) -> None:
+    words = ("run", "--camera", f"top={parts}", "--engine", make_engine())
+    records = lines(invoke(*words, "--json"))[:-1]
+    assert {record["camera"] for record in records} == {"top"}
+    assert all(record["time_utc"].endswith("+00:00") for record in records)
+    assert [r["part"] for r in records if r["type"] == "inspection"] == list(range(1, 13))
+    assert "top  ALARM new" in invoke(*words).stdout
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(
+    make_engine: MakePath, parts: Path
+) -> None:
+    before = sorted(parts.iterdir())
+    done = invoke("run", "--camera", parts, "--engine", make_engine(), "-o", parts)
+    assert done.returncode == 2 and "--overwrite" in done.stderr
+    assert sorted(parts.iterdir()) == before
 
 
 def test_an_outlet_receives_the_alarms(make_engine: MakePath, parts: Path, tmp_path: Path) -> None:
@@ -103,6 +130,13 @@ def test_an_outlet_receives_the_alarms(make_engine: MakePath, parts: Path, tmp_p
         (["--camera", "PARTS", "--engine", "ENGINE", "--alarm-k", "5"], 2, "5 of 3"),
         (["--camera", "PARTS", "--engine", "ENGINE", "-o", "/proc/none"], 6, "/proc/none"),
         (["--engine", "ENGINE"], 2, "--camera"),
+        (
+            ["--camera", "a b=PARTS", "--engine", "ENGINE"],
+            2,
+            "camera 'a b' in 'a b=PARTS': that is no name",
+        ),
+        (["--camera", "a=0", "--camera", "a=1", "--engine", "ENGINE"], 2, "2 cameras are called"),
+        (["--camera", "PARTS", "--engine", "ENGINE", "--log-inspections", "all"], 2, "-o DIR"),
         (["--camera", "PARTS", "--engine", "ENGINE", "--outlet", "fil:a"], 2, "Did you mean file:"),
         (
             ["--camera", "PARTS", "--engine", "ENGINE", "--outlet", "file:/no/a"],
@@ -192,24 +226,36 @@ def test_a_signal_finishes_with_the_summary(
     assert json.loads(out.splitlines()[-1])["type"] == "summary"
 
 
-@pytest.mark.parametrize("room", [100, 2000], ids=["nothing fits", "no image fits"])
-def test_a_full_disk_is_reported_and_every_frame_is_judged(
-    make_engine: MakePath, parts: Path, tmp_path: Path, room: int
-) -> None:
-    """A limit on file size makes the kernel refuse what a full disk would refuse."""
+def run_with_room(room: int, *words: object) -> subprocess.CompletedProcess[str]:
+    """Limit the size of files: the kernel refuses what a full disk would refuse."""
     limited = (
         f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({room},) * 2); "
         "sys.argv = ['edge-ad', *sys.argv[1:]]; runpy.run_module('edge_ad', run_name='__main__')"
     )
-    words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "o", "--quiet")
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", limited, *map(str, words)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert "frames     12  (judged 12" in done.stdout, done.stderr
+
+
+def test_a_full_disk_is_reported_and_every_frame_is_judged(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+) -> None:
+    parts = make_folder("parts", 300, bright=tuple(range(300)))
+    words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "o", "--quiet")
+    done = run_with_room(60_000, *words)
+    assert "frames     300  (judged 300" in done.stdout, done.stderr
     assert done.returncode == 6 and "records were lost" in done.stderr
     assert "Traceback" not in done.stderr
-    assert ("summary.json: cannot be written" in done.stderr) == (room == 100)
+
+
+def test_a_store_that_cannot_be_made_refuses_the_start_and_leaves_nothing(
+    make_engine: MakePath, parts: Path, tmp_path: Path
+) -> None:
+    words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "a" / "o")
+    done = run_with_room(100, *words)
+    assert done.returncode == 6 and "line.db: cannot be written" in done.stderr
+    assert not (tmp_path / "a").exists()
 
 
 def test_show_without_a_display_is_an_error(

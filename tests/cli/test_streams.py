@@ -46,9 +46,11 @@ def test_a_reader_that_leaves_ends_a_run_that_nobody_else_hears(words: list[str]
 def test_a_reader_that_leaves_does_not_end_a_run_with_a_log(
     words: list[str], tmp_path: Path
 ) -> None:
-    done = shell('"$@" | head -n 1', [*words, "-o", str(tmp_path / "out")])
+    done = shell(
+        '"$@" | head -n 1', [*words, "-o", str(tmp_path / "out"), "--log-inspections", "all"]
+    )
     assert done.returncode == 6
-    assert len((tmp_path / "out" / "events.jsonl").read_text().splitlines()) == 30
+    assert len((tmp_path / "out" / "inspections.jsonl").read_text().splitlines()) == 30
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["judged"] == 30 and list(summary["outlet_faults"]) == ["stdout: Broken pipe"]
 

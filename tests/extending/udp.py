@@ -8,7 +8,6 @@ import socket
 from edge_ad.errors import UsageError
 from edge_ad.event import AlarmEvent
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.outlet.jsonl import now_utc
 from edge_ad.outlet.records import alarm_record
 from edge_ad.uri import Uri
 
@@ -29,7 +28,7 @@ class UdpOutlet(Outlet):
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
-        record = json.dumps(alarm_record(event, now_utc()))
+        record = json.dumps(alarm_record(event))
         self._socket.sendto(record.encode(), self._address)  # OSError: lost, counted, reported
 
     def close(self) -> None:

@@ -1,0 +1,110 @@
+"""Where a run's results go: terminal, window and output folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_ad.cli.options import emit
+from edge_ad.cli.session import discard_stdout
+
+if TYPE_CHECKING:
+    from edge_ad.cli.console import Window
+    from edge_ad.line.supervisor import Supervisor
+    from edge_ad.store.retention import Retention
+    from edge_ad.store.store import Store
+
+
+@dataclass
+class Outputs:
+    """Terminal, window and output folder of a run.
+
+    `window` is set by `check`, `store` by `open`.
+    """
+
+    as_json: bool
+    quiet: bool
+    show: bool
+    folder: Path | None
+    overwrite: bool
+    named: bool
+    log_inspections: str
+    retention: Retention
+    evidence_count: int
+    evidence_bytes: int
+    window: Window | None = None
+    store: Store | None = None
+
+    def check(self) -> None:
+        """Raise when `open` would fail; change nothing."""
+        from edge_ad.cli.console import Window
+        from edge_ad.cli.output import check_output_folder
+
+        if self.folder is not None:
+            check_output_folder(self.folder, overwrite=self.overwrite)
+        if self.show:
+            self.window = Window()
+
+    def open(self, line: Supervisor) -> None:
+        """Make the output folder and the outlets, and add them to the line."""
+        import sys
+
+        from edge_ad.cli.console import Console
+        from edge_ad.outlet.jsonl import JsonLines
+
+        console = (
+            JsonLines(sys.stdout) if self.as_json else Console(quiet=self.quiet, named=self.named)
+        )
+        line.outlets.add(console)
+        if self.folder is not None:
+            self._open_folder(self.folder, line)
+        if self.window is not None:
+            line.outlets.add(self.window)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Print the summary and write it to the folder; a failure to do so is added to it."""
+        from edge_ad.cli.console import format_summary
+        from edge_ad.files import write_text
+
+        if self.store is not None and self.store.lost:
+            _add_fault(result, f"{self.store.path}: {self.store.cause}", self.store.lost)
+        try:
+            emit(result) if self.as_json else click.echo(format_summary(result))
+        except OSError as error:
+            discard_stdout()
+            _add_fault(result, f"stdout: {error.strerror or error}")
+        if self.folder is None:
+            return
+        path = self.folder / "summary.json"
+        try:
+            write_text(path, json.dumps(result, indent=2) + "\n")
+        except OSError as error:
+            _add_fault(result, f"{path}: cannot be written ({error.strerror or error})")
+
+    def _open_folder(self, folder: Path, line: Supervisor) -> None:
+        from edge_ad.cli.output import making_output_folder
+        from edge_ad.outlet.evidence import EvidenceFolder
+        from edge_ad.outlet.history import History
+        from edge_ad.outlet.jsonl import JsonFile, Kept
+        from edge_ad.store.store import Store
+
+        with making_output_folder(folder, overwrite=self.overwrite):
+            self.store = Store(folder, self.retention)
+        line.next_part = self.store.next_part
+        line.outlets.add(History(self.store, line.dropped))
+        evidence = EvidenceFolder(
+            folder / "evidence", max_count=self.evidence_count, max_bytes=self.evidence_bytes
+        )
+        line.outlets.add(evidence)
+        if self.log_inspections != "none":
+            kept = Kept(self.log_inspections)
+            line.outlets.add(JsonFile(folder / "inspections.jsonl", kept=kept))
+
+
+def _add_fault(result: dict[str, Any], reason: str, count: int = 1) -> None:
+    faults = result.setdefault("outlet_faults", {})
+    faults[reason] = faults.get(reason, 0) + count

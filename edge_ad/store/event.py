@@ -1,0 +1,150 @@
+"""What a store keeps of a line: events, and the rows they become."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any
+
+from edge_ad.clock import now_utc
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.inspection import Inspection, Region
+
+INTERRUPTED = "the line ended without closing it: killed, or without power"
+
+
+class EventType(str, Enum):
+    """What an event is about."""
+
+    REJECT = "reject"  # one rejected part
+    ALARM = "alarm"  # a step of an alarm, on a defect or a camera fault
+    LINE = "line"  # the line has started or stopped
+    LOST = "lost"  # events that could not be kept, with their count
+    RETENTION = "retention"  # old events deleted, with their count
+    ACK = "ack"  # a person has seen the event that `refers` names
+    MARK = "mark"  # a person has called it a false alarm or real
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEvent:
+    """One event. Fields that its type does not have are empty.
+
+    `step` is that of an alarm or line (start, stop), or what a mark says; `alarm` the alarm's id.
+    `refers` is the `seq` of the event that an acknowledgement or mark is about. `evidence` is a
+    file's path within the folder of the store.
+    """
+
+    type: EventType
+    step: str = ""
+    kind: str = ""
+    alarm: str = ""
+    camera: str = ""
+    source: str = ""
+    file: str = ""
+    part: int | None = None
+    frame: int | None = None
+    time_utc: str = ""
+    verdict: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    regions: tuple[Region, ...] = ()
+    reason: str = ""
+    who: str = ""
+    evidence: str = ""
+    refers: int | None = None
+    count: int | None = None
+
+
+_COLUMNS = tuple(StoreEvent.__dataclass_fields__)
+_INSERT = f"INSERT INTO events ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+def reject_event(inspection: Inspection) -> StoreEvent:
+    """Return the event of a rejected part."""
+    return StoreEvent(
+        EventType.REJECT,
+        camera=inspection.camera,
+        source=inspection.source,
+        file=inspection.file,
+        part=inspection.part,
+        frame=inspection.frame,
+        time_utc=inspection.time_utc,
+        verdict=inspection.verdict.value,
+        score=_finite(inspection.score),
+        threshold=_finite(inspection.threshold),
+        regions=inspection.regions,
+    )
+
+
+def alarm_event(alarm: AlarmEvent) -> StoreEvent:
+    """Return the event of one step of an alarm; its score is the highest so far."""
+    defect = alarm.kind is AlarmKind.DEFECT
+    return StoreEvent(
+        EventType.ALARM,
+        step=alarm.event.value,
+        kind=alarm.kind.value,
+        alarm=alarm.id,
+        camera=alarm.camera,
+        source=alarm.source,
+        file=alarm.file,
+        part=alarm.part,
+        frame=alarm.frame,
+        time_utc=alarm.time_utc,
+        score=_finite(alarm.peak_score),
+        threshold=_finite(alarm.threshold),
+        regions=alarm.regions,
+        reason=alarm.reason,
+        evidence=f"evidence/{alarm.id}.jpg" if defect else "",
+    )
+
+
+def insert(connection: sqlite3.Connection, event: StoreEvent) -> int:
+    """Add an event and return its `seq`. Alarms that begin or end are noted as open or closed."""
+    timed = event if event.time_utc else replace(event, time_utc=now_utc())
+    values = [_column(getattr(timed, name)) for name in _COLUMNS]
+    seq = connection.execute(_INSERT, values).lastrowid
+    assert seq is not None
+    if event.type is EventType.ALARM and event.step == AlarmStep.END:
+        connection.execute("DELETE FROM open_alarms WHERE alarm = ?", (event.alarm,))
+    elif event.type is EventType.ALARM:
+        connection.execute("INSERT OR REPLACE INTO open_alarms VALUES (?, ?)", (event.alarm, seq))
+    return seq
+
+
+def close_open_alarms(connection: sqlite3.Connection) -> int:
+    """End every alarm that is still open with the reason, and return how many there were."""
+    rows = connection.execute(
+        "SELECT events.* FROM open_alarms JOIN events USING (seq) ORDER BY seq"
+    ).fetchall()
+    for row in rows:
+        event = from_row(row)
+        reason = f"{event.reason}; {INTERRUPTED}" if event.reason else INTERRUPTED
+        insert(connection, replace(event, step=AlarmStep.END.value, time_utc="", reason=reason))
+    connection.execute("DELETE FROM open_alarms")
+    return len(rows)
+
+
+def from_row(row: sqlite3.Row) -> StoreEvent:
+    """Return the event of a row."""
+    values = {name: row[name] for name in _COLUMNS if row[name] is not None}
+    regions = json.loads(values.pop("regions", "[]"))
+    values["regions"] = tuple(
+        Region(**{**region, "peak_xy": tuple(region["peak_xy"])}) for region in regions
+    )
+    return StoreEvent(**{**values, "type": EventType(values["type"])})
+
+
+def _column(value: Any) -> Any:
+    """Return what SQLite stores of a field; empty fields become NULL."""
+    if isinstance(value, tuple):
+        return json.dumps([asdict(region) for region in value]) if value else None
+    if isinstance(value, Enum):
+        return value.value
+    return None if value == "" else value
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

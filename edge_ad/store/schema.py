@@ -1,0 +1,115 @@
+"""The database of a store: tables, connections and the version of both."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from edge_ad.errors import DataError, IncompatibleError
+
+DATABASE = "line.db"
+VERSION = 1
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    type TEXT NOT NULL, step TEXT, kind TEXT, alarm TEXT,
+    camera TEXT, source TEXT, file TEXT, part INTEGER, frame INTEGER,
+    time_utc TEXT NOT NULL, verdict TEXT, score REAL, threshold REAL, regions TEXT,
+    reason TEXT, who TEXT, evidence TEXT, refers INTEGER, count INTEGER);
+CREATE INDEX events_time ON events (time_utc);
+CREATE INDEX events_refers ON events (refers) WHERE refers IS NOT NULL;
+CREATE INDEX events_alarm ON events (alarm) WHERE alarm IS NOT NULL;
+CREATE INDEX events_reject ON events (seq) WHERE type = 'reject';
+CREATE INDEX events_line ON events (seq) WHERE type = 'line';
+CREATE TABLE open_alarms (alarm TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE statistics (
+    minute TEXT NOT NULL, camera TEXT NOT NULL,
+    passed INTEGER NOT NULL, rejected INTEGER NOT NULL, invalid INTEGER NOT NULL,
+    dropped INTEGER NOT NULL, scores TEXT NOT NULL, latency_ms TEXT,
+    brightness REAL, sharpness REAL);
+CREATE INDEX statistics_minute ON statistics (minute);
+INSERT INTO meta VALUES ('store', lower(hex(randomblob(4)))), ('next_part', 1);
+"""
+
+
+def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:
+    """Open an existing database for writing. Raises sqlite3.Error.
+
+    A commit has reached the disk when it returns: WAL with `synchronous=FULL`.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=busy_s,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def connect_reading(path: Path) -> sqlite3.Connection:
+    """Open a database for reading, also one on a medium that cannot be written.
+
+    Raises sqlite3.Error; DataError or IncompatibleError for a file that is no store's.
+    """
+    connection = _read_only(path)
+    connection.row_factory = sqlite3.Row
+    if _version(path, connection) == 0:
+        connection.close()
+        raise DataError(f"{path} has no events: no line has begun to write it.")
+    return connection
+
+
+def create(path: Path) -> None:
+    """Make the database, or complete one whose maker was killed before its first commit.
+
+    Raises sqlite3.Error; DataError or IncompatibleError for a file that is no store's.
+    """
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        if _version(path, connection):
+            return
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={VERSION};COMMIT;")
+    finally:
+        connection.close()
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    name = f"file:{quote(str(path))}"
+    try:
+        connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=5.0)
+        connection.execute("SELECT 1 FROM sqlite_master")
+    except sqlite3.OperationalError:
+        if not path.is_file() or Path(f"{path}-wal").exists():
+            raise
+        # WAL wants to make files beside the database, which a read-only folder refuses
+        return sqlite3.connect(f"{name}?immutable=1", uri=True)
+    return connection
+
+
+def _version(path: Path, connection: sqlite3.Connection) -> int:
+    """Return the version of the database, 0 for an empty one."""
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise DataError(
+            f"{path} is damaged or no database ({error}). Move it away, then start again."
+        ) from error
+    if (version == 0 and tables) or (version and "events" not in tables):
+        raise DataError(f"{path} is another program's database. Name another folder.")
+    if version > VERSION:
+        raise IncompatibleError(
+            f"{path} was written by a newer edge-ad (store version {version}, this one reads "
+            f"{VERSION}). Update edge-ad, or name another folder."
+        )
+    return version

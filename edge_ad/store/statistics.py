@@ -1,0 +1,133 @@
+"""Statistics of each camera and minute: verdicts, scores, latency, drops and light.
+
+A row holds the minute it was counted in; a line that starts again within a minute, or a clock that
+is set back, adds a second row for it. Readers add them up.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import cv2
+import numpy as np
+
+from edge_ad.frame import Image
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.store.writer import Job
+
+_PER_OCTAVE = 16  # bins: 4.4 % wide
+_SMALLEST = 1e-4  # scores around 0 are binned linearly
+_TIMES_KEPT = 20_000  # latencies a minute
+_LOOK_EVERY_S = 1.0  # brightness and sharpness
+_STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
+
+
+@dataclass
+class _Minute:
+    """What one camera did in one minute."""
+
+    minute: str
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    scores: Counter[int] = field(default_factory=Counter)
+    latency_s: list[float] = field(default_factory=list)
+    brightness: list[float] = field(default_factory=list)
+    sharpness: list[float] = field(default_factory=list)
+    looked_s: float = -math.inf
+
+
+class MinuteStatistics:
+    """Counts inspections in memory; `put` receives a row when a camera's minute is over.
+
+    `dropped` returns the frames that each camera dropped so far.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[Job], bool],
+        dropped: Callable[[], dict[str, int]],
+    ) -> None:
+        self._put, self._dropped = put, dropped
+        self._minutes: dict[str, _Minute] = {}
+        self._dropped_before: dict[str, int] = {}
+
+    def count(self, inspection: Inspection, image: Image | None) -> None:
+        """Add an inspection to its camera's minute."""
+        minute = inspection.time_utc[:16] + "Z"
+        current = self._minutes.get(inspection.camera)
+        if current is None or current.minute != minute:
+            self.flush()
+            current = self._minutes[inspection.camera] = _Minute(minute)
+        current.verdicts[inspection.verdict] += 1
+        if inspection.verdict is not Verdict.INVALID:
+            current.scores[score_bin(inspection.score)] += 1
+            if len(current.latency_s) < _TIMES_KEPT:
+                current.latency_s.append(inspection.latency_s)
+        now = time.monotonic()
+        if image is not None and now - current.looked_s > _LOOK_EVERY_S:
+            current.looked_s = now
+            _look(current, image)
+
+    def flush(self) -> None:
+        """Hand over all minutes begun."""
+        minutes, self._minutes = self._minutes, {}
+        dropped = self._dropped() if minutes else {}
+        for camera, minute in minutes.items():
+            before = self._dropped_before.get(camera, 0)
+            total = dropped.get(camera, before)
+            self._dropped_before[camera] = total
+            self._put(partial(_insert, row=_row(camera, minute, total - before)))
+
+
+def _insert(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
+    connection.execute(_INSERT, row)
+
+
+_INSERT = "INSERT INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def score_bin(score: float) -> int:
+    """Return the number of the histogram's bin for a score: logarithmic, the sign kept."""
+    if not math.isfinite(score):  # an engine whose score overflows
+        score = math.copysign(1e300, score)
+    return round(math.copysign(_PER_OCTAVE * math.log2(1 + abs(score) / _SMALLEST), score))
+
+
+def bin_score(number: int) -> float:
+    """Return the score in the middle of a bin."""
+    return math.copysign(_SMALLEST * (2 ** (abs(number) / _PER_OCTAVE) - 1), number)
+
+
+def _look(minute: _Minute, image: Image) -> None:
+    grey = cv2.cvtColor(np.ascontiguousarray(image[::_STEP, ::_STEP]), cv2.COLOR_BGR2GRAY)
+    minute.brightness.append(float(grey.mean()))
+    minute.sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+
+
+def _row(camera: str, minute: _Minute, dropped: int) -> tuple[object, ...]:
+    scores = {str(number): count for number, count in sorted(minute.scores.items())}
+    return (
+        minute.minute,
+        camera,
+        *(minute.verdicts[verdict] for verdict in (Verdict.PASS, Verdict.REJECT, Verdict.INVALID)),
+        dropped,
+        json.dumps(scores),
+        json.dumps(_percentiles_ms(minute.latency_s)) if minute.latency_s else None,
+        _mean(minute.brightness),
+        _mean(minute.sharpness),
+    )
+
+
+def _percentiles_ms(seconds: list[float]) -> dict[str, float]:
+    values = np.percentile(np.array(seconds) * 1e3, [50, 95, 99, 100])
+    return dict(zip(("p50", "p95", "p99", "max"), np.round(values, 3).tolist(), strict=True))
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(sum(values) / len(values), 3) if values else None

@@ -1,0 +1,127 @@
+"""The store of a line: one folder, one writer, everything a line must not lose."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from edge_ad.closeable import ClosedAtExit
+from edge_ad.errors import OutletLost
+from edge_ad.store.event import EventType, StoreEvent, close_open_alarms, insert
+from edge_ad.store.lock import LOCK, lock_folder
+from edge_ad.store.parts import PartNumbers, reserve_first
+from edge_ad.store.retention import Retention, retention_job
+from edge_ad.store.schema import DATABASE, connect, create
+from edge_ad.store.writer import CAPACITY, Job, Writer
+
+_RETENTION_EVERY_S = 600.0
+
+
+class Store(ClosedAtExit):
+    """An open store, continued where the last line in the folder ended.
+
+    Its methods may be called from any thread and never wait for the disk. `next_part` returns part
+    numbers. Functions in `committed` are called after each commit, in the writer's thread; they
+    must return at once. Raises UsageError when another line writes to the folder, OutletLost when
+    it cannot be written, DataError and IncompatibleError for a database that is no store's.
+    """
+
+    def __init__(
+        self, folder: Path, retention: Retention | None = None, *, capacity: int = CAPACITY
+    ) -> None:
+        self.path = folder / DATABASE
+        self.committed: list[Callable[[], None]] = []
+        self._retention = retention or Retention()
+        self._closed = False
+        made = [path for path in (folder / LOCK, self.path) if not path.exists()]
+        self._lock = -1
+        try:
+            self._lock = lock_folder(folder)
+            first_part, self.interrupted = _begin(self.path)
+        except BaseException as error:
+            self._give_up(made if self._lock >= 0 else [])
+            if isinstance(error, (OSError, sqlite3.Error)):
+                raise OutletLost(f"{self.path}: cannot be written ({error}).") from error
+            raise
+        self._writer = Writer(self.path, self._notify, capacity)
+        self.next_part = PartNumbers(first_part, self.put)
+        self._retained_s = -_RETENTION_EVERY_S
+
+    @property
+    def lost(self) -> int:
+        """Events that could not be kept since the start."""
+        return self._writer.lost
+
+    @property
+    def cause(self) -> str:
+        """Why events were lost; empty when none was."""
+        return self._writer.cause
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be written at the moment; empty when it can."""
+        return self._writer.problem
+
+    def record(self, event: StoreEvent) -> bool:
+        """Hand over an event; return False when it is lost, which is counted."""
+        now = time.monotonic()
+        if now - self._retained_s > _RETENTION_EVERY_S:
+            self._retained_s = now
+            self.put(retention_job(self._retention, self.put), records=0)
+        return self.put(partial(insert, event=event))
+
+    def put(self, job: Job, records: int = 1) -> bool:
+        """Hand over a job for the writer's transaction, which writes that many records.
+
+        Return False when it is lost.
+        """
+        return self._writer.put(job, records)
+
+    def close(self) -> None:
+        """Write what is queued and unlock the folder; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self.put(self.next_part.release, records=0)
+        self.record(StoreEvent(EventType.LINE, step="stop"))
+        self._writer.close()
+        os.close(self._lock)
+
+    def _notify(self) -> None:
+        for function in self.committed:
+            function()
+
+    def _give_up(self, made: list[Path]) -> None:
+        """Remove what a refused start has made, and unlock."""
+        for path in made:
+            path.unlink(missing_ok=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+
+
+def _begin(path: Path) -> tuple[int, bool]:
+    """Make or continue a database; return the first part number and whether a line was killed."""
+    create(path)
+    connection = connect(path, busy_s=10.0)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        interrupted = _was_interrupted(connection)
+        closed = close_open_alarms(connection)
+        reason = f"after an interruption, {closed} alarms were open" if interrupted else ""
+        insert(connection, StoreEvent(EventType.LINE, step="start", reason=reason))
+        first = reserve_first(connection)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    return first, interrupted
+
+
+def _was_interrupted(connection: sqlite3.Connection) -> bool:
+    row = connection.execute(
+        "SELECT step FROM events WHERE type = 'line' ORDER BY seq DESC LIMIT 1"
+    ).fetchone()
+    return row is not None and row["step"] == "start"

@@ -1,0 +1,187 @@
+"""The thread that owns a store's connection: nobody else waits for a disk.
+
+What is handed to it together is committed together. While the database cannot be written (disk
+full, locked, read-only), jobs wait in a bounded queue; those beyond it are counted as lost, and the
+count becomes an event as soon as writing succeeds again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_ad.store.event import EventType, StoreEvent, insert
+from edge_ad.store.schema import connect
+
+_log = logging.getLogger(__name__)
+
+Job = Callable[[sqlite3.Connection], object]
+
+CAPACITY = 10_000  # jobs: minutes of a bad line, a few megabytes
+_BATCH = 500  # jobs a transaction
+_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # between attempts to write again
+_CHECKPOINT_S = 60.0
+_CLOSE_WITHIN_S = 5.0
+_WRONG_JOB = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError)
+
+
+class Writer:
+    """Runs jobs in transactions, in the order of `put`, in its own thread.
+
+    `problem` is why nothing can be written at present, or empty. `lost` counts the records that
+    were dropped, `cause` is the last reason. `on_commit` is called in the thread after each commit.
+    """
+
+    def __init__(self, path: Path, on_commit: Callable[[], None], capacity: int = CAPACITY) -> None:
+        self._path, self._on_commit, self._capacity = path, on_commit, capacity
+        self._jobs: deque[tuple[Job, int]] = deque()  # with the records that each writes
+        self._changed = threading.Condition()
+        self._closing = False
+        self._connection: sqlite3.Connection | None = None
+        self._inode = path.stat().st_ino
+        self._unreported = 0
+        self._checkpointed = time.monotonic()
+        self.problem = ""
+        self.lost = 0
+        self.cause = ""
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._thread.start()
+
+    def put(self, job: Job, records: int = 1) -> bool:
+        """Hand over a job that writes `records` without waiting; return False when it is lost."""
+        with self._changed:
+            if self._closing or len(self._jobs) >= self._capacity:
+                self._count_lost(records)
+                return False
+            self._jobs.append((job, records))
+            self._changed.notify_all()
+        return True
+
+    def close(self) -> None:
+        """Write what is queued, for at most 5 s when the database cannot be written."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _count_lost(self, count: int) -> None:
+        if count == 0:
+            return
+        self.lost += count
+        self._unreported += count
+        self.cause = self.problem or "more events at once than the disk takes"
+
+    def _work(self) -> None:
+        failures, give_up = 0, float("inf")
+        while batch := self._next_batch():
+            if self._write(batch):
+                failures, give_up = 0, float("inf")
+                continue
+            if self._closing:
+                give_up = min(give_up, time.monotonic() + _CLOSE_WITHIN_S)
+            if time.monotonic() > give_up:
+                with self._changed:
+                    self._count_lost(sum(records for _, records in self._jobs))
+                break
+            self._pause(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+            failures += 1
+        self._disconnect(checkpoint=True)
+
+    def _next_batch(self) -> list[tuple[Job, int]]:
+        """Return the oldest jobs, which stay queued until they are written; none at the end."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or self._closing, timeout=_CHECKPOINT_S)
+                jobs = list(itertools.islice(self._jobs, _BATCH))
+                if jobs or self._closing:
+                    return jobs
+            self._checkpoint()
+
+    def _write(self, batch: list[tuple[Job, int]]) -> bool:
+        try:
+            self._commit(batch)
+        except (sqlite3.Error, OSError) as error:
+            self._disconnect()
+            self._report(error)
+            return False
+        with self._changed:
+            for _ in batch:
+                self._jobs.popleft()
+        if self.problem:
+            _log.warning("%s: can be written again", self._path)
+            self.problem = ""
+        self._on_commit()
+        if time.monotonic() - self._checkpointed > _CHECKPOINT_S:
+            self._checkpoint()
+        return True
+
+    def _commit(self, batch: list[tuple[Job, int]]) -> None:
+        if self._path.stat().st_ino != self._inode:  # else a deleted file would be written
+            raise OSError("it was replaced by another file")
+        if self._connection is None:
+            self._connection = connect(self._path)
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for job, records in batch:
+            self._run(job, records, connection)
+        if unreported := self._unreported:
+            insert(connection, StoreEvent(EventType.LOST, reason=self.cause, count=unreported))
+        connection.execute("COMMIT")
+        with self._changed:
+            self._unreported -= unreported
+
+    def _run(self, job: Job, records: int, connection: sqlite3.Connection) -> None:
+        """Run a job. One that is wrong itself is dropped: it would fail every time."""
+        try:
+            job(connection)
+        except Exception as error:
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _WRONG_JOB):
+                raise  # the database's fault
+            _log.exception("an event cannot be stored")
+            with self._changed:
+                self._count_lost(records)
+                self.cause = f"an event that cannot be stored ({error})"
+
+    def _report(self, error: Exception) -> None:
+        """Log a problem once, until it is another one."""
+        reason = str(getattr(error, "strerror", None) or error)
+        if reason != self.problem:
+            _log.error(
+                "%s: cannot be written (%s). The line goes on, and up to %d "
+                "events wait in memory.", self._path, reason, self._capacity,
+            )  # fmt: skip
+        self.problem = reason
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            closing = self._closing
+            self._changed.wait_for(lambda: self._closing != closing, timeout=seconds)
+
+    def _checkpoint(self) -> None:
+        """Empty the write-ahead log, unless a reader is in the way."""
+        self._checkpointed = time.monotonic()
+        if self._connection is not None:
+            try:
+                self._connection.execute("PRAGMA busy_timeout=20")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._connection.execute("PRAGMA busy_timeout=2000")
+            except sqlite3.Error as error:
+                _log.debug("%s: no checkpoint (%s)", self._path, error)
+                self._disconnect()
+
+    def _disconnect(self, *, checkpoint: bool = False) -> None:
+        """Close the connection; an open transaction is rolled back."""
+        if checkpoint:
+            self._checkpoint()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error as error:
+                _log.debug("%s: %s", self._path, error)

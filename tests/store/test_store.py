@@ -1,0 +1,232 @@
+"""The store: what is committed stays, what cannot be kept is counted, nobody waits."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_ad.errors import DataError, IncompatibleError, UsageError
+from edge_ad.store.event import EventType, StoreEvent
+from edge_ad.store.retention import Retention
+from edge_ad.store.store import Store
+
+REJECT = StoreEvent(EventType.REJECT, camera="top", part=1)
+
+
+def alarm(step: str, name: str = "a") -> StoreEvent:
+    return StoreEvent(EventType.ALARM, step=step, kind="defect", alarm=name, camera="top")
+
+
+def rows(folder: Path, columns: str = "type, step") -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(folder / "line.db")) as connection:
+        return connection.execute(f"SELECT {columns} FROM events ORDER BY seq").fetchall()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_events_are_committed_in_order_and_announced_afterwards(tmp_path: Path) -> None:
+    seen: list[int] = []
+    with Store(tmp_path) as store:
+        store.committed.append(lambda: seen.append(len(rows(tmp_path))))
+        for _ in range(3):
+            assert store.record(REJECT)
+        wait_until(lambda: bool(seen) and seen[-1] == 4)
+    assert rows(tmp_path) == [("line", "start"), *[("reject", None)] * 3, ("line", "stop")]
+
+
+def test_a_line_that_starts_again_goes_on(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        assert [store.next_part() for _ in range(3)] == [1, 2, 3]
+        store.record(alarm("new"))
+        store.record(alarm("end"))
+    with Store(tmp_path) as store:
+        assert store.next_part() == 4 and not store.interrupted
+    assert [row for row in rows(tmp_path) if row[0] == "alarm"] == [
+        ("alarm", "new"),
+        ("alarm", "end"),
+    ]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edge_ad.store.event import EventType, StoreEvent
+from edge_ad.store.store import Store
+
+store = Store(Path(sys.argv[1]))
+store.record(StoreEvent(EventType.ALARM, step="new", kind="defect", alarm="a", reason="spot"))
+store.committed.append(lambda: print(store.next_part(), flush=True))
+while True:
+    store.record(StoreEvent(EventType.REJECT, part=store.next_part()))
+    import time; time.sleep(0.002)
+"""
+
+
+def test_killed_at_any_moment_the_store_goes_on_and_closes_open_alarms(tmp_path: Path) -> None:
+    highest = 0
+    for attempt in range(8):
+        with subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout is not None
+            for _ in range(1 + attempt):
+                line = running.stdout.readline()
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+        parts = [part for (part,) in rows(tmp_path, "part") if part is not None]
+        assert parts == sorted(set(parts)), "a part number came twice"
+        assert int(line) > highest
+        highest = parts[-1]
+    with Store(tmp_path) as store:
+        assert store.interrupted and store.next_part() > highest
+    steps = rows(tmp_path, "type, step, reason")
+    ends = [reason for kind, step, reason in steps if (kind, step) == ("alarm", "end")]
+    assert len(ends) == 8 and all("spot; the line ended without" in reason for reason in ends)
+
+
+def test_a_second_line_in_the_folder_is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path):
+        with pytest.raises(UsageError, match=f"process {os.getpid()}"):
+            Store(tmp_path)
+    Store(tmp_path).close()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(folder / "line.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def full(_: Path) -> Iterator[None]:
+    """Let the kernel refuse what a full disk would refuse."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def gone(folder: Path) -> Iterator[None]:
+    (folder / "line.db").rename(folder / "elsewhere")
+    yield
+    (folder / "elsewhere").rename(folder / "line.db")
+
+
+@pytest.mark.parametrize("broken", [locked, full, gone])
+def test_what_cannot_be_written_waits_is_counted_and_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: Any
+) -> None:
+    with Store(tmp_path, capacity=5) as store:
+        store.record(REJECT)
+        wait_until(lambda: len(rows(tmp_path)) == 2)
+        with broken(tmp_path):
+            began = time.monotonic()
+            kept = [store.record(REJECT) for _ in range(20)]
+            assert time.monotonic() - began < 1, "the line waited for the disk"
+            wait_until(lambda: bool(store.problem))
+        assert sum(kept) == 20 - store.lost and store.lost > 0
+        wait_until(lambda: not store.problem)
+    assert caplog.text.count("cannot be written") == 1
+    assert caplog.text.count("can be written again") == 1
+    written = rows(tmp_path, "type, count")
+    assert [kind for kind, _ in written].count("reject") == 1 + sum(kept)
+    assert [count for kind, count in written if kind == "lost"] == [store.lost]
+
+
+def test_closing_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.store.writer._CLOSE_WITHIN_S", 0.1)
+    store = Store(tmp_path)
+    with gone(tmp_path):
+        store.record(REJECT)
+        store.close()
+    assert store.lost == 2 and "No such file" in store.cause  # reject and stop
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"no database at all, but long enough" * 40, DataError, "damaged or no database"),
+        ("CREATE TABLE songs (title)", DataError, "another program's database"),
+        (
+            "CREATE TABLE events (seq); PRAGMA user_version=99",
+            IncompatibleError,
+            "written by a newer edge-ad",
+        ),
+    ],
+)
+def test_another_file_is_refused_and_left_alone(
+    tmp_path: Path, content: bytes | str, error: type[Exception], message: str
+) -> None:
+    path = tmp_path / "line.db"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(content)
+    before = path.read_bytes()
+    with pytest.raises(error, match=message):
+        Store(tmp_path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["line.db"]
+
+
+def test_old_events_go_rejects_first_and_are_counted(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.record(StoreEvent(EventType.REJECT, time_utc="2001-01-01T00:00:00.000+00:00"))
+        for name in "abc":
+            store.record(alarm("new", name))
+            store.record(REJECT)
+    with Store(tmp_path, Retention(days=30, count=9)) as store:
+        store.record(alarm("end"))
+    written = rows(tmp_path, "type, count")
+    assert [count for kind, count in written if kind == "retention"] == [1, 3]
+    kinds = [kind for kind, _ in written]
+    assert "reject" not in kinds and kinds.count("alarm") == 7
+
+
+def test_a_wrong_event_is_dropped_and_the_others_are_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store(tmp_path) as store:
+        store.record(StoreEvent(EventType.REJECT, part=1 << 80))
+        store.record(REJECT)
+    assert rows(tmp_path, "type, count").count(("lost", 1)) == 1 and store.lost == 1
+    assert "cannot be stored" in caplog.text and ("reject", None) in rows(tmp_path)
+
+
+def test_many_threads_get_numbers_that_differ(tmp_path: Path) -> None:
+    numbers: list[int] = []
+    with Store(tmp_path) as store:
+
+        def count() -> None:
+            numbers.extend(store.next_part() for _ in range(6_000))
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(numbers) == list(range(1, 24_001))
+    with Store(tmp_path) as store:
+        assert store.next_part() == 24_001
