@@ -19,6 +19,7 @@ from edge_ad.errors import DataError, IncompatibleError, SourceLost
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import jpeg_damage, to_bgr8
 from edge_ad.source.base import SourceRequest
+from edge_ad.source.matroska import missing_bytes
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -195,6 +196,11 @@ class _Video:
                 f"{name}: the video ends early: its header says "
                 f"{self.stream.frames or self.delivered + missing} frames, {self.delivered} are "
                 "there. Copy or record it again."
+            )
+        if lost := missing_bytes(Path(self.request.uri.place)):
+            raise SourceLost(
+                f"{name}: the video ends early: the file lacks {lost} bytes of those that its "
+                f"header says, after {self.delivered} frames. Copy or record it again."
             )
 
     def _frames_missing(self) -> float:

@@ -158,6 +158,8 @@ def test_a_cut_matroska_file_ends_with_an_error(tmp_path: Path) -> None:
     assert len(grabs_of(tmp_path / "a.mkv")) == 30
     (tmp_path / "b.mkv").write_bytes(content[: len(content) // 2])
     assert 10 <= len(grabs_until_error(tmp_path / "b.mkv", "ends early|stops after")) <= 20
+    (tmp_path / "c.mkv").write_bytes(content[:-900])  # within the last frame and what follows it
+    assert len(grabs_until_error(tmp_path / "c.mkv", "ends early: .* lacks 900 bytes")) >= 29
 
 
 @pytest.mark.parametrize(
