@@ -118,6 +118,13 @@ SECTIONS = {
         "173). Line: frames of a plate in one region; the plates differ in the grain of the "
         "metal alone.",
     ),
+    "fuzz": (
+        "Mutated inputs",
+        "Files and folders with flipped bits, cut ends, exchanged values, lost and moved files, "
+        "given to the public functions and verbs. A finding is a traceback, a hang, a process that "
+        "dies, a count that does not add up, a refusal without the file's name, or a file left by "
+        "a refused verb.",
+    ),
 }
 # columns of benches whose files hold more figures than a table can show
 _SHOWN = {comparison.BENCH: comparison.KEPT}
