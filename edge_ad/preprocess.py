@@ -96,6 +96,11 @@ class Preprocess:
         part = mask[y : y + height, x : x + width].astype(np.float32)
         return _resize(part, layout.canvas_hw) >= 0.5
 
+    def tile_hw(self, frame_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of a tile in a frame's pixels."""
+        width, height = self._layout(frame_hw).tile_wh
+        return height, width
+
     def ignored(self, frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
         """Return a bool canvas that is true inside the ignored polygons."""
         return self._ignored(frame_hw)

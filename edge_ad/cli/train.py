@@ -19,7 +19,7 @@ from edge_ad.cli.output import output_file
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.train_format import format_result
-from edge_ad.cli.types import Number, NumberRange, Size
+from edge_ad.cli.types import AreaOrSize, Number, NumberRange
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.methods.registry import METHODS
 
@@ -40,7 +40,14 @@ _FILE = click.Path(path_type=Path)
 @click.option("--teacher", type=_FILE, help="Pretrained weights, for methods that need them.")
 @click.option("--textures", type=_FILE, help="Folder of texture images; generated ones otherwise.")
 @click.option("--preset", help="A method's named settings, like edge for small devices.")
-@click.option("--size", type=Size(), default="256x256", show_default=True, help="Network input.")
+@click.option(
+    "--size",
+    type=AreaOrSize(),
+    default="256",
+    show_default=True,
+    help="Network input: one side, for that square's area in the ratio of the parts, or height x "
+    "width like 256x256.",
+)
 @click.option(
     "--width",
     type=Number(),
@@ -146,11 +153,13 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         value = options.pop(option)
         if value is not None:
             given[setting] = value
+    size = options["size"]
     return TrainConfig(
         method=options["method"],
         data=options["data"],
         output=output,
-        size_hw=options["size"],
+        size_hw=(size, size) if isinstance(size, int) else size,
+        keep_aspect=isinstance(size, int),
         settings=parse_settings(load_training(options["method"]), given, options["preset"]),
         geometry=Geometry().changed(options["geometry"]),
         textures=options["textures"],

@@ -16,12 +16,12 @@ _CHOSEN_ON = {
 def format_result(result: dict[str, Any]) -> str:
     """Return the lines to print after a training."""
     steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
-    split = result["split"]
+    split, size = result["split"], "x".join(map(str, result["size_hw"]))
     lines = [
         f"images    {result['images']}, {len(result['skipped'])} skipped",
         f"parts     {split['parts']}: {split['trained']['parts']} trained on, "
         f"{split['threshold']['parts']} set aside for the threshold",
-        f"tiles     {result['tiles']}",
+        f"tiles     {result['tiles']}, as {size} (height x width)",
         f"steps     {steps}, in {result['minutes']} minutes",
         f"scores    {result['choice'].get('branch', 'one map')}",
         *_choice_table(result["choice"]["measured"]),

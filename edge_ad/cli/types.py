@@ -26,12 +26,12 @@ class NumberRange(Number, click.FloatRange):
     """A number in a range."""
 
 
-class Size(click.ParamType[tuple[int, int]]):
+class Size(click.ParamType[Any]):
     """`256`, or height x width like `128x256`."""
 
     name = "HxW"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         numbers = [int(number) for number in re.findall(r"\d+", str(value))]
         sides = (numbers * 2)[:2]
         if not re.fullmatch(r"[\d\[\](),x\s]+", str(value)) or len(numbers) not in (1, 2):
@@ -39,3 +39,12 @@ class Size(click.ParamType[tuple[int, int]]):
         if not all(32 <= side <= LARGEST_SIDE for side in sides):
             self.fail(f"each side lies between 32 and {LARGEST_SIDE} pixels; got '{value}'")
         return (sides[0], sides[1])
+
+
+class AreaOrSize(Size):
+    """`256`, kept as one number, or height x width like `128x256`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        size = super().convert(value, param, ctx)
+        numbers = re.findall(r"\d+", str(value))
+        return size[0] if len(numbers) == 1 else size

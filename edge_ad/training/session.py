@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textur
 from edge_ad.training.checkpoint import checkpoint_path
 from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
 from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
+from edge_ad.training.input_size import ratio_of_parts, size_for
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
 from edge_ad.training.network_cost import NetworkCost, cost_of
 from edge_ad.training.part_split import PartSplit, split_by_part, training_images
@@ -45,7 +46,10 @@ _BYTES_A_PARAMETER, _REPORT_MIB = 4 + 2 * 12, 16
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training: method, data, output and options."""
+    """A training: method, data, output and options.
+
+    With `keep_aspect`, `size_hw` (square) gives the input's area, and the parts its ratio.
+    """
 
     method: str
     data: Path
@@ -65,6 +69,7 @@ class TrainConfig:
     bit_depth: int | None = None
     part_id: str | None = None
     parts_from: How | None = None
+    keep_aspect: bool = False
 
 
 class PreparedTraining(NamedTuple):
@@ -92,6 +97,7 @@ def train(
     `on_step` after every step.
     Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
     """
+    config = _with_size(config)
     prepared = _prepare(config)
     module = prepared.trainer.module
     loop = TrainingLoop(prepared.trainer, prepared.sampler, _options(config, prepared))
@@ -113,6 +119,21 @@ def train(
     report = write_report(config.output, figures, loop.history, rows)
     checkpoint_path(config.output).unlink(missing_ok=True)
     return report
+
+
+def _with_size(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with the size that keeps the parts' ratio, where asked for."""
+    if not config.keep_aspect:
+        return config
+    paths = training_images(config.data)
+    with reading(_depth(config, paths)):
+        ratio = ratio_of_parts(paths, config.geometry)
+    size = size_for(config.method, config.settings.network, config.size_hw[0], ratio)
+    return replace(config, size_hw=size, keep_aspect=False)
+
+
+def _depth(config: TrainConfig, paths: list[Path]) -> BitDepth:
+    return find_depth(paths, BitDepth(config.bit_depth) if config.bit_depth else None)
 
 
 def _prepare(config: TrainConfig) -> PreparedTraining:
@@ -141,7 +162,7 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
 def _load(config: TrainConfig) -> tuple[NormalTiles, PartSplit, BitDepth]:
     """Read the images and divide them by part."""
     paths = training_images(config.data)
-    depth = find_depth(paths, BitDepth(config.bit_depth) if config.bit_depth else None)
+    depth = _depth(config, paths)
     with reading(depth):
         normal = load_tiles(paths, Preprocess(config.size_hw, config.geometry))
         split = split_by_part(

@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 
 from edge_ad.cli.train import command
 from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, OutletLost, UsageError
+from edge_ad.images import write_image
 from edge_ad.methods.weights import load_detector
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.progress_bar import TrainingBar
-from tests.training.train_configs import write_parts, write_teacher
+from tests.training.train_configs import part, write_parts, write_teacher
 
 QUICK = ("--size", "32", "--width", "0.125", "--batch", "2", "--steps", "4", "--device", "cpu")
 
@@ -134,6 +135,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_parts(folder / "parts")
     assert invoke(arguments_for(folder)).exit_code == 0
     return folder / "out.pt"
+
+
+def test_one_side_keeps_the_ratio_of_long_parts_and_two_do_not(folder: Path) -> None:
+    for path in (folder / "parts").iterdir():
+        write_image(path, part(int(path.stem), (120, 48)))
+    for size, expected in (("64", [96, 48]), ("64x64", [64, 64])):
+        done = invoke(arguments_for(folder, "--size", size, "--json"))
+        assert json.loads(done.stdout)["size_hw"] == expected
+    config = invoke(arguments_for(folder, "--size", "64", "--print-config"))
+    assert "size: 64  # flag" in config.output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
