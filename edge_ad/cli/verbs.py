@@ -27,6 +27,7 @@ VERBS = {
     "verify": "Compare two model files on the same frames.",
     "threshold": "Set the rejection threshold from good images.",
     "run": "Inspect frames and raise alarms.",
+    "events": "List, follow and mark the events of a line.",
     "bench": "Measure the speed of engine and loop.",
     "inspect": "Describe a file and its origin.",
     "doctor": "List what this machine has and what is missing.",

@@ -91,6 +91,8 @@ def _read_only(path: Path) -> sqlite3.Connection:
             raise
         # WAL wants to make files beside the database, which a read-only folder refuses
         return sqlite3.connect(f"{name}?immutable=1", uri=True)
+    except sqlite3.DatabaseError:  # damaged: `_version` has the words for it
+        pass
     return connection
 
 
