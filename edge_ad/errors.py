@@ -6,6 +6,7 @@
     +-- IncompatibleError    3   an engine unfit for this machine, version or contract
     |   +-- MissingExtra     3   a feature whose package is not installed
     +-- EngineLost           1   an engine that its GPU can no longer run
+    +-- InvalidOutput        1   an engine output of NaN or Inf, which fails a candidate's gate
     +-- GateFailed           4   accuracy, parity or false-alarm rate outside its limit
     +-- SourceLost           5   a camera, file or folder that gives no more frames
     |   +-- SourceTimeout    5   ... within the time allowed
@@ -63,6 +64,10 @@ def naming(name: object) -> Iterator[None]:
 
 class EngineLost(EdgeAdError):
     """An engine failed on its GPU and is closed, its memory freed; opening it again may help."""
+
+
+class InvalidOutput(EdgeAdError):
+    """The output of an engine contains NaN or Inf."""
 
 
 class GateFailed(EdgeAdError):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edge_ad.engine import Engine, Prediction
-from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.errors import InvalidOutput, UsageError
 from edge_ad.frame import Image
 from edge_ad.geometry import Geometry
 from edge_ad.inspection import rescore
@@ -39,7 +39,7 @@ class Scorer:
     def __call__(self, image: Image) -> tuple[float, Map]:
         """Return the score and the stitched map of a frame; the map is a copy.
 
-        Raises EdgeAdError when the engine output contains NaN or Inf.
+        Raises InvalidOutput when the engine output contains NaN or Inf.
         """
         return self.answer(self.preprocess(image), (image.shape[0], image.shape[1]))
 
@@ -47,7 +47,7 @@ class Scorer:
         """Do the same for a frame that is already preprocessed to the engine's batch."""
         score, anomaly_map = self.read(self._engine.infer(batch), frame_hw)
         if math.isnan(score):
-            raise EdgeAdError(
+            raise InvalidOutput(
                 f"{self._engine.name}: the engine output contains NaN or Inf, so it cannot judge "
                 "any frame. Train or export it again."
             )

@@ -17,6 +17,7 @@ from edge_ad import bench
 from edge_ad.calibration.quantize.eval_set import predict
 from edge_ad.calibration.quantize.evaluator import CandidateEvaluator
 from edge_ad.calibration.quantize.gate import (
+    UNKNOWN,
     AccuracyFigures,
     GateLimits,
     GateResult,
@@ -24,6 +25,7 @@ from edge_ad.calibration.quantize.gate import (
     figures,
 )
 from edge_ad.calibration.ranges.graph_engine import GraphEngine
+from edge_ad.errors import InvalidOutput
 from edge_ad.precision import PRECISIONS, Precision
 
 _RUNS = 10  # runs per precision; their median is steady within a few percent on an idle machine
@@ -102,5 +104,8 @@ def time_models(
 def _figures(evaluator: CandidateEvaluator, model: onnx.ModelProto) -> AccuracyFigures:
     eval_set = evaluator.eval_set
     with GraphEngine(model, evaluator.graph.manifest, evaluator.table.target) as engine:
-        predictions = predict(engine, eval_set.samples)
+        try:
+            predictions = predict(engine, eval_set.samples)
+        except InvalidOutput:
+            return UNKNOWN
     return figures(eval_set, evaluator.reference, predictions)

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_ad.calibration.quantize.eval_set import EvalSet, Predictions, evenly, predict
-from edge_ad.calibration.quantize.gate import AccuracyFigures, figures, map_error
+from edge_ad.calibration.quantize.gate import UNKNOWN, AccuracyFigures, figures, map_error
 from edge_ad.calibration.quantize.placement import Placement, place
 from edge_ad.calibration.quantize.qdq import quantize
 from edge_ad.calibration.quantize.result_cache import ResultCache
@@ -20,8 +20,11 @@ from edge_ad.calibration.quantize.rules import PlacementOverrides
 from edge_ad.calibration.ranges.graph_engine import GraphEngine
 from edge_ad.calibration.ranges.table import RangeTable
 from edge_ad.calibration.ranges.target import Range
+from edge_ad.errors import InvalidOutput
 from edge_ad.onnx_graph.index import GraphIndex
 from edge_ad.precision import Precision
+
+_INVALID_ERROR = 1e6  # larger than any that can be measured; finite, so that blocks can be ranked
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class CandidateEvaluator:
 
     def figures(self, candidate: Candidate) -> AccuracyFigures:
         """Return the candidate's figures on the whole evaluation set."""
-        return AccuracyFigures(**self._measured(candidate)["figures"])
+        return AccuracyFigures.from_json(self._measured(candidate)["figures"])
 
     def scores(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return the candidate's image scores on the evaluation set."""
@@ -100,7 +103,10 @@ class CandidateEvaluator:
         return GraphEngine(model, self.graph.manifest, self.table.target, threads=self._threads)
 
     def error(self, candidate: Candidate, images: int) -> float:
-        """Return the map error on a few images: a quick measure that ranks blocks."""
+        """Return the map error on a few images: a quick measure that ranks blocks.
+
+        It is _INVALID_ERROR for an output with NaN or Inf.
+        """
         key = f"error on {images} {candidate}"
         return float(self._cache.get(key, lambda: self._error(candidate, images)))
 
@@ -108,12 +114,19 @@ class CandidateEvaluator:
         return dict(self._cache.get(f"figures {candidate}", lambda: self._measure(candidate)))
 
     def _measure(self, candidate: Candidate) -> dict[str, Any]:
-        predictions = self._predictions(candidate, len(self.eval_set.samples))
-        measured = figures(self.eval_set, self.reference, predictions)
+        reference = self.reference
+        try:
+            predictions = self._predictions(candidate, len(self.eval_set.samples))
+        except InvalidOutput:
+            return {"figures": UNKNOWN.as_json(), "scores": []}
+        measured = figures(self.eval_set, reference, predictions)
         return {"figures": measured.as_json(), "scores": predictions.scores.tolist()}
 
     def _error(self, candidate: Candidate, images: int) -> float:
-        predictions = self._predictions(candidate, images)
+        try:
+            predictions = self._predictions(candidate, images)
+        except InvalidOutput:
+            return _INVALID_ERROR
         return map_error(evenly(self.reference.maps, images), predictions.maps)
 
     def _predictions(self, candidate: Candidate | None, images: int) -> Predictions:

@@ -35,17 +35,28 @@ class GateLimits:
 class AccuracyFigures:
     """One engine on the evaluation set; pixel figures are None without masks. AUPRO has no limit.
 
-    `map_error` is the rms difference of its maps from fp32's, relative to the spread of those.
+    `map_error` is the rms difference of its maps from fp32's, relative to the spread of those. None
+    of them is known for an engine whose output contains NaN or Inf: see UNKNOWN.
     """
 
-    image_auroc: float
+    image_auroc: float | None
     pixel_ap: float | None
     aupro: float | None
     map_error: float
 
     def as_json(self) -> dict[str, float | None]:
-        """Return the figures with JSON keys."""
-        return asdict(self)
+        """Return the figures with JSON keys; an infinite map error is None."""
+        error = self.map_error if np.isfinite(self.map_error) else None
+        return {**asdict(self), "map_error": error}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> AccuracyFigures:
+        """Return the figures that `as_json` returned."""
+        error = stored["map_error"]
+        return cls(**{**stored, "map_error": np.inf if error is None else error})
+
+
+UNKNOWN = AccuracyFigures(None, None, None, np.inf)  # of an output with NaN or Inf
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ def apply_gate(
         for name in ("image_auroc", "pixel_ap")
         if _known(before := getattr(fp32, name)) and _known(after := getattr(int8, name))
     }
-    failures = [
+    failures = ["its output contains NaN or Inf"] * (int8 == UNKNOWN) + [
         _failure(name, losses.get(name), limit)
         for name, limit in limits.losses.items()
         if name not in losses or losses[name] > limit

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.quantize.eval_set import predict
 from edge_ad.calibration.quantize.pipeline import CalibrationResult
+from edge_ad.errors import InvalidOutput
 from edge_ad.files import write_text
 from edge_ad.images import encode_image, read_image
 
@@ -164,8 +165,11 @@ def _examples(result: CalibrationResult) -> str:
     chosen += [s for s in samples if not s.anomalous][:_EXAMPLES]
     maps = []
     for candidate in (None, result.candidate):
-        with result.evaluator.engine(candidate) as engine:
-            maps.append(predict(engine, chosen).maps)
+        try:
+            with result.evaluator.engine(candidate) as engine:
+                maps.append(predict(engine, chosen).maps)
+        except InvalidOutput:
+            return "<p>No maps to show: the output contains NaN or Inf.</p>"
     finite = np.concatenate([values[np.isfinite(values)] for side in maps for values in side])
     low, high = float(finite.min()), float(finite.max())
     rows = [
