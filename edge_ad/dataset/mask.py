@@ -11,7 +11,7 @@ from edge_ad.errors import DataError
 from edge_ad.images import read_stored
 
 Mask = NDArray[np.bool_]
-_LOSSY = frozenset({".jpg", ".jpeg", ".jfif", ".webp"})
+_LOSSY = frozenset(".avif .j2k .jfif .jp2 .jpc .jpe .jpeg .jpg .webp".split())
 _NEAR = 1 / 8  # of the largest value: how far lossy compression moves one of two values
 _STRAYS = 0.01  # share of pixels, along edges, that it moves further
 _MOST, _HALF, _RIM = 0.9, 0.5, 0.75  # shares of the image and of its rim that a mask may mark
@@ -21,7 +21,7 @@ def read_mask(path: Path) -> Mask:
     """Decode a mask to bool (H, W), true where any colour layer of the file is not zero.
 
     That covers 0/1, 0/255, class numbers and 16 bits. An alpha layer that varies hides what is
-    transparent; where the colours mark nothing it is the mask. JPEG and WebP, which smear values,
+    transparent; where the colours mark nothing it is the mask. Lossy formats, which smear values,
     are cut at half of their largest one. Raises DataError for a file that cannot be decoded, holds
     NaN, or is lossy and has more than two values.
     """

@@ -27,6 +27,8 @@ from edge_ad.images.decode import StoredImage, read_stored
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 _CERTAIN = 1 << 14  # a value from here on needs 16 bits
 _FAR_APART = 8  # times the typical largest value: three bits
+_GAP = 2.5  # between the largest values of sensors whose depths differ by two bits
+_ALIKE = 1.15  # times, the share of their range that two sensors in the same light fill
 _HEADER_BYTES = 1 << 16
 
 _current: ContextVar[BitDepth | None] = ContextVar("bit depth", default=None)
@@ -154,7 +156,16 @@ def _named_depth(headers: dict[Path, Container], deep: list[Path]) -> BitDepth |
         )
     if not depths or any(headers[path].bit_depth is None for path in deep):
         return None
+    if any(headers[path].format == "PNG" and _is_spread(path) for path in deep):
+        return BitDepth(16, "of the files, which spread their values over 16 bits", given=False)
     return BitDepth(next(iter(depths)), "named by the files", given=False)
+
+
+def _is_spread(path: Path) -> bool:
+    try:
+        return read_stored(path).bit_depth == 16
+    except DataError:
+        return False  # named when it is read
 
 
 def _depth_of_values(paths: list[Path]) -> BitDepth:
@@ -171,8 +182,33 @@ def _depth_of_values(paths: list[Path]) -> BitDepth:
             "(10, 12, 14 or 16), or remove what another camera took."
         )
     bits = next(bits for bits in BIT_DEPTHS if top < 1 << bits)
+    _check_one_sensor(largest, bits)
     origin = f"found: the largest value of {len(largest)} images is {top}"
     return BitDepth(bits, origin, given=False)
+
+
+def _check_one_sensor(largest: dict[Path, int], bits: int) -> None:
+    """Raise DataError when some images fill a smaller depth as the others fill `bits`."""
+    paths = sorted(largest, key=lambda path: largest[path])
+    for place in range(1, len(paths)):
+        below, above = largest[paths[place - 1]], largest[paths[place]]
+        if above < _GAP * max(1, below) or below < 256:
+            continue
+        fewer = next(bits for bits in BIT_DEPTHS if below < 1 << bits)
+        low, high = paths[:place], paths[place:]
+        share = _typical(largest, low) / (1 << fewer)
+        ratio = share / (_typical(largest, high) / (1 << bits))
+        if fewer < bits and 1 / _ALIKE < ratio < _ALIKE:
+            raise DataError(
+                f"{low[-1]}: the sensor's bit depth is not clear: {len(low)} of {len(paths)} "
+                f"images fit a sensor of {fewer} bits (their largest value is {below}), the "
+                f"others, such as {high[-1]}, one of {bits}. Separate the images by camera, or "
+                "name the depth with --bit-depth."
+            )
+
+
+def _typical(largest: dict[Path, int], paths: list[Path]) -> float:
+    return statistics.median(largest[path] for path in paths)
 
 
 def _largest_values(paths: Iterable[Path]) -> Iterable[tuple[Path, int]]:

@@ -28,6 +28,7 @@ _PADDED = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _STRAY_BYTES = 4
 _THUMBNAIL = 1  # bit of TIFF's NewSubfileType: a page that repeats another at reduced size
 _SUBFILE_TYPE, _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _ORIENTATION = 254, 258, 281, 274
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _warnings = threading.Lock()  # Python's warning filters belong to all threads
 
 
@@ -176,6 +177,11 @@ def _tiff_depth(image: Any) -> tuple[int, int | None]:
     bits = max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
     if 8 < bits < 16:
         return 16, 16  # OpenCV spreads packed values over 16 bits
+    if bits > 8 and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        raise DataError(  # OpenCV turns values of 8 bits round, and leaves others as they are
+            "its values count down from white (WhiteIsZero), expected up from black. "
+            "Convert the image."
+        )
     largest = image.tag_v2.get(_MAX_SAMPLE_VALUE, (0,))
     largest = max(largest) if isinstance(largest, tuple) else largest
     if bits == 16 and 0 < largest < 0xFFFF:

@@ -50,7 +50,7 @@ def read_stored(path: Path) -> StoredImage:
         raise DataError(f"{name}: not an image OpenCV can decode{kind}.")
     transparent = container.transparent or _hides(pixels, container)
     upright = _upright(pixels, container.orientation)
-    return StoredImage(upright, name, container.bit_depth, transparent)
+    return StoredImage(upright, name, _named_depth(pixels, container), transparent)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -61,6 +61,17 @@ def _bytes_of(path: Path) -> bytes:
     if not data:
         raise DataError(f"{path}: the file is empty. Copy it again or remove it.")
     return data
+
+
+def _named_depth(pixels: NDArray[Any], container: Container) -> int | None:
+    """Return the depth that the file names, 16 for a PNG that spreads it over all its bits.
+
+    PNG wants values scaled to 16 bits and the sensor's depth noted in sBIT (PNG 3, 11.3.2.4).
+    Cameras' software often notes it and stores the values as they are.
+    """
+    bits = container.bit_depth
+    spread = container.format == "PNG" and bits is not None and int(pixels.max()) >= 1 << bits
+    return 16 if spread else bits
 
 
 def _hides(pixels: NDArray[Any], container: Container) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,25 @@ def test_values_that_allow_no_answer_are_refused(tmp_path: Path, tops: tuple[int
     assert find_depth(paths, BitDepth(16)).bits == 16
 
 
+@pytest.mark.parametrize(
+    "tops", [(967, 3871, 950, 3850), (3871, 3700, 3800, 950), (3900, 15000, 15500, 14800, 3600)]
+)
+def test_images_of_two_sensors_in_one_folder_are_refused(
+    tmp_path: Path, tops: tuple[int, ...]
+) -> None:
+    paths = folder_of(tmp_path, *tops)
+    with pytest.raises(DataError, match=r"\.png: the sensor's bit depth is not clear: \d of .*fit"):
+        find_depth(paths)
+    assert find_depth(paths, BitDepth(14)).bits == 14
+
+
+@pytest.mark.parametrize("tops", [(3871, 300, 3700), (3871, 1900, 3700), (4000, 600, 650, 3900)])
+def test_dark_images_of_one_sensor_are_not_taken_for_another(
+    tmp_path: Path, tops: tuple[int, ...]
+) -> None:
+    assert find_depth(folder_of(tmp_path, *tops)).bits == 12
+
+
 def test_one_image_of_another_depth_is_refused_by_name(tmp_path: Path) -> None:
     paths = folder_of(tmp_path, 4000, 4001, 255)
     read = ImageReader(find_depth(paths))
@@ -89,6 +109,31 @@ def test_a_depth_that_the_files_name_counts_more_than_their_values(tmp_path: Pat
     with pytest.raises(DataError, match="the file names 12-bit values, expected 14"):
         ImageReader(BitDepth(14, "of others", given=False))(tmp_path / "a.png")
     assert ImageReader(BitDepth(14))(tmp_path / "a.png")[0, 0, 0] == 900 >> 6
+
+
+def test_a_png_may_spread_the_depth_that_it_names_over_16_bits(tmp_path: Path) -> None:
+    """As PNG asks of its writers; others store the sensor's values as they are."""
+    spread = values(900) << 4  # of a sensor with 12 bits
+    for name in ("a.png", "b.png"):
+        png = with_chunk(encoded(spread, "PNG"), b"sBIT", b"\x0c")
+        (tmp_path / name).write_bytes(png)
+    depth = find_depth(list_images(tmp_path))
+    assert depth.bits == 16
+    for read in (read_image, ImageReader(depth)):
+        np.testing.assert_array_equal(
+            read(tmp_path / "a.png")[:, :, 0], (spread >> 8).astype(np.uint8)
+        )
+
+
+def test_deep_values_that_count_down_from_white_are_refused(tmp_path: Path) -> None:
+    pixels = values(60000)
+    cv2.imwrite(str(tmp_path / "a.tif"), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    data = (tmp_path / "a.tif").read_bytes()
+    photometric = struct.pack("<HHII", 262, 3, 1, 1)
+    assert data.count(photometric) == 1
+    (tmp_path / "a.tif").write_bytes(data.replace(photometric, struct.pack("<HHII", 262, 3, 1, 0)))
+    with pytest.raises(DataError, match=r"a\.tif: its values count down from white"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(
