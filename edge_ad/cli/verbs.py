@@ -28,6 +28,8 @@ VERBS = {
     "threshold": "Set the rejection threshold from good images.",
     "run": "Inspect frames and raise alarms.",
     "events": "List, follow and mark the events of a line.",
+    "report": "Write one page about a shift: parts, alarms, images.",
+    "sheet": "Draw the newest evidence images of a line on one sheet.",
     "bench": "Measure the speed of engine and loop.",
     "inspect": "Describe a file and its origin.",
     "doctor": "List what this machine has and what is missing.",

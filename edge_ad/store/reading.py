@@ -89,7 +89,7 @@ def open_reading(folder: Path) -> Iterator[sqlite3.Connection]:
 def read_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
     """Yield the events of a folder that match, oldest first. Raises like `open_reading`."""
     with open_reading(folder) as connection:
-        yield from _read(connection, chosen, 0)
+        yield from read_open(connection, chosen)
 
 
 def follow_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
@@ -101,14 +101,17 @@ def follow_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
             last = min(last, _newest(connection))  # another store may have taken the name
             while path.exists() and path.stat().st_ino == inode:
                 newest = _newest(connection)
-                for event in _read(connection, chosen, last):
+                for event in read_open(connection, chosen, last):
                     yield event
                     newest = max(newest, event["seq"])
                 chosen, last = replace(chosen, limit=None), newest
                 time.sleep(_POLL_S)
 
 
-def _read(connection: sqlite3.Connection, chosen: EventFilter, after: int) -> Iterator[Record]:
+def read_open(
+    connection: sqlite3.Connection, chosen: EventFilter, after: int = 0
+) -> Iterator[Record]:
+    """Yield the events of an open store that match and have a `seq` above `after`."""
     where, values = chosen.where()
     store = connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()[0]
     if chosen.limit is not None:

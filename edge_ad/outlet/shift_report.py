@@ -1,0 +1,144 @@
+"""Write the report of a shift as one self-contained HTML page, without scripts."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge_ad.store.reading import Record
+from edge_ad.store.shift import CameraShift, Shift
+
+_STYLE = (
+    "body{font:15px/1.5 sans-serif;max-width:72em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;"
+    "border-bottom:1px solid #ccc;vertical-align:top}"
+    "img{max-width:100%}figure{margin:2em 0}rect{fill:#b00020}"
+)
+_BAR_PX, _CHART_PX = 16, 100
+
+
+def shift_page(shift: Shift, folder: Path, images: int) -> str:
+    """Return the page, with the evidence images of the newest `images` alarms in it."""
+    title = f"{folder.resolve().name}, {_local(shift.since)} to {_local(shift.until)}"
+    body = [
+        f"<h1>{html.escape(title)}</h1>",
+        *_cameras(shift),
+        *_chart(shift),
+        *_alarms(shift),
+        *_images(shift, folder, images),
+        *_notices(shift),
+    ]
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<style>{_STYLE}</style><body>\n" + "\n".join(body) + "\n</body></html>\n"
+    )
+
+
+def _cameras(shift: Shift) -> Iterable[str]:
+    yield "<h2>Parts</h2>"
+    if not shift.cameras:
+        yield "<p>No part was inspected, but for the minute under way.</p>"
+        return
+    head = ("camera", "judged", "rejected", "share", "invalid", "dropped", "slowest p99")
+    yield _table(head, [_camera(name, counts) for name, counts in sorted(shift.cameras.items())])
+
+
+def _camera(name: str, counts: CameraShift) -> list[str]:
+    share = f"{counts.rejected / counts.judged:.2%}" if counts.judged else "-"
+    p99 = f"{counts.p99_ms:.1f} ms" if counts.p99_ms is not None else "-"
+    numbers = [counts.judged, counts.rejected, share, counts.invalid, counts.dropped, p99]
+    return [name, *map(str, numbers)]
+
+
+def _chart(shift: Shift) -> Iterable[str]:
+    """Draw the share of rejected parts over time; the highest bar has the full height."""
+    shares = {start: bad / judged for start, (judged, bad) in shift.bars.items() if judged}
+    highest = max(shares.values(), default=0.0)
+    if not highest:
+        return
+    first = min(shares)
+    width = ((max(shares) - first) // shift.bar_minutes + 1) * _BAR_PX
+    bars = []
+    for start, share in sorted(shares.items()):
+        height = round(share / highest * _CHART_PX, 1)
+        x = (start - first) // shift.bar_minutes * _BAR_PX
+        when = _local(datetime.fromtimestamp(start * 60, timezone.utc).isoformat())
+        bars.append(
+            f"<rect x={x} y={_CHART_PX - height} width={_BAR_PX - 2} height={height}>"
+            f"<title>{when}: {share:.2%} of {shift.bars[start][0]}</title></rect>"
+        )
+    yield f"<h2>Rejected parts, every {shift.bar_minutes} min; highest {highest:.2%}</h2>"
+    yield f"<svg width={width} height={_CHART_PX}>{''.join(bars)}</svg>"
+
+
+def _alarms(shift: Shift) -> Iterable[str]:
+    yield f"<h2>{_newest('Alarms', shift.alarm_count, len(shift.alarms))}</h2>"
+    if shift.alarms:
+        head = ("began", "ended", "camera", "kind", "part", "score / threshold", "noted", "alarm")
+        yield _table(head, [_alarm(alarm) for alarm in shift.alarms])
+
+
+def _alarm(alarm: Record) -> list[str]:
+    ended = "open" if alarm["open"] else _local(alarm["time_utc"])
+    notes = [alarm.get("marked"), alarm.get("acknowledged") and f"seen by {alarm['acknowledged']}"]
+    score = f"{alarm['score']:.4g} / {alarm['threshold']:.4g}" if "score" in alarm else ""
+    return [
+        _local(alarm["began_utc"]), ended, alarm["camera"] or "", alarm["kind"],
+        str(alarm.get("part", "")), score or alarm.get("reason", ""),
+        ", ".join(note for note in notes if note), alarm["alarm"],
+    ]  # fmt: skip
+
+
+def _images(shift: Shift, folder: Path, count: int) -> Iterable[str]:
+    shown = 0
+    for alarm in shift.alarms:
+        data = _evidence(folder, alarm)
+        if shown < count and data:
+            shown += 1
+            caption = f"{alarm['camera']}, alarm {alarm['alarm']}, {_local(alarm['began_utc'])}"
+            encoded = base64.b64encode(data).decode()
+            yield (
+                f"<figure><img src=data:image/jpeg;base64,{encoded}>"
+                f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+            )
+
+
+def _evidence(folder: Path, alarm: Record) -> bytes:
+    """Return the alarm's image, empty when there is none or it was deleted to make room."""
+    if "evidence" not in alarm:
+        return b""
+    path = folder / str(alarm["evidence"])
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _notices(shift: Shift) -> Iterable[str]:
+    if shift.notices:
+        yield f"<h2>{_newest('The line itself', shift.notice_count, len(shift.notices))}</h2>"
+        rows = [
+            [_local(event["time_utc"]), event["type"], event.get("step", ""),
+             str(event.get("count", "")), event.get("reason", "")]
+            for event in shift.notices
+        ]  # fmt: skip
+        yield _table(("when", "what", "", "events", "reason"), rows)
+
+
+def _newest(name: str, count: int, shown: int) -> str:
+    return f"{name}: {count}" if count == shown else f"{name}: the newest {shown} of {count}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    titles = "".join(f"<th>{html.escape(name)}" for name in head)
+    lines = ["".join(f"<td>{html.escape(cell)}" for cell in row) for row in rows]
+    return f"<table><tr>{titles}<tr>{'<tr>'.join(lines)}</table>"
+
+
+def _local(time_utc: str) -> str:
+    """Return a time as the clock on the wall shows it."""
+    moment = datetime.fromisoformat(time_utc).astimezone()
+    return moment.isoformat(sep=" ", timespec="seconds")

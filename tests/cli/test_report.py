@@ -1,0 +1,111 @@
+"""`edge-ad report` and `edge-ad sheet`, on the folder of a line that still runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.images import read_image
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.evidence import EvidenceFolder
+from edge_ad.outlet.history import History
+from edge_ad.preprocess import AnomalyMap
+from edge_ad.store.statistics import bin_score, score_bin
+from edge_ad.store.store import Store
+from tests.conftest import invoke
+
+IMAGE = np.full((64, 64, 3), 90, np.uint8)
+
+
+def inspection(verdict: Verdict, camera: str, minute: int) -> Inspection:
+    score = 0.9 if verdict is Verdict.REJECT else 0.1
+    return Inspection(
+        verdict, float("nan") if verdict is Verdict.INVALID else score, 0.5, camera=camera,
+        part=minute, time_utc=f"2026-11-28T06:{minute:02d}:30.000+00:00", latency_s=0.02,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Path]:
+    """Write 10 minutes of a line with one alarm, and close it after the test."""
+    folder = tmp_path / "line <1>"
+    folder.mkdir()
+    drops = {"top": 7}
+    history, evidence = History(Store(folder), lambda: drops), EvidenceFolder(folder / "evidence")
+    for minute in range(10):
+        verdict = (Verdict.PASS, Verdict.REJECT, Verdict.INVALID)[max(0, minute - 7)]
+        history.inspected(inspection(verdict, "top", minute), Evidence(IMAGE))
+    history.inspected(inspection(Verdict.PASS, "side", 10), Evidence(IMAGE))
+    when = "2026-11-28T06:09:30.000+00:00"
+    alarm = AlarmEvent(
+        AlarmStep.NEW, "a-1", AlarmKind.DEFECT, "uri", 1, 1, 1, 0.9, 0.5, camera="top",
+        part=9, time_utc=when,
+    )  # fmt: skip
+    seen = Evidence(IMAGE, AnomalyMap(np.ones((32, 32), np.float32), (0, 0), (2, 2)))
+    for outlet in (history, evidence):
+        outlet.alarmed(alarm, seen)
+    evidence.close()
+    yield folder
+    history.close()
+
+
+SPAN = ("--since", "2026-11-28T06:00Z", "--until", "2026-11-28T07:00Z")
+
+
+def test_a_shift_is_one_page_with_images(line: Path, tmp_path: Path) -> None:
+    page = tmp_path / "shift.html"
+    done = invoke("report", line, *SPAN, "-o", page, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    counts = {"passed": 8, "rejected": 1, "invalid": 1, "dropped": 7, "p99_ms": 20.0}
+    assert record["cameras"] == {"top": counts} and record["alarms"] == 1
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg;base64,") == 1 and "line &lt;1&gt;" in text
+    assert "<td>open<td>top<td>defect<td>9<td>0.9 / 0.5" in text
+    assert not re.search(r"<script|https?://", text), "the page needs nothing else"
+    assert invoke("report", line, *SPAN, "-o", page, "--images", "0").returncode == 0
+    assert "base64" not in page.read_text(encoding="utf-8")
+
+
+def test_a_shift_without_parts_says_so(line: Path, tmp_path: Path) -> None:
+    span = ("--since", "2026-11-27T06:00Z", "--until", "2026-11-27T07:00Z")
+    done = invoke("report", line, *span, "-o", tmp_path / "shift.html")
+    assert "0 parts, 0 rejected, 0 alarms" in done.stdout, done.stderr
+    assert "No part was inspected" in (tmp_path / "shift.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-o", "a.pdf"], 2, "ends in .html"),
+        (["-o", "a.html", "--since", "1h", "--until", "2h"], 2, "does not lie before"),
+        (["-o", "/proc/none/a.html"], 6, "cannot be written"),
+    ],
+)
+def test_mistakes_are_answered(line: Path, words: list[str], code: int, message: str) -> None:
+    done = invoke("report", line, *words)
+    assert done.returncode == code and message in done.stderr, done.stderr
+
+
+def test_the_sheet_is_drawn_while_the_line_runs(line: Path, tmp_path: Path) -> None:
+    done = invoke("sheet", line, "-o", tmp_path / "sheet.jpg")
+    assert done.returncode == 0 and read_image(tmp_path / "sheet.jpg").shape[1] == 480
+    (line / "evidence" / "a-1.jpg").unlink()
+    done = invoke("sheet", line)
+    assert done.returncode == 2 and "no alarm was raised yet" in done.stderr
+
+
+@pytest.mark.parametrize("score", [0.0, 0.001, 0.717, 12.5, -3.0, 1e9])
+def test_bins_hold_scores_of_any_size(score: float) -> None:
+    assert bin_score(score_bin(score)) == pytest.approx(score, rel=0.06, abs=1e-5)
+
+
+def test_bins_hold_infinite_scores() -> None:
+    assert score_bin(float("inf")) == -score_bin(float("-inf")) > score_bin(1e20)
