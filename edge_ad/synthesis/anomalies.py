@@ -15,6 +15,7 @@ from edge_ad.frame import Image
 from edge_ad.synthesis.blend import blend, is_grey, to_grey
 from edge_ad.synthesis.cut_paste import cut_paste
 from edge_ad.synthesis.foreground import foreground_mask
+from edge_ad.synthesis.light import vary_light
 from edge_ad.synthesis.perlin import Mask, perlin_mask, rotate
 from edge_ad.synthesis.structural import add_structural_defect
 from edge_ad.synthesis.textures import ProceduralTextures, Textures
@@ -32,7 +33,8 @@ class SynthesisConfig(BaseModel):
     frayed and displaced areas), `cut_paste_share` a piece of the same tile in another place, and
     the others a texture. `texture_weight` bounds the opacity of a texture, `cut_paste_area` the
     piece's share of the tile. `foreground` keeps anomalies on the part, away from a plain
-    background; `redraw_empty` draws again when the mask is empty.
+    background; `redraw_empty` draws again when the mask is empty. `exposure` varies the light of
+    normal tiles by up to so many stops (factors of two), see `light.vary_light`; 0 leaves it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +53,12 @@ class SynthesisConfig(BaseModel):
     rotation_share: Share = 1.0
     rotation_small_deg: Annotated[float, Field(ge=0, le=180)] = 5
     rotation_fill: Annotated[int, Field(ge=0, le=255)] = 114
+    exposure: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+    @property
+    def keeps_tiles(self) -> bool:
+        """Return whether a tile is the same in every batch, so that its features can be cached."""
+        return self.rotation == "none" and self.exposure == 0
 
 
 class SyntheticAnomaly(NamedTuple):
@@ -64,11 +72,13 @@ class SyntheticAnomaly(NamedTuple):
 def synthesize(
     tile: Image, textures: Textures, settings: SynthesisConfig, rng: Random, *, grey: bool
 ) -> SyntheticAnomaly:
-    """Rotate one normal tile as the settings allow and add an anomaly.
+    """Rotate one normal tile and vary its light as the settings allow, and add an anomaly.
 
     `grey` removes the colour from textures and structural defects.
     """
     normal = random_rotation(tile, settings, rng)
+    if settings.exposure:
+        normal = vary_light(normal, settings.exposure, rng)
     if rng.random() >= settings.anomaly_share:
         return SyntheticAnomaly(normal, normal, np.zeros(normal.shape[:2], np.bool_))
     for _ in range(REDRAWS if settings.redraw_empty else 1):

@@ -34,6 +34,8 @@ class Checkpoint:
     rng: torch.Tensor
     history: list[dict[str, Any]] = field(default_factory=list)
     steps_done: dict[str, int] = field(default_factory=dict)
+    average: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
 
 
 def checkpoint_path(output: Path) -> Path:

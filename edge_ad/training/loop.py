@@ -18,6 +18,8 @@ from torch.optim import Optimizer
 
 from edge_ad.errors import EdgeAdError, OutletLost
 from edge_ad.methods.learning.trainer import Trainer
+from edge_ad.training.averaging import WeightAverage
+from edge_ad.training.best_weights import BestWeights
 from edge_ad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edge_ad.training.data import BatchSampler, prefetch
 from edge_ad.training.device import Arithmetic
@@ -33,7 +35,9 @@ class TrainingOptions:
 
     `budget_s` ends each phase after its share of the time instead of its steps. `rate` returns the
     factor on the learning rates after a share of a phase; `lower_rates` are command-line options
-    to suggest when training diverges.
+    to suggest when training diverges. With `average`, a phase ends with the average of its weights,
+    to which each step adds 1 - `average`. `score` is called `checks` times in the second half of
+    the last phase; the weights of its highest value are the result.
     """
 
     checkpoint: Path
@@ -45,6 +49,9 @@ class TrainingOptions:
     checkpoint_every_s: float = 300.0
     rate: Callable[[float], float] = lambda done: 1.0
     lower_rates: str = ""
+    average: float = 0.0
+    checks: int = 0
+    score: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class TrainingLoop:
             options.device.type, enabled=options.arithmetic == "fp16"
         )
         self._optimizer: Optimizer | None = None
+        self._average: WeightAverage | None = None
+        self._best: BestWeights | None = None
         trainer.module.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def resume(self) -> None:
@@ -97,6 +106,10 @@ class TrainingLoop:
             self._begin()
             assert self._optimizer is not None
             self._optimizer.load_state_dict(saved.optimizer)
+            if self._average is not None:
+                self._average.load(saved.average)
+            if self._best is not None:
+                self._best.state = saved.best
         self._scaler.load_state_dict(saved.scaler)
         torch.set_rng_state(saved.rng)
 
@@ -142,8 +155,15 @@ class TrainingLoop:
                 rng=torch.get_rng_state(),
                 history=self.history,
                 steps_done=self.steps_done,
+                average=self._average.values if self._average is not None else {},
+                best=self._best.state if self._best is not None else {},
             ),
         )
+
+    @property
+    def checks(self) -> list[float]:
+        """Return the scores of the checks in the last phase."""
+        return [] if self._best is None else list(self._best.state["checks"])
 
     def _phases(self) -> Iterator[None]:
         """Yield once per step until the last phase is over."""
@@ -151,6 +171,7 @@ class TrainingLoop:
             if self._optimizer is None:
                 self._begin()
             if self._phase_done() >= 1:
+                self._end_phase()
                 self.phase += 1
                 self.phase_step, self.phase_elapsed_s = 0, 0.0
                 self._optimizer = (
@@ -159,17 +180,33 @@ class TrainingLoop:
                 continue
             yield
 
+    def _end_phase(self) -> None:
+        """Take the average of the weights, or the best of those checked."""
+        if self._average is not None:
+            self._average.apply()
+        if self._best is not None:
+            self._best.apply()
+
     def _begin(self) -> None:
         self._optimizer = self.trainer.begin(self.trainer.phases[self.phase].name)
         for group in self._optimizer.param_groups:
             group["full_lr"] = group["lr"]
+        module, options = self.trainer.module, self.options
+        last = self.phase == len(self.trainer.phases) - 1
+        self._average = WeightAverage(module, options.average) if options.average else None
+        checked = options.checks and last
+        self._best = BestWeights(module, options.score, options.checks) if checked else None
 
     def _timed_step(self, batches: Iterator[Any]) -> TrainingProgress:
         started = time.monotonic()
         losses = self._one_step(next(batches))
+        if self._average is not None:
+            self._average.update(self.phase_step)
         took = time.monotonic() - started
         self.step, self.phase_step = self.step + 1, self.phase_step + 1
         self.elapsed_s, self.phase_elapsed_s = self.elapsed_s + took, self.phase_elapsed_s + took
+        if self._best is not None:
+            self._best.after_step(self._phase_done(), self._average)
         name = self.trainer.phases[self.phase].name
         self.steps_done[name] = self.phase_step
         if self.step % HISTORY_EVERY == 0:

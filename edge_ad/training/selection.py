@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from edge_ad.frame import Image
 from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.synthesis.kinds import KINDS, anomaly_of
 from edge_ad.synthesis.textures import Textures
 from edge_ad.training.data import batch_of
@@ -32,3 +34,13 @@ def selection_batch(
         for number, (tile, kind) in enumerate(zip(chosen, kinds, strict=True))
     ]  # fmt: skip
     return batch_of(samples, chosen)._replace(kind=torch.tensor(kinds))
+
+
+@torch.inference_mode()
+def selection_score(module: nn.Module, held_out: Batch, device: torch.device) -> float:
+    """Return the selection score of a network's present map; its training mode is kept."""
+    training = {part: part.training for part in module.modules()}
+    figures = measure(held_out, lambda rgb: {"map": module.eval()(rgb.to(device))[:2]})["map"]
+    for part, mode in training.items():
+        part.training = mode
+    return float(figures["selection_score"])

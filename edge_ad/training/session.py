@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ from edge_ad.training.network_cost import NetworkCost, cost_of
 from edge_ad.training.part_split import PartSplit, split_by_part, training_images
 from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
-from edge_ad.training.selection import selection_batch
+from edge_ad.training.selection import selection_batch, selection_score
 
 # fp32 weights, and a checkpoint with weights and two moments; a new file replaces the old one when
 # it is complete, so that both are on the disk for a moment
@@ -214,6 +215,9 @@ def _options(config: TrainConfig, prepared: PreparedTraining) -> TrainingOptions
         checkpoint_every_s=config.checkpoint_every_s,
         rate=config.settings.rate,
         lower_rates=config.settings.lower_rates,
+        average=config.settings.average,
+        checks=config.settings.checks,
+        score=partial(selection_score, prepared.trainer.module, prepared.held_back, device),
     )
 
 
@@ -286,4 +290,5 @@ def _figures(
         "parameters": cost.parameters,
         "gflops": round(cost.flops / 1e9, 2),
         "choice": choice.report,
+        "checks": [round(score, 4) for score in loop.checks],
     }

@@ -135,8 +135,8 @@ class CLFlowTrainer:
         return [flow for flow in self.module.flows if isinstance(flow, Flow)]
 
     def _normal_features(self, batch: Batch) -> Sequence[Tensor]:
-        """Return the normal tiles' features, cached where tiles are never rotated."""
-        if self.settings.synthesis.rotation == "none":
+        """Return the normal tiles' features, cached where tiles never change."""
+        if self.settings.synthesis.keeps_tiles:
             return self._frozen(batch.normal, batch.tile)
         return self.module.features(batch.normal)
 

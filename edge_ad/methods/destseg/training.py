@@ -128,8 +128,8 @@ class DeSTSegTrainer:
             return {"cosine": cosine_loss(*(net.directions(_float(x)) for x in (teacher, student)))}
 
     def _target(self, batch: Batch) -> list[Tensor]:
-        """Return the teacher's levels of the normal tiles, cached where tiles are never rotated."""
-        if batch.normal.is_cuda or self.settings.synthesis.rotation != "none":
+        """Return the teacher's levels of the normal tiles, cached where tiles never change."""
+        if batch.normal.is_cuda or not self.settings.synthesis.keeps_tiles:
             with torch.no_grad():
                 return list(self._teacher_levels(batch.normal))
         return self._frozen(batch.normal, batch.tile)

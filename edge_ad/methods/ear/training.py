@@ -108,7 +108,7 @@ class EARTrainer:
         if self.module.attention is None:
             return None
         synthesis = self.settings.synthesis
-        if synthesis.rotation != "none" or synthesis.anomaly_share > 0:
+        if not synthesis.keeps_tiles or synthesis.anomaly_share > 0:
             return self.module.salient(batch.anomalous)
         return self._salient(batch.normal, batch.tile)[0].float()
 

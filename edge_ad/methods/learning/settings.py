@@ -52,14 +52,19 @@ class TrainingSettings(BaseModel):
 
     `network` is the configuration of the network to train, `synthesis` that of the synthetic
     anomalies; a dot reaches inside them, like `network.width`. `lr_tail` is the last part of a
-    phase over which the learning rates fall to 0; papers keep them constant. `set_aside` are the
-    shares of parts that are not trained on.
+    phase over which the learning rates fall to 0; papers keep them constant. `average` is the share
+    of the earlier weights in the running average that ends each phase; 0 takes the last weights, as
+    papers do. `checks` is how often the weights are measured on the parts set aside in the second
+    half of the last phase, to keep the best; 0 keeps the last. `set_aside` are the shares of parts
+    that are not trained on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch: Tiles = 32
     lr_tail: Annotated[float, Field(ge=0, le=1)] = 0.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    checks: Annotated[int, Field(ge=0, le=100)] = 0
     set_aside: SetAside = SetAside()
     network: Config = Config()
     synthesis: SynthesisConfig = SynthesisConfig()
