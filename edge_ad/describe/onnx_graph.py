@@ -53,10 +53,10 @@ def _gflops(model: onnx.ModelProto) -> float | None:
     """
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # onnx raises many kinds on graphs that are not valid
+        shapes = _shapes(inferred.graph)
+        counted = [_flops(node, shapes) for node in inferred.graph.node]
+    except Exception:  # onnx raises many kinds on graphs that are not valid, or lists too few sides
         return None
-    shapes = _shapes(inferred.graph)
-    counted = [_flops(node, shapes) for node in inferred.graph.node]
     if any(flops is None for flops in counted):
         return None
     inputs = [shapes.get(value.name) for value in inferred.graph.input[:1]]

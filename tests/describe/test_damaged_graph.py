@@ -43,6 +43,15 @@ def test_a_type_and_inputs_that_do_not_exist_are_described(make_engine: MakeEngi
     assert facts["contract"]["met"] is False
 
 
+def test_a_product_of_too_few_inputs_is_described(make_engine: MakeEngine) -> None:
+    path, model = _changed(make_engine)
+    model.graph.node.append(helper.make_node("MatMul", [model.graph.input[0].name], ["half"]))
+    path.write_bytes(model.SerializeToString())
+    done = invoke("inspect", path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["graph"]["gflops"] is None
+
+
 def test_a_graph_that_fails_on_its_first_image_does_not_fit(make_engine: MakeEngine) -> None:
     path, model = _changed(make_engine)
     index = helper.make_tensor("far", TensorProto.INT64, [1], [9])
