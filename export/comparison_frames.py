@@ -5,13 +5,15 @@ Generated frames serve where there are no images.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from edge_ad.dataset import images_below, readable
+from edge_ad.dataset import images_below, left_out_below, readable
 from edge_ad.errors import DataError, naming
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
@@ -20,16 +22,23 @@ from edge_ad.synthesis.anomalies import random_anomaly
 
 
 class ComparisonFrames(NamedTuple):
-    """Frames uint8 (n, H, W, 3); those after the first `originals` have a synthetic anomaly."""
+    """Frames uint8 (n, H, W, 3); those after the first `originals` have a synthetic anomaly.
+
+    `left_out` are the files of the folder that cannot be read, with the reason.
+    """
 
     images: Image
     originals: int
+    left_out: Mapping[str, str] = MappingProxyType({})
 
 
-def folder_frames(folder: Path, manifest: Manifest, limit: int) -> Image:
+def folder_frames(
+    folder: Path, manifest: Manifest, limit: int, left_out: dict[str, str] | None = None
+) -> Image:
     """Return uint8 (n, H, W, 3): images below `folder`, evenly picked, preprocessed as in a run.
 
-    At most `limit` frames. Raises DataError when there is no folder or no readable image in it.
+    At most `limit` frames; images that cannot be read are added to `left_out`. Raises DataError
+    when there is no folder or no readable image in it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Expected images there.")
@@ -39,7 +48,7 @@ def folder_frames(folder: Path, manifest: Manifest, limit: int) -> Image:
     picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int))]
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
     frames = []
-    for path, image in readable(picked):
+    for path, image in readable(picked, left_out):
         with naming(path):
             frames.append(preprocess(image))
     return np.concatenate(frames)[:limit]
@@ -63,10 +72,12 @@ def comparison_frames(manifest: Manifest, folder: Path | None, limit: int) -> Co
     """
     if folder is None:
         return ComparisonFrames(generated_frames(manifest.size_hw, limit), limit)
-    images = folder_frames(folder, manifest, limit)
+    unread: dict[str, str] = {}
+    images = folder_frames(folder, manifest, limit, unread)
     rng = np.random.default_rng(0)
     anomalous = [random_anomaly(image, rng).anomalous for image in images]
-    return ComparisonFrames(np.concatenate([images, np.stack(anomalous)]), len(images))
+    left_out = left_out_below(folder) | unread
+    return ComparisonFrames(np.concatenate([images, np.stack(anomalous)]), len(images), left_out)
 
 
 def describe_origin(folder: Path | None) -> str:

@@ -54,6 +54,7 @@ def write_validated(
         "opset": model.opset_import[0].version,
         "ir_version": model.ir_version,
         "parity": parity,
+        "left_out": dict(reference.frames.left_out),
         **extra,
     }
     text = json.dumps(report, indent=2, allow_nan=False)

@@ -70,6 +70,7 @@ def _from_images(
         unreadable=images.unreadable,
         test=eval_set.summaries,
     ).as_json()
+    report["left_out"] = dict(images.left_out)
     return table, dict(cache.get(_REPORT, lambda: report))
 
 

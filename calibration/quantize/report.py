@@ -47,6 +47,7 @@ def make_report(
         "threshold": result.threshold.model_dump(mode="json") if result.threshold else None,
         "clipped": most_clipped(result),
         "dataset_report": result.dataset_report,
+        "left_out": (result.dataset_report or {}).get("left_out", {}),
         "nodes": [asdict(decision) for decision in placement.decisions],
         "int8_nodes": sum(decision.int8 for decision in placement.decisions),
         "bytes": {"fp32": config.engine.stat().st_size, "int8": _size(staged)},

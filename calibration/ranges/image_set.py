@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.dataset import left_out_beside
 from edge_ad.dedup import Thumbnailer
 from edge_ad.errors import DataError
 from edge_ad.files import sha256_of
@@ -60,6 +61,7 @@ class ImageSummary:
 class CalibrationSet:
     """Readable images in a fixed order; `anomalous` are the positions with synthetic anomalies.
 
+    `left_out` are unreadable ones and files beside them that are no images, with the reason.
     The same folder, samples and seed give the same images, anomalies and sha256.
     """
 
@@ -67,6 +69,7 @@ class CalibrationSet:
     unreadable: tuple[Path, ...]
     anomalous: frozenset[int]
     seed: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -98,11 +101,14 @@ def choose(
     rng = np.random.default_rng(seed)
     shuffled = [paths[i] for i in rng.permutation(len(paths))]
     chosen: list[Path] = []
-    unreadable: list[Path] = []
+    unreadable: dict[Path, str] = {}
     for path in shuffled:
         if len(chosen) == samples:
             break
-        (chosen if _is_readable(path) else unreadable).append(path)
+        if reason := _problem(path):
+            unreadable[path] = reason
+        else:
+            chosen.append(path)
     if len(chosen) < MIN_IMAGES:
         raise DataError(
             f"{paths[0].parent}: only {len(chosen)} readable images to calibrate with, expected at "
@@ -111,7 +117,11 @@ def choose(
         )
     anomalous = rng.permutation(len(chosen))[: round(len(chosen) * synthetic)]
     return CalibrationSet(
-        tuple(chosen), tuple(unreadable), frozenset(int(i) for i in anomalous), seed
+        tuple(chosen),
+        tuple(unreadable),
+        frozenset(int(i) for i in anomalous),
+        seed,
+        left_out_beside(paths) | {str(path): reason for path, reason in unreadable.items()},
     )
 
 
@@ -121,10 +131,11 @@ def summarize(path: Path, image: Image, score: float, *, anomalous: bool = False
     return ImageSummary(path, grey, score, (image.shape[0], image.shape[1]), anomalous)
 
 
-def _is_readable(path: Path) -> bool:
+def _problem(path: Path) -> str:
+    """Return why an image cannot be read, or an empty string."""
     try:
         read_image(path)
     except DataError as error:
         _log.warning("left out: %s", error)
-        return False
-    return True
+        return str(error)
+    return ""

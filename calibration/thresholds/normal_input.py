@@ -10,7 +10,7 @@ from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
 from edge_ad.calibration.thresholds.normal_images import choose_images
 from edge_ad.calibration.thresholds.scores import NormalScores, PartOf, Scores
 from edge_ad.data_split import DataSplit
-from edge_ad.dataset import normal_images
+from edge_ad.dataset import left_out_beside, normal_images
 from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.parts import How, assign_parts
@@ -79,7 +79,7 @@ def open_folder(
     assigned = assign_parts(paths, part_id=part_id, root=folder, how=how, geometry=geometry)
     chosen = choose_images(assigned, split)
     images = ImageFolder(folder, chosen.paths)
-    images.left_out |= chosen.left_out
+    images.left_out |= left_out_beside(paths) | chosen.left_out
     part_of = {images.name_of(path): part for path, part in chosen.parts.items()}
     ordered_by, order = time_order(chosen.paths) or ("", [])
     return NormalInput(

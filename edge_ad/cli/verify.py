@@ -91,6 +91,7 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
         "other": str(other),
         "frames_from": describe_origin(limits["images"]),
         **result.as_json(),
+        "left_out": dict(frames.left_out),
         "sheet": str(sheet),
     }
 

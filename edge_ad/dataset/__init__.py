@@ -32,6 +32,8 @@ __all__ = [
     "Sample",
     "images_below",
     "labelled_images",
+    "left_out_below",
+    "left_out_beside",
     "normal_images",
     "read_truth",
     "readable",
@@ -60,11 +62,21 @@ def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
         )
     if not listing.train:
         raise DataError(_without_normal(folder, known_title))
-    places = dict.fromkeys(path.parent for path in listing.train)
-    left_out = [path for place in places for path in (*unread_in(place), *_deeper(place))]
-    if left_out:
-        _log.warning("%s: left out %s", folder, named([str(path) for path in left_out]))
+    if left_out := left_out_beside(listing.train):
+        _log.warning("%s: left out %s", folder, named(left_out))
     return list(listing.train)
+
+
+def left_out_beside(images: Iterable[Path]) -> dict[str, str]:
+    """Return the files in the folders of normal images that are not read, with the reason.
+
+    They are no images, or lie in a folder below.
+    """
+    left_out: dict[str, str] = {}
+    for place in dict.fromkeys(path.parent for path in images):
+        left_out |= {str(path): "not an image that OpenCV reads" for path in unread_in(place)}
+        left_out |= {str(path): f"in a folder below {place}" for path in _deeper(place)}
+    return left_out
 
 
 def labelled_images(
@@ -109,8 +121,10 @@ def images_below(folder: Path) -> list[Path]:
     return [path for place in places for path in split_masks(images_in(place))[0]]
 
 
-def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
-    """Decode images one by one; unreadable ones are logged and left out.
+def readable(
+    paths: Iterable[Path], left_out: dict[str, str] | None = None
+) -> Iterator[tuple[Path, Image]]:
+    """Decode images one by one; unreadable ones are logged, and added to `left_out` with why.
 
     Raises DataError when there were images and none can be read.
     """
@@ -121,6 +135,8 @@ def readable(paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
         except DataError as error:
             errors.append(str(error))
             _log.warning("left out: %s", error)
+            if left_out is not None:
+                left_out[str(path)] = str(error)
             continue
         readable_count += 1
         yield path, image
@@ -151,6 +167,12 @@ def _all_below(folder: Path) -> Iterator[Path]:
     for place in folders_below(folder):
         if not any(name.startswith(".") for name in place.relative_to(folder).parts):
             yield from images_in(place)
+
+
+def left_out_below(folder: Path) -> dict[str, str]:
+    """Return the files in a folder and all below it that are no images, with the reason."""
+    files = [path for place in folders_below(folder) for path in unread_in(place)]
+    return {str(path): "not an image that OpenCV reads" for path in files}
 
 
 def _deeper(place: Path) -> list[Path]:

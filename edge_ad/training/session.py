@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from edge_ad.dataset import left_out_beside
 from edge_ad.errors import OutletLost
 from edge_ad.files import sha256_of
 from edge_ad.geometry import Geometry
@@ -274,6 +275,7 @@ def _figures(
         "images": len(prepared.split.assignment.parts),
         "bit_depth": prepared.depth.bits,
         "tiles": len(normal.tiles),
+        "left_out": left_out_beside([*normal.paths, *map(Path, normal.skipped)]),
         "skipped": [*normal.skipped, *map(str, prepared.split.assignment.left_out)],
         "split": prepared.split.report(),
         "held_back": len(prepared.held_back.mask),

@@ -52,7 +52,7 @@ def test_each_tile_is_a_frame(tmp_path: Path) -> None:
 
 def test_every_image_comes_with_an_anomalous_copy_the_same_every_time(tmp_path: Path) -> None:
     write_images(tmp_path, 3)
-    images, given = comparison_frames(MANIFEST, tmp_path, 10)
+    images, given, _ = comparison_frames(MANIFEST, tmp_path, 10)
     assert (given, len(images)) == (3, 6)
     assert images[:3, 0, 0, 0].tolist() == [0, 1, 2]
     assert (images[3:] != images[:3]).any(axis=(1, 2, 3)).all()

@@ -117,11 +117,13 @@ def test_a_time_budget_ends_each_phase_by_the_clock(folder: Path) -> None:
 
 
 def test_unreadable_images_are_skipped_and_counted(folder: Path) -> None:
+    (folder / "parts" / "list.tga").write_text("no image")
     (folder / "parts" / "004.png").write_bytes(b"")
     (folder / "parts" / "zz.jpg").write_bytes(b"no image")
     result = run(tiny_training(folder))
     assert result["images"] == 9
     assert [Path(name).name for name in result["skipped"]] == ["004.png", "zz.jpg"]
+    assert list(result["left_out"]) == [str(folder / "parts" / "list.tga")]
 
 
 def test_only_unreadable_images_are_an_error(folder: Path) -> None:
