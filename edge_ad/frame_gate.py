@@ -31,18 +31,47 @@ class FrameGate:
         self._frozen_after = frozen_after
         self._stale_after_s = stale_after_s
         self._last, self._repeats = 0, 0
+        self._last_s = float("-inf")
+        self._reopened = False
+        self._size_wh: tuple[int, int] | None = None
+
+    def reopened(self) -> None:
+        """Note that the source was opened again: it may deliver its last frame once more."""
+        self._reopened = True
 
     def fault(self, frame: Frame) -> str:
         """Return the reason why this frame cannot be judged, or an empty string."""
         if fault := content_fault(frame.image):
+            return fault
+        if fault := self._size_fault(frame):
             return fault
         sample = _subsample(frame.image)
         if not frame.file and _is_torn(frame.image):
             return "torn: the end of the image is a single colour"
         return self._live_fault(frame, sample) if self.live else ""
 
+    def _size_fault(self, frame: Frame) -> str:
+        """Compare a frame's size with the first one's: every region would be somewhere else.
+
+        Files of a folder may differ in size.
+        """
+        if frame.file:
+            return ""
+        height, width = frame.image.shape[:2]
+        self._size_wh = expected = self._size_wh or (width, height)
+        if (width, height) == expected:
+            return ""
+        return (
+            f"geometry_changed: {width}x{height} pixels, expected {expected[0]}x{expected[1]} as "
+            "before. Set the camera back, or start the line again"
+        )
+
     def _live_fault(self, frame: Frame, sample: Image) -> str:
         content = zlib.crc32(sample.tobytes())
+        reopened, self._reopened = self._reopened, False
+        if content == self._last and (reopened or frame.captured_s == self._last_s):
+            return "repeated: the camera delivered the same frame again"
+        self._last_s = frame.captured_s
         self._repeats = self._repeats + 1 if content == self._last else 0
         self._last = content
         if self._repeats >= self._frozen_after:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -145,10 +146,13 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 )
 @click.option(
     "--reopen-for-s",
-    default=60.0,
-    show_default=True,
     type=NumberRange(0),
-    help="Try for this long to reopen a lost camera.",
+    help="Give a lost camera up after this time. Default: never.",
+)
+@click.option(
+    "--require-cameras",
+    is_flag=True,
+    help="Refuse to start when a camera is absent. Default: start, and report it as a fault.",
 )
 @engine_options
 @click.option("--show", is_flag=True, help="Show frames and regions in a window.")
@@ -194,7 +198,8 @@ def _config(options: dict[str, Any]) -> LineConfig:
         frames=options["frames"],
         bit_depth=options["bit_depth"],
         timeout_s=options["timeout_s"],
-        reopen_for_s=options["reopen_for_s"],
+        reopen_for_s=math.inf if options["reopen_for_s"] is None else options["reopen_for_s"],
+        require_cameras=options["require_cameras"],
         engine_options=options["engine_options"],
     )
 

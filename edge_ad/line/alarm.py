@@ -11,6 +11,7 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.debounce import Debounce
 from edge_ad.line.rate_check import RateCheck
+from edge_ad.line.reopening import Damping
 
 _UPDATE_SHARE = 0.05  # of the threshold: smaller rises of the score would only flood the log
 
@@ -32,9 +33,11 @@ class Alarm:
     """The alarms of one camera: at most one defect and one camera fault are active at a time.
 
     INVALID frames carry no information about the part: they neither raise nor clear a defect alarm.
-    They raise a camera fault at once, which `n` judged frames in a row clear. `rate_check` raises a
-    third kind once a run: more rejects than the threshold promises.
+    They raise a camera fault at once, which `n` judged frames in a row clear, later with `damping`.
+    `rate_check` raises a third kind once a run: more rejects than the threshold promises.
     """
+
+    damping: Damping | None = None
 
     def __init__(
         self, rule: AlarmRule, next_id: Callable[[], str], rate_check: RateCheck | None = None
@@ -49,12 +52,21 @@ class Alarm:
     def update(self, inspection: Inspection) -> list[AlarmEvent]:
         """Take one inspection and return the alarm events it causes, in order."""
         invalid = inspection.verdict is Verdict.INVALID
-        events = self._step(AlarmKind.CAMERA_FAULT, self._fault.update(invalid), inspection)
+        events = self._step(AlarmKind.CAMERA_FAULT, self._is_faulty(invalid), inspection)
         if not invalid:
             raised = self._defect.update(self._counts_as_reject(inspection))
             events += self._step(AlarmKind.DEFECT, raised, inspection)
             events += self._check_rate(inspection)
         return events
+
+    def camera_ended(self, inspection: Inspection) -> list[AlarmEvent]:
+        """Raise the fault of a camera that ends, or give the standing one its reason."""
+        active = self._active.get(AlarmKind.CAMERA_FAULT)
+        if active is None:
+            return [self._begin(AlarmKind.CAMERA_FAULT, inspection)]
+        changed = replace(_at(inspection, active, AlarmStep.UPDATE), reason=inspection.reason)
+        self._active[AlarmKind.CAMERA_FAULT] = changed
+        return [changed]
 
     def finish(self, frame: int) -> list[AlarmEvent]:
         """End all active alarms, because the run ends at `frame`."""
@@ -64,6 +76,20 @@ class Alarm:
             replace(alarm, event=AlarmStep.END, frame=frame, time_utc=now)
             for alarm in active.values()
         ]
+
+    def _is_faulty(self, invalid: bool) -> bool:  # noqa: FBT001
+        """Return whether the camera fault stands, and note its beginning and end."""
+        stood, raised = AlarmKind.CAMERA_FAULT in self._active, self._fault.update(invalid)
+        if self.damping is None:
+            return raised
+        if invalid:
+            self.damping.faulty()
+        stands = raised or (stood and self.damping.holds())
+        if stands and not stood:
+            self.damping.began()
+        elif stood and not stands:
+            self.damping.ended()
+        return stands
 
     def _check_rate(self, inspection: Inspection) -> list[AlarmEvent]:
         rejected = inspection.verdict is Verdict.REJECT

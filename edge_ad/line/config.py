@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ class LineConfig:
     one part, by default as the threshold says. `geometry` replaces parts of the geometry that the
     engine was trained with: any of `roi_xywh`, `ignore`, `tiles` and `overlap`. `frames` limits
     each camera, 0 means no limit. `bit_depth` is that of 16-bit cameras and files, None for that of
-    the training images.
+    the training images. With `require_cameras`, a camera that is absent at the start is an error;
+    without, it is a camera fault.
     """
 
     cameras: tuple[str, ...]
@@ -36,7 +38,8 @@ class LineConfig:
     frames: int = 0
     bit_depth: int | None = None
     timeout_s: float = 10.0
-    reopen_for_s: float = 60.0
+    reopen_for_s: float = math.inf
+    require_cameras: bool = False
     engine_options: EngineOptions = field(default_factory=EngineOptions)
 
     def open_engine(self) -> Engine:

@@ -88,6 +88,10 @@ class Inspector:
         """Whether `begin` may be called for a second frame before the first is finished."""
         return self._overlapping is not None
 
+    def reopened(self) -> None:
+        """Note that the camera was opened again."""
+        self._gate.reopened()
+
     def __call__(self, grab: Grab) -> InspectedFrame:
         """Inspect one grab. Raises UsageError when the geometry does not fit a camera's frame."""
         return self.finish(self.begin(grab))

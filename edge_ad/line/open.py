@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +32,13 @@ from edge_ad.line.tally import Tally
 from edge_ad.manifest import check_geometry, load_sidecar
 from edge_ad.outlet.base import Outlet, Outlets
 from edge_ad.outlet.registry import open_outlet
-from edge_ad.source import open_source
+from edge_ad.source import Source, open_source
+from edge_ad.source.late import LateSource
 from edge_ad.source.named import NamedSource, name_sources
+from edge_ad.source.open import is_live, presence
+from edge_ad.uri import without_credentials
+
+_OPEN_TOGETHER_S = 3.0  # a line with an absent camera starts this much later at most
 
 
 @contextmanager
@@ -43,7 +49,7 @@ def open_line(
 
     `outlets` are open ones besides those that `config` names; all are closed with the line. Raises
     what `open_engine`, `load_sidecar`, `open_outlet` and `open_source` raise, before any frame is
-    inspected.
+    inspected; a live camera that is absent is an error with `require_cameras` only.
     """
     sources = name_sources(config.cameras)
     with ExitStack() as stack:
@@ -59,6 +65,7 @@ def open_line(
         all_outlets = Outlets(outlets, stop)
         stack.callback(all_outlets.close)
         cameras = [_open_camera(named, config, shared, stack) for named in sources]
+        _wait_for(cameras)
         for uri in config.outlets:
             all_outlets.add(open_outlet(uri))
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
@@ -131,8 +138,11 @@ def _open_camera(
 ) -> Camera:
     check = rate_check(config)
     alarm = Alarm(config.rule, shared.next_alarm_id, check)  # checks the rule before a camera opens
-    reopen = partial(open_source, named.uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
-    source = stack.enter_context(reopen())
+    uri, name = named.uri, named.name
+    reopen = partial(open_source, uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
+    late = is_live(uri) and not config.require_cameras
+    opener = partial(LateSource, without_credentials(uri), reopen) if late else reopen
+    source: Source = stack.enter_context(opener())
     alone = len(config.cameras) == 1
     inspector = Inspector(
         shared.batcher.engine if alone else shared.batcher.client(),
@@ -140,7 +150,18 @@ def _open_camera(
         FrameGate(live=source.live),
         geometry=shared.geometry,
         overlap=alone and not source.live,  # live: the newest frame, at once
-        camera=named.name,
+        camera=name,
     )
     tally = Tally(frame_limit=config.frames)
-    return Camera(source, reopen, inspector, alarm, tally, named.name)
+    return Camera(source, reopen, inspector, alarm, tally, name, is_there=presence(uri))
+
+
+def _wait_for(cameras: Sequence[Camera]) -> None:
+    """Give cameras that open beside each other the time that most need.
+
+    One that takes longer or is absent is a camera fault, not an error; any other error is raised.
+    """
+    until = time.monotonic() + _OPEN_TOGETHER_S
+    for camera in cameras:
+        if isinstance(camera.source, LateSource):
+            camera.source.wait(max(0.0, until - time.monotonic()))

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edge_ad.clock import now_utc
 from edge_ad.errors import EdgeAdError, SourceLost
 from edge_ad.frame import BadFrame
 from edge_ad.images import NAMED
 from edge_ad.line.alarm import Alarm
 from edge_ad.line.inspector import Inspector
 from edge_ad.line.loop import record, watch
+from edge_ad.line.reopening import BackOff, Damping
 from edge_ad.line.tally import Tally, percentiles_ms
 from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.source import Source
 
 _log = logging.getLogger(__name__)
-_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
+_LOOK_EVERY_S = 0.5  # for a camera that is back before its next attempt is due
 
 
 @dataclass
 class Camera:
-    """One source with its inspector and alarm; `reopen` opens the source again after a loss."""
+    """One source with its inspector and alarm; `reopen` opens the source again after a loss.
+
+    `is_there` says cheaply whether a lost camera is back; `back_off` decides when it is tried.
+    """
 
     source: Source
     reopen: Callable[[], Source]
@@ -36,9 +42,13 @@ class Camera:
     name: str = ""  # the source's name when empty
     dropped_before: int = 0  # by sources that were lost and reopened
     error: Exception | None = None
+    is_there: Callable[[], bool] | None = None
+    back_off: BackOff = field(default_factory=BackOff)
 
     def __post_init__(self) -> None:
         self.name = self.name or self.source.name
+        if self.source.live and self.alarm.damping is None:
+            self.alarm.damping = Damping()
 
     @property
     def dropped(self) -> int:
@@ -50,14 +60,15 @@ class Camera:
 class Supervisor:
     """Runs cameras until all have ended or `stop` is set.
 
-    A live source that is lost raises a camera fault and is opened again, for at most
-    `reopen_for_s` seconds without a frame; then its camera ends with the error. `next_part` gives
-    every inspection its part number; a store's goes on after a restart.
+    A live source that is lost raises a camera fault and is opened again, by default without end.
+    After `reopen_for_s` seconds without it, or by any other error, its camera ends: with the error,
+    which is a camera fault too, while the others go on. `next_part` gives every inspection its part
+    number; a store's goes on after a restart.
     """
 
     cameras: list[Camera]
     outlets: Outlets
-    reopen_for_s: float = 60.0
+    reopen_for_s: float = math.inf
     stop: threading.Event = field(default_factory=threading.Event)
     next_part: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
@@ -123,11 +134,13 @@ class Supervisor:
     def _run(self, camera: Camera) -> None:
         try:
             while not self._watch_once(camera):
-                self._reopen(camera)
-        except Exception as error:  # crosses over to raise_errors
-            camera.error = error
+                if not self._reopen(camera):
+                    return
+        except BaseException as error:  # crosses over to raise_errors
+            camera.error = _as_exception(error, camera.name)
             if not isinstance(error, EdgeAdError):
                 _log.exception("%s: ended by an unexpected error", camera.name)
+            self._report_end(camera, error)
 
     def _watch_once(self, camera: Camera) -> bool:
         """Watch until the end; return false when a live source was lost and may be reopened."""
@@ -146,34 +159,79 @@ class Supervisor:
                 return True
             if not camera.source.live:
                 raise
-            _log.warning("%s%s Trying to open it again.", _prefix(camera), lost)
             self._record_loss(camera, lost)
             return camera.tally.is_full()
         return True
 
     def _record_loss(self, camera: Camera, lost: SourceLost) -> None:
         """Record the missing frame as INVALID, like a black one."""
-        index = camera.tally.last.frame + 1 if camera.tally.last else 0
-        grab = BadFrame(f"lost: {lost}", index, time.monotonic(), camera.source.name)
-        inspected = camera.inspector(grab)
+        faults = camera.tally.camera_faults
+        inspected = camera.inspector(_missing(camera, f"lost: {lost}"))
         record(inspected, camera.alarm, self.outlets, camera.tally, self.next_part())
+        if camera.alarm.damping is not None:
+            camera.alarm.damping.lost()
+        if camera.tally.camera_faults > faults:  # a flapping camera is logged once, too
+            _log.warning("%s%s Trying to open it again.", _prefix(camera), lost)
 
-    def _reopen(self, camera: Camera) -> None:
+    def _report_end(self, camera: Camera, error: BaseException) -> None:
+        """Raise the fault of a camera that ends with an error, whatever still works."""
+        known = isinstance(error, EdgeAdError)
+        reason = f"ended: {error}" if known else f"ended: {type(error).__name__}: {error}"
+        try:
+            inspection = camera.inspector(_missing(camera, reason)).inspection
+            inspection = replace(inspection, part=self.next_part(), time_utc=now_utc())
+            for event in camera.alarm.camera_ended(inspection):
+                camera.tally.count_alarm(event)
+                self.outlets.alarmed(event, Evidence())
+        except Exception:
+            _log.exception("%s: its fault could not be recorded", camera.name)
+
+    def _reopen(self, camera: Camera) -> bool:
+        """Open a lost camera again and return true, or false when the line stops."""
         camera.source.close()
-        camera.dropped_before += camera.source.dropped
-        until = time.monotonic() + self.reopen_for_s
-        for attempt in range(1_000_000):
-            pause = _BACK_OFF_S[min(attempt, len(_BACK_OFF_S) - 1)]
-            if self.stop.wait(pause):
-                return
+        camera.back_off.lost()
+        while not self._pause(camera):
             try:
-                camera.source = camera.reopen()
+                source = camera.reopen()
             except SourceLost:
-                if time.monotonic() > until:
+                if camera.back_off.away_s() > self.reopen_for_s:
                     raise
                 continue
-            _log.warning("%s: reopened", camera.name)
-            return
+            camera.dropped_before += camera.source.dropped
+            camera.source = source
+            camera.back_off.opened()
+            camera.inspector.reopened()
+            _log.info("%s: reopened", camera.name)
+            return True
+        return False
+
+    def _pause(self, camera: Camera) -> bool:
+        """Wait for the next attempt, or until the camera is back; return whether the line stops."""
+        pause_s, is_there = camera.back_off.pause_s(), camera.is_there
+        if is_there is None or is_there():
+            return self.stop.wait(pause_s)
+        until = time.monotonic() + pause_s
+        while (left_s := until - time.monotonic()) > 0:
+            if self.stop.wait(min(left_s, _LOOK_EVERY_S)):
+                return True
+            if is_there():
+                return False
+        return self.stop.is_set()
+
+
+def _missing(camera: Camera, reason: str) -> BadFrame:
+    """Return the frame that did not come."""
+    index = camera.tally.last.frame + 1 if camera.tally.last else 0
+    return BadFrame(reason, index, time.monotonic(), camera.source.name)
+
+
+def _as_exception(error: BaseException, name: str) -> Exception:
+    """Return an error that ends a command as a failure, which SystemExit might not."""
+    if isinstance(error, Exception):
+        return error
+    failure = EdgeAdError(f"{name}: ended by {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _prefix(camera: Camera) -> str:

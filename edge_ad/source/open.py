@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def open_source(
         timeout_s=timeout_s,
         open_within_s=open_within_s,
     )
+
+
+def is_live(uri: str) -> bool:
+    """Return whether the source at `uri` delivers its newest frame only, without opening it."""
+    parsed = parse_uri(uri)
+    return find_camera(parsed.scheme).is_live(parsed)
+
+
+def presence(uri: str) -> Callable[[], bool] | None:
+    """Return a cheap question whether the camera at `uri` is there, None where there is none."""
+    parsed = parse_uri(uri)
+    ask = find_camera(parsed.scheme).load_presence()
+    return partial(ask, parsed) if ask else None
 
 
 def parse_uri(text: str) -> Uri:

@@ -21,7 +21,8 @@ class CameraKind(UriKind):
     The opener runs in the grabbing thread and raises SourceLost or UsageError. A `live` source
     delivers its newest frame only; `live_rule` names a function that decides that by the URI.
     With `starts_late`, it begins to deliver when somebody iterates. `back_end` is the part of
-    OpenCV that it needs; `name` is for lists, `short_forms` need no scheme.
+    OpenCV that it needs; `presence` names a function that says cheaply, by the URI, whether a lost
+    camera is back. `name` is for lists, `short_forms` need no scheme.
     """
 
     name: str
@@ -30,6 +31,7 @@ class CameraKind(UriKind):
     starts_late: bool = False
     short_forms: tuple[str, ...] = ()
     back_end: str = ""
+    presence: str = ""
 
     def is_live(self, uri: Uri) -> bool:
         """Return whether the source at `uri` delivers its newest frame only."""
@@ -37,6 +39,10 @@ class CameraKind(UriKind):
             return self.live
         rule: Callable[[Uri], bool] = pkgutil.resolve_name(self.live_rule)
         return rule(uri)
+
+    def load_presence(self) -> Callable[[Uri], bool] | None:
+        """Import the function that says whether a camera is back, None where there is none."""
+        return pkgutil.resolve_name(self.presence) if self.presence else None
 
 
 CAMERAS = (
@@ -55,6 +61,7 @@ CAMERAS = (
             "bit_depth": "bits that a Y16 sensor fills, such as 12",
         },
         back_end="V4L2",
+        presence="edge_ad.source.presence:device_exists",
     ),
     CameraKind(
         name="videos and images",
@@ -75,6 +82,7 @@ CAMERAS = (
         opener="edge_ad.source.camera:open_network",
         syntax="url",
         back_end="FFMPEG",
+        presence="edge_ad.source.presence:host_answers",
     ),
     CameraKind(
         name="CSI cameras of a Jetson",

@@ -35,7 +35,7 @@ def test_polygon_corners_must_be_drawable() -> None:
         ("camera: [{PARTS}]\nengine: {ENGINE}\noutput: {{a: 1}}", 2, "output expects one value"),
         ("camera: {PARTS}\nengine: {ENGINE}\nthreshold: .nan", 2, "not a number"),
         ("camera: {PARTS}\nengine: {ENGINE}\nroi: 3", 2, "x,y,width,height"),
-        ("camera: 97\nengine: {ENGINE}", 5, "video97"),
+        ("camera: 97\nengine: {ENGINE}\nrequire-cameras: true", 5, "video97"),
     ],
 )
 def test_a_configuration_file_is_checked_like_options(

@@ -110,7 +110,7 @@ def test_an_outlet_receives_the_alarms(make_engine: MakePath, parts: Path, tmp_p
     [
         (["--camera", "PARTS", "--engine", "none.onnx"], 2, "no engine at none.onnx"),
         (["--camera", "none.mp4", "--engine", "ENGINE"], 5, "no such file"),
-        (["--camera", "97", "--engine", "ENGINE"], 5, "97"),
+        (["--camera", "97", "--engine", "ENGINE", "--require-cameras"], 5, "97"),
         (
             [
                 "--camera",

@@ -1,0 +1,47 @@
+"""Cameras that are back, that are away, and servers that only seem to be there."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge_ad.source.open import presence
+from tests.source.rtsp_server import RtspCamera, serving
+
+
+def is_there(uri: str) -> bool:
+    ask = presence(uri)
+    assert ask is not None
+    return ask()
+
+
+def test_a_server_that_answers_is_there() -> None:
+    with serving(RtspCamera(frames=1)) as camera:
+        assert is_there(f"rtsp://me:secret@127.0.0.1:{camera.port}/live")
+
+
+def test_a_port_that_is_closed_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    assert not is_there(f"rtsp://127.0.0.1:{port}/live")
+    assert not is_there("http://127.0.0.1:99999/live")
+
+
+def test_a_server_that_accepts_and_does_not_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.source.presence._WITHIN_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not is_there(f"http://127.0.0.1:{silent.getsockname()[1]}/video")
+
+
+def test_a_device_is_there_with_its_file(tmp_path: Path) -> None:
+    device = tmp_path / "video0"
+    assert not is_there(f"v4l2://{device}")
+    device.touch()
+    assert is_there(f"v4l2://{device}")
+
+
+def test_files_need_no_question() -> None:
+    assert presence("parts/") is None and threading.active_count() < 20
