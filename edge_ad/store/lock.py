@@ -15,7 +15,7 @@ def check_free(folder: Path) -> None:
     """Raise UsageError when a line runs in the folder; change nothing."""
     path = folder / LOCK
     if path.exists():
-        os.close(_locked(path, os.O_RDWR))
+        os.close(_locked(path, os.O_RDONLY))
 
 
 def lock_folder(folder: Path) -> int:

@@ -149,13 +149,15 @@ class Writer:
                 self.cause = f"an event that cannot be stored ({error})"
 
     def _report(self, error: Exception) -> None:
-        """Log a problem once, until it is another one."""
+        """Log a problem once, until writing has succeeded again."""
         reason = str(getattr(error, "strerror", None) or error)
-        if reason != self.problem:
+        if not self.problem:
             _log.error(
-                "%s: cannot be written (%s). The line goes on, and up to %d "
-                "events wait in memory.", self._path, reason, self._capacity,
-            )  # fmt: skip
+                "%s: cannot be written (%s). The line goes on, and up to %d events wait in memory.",
+                self._path,
+                reason,
+                self._capacity,
+            )
         self.problem = reason
 
     def _pause(self, seconds: float) -> None:
