@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from edge_ad.errors import MissingExtra, UsageError
 
-Syntax = Literal["options", "url", "text"]
+Syntax = Literal["options", "path", "url", "text"]
 _NETWORK = re.compile(r"(rtsps?|https?|gst):")
 _USER = re.compile(r"(?<=//)\S*@")  # to the last @: passwords may contain slashes and @
 _SECRET = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token)=)[^&\s]+")
@@ -34,7 +34,8 @@ class Uri:
 class UriKind:
     """An entry of a registry: the URIs of one kind and the function that opens them.
 
-    `syntax` is "options" for `scheme://place?name=value`, "url" for a URI whose query belongs to
+    `syntax` is "options" for `scheme://place?name=value`, "path" for the same without slashes
+    (`scheme:place?name=value`), "url" for a URI whose query belongs to
     the other side, so that `place` is all of it, and "text" for `scheme:place` taken literally.
     `opener` is "module:function", imported on first use; `extra` is the one that it needs.
     """
@@ -50,7 +51,7 @@ class UriKind:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """The beginnings of these URIs, such as `rtsp://`."""
-        separator = ":" if self.syntax == "text" else "://"
+        separator = ":" if self.syntax in {"path", "text"} else "://"
         return tuple(scheme + separator for scheme in self.schemes)
 
     def parse(self, text: str) -> Uri:

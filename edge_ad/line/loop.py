@@ -30,6 +30,7 @@ def watch(
     """Inspect the frames of a source until it ends, the tally is full or `stop` is set."""
     for inspected in inspect_all(source, inspector):
         record(inspected, alarm, outlets, tally, next_part())
+        source.recorded(inspected.inspection.frame)
         if stop.is_set() or tally.is_full():
             return
 

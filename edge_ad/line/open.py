@@ -35,7 +35,7 @@ from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import Source, open_source
 from edge_ad.source.late import LateSource
 from edge_ad.source.named import NamedSource, name_sources
-from edge_ad.source.open import is_live, presence
+from edge_ad.source.open import is_live, presence, waits
 from edge_ad.uri import without_credentials
 
 _OPEN_TOGETHER_S = 3.0  # a line with an absent camera starts this much later at most
@@ -149,7 +149,7 @@ def _open_camera(
         shared.thresholds,
         FrameGate(live=source.live),
         geometry=shared.geometry,
-        overlap=alone and not source.live,  # live: the newest frame, at once
+        overlap=alone and not source.live and not waits(uri),  # those get their verdict at once
         camera=name,
     )
     tally = Tally(frame_limit=config.frames)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge_ad.closeable import Closeable, ClosedAtExit
@@ -37,6 +38,9 @@ class Source(Closeable, Protocol):
 
     def __iter__(self) -> Iterator[Grab]: ...
 
+    def recorded(self, index: int) -> None:
+        """Note that the verdict on the grab with this index is recorded."""
+
     def close(self) -> None:
         """Release the device within bounded time; a second call does nothing."""
 
@@ -45,7 +49,8 @@ class Source(Closeable, Protocol):
 class SourceRequest:
     """The input of a source's opener; `name` is for frames, messages and logs.
 
-    `bit_depth` is the one that 16-bit values are read with, unless the URI names another.
+    `bit_depth` is the one that 16-bit values are read with, unless the URI names another. An opener
+    that waits without limit ends when `closed` is set.
     """
 
     uri: Uri
@@ -53,6 +58,7 @@ class SourceRequest:
     timeout_s: float = 10.0
     open_within_s: float = 15.0
     bit_depth: BitDepth | None = None
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def depth(self) -> BitDepth | None:
         """Return the depth that the URI's `bit_depth` or the request names, None for neither.
@@ -89,6 +95,9 @@ class ScriptedSource(ClosedAtExit):
 
     def __iter__(self) -> Iterator[Grab]:
         return iter(self._grabs)
+
+    def recorded(self, index: int) -> None:
+        """Do nothing: a script needs no memory."""
 
     def close(self) -> None:
         self.closed = True

@@ -39,13 +39,16 @@ class BufferedSource(ClosedAtExit):
         opener: Opener,
         *,
         live: bool,
-        timeout_s: float,
+        timeout_s: float | None,
         open_within_s: float,
         hold: bool = False,
+        closed: threading.Event | None = None,
     ) -> None:
         self.name = name
         self.live = live
         self._timeout_s = timeout_s
+        self._closed = closed or threading.Event()
+        self._recorded: Callable[[int], None] | None = None
         policy, capacity = (DropPolicy.NEWEST, 1) if live else (DropPolicy.EVERY, READ_AHEAD)
         self._queue = FrameQueue(name, policy, capacity)
         self._opened, self._may_grab = threading.Event(), threading.Event()
@@ -75,6 +78,11 @@ class BufferedSource(ClosedAtExit):
         while (grab := self._queue.get(self._timeout_s)) is not None:
             yield grab
 
+    def recorded(self, index: int) -> None:
+        """Pass it on to the opener's iterator, if that has such a method."""
+        if self._recorded is not None:
+            self._recorded(index)
+
     def close(self) -> None:
         if self not in _open:
             return
@@ -87,6 +95,7 @@ class BufferedSource(ClosedAtExit):
             )
 
     def _abandon(self) -> None:
+        self._closed.set()
         self._queue.close()
         self._may_grab.set()
 
@@ -114,6 +123,7 @@ class BufferedSource(ClosedAtExit):
             self._opened.set()
             return
         self._left_out = getattr(grabs, "left_out", {})
+        self._recorded = getattr(grabs, "recorded", None)
         self._opened.set()
         self._may_grab.wait()
         try:

@@ -62,7 +62,7 @@ class FrameQueue:
             self._waiting.clear()
             self._changed.notify_all()
 
-    def get(self, timeout_s: float) -> Grab | None:
+    def get(self, timeout_s: float | None) -> Grab | None:
         """Return the next grab, or None after the last one.
 
         Raises SourceTimeout when none comes in time, or the error of the grabbing thread.

@@ -53,6 +53,10 @@ class LateSource(ClosedAtExit):
         if self._source is not None:
             yield from self._source
 
+    def recorded(self, index: int) -> None:
+        if self._source is not None:
+            self._source.recorded(index)
+
     def close(self) -> None:
         with self._lock:
             self._closed = True

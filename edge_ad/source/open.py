@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from edge_ad.source.registry import CAMERAS, find_camera
 from edge_ad.uri import Uri, without_credentials
 
 _SCHEME = re.compile(
-    "|".join(kind.prefixes[0] for kind in CAMERAS if kind.syntax == "text") + "|[^:/]+://"
+    "|".join(kind.prefixes[0] for kind in CAMERAS if kind.syntax in {"path", "text"}) + "|[^:/]+://"
 )
 
 
@@ -28,20 +29,23 @@ def open_source(
 ) -> Source:
     """Open a camera, video, image, folder of images or the synthetic line; use it with `with`.
 
-    `timeout_s` limits the wait for each frame, `open_within_s` the wait for the device.
-    `bit_depth` is the one that values of 16 bits are read with; None finds that of a folder. Raises
-    SourceLost for a source that does not exist or does not open, UsageError for a malformed URI.
+    `timeout_s` limits the wait for each frame, unless the kind waits without limit, and
+    `open_within_s` that for the device. `bit_depth` is the one that values of 16 bits are read
+    with; None finds that of a folder. Raises SourceLost for a source that does not exist or does
+    not open, UsageError for a malformed URI.
     """
     parsed = parse_uri(uri)
     kind, name = find_camera(parsed.scheme), without_credentials(uri)
-    request = SourceRequest(parsed, name, timeout_s, open_within_s, bit_depth)
+    closed = threading.Event()
+    request = SourceRequest(parsed, name, timeout_s, open_within_s, bit_depth, closed)
     return BufferedSource(
         name,
         partial(kind.load_opener(), request),
         live=kind.is_live(parsed),
         hold=kind.starts_late,
-        timeout_s=timeout_s,
+        timeout_s=None if kind.waits else timeout_s,
         open_within_s=open_within_s,
+        closed=closed,
     )
 
 
@@ -49,6 +53,11 @@ def is_live(uri: str) -> bool:
     """Return whether the source at `uri` delivers its newest frame only, without opening it."""
     parsed = parse_uri(uri)
     return find_camera(parsed.scheme).is_live(parsed)
+
+
+def waits(uri: str) -> bool:
+    """Return whether the source at `uri` may be without a frame for any time."""
+    return find_camera(parse_uri(uri).scheme).waits
 
 
 def presence(uri: str) -> Callable[[], bool] | None:

@@ -20,7 +20,8 @@ class CameraKind(UriKind):
 
     The opener runs in the grabbing thread and raises SourceLost or UsageError. A `live` source
     delivers its newest frame only; `live_rule` names a function that decides that by the URI.
-    With `starts_late`, it begins to deliver when somebody iterates. `back_end` is the part of
+    With `starts_late`, it begins to deliver when somebody iterates; one that `waits` may be without
+    a frame for any time. `back_end` is the part of
     OpenCV that it needs; `presence` names a function that says cheaply, by the URI, whether a lost
     camera is back. `name` is for lists, `short_forms` need no scheme.
     """
@@ -29,6 +30,7 @@ class CameraKind(UriKind):
     live: bool = True
     live_rule: str = ""
     starts_late: bool = False
+    waits: bool = False
     short_forms: tuple[str, ...] = ()
     back_end: str = ""
     presence: str = ""
@@ -73,6 +75,23 @@ CAMERAS = (
         live=False,
         options={"bit_depth": "bits that the values of 16-bit files fill, such as 12"},
         back_end="FFMPEG",
+    ),
+    CameraKind(
+        name="watched folders",
+        schemes=("watch",),
+        example="watch:incoming/?then=delete",
+        description="a folder that images are written into: each is judged once, when complete",
+        opener="edge_ad.source.watch:open_watch",
+        syntax="path",
+        live=False,
+        waits=True,
+        options={
+            "settle_s": "how long a file must stand still, 0.3",
+            "give_up_s": "after how long a file that does not decode is INVALID, 10",
+            "then": "keep, delete, or a folder to move judged files to",
+            "ledger": "file that remembers judged files, .edge-ad-judged in the folder",
+            "bit_depth": "bits that the values of 16-bit files fill, such as 12",
+        },
     ),
     CameraKind(
         name="network cameras",
