@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import sqlite3
@@ -201,6 +202,19 @@ def commit_ms(count: int = 1_000) -> list[float]:
     return times
 
 
+def sync_ms(count: int = 1_000) -> list[float]:
+    """Return what the disk alone takes to keep 4 KiB: no commit can be faster."""
+    times = []
+    with tempfile.NamedTemporaryFile(buffering=0) as file:
+        for _ in range(count):
+            began = time.perf_counter()
+            file.write(b"x" * 4096)
+            os.fdatasync(file.fileno())
+            times.append(round((time.perf_counter() - began) * 1e3, 3))
+            time.sleep(0.005)
+    return times
+
+
 def rss_mib() -> float:
     """Return the resident memory of this process now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -214,12 +228,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.events:
-        times = commit_ms()
-        figures = record_many(given.events) | {
-            f"commit_ms_p{share}": round(float(np.percentile(times, share)), 2)
-            for share in (50, 99)
-        }
-        path = write_result("store", "events", "all", metrics=figures, samples={"commit_ms": times})
+        load = os.getloadavg()[0]
+        samples = {"sync_ms": sync_ms(), "commit_ms": commit_ms()}
+        figures = record_many(given.events)
+        for name, times in samples.items():
+            for share in (50, 99):
+                figures[f"{name}_p{share}"] = round(float(np.percentile(times, share)), 2)
+        path = write_result(
+            "store",
+            "events",
+            "all",
+            metrics=figures,
+            settings={"load_average": round(load, 1), "cores": os.cpu_count()},
+            samples=samples,
+        )
         print(path, json.dumps(figures))
     if given.kills:
         figures, samples = kill_often(given.kills, given.seed)

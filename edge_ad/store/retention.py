@@ -12,9 +12,10 @@ from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.writer import Job
 
 _AT_ONCE = 2_000  # rows a transaction, so that new events do not wait
-_OLD = "SELECT seq FROM events WHERE time_utc < ? ORDER BY time_utc LIMIT ?"
+_KEPT = "AND seq NOT IN (SELECT seq FROM open_alarms)"
+_OLD = f"SELECT seq FROM events WHERE time_utc < ? {_KEPT} ORDER BY time_utc LIMIT ?"
 _REJECTS = "SELECT seq FROM events WHERE type = 'reject' ORDER BY seq LIMIT ?"
-_OLDEST = "SELECT seq FROM events ORDER BY seq LIMIT ?"
+_OLDEST = f"SELECT seq FROM events WHERE TRUE {_KEPT} ORDER BY seq LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +28,25 @@ class Retention:
 
 
 def delete_old(connection: sqlite3.Connection, limits: Retention) -> bool:
-    """Delete up to 2000 events that are beyond the limits; return whether there may be more.
+    """Delete up to 2000 rows that are beyond each limit; return whether there may be more.
 
     Alarms that are open stay. What was deleted becomes an event with the count.
     """
     oldest = as_utc(datetime.now(timezone.utc) - timedelta(days=limits.days))
-    connection.execute("DELETE FROM statistics WHERE minute < ?", (oldest[:16],))
-    aged = _delete(connection, _OLD, oldest, _AT_ONCE)
-    surplus = 0
-    if excess := min(_excess(connection, limits), _AT_ONCE):
-        surplus = _delete(connection, _REJECTS, excess)
-        surplus += _delete(connection, _OLDEST, excess - surplus)
-    for count, reason in (
-        (aged, f"older than {limits.days:g} days"),
-        (surplus, f"more than {limits.count} events or {limits.size_bytes >> 20} MiB"),
-    ):
+    share = _surplus_share(connection, limits)
+    deleted = {
+        f"older than {limits.days:g} days": _delete_events(connection, _OLD, oldest, _AT_ONCE),
+        f"more than {limits.count} events or {limits.size_bytes >> 20} MiB": _delete_surplus(
+            connection, limits.count, share
+        ),
+        f"minutes of statistics, {limits.days:g} days or {limits.size_bytes >> 20} MiB": (
+            _delete_statistics(connection, oldest, share)
+        ),
+    }
+    for reason, count in deleted.items():
         if count:
             insert(connection, StoreEvent(EventType.RETENTION, reason=reason, count=count))
-    return aged + surplus >= _AT_ONCE
+    return max(deleted.values()) >= _AT_ONCE
 
 
 def retention_job(limits: Retention, put: Callable[[Job, int], bool]) -> Job:
@@ -57,20 +59,38 @@ def retention_job(limits: Retention, put: Callable[[Job, int], bool]) -> Job:
     return job
 
 
-def _delete(connection: sqlite3.Connection, chosen: str, *values: object) -> int:
+def _delete_surplus(connection: sqlite3.Connection, limit: int, share: float) -> int:
+    """Delete events beyond `limit`, and this share of them; rejects first."""
+    count = _count(connection, "events")
+    surplus = min(max(count - limit, round(count * share)), _AT_ONCE)
+    rejects = _delete_events(connection, _REJECTS, surplus)
+    return rejects + _delete_events(connection, _OLDEST, surplus - rejects)
+
+
+def _delete_events(connection: sqlite3.Connection, chosen: str, *values: object) -> int:
+    return connection.execute(f"DELETE FROM events WHERE seq IN ({chosen})", values).rowcount
+
+
+def _delete_statistics(connection: sqlite3.Connection, oldest: str, share: float) -> int:
+    """Delete minutes before `oldest`, and this share of them, the oldest first."""
+    aged = connection.execute("SELECT count(*) FROM statistics WHERE minute < ?", (oldest[:16],))
+    count = max(aged.fetchone()[0], round(_count(connection, "statistics") * share))
     return connection.execute(
-        f"DELETE FROM events WHERE seq IN ({chosen}) AND seq NOT IN (SELECT seq FROM open_alarms)",
-        values,
+        "DELETE FROM statistics WHERE rowid IN "
+        "(SELECT rowid FROM statistics ORDER BY minute LIMIT ?)",
+        (min(count, _AT_ONCE),),
     ).rowcount
 
 
-def _excess(connection: sqlite3.Connection, limits: Retention) -> int:
-    """Return how many events are to go: those beyond the count, or a share for bytes."""
-    count = int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+def _surplus_share(connection: sqlite3.Connection, limits: Retention) -> float:
+    """Return the share of the database that is beyond the limit on bytes."""
     pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
     used = pages * _pragma(connection, "page_size")
-    by_bytes = round(count * (1 - limits.size_bytes / used)) if used > limits.size_bytes else 0
-    return max(count - limits.count, by_bytes, 0)
+    return max(0.0, 1 - limits.size_bytes / used)
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

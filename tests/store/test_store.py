@@ -19,9 +19,12 @@ import pytest
 
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.store.event import EventType, StoreEvent
-from edge_ad.store.retention import Retention
+from edge_ad.store.retention import Retention, retention_job
 from edge_ad.store.store import Store
 
+MINUTE = (
+    "INSERT INTO statistics VALUES ('2026-11-28T06:00Z', 'top', 1, 0, 0, 0, '{}', NULL, NULL, NULL)"
+)
 REJECT = StoreEvent(EventType.REJECT, camera="top", part=1)
 
 
@@ -206,6 +209,27 @@ def test_old_events_go_rejects_first_and_are_counted(tmp_path: Path) -> None:
     assert [count for kind, count in written if kind == "retention"] == [1, 3]
     kinds = [kind for kind, _ in written]
     assert "reject" not in kinds and kinds.count("alarm") == 7
+
+
+def test_bytes_are_limited_and_statistics_go_with_the_events(tmp_path: Path) -> None:
+    limits = Retention(days=1e5, size_bytes=200_000)
+    with Store(tmp_path) as store, closing(sqlite3.connect(tmp_path / "line.db")) as other:
+        for part in range(1500):
+            store.record(StoreEvent(EventType.REJECT, camera="top", part=part, reason="x" * 200))
+            store.put(lambda connection: connection.execute(MINUTE))
+        store.record(alarm("new"))
+        wait_until(lambda: len(rows(tmp_path)) == 1502)
+        store.put(retention_job(limits, store.put))
+        store.record(REJECT)
+        wait_until(lambda: rows(tmp_path)[-1] == ("reject", None))
+        kept = other.execute("SELECT count(*) FROM events").fetchone()[0]
+        oldest = other.execute("SELECT part FROM events WHERE type = 'reject' ORDER BY seq")
+        assert oldest.fetchone()[0] > 500
+        minutes = other.execute("SELECT count(*) FROM statistics").fetchone()[0]
+    assert 100 < kept < 1000 and 100 < minutes < 1000
+    counted = [count for kind, count in rows(tmp_path, "type, count") if kind == "retention"]
+    assert counted == [1502 + 3 - kept, 1500 - minutes]
+    assert ("alarm", "new") in rows(tmp_path)
 
 
 def test_a_wrong_event_is_dropped_and_the_others_are_written(
