@@ -33,8 +33,9 @@ class SynthesisConfig(BaseModel):
     frayed and displaced areas), `cut_paste_share` a piece of the same tile in another place, and
     the others a texture. `texture_weight` bounds the opacity of a texture, `cut_paste_area` the
     piece's share of the tile. `foreground` keeps anomalies on the part, away from a plain
-    background; `redraw_empty` draws again when the mask is empty. `exposure` varies the light of
-    normal tiles by up to so many stops (factors of two), see `light.vary_light`; 0 leaves it.
+    background; `match_colour` makes textures grey where the parts are; `redraw_empty` draws again
+    when the mask is empty. `exposure` varies the light of normal tiles by up to so many stops
+    (factors of two), see `light.vary_light`; 0 leaves it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,7 @@ class SynthesisConfig(BaseModel):
     cut_paste_area: tuple[Share, Share] = (0.005, 0.10)
     foreground: bool = False
     redraw_empty: bool = False
+    match_colour: bool = True
     texture_weight: tuple[Share, Share] = (0.2, 1.0)
     perlin_exp_max: Annotated[int, Field(ge=0, le=5)] = 5
     perlin_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -54,7 +54,7 @@ def gamma(image: Image, rng: Random) -> Image:
     ramp = np.arange(256) / 255
     powers = rng.uniform(0.5, 2.0, 3)
     table = np.stack([255 * ramp**power for power in powers], axis=-1)
-    return _apply_table(image, table)
+    return np.asarray(cv2.LUT(image, table.astype(np.uint8)[None]), np.uint8)  # cut off, as there
 
 
 def brightness(image: Image, rng: Random) -> Image:
@@ -103,12 +103,12 @@ def invert(image: Image, rng: Random) -> Image:
 
 
 def autocontrast(image: Image, rng: Random) -> Image:
-    """Stretch contrast so that up to 20 % of the values at either end become black or white."""
+    """Stretch each channel so that up to 20 % of its values at either end become 0 or 255."""
     cut = float(rng.integers(0, 21))
-    low, high = np.percentile(image, (cut, 100 - cut))
-    if high <= low:
-        return image
-    return _image((image - low) * (255 / (high - low)))
+    low, high = np.percentile(image, (cut, 100 - cut), axis=(0, 1))
+    flat = high <= low
+    stretched = _image((image - low) * (255 / np.where(flat, 1, high - low)))
+    return np.where(flat, image, stretched)
 
 
 def equalise(image: Image, rng: Random) -> Image:
@@ -134,11 +134,6 @@ OPERATIONS: tuple[Operation, ...] = (
     equalise,
     rotation,
 )
-
-
-def _apply_table(image: Image, table: NDArray[np.floating]) -> Image:
-    """Map each channel through its column of a table (256, 3)."""
-    return np.asarray(cv2.LUT(image, _image(table)[None]), np.uint8)
 
 
 def _image(values: NDArray[np.floating]) -> Image:

@@ -21,7 +21,7 @@ from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.settings import TrainingSettings
-from edge_ad.methods.learning.trainer import BranchChoice, OnePass, Trainer, load_training
+from edge_ad.methods.learning.trainer import BranchChoice, ScheduledByTiles, Trainer, load_training
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import title_of
 from edge_ad.methods.weights import load_detector, save_detector
@@ -144,9 +144,9 @@ def _prepare(config: TrainConfig) -> PreparedTraining:
     trainer = training.trainer(config.settings, config.size_hw, config.teacher)
     textures = config.settings.prepare_textures(_textures(config))
     normal, split, depth = _load(config)
-    grey = is_grey(normal.tiles)
+    grey = config.settings.synthesis.match_colour and is_grey(normal.tiles)
     indices, held_back = split.tiles(normal)
-    if isinstance(trainer, OnePass):
+    if isinstance(trainer, ScheduledByTiles):
         trainer.expect(len(indices))
     sampler = BatchSampler(
         tiles=normal.tiles,

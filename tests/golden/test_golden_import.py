@@ -72,6 +72,8 @@ def test_official_destseg_keeps_its_outputs(tmp_path: Path) -> None:
     assert result["title"] == "DeSTSeg"
     outputs = _outputs(tmp_path / "x.pt", part_image(case["count"], *case["size"]))
     check({"map": outputs["map"]}, official)
+    largest = outputs["map"].flatten(1).topk(100, dim=1).values  # 100 at every size, as there
+    assert torch.allclose(outputs["score"], largest.mean(dim=1))
 
 
 def test_anomalibs_draem_takes_the_image_first_and_in_rgb(

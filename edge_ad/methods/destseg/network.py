@@ -169,12 +169,15 @@ class DeSTSeg(nn.Module):
         return _resize(torch.sigmoid(logits), self.size_hw)[:, 0]
 
     def distance(self, teacher: Levels, student: Levels) -> Tensor:
-        """Return the paper's parameter-free map (N, H, W): the product of 1 - cosine."""
+        """Return the paper's parameter-free map (N, H, W): the product of 1 - cosine.
+
+        Levels are multiplied at a quarter of the size and then enlarged, as in the released code.
+        """
         product = torch.ones((), device=teacher[0].device)
         for t, s in zip(teacher, student, strict=True):
             level = 1 - (t * s).sum(dim=1, keepdim=True)
-            product = product * _resize(level, self.size_hw)
-        return product[:, 0]
+            product = product * _resize(level, self.sizes[0])
+        return _resize(product, self.size_hw)[:, 0]
 
     def score(self, anomaly_map: Tensor) -> Tensor:
         """Return the mean of the largest pixels (N,)."""

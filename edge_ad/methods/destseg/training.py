@@ -31,6 +31,7 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import BATCH_SIZE, best, measure
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
+from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
 from edge_ad.methods.learning.settings import LearningRate, LossWeight, Steps, TrainingSettings
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
 
@@ -157,7 +158,8 @@ class DeSTSegTrainer:
     def choose(self, held_back: Batch) -> BranchChoice:
         """Choose the branch that separates anomalous from normal best, unless one is set.
 
-        The number of pixels that the score averages is chosen with it, unless that is set.
+        The number of pixels that the score averages is chosen with it, unless that is set or the
+        prior was calibrated with the usual number.
         """
         net, settings = self.module.eval(), self.settings.network
         scores_of = self._normal_scores(held_back)
@@ -172,7 +174,7 @@ class DeSTSegTrainer:
             )
         net.config = net.config.model_copy(update={"branch": branch})
         report: dict[str, Any] = {"branch": branch, "why": WHY, "measured": measured}
-        if settings.top_k is None:
+        if settings.top_k is None and net.prior is None:
             pixels = measure(held_back, lambda rgb: _pixel_counts(net, rgb))
             net.config = net.config.model_copy(update={"top_k": best_top_k(net.top_k, pixels)})
             report |= {"top_k": net.config.top_k, "top_k_measured": pixels}
@@ -248,10 +250,6 @@ TRAINING = MethodTraining(
             "lr_tail": 0.3,
             "synthesis.structural_share": 0.5,
         },
-        "paper": {
-            "network.branch": "segmentation",
-            "set_aside.selection": 0.0,
-            "set_aside.threshold": 0.0,
-        },
+        "paper": {"network.branch": "segmentation", **ALL_AS_PUBLISHED},
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from edge_ad.methods.layers.ssim import ssim_loss
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.losses import smooth_focal_loss
+from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
 from edge_ad.methods.learning.settings import (
     LearningRate,
     LossWeight,
@@ -29,18 +31,21 @@ from edge_ad.synthesis.anomalies import SynthesisConfig
 from edge_ad.synthesis.augment import AugmentedTextures
 from edge_ad.synthesis.textures import Textures
 
+EPOCHS = 700  # of the released code
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class DRAEMSettings(TrainingSettings):
-    """The released code's schedule: 700 epochs of about 30 steps for a category of MVTec AD.
+    """The released code's schedule: 700 epochs of the images, unless `steps` are given.
 
-    `lr` falls to `decay` of itself at each share of the steps in `decay_at`. Normal parts are
-    rotated by up to 90 degrees in 3 of 10 samples; `--rotation none` turns that off.
+    `ssim_range` is the range of values in the structural similarity; None takes the released
+    code's, which is 1, and 2 for a batch whose repair falls below -0.5. `lr` falls to `decay` of
+    itself at each share of the steps in `decay_at`. Normal parts are rotated by up to 90 degrees in
+    3 of 10 samples; `--rotation none` turns that off.
     """
 
     batch: Tiles = 8
-    steps: Steps = 21000
+    steps: Steps | None = None
     lr: LearningRate = 1e-4
     decay: Share = 0.2
     decay_at: tuple[Share, ...] = (0.8, 0.9)
@@ -49,7 +54,7 @@ class DRAEMSettings(TrainingSettings):
     focal: LossWeight = 1.0
     gamma: Annotated[float, Field(ge=0)] = 2.0
     focal_eps: Annotated[float, Field(ge=0, lt=0.5)] = 1e-5
-    ssim_range: Annotated[float, Field(gt=0)] = 1.0
+    ssim_range: Annotated[float, Field(gt=0)] | None = None
     texture_augmentation: bool = True
     network: DRAEMConfig = DRAEMConfig(mean_filter_px=None)
     synthesis: SynthesisConfig = SynthesisConfig(
@@ -73,7 +78,12 @@ class DRAEMTrainer:
     def __init__(self, settings: DRAEMSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         self.settings = settings
         self.module = DRAEM(settings.network, size_hw)
-        self.phases = (Phase("both", settings.steps, 1.0),)
+        self.expect(settings.batch)
+
+    def expect(self, tiles: int) -> None:
+        """Plan the steps for so many tiles."""
+        steps = self.settings.steps or EPOCHS * math.ceil(tiles / self.settings.batch)
+        self.phases = (Phase("both", steps, 1.0),)
 
     def begin(self, phase: str) -> Optimizer:
         self.module.train()
@@ -90,7 +100,8 @@ class DRAEMTrainer:
             repair, logits, normal = repair.float(), logits.float(), net.coloured(batch.normal)
             return {
                 "l2": s.l2 * (repair - normal).square().mean(),
-                "ssim": s.ssim * ssim_loss(repair, normal, data_range=s.ssim_range),
+                "ssim": s.ssim
+                * ssim_loss(repair, normal, data_range=s.ssim_range or released_range(repair)),
                 "focal": s.focal * smooth_focal_loss(logits, batch.mask, s.gamma, s.focal_eps),
             }
 
@@ -100,6 +111,11 @@ class DRAEMTrainer:
         net = self.module.eval()
         measured = measure(held_back, lambda rgb: {"map": net(rgb)})
         return BranchChoice(net.config, {"measured": measured})
+
+
+def released_range(repair: Tensor) -> float:
+    """Return the range that the released code takes the values of a batch to have."""
+    return 2.0 if float(repair.detach().min()) < -0.5 else 1.0
 
 
 TRAINING = MethodTraining(
@@ -112,9 +128,11 @@ TRAINING = MethodTraining(
             "network.seg_base": 16,
             "steps": 3000,
             "lr": 1e-3,
+            "ssim_range": 1.0,
             "synthesis.rotation": "none",
             "synthesis.anomaly_share": 0.75,
             "synthesis.structural_share": 0.5,
-        }
+        },
+        "paper": ALL_AS_PUBLISHED,
     },
 )

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+# what papers do: train on all images, with textures of any colour
+ALL_AS_PUBLISHED: dict[str, Any] = {
+    "set_aside.selection": 0.0,
+    "set_aside.threshold": 0.0,
+    "synthesis.match_colour": False,
+}
+
 VARIED: dict[str, Any] = {
     "synthesis.structural_share": 0.35,
     "synthesis.cut_paste_share": 0.35,

@@ -57,8 +57,8 @@ class Trainer(Protocol):
 
 
 @runtime_checkable
-class OnePass(Protocol):
-    """A trainer with a phase that looks at every tile once, so that it must know their number."""
+class ScheduledByTiles(Protocol):
+    """A trainer whose steps depend on the number of tiles, like one pass or many epochs."""
 
     def expect(self, tiles: int) -> None:
         """Plan for so many tiles; called before the training starts."""

@@ -15,6 +15,7 @@ from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.patch_features import load_backbone
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
+from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
 from edge_ad.methods.learning.settings import Steps, Tiles, TrainingSettings
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
 from edge_ad.methods.patchcore.coreset import Candidates, greedy_coreset
@@ -98,6 +99,7 @@ TRAINING = MethodTraining(
             "network.backbone": "wide_resnet50_2",
             "network.pooled": (1024, 1024),
             "ratio": 0.1,
+            **ALL_AS_PUBLISHED,
         },
     },
 )

@@ -95,6 +95,17 @@ def test_combined_is_the_product_of_both_branches() -> None:
     assert torch.allclose(maps["combined"], maps["segmentation"] * maps["distance"])
 
 
+def test_distances_are_multiplied_at_a_quarter_and_then_enlarged() -> None:
+    net = small("distance")
+    features = net.features(torch.rand(1, 3, *net.size_hw))
+    product = torch.ones(1, 1, *net.sizes[0])
+    for teacher, student in zip(*features, strict=True):
+        level = 1 - (teacher * student).sum(1, keepdim=True)
+        product = product * nn.functional.interpolate(level, net.sizes[0], mode="bilinear")
+    expected = nn.functional.interpolate(product, net.size_hw, mode="bilinear")[:, 0]
+    assert torch.allclose(net.distance(*features), expected, atol=1e-6)
+
+
 def test_distance_branch_leaves_the_segmentation_net_alone() -> None:
     net = small("distance")
     net.segmentation.register_forward_hook(lambda *_: pytest.fail("was computed"))

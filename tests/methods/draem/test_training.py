@@ -9,10 +9,18 @@ import torch
 
 from edge_ad.methods.draem.network import DRAEM, DRAEMConfig, default_mean_filter
 from edge_ad.methods.draem.training import DRAEMSettings, DRAEMTrainer
+from edge_ad.methods.layers.ssim import ssim_loss
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.losses import smooth_focal_loss
 from edge_ad.synthesis.anomalies import synthesize
-from edge_ad.synthesis.augment import OPERATIONS, AugmentedTextures, Operation, augment
+from edge_ad.synthesis.augment import (
+    OPERATIONS,
+    AugmentedTextures,
+    Operation,
+    augment,
+    autocontrast,
+    gamma,
+)
 from edge_ad.synthesis.textures import ProceduralTextures
 
 SMALL = DRAEMSettings(network=DRAEMConfig(rec_base=4, seg_base=4, mean_filter_px=None))
@@ -73,6 +81,44 @@ def test_repair_is_compared_with_the_normal_image_in_the_networks_colour_order()
     trainer.module = Perfect(trainer.module.config, (32, 32))
     losses = trainer.losses("both", _batch())
     assert losses["l2"].item() == 0 and losses["ssim"].item() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_published_schedule_is_700_epochs_of_the_images_at_hand() -> None:
+    trainer = DRAEMTrainer(SMALL, (32, 32), None)
+    trainer.expect(209)  # bottles of MVTec AD, in batches of 8
+    assert trainer.phases[0].steps == 700 * 27
+    given = DRAEMTrainer(SMALL.model_copy(update={"steps": 50}), (32, 32), None)
+    given.expect(209)
+    assert given.phases[0].steps == 50
+
+
+@pytest.mark.parametrize(("lowest", "data_range"), [(-0.49, 1.0), (-0.51, 2.0)])
+def test_the_range_of_the_similarity_is_that_of_the_released_code(
+    lowest: float, data_range: float
+) -> None:
+    repair = torch.rand(2, 3, 32, 32)
+    repair[0, 0, 0, 0] = lowest
+
+    class Fixed(DRAEM):
+        def logits(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return repair, torch.zeros(2, 2, 32, 32)
+
+    trainer = DRAEMTrainer(SMALL, (32, 32), None)
+    trainer.module = Fixed(trainer.module.config, (32, 32))
+    loss = trainer.losses("both", _batch())["ssim"]
+    expected = ssim_loss(repair, _batch().normal.flip(1), data_range=data_range)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_gamma_cuts_values_off_and_autocontrast_stretches_each_channel_by_itself() -> None:
+    rng = np.random.default_rng(0)
+    tile = np.stack([rng.integers(low, low + 40, (64, 64)) for low in (0, 100, 180)], axis=-1)
+    stretched = autocontrast(tile.astype(np.uint8), np.random.default_rng(1))
+    assert [int(channel.min()) for channel in np.moveaxis(stretched, -1, 0)] == [0, 0, 0]
+    assert [int(channel.max()) for channel in np.moveaxis(stretched, -1, 0)] == [255, 255, 255]
+    powers = np.random.default_rng(2).uniform(0.5, 2.0, 3)
+    changed = gamma(tile.astype(np.uint8), np.random.default_rng(2))
+    assert np.array_equal(changed, np.floor(255 * (tile / 255) ** powers).astype(np.uint8))
 
 
 def test_the_rate_falls_to_a_fifth_twice() -> None:
