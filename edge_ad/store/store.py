@@ -111,7 +111,7 @@ def _begin(path: Path) -> tuple[int, bool]:
         connection.execute("BEGIN IMMEDIATE")
         interrupted = _was_interrupted(connection)
         closed = close_open_alarms(connection)
-        reason = f"after an interruption, {closed} alarms were open" if interrupted else ""
+        reason = f"after an interruption; alarms left open: {closed}" if interrupted else ""
         insert(connection, StoreEvent(EventType.LINE, step="start", reason=reason))
         first = reserve_first(connection)
         connection.execute("COMMIT")
