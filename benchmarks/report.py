@@ -107,6 +107,14 @@ SECTIONS = {
         "Each of the 31 blocks measured alone in int8, and all but it.",
     ),
     "loop": ("The loop", "`edge-ad run` on a video against the engine alone, in turn."),
+    "store": (
+        "The store",
+        "A line that rejects every part, killed at 200 random moments and started again: what was "
+        "seen committed and is lost or damaged, parts that got a number twice, alarms left open. "
+        "And 100 000 events at once (microseconds for the line's thread and for the store, of the "
+        "second and last 10 000), then single ones (milliseconds to the commit) beside what the "
+        "disk takes to keep 4 KiB. The machine was busy: a load of 12 on two cores.",
+    ),
     "start": ("Start", "A fresh process, from the command to its first verdict."),
     "parts": (
         "Parts",
