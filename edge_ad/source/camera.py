@@ -67,7 +67,15 @@ def _grey_depth(capture: cv2.VideoCapture, request: SourceRequest) -> BitDepth |
 
 def deep_grey(format_name: str, request: SourceRequest) -> BitDepth | None:
     """Return the depth of frames in one of V4L2's deep grey formats."""
-    depth, bits = request.depth(), GREY_FORMATS[format_name]
+    return depth_of_format(format_name, GREY_FORMATS[format_name], request)
+
+
+def depth_of_format(format_name: str, bits: int | None, request: SourceRequest) -> BitDepth | None:
+    """Return the depth of a pixel format of `bits`, the request's where that is open (None).
+
+    Raises UsageError when the request has another depth than the format.
+    """
+    depth = request.depth()
     if bits is None or (depth is not None and depth.bits == bits):
         return depth
     if depth is not None and depth.bits != 8:

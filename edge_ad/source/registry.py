@@ -127,6 +127,21 @@ CAMERAS = (
         back_end="GSTREAMER",
     ),
     CameraKind(
+        name="Basler cameras",
+        schemes=("pylon",),
+        example="pylon://24512345?exposure=2000&gain=0&format=Mono8",
+        description="a Basler camera by its serial number, through pypylon; needs the extra pylon",
+        opener="edge_ad.source.pylon:open_pylon",
+        options={
+            "exposure": "microseconds",
+            "gain": "as the camera counts it",
+            "fps": "frames per second",
+            "format": "pixel format, such as Mono8, Mono12 or BayerRG8",
+            "bit_depth": "bits that a Mono16 sensor fills, such as 12",
+        },
+        extra="pylon",
+    ),
+    CameraKind(
         name="the synthetic line",
         schemes=("pattern",),
         example="pattern://?seed=1&fps=30&defects=0.25&faults=black@10,freeze@20-30",

@@ -1,0 +1,155 @@
+"""Open Basler cameras with pypylon (`pylon://SERIAL`)."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pypylon import genicam, pylon
+
+from edge_ad.errors import SourceLost, UsageError
+from edge_ad.frame import BadFrame, Grab
+from edge_ad.images import BitDepth
+from edge_ad.source.base import SourceRequest
+from edge_ad.source.camera import depth_of_format, to_grab
+from edge_ad.uri import number
+
+_LOOK_MS = 500  # between looks whether the camera was removed or the source closed
+# Names of a setting: of USB and newer GigE cameras, then of older ones.
+_SETTINGS = {
+    "exposure": ("ExposureTime", "ExposureTimeAbs"),
+    "gain": ("Gain", "GainRaw"),
+    "fps": ("AcquisitionFrameRate", "AcquisitionFrameRateAbs"),
+}
+_AUTOMATIC = {"exposure": "ExposureAuto", "gain": "GainAuto"}
+
+
+def open_pylon(request: SourceRequest) -> Iterator[Grab]:
+    """Open a Basler camera by its serial number or user-defined name, or the only one there is.
+
+    Raises SourceLost when it is absent or in use, UsageError for a setting that it refuses.
+    """
+    factory = pylon.TlFactory.GetInstance()
+    try:
+        camera = pylon.InstantCamera(factory.CreateDevice(_find(factory, request)))
+        camera.Open()
+    except genicam.GenericException as error:
+        raise SourceLost(
+            f"{request.name} does not open: {_reason(error)}. Another program may be using it."
+        ) from error
+    try:
+        _apply(camera, request)
+    except BaseException:
+        camera.Close()
+        raise
+    return _grabs(camera, request)
+
+
+def _find(factory: Any, request: SourceRequest) -> Any:
+    wanted, devices = request.uri.place, factory.EnumerateDevices()
+    names = {device.GetUserDefinedName(): device for device in devices}
+    names |= {device.GetSerialNumber(): device for device in devices}
+    if wanted and wanted in names:
+        return names[wanted]
+    if not wanted and len(devices) == 1:
+        return devices[0]
+    there = ", ".join(device.GetSerialNumber() for device in devices) or "none"
+    raise SourceLost(
+        f"{request.name}: no such Basler camera. Serial numbers here: {there}. Check its cable and "
+        "power, and for a GigE camera that its address fits this network."
+    )
+
+
+def _apply(camera: Any, request: SourceRequest) -> None:
+    nodes, options = camera.GetNodeMap(), request.uri.options
+    if "format" in options:
+        _set(nodes, ("PixelFormat",), options["format"], request.name, "format")
+    if "fps" in options and nodes.GetNode("AcquisitionFrameRateEnable"):
+        nodes.GetNode("AcquisitionFrameRateEnable").FromString("true")
+    for option, names in _SETTINGS.items():
+        if option not in options:
+            continue
+        value = number(request.uri, option, 0)
+        automatic = nodes.GetNode(_AUTOMATIC.get(option, ""))
+        if automatic is not None and genicam.IsWritable(automatic):
+            automatic.SetValue("Off")
+        _set(nodes, names, value, request.name, option)
+
+
+def _set(nodes: Any, names: tuple[str, ...], value: float | str, camera: str, option: str) -> None:
+    """Set the first of these settings that the camera has."""
+    node = next((node for name in names if (node := nodes.GetNode(name)) is not None), None)
+    if node is None or not genicam.IsWritable(node):
+        raise UsageError(f"{camera}: this camera has no {option} to set.")
+    try:
+        node.SetValue(round(value) if isinstance(node, genicam.IInteger) else value)  # type: ignore[arg-type]
+    except genicam.GenericException as error:
+        raise UsageError(
+            f"{camera}: option {option}={value} is refused: {_limits(node)}"
+        ) from error
+
+
+def _limits(node: Any) -> str:
+    if isinstance(node, genicam.IEnumeration):
+        return f"it has {', '.join(node.Symbolics)}."
+    return f"it takes {node.GetMin():g} to {node.GetMax():g}."
+
+
+def _grabs(camera: Any, request: SourceRequest) -> Iterator[Grab]:
+    name = request.name
+    try:
+        camera.StartGrabbing(pylon.GrabStrategy_LatestImageOnly)
+        for index in itertools.count():
+            result = _next_result(camera, request)
+            if result is None:
+                return
+            try:
+                yield _to_grab(result, index, request)
+            finally:
+                result.Release()
+    except genicam.GenericException as error:
+        raise SourceLost(f"{name}: the camera stopped delivering: {_reason(error)}.") from error
+    finally:
+        camera.Close()
+
+
+def _next_result(camera: Any, request: SourceRequest) -> Any:
+    """Return the next grab, or None once the source is closed; the reader limits the wait."""
+    while not request.closed.is_set():
+        result = camera.RetrieveResult(_LOOK_MS, pylon.TimeoutHandling_Return)
+        if result is not None and result.IsValid():
+            return result
+        if camera.IsCameraDeviceRemoved():
+            raise SourceLost(
+                f"{request.name}: the camera was removed. Check its cable, power and network."
+            )
+    return None
+
+
+def _to_grab(result: Any, index: int, request: SourceRequest) -> Grab:
+    if not result.GrabSucceeded():
+        reason = f"the grab failed: {result.GetErrorDescription()}"
+        return BadFrame(reason, index, time.monotonic(), request.name)
+    kind = result.GetPixelType()
+    bits = pylon.BitDepth(kind)
+    depth: BitDepth | None = None
+    if pylon.IsMono(kind) and bits > 8:
+        depth = depth_of_format(f"Mono{bits}", bits if bits < 16 else None, request)
+        image = _converted(result, pylon.PixelType_Mono16)
+    else:
+        image = _converted(result, pylon.PixelType_BGR8packed)
+    return to_grab(image, index, request.name, depth)
+
+
+def _converted(result: Any, kind: Any) -> Any:
+    """Return the image in another pixel format; deep values stay in the lower bits."""
+    converter = pylon.ImageFormatConverter()
+    converter.OutputPixelFormat = kind
+    converter.OutputBitAlignment.Value = pylon.OutputBitAlignment_LsbAligned
+    return converter.Convert(result).GetArray()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition(" : ")[0].strip().rstrip(".") or type(error).__name__

@@ -1,0 +1,78 @@
+"""Basler's own emulated cameras, through pypylon."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("PYLON_CAMEMU", "2")  # before pypylon is imported
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # SWIG's types name no module; warnings as errors crash it
+    pytest.importorskip("pypylon.pylon", reason="pypylon is not installed (the extra pylon)")
+
+from edge_ad.errors import SourceLost, UsageError
+from edge_ad.frame import Frame
+from edge_ad.source import Source, open_source
+
+pytestmark = pytest.mark.timeout(60)
+SERIAL = "0815-0000"
+
+
+@pytest.fixture
+def only(request: pytest.FixtureRequest) -> Iterator[Source]:
+    with open_source(f"pylon://{SERIAL}?{request.param}", timeout_s=10) as source:
+        yield source
+
+
+def take(source: Source, count: int) -> list[Frame]:
+    grabs = list(itertools.islice(source, count))
+    assert all(isinstance(grab, Frame) for grab in grabs), grabs
+    return grabs  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("only", ["format=Mono8&exposure=1000&gain=2&fps=30"], indirect=True)
+def test_an_emulated_camera_delivers_its_newest_frames(only: Source) -> None:
+    frames = take(only, 5)
+    assert only.live and frames[0].image.shape == (1040, 1024, 3)
+    numbers = [frame.index for frame in frames]
+    assert numbers == sorted(set(numbers))
+    assert len({frame.image.tobytes() for frame in frames}) == 5, "the test image moves"
+
+
+@pytest.mark.parametrize("only", ["format=BayerRG8", "format=BGR8Packed"], indirect=True)
+def test_colour_formats_become_bgr(only: Source) -> None:
+    (frame,) = take(only, 1)
+    assert frame.image.shape == (1040, 1024, 3) and frame.image.dtype == np.uint8
+
+
+@pytest.mark.parametrize("only", ["format=Mono12"], indirect=True)
+def test_deep_grey_is_read_with_the_depth_of_its_format(only: Source) -> None:
+    (frame,) = take(only, 1)
+    assert frame.image.max() > 128, "the upper eight of twelve bits"
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "message"),
+    [
+        ("pylon://4711", SourceLost, f"no such Basler camera. Serial numbers here: {SERIAL}"),
+        ("pylon://", SourceLost, "no such Basler camera"),
+        (f"pylon://{SERIAL}?format=Mono7", UsageError, "format=Mono7 is refused: it has Mono8, "),
+        (f"pylon://{SERIAL}?exposure=1e9", UsageError, "exposure must be a number"),
+        (f"pylon://{SERIAL}?exposure=999999999", UsageError, "is refused: it takes"),
+    ],
+)
+def test_what_is_wrong_is_said(uri: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        open_source(uri)
+
+
+def test_a_camera_in_use_is_reported_and_free_when_closed() -> None:
+    with open_source(f"pylon://{SERIAL}") as source:
+        take(source, 1)
+    with open_source(f"pylon://{SERIAL}") as source:
+        take(source, 1)
