@@ -265,7 +265,11 @@ def _rate(camera: Camera) -> dict[str, Any]:
 def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:
     tallies = [camera.tally for camera in cameras]
     judged = sum(tally.judged for tally in tallies)
-    left_out = [name for camera in cameras for name in camera.source.left_out]
+    left_out = [
+        name if len(cameras) == 1 else f"{camera.source.name}/{name}"
+        for camera in cameras
+        for name in camera.source.left_out
+    ]
     latency, engine = tallies[0].latency_s.copy(), tallies[0].engine_s.copy()
     for tally in tallies[1:]:
         latency.extend(tally.latency_s)

@@ -51,3 +51,18 @@ def test_every_file_is_judged_invalid_or_left_out(tmp_path: Path, make_engine: M
     assert (summary["frames"], summary["judged"], summary["invalid"]) == (8, 4, 4)
     assert summary["left_out"] == 12 and summary["left_out_files"][9] == "note-09.txt"
     assert len(list(folder.iterdir())) == 8 + summary["left_out"]
+
+
+def test_left_out_files_of_several_folders_are_not_mixed_up(
+    tmp_path: Path, make_engine: MakeEngine
+) -> None:
+    words: list[object] = ["run", "--engine", make_engine(), "--json"]
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), part_image())
+        (tmp_path / name / "b.tga").touch()
+        words += ["--camera", tmp_path / name]
+    summary = json.loads(edge_ad(*words).stdout.splitlines()[-1])
+    assert summary["left_out"] == 2 and len(set(summary["left_out_files"])) == 2
+    assert all(name.endswith("/b.tga") for name in summary["left_out_files"])
+    assert [camera["left_out_files"] for camera in summary["cameras"]] == [["b.tga"], ["b.tga"]]
