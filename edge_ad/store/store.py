@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -18,6 +19,7 @@ from edge_ad.store.retention import Retention, retention_job
 from edge_ad.store.schema import DATABASE, connect, create
 from edge_ad.store.writer import CAPACITY, Job, Writer
 
+_log = logging.getLogger(__name__)
 _RETENTION_EVERY_S = 600.0
 
 
@@ -47,6 +49,8 @@ class Store(ClosedAtExit):
             if isinstance(error, (OSError, sqlite3.Error)):
                 raise OutletLost(f"{self.path}: cannot be written ({error}).") from error
             raise
+        if self.interrupted:
+            _log.warning("%s: the line before was killed or lost power; continued", self.path)
         self._writer = Writer(self.path, self._notify, capacity)
         self.next_part = PartNumbers(first_part, self.put)
         self._retained_s = -_RETENTION_EVERY_S

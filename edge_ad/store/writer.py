@@ -28,6 +28,7 @@ _BATCH = 500  # jobs a transaction
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # between attempts to write again
 _CHECKPOINT_S = 60.0
 _CLOSE_WITHIN_S = 5.0
+_HANGS_AFTER_S = 30.0  # a dead network disk
 _WRONG_JOB = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError)
 
 
@@ -64,11 +65,16 @@ class Writer:
         return True
 
     def close(self) -> None:
-        """Write what is queued, for at most 5 s when the database cannot be written."""
+        """Write what is queued, for at most 5 s when the database cannot be written.
+
+        What is left then is lost, also where the disk never answers.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_HANGS_AFTER_S)
+        with self._changed:
+            self._count_lost(sum(records for _, records in self._jobs))
 
     def _count_lost(self, count: int) -> None:
         if count == 0:
@@ -86,8 +92,6 @@ class Writer:
             if self._closing:
                 give_up = min(give_up, time.monotonic() + _CLOSE_WITHIN_S)
             if time.monotonic() > give_up:
-                with self._changed:
-                    self._count_lost(sum(records for _, records in self._jobs))
                 break
             self._pause(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
             failures += 1
@@ -116,10 +120,16 @@ class Writer:
         if self.problem:
             _log.warning("%s: can be written again", self._path)
             self.problem = ""
-        self._on_commit()
+        self._announce()
         if time.monotonic() - self._checkpointed > _CHECKPOINT_S:
             self._checkpoint()
         return True
+
+    def _announce(self) -> None:
+        try:
+            self._on_commit()
+        except Exception:  # a listener's bug must not end the writing
+            _log.exception("%s: a listener failed", self._path)
 
     def _commit(self, batch: list[tuple[Job, int]]) -> None:
         if self._path.stat().st_ino != self._inode:  # else a deleted file would be written

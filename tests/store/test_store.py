@@ -242,6 +242,15 @@ def test_a_wrong_event_is_dropped_and_the_others_are_written(
     assert "cannot be stored" in caplog.text and ("reject", None) in rows(tmp_path)
 
 
+def test_a_listener_that_fails_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store(tmp_path) as store:
+        store.committed.append(lambda: print(1 / 0))
+        store.record(REJECT)
+    assert "a listener failed" in caplog.text and len(rows(tmp_path)) == 3
+
+
 def test_many_threads_get_numbers_that_differ(tmp_path: Path) -> None:
     numbers: list[int] = []
     with Store(tmp_path) as store:
