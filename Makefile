@@ -37,7 +37,7 @@ demo: $(VENV)/runtime
 	$(BIN)/edge-ad run --camera edge_ad/sample/footage.mp4 --engine edge_ad/sample/engine.onnx \
 		--output demo --overwrite
 	@echo
-	@echo "Look at demo/contact-sheet.jpg; the events are in demo/line.db."
+	@echo "Look at demo/contact-sheet.jpg; the events: $(BIN)/edge-ad events demo"
 
 test: $(VENV)/everything
 	$(BIN)/python -m pytest -m "not slow and not full" $(PYTEST)
