@@ -22,6 +22,7 @@ from edge_ad.source.base import SourceRequest
 from edge_ad.uri import Uri, number, whole_number
 
 GREY_FORMATS = {"Y10": 10, "Y12": 12, "Y14": 14, "Y16": None}  # V4L2's; Y16 may hold any depth
+_MANUAL = 1  # V4L2_EXPOSURE_MANUAL
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # OpenCV has no other way to set the transport
 _environment = threading.Lock()
@@ -47,8 +48,29 @@ def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
     for setting, value in settings:  # the format first: it determines the available sizes
         if value:
             capture.set(setting, value)
+    _fix_exposure(capture, uri)
     depth = _grey_depth(capture, request)
     return check_size(_frames(capture, request.name, depth), expected_wh, uri.place)
+
+
+def _fix_exposure(capture: cv2.VideoCapture, uri: Uri) -> None:
+    """Set exposure and gain as asked, with their automatics off: light must not drift.
+
+    Raises UsageError, and releases the camera, when its driver refuses or changes a value.
+    """
+    if "exposure" in uri.options:
+        capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, _MANUAL)
+    for option, setting in (("exposure", cv2.CAP_PROP_EXPOSURE), ("gain", cv2.CAP_PROP_GAIN)):
+        if option not in uri.options:
+            continue
+        value = number(uri, option, 0)
+        if not capture.set(setting, value) or capture.get(setting) != value:
+            now = capture.get(setting)
+            capture.release()
+            raise UsageError(
+                f"{uri.place}: option {option}={value:g} was not taken, the driver has {now:g}. "
+                f"List its limits with: v4l2-ctl -d {uri.place} --list-ctrls"
+            )
 
 
 def _grey_depth(capture: cv2.VideoCapture, request: SourceRequest) -> BitDepth | None:

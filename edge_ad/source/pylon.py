@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
-
-from pypylon import genicam, pylon
 
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Grab
@@ -15,6 +14,10 @@ from edge_ad.images import BitDepth
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.camera import depth_of_format, to_grab
 from edge_ad.uri import number
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about its SWIG types; where warnings are errors, it crashes
+    from pypylon import genicam, pylon
 
 _LOOK_MS = 500  # between looks whether the camera was removed or the source closed
 # Names of a setting: of USB and newer GigE cameras, then of older ones.

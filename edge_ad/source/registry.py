@@ -10,7 +10,6 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_ad.errors import UsageError
 from edge_ad.uri import Uri, UriKind, unknown_scheme
 
 
@@ -60,6 +59,8 @@ CAMERAS = (
             "height": "pixels",
             "fps": "frames per second",
             "format": "four letters, such as MJPG or Y16",
+            "exposure": "fixed, in units of the driver, mostly 100 microseconds",
+            "gain": "fixed, in units of the driver",
             "bit_depth": "bits that a Y16 sensor fills, such as 12",
         },
         back_end="V4L2",
@@ -127,6 +128,21 @@ CAMERAS = (
         back_end="GSTREAMER",
     ),
     CameraKind(
+        name="GenICam cameras",
+        schemes=("genicam",),
+        example="genicam://24512345?exposure=2000&gain=0&format=Mono8",
+        description="a GigE or USB3 Vision camera of any maker by serial number or address; needs "
+        "the library Aravis",
+        opener="edge_ad.source.genicam:open_genicam",
+        options={
+            "exposure": "microseconds",
+            "gain": "as the camera counts it",
+            "fps": "frames per second",
+            "format": "pixel format, such as Mono8, Mono12 or BayerRG8",
+            "bit_depth": "bits that a Mono16 sensor fills, such as 12",
+        },
+    ),
+    CameraKind(
         name="Basler cameras",
         schemes=("pylon",),
         example="pylon://24512345?exposure=2000&gain=0&format=Mono8",
@@ -174,11 +190,6 @@ def find_camera(scheme: str) -> CameraKind:
     for kind in CAMERAS:
         if scheme in kind.schemes:
             return kind
-    if scheme == "genicam":
-        raise UsageError(
-            "genicam:// is not supported. Where GStreamer has Aravis, use its source: "
-            "--camera 'gst:aravissrc camera-name=NAME'"
-        )
     raise unknown_scheme("camera", scheme, camera_prefixes(), "A file or folder needs no scheme.")
 
 

@@ -12,8 +12,10 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab
@@ -149,6 +151,50 @@ def test_a_stream_without_end_can_be_left() -> None:
         assert len(list(itertools.islice(source, 3))) == 3
         start_s = time.monotonic()
     assert time.monotonic() - start_s < 20
+
+
+class Driver:
+    """A driver that takes exposures up to 500 and has no gain; it stands in for VideoCapture."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, float] = {}
+        self.released = False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, setting: int, value: float) -> bool:
+        self.values[setting] = min(value, 500)
+        return setting != cv2.CAP_PROP_GAIN
+
+    def get(self, setting: int) -> float:
+        return self.values.get(setting, 0)
+
+    def read(self) -> tuple[bool, NDArray[np.uint8]]:
+        return True, np.full((48, 64, 3), 90, np.uint8)
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [("exposure=900", "exposure=900 was not taken, the driver has 500"), ("gain=3", "gain=3 was")],
+)
+def test_exposure_and_gain_are_fixed_or_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: str, message: str
+) -> None:
+    device, driver = tmp_path / "video0", Driver()
+    device.touch()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: driver)
+    with open_source(f"v4l2://{device}?exposure=200") as source:
+        assert isinstance(next(iter(source)), Frame)
+    assert driver.values[cv2.CAP_PROP_AUTO_EXPOSURE] == 1
+    assert driver.values[cv2.CAP_PROP_EXPOSURE] == 200
+    driver.released = False
+    with pytest.raises(UsageError, match=message):
+        open_source(f"v4l2://{device}?{options}")
+    assert driver.released
 
 
 def test_deep_grey_frames_are_shifted_by_the_depth_of_their_sensor() -> None:

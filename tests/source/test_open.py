@@ -41,7 +41,6 @@ def test_a_file_with_a_question_mark_in_its_name_is_a_file(tmp_path: Path) -> No
     ("text", "hint"),
     [
         ("rtps://cam/1", "Did you mean rtsp"),
-        ("genicam://4711", "not supported"),
         ("ftp://x", "unknown camera scheme 'ftp:'.*The known ones are: v4l2://, .*gst:"),
         ("pattern://?sed=1", "Did you mean 'seed'"),
         ("pattern://?fps=fast", "must be a number"),

@@ -18,6 +18,8 @@ KINDS = pytest.mark.parametrize("kind", CAMERAS, ids=lambda kind: kind.schemes[0
 def test_the_example_of_an_entry_is_of_its_kind_and_its_opener_exists(kind: CameraKind) -> None:
     for text in (kind.example, *kind.short_forms):
         assert find_camera(parse_uri(text).scheme) is kind, text
+    if kind.extra:
+        pytest.importorskip(f"py{kind.extra}", reason=f"the extra {kind.extra} is not installed")
     assert callable(kind.load_opener())
     assert kind.is_live(parse_uri(kind.example)) is kind.live
 

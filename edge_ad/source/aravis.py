@@ -1,0 +1,228 @@
+"""Call the system's Aravis library, which speaks to GenICam cameras (GigE Vision, USB3 Vision).
+
+Through ctypes and not PyGObject: that has no wheels, needs a compiler and the headers of GObject
+and cairo in a virtual environment, and the distribution's build of it fits one version of Python.
+Aravis itself is a package of every distribution.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from ctypes import POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_uint, c_void_p
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import IncompatibleError
+
+_BUFFERS = 8  # the camera fills some while the newest is read
+_STATUS = {
+    2: "packets did not arrive in time",
+    3: "packets are missing",
+    4: "packets have wrong numbers",
+    5: "the camera sends another size",
+    7: "the transfer was aborted",
+    8: "the camera sends something else than an image",
+}
+
+
+class AravisError(Exception):
+    """A call of Aravis failed, with its message."""
+
+
+class _GError(Structure):
+    _fields_ = (("domain", c_uint), ("code", c_int), ("message", c_char_p))
+
+
+_ERROR = POINTER(POINTER(_GError))
+_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "arv_update_device_list": (None, []),
+    "arv_get_n_devices": (c_uint, []),
+    "arv_get_device_id": (c_char_p, [c_uint]),
+    "arv_get_device_serial_nbr": (c_char_p, [c_uint]),
+    "arv_get_device_address": (c_char_p, [c_uint]),
+    "arv_camera_new": (c_void_p, [c_char_p, _ERROR]),
+    "arv_camera_create_stream": (c_void_p, [c_void_p, c_void_p, c_void_p, _ERROR]),
+    "arv_camera_get_payload": (c_uint, [c_void_p, _ERROR]),
+    "arv_camera_start_acquisition": (None, [c_void_p, _ERROR]),
+    "arv_camera_stop_acquisition": (None, [c_void_p, _ERROR]),
+    "arv_camera_set_exposure_time": (None, [c_void_p, c_double, _ERROR]),
+    "arv_camera_set_exposure_time_auto": (None, [c_void_p, c_int, _ERROR]),
+    "arv_camera_set_gain": (None, [c_void_p, c_double, _ERROR]),
+    "arv_camera_set_gain_auto": (None, [c_void_p, c_int, _ERROR]),
+    "arv_camera_set_frame_rate": (None, [c_void_p, c_double, _ERROR]),
+    "arv_camera_set_pixel_format_from_string": (None, [c_void_p, c_char_p, _ERROR]),
+    "arv_camera_get_exposure_time": (c_double, [c_void_p, _ERROR]),
+    "arv_buffer_new_allocate": (c_void_p, [c_size_t]),
+    "arv_buffer_get_status": (c_int, [c_void_p]),
+    "arv_buffer_get_data": (c_void_p, [c_void_p, POINTER(c_size_t)]),
+    "arv_buffer_get_image_width": (c_int, [c_void_p]),
+    "arv_buffer_get_image_height": (c_int, [c_void_p]),
+    "arv_buffer_get_image_pixel_format": (c_uint, [c_void_p]),
+    "arv_stream_push_buffer": (None, [c_void_p, c_void_p]),
+    "arv_stream_timeout_pop_buffer": (c_void_p, [c_void_p, ctypes.c_uint64]),
+}
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL, ctypes.CDLL]:
+    try:
+        aravis = ctypes.CDLL("libaravis-0.8.so.0")
+        gobject, glib = ctypes.CDLL("libgobject-2.0.so.0"), ctypes.CDLL("libglib-2.0.so.0")
+    except OSError as error:
+        raise IncompatibleError(
+            f"genicam:// needs the library Aravis, version 0.8, which does not load ({error}). "
+            "Install it with: sudo apt install libaravis-0.8-0"
+        ) from error
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(aravis, name)
+        function.restype, function.argtypes = result, arguments
+    gobject.g_object_unref.argtypes, gobject.g_object_unref.restype = [c_void_p], None
+    glib.g_error_free.argtypes, glib.g_error_free.restype = [c_void_p], None
+    return aravis, gobject, glib
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    """Call a function whose last argument is a GError. Raises AravisError."""
+    aravis, _, glib = _libraries()
+    error = POINTER(_GError)()
+    result = getattr(aravis, name)(*arguments, ctypes.byref(error))
+    if error:
+        message = (error.contents.message or b"").decode(errors="replace")
+        glib.g_error_free(error)
+        raise AravisError(message)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A camera that answered; `device_id` opens it."""
+
+    device_id: str
+    serial: str
+    address: str
+
+
+def list_devices() -> list[Device]:
+    """Ask all interfaces for cameras. Raises IncompatibleError when Aravis is not installed."""
+    aravis, *_ = _libraries()
+    aravis.arv_update_device_list()
+    return [
+        Device(
+            *(
+                (text or b"").decode(errors="replace")
+                for text in (
+                    aravis.arv_get_device_id(index),
+                    aravis.arv_get_device_serial_nbr(index),
+                    aravis.arv_get_device_address(index),
+                )
+            )
+        )
+        for index in range(aravis.arv_get_n_devices())
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class RawImage:
+    """What a camera sent: bytes of a pixel format, or the reason why they are no image."""
+
+    data: NDArray[np.uint8]
+    width: int
+    height: int
+    pixel_format: int
+    fault: str = ""
+
+
+class AravisCamera:
+    """An open camera. Every method may raise AravisError; `close` does not."""
+
+    def __init__(self, device_id: str) -> None:
+        self._stream: int | None = None
+        self._camera: int | None = _call("arv_camera_new", device_id.encode())
+
+    def set_exposure(self, microseconds: float) -> None:
+        """Set a fixed exposure time."""
+        self._switch_off("arv_camera_set_exposure_time_auto")
+        _call("arv_camera_set_exposure_time", self._camera, microseconds)
+
+    def set_gain(self, gain: float) -> None:
+        """Set a fixed gain."""
+        self._switch_off("arv_camera_set_gain_auto")
+        _call("arv_camera_set_gain", self._camera, gain)
+
+    def set_frame_rate(self, fps: float) -> None:
+        """Set frames per second."""
+        _call("arv_camera_set_frame_rate", self._camera, fps)
+
+    def set_pixel_format(self, name: str) -> None:
+        """Set the pixel format by its GenICam name."""
+        _call("arv_camera_set_pixel_format_from_string", self._camera, name.encode())
+
+    def exposure(self) -> float:
+        """Return the exposure time in microseconds."""
+        return float(_call("arv_camera_get_exposure_time", self._camera))
+
+    def start(self) -> None:
+        """Begin to deliver images."""
+        aravis, *_ = _libraries()
+        self._stream = _call("arv_camera_create_stream", self._camera, None, None)
+        for _ in range(_BUFFERS):
+            aravis.arv_stream_push_buffer(
+                self._stream, aravis.arv_buffer_new_allocate(self.check())
+            )
+        _call("arv_camera_start_acquisition", self._camera)
+
+    def check(self) -> int:
+        """Return the bytes of an image, asked of the camera: raises when it no longer answers."""
+        return int(_call("arv_camera_get_payload", self._camera))
+
+    def images(self, timeout_s: float) -> Iterator[RawImage | None]:
+        """Yield images, each a copy, and None whenever none came in time."""
+        aravis, *_ = _libraries()
+        while True:
+            buffer = aravis.arv_stream_timeout_pop_buffer(self._stream, round(timeout_s * 1e6))
+            if not buffer:
+                yield None
+                continue
+            image = _copy(buffer)
+            aravis.arv_stream_push_buffer(self._stream, buffer)
+            yield image
+
+    def close(self) -> None:
+        """Stop and release the camera; a second call does nothing."""
+        _, gobject, _ = _libraries()
+        stream, camera, self._stream, self._camera = self._stream, self._camera, None, None
+        if stream and camera:
+            try:
+                _call("arv_camera_stop_acquisition", camera)
+            except AravisError:
+                pass  # it is gone
+        for thing in (stream, camera):
+            if thing:
+                gobject.g_object_unref(thing)
+
+    def _switch_off(self, automatic: str) -> None:
+        try:
+            _call(automatic, self._camera, 0)
+        except AravisError:
+            pass  # a camera without that automatic
+
+
+def _copy(buffer: int) -> RawImage:
+    aravis, *_ = _libraries()
+    status = aravis.arv_buffer_get_status(buffer)
+    if status:
+        fault = _STATUS.get(status, f"status {status}")
+        return RawImage(np.empty(0, np.uint8), 0, 0, 0, fault)
+    size = c_size_t()
+    address = aravis.arv_buffer_get_data(buffer, ctypes.byref(size))
+    data = np.frombuffer(ctypes.string_at(address, size.value), np.uint8)
+    width, height = (
+        aravis.arv_buffer_get_image_width(buffer),
+        aravis.arv_buffer_get_image_height(buffer),
+    )
+    return RawImage(data, width, height, aravis.arv_buffer_get_image_pixel_format(buffer))

@@ -1,0 +1,110 @@
+"""GenICam cameras through Aravis: its fake GigE Vision camera on the loopback interface."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.errors import IncompatibleError, SourceLost, UsageError
+from edge_ad.frame import BadFrame, Frame
+from edge_ad.source import aravis, open_source
+from edge_ad.source.aravis import RawImage
+from edge_ad.source.base import SourceRequest
+from edge_ad.source.genicam import to_image
+from edge_ad.source.open import parse_uri
+from tests.conftest import ROOT
+
+try:
+    ctypes.CDLL("libaravis-0.8.so.0")
+    MISSING = ""
+except OSError as error:
+    MISSING = f"Aravis is not installed (apt install libaravis-0.8-0): {error}"
+needs_aravis = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+pytestmark = pytest.mark.timeout(60)
+REQUEST = SourceRequest(parse_uri("genicam://CAM"), "genicam://CAM")
+
+
+@contextmanager
+def fake_camera(serial: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.source.fake_genicam", serial]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline() != "running\n":
+                pytest.skip("the fake camera's port on the loopback interface is taken")
+            yield process
+        finally:
+            process.kill()
+
+
+@needs_aravis
+@pytest.mark.slow
+def test_a_camera_is_read_lost_when_it_is_killed_and_read_again() -> None:
+    uri = "genicam://EDGEAD1?exposure=20000&gain=1&fps=20&format=Mono8"
+    with fake_camera("EDGEAD1") as camera, open_source(uri, timeout_s=20) as source:
+        grabs = iter(source)
+        frames = [grab for grab in itertools.islice(grabs, 5) if isinstance(grab, Frame)]
+        assert frames and frames[0].image.shape[2] == 3 and source.live
+        assert frames[0].image.std() > 0
+        with pytest.raises(UsageError, match="format=Nothing is refused"):
+            open_source("genicam://EDGEAD1?format=Nothing")
+        camera.kill()
+        with pytest.raises(SourceLost, match=r"no longer answers"):
+            for _ in grabs:
+                pass
+    with fake_camera("EDGEAD1"), open_source("genicam://EDGEAD1", timeout_s=20) as source:
+        assert any(isinstance(grab, Frame) for grab in itertools.islice(source, 5))
+
+
+@needs_aravis
+def test_an_absent_camera_is_reported_with_those_that_are_there() -> None:
+    with pytest.raises(SourceLost, match=r"no such GenICam camera\. Cameras here: "):
+        open_source("genicam://NOBODY-HAS-THIS")
+
+
+def test_without_the_library_the_command_that_installs_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(aravis, "_libraries", aravis._libraries.__wrapped__)
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    with pytest.raises(IncompatibleError, match="sudo apt install libaravis"):
+        open_source("genicam://CAM")
+
+
+def raw(pixel_format: int, *values: int, kind: type = np.uint8, width: int = 4) -> RawImage:
+    data: NDArray[Any] = np.array(values, kind)
+    channels = {0x02180014: 3, 0x02180015: 3}.get(pixel_format, 1)
+    return RawImage(data.view(np.uint8), width, len(data) // width // channels, pixel_format)
+
+
+def test_pixel_formats_become_bgr() -> None:
+    rgb = to_image(raw(0x02180014, *(1, 2, 3) * 16), 0, REQUEST)
+    assert isinstance(rgb, Frame) and rgb.image[0, 0].tolist() == [3, 2, 1]
+    deep = to_image(raw(0x01100005, *[4000] * 16, kind=np.uint16), 0, REQUEST)
+    assert isinstance(deep, Frame) and (deep.image == 4000 >> 4).all()
+    red_first = np.zeros((4, 4), np.uint8)
+    red_first[::2, ::2] = 200
+    bayer = to_image(raw(0x01080009, *red_first.ravel()), 0, REQUEST)
+    assert isinstance(bayer, Frame) and bayer.image.mean((0, 1)).argmax() == 2
+    with pytest.raises(UsageError, match="pixel format 0x010c0006"):
+        to_image(RawImage(np.zeros(24, np.uint8), 4, 4, 0x010C0006), 0, REQUEST)
+
+
+def test_an_incomplete_transfer_is_a_bad_frame() -> None:
+    lost = RawImage(np.empty(0, np.uint8), 0, 0, 0, "packets are missing")
+    short = RawImage(np.zeros(7, np.uint8), 4, 4, 0x01080001)
+    for image, reason in ((lost, "packets are missing"), (short, "7 bytes, expected 16")):
+        grab = to_image(image, 3, REQUEST)
+        assert isinstance(grab, BadFrame) and reason in grab.reason and grab.index == 3
