@@ -18,9 +18,13 @@ def replacing(path: Path) -> Iterator[Path]:
     It has the suffix of `path`, since writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.stem}.", suffix=f".part{path.suffix}"
-    )
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}.", suffix=f".part{path.suffix}"
+        )
+    except OSError as error:
+        error.filename = str(path)  # the name that a message can use
+        raise
     os.close(handle)
     temporary = Path(name)
     try:

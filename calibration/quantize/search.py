@@ -209,7 +209,8 @@ class PlacementSearch:
     def _with_float_blocks(
         self, method: str, blocks: Sequence[str], evaluate: Evaluate
     ) -> CandidateResult:
-        self.on_progress(f"returning {len(blocks)} blocks to float", 0, 1)
+        count = f"{len(blocks)} block{'s' * (len(blocks) != 1)}"
+        self.on_progress(f"returning {count} to float", 0, 1)
         return evaluate(Candidate(method, frozenset(blocks)))
 
     def _cheapest(self, compared: Sequence[CandidateResult]) -> CandidateResult:

@@ -93,7 +93,7 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
     each.
     """
     _check_interval(options)
-    check_writable(output / "a")
+    check_writable(output / "capture.jsonl")
     stop = threading.Event()
     with Signals(stop) as signals, _open(camera, timeout_s, options) as source:
         limits = _Limits(options["count"], options["max_mib"] * _MIB, options["duration_s"])

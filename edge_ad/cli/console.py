@@ -85,7 +85,7 @@ def format_summary(result: dict[str, Any]) -> str:
         f"invalid {result['invalid']})",
         f"rejected   {result['rejected']}",
         f"alarms     {result['alarms']}",
-        f"faults     {result['camera_faults']} of cameras",
+        f"cameras    {result['camera_faults']} fault{'s' * (result['camera_faults'] != 1)}",
         f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
     ]
     if result["left_out"]:
@@ -98,10 +98,11 @@ def format_summary(result: dict[str, Any]) -> str:
             percentiles = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
             lines.append(f"{name:10} {percentiles} ms")
     if check := result.get("rate_check"):
-        state = f"exceeded at frame {check['exceeded_at']}" if check["exceeded"] else "kept"
+        kept = "kept" if check["parts"] else "not tested"
+        state = f"exceeded at frame {check['exceeded_at']}" if check["exceeded"] else kept
         lines.append(
-            f"promise    {state}  ({check['rejected']} of {check['parts']} parts rejected, at most "
-            f"{check['promised']:.2g} of normal ones promised)"
+            f"promise    {state}  ({check['rejected']} of {check['parts']} parts rejected; "
+            f"promised: at most {100 * check['promised']:.2g} % of normal parts)"
         )
     return "\n".join(lines)
 
@@ -111,7 +112,8 @@ def _format_inspection(inspection: Inspection) -> str:
     place = inspection.file or f"frame {inspection.frame:6d}"
     if inspection.verdict is Verdict.INVALID:
         return f"{place}  {verdict}  {inspection.reason}"
-    regions = f"  {len(inspection.regions)} regions" if inspection.regions else ""
+    count = len(inspection.regions)
+    regions = f"  {count} region{'s' * (count > 1)}" if count else ""
     return f"{place}  {verdict}  {inspection.score:.4g} / {inspection.threshold:.4g}{regions}"
 
 

@@ -190,13 +190,13 @@ def _text(result: dict[str, Any]) -> str:
     several = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     rows = [
         ("images", f"{result['images']} of {result['files']} files"),
-        ("parts", f"{result['parts']}, decided by {result['decided_by']}: {result['detail']}"),
+        ("parts", f"{result['parts']} ({result['detail']})"),
         ("per part", f"{per['min']} to {per['max']} images, median {per['median']:g}"),
         ("duplicates", f"{result['duplicates']} near-duplicates of other images"),
         ("sizes", ", ".join(f"{size} ({result['sizes'][size]})" for size in sizes[:3]) + several),
         ("brightness", f"{light['min']:.0f} to {light['max']:.0f}, median {light['median']:.0f}"),
-        ("guarantee", f"as many parts support a false-alarm rate of {result['supported_rate']:.2g} "
-         f"with confidence {result['confidence']:g}, if none of them is trained on"),
+        ("guarantee", f"a false-alarm rate of {result['supported_rate']:.2g} at best, with "
+         f"confidence {result['confidence']:g}, if none of these parts is trained on"),
     ]  # fmt: skip
     rows += [("odd", f"{path}: {why}") for path, why in result["odd"].items()]
     rows += [("left out", f"{path}: {why}") for path, why in result["left_out"].items()]

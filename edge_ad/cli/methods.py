@@ -13,7 +13,7 @@ import click
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.verbs import unknown
 from edge_ad.errors import DataError, UsageError
-from edge_ad.methods.registry import METHODS, MethodEntry, method_costs
+from edge_ad.methods.registry import METHODS, MethodCost, MethodEntry, method_costs
 
 BENCH = "methods"  # the name of benchmarks/bench_methods.py in its result files
 SHIPPED = "measured.json"  # their figures, in the package: benchmarks/report.py writes them
@@ -74,17 +74,19 @@ def _figures_in(folder: Path) -> _Rows:
 
 
 def _as_json(entry: MethodEntry, measured: _Rows) -> dict[str, Any]:
-    costs = method_costs()[entry.name].as_json()
-    return entry.as_json() | costs | {"measured": measured.get(entry.name, [])}
+    costs = method_costs().get(entry.name)
+    computed = {} if costs is None else costs.as_json()
+    return entry.as_json() | computed | {"measured": measured.get(entry.name, [])}
 
 
 def _table(entries: list[MethodEntry], measured: _Rows) -> Iterator[str]:
     yield f"{'method':8} {'parameters':>16} {'GFLOPs':>12}  {'fidelity':13} needs"
     yield f"{'':8} {'full / edge':>16} {'full / edge':>12}"
     for entry in entries:
-        costs = method_costs()[entry.name]
-        parameters = f"{costs.full.parameters_m:.1f} / {costs.edge.parameters_m:.1f} M"
-        gflops = f"{costs.full.gflops:.0f} / {costs.edge.gflops:.1f}"
+        parameters = gflops = "not computed"
+        if costs := method_costs().get(entry.name):
+            parameters = f"{costs.full.parameters_m:.1f} / {costs.edge.parameters_m:.1f} M"
+            gflops = f"{costs.full.gflops:.0f} / {costs.edge.gflops:.1f}"
         yield f"{entry.name:8} {parameters:>16} {gflops:>12}  {entry.fidelity:13} {entry.needs}"
     yield ""
     for entry in entries:
@@ -97,21 +99,27 @@ def _table(entries: list[MethodEntry], measured: _Rows) -> Iterator[str]:
 
 
 def _description(entry: MethodEntry, measured: _Rows) -> Iterator[str]:
-    full, edge = method_costs()[entry.name].full, method_costs()[entry.name].edge
+    costs = method_costs().get(entry.name)
     rows = {
         "method": f"{entry.title}: {entry.idea}",
         "needs": entry.needs,
         "choose": entry.choose,
         "fidelity": entry.fidelity,
         "source": entry.source,
-        "full": f"{full.parameters_m} M parameters, {full.gflops} GFLOPs at 256x256",
-        "edge": f"{edge.parameters_m} M parameters, {edge.gflops} GFLOPs at 128x128",
+        "full": _cost(costs.full if costs else None, 256),
+        "edge": _cost(costs.edge if costs else None, 128),
     }
     for name, value in rows.items():
         yield f"{name:9} {value}"
     for row in measured.get(entry.name, []):
         yield f"{'measured':9} {_figures(row)}"
         yield f"{'':9} {_other_precisions(row)}"
+
+
+def _cost(cost: MethodCost | None, side: int) -> str:
+    if cost is None:  # a method that was just added
+        return "not computed yet: python benchmarks/method_costs.py"
+    return f"{cost.parameters_m} M parameters, {cost.gflops} GFLOPs at {side}x{side}"
 
 
 def _figures(row: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_ad.dataset.folders import images_in, pair, split_masks, unread_in
 from edge_ad.dataset.mask import mask_fault, read_mask, reason_of
+from edge_ad.dataset.names import masked_image
 from edge_ad.dataset.sample import NORMAL, Fault, Listing, Sample
 from edge_ad.errors import DataError
 
@@ -34,17 +35,23 @@ def _list_place(place: Path) -> Listing:
     images, masks = split_masks(images_in(place))
     pairs = pair(images, [(path.stem, path) for path in masks])
     missing = [path for path in images if path not in pairs.masks]
-    reason = "no mask, though other images have one: an empty mask says that an image is normal"
     samples = [_sample(path, pairs.masks.get(path, ())) for path in images]
     return Listing(
         samples=tuple(sample for sample, _ in samples),
         faults=(
             *pairs.faults,
-            *(Fault(path, reason) for path in missing),
+            *(Fault(path, _missing(path)) for path in missing),
             *(fault for _, fault in samples if fault),
         ),
         left_out=tuple(unread_in(place)),
     )
+
+
+def _missing(path: Path) -> str:
+    """Return why a file without a mask cannot be labelled."""
+    if masked_image(path.stem):
+        return "a mask without an image"
+    return "no mask, though other images have one: an empty mask says that an image is normal"
 
 
 def _sample(path: Path, masks: tuple[Path, ...]) -> tuple[Sample, Fault | None]:

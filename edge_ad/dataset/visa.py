@@ -7,6 +7,7 @@ relative to the CSV file's folder or the one above.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -56,6 +57,12 @@ def _read(folder: Path) -> Listing:
     samples = [_sample(row, bases) for row in tests]
     trained = rows if not split else [row for row in rows if row["split"].lower() == "train"]
     train = [_find(row["image"], bases) for row in trained if is_normal(row["label"])]
+    named = Counter([_find(row["image"], bases) for row in rows])
+    twice = [
+        Fault(path, f"{table.name} lists it {count} times; keep one row")
+        for path, count in named.items()
+        if count > 1
+    ]
     files = [*train, *(path for s in samples for path in (s.path, *s.masks))]
     missing = tuple(
         Fault(path, f"{table.name} names it, but there is no such file")
@@ -65,7 +72,7 @@ def _read(folder: Path) -> Listing:
     return Listing(
         train=tuple(train),
         samples=tuple(sorted(samples, key=lambda s: (s.anomalous, s.kind, s.path))),
-        faults=(*missing, *unmasked(samples)),
+        faults=(*unmasked(samples), *missing, *twice),
         notes=() if split else (NO_SPLIT,),
     )
 

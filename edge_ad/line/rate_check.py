@@ -106,10 +106,11 @@ class RateCheck:
         share = self._rejected / self._parts
         hint = " or, if several frames show one part, give --frames-per-part"
         return (
-            f"{self._rejected} of {self._parts} parts rejected ({share:.2g}), promised are at most "
-            f"{self._promised:.2g} of normal ones (such a run has probability {self._level:g} at "
-            "most): either that many parts are anomalous, or light, camera or product have "
-            f"changed. Look at the evidence images, then set the threshold again"
+            f"{self._rejected} of {self._parts} parts rejected ({100 * share:.2g} %), but the "
+            f"threshold promises at most {100 * self._promised:.2g} % of normal parts. Chance "
+            f"alone explains this in at most {100 * self._level:g} % of runs: either more parts "
+            "are anomalous than expected, or light, camera or product have changed. Look at the "
+            "evidence images, then set the threshold again"
             f"{hint if self._frames == 1 else ''}."
         )
 

@@ -106,7 +106,7 @@ def choose_runtime() -> Runtime:
     """Return the installed runtime, or if both are, TensorRT where there is a GPU."""
     usable = installed()
     if not usable:
-        raise IncompatibleError(f"There is no TensorRT to build with. {_load_errors()}")
+        raise IncompatibleError(f"There is no TensorRT to build with:{_load_errors()}")
     if "tensorrt" in usable and ("tensorrt-rtx" not in usable or isinstance(gpu_here(), TargetGpu)):
         return "tensorrt"
     return "tensorrt-rtx"
@@ -120,7 +120,7 @@ def _load_errors() -> str:
             load(runtime)
         except IncompatibleError as error:
             errors.append(str(error))
-    return " ".join(errors)
+    return "".join(f"\n  {error}" for error in errors)
 
 
 def _record(

@@ -135,7 +135,7 @@ def test_a_truncated_engine_is_refused(make_engine: Callable[..., Path]) -> None
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no file at"):
+    with pytest.raises(UsageError, match="is a folder, and none of its files is a"):
         inspect(tmp_path)
 
 

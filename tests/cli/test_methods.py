@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def test_every_method_has_costs_and_reconstructed_ones_are_called_so() -> None:
     for entry in METHODS.values():
         assert ("(reconstructed)" in entry.title) == (entry.fidelity == "reconstructed")
     assert title_of("pmb") == "PMB (reconstructed)" and title_of("padim") == "padim"
+
+
+def test_a_method_that_was_just_added_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "toy", replace(METHODS["draem"], name="toy"))
+    assert "full      not computed yet: python benchmarks/method_costs.py" in _output("toy")
+    row = next(line for line in _output().splitlines() if line.startswith("toy "))
+    assert row.count("not computed") == 2
+    assert "full" not in json.loads(_output("toy", "--json"))["methods"][0]
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:

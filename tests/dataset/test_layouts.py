@@ -260,3 +260,23 @@ def test_the_shared_folders_are_read(shared: Path, name: str) -> None:
         truth = read_truth(sample, (240, 320))
         assert truth is not None and 0.005 < truth.mean() < 0.02
     assert not any("label" in path.name for path in normal_images(folder))
+
+
+@pytest.mark.parametrize("label", ["burn", "normal"])
+def test_a_table_lists_an_image_once(tmp_path: Path, label: str) -> None:
+    """A second row would count the image twice, or contradict the first."""
+    visa_annotations(tmp_path)
+    table = tmp_path / "image_anno.csv"
+    row = f"Data/Images/Anomaly/b.JPG;{label};Data/Masks/Anomaly/b.png\n"
+    table.write_text(table.read_text() + row)
+    with pytest.raises(DataError, match=r"b\.JPG: image_anno\.csv lists it 2 times"):
+        labelled_images(tmp_path)
+    left = labelled_images(tmp_path, leave_out_bad_masks=True)
+    assert len(left) == 2 and left.listed == 2 + len(left.left_out)
+
+
+def test_a_mask_beside_no_image_is_named(tmp_path: Path) -> None:
+    kolektor2(tmp_path)
+    (tmp_path / "test/4.png").unlink()
+    with pytest.raises(DataError, match=r"4_GT\.png: a mask without an image"):
+        labelled_images(tmp_path)
