@@ -5,7 +5,7 @@ Generated frames serve where there are no images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,6 +16,7 @@ import numpy as np
 from edge_ad.dataset import images_below, left_out_below, readable
 from edge_ad.errors import DataError, naming
 from edge_ad.frame import Image
+from edge_ad.images import BitDepth, agreed_depth, current_depth, find_depth, reading
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.anomalies import random_anomaly
@@ -48,10 +49,17 @@ def folder_frames(
     picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int))]
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
     frames = []
-    for path, image in readable(picked, left_out):
-        with naming(path):
-            frames.append(preprocess(image))
+    with reading(_depth(manifest, paths)):
+        for path, image in readable(picked, left_out):
+            with naming(path):
+                frames.append(preprocess(image))
     return np.concatenate(frames)[:limit]
+
+
+def _depth(manifest: Manifest, paths: Sequence[Path]) -> BitDepth:
+    """Return the depth that the verb reads with, else that of the training or of the images."""
+    trained = agreed_depth("the model", manifest.bit_depth, None)
+    return current_depth() or trained or find_depth(paths)
 
 
 def generated_frames(size_hw: tuple[int, int], count: int, *, seed: int = 0) -> Image:

@@ -83,3 +83,15 @@ def test_folders_without_images_are_refused(
         (folder / name).write_bytes(b"")
     with pytest.raises(DataError, match=message):
         comparison_frames(MANIFEST, folder, 4)
+
+
+@pytest.mark.parametrize("bit_depth", [None, 12])
+def test_values_of_12_bits_are_read_as_trained_or_as_found(
+    tmp_path: Path, bit_depth: int | None
+) -> None:
+    values = np.full((16, 16), 100 << 4, np.uint16)
+    values[0, 0] = 4000
+    for name in "abc":
+        write_image(tmp_path / f"{name}.png", values)  # type: ignore[arg-type]
+    manifest = MANIFEST.model_copy(update={"bit_depth": bit_depth})
+    assert np.median(folder_frames(tmp_path, manifest, 3)) == 100
