@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from edge_ad.engine import Engine
-from edge_ad.errors import SourceLost
+from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import Frame, Image
 from edge_ad.geometry import Geometry
 from edge_ad.line.config import LineConfig
@@ -22,6 +22,7 @@ from edge_ad.line.tally import percentiles_ms
 from edge_ad.precision import PRECISIONS, Precision
 from edge_ad.preprocess import Preprocess
 from edge_ad.source import open_source
+from edge_ad.source.open import waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ def load_batches(
     uri: str, engine: Engine, at_most: int, geometry: Geometry | None = None
 ) -> list[Image]:
     """Return the engine's input for the frames of a source, as the loop preprocesses them."""
+    if waits(uri):
+        raise UsageError(f"{uri}: a watched folder has no end to measure. Give the folder itself.")
     manifest = engine.manifest
     preprocess = Preprocess(manifest.size_hw, geometry or manifest.geometry)
     with open_source(uri) as source:

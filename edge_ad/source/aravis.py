@@ -8,6 +8,7 @@ Aravis itself is a package of every distribution.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterator
 from ctypes import POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_uint, c_void_p
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import IncompatibleError
 
+_listing = threading.Lock()  # the library has one list of devices
 _BUFFERS = 8  # the camera fills some while the newest is read
 _STATUS = {
     2: "packets did not arrive in time",
@@ -110,19 +112,18 @@ class Device:
 def list_devices() -> list[Device]:
     """Ask all interfaces for cameras. Raises IncompatibleError when Aravis is not installed."""
     aravis, *_ = _libraries()
-    aravis.arv_update_device_list()
-    return [
-        Device(
-            *(
-                (text or b"").decode(errors="replace")
-                for text in (
-                    aravis.arv_get_device_id(index),
-                    aravis.arv_get_device_serial_nbr(index),
-                    aravis.arv_get_device_address(index),
-                )
+    with _listing:
+        aravis.arv_update_device_list()
+        fields = [
+            (
+                aravis.arv_get_device_id(index),
+                aravis.arv_get_device_serial_nbr(index),
+                aravis.arv_get_device_address(index),
             )
-        )
-        for index in range(aravis.arv_get_n_devices())
+            for index in range(aravis.arv_get_n_devices())
+        ]
+    return [
+        Device(*((text or b"").decode(errors="replace") for text in device)) for device in fields
     ]
 
 

@@ -14,6 +14,8 @@ from edge_ad.frame import Grab
 from edge_ad.source.frame_queue import DropPolicy, FrameQueue, to_source_error
 
 _open: weakref.WeakSet[BufferedSource] = weakref.WeakSet()
+_abandoned: dict[str, list[threading.Thread]] = {}
+_MOST_ABANDONED = 3  # threads that hang in one source's driver
 READ_AHEAD = 3  # decoded frames in the queue; enough to bridge one slow inspection
 CLOSE_WITHIN_S = 2.0
 _log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class BufferedSource(ClosedAtExit):
         self._recorded: Callable[[int], None] | None = None
         policy, capacity = (DropPolicy.NEWEST, 1) if live else (DropPolicy.EVERY, READ_AHEAD)
         self._queue = FrameQueue(name, policy, capacity)
+        _check_abandoned(name)
         self._opened, self._may_grab = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         self._left_out: Mapping[str, str] = {}
@@ -90,6 +93,7 @@ class BufferedSource(ClosedAtExit):
         self._abandon()
         self._thread.join(CLOSE_WITHIN_S)
         if self._thread.is_alive():
+            _abandoned.setdefault(self.name, []).append(self._thread)
             _log.warning(
                 "%s: the camera driver does not return; its thread is left running", self.name
             )
@@ -109,6 +113,7 @@ class BufferedSource(ClosedAtExit):
             raise to_source_error(self._failure, self.name)
         if not opened:
             self._abandon()
+            _abandoned.setdefault(self.name, []).append(self._thread)
             raise SourceTimeout(
                 f"{self.name} did not open within {limit_s:g} s. Check that the camera is "
                 "powered, connected and not in use elsewhere."
@@ -134,6 +139,18 @@ class BufferedSource(ClosedAtExit):
             self._queue.end(error)
         finally:
             _close_generator(grabs)
+
+
+def _check_abandoned(name: str) -> None:
+    """Raise SourceTimeout when too many threads of a source hang in its driver."""
+    hanging = [thread for thread in _abandoned.pop(name, []) if thread.is_alive()]
+    if hanging:
+        _abandoned[name] = hanging
+    if len(hanging) >= _MOST_ABANDONED:
+        raise SourceTimeout(
+            f"{name}: its driver did not return from {len(hanging)} attempts to read it. It is "
+            "opened again when one of them returns; switch the camera off and on, or restart."
+        )
 
 
 @atexit.register

@@ -22,6 +22,23 @@ def device_exists(uri: Uri) -> bool:
     return os.access(uri.place, os.R_OK | os.W_OK)
 
 
+def genicam_answers(uri: Uri) -> bool:
+    """Return whether a GenICam camera is among those that answer."""
+    from edge_ad.source.aravis import list_devices
+
+    return any(
+        uri.place in {"", device.serial, device.address, device.device_id}
+        for device in list_devices()
+    )
+
+
+def pylon_answers(uri: Uri) -> bool:
+    """Return whether a Basler camera is among those that answer."""
+    from edge_ad.source.pylon import list_names
+
+    return any(uri.place in {"", *names} for names in list_names())
+
+
 def host_answers(uri: Uri) -> bool:
     """Return whether a network camera's server answers; of an encrypted one, whether it accepts.
 

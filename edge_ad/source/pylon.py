@@ -50,6 +50,12 @@ def open_pylon(request: SourceRequest) -> Iterator[Grab]:
     return _grabs(camera, request)
 
 
+def list_names() -> list[tuple[str, str]]:
+    """Return serial number and user-defined name of each camera that answers."""
+    devices = pylon.TlFactory.GetInstance().EnumerateDevices()
+    return [(device.GetSerialNumber(), device.GetUserDefinedName()) for device in devices]
+
+
 def _find(factory: Any, request: SourceRequest) -> Any:
     wanted, devices = request.uri.place, factory.EnumerateDevices()
     names = {device.GetUserDefinedName(): device for device in devices}

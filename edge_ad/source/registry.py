@@ -134,6 +134,7 @@ CAMERAS = (
         description="a GigE or USB3 Vision camera of any maker by serial number or address; needs "
         "the library Aravis",
         opener="edge_ad.source.genicam:open_genicam",
+        presence="edge_ad.source.presence:genicam_answers",
         options={
             "exposure": "microseconds",
             "gain": "as the camera counts it",
@@ -148,6 +149,7 @@ CAMERAS = (
         example="pylon://24512345?exposure=2000&gain=0&format=Mono8",
         description="a Basler camera by its serial number, through pypylon; needs the extra pylon",
         opener="edge_ad.source.pylon:open_pylon",
+        presence="edge_ad.source.presence:pylon_answers",
         options={
             "exposure": "microseconds",
             "gain": "as the camera counts it",

@@ -213,3 +213,28 @@ def test_closing_from_another_thread_ends_the_iteration() -> None:
     start_s = time.monotonic()
     list(source)
     assert time.monotonic() - start_s < 5
+
+
+def test_threads_that_hang_in_a_driver_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.source.buffered.CLOSE_WITHIN_S", 0.01)
+    stuck, attempts = threading.Event(), 0
+
+    def hanging() -> Iterator[Grab]:
+        stuck.wait(10)
+        yield frame(0)
+
+    def attempt() -> BufferedSource:
+        return BufferedSource("hanging", hanging, live=True, timeout_s=1, open_within_s=5)
+
+    for _ in range(3):
+        attempt().close()
+    for _ in range(20):
+        with pytest.raises(SourceTimeout, match="did not return from 3 attempts"):
+            attempt()
+        attempts += 1
+    threads = [thread for thread in threading.enumerate() if thread.name == "grab hanging"]
+    assert len(threads) == 3 and attempts == 20
+    stuck.set()
+    for thread in threads:
+        thread.join(10)
+    attempt().close()

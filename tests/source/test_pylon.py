@@ -15,6 +15,7 @@ pytest.importorskip("pypylon", reason="pypylon is not installed (the extra pylon
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import Frame
 from edge_ad.source import Source, open_source
+from edge_ad.source.open import presence
 
 pytestmark = pytest.mark.timeout(60)
 SERIAL = "0815-0000"
@@ -73,3 +74,9 @@ def test_a_camera_in_use_is_reported_and_free_when_closed() -> None:
         take(source, 1)
     with open_source(f"pylon://{SERIAL}") as source:
         take(source, 1)
+
+
+def test_a_camera_that_answers_is_there() -> None:
+    for uri, there in ((f"pylon://{SERIAL}", True), ("pylon://", True), ("pylon://4711", False)):
+        ask = presence(uri)
+        assert ask is not None and ask() is there
