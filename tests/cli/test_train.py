@@ -174,7 +174,7 @@ def test_a_signal_leaves_a_checkpoint_that_resumes(
 def test_few_images_are_warned_about_and_the_end_says_what_comes_next(folder: Path) -> None:
     done = invoke(arguments_for(folder))
     assert "Collect 40 at least" in done.stderr
-    assert "tiles with synthetic anomalies: image AUROC" in done.stdout
+    assert "tiles of parts set aside for this, with synthetic anomalies: image AUROC" in done.stdout
     assert done.stdout.splitlines()[-1] == f"next: edge-ad export {folder / 'out.pt'}"
 
 
