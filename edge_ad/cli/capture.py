@@ -314,7 +314,8 @@ def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         emit(summary)
         return
     click.echo(
-        f"{summary['kept']} images in {summary['output']} ({summary['mib']} MiB)"
+        f"{summary['kept']} image{'s' * (summary['kept'] != 1)} in {summary['output']} "
+        f"({summary['mib']} MiB)"
         f"{_earlier(summary)}. Left out: "
         f"{summary['duplicate']} near-duplicates, {summary['invalid']} invalid, "
         f"{summary['skipped']} skipped by --every or --every-s, {summary['dropped']} dropped. "

@@ -13,17 +13,19 @@ LARGEST_SIDE = 2048
 
 
 class Number(FloatParamType):
-    """A number other than `nan`."""
+    """A finite number: nothing exceeds `nan` or `inf`, so they would let every part pass."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"'{value}' is not a number.", param, ctx)
+        if math.isinf(number) and not isinstance(self, click.FloatRange):
+            self.fail(f"'{value}' is not a finite number.", param, ctx)
         return number
 
 
 class NumberRange(Number, click.FloatRange):
-    """A number in a range."""
+    """A number in a range; `inf` where the range has no end, as for a time."""
 
 
 class Size(click.ParamType[Any]):

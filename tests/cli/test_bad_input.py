@@ -21,6 +21,15 @@ def test_nan_is_refused(option: str) -> None:
     assert done.returncode == 2 and f"--{option}" in done.stderr and "not a number" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["threshold", "pixel-threshold"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e400"])
+def test_a_threshold_is_finite(option: str, value: str) -> None:
+    """Nothing exceeds infinity, so every part would pass."""
+    done = invoke("run", "--camera", "a.png", "--engine", "a.onnx", f"--{option}={value}")
+    assert done.returncode == 2
+    assert f"--{option}" in done.stderr and "not a finite number" in done.stderr
+
+
 def test_polygon_corners_must_be_drawable() -> None:
     far = "0,0 1,1 99999999999,3"
     done = invoke("run", "--camera", "a.png", "--engine", "a.onnx", "--ignore", far)

@@ -37,7 +37,7 @@ def merged(config: Path, *words: object) -> dict[str, str]:
         ("output: 2026-11-28", "output", "'2026-11-28'"),
         ("frames: 1e3", "frames", "1000"),
         ("threshold: 1e-3", "threshold", "0.001"),
-        ("threshold: -.inf", "threshold", "-.inf"),
+        ("duration-s: .inf", "duration_s", ".inf"),
         ("quiet: yes", "quiet", "true"),
         ("quiet: False", "quiet", "false"),
         ("alarm-k: 1", "alarm_k", "1"),
