@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,7 +91,22 @@ def _read(path: Path) -> dict[str, Any]:
             f"{_kind(content)}. {_RETRAIN}"
         )
     _check_parts(content, path)
+    _check_sums(path)
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Raise DataError for a file with a changed byte, which torch reads without a word."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile raises many kinds for damaged directories
+        raise DataError(f"{path}: the file is damaged ({error}). Copy it again.") from error
+    if damaged:
+        raise DataError(
+            f"{path}: the file is damaged: the checksum of its part {damaged} differs. Copy it "
+            "again."
+        )
 
 
 def _kind(content: Any) -> str:

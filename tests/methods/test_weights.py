@@ -89,6 +89,15 @@ def test_a_truncated_file_is_named_unreadable(weights: Path, tmp_path: Path) -> 
         load_detector(path)
 
 
+def test_a_changed_bit_of_a_weight_is_refused(weights: Path, tmp_path: Path) -> None:
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    path = tmp_path / "flipped.pt"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"flipped\.pt: the file is damaged: the checksum"):
+        load_detector(path)
+
+
 def test_a_bare_state_dict_is_not_a_weights_file(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     torch.save(ResNet18((8, 8)).state_dict(), path)
