@@ -21,6 +21,9 @@ class Verdict(str, Enum):
     REJECT = "REJECT"
     INVALID = "INVALID"
 
+    def __str__(self) -> str:
+        return self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Region:

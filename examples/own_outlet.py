@@ -11,7 +11,7 @@ from pathlib import Path
 
 import edge_ad
 from edge_ad import LineConfig, Outlet, open_line
-from edge_ad.event import AlarmEvent, AlarmStep
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.outlet.base import Evidence
 
 SAMPLE = Path(edge_ad.__file__).parent / "sample"
@@ -28,7 +28,7 @@ class Ejector(Outlet):
         self.ejected: list[str] = []
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
-        if event.event is AlarmStep.NEW:
+        if event.kind is AlarmKind.DEFECT and event.event is AlarmStep.NEW:
             self.ejected.append(f"{event.id}: frame {event.frame}, score {event.peak_score:.3f}")
 
 

@@ -80,6 +80,18 @@ def test_an_image_that_cannot_be_inspected_is_invalid_with_a_reason(make_engine:
     assert inspection.map is None and np.isnan(inspection.score)
 
 
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+def test_a_threshold_that_nothing_exceeds_is_refused(
+    make_engine: MakePath, threshold: float
+) -> None:
+    with pytest.raises(UsageError, match="a threshold is a finite number; got"):
+        Detector(make_engine(), threshold=threshold)
+
+
+def test_a_verdict_prints_as_its_word() -> None:
+    assert f"{Verdict.REJECT}" == str(Verdict.REJECT) == "REJECT"
+
+
 def test_without_a_threshold_the_error_names_the_command(make_engine: MakePath) -> None:
     engine = make_engine(threshold=None)
     with pytest.raises(UsageError, match=r"edge-ad threshold .* --images"):

@@ -9,6 +9,7 @@ with open_line(LineConfig(cameras=("0",), engine=Path("destseg.onnx"))) as line:
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -101,9 +102,11 @@ def resolve_thresholds(
     """Return the given thresholds, completed with those stored beside the engine.
 
     An image threshold alone, with nothing stored, serves as pixel threshold too: both have the
-    unit of the map. Raises UsageError when there is no threshold, IncompatibleError when the stored
-    one was set under a geometry other than `geometry`.
+    unit of the map. Raises UsageError when there is no threshold or it is not finite,
+    IncompatibleError when the stored one was set under a geometry other than `geometry`.
     """
+    if not all(math.isfinite(given) for given in (image, pixel) if given is not None):
+        raise UsageError(f"a threshold is a finite number; got {image} and {pixel} for pixels.")
     sidecar = load_sidecar(engine)
     stored = sidecar.threshold if sidecar else None
     if image is None:
