@@ -28,7 +28,7 @@ class AlarmKind(str, Enum):
 class AlarmEvent:
     """One step of one alarm.
 
-    A camera fault and a reject rate above the promised one have NaN scores and a `reason`.
+    A camera fault and a reject rate above the guaranteed one have NaN scores and a `reason`.
 
     `frame` is the frame of this step, `first_frame` that of the first step, `peak_frame` that of
     the highest score `peak_score`; `regions`, and `file` for images, are those of the peak frame.

@@ -101,8 +101,8 @@ def format_summary(result: dict[str, Any]) -> str:
         kept = "kept" if check["parts"] else "not tested"
         state = f"exceeded at frame {check['exceeded_at']}" if check["exceeded"] else kept
         lines.append(
-            f"promise    {state}  ({check['rejected']} of {check['parts']} parts rejected; "
-            f"promised: at most {100 * check['promised']:.2g} % of normal parts)"
+            f"guarantee  {state}  ({check['rejected']} of {check['parts']} parts rejected; "
+            f"of normal ones at most {100 * check['guaranteed_rate']:.2g} %)"
         )
     return "\n".join(lines)
 

@@ -80,20 +80,20 @@ def _as_json(entry: MethodEntry, measured: _Rows) -> dict[str, Any]:
 
 
 def _table(entries: list[MethodEntry], measured: _Rows) -> Iterator[str]:
-    yield f"{'method':8} {'parameters':>16} {'GFLOPs':>12}  {'fidelity':13} needs"
-    yield f"{'':8} {'full / edge':>16} {'full / edge':>12}"
+    yield f"{'method':9} {'parameters':>16} {'GFLOPs':>12}  {'fidelity':13} needs"
+    yield f"{'':9} {'full / edge':>16} {'full / edge':>12}"
     for entry in entries:
         parameters = gflops = "not computed"
         if costs := method_costs().get(entry.name):
             parameters = f"{costs.full.parameters_m:.1f} / {costs.edge.parameters_m:.1f} M"
             gflops = f"{costs.full.gflops:.0f} / {costs.edge.gflops:.1f}"
-        yield f"{entry.name:8} {parameters:>16} {gflops:>12}  {entry.fidelity:13} {entry.needs}"
+        yield f"{entry.name:9} {parameters:>16} {gflops:>12}  {entry.fidelity:13} {entry.needs}"
     yield ""
     for entry in entries:
-        yield f"{entry.name:8} {entry.title}: {entry.idea}"
-        yield f"{'':8} choose it for: {entry.choose}"
+        yield f"{entry.name:9} {entry.title}: {entry.idea}"
+        yield f"{'':9} choose it for: {entry.choose}"
         for row in measured.get(entry.name, []):
-            yield f"{'':8} measured: {_figures(row)}"
+            yield f"{'':9} measured: {_figures(row)}"
     yield ""
     yield "more: edge-ad methods NAME; train one: edge-ad train --method NAME [--preset edge]"
 

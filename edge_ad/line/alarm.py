@@ -34,7 +34,7 @@ class Alarm:
 
     INVALID frames carry no information about the part: they neither raise nor clear a defect alarm.
     They raise a camera fault at once, which `n` judged frames in a row clear, later with `damping`.
-    `rate_check` raises a third kind once a run: more rejects than the threshold promises.
+    `rate_check` raises a third kind once a run: more rejects than the threshold guarantees.
     """
 
     damping: Damping | None = None

@@ -123,7 +123,7 @@ def resolve_thresholds(
 
 
 def rate_check(config: LineConfig) -> RateCheck | None:
-    """Return the check of the rate that the stored threshold promises, None for a given one.
+    """Return the check of the rate that the stored threshold guarantees, None for a given one.
 
     Anomalous parts are rejected too: with a share a of them, at most p + a (1 - p) of all parts.
     """

@@ -1,10 +1,10 @@
-"""Compare the rejects on the line with the rate that the threshold promises, at every moment.
+"""Compare the rejects on the line with the rate that the threshold guarantees, at every moment.
 
-Under the promise, a part is rejected with probability at most p, whatever came before. For any
+Under the guarantee, a part is rejected with probability at most p, whatever came before. For any
 q > p the product of q / p for each reject and (1 - q) / (1 - p) for each pass then has an
 expectation of at most 1, and so has a weighted mean of such products: over many q, since the real
 rate is unknown, and over many starts, since light fails after a year of good parts as well. A mean
-that ever reaches 1 / level does so with probability at most `level` while the promise holds
+that ever reaches 1 / level does so with probability at most `level` while the guarantee holds
 (Ville's inequality; a test martingale: Shafer, Shen, Vereshchagin, Vovk, 2011; Ramdas, Gruenwald,
 Vovk, Shafer, "Game-theoretic statistics and safe anytime-valid inference", 2023). The line may
 look after every part, for ever, without correction for looking so often.
@@ -29,12 +29,14 @@ _RECENT = 8  # starts kept in each octave of age
 Floats = NDArray[np.float64]
 
 
-def log_evidence(rejects: Floats, parts: Floats, promised: float) -> Floats:
+def log_evidence(rejects: Floats, parts: Floats, guaranteed_rate: float) -> Floats:
     """Return the logarithm of the mean product over the alternatives q, one start; any shape."""
-    highest = 1 - (1 - promised) / 100
-    rates = np.geomspace(min(1.2 * promised, (promised + highest) / 2), highest, _RATES)
-    terms = rejects[..., None] * np.log(rates / promised)
-    terms = terms + (parts - rejects)[..., None] * (np.log1p(-rates) - math.log1p(-promised))
+    highest = 1 - (1 - guaranteed_rate) / 100
+    rates = np.geomspace(
+        min(1.2 * guaranteed_rate, (guaranteed_rate + highest) / 2), highest, _RATES
+    )
+    terms = rejects[..., None] * np.log(rates / guaranteed_rate)
+    terms = terms + (parts - rejects)[..., None] * (np.log1p(-rates) - math.log1p(-guaranteed_rate))
     return np.asarray(np.logaddexp.reduce(terms, axis=-1) - math.log(_RATES))
 
 
@@ -45,9 +47,9 @@ def log_weight(number: NDArray[np.int_]) -> Floats:
 
 @dataclass(frozen=True)
 class RateSummary:
-    """Parts counted, rejects among them, and the evidence against the promise at its highest."""
+    """Parts counted, rejects among them, and the evidence against the guarantee at its highest."""
 
-    promised: float
+    guaranteed_rate: float
     parts: int
     rejected: int
     level: float
@@ -66,11 +68,15 @@ class RateCheck:
     is, and the next N are passed over, since they may show the end of the same part.
     """
 
-    def __init__(self, promised: float, frames_per_part: int = 1, level: float = LEVEL) -> None:
-        if not 0 < promised < 1:
-            raise UsageError(f"the promised rate must lie between 0 and 1, got {promised:g}.")
-        self._promised, self._level, self._frames = promised, level, frames_per_part
-        self._every = math.ceil(_START_EVERY / promised)
+    def __init__(
+        self, guaranteed_rate: float, frames_per_part: int = 1, level: float = LEVEL
+    ) -> None:
+        if not 0 < guaranteed_rate < 1:
+            raise UsageError(
+                f"the guaranteed rate must lie between 0 and 1, got {guaranteed_rate:g}."
+            )
+        self._guaranteed_rate, self._level, self._frames = guaranteed_rate, level, frames_per_part
+        self._every = math.ceil(_START_EVERY / guaranteed_rate)
         self._in_part, self._part_rejected = 0, False
         self._parts = self._rejected = 0
         self._before = {0: 0}  # rejects before each start, by the start's number
@@ -78,7 +84,7 @@ class RateCheck:
         self._exceeded_at: int | None = None
 
     def update(self, frame: int, *, rejected: bool) -> bool:
-        """Take the verdict on a judged frame; return whether the promise is found broken now."""
+        """Take the verdict on a judged frame; return whether the guarantee is found broken now."""
         if self._frames > 1:
             place, self._in_part = self._in_part, (self._in_part + 1) % (2 * self._frames)
             if place >= self._frames:
@@ -98,7 +104,12 @@ class RateCheck:
         """Return what was counted so far."""
         evidence = math.exp(min(self._highest, 690))
         return RateSummary(
-            self._promised, self._parts, self._rejected, self._level, evidence, self._exceeded_at
+            self._guaranteed_rate,
+            self._parts,
+            self._rejected,
+            self._level,
+            evidence,
+            self._exceeded_at,
         )
 
     def reason(self) -> str:
@@ -107,10 +118,10 @@ class RateCheck:
         hint = " or, if several frames show one part, give --frames-per-part"
         return (
             f"{self._rejected} of {self._parts} parts rejected ({100 * share:.2g} %), but the "
-            f"threshold promises at most {100 * self._promised:.2g} % of normal parts. Chance "
-            f"alone explains this in at most {100 * self._level:g} % of runs: either more parts "
-            "are anomalous than expected, or light, camera or product have changed. Look at the "
-            "evidence images, then set the threshold again"
+            f"threshold guarantees at most {100 * self._guaranteed_rate:.2g} % of normal parts. "
+            f"Chance alone explains this in at most {100 * self._level:g} % of runs: either more "
+            "parts are anomalous than expected, or light, camera or product have changed. Look at "
+            "the evidence images, then set the threshold again"
             f"{hint if self._frames == 1 else ''}."
         )
 
@@ -141,5 +152,5 @@ class RateCheck:
         numbers = np.array(list(self._before))
         rejects = self._rejected - np.array(list(self._before.values()), np.float64)
         parts = (self._parts - numbers * self._every).astype(np.float64)
-        evidence = log_evidence(rejects, parts, self._promised)
+        evidence = log_evidence(rejects, parts, self._guaranteed_rate)
         return float(np.logaddexp.reduce(log_weight(numbers) + evidence))

@@ -257,7 +257,7 @@ def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[s
 
 
 def _rate(camera: Camera) -> dict[str, Any]:
-    """Return the check of the reject rate, where a stored threshold promises one."""
+    """Return the check of the reject rate, where a stored threshold guarantees one."""
     check = camera.alarm.rate_check
     return {"rate_check": check.summary().as_json()} if check else {}
 

@@ -267,7 +267,7 @@ def test_show_without_a_display_is_an_error(
     assert done.returncode == 2 and "--show needs a display" in done.stderr
 
 
-def test_more_rejects_than_promised_are_reported_once(make_engine: MakePath, parts: Path) -> None:
+def test_more_rejects_than_guaranteed_are_reported_once(make_engine: MakePath, parts: Path) -> None:
     engine = make_engine()
     done = invoke("run", "--camera", parts, "--engine", engine, "--json")
     rates = [r for r in lines(done) if r.get("kind") == "reject_rate"]
@@ -275,10 +275,10 @@ def test_more_rejects_than_promised_are_reported_once(make_engine: MakePath, par
     assert "parts rejected" in rates[0]["reason"] and rates[0]["peak_score"] is None
     check = lines(done)[-1]["rate_check"]
     assert check["exceeded"] and check["exceeded_at"] == rates[0]["frame"]
-    assert (check["parts"], check["promised"], check["level"]) == (12, 0.01, 0.01)
+    assert (check["parts"], check["guaranteed_rate"], check["level"]) == (12, 0.01, 0.01)
     assert lines(done)[-1]["camera_faults"] == 0
     text = invoke("run", "--camera", parts, "--engine", engine, "--quiet").stdout
-    assert "promise    exceeded at frame" in text
+    assert "guarantee  exceeded at frame" in text
 
 
 @pytest.mark.parametrize(

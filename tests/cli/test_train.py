@@ -17,7 +17,8 @@ from edge_ad.images import write_image
 from edge_ad.methods.weights import load_detector
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.progress_bar import TrainingBar
-from tests.training.train_configs import part, write_parts, write_teacher
+from tests.part_images import striped_part
+from tests.training.train_configs import write_parts, write_teacher
 
 QUICK = ("--size", "32", "--width", "0.125", "--batch", "2", "--steps", "4", "--device", "cpu")
 
@@ -139,7 +140,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_side_keeps_the_ratio_of_long_parts_and_two_do_not(folder: Path) -> None:
     for path in (folder / "parts").iterdir():
-        write_image(path, part(int(path.stem), (120, 48)))
+        write_image(path, striped_part(int(path.stem), (120, 48)))
     for size, expected in (("64", [96, 48]), ("64x64", [64, 64])):
         done = invoke(arguments_for(folder, "--size", size, "--json"))
         assert json.loads(done.stdout)["size_hw"] == expected

@@ -12,7 +12,9 @@ from edge_ad.line.rate_check import LEVEL, RateCheck, log_evidence, log_weight
 RUNS = 10_000
 
 
-def first_crossing(rejected: NDArray[np.bool_], promised: float, level: float) -> NDArray[np.intp]:
+def first_crossing(
+    rejected: NDArray[np.bool_], guaranteed_rate: float, level: float
+) -> NDArray[np.intp]:
     """Return the part at which each run (runs, parts) is called broken; its length where never.
 
     Evidence depends on counts alone, so it is looked up in a table; starts come as on the line.
@@ -20,8 +22,10 @@ def first_crossing(rejected: NDArray[np.bool_], promised: float, level: float) -
     runs, length = rejected.shape
     total = rejected.cumsum(axis=1)
     counts = np.arange(length + 1.0)
-    table = log_evidence(np.minimum(counts[None], counts[:, None]), counts[:, None], promised)
-    every = int(np.ceil(10 / promised))
+    table = log_evidence(
+        np.minimum(counts[None], counts[:, None]), counts[:, None], guaranteed_rate
+    )
+    every = int(np.ceil(10 / guaranteed_rate))
     evidence = np.full((runs, length), -np.inf)
     starts = range(0, length, every)
     for weight, start in zip(log_weight(np.arange(len(starts))), starts, strict=True):
@@ -32,18 +36,18 @@ def first_crossing(rejected: NDArray[np.bool_], promised: float, level: float) -
     return np.asarray(np.where(crossed.any(axis=1), crossed.argmax(axis=1), length), np.intp)
 
 
-@pytest.mark.parametrize("promised", [0.02, 0.12])
+@pytest.mark.parametrize("guaranteed_rate", [0.02, 0.12])
 @pytest.mark.parametrize("level", [0.01, 0.1])
-def test_a_promise_that_holds_is_called_broken_at_most_at_the_level(
-    promised: float, level: float
+def test_a_guarantee_that_holds_is_called_broken_at_most_at_the_level(
+    guaranteed_rate: float, level: float
 ) -> None:
-    rejected = np.random.default_rng(1).random((RUNS, 600)) < promised
-    share = (first_crossing(rejected, promised, level) < 600).mean()
+    rejected = np.random.default_rng(1).random((RUNS, 600)) < guaranteed_rate
+    share = (first_crossing(rejected, guaranteed_rate, level) < 600).mean()
     assert share <= level + 3 * (level / RUNS) ** 0.5
     assert share > level / 50, "the test is not blind"
 
 
-def test_it_holds_though_rates_vary_below_the_promise_by_what_came_before() -> None:
+def test_it_holds_though_rates_vary_below_the_guarantee_by_what_came_before() -> None:
     rng, rejected = np.random.default_rng(2), np.zeros((RUNS, 400), np.bool_)
     for part in range(1, 400):
         rate = np.where(rejected[:, part - 1], 0.05, 0.02)
@@ -99,7 +103,7 @@ def test_every_part_rejected_is_found_whatever_the_frames_per_part() -> None:
     assert len(run(RateCheck(0.05, frames_per_part=10), [True] * 400)) == 1
 
 
-@pytest.mark.parametrize("promised", [0.0, 1.0, -1.0, float("nan")])
-def test_a_promise_that_is_no_share_is_refused(promised: float) -> None:
+@pytest.mark.parametrize("guaranteed_rate", [0.0, 1.0, -1.0, float("nan")])
+def test_a_guarantee_that_is_no_share_is_refused(guaranteed_rate: float) -> None:
     with pytest.raises(UsageError, match="between 0 and 1"):
-        RateCheck(promised)
+        RateCheck(guaranteed_rate)

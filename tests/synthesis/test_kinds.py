@@ -8,7 +8,7 @@ import pytest
 from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
 from edge_ad.synthesis.kinds import KINDS, UNSEEN, anomaly_of
 from edge_ad.synthesis.textures import ProceduralTextures
-from tests.training.train_configs import part
+from tests.part_images import striped_part
 
 SIZES = [(32, 32), (64, 160), (128, 48)]
 
@@ -18,7 +18,7 @@ SIZES = [(32, 32), (64, 160), (128, 48)]
 def test_every_kind_shows_an_anomaly_where_its_mask_says(kind: str, size: tuple[int, int]) -> None:
     textures = ProceduralTextures(size)
     for seed in range(8):
-        tile = part(seed, size)
+        tile = striped_part(seed, size)
         sample = anomaly_of(kind, tile, textures, np.random.default_rng(seed), grey=False)
         changed = (sample.anomalous != tile).any(axis=2)
         assert sample.mask.any() and sample.mask.shape == size
@@ -28,7 +28,7 @@ def test_every_kind_shows_an_anomaly_where_its_mask_says(kind: str, size: tuple[
 
 @pytest.mark.parametrize("kind", UNSEEN)
 def test_unseen_kinds_keep_a_grey_tile_grey_and_leave_the_rest_alone(kind: str) -> None:
-    tile = np.repeat(part(1, (64, 64))[..., :1], 3, axis=2)
+    tile = np.repeat(striped_part(1, (64, 64))[..., :1], 3, axis=2)
     for seed in range(10):
         image, mask = UNSEEN[kind](tile, np.random.default_rng(seed), grey=True)
         assert (image.max(axis=2).astype(int) - image.min(axis=2)).max() <= 1
@@ -47,7 +47,7 @@ def test_no_training_draws_an_unseen_kind(monkeypatch: pytest.MonkeyPatch) -> No
     mixed = SynthesisConfig(structural_share=0.4, cut_paste_share=0.3)
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        synthesize(part(0, (32, 32)), ProceduralTextures((32, 32)), mixed, rng, grey=False)
+        synthesize(striped_part(0, (32, 32)), ProceduralTextures((32, 32)), mixed, rng, grey=False)
 
 
 def test_a_uniform_tile_gets_an_empty_mask_and_not_an_endless_search() -> None:

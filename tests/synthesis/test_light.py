@@ -7,7 +7,7 @@ import numpy as np
 from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
 from edge_ad.synthesis.light import vary_light
 from edge_ad.synthesis.textures import ProceduralTextures
-from tests.training.train_configs import part
+from tests.part_images import striped_part
 
 
 def test_exposure_changes_by_up_to_its_stops_in_both_directions() -> None:
@@ -20,7 +20,7 @@ def test_exposure_changes_by_up_to_its_stops_in_both_directions() -> None:
 
 
 def test_channels_change_alike_and_nothing_changes_without_stops() -> None:
-    tile = np.repeat(part(0, (32, 32))[..., :1], 3, axis=2)
+    tile = np.repeat(striped_part(0, (32, 32))[..., :1], 3, axis=2)
     changed = vary_light(tile, 1.0, np.random.default_rng(0))
     assert (changed[..., 0] == changed[..., 2]).all() and (changed != tile).any()
     assert np.array_equal(vary_light(tile, 0.0, np.random.default_rng(0)), tile)
@@ -28,7 +28,7 @@ def test_channels_change_alike_and_nothing_changes_without_stops() -> None:
 
 def test_light_varies_the_normal_tile_too_so_that_it_is_no_anomaly() -> None:
     settings = SynthesisConfig(exposure=1.0, anomaly_share=0.0)
-    textures, tile = ProceduralTextures((32, 32)), part(0, (32, 32))
+    textures, tile = ProceduralTextures((32, 32)), striped_part(0, (32, 32))
     sample = synthesize(tile, textures, settings, np.random.default_rng(0), grey=False)
     assert (sample.normal != tile).any()
     assert np.array_equal(sample.normal, sample.anomalous) and not sample.mask.any()

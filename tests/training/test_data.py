@@ -14,14 +14,15 @@ from edge_ad.images import write_image
 from edge_ad.preprocess import Preprocess
 from edge_ad.training import data
 from edge_ad.training.data import load_tiles
-from tests.training.train_configs import part, write_parts
+from tests.part_images import striped_part
+from tests.training.train_configs import write_parts
 
 
 def test_tiles_are_cut_as_on_the_line(tmp_path: Path) -> None:
     write_parts(tmp_path, 3)
     preprocess = Preprocess((32, 32), Geometry(tiles=(2, 2), overlap=0.2))
     loaded = load_tiles(normal_images(tmp_path), preprocess)
-    assert np.array_equal(loaded.tiles[4:8], preprocess(part(1)))
+    assert np.array_equal(loaded.tiles[4:8], preprocess(striped_part(1)))
     assert list(loaded.image) == [0] * 4 + [1] * 4 + [2] * 4
 
 

@@ -18,8 +18,9 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.preprocess import Preprocess
 from edge_ad.training.checkpoint import checkpoint_path
 from edge_ad.training.loop import Interrupted
+from tests.part_images import striped_part
 from tests.training.conftest import Trained
-from tests.training.train_configs import part, run, tiny_training, write_parts
+from tests.training.train_configs import run, tiny_training, write_parts
 
 
 def state_of(path: Path) -> dict[str, torch.Tensor]:
@@ -137,9 +138,9 @@ def test_mixed_sizes_and_grey_images_train_together_and_odd_depths_are_left_out(
     folder: Path,
 ) -> None:
     parts = folder / "parts"
-    cv2.imwrite(str(parts / "large.png"), part(50, (90, 120)))
-    cv2.imwrite(str(parts / "grey.png"), part(51)[..., 0])
-    cv2.imwrite(str(parts / "deep.png"), part(52).astype(np.uint16) * 257)
+    cv2.imwrite(str(parts / "large.png"), striped_part(50, (90, 120)))
+    cv2.imwrite(str(parts / "grey.png"), striped_part(51)[..., 0])
+    cv2.imwrite(str(parts / "deep.png"), striped_part(52).astype(np.uint16) * 257)
     result = run(tiny_training(folder, settings={"lr_student": 0.1}))
     assert result["images"] == 12
     assert [Path(name).name for name in result["skipped"]] == ["deep.png"]
@@ -147,7 +148,7 @@ def test_mixed_sizes_and_grey_images_train_together_and_odd_depths_are_left_out(
 
 def test_grey_parts_are_detected(folder: Path) -> None:
     for path in (folder / "parts").iterdir():
-        cv2.imwrite(str(path), part(0)[..., 0])
+        cv2.imwrite(str(path), striped_part(0)[..., 0])
     assert run(tiny_training(folder))["grey"] is True
 
 
@@ -158,7 +159,7 @@ def test_every_tile_is_a_sample_and_geometry_travels(folder: Path) -> None:
     with TorchEngine(folder / "destseg.pt") as engine:
         assert engine.manifest.geometry == geometry
         cut = Preprocess(engine.manifest.size_hw, geometry)
-        assert engine.infer(cut(part(0))).maps.shape == (6, 32, 32)
+        assert engine.infer(cut(striped_part(0))).maps.shape == (6, 32, 32)
 
 
 def test_a_region_outside_the_image_is_refused(folder: Path) -> None:

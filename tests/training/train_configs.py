@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 
-from edge_ad.frame import Image
 from edge_ad.methods.destseg.training import TRAINING
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.session import TrainConfig, train
+from tests.part_images import striped_part
 
 torch.set_num_threads(1)  # nets this small lose more to handing work over than they gain
 
@@ -28,18 +27,10 @@ def write_teacher(path: Path) -> Path:
     return path
 
 
-def part(seed: int, hw: tuple[int, int] = (48, 56)) -> Image:
-    """Draw a normal part: vertical stripes under noise, in colour."""
-    rng = np.random.default_rng(seed)
-    stripes = 120 + 40 * np.sin(np.arange(hw[1]) / 3)
-    noise = rng.normal(0, 6, (*hw, 3))
-    return np.clip(stripes[None, :, None] * (1.0, 0.8, 0.6) + noise, 0, 255).astype(np.uint8)
-
-
 def write_parts(folder: Path, count: int = 10) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        cv2.imwrite(str(folder / f"{index:03}.png"), part(index))
+        cv2.imwrite(str(folder / f"{index:03}.png"), striped_part(index))
     return folder
 
 

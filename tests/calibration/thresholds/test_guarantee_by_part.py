@@ -75,8 +75,8 @@ def reduced(scores: Scores, unit: str, rng: np.random.Generator) -> Scores:
     return np.asarray(np.take_along_axis(scores, drawn, axis=-1)[..., 0])
 
 
-def test_counting_images_breaks_the_promise() -> None:
-    """12 parts of 6 images are no 72 images: at a stated 5 % the promise fails in every second."""
+def test_counting_images_breaks_the_guarantee() -> None:
+    """12 parts of 6 images are no 72 images: at a stated 5 % every second guarantee fails."""
     rng, cluster = np.random.default_rng(7), CASES["exposures of a part, almost alike"]
     scores = cluster.draw(rng, ROUNDS, 12).reshape(ROUNDS, 72)
     rank = largest_rank(72, Guarantee(0.05, CONFIDENCE))

@@ -28,7 +28,8 @@ from edge_ad.synthesis.kinds import KINDS
 from edge_ad.synthesis.textures import ProceduralTextures
 from edge_ad.training.data import BatchSampler
 from edge_ad.training.selection import selection_batch
-from tests.training.train_configs import SMALL, part, write_teacher
+from tests.part_images import striped_part
+from tests.training.train_configs import SMALL, write_teacher
 
 
 def levels(seed: int) -> list[torch.Tensor]:
@@ -85,7 +86,7 @@ def trainer(folder: Path) -> DeSTSegTrainer:
 
 
 def batch(step: int = 0) -> Batch:
-    tiles = np.stack([part(seed, (32, 32)) for seed in range(6)])
+    tiles = np.stack([striped_part(seed, (32, 32)) for seed in range(6)])
     textures = ProceduralTextures((32, 32))
     sampler = BatchSampler(
         tiles, np.arange(6), textures, SynthesisConfig(), size=4, seed=0, grey=False
@@ -211,7 +212,7 @@ def test_the_usual_pixel_count_stays_unless_another_is_clearly_better() -> None:
 
 
 def held_back() -> Batch:
-    tiles = np.stack([part(seed, (32, 32)) for seed in range(6)])
+    tiles = np.stack([striped_part(seed, (32, 32)) for seed in range(6)])
     return selection_batch(tiles, np.arange(6), ProceduralTextures((32, 32)), seed=0, grey=False)
 
 
