@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def measure_plan(plan: Path, count: int) -> tuple[dict[str, Any], dict[str, list
 
 def measure_loop(plan: Path, footage: Path) -> dict[str, Any]:
     """Measure the loop and the engine alone alternately, on the same images."""
-    config = LineConfig((str(footage),), plan, threshold=float("inf"))
+    config = LineConfig((str(footage),), plan, threshold=sys.float_info.max)
     result = bench_loop(config, rounds=5)
     return {
         "loop_ratio": round(result.ratio, 4),

@@ -57,6 +57,7 @@ def _figures(engine: Path, data: Path) -> dict[str, Any]:
 
 
 def test_masks_of_ones_give_the_figures_of_their_twins(faults: Path, engine: Path) -> None:
+    pytest.importorskip("sklearn")
     ones, plain = (_figures(engine, faults / "masks" / name) for name in ("mask01", "plain"))
     assert ones == plain and None not in ones.values()
 
@@ -64,6 +65,7 @@ def test_masks_of_ones_give_the_figures_of_their_twins(faults: Path, engine: Pat
 def test_masks_of_ones_among_others_count_as_they_do(
     faults: Path, engine: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("sklearn")
     mixed = shutil.copytree(faults / "masks" / "mixed", tmp_path / "mixed")
     before = _figures(engine, mixed)
     for path in (mixed / "ground_truth").rglob("*.png"):
@@ -136,6 +138,7 @@ def _parts(folder: Path, count: int = 16) -> Path:
 
 
 def test_clamped_scores_make_no_threshold(faults: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
     engine = _import(faults, "clamped", tmp_path)
     words = ("--images", _parts(tmp_path / "parts"), "--false-alarm-rate", 0.2)
     done = invoke("threshold", engine, *words, "--parts-from", "each", "--allow-drift")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ def command(
     result = _measure_engine(engine, engine_options, warmup_ms / 1e3, duration_s)
     if uri is not None:
         if threshold is None and not _has_threshold(engine):
-            threshold = float("inf")  # the speed does not depend on it
+            threshold = sys.float_info.max  # nothing is rejected; the speed does not depend on it
         config = LineConfig(
             (uri,), engine, geometry, threshold, frames=frames, engine_options=engine_options
         )

@@ -55,7 +55,7 @@ def loaded(folder: Path) -> NormalTiles:
 
 def test_no_part_serves_two_uses_and_every_image_serves_one(tmp_path: Path) -> None:
     folder = write_exposures(tmp_path / "a", 20)
-    done = split(folder, part_id="striped_part([0-9]+)")
+    done = split(folder, part_id="part([0-9]+)")
     uses = [names(done.trained), names(done.selection), names(done.threshold)]
     assert [len(use) for use in uses] == [14, 2, 4]
     assert len(set.union(*uses)) == 20
@@ -65,7 +65,7 @@ def test_no_part_serves_two_uses_and_every_image_serves_one(tmp_path: Path) -> N
 def test_tiles_of_set_aside_parts_are_in_no_batch(tmp_path: Path) -> None:
     folder = write_exposures(tmp_path / "a", 12)
     normal = loaded(folder)
-    done = split_by_part(normal, folder, SetAside(), explicit=False, part_id="striped_part([0-9]+)")
+    done = split_by_part(normal, folder, SetAside(), explicit=False, part_id="part([0-9]+)")
     trained, selection = done.tiles(normal)
     aside = {normal.paths[normal.image[tile]] for tile in [*trained, *selection]}
     assert not aside & set(done.threshold)
@@ -76,7 +76,7 @@ def test_tiles_of_set_aside_parts_are_in_no_batch(tmp_path: Path) -> None:
 def test_few_parts_leave_one_to_choose_by_and_none_for_the_threshold(
     tmp_path: Path, parts: int
 ) -> None:
-    done = split(write_exposures(tmp_path / "a", parts), part_id="striped_part([0-9]+)")
+    done = split(write_exposures(tmp_path / "a", parts), part_id="part([0-9]+)")
     assert len(names(done.trained)) == parts - 1 and len(names(done.selection)) == 1
     assert done.threshold == ()
     assert "no threshold can be set from these images" in done.notes()[0]
@@ -86,7 +86,7 @@ def test_few_parts_leave_one_to_choose_by_and_none_for_the_threshold(
 def test_few_parts_are_all_trained_on_and_the_notes_say_what_that_costs(
     tmp_path: Path, parts: int
 ) -> None:
-    done = split(write_exposures(tmp_path / "a", parts), part_id="striped_part([0-9]+)")
+    done = split(write_exposures(tmp_path / "a", parts), part_id="part([0-9]+)")
     assert done.threshold == () and done.supported_rate is None
     assert names(done.trained) == names((*done.trained, *done.selection))
     notes = " ".join(done.notes())
@@ -96,10 +96,10 @@ def test_few_parts_are_all_trained_on_and_the_notes_say_what_that_costs(
 
 def test_explicit_shares_set_few_parts_aside_or_are_refused(tmp_path: Path) -> None:
     aside = SetAside(selection=0.2, threshold=0.4)
-    done = split(write_exposures(tmp_path / "a", 5), aside, "striped_part([0-9]+)")
+    done = split(write_exposures(tmp_path / "a", 5), aside, "part([0-9]+)")
     assert [len(names(use)) for use in (done.trained, done.selection, done.threshold)] == [2, 1, 2]
     with pytest.raises(DataError, match="2 parts cannot be divided into 3 sets"):
-        split(write_exposures(tmp_path / "b", 2), aside, "striped_part([0-9]+)")
+        split(write_exposures(tmp_path / "b", 2), aside, "part([0-9]+)")
 
 
 def test_without_shares_every_image_is_trained_on(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_without_shares_every_image_is_trained_on(tmp_path: Path) -> None:
 
 
 def test_the_notes_say_which_rate_the_set_aside_parts_support(tmp_path: Path) -> None:
-    done = split(write_exposures(tmp_path / "a", 20), part_id="striped_part([0-9]+)")
+    done = split(write_exposures(tmp_path / "a", 20), part_id="part([0-9]+)")
     assert done.supported_rate == pytest.approx(1 - 0.05 ** (1 / 4))
     assert "The 4 parts set aside support a false-alarm rate of 0.53 at best" in done.notes()[0]
     assert "0.05 needs 59" in done.notes()[0]
@@ -141,9 +141,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_lists_travel_with_the_weights(folder: Path) -> None:
-    report = run(tiny_training(folder, part_id="striped_part([0-9]+)"))
+    report = run(tiny_training(folder, part_id="part([0-9]+)"))
     record = load_detector(folder / "destseg.pt").manifest.data_split
-    assert record is not None and record.rule == "--part-id striped_part([0-9]+)"
+    assert record is not None and record.rule == "--part-id part([0-9]+)"
     assert report["split"]["threshold"] == {"images": 4, "parts": 2}
     sets = {"trained": record.trained, "selection": record.selection, "threshold": record.threshold}
     for path in (folder / "parts").iterdir():
@@ -164,7 +164,7 @@ def test_a_set_aside_image_does_not_change_the_weights(
         return batch
 
     monkeypatch.setattr(BatchSampler, "draw", watched)
-    config = tiny_training(folder, part_id="striped_part([0-9]+)", settings={"steps": 40})
+    config = tiny_training(folder, part_id="part([0-9]+)", settings={"steps": 40})
     train(config, threading.Event(), lambda progress: None)
     record = load_detector(folder / "destseg.pt").manifest.data_split
     paths = training_images(folder / "parts")
@@ -176,7 +176,7 @@ def test_a_set_aside_image_does_not_change_the_weights(
 def test_another_split_does_not_resume(folder: Path) -> None:
     from edge_ad.training.loop import Interrupted
 
-    config = tiny_training(folder, part_id="striped_part([0-9]+)")
+    config = tiny_training(folder, part_id="part([0-9]+)")
     with pytest.raises(Interrupted):
         run(config, stop_after=1)
     with pytest.raises(UsageError, match="another training: parts was"):
@@ -185,7 +185,7 @@ def test_another_split_does_not_resume(folder: Path) -> None:
 
 def test_images_whose_part_is_unknown_are_left_out_and_named(folder: Path) -> None:
     write_image(folder / "parts" / "other.png", striped_part(99))
-    report = run(tiny_training(folder, part_id="striped_part([0-9]+)"))
+    report = run(tiny_training(folder, part_id="part([0-9]+)"))
     assert [Path(name).name for name in report["skipped"]] == ["other.png"]
     assert report["images"] == 20
 
