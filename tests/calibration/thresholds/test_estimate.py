@@ -64,7 +64,7 @@ def test_never_more_is_guaranteed_than_the_images_support(
     guarantee = Guarantee(rate, confidence)
     best = best_guarantee(images, guarantee)
     assert largest_rank(images, best) >= 1 or best.rate == 0.999
-    # supported_rate itself is only exact to the last digits: 1 image at 50 % supports 0.5 and an ulp
+    # supported_rate is exact but for rounding: one image at 50 % may support 0.5 and an ulp
     supported = supported_rate(images, confidence)
     assert best == guarantee or (best.rate >= supported - 1e-12 and supported > rate - 1e-9)
 
