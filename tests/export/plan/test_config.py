@@ -236,7 +236,8 @@ def test_without_any_tensorrt_both_reasons_are_given(
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: not found')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(IncompatibleError, match=r"(?s)libnvinfer\.so\.10.*pip install tensorrt-rtx"):
+    both = r"(?s)libnvinfer\.so\.10.*pip install tensorrt-rtx"
+    with pytest.raises(IncompatibleError, match=both):
         choose_runtime()
 
 
