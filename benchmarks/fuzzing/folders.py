@@ -1,4 +1,4 @@
-"""Mutated folders and videos: whatever lies in them, the counts of every verb add up."""
+"""Mutated folders and videos: with any files in them, the counts of every verb add up."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def open_udp(uri: Uri) -> Outlet:
 
 
 class UdpOutlet(Outlet):
-    """Sends every step of every alarm. Nobody need listen."""
+    """Sends every step of every alarm. It works with no listener."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
