@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from edge_ad.errors import EdgeAdError
 from edge_ad.methods.gaussian.network import Gaussian, GaussianConfig
+from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.gaussian_distance import Moments
-from edge_ad.methods.layers.patch_features import load_backbone
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.patchcore.coreset import greedy_coreset
@@ -41,7 +41,7 @@ def reference_line(
         torch.manual_seed(sampler.seed)
         gaussian = Gaussian(GaussianConfig(), size_hw)
         try:
-            load_backbone(gaussian.features, teacher, "The reference line")
+            load_backbone(gaussian.features.backbone, teacher, "The reference line")
         except EdgeAdError:
             return {"skipped": "no ResNet-18 weights: --teacher FILE"}
         memory = PatchCore(PatchCoreConfig(rows=ROWS, smooth_sigma=None), size_hw)

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from edge_ad.errors import UsageError
 from edge_ad.methods.clflow.anomaly_boxes import boxes_of, inside
 from edge_ad.methods.clflow.contrastive_losses import (
     box_mean,
@@ -29,8 +28,8 @@ from edge_ad.methods.clflow.contrastive_losses import (
 )
 from edge_ad.methods.clflow.flow import Flow
 from edge_ad.methods.clflow.network import CLFlow, CLFlowConfig
+from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
-from edge_ad.methods.layers.resnet import WHERE, ResNet18, load_resnet18
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
@@ -43,7 +42,6 @@ from edge_ad.methods.learning.settings import (
     TrainingSettings,
 )
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
-from edge_ad.methods.pretrained import fill_trunk, read_state
 from edge_ad.synthesis.anomalies import SynthesisConfig
 
 LIKELIHOOD, CONTRAST = "likelihood", "contrast"
@@ -92,7 +90,7 @@ class CLFlowTrainer:
     def __init__(self, settings: CLFlowSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         self.settings = settings
         self.module = CLFlow(settings.network, size_hw)
-        _load_backbone(self.module, teacher)
+        load_backbone(self.module.backbone, teacher, "CL-Flow (reconstructed)")
         warmup = max(1, round(settings.steps * settings.warmup))
         self.phases = (
             Phase(LIKELIHOOD, warmup, settings.warmup),
@@ -193,21 +191,6 @@ class CLFlowTrainer:
         net = self.module.eval()
         measured = measure(held_back, lambda rgb: {"map": net(rgb)})
         return BranchChoice(net.config, {"measured": measured})
-
-
-def _load_backbone(net: CLFlow, path: Path | None) -> None:
-    name = net.config.backbone
-    if path is None:
-        lighter = "" if name == "resnet18" else "A light one: --set network.backbone=resnet18. "
-        raise UsageError(
-            f"CL-Flow (reconstructed) needs the weights of its backbone {name}: --teacher FILE, "
-            f"torchvision's state dict. {lighter}{WHERE}"
-        )
-    if isinstance(net.backbone, ResNet18):
-        load_resnet18(net.backbone, path)
-    else:
-        what = "torchvision's Wide ResNet-50-2 up to layer3"
-        fill_trunk(net.backbone, read_state(path, what), path, what)
 
 
 TRAINING = MethodTraining(

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from edge_ad.methods.gaussian.network import Gaussian, GaussianConfig
+from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.gaussian_distance import Moments
-from edge_ad.methods.layers.patch_features import load_backbone
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.settings import Steps, Tiles, TrainingSettings
@@ -35,7 +35,7 @@ class GaussianTrainer:
     def __init__(self, settings: GaussianSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         self.settings = settings
         self.module = Gaussian(settings.network, size_hw)
-        load_backbone(self.module.features, teacher, "Gaussian")
+        load_backbone(self.module.features.backbone, teacher, "Gaussian")
         self._moments = Moments(self.module.features.dimensions)
         self.module.moments = self._moments
         self.expect(settings.batch)

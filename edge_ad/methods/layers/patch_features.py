@@ -7,7 +7,6 @@ of the finest one; all are joined along the channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -17,9 +16,8 @@ from typing_extensions import Self, override
 
 from edge_ad.errors import UsageError
 from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW
-from edge_ad.methods.layers.resnet import WHERE, ResNet18, load_resnet18
+from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.layers.wide_resnet import WideResNet50
-from edge_ad.methods.pretrained import fill_trunk, read_state
 
 Backbone = Literal["resnet18", "wide_resnet50_2"]
 Level = Literal[1, 2, 3]
@@ -127,19 +125,3 @@ def run_means(inputs: int, outputs: int) -> Tensor:
     end = -(-(number + 1) * inputs // outputs)
     place = torch.arange(inputs)
     return ((place >= start) & (place < end)).float() / (end - start)
-
-
-def load_backbone(features: PatchFeatures, path: Path | None, method: str) -> None:
-    """Fill the backbone from torchvision's state dict; raises UsageError when there is none."""
-    name = features.name
-    if path is None:
-        lighter = "" if name == "resnet18" else "A light one: --set network.backbone=resnet18. "
-        raise UsageError(
-            f"{method} needs the weights of its backbone {name}: --teacher FILE, torchvision's "
-            f"state dict. {lighter}{WHERE}"
-        )
-    if isinstance(features.backbone, ResNet18):
-        load_resnet18(features.backbone, path)
-    else:
-        what = "torchvision's Wide ResNet-50-2 up to layer3"
-        fill_trunk(features.backbone, read_state(path, what), path, what)

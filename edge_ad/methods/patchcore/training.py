@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
-from edge_ad.methods.layers.patch_features import load_backbone
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
@@ -44,7 +44,7 @@ class PatchCoreTrainer:
     def __init__(self, settings: PatchCoreSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         self.settings = settings
         self.module = PatchCore(settings.network, size_hw)
-        load_backbone(self.module.features, teacher, "PatchCore")
+        load_backbone(self.module.features.backbone, teacher, "PatchCore")
         self.expect(settings.batch)
 
     def expect(self, tiles: int) -> None:
