@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 
 from edge_ad.calibration.thresholds.interval import binomial
+from edge_ad.parts import evidence
 
 _ROUNDING = 1e-9  # of sums and logarithms in floating point
 
@@ -47,13 +48,12 @@ def largest_rank(parts: int, guarantee: Guarantee) -> int:
 
 def parts_needed(guarantee: Guarantee) -> int:
     """Return how many independent normal parts it takes for their maximum to keep it."""
-    exact = math.log1p(-guarantee.confidence) / math.log1p(-guarantee.rate)
-    return max(1, math.ceil(exact - _ROUNDING))
+    return evidence.parts_needed(guarantee.rate, guarantee.confidence)
 
 
 def supported_rate(parts: int, confidence: float) -> float:
     """Return the lowest rate that the maximum of so many scores can guarantee."""
-    return -math.expm1(math.log1p(-confidence) / parts)
+    return evidence.supported_part_rate(parts, confidence)
 
 
 def figures(parts: int, requested: Guarantee) -> dict[str, float]:
