@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_ad.cli import main
 from edge_ad.images import write_image
 from edge_ad.manifest import METADATA_KEY, Manifest
 
@@ -133,3 +135,16 @@ def labelled(folder: Path, count: int, *, seed: int = 1) -> Path:
         write_image(folder / "test" / "spot" / f"{index:03}.png", spotted)
         write_image(folder / "ground_truth" / "spot" / f"{index:03}_mask.png", mask)
     return folder
+
+
+def calibrate(*args: object) -> int:
+    """Run `edge-ad calibrate` in this process and return its exit code."""
+    before = sys.argv
+    sys.argv = ["edge-ad", "calibrate", *(str(arg) for arg in args)]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0

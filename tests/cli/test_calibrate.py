@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,14 @@ import numpy as np
 import pytest
 
 from edge_ad.calibration.ranges.table import load_table
-from edge_ad.cli import main
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.files import sha256
 from edge_ad.images import read_image, write_image
 from tests.calibration.int8_models import Tiny, images, labelled, part_image
+from tests.calibration.int8_models import calibrate as run
 
 FRAGILE = 400.0  # an outlier that leaves the other channels less than one step of int8
-
-
-def run(*args: object) -> int:
-    """Run `edge-ad calibrate` in this process and return its exit code."""
-    before = sys.argv
-    sys.argv = ["edge-ad", "calibrate", *(str(arg) for arg in args)]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_ad.cli import main
 from tests.calibration.int8_models import Tiny, images, labelled
-
-
-def run(*args: object) -> int:
-    """Run `edge-ad calibrate` in this process and return its exit code."""
-    before = sys.argv
-    sys.argv = ["edge-ad", "calibrate", *(str(arg) for arg in args)]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+from tests.calibration.int8_models import calibrate as run
 
 
 @pytest.fixture
