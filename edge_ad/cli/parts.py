@@ -29,7 +29,7 @@ def parts_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--parts-from",
         type=PartsFrom(),
         metavar="WHAT",
-        help="What tells which images show one part: table (parts.csv), capture, folders, names, "
+        help="How images of one part are recognised: table (parts.csv), capture, folders, names, "
         "images, or each (every image shows another). Default: the first that has an answer.",
     )
     part_id = click.option(
