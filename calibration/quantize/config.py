@@ -10,6 +10,7 @@ from typing import TypeAlias
 from edge_ad.calibration.quantize.gate import GateLimits
 from edge_ad.calibration.quantize.rules import PlacementOverrides
 from edge_ad.calibration.ranges.target import Target
+from edge_ad.parts import How
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]  # step, items done, items in total
 
@@ -24,7 +25,8 @@ class CalibrationConfig:
 
     Ranges come from images (`images`), a table (`ranges`) or a TensorRT calibration cache
     (`read_cache`), merged with the tables in `merge`. The gate evaluates on `test`, a labelled
-    folder, or else on normal images with synthetic anomalies.
+    folder, or else on normal images with synthetic anomalies. `part_id` and `parts_from` tell which
+    of `images` show one part, for the threshold.
     """
 
     engine: Path
@@ -53,6 +55,8 @@ class CalibrationConfig:
     margin: float = 0.05
     false_alarm_rate: float = 0.01
     confidence: float = 0.95
+    part_id: str | None = None
+    parts_from: How | None = None
     resume: bool = False
     threads: int = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import comb
 from typing import Any
@@ -63,7 +64,8 @@ UNKNOWN = AccuracyFigures(None, None, None, np.inf)  # of an output with NaN or 
 class AlarmComparison:
     """Verdicts on the evaluation set, each engine at its own threshold.
 
-    Both thresholds come from the same normal images and guarantee `guaranteed_rate`.
+    Both thresholds come from the same normal images and guarantee `guaranteed_rate`. `normal` and
+    the false alarms count parts: a part is rejected if any of its images is.
     `changed_verdicts` counts images, normal and anomalous, on which the two engines disagree.
     """
 
@@ -121,7 +123,7 @@ def apply_gate(
     ]
     if alarms and too_many(alarms, limits.significance):
         failures.append(
-            f"{alarms.false_alarms} of {alarms.normal} normal images rejected, fp32 rejects "
+            f"{alarms.false_alarms} of {alarms.normal} normal parts rejected, fp32 rejects "
             f"{alarms.fp32_false_alarms}, the threshold guarantees a rate of "
             f"{alarms.guaranteed_rate:g}"
         )
@@ -180,19 +182,22 @@ def broken_by_fp32(alarms: AlarmComparison, significance: float) -> bool:
 
 
 def count_alarms(
-    anomalous: NDArray[np.bool_],
+    normal_parts: Sequence[NDArray[np.intp]],
     fp32_rejects: NDArray[np.bool_],
     int8_rejects: NDArray[np.bool_],
     *,
     threshold: float,
     guaranteed_rate: float,
 ) -> AlarmComparison:
-    """Compare the verdicts of fp32 and int8; `threshold` is int8's own."""
+    """Compare the verdicts of fp32 and int8 on every image; `threshold` is int8's own.
+
+    `normal_parts` are the numbers of each normal part's images.
+    """
     return AlarmComparison(
         threshold=threshold,
-        normal=int((~anomalous).sum()),
-        false_alarms=int((int8_rejects & ~anomalous).sum()),
-        fp32_false_alarms=int((fp32_rejects & ~anomalous).sum()),
+        normal=len(normal_parts),
+        false_alarms=sum(bool(int8_rejects[part].any()) for part in normal_parts),
+        fp32_false_alarms=sum(bool(fp32_rejects[part].any()) for part in normal_parts),
         guaranteed_rate=guaranteed_rate,
         changed_verdicts=int((fp32_rejects != int8_rejects).sum()),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import onnx
@@ -23,7 +24,12 @@ from edge_ad.calibration.quantize.placement import block_costs
 from edge_ad.calibration.quantize.range_source import range_table
 from edge_ad.calibration.quantize.result_cache import ResultCache, identity
 from edge_ad.calibration.quantize.search import PlacementSearch, SearchResult
-from edge_ad.calibration.quantize.threshold_check import ThresholdCheck, warn_of_broken_guarantee
+from edge_ad.calibration.quantize.threshold_check import (
+    ThresholdCheck,
+    parts_of_samples,
+    threshold_images,
+    warn_of_broken_guarantee,
+)
 from edge_ad.calibration.ranges.image_set import CalibrationSet, choose
 from edge_ad.calibration.ranges.methods import methods_named
 from edge_ad.calibration.ranges.table import save_table, usable_methods
@@ -101,7 +107,7 @@ def calibrate(
         threads=config.threads,
     )
     _check_placement(evaluator, methods[0])
-    thresholds = _thresholds(config, evaluator, images, on_progress)
+    thresholds = _thresholds(config, evaluator, on_progress)
     result = _search(config, evaluator, thresholds, methods, report, on_progress)
     if other_precisions is not None:
         on_progress("comparing precisions", 0, 1)
@@ -225,20 +231,40 @@ def _check_placement(evaluator: CandidateEvaluator, method: str) -> None:
 
 
 def _thresholds(
-    config: CalibrationConfig,
-    evaluator: CandidateEvaluator,
-    images: CalibrationSet | None,
-    on_progress: OnProgress,
+    config: CalibrationConfig, evaluator: CandidateEvaluator, on_progress: OnProgress
 ) -> ThresholdCheck | None:
-    """Prepare thresholds from the calibration images, with the guarantee of fp32's threshold."""
+    """Prepare thresholds from parts that were not trained on, with fp32's guarantee."""
+    if config.images is None:
+        return None
+    images = threshold_images(
+        config.images,
+        evaluator.graph.manifest,
+        limit=config.samples,
+        part_id=config.part_id,
+        how=config.parts_from,
+    )
     if images is None:
         return None
     sidecar = load_sidecar(config.engine)
     fp32 = sidecar.threshold if sidecar else None
     guarantee = Guarantee(config.false_alarm_rate, config.confidence)
-    if fp32:
+    if fp32 is not None:
         guarantee = Guarantee(fp32.false_alarm_rate, fp32.confidence)
-    return ThresholdCheck(evaluator, sorted(images.paths), guarantee, on_progress)
+    return ThresholdCheck(
+        evaluator,
+        images,
+        guarantee,
+        fp32.by if fp32 else "part",
+        _parts_of_samples(config, evaluator.eval_set),
+        on_progress,
+    )
+
+
+def _parts_of_samples(config: CalibrationConfig, eval_set: EvalSet) -> dict[Path, str]:
+    """Tell the gate's normal images apart; the options for parts are those of `images`."""
+    if config.test is not None:
+        return parts_of_samples(eval_set, config.test, None, None)
+    return parts_of_samples(eval_set, config.images, config.part_id, config.parts_from)
 
 
 def _search(

@@ -124,7 +124,9 @@ def _not_checked(best: GateResult, eval_set: EvalSet, limits: GateLimits) -> lis
     elif unmasked:
         lines.append(f"pixel AP on {unmasked} of {len(anomalous)} anomalous images: no masks")
     if best.alarms is None:
-        lines.append("false alarms: they need normal images (--images) to set thresholds from")
+        lines.append(
+            "false alarms: they need images of normal parts (--images) that were not trained on"
+        )
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -75,8 +75,7 @@ class NormalScores:
             chosen = [max(group, key=self.image.__getitem__) for group in numbers]
             peaks = [max(self.pixel[one] for one in group) for group in numbers]
         else:
-            rng = np.random.default_rng(SEED)
-            chosen = [group[int(rng.integers(len(group)))] for group in numbers]
+            chosen = draw_of_each(numbers)
             peaks = [self.pixel[one] for one in chosen]
         image = np.array([self.image[one] for one in chosen], np.float64)
         return PartScores(unit, image, np.array(peaks, np.float64), len(self.names))
@@ -139,6 +138,12 @@ def score_normal(
             "Give images of good parts that the camera took in normal light."
         )
     return scores
+
+
+def draw_of_each(groups: Sequence[Sequence[int]]) -> list[int]:
+    """Return one member of each group, drawn by a fixed seed."""
+    rng = np.random.default_rng(SEED)
+    return [group[int(rng.integers(len(group)))] for group in groups]
 
 
 def _highest(names: list[str], values: list[float], count: int) -> list[tuple[str, float]]:

@@ -15,6 +15,7 @@ from edge_ad.cli.calibrate_format import format_failure, format_nodes, format_re
 from edge_ad.cli.labels import labels_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
+from edge_ad.cli.parts import parts_options
 from edge_ad.cli.types import NumberRange
 from edge_ad.errors import GateFailed, MissingExtra, UsageError
 from edge_ad.precision import FLOAT_PRECISIONS
@@ -142,6 +143,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Images that rank the blocks when some must return to float.",
 )
+@parts_options
 @bit_depth_option
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @click.option("--list-nodes", is_flag=True, help="Print every node and its rule, and stop.")
@@ -151,13 +153,16 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
 
     Ranges come from images of good parts. The accuracy gate chooses the range method and the
     layers that stay in float; a file is only written if the gate is passed, otherwise the exit
-    code is 4.
+    code is 4. The int8 engine gets its own threshold with fp32's guarantee, from the parts among
+    these images that the detector was not trained on.
     """
     given_depth = options.pop("bit_depth")
     list_nodes, precision = options.pop("list_nodes"), options.pop("precision")
     default = "fp16" if options["target"] == "tensorrt" else "fp32"
     float_precision = options.pop("float_precision") or default
     output = output or engine.with_suffix(".int8.onnx")
+    if options["part_id"] is not None and options["parts_from"] is not None:
+        raise UsageError("--part-id and --parts-from exclude each other: give one of them.")
     if output.absolute() == engine.absolute():
         raise UsageError(f"-o {output}: this is the fp32 engine itself. Name another file.")
     with output_file(output, ".onnx") as out:

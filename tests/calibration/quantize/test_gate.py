@@ -111,11 +111,14 @@ def test_significance_agrees_with_random_draws() -> None:
 
 
 def test_false_alarms_and_changed_verdicts_are_counted() -> None:
-    anomalous = np.array([False, False, False, True, True])
+    normal = [np.array([number]) for number in range(3)]
     fp32, int8 = np.array([1, 2, 3, 8, 9]) > 3, np.array([10, 20, 36, 34, 90]) > 35
-    alarms = count_alarms(anomalous, fp32, int8, threshold=35.0, guaranteed_rate=0.01)
+    alarms = count_alarms(normal, fp32, int8, threshold=35.0, guaranteed_rate=0.01)
     assert (alarms.normal, alarms.false_alarms, alarms.changed_verdicts) == (3, 1, 2)
     assert alarms.fp32_false_alarms == 0
+    pairs = [np.array([0, 1]), np.array([1, 2])]  # a part is rejected if any of its images is
+    alarms = count_alarms(pairs, fp32, int8, threshold=35.0, guaranteed_rate=0.01)
+    assert (alarms.normal, alarms.false_alarms) == (2, 1)
 
 
 @pytest.mark.parametrize(
