@@ -31,7 +31,8 @@ class AlarmEvent:
     A camera fault and a reject rate above the guaranteed one have NaN scores and a `reason`.
 
     `frame` is the frame of this step, `first_frame` that of the first step, `peak_frame` that of
-    the highest score `peak_score`; `regions`, and `file` for images, are those of the peak frame.
+    the highest score `peak_score`; `regions`, `peak_part`, and `file` for images, are those of the
+    peak frame.
     `camera` is the camera's name; `part` and `time_utc` are number and time of this step's frame.
     """
 
@@ -49,4 +50,5 @@ class AlarmEvent:
     file: str = ""
     camera: str = ""
     part: int = 0
+    peak_part: int = 0
     time_utc: str = ""

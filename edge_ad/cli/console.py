@@ -22,7 +22,7 @@ _TITLE = "edge-ad"
 
 
 class Console(Outlet):
-    """Prints inspections and alarms to stdout; with `quiet` only alarms.
+    """Prints inspections and alarms to stdout; with `quiet` only alarms and rejected parts.
 
     With `named`, lines begin with the camera's name.
     """
@@ -36,6 +36,10 @@ class Console(Outlet):
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if not self._quiet:
+            click.echo(self._camera(inspection) + _format_inspection(inspection))
+
+    def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
+        if self._quiet:
             click.echo(self._camera(inspection) + _format_inspection(inspection))
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
@@ -88,6 +92,8 @@ def format_summary(result: dict[str, Any]) -> str:
         f"cameras    {result['camera_faults']} fault{'s' * (result['camera_faults'] != 1)}",
         f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
     ]
+    if result.get("part") == "frame":  # a rejected part is no alarm
+        del lines[3]
     if result["left_out"]:
         names = ", ".join(result["left_out_files"])
         rest = result["left_out"] - len(result["left_out_files"])
@@ -97,6 +103,9 @@ def format_summary(result: dict[str, Any]) -> str:
         if times := result[key]:
             percentiles = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
             lines.append(f"{name:10} {percentiles} ms")
+    if images := result.get("evidence"):
+        missing = "".join(f", {images[key]} {key}" for key in ("lost", "deleted") if images[key])
+        lines.append(f"evidence   {images['written']} images{missing}")
     if check := result.get("rate_check"):
         kept = "kept" if check["parts"] else "not tested"
         state = f"exceeded at frame {check['exceeded_at']}" if check["exceeded"] else kept

@@ -150,7 +150,7 @@ def format_event(event: Record) -> str:
     if event.get("score") is not None:
         words.append(f"score {event['score']:.4g} / {event['threshold']:.4g}")
     if event.get("count") is not None:
-        words.append(f"{event['count']} events")
+        words.append(f"count {event['count']}")
     if event.get("refers") is not None:
         words.append(f"of {event['refers']} by {event.get('who')}")
     words.append(event.get("reason"))

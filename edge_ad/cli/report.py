@@ -30,7 +30,7 @@ from edge_ad.errors import UsageError
     default=50,
     show_default=True,
     type=click.IntRange(0),
-    help="Evidence images in the page, those of the newest alarms.",
+    help="Evidence images in the page: of the newest alarms, then of the newest rejected parts.",
 )
 @shared
 def command(*, folder: Path, output: Path, as_json: bool, **options: Any) -> None:
@@ -55,7 +55,7 @@ def command(*, folder: Path, output: Path, as_json: bool, **options: Any) -> Non
     if as_json:
         emit(
             {"type": "report", "file": str(output), "since": since, "until": until}
-            | {"cameras": cameras, "alarms": shift.alarm_count}
+            | {"cameras": cameras, "alarms": shift.alarm_count, "rejects": shift.reject_count}
         )
         return
     judged = sum(counts.judged for counts in shift.cameras.values())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.engine import engine_options
@@ -99,6 +100,19 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     "--pixel-threshold", type=Number(), help="Outline regions where the map exceeds this."
 )
 @click.option(
+    "--part",
+    default="stream",
+    show_default=True,
+    type=click.Choice(["frame", "stream"]),
+    help="What one part is: every frame, each reject an event by itself, or what passes while an "
+    "alarm is raised.",
+)
+@click.option(
+    "--verdict-within-s",
+    type=_POSITIVE,
+    help="Make a part INVALID whose verdict comes later after its capture. Default: no limit.",
+)
+@click.option(
     "--alarm-k",
     default=2,
     show_default=True,
@@ -121,10 +135,10 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 )
 @click.option(
     "--evidence-count",
-    default=200,
+    default=2000,
     show_default=True,
     type=_COUNT,
-    help="Evidence images kept; the oldest are deleted first.",
+    help="Evidence images kept, one for each rejected part; the oldest are deleted first.",
 )
 @click.option(
     "--evidence-mib",
@@ -182,9 +196,12 @@ def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
 
 
 def _config(options: dict[str, Any]) -> LineConfig:
-    from edge_ad.line.alarm import AlarmRule
+    from edge_ad.line.alarm import AlarmRule, PartRule
     from edge_ad.line.config import LineConfig
 
+    part = PartRule(options["part"])
+    if part is PartRule.FRAME:
+        _refuse_given("--part frame", "alarm_k", "hysteresis", "frames_per_part")
     return LineConfig(
         cameras=options["cameras"],
         engine=options["engine"],
@@ -193,6 +210,8 @@ def _config(options: dict[str, Any]) -> LineConfig:
         pixel_threshold=options["pixel_threshold"],
         expected_anomalous=options["expected_anomalous"],
         frames_per_part=options["frames_per_part"],
+        part=part,
+        verdict_within_s=options["verdict_within_s"] or math.inf,
         rule=AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"]),
         outlets=options["outlets"],
         frames=options["frames"],
@@ -202,6 +221,15 @@ def _config(options: dict[str, Any]) -> LineConfig:
         require_cameras=options["require_cameras"],
         engine_options=options["engine_options"],
     )
+
+
+def _refuse_given(because: str, *names: str) -> None:
+    """Raise UsageError for an option on the command line that has no effect."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} has no effect with {because}. Leave one out.")
 
 
 def _outputs(options: dict[str, Any], *, as_json: bool) -> Outputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from edge_ad.cli.session import discard_stdout
 if TYPE_CHECKING:
     from edge_ad.cli.console import Window
     from edge_ad.line.supervisor import Supervisor
+    from edge_ad.outlet.evidence import EvidenceFolder
     from edge_ad.store.retention import Retention
     from edge_ad.store.store import Store
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Outputs:
     """Terminal, window and output folder of a run.
 
-    `window` is set by `check`, `store` by `open`.
+    `window` is set by `check`, `store` and `evidence` by `open`.
     """
 
     as_json: bool
@@ -38,6 +39,7 @@ class Outputs:
     evidence_bytes: int
     window: Window | None = None
     store: Store | None = None
+    evidence: EvidenceFolder | None = None
 
     def check(self) -> None:
         """Raise when `open` would fail; change nothing."""
@@ -72,6 +74,8 @@ class Outputs:
 
         if self.store is not None and self.store.lost:
             _add_fault(result, f"{self.store.path}: {self.store.cause}", self.store.lost)
+        if self.evidence is not None:
+            result["evidence"] = asdict(self.evidence.counts)
         try:
             emit(result) if self.as_json else click.echo(format_summary(result))
         except OSError as error:
@@ -95,11 +99,14 @@ class Outputs:
         with making_output_folder(folder, overwrite=self.overwrite):
             self.store = Store(folder, self.retention)
         line.next_part = self.store.next_part
-        line.outlets.add(History(self.store, line.dropped))
-        evidence = EvidenceFolder(
-            folder / "evidence", max_count=self.evidence_count, max_bytes=self.evidence_bytes
+        self.evidence = EvidenceFolder(
+            folder / "evidence",
+            max_count=self.evidence_count,
+            max_bytes=self.evidence_bytes,
+            record=self.store.record,
         )
-        line.outlets.add(evidence)
+        line.outlets.add(self.evidence)  # before the history, which closes the store
+        line.outlets.add(History(self.store, line.dropped))
         if self.log_inspections != "none":
             kept = Kept(self.log_inspections)
             line.outlets.add(JsonFile(folder / "inspections.jsonl", kept=kept))

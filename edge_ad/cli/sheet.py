@@ -33,6 +33,6 @@ def command(*, folder: Path, output: Path | None, count: int, as_json: bool) -> 
     with open_reading(folder), output_file(output, ".jpg") as path:
         sheet = draw_sheet(folder / "evidence", count)
         if not sheet:
-            raise DataError(f"{folder} has no evidence images: no alarm was raised yet.")
+            raise DataError(f"{folder} has no evidence images: no part was rejected yet.")
         write_bytes(path, sheet)
     emit({"type": "sheet", "file": str(output)}) if as_json else click.echo(str(output))

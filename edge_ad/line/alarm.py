@@ -1,10 +1,15 @@
-"""Turn the inspections of one camera into alarms with a beginning, updates and an end."""
+"""Turn the inspections of one camera into alarms with a beginning, updates and an end.
+
+Where every frame is a part, a rejected one is an event by itself; alarms are left to the camera and
+the threshold.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from edge_ad.clock import now_utc
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
@@ -14,6 +19,13 @@ from edge_ad.line.rate_check import RateCheck
 from edge_ad.line.reopening import Damping
 
 _UPDATE_SHARE = 0.05  # of the threshold: smaller rises of the score would only flood the log
+
+
+class PartRule(str, Enum):
+    """What one part is."""
+
+    STREAM = "stream"  # whatever passes while an alarm lives: rejects are debounced and merged
+    FRAME = "frame"  # every frame: each rejected one is an event of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +46,21 @@ class Alarm:
 
     INVALID frames carry no information about the part: they neither raise nor clear a defect alarm.
     They raise a camera fault at once, which `n` judged frames in a row clear, later with `damping`.
-    `rate_check` raises a third kind once a run: more rejects than the threshold guarantees.
+    `rate_check` raises a third kind once a run: more rejects than the threshold guarantees. With
+    PartRule.FRAME there are no defect alarms.
     """
 
     damping: Damping | None = None
 
     def __init__(
-        self, rule: AlarmRule, next_id: Callable[[], str], rate_check: RateCheck | None = None
+        self,
+        rule: AlarmRule,
+        next_id: Callable[[], str],
+        rate_check: RateCheck | None = None,
+        part_rule: PartRule = PartRule.STREAM,
     ) -> None:
         self._rule = rule
+        self.part_rule = part_rule
         self.rate_check = rate_check
         self._next_id = next_id
         self._defect = Debounce(rule.k, rule.n)
@@ -54,8 +72,7 @@ class Alarm:
         invalid = inspection.verdict is Verdict.INVALID
         events = self._step(AlarmKind.CAMERA_FAULT, self._is_faulty(invalid), inspection)
         if not invalid:
-            raised = self._defect.update(self._counts_as_reject(inspection))
-            events += self._step(AlarmKind.DEFECT, raised, inspection)
+            events += self._debounced(inspection)
             events += self._check_rate(inspection)
         return events
 
@@ -76,6 +93,12 @@ class Alarm:
             replace(alarm, event=AlarmStep.END, frame=frame, time_utc=now)
             for alarm in active.values()
         ]
+
+    def _debounced(self, inspection: Inspection) -> list[AlarmEvent]:
+        if self.part_rule is PartRule.FRAME:
+            return []
+        raised = self._defect.update(self._counts_as_reject(inspection))
+        return self._step(AlarmKind.DEFECT, raised, inspection)
 
     def _is_faulty(self, invalid: bool) -> bool:  # noqa: FBT001
         """Return whether the camera fault stands, and note its beginning and end."""
@@ -131,6 +154,7 @@ class Alarm:
             reason=inspection.reason,
             camera=inspection.camera,
             part=inspection.part,
+            peak_part=inspection.part,
             time_utc=inspection.time_utc,
             file=inspection.file,
         )
@@ -142,6 +166,7 @@ class Alarm:
             _at(inspection, active, AlarmStep.UPDATE),
             peak_frame=inspection.frame,
             peak_score=inspection.score,
+            peak_part=inspection.part,
             regions=inspection.regions,
             file=inspection.file,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.engine import Engine, EngineOptions, open_engine
-from edge_ad.line.alarm import AlarmRule
+from edge_ad.line.alarm import AlarmRule, PartRule
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class LineConfig:
     `cameras` and `outlets` are URIs; a camera may have a name (`top=rtsp://…`). A threshold of None
     is read from the engine's sidecar. `expected_anomalous` is the share of parts that are
     anomalous, for the check of the reject rate; `frames_per_part` is how many frames in a row show
-    one part, by default as the threshold says. `geometry` replaces parts of the geometry that the
-    engine was trained with: any of `roi_xywh`, `ignore`, `tiles` and `overlap`. `frames` limits
-    each camera, 0 means no limit. `bit_depth` is that of 16-bit cameras and files, None for that of
-    the training images. With `require_cameras`, a camera that is absent at the start is an error;
-    without, it is a camera fault.
+    one part, by default as the threshold says. `part` says what one part is; with PartRule.FRAME
+    `rule` only decides when a camera fault ends. A verdict later than `verdict_within_s` after a
+    live frame's capture, or a file's turn, is INVALID. `geometry` replaces parts of the geometry
+    that the engine was trained with: any of `roi_xywh`, `ignore`, `tiles` and `overlap`. `frames`
+    limits each camera, 0 means no limit. `bit_depth` is that of 16-bit cameras and files, None for
+    that of the training images. With `require_cameras`, a camera that is absent at the start is an
+    error; without, it is a camera fault.
     """
 
     cameras: tuple[str, ...]
@@ -33,6 +35,8 @@ class LineConfig:
     pixel_threshold: float | None = None
     expected_anomalous: float = 0.0
     frames_per_part: int | None = None
+    part: PartRule = PartRule.STREAM
+    verdict_within_s: float = math.inf
     rule: AlarmRule = field(default_factory=AlarmRule)
     outlets: tuple[str, ...] = ()
     frames: int = 0

@@ -61,7 +61,8 @@ class Inspector:
     With `overlap` and an OverlappingEngine, `begin` starts the engine on a frame, and up to two
     frames may be in flight before `finish` is called for the first.
 
-    `camera` is the name in its inspections; without one it is the frames' source.
+    `camera` is the name in its inspections; without one it is the frames' source. A verdict that
+    takes longer than `verdict_within_s` is INVALID.
 
     An image file that the geometry does not fit is INVALID; `misfit` is the last such error.
     """
@@ -77,8 +78,10 @@ class Inspector:
         geometry: Geometry | None = None,
         overlap: bool = False,
         camera: str = "",
+        verdict_within_s: float = math.inf,
     ) -> None:
         self._camera = camera
+        self._within_s = verdict_within_s
         self._engine, self._thresholds, self._gate = engine, thresholds, gate
         self._scorer = Scorer(engine, geometry)
         self._overlapping = engine if overlap and isinstance(engine, OverlappingEngine) else None
@@ -126,6 +129,9 @@ class Inspector:
         engine_s = time.perf_counter() - engine_began
         inspection, anomaly_map = self._decide(grab, prediction)
         latency_s = time.perf_counter() - in_flight.since
+        if latency_s > self._within_s:
+            late = f"late: the verdict took {latency_s:.3g} s, the limit is {self._within_s:g} s"
+            inspection, anomaly_map = self._invalid(grab, late), None
         return InspectedFrame(inspection, Evidence(grab.image, anomaly_map), latency_s, engine_s)
 
     def _infer(self, batch: Image) -> Prediction:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from edge_ad.clock import now_utc
 from edge_ad.frame import Grab
-from edge_ad.line.alarm import Alarm
+from edge_ad.inspection import Verdict
+from edge_ad.line.alarm import Alarm, PartRule
 from edge_ad.line.inspector import InFlight, InspectedFrame, Inspector
 from edge_ad.line.tally import Tally
 from edge_ad.outlet.base import Outlets
@@ -31,6 +32,8 @@ def watch(
     for inspected in inspect_all(source, inspector):
         record(inspected, alarm, outlets, tally, next_part())
         source.recorded(inspected.inspection.frame)
+        if not source.live:
+            outlets.wait_for_room()
         if stop.is_set() or tally.is_full():
             return
 
@@ -44,6 +47,8 @@ def record(
     )
     tally.count(inspected)
     outlets.inspected(inspection, inspected.evidence)
+    if alarm.part_rule is PartRule.FRAME and inspection.verdict is Verdict.REJECT:
+        outlets.rejected(inspection, inspected.evidence)
     for event in alarm.update(inspection):
         tally.count_alarm(event)
         outlets.alarmed(event, inspected.evidence)

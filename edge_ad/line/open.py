@@ -24,7 +24,7 @@ from edge_ad.errors import UsageError
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, agreed_depth
-from edge_ad.line.alarm import Alarm
+from edge_ad.line.alarm import Alarm, PartRule
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.rate_check import RateCheck
@@ -133,6 +133,8 @@ def rate_check(config: LineConfig) -> RateCheck | None:
     stored, share = sidecar.threshold, config.expected_anomalous
     rate = stored.false_alarm_rate
     frames = config.frames_per_part or stored.frames_per_part or 1
+    if config.part is PartRule.FRAME:
+        frames = 1
     return RateCheck(rate + share * (1 - rate), frames)
 
 
@@ -140,7 +142,8 @@ def _open_camera(
     named: NamedSource, config: LineConfig, shared: _Shared, stack: ExitStack
 ) -> Camera:
     check = rate_check(config)
-    alarm = Alarm(config.rule, shared.next_alarm_id, check)  # checks the rule before a camera opens
+    # checks the rule before a camera opens
+    alarm = Alarm(config.rule, shared.next_alarm_id, check, config.part)
     uri, name = named.uri, named.name
     reopen = partial(open_source, uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
     late = is_live(uri) and not config.require_cameras
@@ -154,6 +157,7 @@ def _open_camera(
         geometry=shared.geometry,
         overlap=alone and not source.live and not waits(uri),  # those get their verdict at once
         camera=name,
+        verdict_within_s=config.verdict_within_s,
     )
     tally = Tally(frame_limit=config.frames)
     return Camera(source, reopen, inspector, alarm, tally, name, is_there=presence(uri))

@@ -242,11 +242,15 @@ def _prefix(camera: Camera) -> str:
 def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[str, Any]:
     """Return the final record: counts, rate and latency, also per camera if there are several."""
     total = _counts(cameras, elapsed_s)
+    rules = {camera.alarm.part_rule for camera in cameras}
+    if len(rules) == 1:
+        total["part"] = rules.pop().value
     if len(cameras) == 1:
         total |= _rate(cameras[0])
     else:
         total["cameras"] = [
             {"camera": camera.name, "source": camera.source.name}
+            | {"part": camera.alarm.part_rule.value}
             | _counts([camera], elapsed_s)
             | _rate(camera)
             for camera in cameras

@@ -30,15 +30,15 @@ class Tally:
     engine_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
 
     def count(self, inspected: InspectedFrame) -> None:
-        """Add one frame; times of INVALID frames are left out."""
+        """Add one frame, and its times if it reached the engine."""
         self.frames += 1
         self.last = inspected.inspection
         if inspected.inspection.verdict is Verdict.INVALID:
             self.invalid += 1
-            return
         self.rejected += inspected.inspection.verdict is Verdict.REJECT
-        self.latency_s.append(inspected.latency_s)
-        self.engine_s.append(inspected.engine_s)
+        if inspected.latency_s:
+            self.latency_s.append(inspected.latency_s)
+            self.engine_s.append(inspected.engine_s)
 
     def count_alarm(self, event: AlarmEvent) -> None:
         """Add an alarm when `event` is its first step."""

@@ -42,8 +42,20 @@ class Outlet:
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         """Receive one inspected frame."""
 
+    def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
+        """Receive one rejected part, after `inspected`, where every frame is a part.
+
+        A line that judges a stream calls `alarmed` instead.
+        """
+
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         """Receive one step of an alarm."""
+
+    def wait_for_room(self) -> None:
+        """Wait, for a few seconds at most, until a burst of parts can be kept.
+
+        Only sources that lose nothing by waiting (files) call it, after each part.
+        """
 
     def close(self) -> None:
         """Deliver what is pending and release all resources."""
@@ -70,8 +82,15 @@ class Outlets(Outlet):
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self._call_each(lambda outlet: outlet.inspected(inspection, evidence))
 
+    def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
+        self._call_each(lambda outlet: outlet.rejected(inspection, evidence))
+
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self._call_each(lambda outlet: outlet.alarmed(event, evidence))
+
+    def wait_for_room(self) -> None:
+        for outlet in tuple(self._outlets):  # without the lock: other cameras go on
+            outlet.wait_for_room()
 
     def close(self) -> None:
         """Close all outlets; a second call does nothing."""

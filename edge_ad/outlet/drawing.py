@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -31,16 +32,17 @@ def draw_evidence(
     The map's colours run from half the threshold (clear) to twice the threshold (red), so that
     evidence images can be compared.
     """
-    left = draw_regions(image.copy(), regions)
-    right = draw_regions(_overlay(image, anomaly_map, threshold), regions)
     scale = float(np.clip(image.shape[1], *_PANEL_WIDTHS)) / image.shape[1]
     size = (round(image.shape[1] * scale), max(1, round(image.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    panels = [cv2.resize(side, size, interpolation=how) for side in (left, right)]
+    panel = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)  # drawn on when small
+    boxes = [_scaled(region, scale) for region in regions]
+    left = draw_regions(panel.copy(), boxes)
+    right = draw_regions(_overlay(panel, _scaled_map(anomaly_map, scale), threshold), boxes)
     above = _bar(2 * size[0], len(caption))
     for number, line in enumerate(caption):
         draw_text(above, _fitted(line, above.shape[1] - 20), (8, (number + 1) * _LINE_PX - 5))
-    return np.vstack([above, np.hstack(panels), _legend(2 * size[0], threshold)])
+    return np.vstack([above, np.hstack([left, right]), _legend(2 * size[0], threshold)])
 
 
 def draw_text(
@@ -120,7 +122,8 @@ def _overlay(image: Image, anomaly_map: AnomalyMap, threshold: float) -> Image:
     """Blend the map over the part of the frame that it covers."""
     rows, columns = anomaly_map.values.shape
     x, y = (round(value) for value in anomaly_map.origin_xy)
-    width, height = round(columns * anomaly_map.scale_xy[0]), round(rows * anomaly_map.scale_xy[1])
+    width = max(1, round(columns * anomaly_map.scale_xy[0]))
+    height = max(1, round(rows * anomaly_map.scale_xy[1]))
     low, high = _colour_range(threshold)
     level = np.clip((anomaly_map.values - low) / max(high - low, 1e-12), 0, 1)
     level = cv2.resize(level.astype(np.float32), (width, height))
@@ -128,8 +131,22 @@ def _overlay(image: Image, anomaly_map: AnomalyMap, threshold: float) -> Image:
     alpha = (0.6 * np.sqrt(level))[:, :, None]
     blended: Image = image.copy()
     part = blended[y : y + height, x : x + width]
-    part[:] = (part * (1 - alpha) + colours * alpha).astype(np.uint8)
+    inside = np.s_[: part.shape[0], : part.shape[1]]  # rounding may pass the edge by a pixel
+    part[:] = (part * (1 - alpha[inside]) + colours[inside] * alpha[inside]).astype(np.uint8)
     return blended
+
+
+def _scaled(region: Region, scale: float) -> Region:
+    x, y = round(region.x * scale), round(region.y * scale)
+    width, height = (max(1, round(side * scale)) for side in (region.width, region.height))
+    return replace(region, x=x, y=y, width=width, height=height)
+
+
+def _scaled_map(anomaly_map: AnomalyMap, scale: float) -> AnomalyMap:
+    (x, y), (across, down) = anomaly_map.origin_xy, anomaly_map.scale_xy
+    return replace(
+        anomaly_map, origin_xy=(x * scale, y * scale), scale_xy=(across * scale, down * scale)
+    )
 
 
 def _to_width(image: Image, width: int) -> Image:

@@ -1,81 +1,115 @@
-"""Keep one evidence image per alarm, of its worst frame, within a limit on count and bytes."""
+"""Keep one evidence image of every rejected part, within a limit on count and bytes."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
-from collections import OrderedDict
-from dataclasses import replace
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from edge_ad.clock import now_utc
 from edge_ad.errors import DataError
-from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.files import write_bytes
 from edge_ad.frame import Image
 from edge_ad.images import encode_image, read_image
+from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.drawing import contact_sheet, draw_evidence
+from edge_ad.store.event import EventType, StoreEvent, evidence_name
 
-_QUEUED = 16  # images; a longer burst loses images, never frames
+_QUEUED = 16  # images; a longer burst of a live camera loses images, never frames
+_WAIT_S = 5.0  # of a file for room in the queue
+_REPORT_EVERY_S = 600.0  # images that were not kept
 _ON_SHEET = 24  # newest images on the contact sheet
 
 
-def caption(event: AlarmEvent, local_time: datetime) -> tuple[str, str]:
+def caption(inspection: Inspection) -> tuple[str, str]:
     """Return the two lines above an evidence image: where and when, and how strong."""
-    frame = (
-        f"{event.file} (frame {event.peak_frame})" if event.file else f"frame {event.peak_frame}"
-    )
-    score, threshold = event.peak_score, event.threshold
+    frame = f"frame {inspection.frame}"
+    if inspection.file:
+        frame = f"{inspection.file} ({frame})"
+    score, threshold = inspection.score, inspection.threshold
     strength = f"score {score:.4g}, threshold {threshold:.4g}"
     if threshold > 0:
         strength = f"{score / threshold:.2f} x threshold ({strength})"
-    when = local_time.isoformat(sep=" ", timespec="seconds")
-    part = f"part {event.part}   " if event.part else ""
-    where = f"{event.camera or event.source}   {part}{frame}   {when}"
-    return where, f"{strength}   alarm {event.id}"
+    local = datetime.fromisoformat(inspection.time_utc or now_utc()).astimezone()
+    when = local.isoformat(sep=" ", timespec="seconds")
+    where = f"{inspection.camera or inspection.source}   part {inspection.part}   {frame}"
+    return f"{where}   {when}", strength
+
+
+@dataclass
+class EvidenceCounts:
+    """Evidence images written, lost because too many came at once, and deleted to make room."""
+
+    written: int = 0
+    lost: int = 0
+    deleted: int = 0
 
 
 class EvidenceFolder(Outlet):
     """Writes evidence images in its own thread, so that the line never waits for a disk.
 
-    The image `<alarm id>.jpg` is replaced when the score of its alarm rises. Beyond `max_count`
-    images or `max_bytes` the images of the oldest alarms are deleted, those of earlier lines in the
-    folder among them. `dropped` counts images lost
-    in a burst. A write error is raised by the next call, as OSError.
+    Beyond `max_count` images or `max_bytes` the oldest are deleted, those of earlier lines in the
+    folder among them. `record` receives an event with the count of images that were lost or
+    deleted, every ten minutes at most. A write error is raised by the next call, as OSError.
     """
 
-    def __init__(self, folder: Path, *, max_count: int = 200, max_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_count: int = 2000,
+        max_bytes: int = 256 << 20,
+        record: Callable[[StoreEvent], object] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.dropped = 0
+        self.counts = EvidenceCounts()
         self._folder = folder
         self._limits = (max_count, max_bytes)
-        self._kept = _images_by_age(folder)  # alarm id -> bytes, oldest first
-        self._jobs: queue.Queue[tuple[AlarmEvent, Evidence, datetime] | None] = queue.Queue(_QUEUED)
+        self._kept = _images_by_age(folder)  # name -> bytes, oldest first
+        self._kept_bytes = sum(self._kept.values())
+        self._record = record
+        self._reported, self._reported_s = EvidenceCounts(), time.monotonic()
+        self._jobs: deque[tuple[Inspection, Evidence]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
         self._thread.start()
 
-    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         anomaly_map = evidence.anomaly_map
-        if event.event is not AlarmStep.END and event.kind is AlarmKind.DEFECT and anomaly_map:
+        if inspection.verdict is Verdict.REJECT and anomaly_map and self._limits[0]:
             copied = replace(anomaly_map, values=anomaly_map.values.copy())
-            self._put(event, Evidence(evidence.image, copied))
+            self._put(inspection, Evidence(evidence.image, copied))
         self._raise_late_error()
+
+    def wait_for_room(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._jobs) <= _QUEUED // 2, _WAIT_S)
 
     def close(self) -> None:
         """Write the queued images, then the contact sheet."""
-        self._jobs.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         self._thread.join()
+        self._report()
         self._raise_late_error()
         self._write_sheet()
 
-    def _put(self, event: AlarmEvent, evidence: Evidence) -> None:
-        try:
-            self._jobs.put_nowait((event, evidence, datetime.now().astimezone()))
-        except queue.Full:
-            self.dropped += 1
+    def _put(self, inspection: Inspection, evidence: Evidence) -> None:
+        with self._changed:
+            if len(self._jobs) >= _QUEUED:
+                self.counts.lost += 1
+                return
+            self._jobs.append((inspection, evidence))
+            self._changed.notify_all()
 
     def _raise_late_error(self) -> None:
         error, self._error = self._error, None
@@ -83,42 +117,68 @@ class EvidenceFolder(Outlet):
             raise error
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             try:
                 self._write(*job)
             except OSError as error:
                 self._error = error
+            if time.monotonic() - self._reported_s > _REPORT_EVERY_S:
+                self._report()
 
-    def _write(self, event: AlarmEvent, evidence: Evidence, local_time: datetime) -> None:
+    def _next(self) -> tuple[Inspection, Evidence] | None:
+        """Wait for the next image to write; return None after the last one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            job = self._jobs.popleft() if self._jobs else None
+            self._changed.notify_all()
+            return job
+
+    def _write(self, inspection: Inspection, evidence: Evidence) -> None:
         frame, anomaly_map = evidence.image, evidence.anomaly_map
         assert frame is not None and anomaly_map is not None
-        lines = caption(event, local_time)
-        image = draw_evidence(frame, anomaly_map, event.regions, event.threshold, lines)
+        lines = caption(inspection)
+        image = draw_evidence(frame, anomaly_map, inspection.regions, inspection.threshold, lines)
         data = encode_image(image, ".jpg")
-        write_bytes(self._path(event.id), data)
-        self._kept[event.id] = len(data)
+        path = self._folder / Path(evidence_name(inspection.part)).name
+        write_bytes(path, data)
+        self.counts.written += 1
+        self._kept_bytes += len(data) - self._kept.pop(path.stem, 0)
+        self._kept[path.stem] = len(data)
         self._delete_oldest()
 
     def _delete_oldest(self) -> None:
         max_count, max_bytes = self._limits
-        while len(self._kept) > max_count or sum(self._kept.values()) > max_bytes:
-            oldest, _ = self._kept.popitem(last=False)
-            self._path(oldest).unlink(missing_ok=True)
+        while len(self._kept) > max_count or self._kept_bytes > max_bytes:
+            oldest, size = self._kept.popitem(last=False)
+            self._kept_bytes -= size
+            (self._folder / f"{oldest}.jpg").unlink(missing_ok=True)
+            self.counts.deleted += 1
+
+    def _report(self) -> None:
+        """Record how many images were not kept since the last report."""
+        before, self._reported = self._reported, replace(self.counts)
+        self._reported_s = time.monotonic()
+        if self._record is None:
+            return
+        if lost := self._reported.lost - before.lost:
+            reason = "evidence images: more rejected parts at once than could be drawn"
+            self._record(StoreEvent(EventType.LOST, reason=reason, count=lost))
+        if deleted := self._reported.deleted - before.deleted:
+            max_count, max_bytes = self._limits
+            reason = f"evidence images: more than {max_count} or {max_bytes >> 20} MiB"
+            self._record(StoreEvent(EventType.RETENTION, reason=reason, count=deleted))
 
     def _write_sheet(self) -> None:
         if sheet := draw_sheet(self._folder):
             write_bytes(self._folder.parent / "contact-sheet.jpg", sheet)
 
-    def _path(self, alarm_id: str) -> Path:
-        return self._folder / f"{alarm_id}.jpg"
-
 
 def draw_sheet(folder: Path, count: int = _ON_SHEET) -> bytes:
     """Return the newest evidence images on one JPEG, also while a line writes; empty for none."""
     images: list[Image] = []
-    for alarm_id in reversed(_images_by_age(folder)):
+    for name in reversed(_images_by_age(folder)):
         with contextlib.suppress(OSError, DataError):  # the line has just deleted it
-            images.append(read_image(folder / f"{alarm_id}.jpg", 8))
+            images.append(read_image(folder / f"{name}.jpg", 8))
         if len(images) == count:
             break
     return encode_image(contact_sheet(images[::-1]), ".jpg") if images else b""

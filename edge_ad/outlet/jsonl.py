@@ -14,14 +14,14 @@ from typing import TextIO
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.outlet.records import alarm_record, inspection_record
+from edge_ad.outlet.records import alarm_record, inspection_record, reject_record
 from edge_ad.uri import Uri
 
 _ROTATE_BYTES, _OLD_FILES = 64 << 20, 4
 
 
 def open_file(uri: Uri) -> Outlet:
-    """Open `file:PATH`, which receives alarm events. Raises OSError."""
+    """Open `file:PATH`, which receives alarms and rejected parts. Raises OSError."""
     return JsonFile(Path(uri.place), kept=Kept.ALARMS)
 
 
@@ -29,7 +29,7 @@ class Kept(str, Enum):
     """What a JSON outlet writes."""
 
     BOTH = "both"  # inspections and alarm events
-    ALARMS = "alarms"  # alarm events alone
+    ALARMS = "alarms"  # alarm events, and rejected parts where every frame is one
     ALL = "all"  # inspections alone
     REJECTS = "rejects"  # inspections that ended with REJECT
 
@@ -44,6 +44,10 @@ class _JsonOutlet(Outlet, ABC):
         rejected = inspection.verdict is Verdict.REJECT
         if self._kept in (Kept.BOTH, Kept.ALL) or (rejected and self._kept is Kept.REJECTS):
             self._write(inspection_record(inspection))
+
+    def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
+        if self._kept is Kept.ALARMS:  # others have the inspection
+            self._write(reject_record(inspection))
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         if self._kept in (Kept.BOTH, Kept.ALARMS):

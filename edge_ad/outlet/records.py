@@ -13,8 +13,17 @@ from edge_ad.inspection import Inspection, Region
 
 def inspection_record(inspection: Inspection) -> dict[str, Any]:
     """Return the record of one frame; the NaN score of an INVALID frame becomes None."""
+    return _part_record("inspection", inspection)
+
+
+def reject_record(inspection: Inspection) -> dict[str, Any]:
+    """Return the record of a rejected part."""
+    return _part_record("reject", inspection)
+
+
+def _part_record(type_: str, inspection: Inspection) -> dict[str, Any]:
     record = {
-        "type": "inspection",
+        "type": type_,
         "camera": inspection.camera,
         "part": inspection.part,
         "frame": inspection.frame,
@@ -42,6 +51,7 @@ def alarm_record(event: AlarmEvent) -> dict[str, Any]:
         "frame": event.frame,
         "first_frame": event.first_frame,
         "peak_frame": event.peak_frame,
+        "peak_part": event.peak_part,
         "peak_score": _finite(event.peak_score),
         "threshold": _finite(event.threshold),
         "regions": region_records(event.regions),

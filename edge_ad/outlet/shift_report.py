@@ -21,13 +21,14 @@ _BAR_PX, _CHART_PX = 16, 100
 
 
 def shift_page(shift: Shift, folder: Path, images: int) -> str:
-    """Return the page, with the evidence images of the newest `images` alarms in it."""
+    """Return the page, with up to `images` evidence images: of the newest alarms, then parts."""
     title = f"{folder.resolve().name}, {_local(shift.since)} to {_local(shift.until)}"
     body = [
         f"<h1>{html.escape(title)}</h1>",
         *_cameras(shift),
         *_chart(shift),
         *_alarms(shift),
+        *_rejects(shift),
         *_images(shift, folder, images),
         *_notices(shift),
     ]
@@ -83,22 +84,46 @@ def _alarms(shift: Shift) -> Iterable[str]:
 
 def _alarm(alarm: Record) -> list[str]:
     ended = "open" if alarm["open"] else _local(alarm["time_utc"])
-    notes = [alarm.get("marked"), alarm.get("acknowledged") and f"seen by {alarm['acknowledged']}"]
-    score = f"{alarm['score']:.4g} / {alarm['threshold']:.4g}" if "score" in alarm else ""
     return [
         _local(alarm["began_utc"]), ended, alarm["camera"] or "", alarm["kind"],
-        str(alarm.get("part", "")), score or alarm.get("reason", ""),
-        ", ".join(note for note in notes if note), alarm["alarm"],
+        str(alarm.get("part", "")), _score(alarm) or alarm.get("reason", ""),
+        _notes(alarm), alarm["alarm"],
+    ]  # fmt: skip
+
+
+def _score(event: Record) -> str:
+    return f"{event['score']:.4g} / {event['threshold']:.4g}" if "score" in event else ""
+
+
+def _notes(event: Record) -> str:
+    seen = event.get("acknowledged")
+    return ", ".join(filter(None, [event.get("marked"), seen and f"seen by {seen}"]))
+
+
+def _rejects(shift: Shift) -> Iterable[str]:
+    yield f"<h2>{_newest('Rejected parts', shift.reject_count, len(shift.rejects))}</h2>"
+    if shift.rejects:
+        head = ("when", "camera", "part", "file", "score / threshold", "noted", "event")
+        yield _table(head, [_reject(reject) for reject in shift.rejects])
+
+
+def _reject(reject: Record) -> list[str]:
+    return [
+        _local(reject["time_utc"]), reject["camera"] or "", str(reject.get("part", "")),
+        reject.get("file", ""), _score(reject), _notes(reject), str(reject["seq"]),
     ]  # fmt: skip
 
 
 def _images(shift: Shift, folder: Path, count: int) -> Iterable[str]:
-    shown = 0
-    for alarm in shift.alarms:
-        data = _evidence(folder, alarm)
-        if shown < count and data:
-            shown += 1
-            caption = f"{alarm['camera']}, alarm {alarm['alarm']}, {_local(alarm['began_utc'])}"
+    shown: set[str] = set()
+    for event in [*shift.alarms, *shift.rejects]:
+        name = str(event.get("evidence"))
+        data = _evidence(folder, event) if len(shown) < count and name not in shown else b""
+        if data:
+            shown.add(name)
+            about = f"alarm {event['alarm']}" if "alarm" in event else f"event {event['seq']}"
+            when = _local(event.get("began_utc", event["time_utc"]))
+            caption = f"{event['camera']}, {about}, {when}"
             encoded = base64.b64encode(data).decode()
             yield (
                 f"<figure><img src=data:image/jpeg;base64,{encoded}>"
@@ -106,11 +131,11 @@ def _images(shift: Shift, folder: Path, count: int) -> Iterable[str]:
             )
 
 
-def _evidence(folder: Path, alarm: Record) -> bytes:
-    """Return the alarm's image, empty when there is none or it was deleted to make room."""
-    if "evidence" not in alarm:
+def _evidence(folder: Path, event: Record) -> bytes:
+    """Return the event's image, empty when there is none or it was deleted to make room."""
+    if "evidence" not in event:
         return b""
-    path = folder / str(alarm["evidence"])
+    path = folder / str(event["evidence"])
     try:
         return path.read_bytes()
     except OSError:

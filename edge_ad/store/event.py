@@ -63,7 +63,7 @@ _INSERT = f"INSERT INTO events ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * 
 
 
 def reject_event(inspection: Inspection) -> StoreEvent:
-    """Return the event of a rejected part."""
+    """Return the event of a rejected part; its image may not be kept for as long."""
     return StoreEvent(
         EventType.REJECT,
         camera=inspection.camera,
@@ -76,11 +76,17 @@ def reject_event(inspection: Inspection) -> StoreEvent:
         score=_finite(inspection.score),
         threshold=_finite(inspection.threshold),
         regions=inspection.regions,
+        evidence=evidence_name(inspection.part),
     )
 
 
+def evidence_name(part: int) -> str:
+    """Return the name of a part's evidence image within the folder of the store."""
+    return f"evidence/part-{part:08d}.jpg"
+
+
 def alarm_event(alarm: AlarmEvent) -> StoreEvent:
-    """Return the event of one step of an alarm; its score is the highest so far."""
+    """Return the event of one step of an alarm; score and evidence are those of its worst part."""
     defect = alarm.kind is AlarmKind.DEFECT
     return StoreEvent(
         EventType.ALARM,
@@ -97,7 +103,7 @@ def alarm_event(alarm: AlarmEvent) -> StoreEvent:
         threshold=_finite(alarm.threshold),
         regions=alarm.regions,
         reason=alarm.reason,
-        evidence=f"evidence/{alarm.id}.jpg" if defect else "",
+        evidence=evidence_name(alarm.peak_part) if defect else "",
     )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from edge_ad.store.reading import EventFilter, Record, open_reading, read_open
 
-_ALARMS = 200  # listed; a shift with more has another problem
+_ALARMS = 200  # listed, and as many rejected parts; a shift with more has another problem
 _NOTICES = 100
+_NOTICE_TYPES = ("line", "lost", "retention")
 _BARS = 48
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440)  # minutes a bar
 
@@ -37,6 +38,7 @@ class Shift:
     """A summary of `since` to `until` (texts in UTC).
 
     `alarms` are the newest of `alarm_count`, each its last step with `began_utc` and `open`;
+    `rejects` are the newest rejected parts of `reject_count`;
     `notices` are starts, stops, losses and deletions, the newest of `notice_count`. `bars` are
     judged and rejected parts in steps of `bar_minutes`, by the minutes since 1970 they begin at.
     """
@@ -46,6 +48,8 @@ class Shift:
     cameras: dict[str, CameraShift] = field(default_factory=dict)
     alarms: list[Record] = field(default_factory=list)
     alarm_count: int = 0
+    rejects: list[Record] = field(default_factory=list)
+    reject_count: int = 0
     notices: list[Record] = field(default_factory=list)
     notice_count: int = 0
     bar_minutes: int = 1
@@ -58,7 +62,8 @@ def summarise_shift(folder: Path, since: str, until: str) -> Shift:
     with open_reading(folder) as connection:
         _add_statistics(shift, connection)
         _add_alarms(shift, connection)
-        _add_notices(shift, connection)
+        shift.rejects, shift.reject_count = _newest(shift, connection, ("reject",), _ALARMS)
+        shift.notices, shift.notice_count = _newest(shift, connection, _NOTICE_TYPES, _NOTICES)
     return shift
 
 
@@ -103,14 +108,15 @@ def _add_alarms(shift: Shift, connection: sqlite3.Connection) -> None:
         )
 
 
-def _add_notices(shift: Shift, connection: sqlite3.Connection) -> None:
-    types = ("line", "lost", "retention")
+def _newest(
+    shift: Shift, connection: sqlite3.Connection, types: tuple[str, ...], limit: int
+) -> tuple[list[Record], int]:
+    """Return the newest events of these types, newest first, and how many there are."""
     span = EventFilter(types=types, since=shift.since, until=shift.until)
     where, values = span.where()
     count = connection.execute(f"SELECT count(*) FROM events WHERE {where}", values).fetchone()
-    shift.notice_count = count[0]
-    newest = EventFilter(types=types, since=shift.since, until=shift.until, limit=_NOTICES)
-    shift.notices = list(read_open(connection, newest))[::-1]
+    newest = list(read_open(connection, replace(span, limit=limit)))
+    return newest[::-1], count[0]
 
 
 def _minute(text: str) -> int:

@@ -39,18 +39,18 @@ def line(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     drops = {"top": 7}
     history, evidence = History(Store(folder), lambda: drops), EvidenceFolder(folder / "evidence")
+    seen = Evidence(IMAGE, AnomalyMap(np.ones((32, 32), np.float32), (0, 0), (2, 2)))
     for minute in range(10):
         verdict = (Verdict.PASS, Verdict.REJECT, Verdict.INVALID)[max(0, minute - 7)]
-        history.inspected(inspection(verdict, "top", minute), Evidence(IMAGE))
+        for outlet in (history, evidence):
+            outlet.inspected(inspection(verdict, "top", minute), seen)
     history.inspected(inspection(Verdict.PASS, "side", 10), Evidence(IMAGE))
     when = "2026-11-28T06:09:30.000+00:00"
     alarm = AlarmEvent(
         AlarmStep.NEW, "a-1", AlarmKind.DEFECT, "uri", 1, 1, 1, 0.9, 0.5, camera="top",
-        part=9, time_utc=when,
+        part=9, peak_part=8, time_utc=when,
     )  # fmt: skip
-    seen = Evidence(IMAGE, AnomalyMap(np.ones((32, 32), np.float32), (0, 0), (2, 2)))
-    for outlet in (history, evidence):
-        outlet.alarmed(alarm, seen)
+    history.alarmed(alarm, seen)
     evidence.close()
     yield folder
     history.close()
@@ -65,9 +65,11 @@ def test_a_shift_is_one_page_with_images(line: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     counts = {"passed": 8, "rejected": 1, "invalid": 1, "dropped": 7, "p99_ms": 20.0}
-    assert record["cameras"] == {"top": counts} and record["alarms"] == 1
+    assert record["cameras"] == {"top": counts} and (record["alarms"], record["rejects"]) == (1, 1)
     text = page.read_text(encoding="utf-8")
-    assert text.count("data:image/jpeg;base64,") == 1 and "line &lt;1&gt;" in text
+    assert text.count("data:image/jpeg;base64,") == 1, "alarm and part share an image"
+    assert "Rejected parts: 1</h2>" in text and "<td>top<td>8<td><td>0.9 / 0.5<td><td>2" in text
+    assert "line &lt;1&gt;" in text
     assert "<td>open<td>top<td>defect<td>9<td>0.9 / 0.5" in text
     assert not re.search(r"<script|https?://", text), "the page needs nothing else"
     assert invoke("report", line, *SPAN, "-o", page, "--images", "0").returncode == 0
@@ -97,7 +99,7 @@ def test_mistakes_are_answered(line: Path, words: list[str], code: int, message:
 def test_the_sheet_is_drawn_while_the_line_runs(line: Path, tmp_path: Path) -> None:
     done = invoke("sheet", line, "-o", tmp_path / "sheet.jpg")
     assert done.returncode == 0 and read_image(tmp_path / "sheet.jpg").shape[1] == 480
-    (line / "evidence" / "a-1.jpg").unlink()
+    (line / "evidence" / "part-00000008.jpg").unlink()
     done = invoke("sheet", line)
     assert done.returncode == 2 and "no alarm was raised yet" in done.stderr
 

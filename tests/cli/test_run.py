@@ -54,18 +54,21 @@ def test_the_output_folder_holds_log_image_sheet_and_summary(
     assert done.returncode == 0, done.stderr
     assert "ALARM new" in done.stdout and "alarms     1" in done.stdout
     out = tmp_path / "out"
-    assert len(list((out / "evidence").glob("*.jpg"))) == 1
+    images = [out / "evidence" / f"part-{part:08d}.jpg" for part in (5, 6, 7)]
+    assert sorted((out / "evidence").iterdir()) == images
     assert (out / "contact-sheet.jpg").stat().st_size > 1000
-    assert json.loads((out / "summary.json").read_text())["alarms"] == 1
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["alarms"] == 1 and summary["part"] == "stream"
+    assert summary["evidence"] == {"written": 3, "lost": 0, "deleted": 0}
     assert sorted(path.name for path in out.iterdir()) == [
         "contact-sheet.jpg", "evidence", "line.db", "line.lock", "summary.json",
     ]  # fmt: skip
     assert invoke(*words, "--quiet", "--log-inspections", "all").returncode == 0
-    assert len(list((out / "evidence").glob("*.jpg"))) == 2
+    assert len(list((out / "evidence").glob("*.jpg"))) == 6
     log = [json.loads(line) for line in (out / "inspections.jsonl").read_text().splitlines()]
     assert [record["part"] for record in log] == list(range(13, 25))
     assert invoke(*words, "--quiet", "--overwrite", "--log-inspections", "rejects").returncode == 0
-    assert len(list((out / "evidence").glob("*.jpg"))) == 1
+    assert sorted((out / "evidence").iterdir()) == images
     log = [json.loads(line) for line in (out / "inspections.jsonl").read_text().splitlines()]
     assert [(record["part"], record["verdict"]) for record in log] == [
         (part, "REJECT") for part in (5, 6, 7)
@@ -128,6 +131,11 @@ def test_an_outlet_receives_the_alarms(make_engine: MakePath, parts: Path, tmp_p
         (["--camera", "PARTS", "--engine", "ENGINE", "--roi", "left"], 2, "x,y,width,height"),
         (["--camera", "PARTS", "--engine", "ENGINE", "--tiles", "0x3"], 2, "rows x columns"),
         (["--camera", "PARTS", "--engine", "ENGINE", "--alarm-k", "5"], 2, "5 of 3"),
+        (
+            ["--camera", "PARTS", "--engine", "ENGINE", "--part", "frame", "--alarm-k", "1"],
+            2,
+            "--alarm-k has no effect with --part frame",
+        ),
         (["--camera", "PARTS", "--engine", "ENGINE", "-o", "/proc/none"], 6, "/proc/none"),
         (["--engine", "ENGINE"], 2, "--camera"),
         (

@@ -6,7 +6,7 @@ import pytest
 
 from edge_ad.event import AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
-from edge_ad.line.alarm import Alarm, AlarmRule
+from edge_ad.line.alarm import Alarm, AlarmRule, PartRule
 
 NAN = float("nan")
 
@@ -81,6 +81,15 @@ def test_an_update_carries_the_peak() -> None:
     assert (events[1].peak_score, events[1].peak_frame) == (5, 1)
     (end,) = alarm.finish(2)
     assert (end.event, end.kind, end.peak_frame) == (AlarmStep.END, AlarmKind.DEFECT, 1)
+
+
+def test_where_frames_are_parts_only_the_camera_raises_alarms() -> None:
+    alarm = Alarm(AlarmRule(k=1, n=2), lambda: "a", part_rule=PartRule.FRAME)
+    events = [e for frame in inspections([2, 2, NAN, 2, 2, 2]) for e in alarm.update(frame)]
+    assert [(e.kind, e.event, e.frame) for e in events] == [
+        (AlarmKind.CAMERA_FAULT, AlarmStep.NEW, 2),
+        (AlarmKind.CAMERA_FAULT, AlarmStep.END, 4),
+    ]
 
 
 @pytest.mark.parametrize("scores", [[], [0.0] * 5])

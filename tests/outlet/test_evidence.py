@@ -1,29 +1,33 @@
 from __future__ import annotations
 
 import errno
+import threading
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.images import read_image
-from edge_ad.inspection import Region
+from edge_ad.inspection import Inspection, Region, Verdict
 from edge_ad.outlet import evidence
 from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.outlet.drawing import draw_evidence, draw_text
-from edge_ad.outlet.evidence import EvidenceFolder, caption
+from edge_ad.outlet.evidence import EvidenceCounts, EvidenceFolder, caption
 from edge_ad.preprocess import AnomalyMap
+from edge_ad.store.event import EventType, StoreEvent, evidence_name
 
+IMAGE = np.full((64, 64, 3), 90, np.uint8)
 REGION = Region(20, 10, 16, 12, 192, 0.9, (28, 16))
 
 
-def event(
-    name: str, step: AlarmStep = AlarmStep.NEW, kind: AlarmKind = AlarmKind.DEFECT
-) -> AlarmEvent:
-    return AlarmEvent(step, name, kind, "cam", 3, 3, 3, 0.9, 0.5, (REGION,))
+def rejected(part: int = 1, verdict: Verdict = Verdict.REJECT) -> Inspection:
+    return Inspection(verdict, 0.9, 0.5, (REGION,), frame=3, source="cam", part=part)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "evidence").iterdir())
 
 
 def evidence_with(value: float = 0.9) -> Evidence:
@@ -32,59 +36,98 @@ def evidence_with(value: float = 0.9) -> Evidence:
     return Evidence(np.full((64, 64, 3), 90, np.uint8), AnomalyMap(values, (0, 0), (2, 2)))
 
 
-def test_each_alarm_leaves_one_image_and_the_run_a_sheet(tmp_path: Path) -> None:
+def test_each_rejected_part_leaves_one_image_and_the_run_a_sheet(tmp_path: Path) -> None:
     folder = EvidenceFolder(tmp_path / "evidence")
-    folder.alarmed(event("a"), evidence_with())
-    folder.alarmed(event("a", AlarmStep.UPDATE), evidence_with())
-    folder.alarmed(event("b"), evidence_with())
-    folder.alarmed(event("b", AlarmStep.END), Evidence())
+    for part, verdict in enumerate([*Verdict, Verdict.REJECT], 1):
+        given = Evidence(IMAGE) if verdict is Verdict.INVALID else evidence_with()
+        folder.inspected(rejected(part, verdict), given)
     folder.close()
-    assert sorted(path.name for path in (tmp_path / "evidence").iterdir()) == ["a.jpg", "b.jpg"]
+    assert names(tmp_path) == ["part-00000002.jpg", "part-00000004.jpg"]
+    assert names(tmp_path) == [Path(evidence_name(part)).name for part in (2, 4)]
     assert read_image(tmp_path / "contact-sheet.jpg").shape[1] == 2 * 480
+    assert folder.counts == EvidenceCounts(written=2)
 
 
 def test_the_map_is_copied_because_the_engine_reuses_it(tmp_path: Path) -> None:
     given = evidence_with()
     assert given.anomaly_map is not None
     folder = EvidenceFolder(tmp_path / "evidence")
-    folder.alarmed(event("a"), given)
+    folder.inspected(rejected(), given)
     given.anomaly_map.values[:] = 0
     folder.close()
-    right = read_image(tmp_path / "evidence" / "a.jpg")[44:-24, 320:].astype(int)
+    right = read_image(tmp_path / "evidence" / "part-00000001.jpg")[44:-24, 320:].astype(int)
     assert np.ptp(right[:, :, 2]) > 60, "the overlay shows the map as it was"
 
 
-def test_the_oldest_images_go_first(tmp_path: Path) -> None:
-    folder = EvidenceFolder(tmp_path / "evidence", max_count=2)
-    for name in "abc":
-        folder.alarmed(event(name), evidence_with())
+@pytest.mark.parametrize(
+    ("limits", "kept", "reason"),
+    [
+        ({"max_count": 2}, [2, 3], "more than 2 or 256 MiB"),
+        ({"max_bytes": 1}, [], "more than 2000 or 0 MiB"),
+    ],
+)
+def test_the_oldest_images_go_first_and_are_counted(
+    tmp_path: Path, limits: dict[str, int], kept: list[int], reason: str
+) -> None:
+    events: list[StoreEvent] = []
+    folder = EvidenceFolder(tmp_path / "evidence", record=events.append, **limits)
+    for part in (1, 2, 3):
+        folder.inspected(rejected(part), evidence_with())
     folder.close()
-    assert sorted(path.stem for path in (tmp_path / "evidence").iterdir()) == ["b", "c"]
+    assert names(tmp_path) == [f"part-{part:08d}.jpg" for part in kept]
+    (event,) = events
+    assert (event.type, event.count) == (EventType.RETENTION, 3 - len(kept))
+    assert event.reason == f"evidence images: {reason}"
 
 
-def test_bytes_are_limited_too(tmp_path: Path) -> None:
-    folder = EvidenceFolder(tmp_path / "evidence", max_bytes=1)
-    folder.alarmed(event("a"), evidence_with())
+def test_without_images_nothing_is_drawn_and_nothing_lost(tmp_path: Path) -> None:
+    folder = EvidenceFolder(tmp_path / "evidence", max_count=0)
+    folder.inspected(rejected(), evidence_with())
     folder.close()
-    assert list((tmp_path / "evidence").iterdir()) == []
+    assert names(tmp_path) == [] and folder.counts == EvidenceCounts()
 
 
-def test_a_camera_fault_leaves_no_image(tmp_path: Path) -> None:
-    folder = EvidenceFolder(tmp_path / "evidence")
-    folder.alarmed(event("a", kind=AlarmKind.CAMERA_FAULT), Evidence())
+def test_a_burst_loses_images_which_are_counted_and_files_wait_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write = threading.Event()
+
+    def slow(path: Path, data: bytes) -> None:
+        may_write.wait(20)
+        path.write_bytes(data)
+
+    monkeypatch.setattr(evidence, "write_bytes", slow)
+    events: list[StoreEvent] = []
+    folder = EvidenceFolder(tmp_path / "evidence", record=events.append)
+    for part in range(1, 31):
+        folder.inspected(rejected(part), evidence_with())
+    lost = folder.counts.lost
+    assert 12 <= lost <= 14, "one is being written, 16 wait"
+    may_write.set()
+    for part in range(31, 71):
+        folder.wait_for_room()
+        folder.inspected(rejected(part), evidence_with())
     folder.close()
-    assert list((tmp_path / "evidence").iterdir()) == []
+    assert len(names(tmp_path)) == folder.counts.written == 70 - lost == 70 - folder.counts.lost
+    assert [(event.type, event.count) for event in events] == [(EventType.LOST, lost)]
 
 
 def test_the_caption_names_place_time_and_strength() -> None:
-    when = datetime(2026, 11, 28, 7, 5, tzinfo=timezone(timedelta(hours=1)))
-    of_image = replace(event("a"), file="013.png", peak_score=1.15)
-    assert caption(of_image, when) == (
-        "cam   013.png (frame 3)   2026-11-28 07:05:00+01:00",
-        "2.30 x threshold (score 1.15, threshold 0.5)   alarm a",
+    of_image = replace(rejected(7), file="013.png", score=1.15, time_utc="2026-11-28T06:05+00:00")
+    local = datetime.fromisoformat("2026-11-28T06:05+00:00").astimezone()
+    assert caption(of_image) == (
+        f"cam   part 7   013.png (frame 3)   {local.isoformat(sep=' ', timespec='seconds')}",
+        "2.30 x threshold (score 1.15, threshold 0.5)",
     )
-    negative = replace(event("a"), peak_score=-1.0, threshold=-2.0)
-    assert caption(negative, when)[1].startswith("score -1, threshold -2 ")
+    negative = replace(rejected(), score=-1.0, threshold=-2.0)
+    assert caption(negative)[1] == "score -1, threshold -2"
+
+
+def test_a_map_at_the_edge_of_the_frame_is_drawn_on_it() -> None:
+    values = np.ones((7, 3), np.float32)
+    at_edge = AnomalyMap(values, (61.3, 40.6), (1.0, 23.4 / 7))
+    drawn = draw_evidence(np.full((64, 64, 3), 90, np.uint8), at_edge, [REGION], 0.5, ["a"])
+    assert drawn.shape == (24 + 320 + 24, 640, 3)
 
 
 def test_long_captions_fit_and_the_legend_shows_the_colours() -> None:
@@ -111,8 +154,8 @@ def test_a_full_disk_is_counted_and_stops_nothing(
 
     monkeypatch.setattr(evidence, "write_bytes", full)
     outlets = Outlets([EvidenceFolder(tmp_path / "evidence")])
-    for name in "abc":
-        outlets.alarmed(event(name), evidence_with())
+    for part in (1, 2, 3):
+        outlets.inspected(rejected(part), evidence_with())
     outlets.close()
     assert list(outlets.faults) == ["EvidenceFolder: No space left on device"]
     assert caplog.text.count("No space left on device") == 1
