@@ -101,7 +101,7 @@ def test_the_sheet_is_drawn_while_the_line_runs(line: Path, tmp_path: Path) -> N
     assert done.returncode == 0 and read_image(tmp_path / "sheet.jpg").shape[1] == 480
     (line / "evidence" / "part-00000008.jpg").unlink()
     done = invoke("sheet", line)
-    assert done.returncode == 2 and "no alarm was raised yet" in done.stderr
+    assert done.returncode == 2 and "no part was rejected yet" in done.stderr
 
 
 @pytest.mark.parametrize("score", [0.0, 0.001, 0.717, 12.5, -3.0, 1e9])
