@@ -17,7 +17,7 @@ from statistics import median
 import onnxruntime as ort
 from results import write_result  # the script's own folder is on the path
 
-from edge_ad.bench import load_batches
+from edge_ad.bench.loop import load_batches
 from edge_ad.engine import open_engine
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.frame import Image

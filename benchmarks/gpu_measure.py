@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.bench import bench_loop
+from edge_ad.bench.loop import bench_loop
+from edge_ad.bench.percentiles import describe_times
 from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
 from edge_ad.export.comparison_frames import generated_frames
@@ -67,7 +68,7 @@ def time_calls(engine: TensorRTEngine, count: int) -> Calls:
         began = time.perf_counter()
         engine.infer(images)
         calls[index] = (time.perf_counter() - began) * 1e3
-        gpu[index] = engine.gpu_ms
+        gpu[index] = engine.gpu_times.compute_ms
     return Calls(calls, gpu)
 
 
@@ -110,7 +111,7 @@ def measure_loop(plan: Path, footage: Path) -> dict[str, Any]:
         "loop_ratio": round(result.ratio, 4),
         "loop_fps": round(result.loop_fps, 2),
         "engine_fps": round(result.engine_fps, 2),
-        "loop_latency_ms": result.latency_ms,
+        "loop_latency_ms": describe_times(result.latency_s),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edge_ad import bench
+from edge_ad.bench import engine_calls
 from edge_ad.calibration.quantize.eval_set import predict
 from edge_ad.calibration.quantize.evaluator import CandidateEvaluator
 from edge_ad.calibration.quantize.gate import (
@@ -87,7 +87,7 @@ def fastest(compared: Sequence[ComparedPrecision], margin: float) -> ComparedPre
     """Return the simplest precision that no other passing one beats by more than the margin."""
     times = {item.precision: item.ms for item in compared if item.gate.passed}
     times["fp32"] = compared[0].ms
-    winner = bench.fastest(times, margin)
+    winner = engine_calls.fastest(times, margin)
     return next(item for item in compared if item.precision == winner)
 
 
@@ -98,7 +98,7 @@ def time_models(
     manifest, target = evaluator.graph.manifest, evaluator.table.target
     engines = {name: GraphEngine(model, manifest, target) for name, model in models.items()}
     batch = np.zeros((manifest.batch or 1, *manifest.size_hw, 3), np.uint8)
-    return bench.time_in_turn(engines, batch, _RUNS)
+    return engine_calls.time_in_turn(engines, batch, _RUNS)
 
 
 def _figures(evaluator: CandidateEvaluator, model: onnx.ModelProto) -> AccuracyFigures:

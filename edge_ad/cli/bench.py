@@ -1,13 +1,11 @@
-"""`edge-ad bench`: measure the speed of an engine, and of the whole loop."""
+"""`edge-ad bench`: measure the speed of an engine, of every stage and of the whole loop."""
 
 from __future__ import annotations
 
 import operator
 import re
-import sys
-from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -19,11 +17,12 @@ from edge_ad.engine import EngineOptions
 from edge_ad.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.bench.session import BenchSession
     from edge_ad.line.config import LineConfig
 
-_PERCENTILES = ("p50", "p95", "p99", "max")
-_LIMIT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
+_LIMIT = re.compile(r"^\s*([\w.\- ]+?)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_COUNT = 1024
 
 
 class Limit(click.ParamType[Any]):
@@ -38,13 +37,30 @@ class Limit(click.ParamType[Any]):
         return match[1], match[2], float(match[3])
 
 
+class Counts(click.ParamType[Any]):
+    """Numbers to try in turn, like `1,2,4`."""
+
+    name = "n,n,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        text = str(value).strip("[]")
+        if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*", text):
+            self.fail(f"expected numbers like 1,2,4; got '{value}'")
+        numbers = tuple(int(number) for number in text.split(","))
+        if not all(1 <= number <= _COUNT for number in numbers):
+            self.fail(f"each number lies between 1 and {_COUNT}; got '{value}'")
+        return numbers
+
+
 @click.command()
 @click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
 @click.option(
     "--camera",
     "uri",
     metavar="URI",
-    help="Video or folder; with it the whole loop is measured too.",
+    help="Video or folder; with it every stage and the whole loop are measured too.",
 )
 @click.option(
     "--rounds",
@@ -59,10 +75,29 @@ class Limit(click.ParamType[Any]):
 )
 @click.option(
     "--duration-s",
-    default=3.0,
+    default=9.0,
     show_default=True,
-    type=NumberRange(0),
-    help="How long the engine alone is measured.",
+    type=NumberRange(0, 86_400),
+    help="How long each thing is measured; 60 for figures to decide by, 600 to publish.",
+)
+@click.option("--batch", "batches", type=Counts(), help="Measure calls of these sizes, like 1,2,4.")
+@click.option(
+    "--rate",
+    "rate_hz",
+    type=NumberRange(0, 100_000, min_open=True),
+    help="Frames a second: measure the latency at this rate.",
+)
+@click.option("--streams", type=Counts(), help="Measure so many streams at once, like 1,2,4.")
+@click.option("--capacity", is_flag=True, help="Find the most streams at --rate without a drop.")
+@click.option(
+    "--latency-ms",
+    type=NumberRange(0, min_open=True),
+    help="Limit for --capacity, 99 % of the verdicts; the time between two frames by default.",
+)
+@click.option(
+    "--scenario",
+    type=click.Choice(["single-stream", "multi-stream", "offline"]),
+    help="Measure the engine by MLPerf's rules.",
 )
 @geometry_options
 @click.option("--threshold", type=Number(), help="Reject above this score, not the stored one.")
@@ -72,8 +107,17 @@ class Limit(click.ParamType[Any]):
     "limits",
     multiple=True,
     type=Limit(),
-    help="Exit 4 unless it holds, like p99_ms<8 or loop_ratio>=0.9; repeats.",
+    help="Exit 4 unless it holds, like p99_ms<8 or stages.decode.p50_ms<5; repeats.",
 )
+@click.option(
+    "--compare",
+    "older",
+    type=click.Path(path_type=Path),
+    help="Compare with a result that -o wrote.",
+)
+@click.option("--allow-unstable", is_flag=True, help="Exit 0 although the windows disagree.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Result with raw samples.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Latencies and stages as a PNG.")
 @shared
 def command(
     *,
@@ -83,105 +127,166 @@ def command(
     limits: tuple[tuple[str, str, float], ...],
     engine_options: EngineOptions,
     threshold: float | None,
-    rounds: int,
     frames: int,
-    warmup_ms: float,
-    duration_s: float,
     geometry: dict[str, Any],
+    figure: Path | None,
+    output: Path | None,
+    older: Path | None,
+    allow_unstable: bool,
+    **measured: Any,
 ) -> None:
-    """Measure an engine, and with --camera the whole loop beside it.
+    """Measure an engine, and with --camera every stage and the whole loop.
 
-    Latencies are percentiles of every call after the warm-up. `loop_ratio` compares the loop's
-    throughput with the engine's own on the same frames, measured alternately; geometry and
-    threshold apply to the loop only.
+    Percentiles are by nearest rank. One that the sample is too small for is left out, and its
+    limit counts as not met. The engine is measured until three windows in a row agree within 10 %;
+    when they do not within ten, the result is unstable and the exit code 4.
+
+    `loop_ratio` compares the loop's throughput with the engine's own on the same frames, measured
+    alternately. Latencies at a --rate run from a frame's scheduled arrival, so that a stall counts
+    for every frame that had to wait.
     """
+    from edge_ad.bench.result import read_result
     from edge_ad.line.config import LineConfig
 
-    if uri is None and (geometry or threshold is not None):
-        raise UsageError(
-            "geometry and threshold apply to the loop, but without --camera only the engine is "
-            "measured. Give --camera URI (a video or folder), or leave them out."
-        )
-    result = _measure_engine(engine, engine_options, warmup_ms / 1e3, duration_s)
-    if uri is not None:
-        if threshold is None and not _has_threshold(engine):
-            threshold = sys.float_info.max  # nothing is rejected; the speed does not depend on it
-        config = LineConfig(
-            (uri,), engine, geometry, threshold, frames=frames, engine_options=engine_options
-        )
-        result |= _measure_loop(config, rounds)
-    emit(result) if as_json else click.echo(format_result(result))
+    _check(uri, geometry, threshold, **measured)
+    config = LineConfig(
+        (uri,) if uri else (),
+        engine,
+        geometry,
+        threshold,
+        frames=frames,
+        engine_options=engine_options,
+    )
+    before = read_result(older) if older else None
+    result, samples = _measure(config, **measured)
+    if before is not None:
+        _compare(before, result, samples)
+    if output is not None:
+        from edge_ad.bench.result import write_result
+
+        write_result(output, result, samples)
+    if figure is not None:
+        _draw(figure, samples)
+    _print(result, as_json=as_json)
     _check_limits(result, limits)
-
-
-def format_result(result: dict[str, Any]) -> str:
-    """Format the figures as a table: engine and loop by row, percentiles by column."""
-    rows: list[tuple[str, ...]] = [("", "frames/s", "p50 ms", "p95 ms", "p99 ms", "max ms")]
-    engine = {name: result[f"{name}_ms"] for name in _PERCENTILES if f"{name}_ms" in result}
-    rows.append(("engine", *_cells(result["engine_fps"], engine)))
-    if "loop_fps" in result:
-        rows.append(
-            ("engine, frames", *_cells(result["loop_engine_fps"], result["loop_engine_ms"]))
+    if result.get("unstable") and not allow_unstable:
+        raise GateFailed(
+            f"unstable: {', '.join(result['unstable'])} differ by more than 10 %. Something else "
+            "works on this machine, or its clock changes: see conditions. Measure longer "
+            "(--duration-s), on a quiet machine, or accept it with --allow-unstable."
         )
-        rows.append(("loop", *_cells(result["loop_fps"], result["loop_latency_ms"])))
-    lines = [f"{result['engine']}: batch {result['batch']}, {result['calls']} calls", ""]
-    lines += [f"{name:<16}" + "".join(f"{cell:>11}" for cell in cells) for name, *cells in rows]
-    if "loop_fps" in result:
-        frames, ratio = result["loop_frames"], result["loop_ratio"]
-        lines += ["", f"the loop runs at {ratio:.0%} of the engine's speed on {frames} frames"]
-    return "\n".join(lines)
 
 
-def _cells(fps: float, times_ms: dict[str, float]) -> list[str]:
-    times = [f"{times_ms[name]:.2f}" if name in times_ms else "-" for name in _PERCENTILES]
-    return [f"{fps:.1f}", *times]
+def _check(
+    uri: str | None, geometry: dict[str, Any], threshold: float | None, **measured: Any
+) -> None:
+    """Refuse options that need another one, before anything is measured."""
+    needs = {
+        "geometry options": bool(geometry),
+        "--threshold": threshold is not None,
+        "--rate": measured["rate_hz"] is not None,
+        "--streams": measured["streams"] is not None,
+        "--capacity": measured["capacity"],
+    }
+    lonely = [name for name, given in needs.items() if given]
+    if uri is None and lonely:
+        raise UsageError(
+            f"{', '.join(lonely)}: without --camera only the engine is measured. Give --camera URI "
+            "(a video or folder), or leave them out."
+        )
+    if measured["capacity"] and measured["rate_hz"] is None:
+        raise UsageError("--capacity needs the rate of a stream. Give --rate, like --rate 30.")
+    if measured["latency_ms"] is not None and not measured["capacity"]:
+        raise UsageError("--latency-ms is the limit of --capacity. Give both, or neither.")
 
 
-def _measure_engine(
-    path: Path, options: EngineOptions, warmup_s: float, duration_s: float
-) -> dict[str, Any]:
-    import numpy as np
+def _measure(
+    config: LineConfig,
+    *,
+    batches: tuple[int, ...] | None,
+    duration_s: float,
+    warmup_ms: float,
+    scenario: Literal["single-stream", "multi-stream", "offline"] | None,
+    **loop: Any,
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Measure what was asked for, and return the result with the raw samples."""
+    from edge_ad.bench.session import BenchSession
 
-    from edge_ad.bench import time_engine
-    from edge_ad.engine import open_engine
-    from edge_ad.line.tally import percentiles_ms
-
-    with open_engine(path, options) as engine:
-        shape = (engine.manifest.batch or 1, *engine.manifest.size_hw, 3)
-        batch = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-        calls = time_engine(engine, [batch], warmup_s=warmup_s, duration_s=duration_s)
-    result: dict[str, Any] = {"engine": str(path), "batch": shape[0], "calls": len(calls)}
-    result["engine_fps"] = round(shape[0] * len(calls) / sum(calls), 2)
-    times = percentiles_ms(deque(calls)) or {}
-    return result | {f"{name}_ms": value for name, value in times.items()}
-
-
-def _has_threshold(engine: Path) -> bool:
-    from edge_ad.manifest import load_sidecar
-
-    sidecar = load_sidecar(engine)
-    return sidecar is not None and sidecar.threshold is not None
+    with config.open_engine() as engine:
+        session = BenchSession(engine, config, duration_s, warmup_ms / 1e3)
+        if scenario:
+            session.run_scenario(scenario)
+            return session.finish(), session.samples
+        session.time_engine()
+        if batches:
+            session.sweep_batches(batches)
+        if config.cameras:
+            _measure_loop(session, **loop)
+        return session.finish(), session.samples
 
 
-def _measure_loop(config: LineConfig, rounds: int) -> dict[str, Any]:
-    from edge_ad.bench import bench_loop
+def _measure_loop(
+    session: BenchSession,
+    *,
+    rounds: int,
+    rate_hz: float | None,
+    streams: tuple[int, ...] | None,
+    capacity: bool,
+    latency_ms: float | None,
+) -> None:
+    session.time_stages()
+    session.time_loop(rounds)
+    if rate_hz is not None:
+        session.time_at_rate(rate_hz)
+    if streams:
+        session.sweep_streams(streams)
+    if capacity and rate_hz is not None:
+        session.find_capacity(rate_hz, latency_ms or 1e3 / rate_hz)
 
-    bench = bench_loop(config, rounds=rounds)
-    return {
-        "loop_frames": bench.frames,
-        "loop_fps": round(bench.loop_fps, 2),
-        "loop_engine_fps": round(bench.engine_fps, 2),
-        "loop_ratio": round(bench.ratio, 4),
-        "loop_latency_ms": bench.latency_ms,
-        "loop_engine_ms": bench.engine_ms,
+
+def _compare(
+    before: dict[str, Any], result: dict[str, Any], samples: dict[str, list[float]]
+) -> None:
+    from edge_ad.bench.result import compare_results
+
+    changes, doubts = compare_results(before, result, samples)
+    result["compared"] = {
+        "with": before.get("conditions", {}).get("date_utc", ""),
+        "changes": [change.as_json() for change in changes],
+        "doubts": doubts,
     }
 
 
+def _draw(path: Path, samples: dict[str, list[float]]) -> None:
+    from edge_ad.errors import MissingExtra
+
+    try:
+        from edge_ad.bench.figure import write_figure
+
+        write_figure(path, samples)
+    except ImportError as error:
+        raise MissingExtra("bench --figure", "matplotlib", "evaluate") from error
+
+
+def _print(result: dict[str, Any], *, as_json: bool) -> None:
+    from edge_ad.cli.bench_format import format_result
+
+    emit(result) if as_json else click.echo(format_result(result))
+
+
 def _check_limits(result: dict[str, Any], limits: tuple[tuple[str, str, float], ...]) -> None:
+    from edge_ad.cli.bench_format import flat_figures
+
+    known = flat_figures(result)
     for name, comparison, limit in limits:
-        value = result.get(name)
-        if not isinstance(value, int | float):
-            known = [key for key, item in result.items() if isinstance(item, int | float)]
-            raise UsageError(f"--assert {name}: not measured. Measured: {', '.join(known)}.")
+        if name not in known:
+            numbers = [key for key, value in known.items() if "." not in key and value is not None]
+            raise UsageError(f"--assert {name}: not measured. Measured: {', '.join(numbers)}.")
+        value = known[name]
+        if value is None:
+            raise GateFailed(
+                f"expected {name} {comparison} {limit:g}, but the sample is too small for this "
+                "percentile. Measure longer with --duration-s."
+            )
         if not _COMPARE[comparison](value, limit):
             raise GateFailed(f"expected {name} {comparison} {limit:g}, got {value}.")

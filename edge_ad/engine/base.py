@@ -23,6 +23,14 @@ class Prediction(NamedTuple):
     scores: NDArray[np.float32]
 
 
+class GpuTimes(NamedTuple):
+    """Milliseconds that one launch took on the GPU, copies in and out apart."""
+
+    upload_ms: float
+    compute_ms: float
+    download_ms: float
+
+
 class Engine(Closeable, Protocol):
     """A loaded model, warmed up, in a `with` block."""
 
@@ -48,6 +56,15 @@ class OverlappingEngine(Engine, Protocol):
 
     def collect(self) -> Prediction:
         """Wait for the oldest submitted batch and return its prediction."""
+
+
+@runtime_checkable
+class GpuTimedEngine(Engine, Protocol):
+    """An engine whose GPU says how long its work took."""
+
+    @property
+    def gpu_times(self) -> GpuTimes:
+        """Return the times of the last call."""
 
 
 def default_profile(manifest: Manifest) -> tuple[int, int, int]:

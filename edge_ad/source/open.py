@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from edge_ad.frame import Grab
 from edge_ad.images import BitDepth
 from edge_ad.source.base import Source, SourceRequest
 from edge_ad.source.buffered import BufferedSource
@@ -47,6 +48,16 @@ def open_source(
         open_within_s=open_within_s,
         closed=closed,
     )
+
+
+def open_grabs(uri: str, *, bit_depth: BitDepth | None = None) -> Iterator[Grab]:
+    """Open a source without a thread: each frame is read when it is asked for.
+
+    For measuring, and for files; a camera that hangs would hang its caller.
+    """
+    request = SourceRequest(parse_uri(uri), without_credentials(uri), bit_depth=bit_depth)
+    grabs: Iterator[Grab] = find_camera(request.uri.scheme).load_opener()(request)
+    return grabs
 
 
 def is_live(uri: str) -> bool:

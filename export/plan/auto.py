@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_ad.bench import fastest, time_in_turn
+from edge_ad.bench.engine_calls import fastest, time_in_turn
 from edge_ad.engine import Engine, open_engine
 from edge_ad.engine.tensorrt.preflight import gpu_here
 from edge_ad.errors import GateFailed, IncompatibleError, UsageError

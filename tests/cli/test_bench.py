@@ -14,32 +14,101 @@ MakePath = Callable[..., Path]
 
 
 def bench(*arguments: object) -> CompletedProcess:
-    return invoke("bench", "--duration-s", "0.05", *arguments)
+    return invoke("bench", "--duration-s", "0.05", "--allow-unstable", *arguments)
 
 
-def test_engine_and_loop_are_measured(make_engine: MakePath, make_folder: MakePath) -> None:
+def test_engine_stages_and_loop_are_measured(make_engine: MakePath, make_folder: MakePath) -> None:
     parts, engine = make_folder("parts", 8), make_engine(threshold=None)
     done = bench("--engine", engine, "--camera", parts, "--rounds", 2, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["loop_frames"] == 8 and result["calls"] > 1
-    assert result["p50_ms"] <= result["p95_ms"] <= result["p99_ms"] <= result["max_ms"]
+    assert result["schema"] == 1 and result["load_average"] >= 0
+    assert result["loop_frames"] == 8 and result["calls"] == result["n"] > 1
+    assert 0 < result["p50_ms"] <= result["upper_ms"]["p50"] <= result["max_ms"]
     assert 0 < result["loop_ratio"] and result["loop_fps"] > 0
+    assert result["loop_latency_ms"]["p99_ms"] is None  # of 16 frames
+    shares = [stage.get("share", 0) for stage in result["stages"].values()]
+    assert sum(shares) == pytest.approx(1, abs=0.001)
+    assert len(result["conditions"]["engine_sha256"]) == 64
 
 
 def test_the_text_is_a_table_with_units(make_engine: MakePath, make_folder: MakePath) -> None:
     words = ("--engine", make_engine(), "--camera", make_folder("parts", 4), "--rounds", 1)
     done = bench(*words)
     assert done.returncode == 0, done.stderr
-    head, *rows = [line.split() for line in done.stdout.splitlines()[2:6]]
-    assert head == ["frames/s", "p50", "ms", "p95", "ms", "p99", "ms", "max", "ms"]
-    assert [row[0] for row in rows] == ["engine", "engine,", "loop"]
-    assert all(float(cell) > 0 for row in rows for cell in row[-5:])
-    assert "{" not in done.stdout and "of the engine's speed on 4 frames" in done.stdout
+    for text in ("frames/s", "ms by stage", "n too small", "of the engine's speed on 4 frames"):
+        assert text in done.stdout
+    assert "{" not in done.stdout
+
+
+def test_rate_streams_batches_and_capacity(make_engine: MakePath, make_folder: MakePath) -> None:
+    engine, parts = make_engine(batch=None), make_folder("parts", 4)
+    words = ("--rounds", 1, "--rate", 100, "--streams", "1,2", "--batch", "1,3", "--capacity")
+    done = bench("--engine", engine, "--camera", parts, *words, "--latency-ms", 0.001, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["rate"]["n"] == 5 and result["rate"]["rate_hz"] == 100
+    assert [row["streams"] for row in result["streams"]] == [1, 2]
+    assert [row["batch"] for row in result["batches"]] == [1, 3]
+    assert result["capacity"]["streams"] == 0 and "limit 0.001 ms" in result["capacity"]["limit"]
+
+
+def test_a_result_is_kept_and_compared(make_engine: MakePath, tmp_path: Path) -> None:
+    assert bench("--engine", make_engine(), "-o", tmp_path / "a.json").returncode == 0
+    kept = json.loads((tmp_path / "a.json").read_text())
+    assert len(kept["samples"]["engine"]) == kept["calls"]
+    done = bench("--engine", make_engine(), "--compare", tmp_path / "a.json", "--json")
+    (change,) = json.loads(done.stdout)["compared"]["changes"]
+    assert change["name"] == "engine" and change["old_ms"] > 0
+
+
+def test_latencies_and_stages_are_drawn(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    words = ("--camera", make_folder("parts", 3), "--rounds", 1, "--figure", tmp_path / "a.png")
+    assert bench("--engine", make_engine(), *words).returncode == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_windows_that_disagree_end_with_4(
+    make_engine: MakePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.bench.windows.TOLERANCE", 0.0)
+    done = invoke("bench", "--duration-s", "0.01", "--engine", make_engine(), "--json")
+    assert done.returncode == 4
+    result, error = map(json.loads, done.stdout.splitlines())
+    assert result["stable"] is False and "unstable" in done.stderr and error["exit"] == 4
+
+
+def test_a_scenario_stands_alone(make_engine: MakePath) -> None:
+    done = bench("--engine", make_engine(), "--scenario", "offline")
+    assert done.returncode == 0 and "Not by MLPerf's rules" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("limit", "code"), [("p50_ms<1e9", 0), ("p50_ms<0", 4), ("p51_ms<1", 2), ("fast", 2)]
+    ("words", "said"),
+    [
+        (("--capacity", "--camera", "x"), "Give --rate"),
+        (("--latency-ms", 5, "--camera", "x"), "--capacity"),
+        (("--streams", 2), "Give --camera"),
+        (("--streams", "0,1"), "between 1 and"),
+        (("--batch", "two"), "1,2,4"),
+        (("--rate", 0, "--camera", "x"), "--rate"),
+        (("--batch", "2"), "takes 1 images a call"),
+        (("--compare", "nothing.json"), "nothing.json"),
+    ],
+)
+def test_options_that_cannot_be_measured_are_refused(
+    make_engine: MakePath, words: tuple[object, ...], said: str
+) -> None:
+    done = bench("--engine", make_engine(), *words)
+    assert done.returncode == 2 and said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [("p50_ms<1e9", 0), ("p50_ms<0", 4), ("p99.9_ms<1e9", 4), ("p51_ms<1", 2), ("fast", 2)],
 )
 def test_a_limit_that_is_not_met_fails_the_command(
     make_engine: MakePath, limit: str, code: int

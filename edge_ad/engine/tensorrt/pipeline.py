@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.engine.base import Prediction
+from edge_ad.engine.base import GpuTimes, Prediction
 from edge_ad.engine.tensorrt.cuda import CaptureRefused, Cuda, CudaEvent, CudaGraph, CudaStream
 from edge_ad.frame import Image
 
@@ -69,7 +69,7 @@ class Pipeline:
         self._count = 0
         self._replays = graphs and not program.graph
         self.graph = (program.graph or "not yet captured") if graphs else "not asked for"
-        self.gpu_ms = 0.0
+        self.gpu_times = GpuTimes(0.0, 0.0, 0.0)
 
     @property
     def pending(self) -> int:
@@ -114,6 +114,7 @@ class Pipeline:
         self._busy.append(slot)
         count = slot.load(part, job, minimum=self._program.batch[0])
         self._resize(count)
+        slot.begun.record(self._upload)
         self._cuda.upload(slot.images_at, slot.images[:count], self._upload)
         slot.uploaded.record(self._upload)
         self._compute.wait(slot.uploaded)
@@ -129,7 +130,7 @@ class Pipeline:
         """Wait for the oldest part and copy its results to its job."""
         slot = self._busy.popleft()
         slot.downloaded.synchronize()
-        self.gpu_ms = slot.inferred.ms_since(slot.started)
+        self.gpu_times = slot.gpu_times()
         slot.deliver()
         self._free.append(slot)
 
@@ -193,7 +194,8 @@ class _Slot:
         self.images_at = cuda.memory(self.images.nbytes)
         self.maps_at = cuda.memory(self.maps.nbytes)
         self.scores_at = cuda.memory(self.scores.nbytes)
-        self.uploaded, self.started, self.inferred, self.downloaded = _events(cuda, 4)
+        self.begun, self.uploaded, self.started = _events(cuda, 3)
+        self.inferred, self.downloaded = _events(cuda, 2)
         self.graph: CudaGraph | None = None
         self.has_run = False
         self._job: _Job | None = None
@@ -213,6 +215,14 @@ class _Slot:
         assert self._job is not None
         self._job.fill(self.maps[: self._count], self.scores[: self._count])
         self._job = None
+
+    def gpu_times(self) -> GpuTimes:
+        """Return the times of the last launch, which must have ended."""
+        return GpuTimes(
+            upload_ms=self.uploaded.ms_since(self.begun),
+            compute_ms=self.inferred.ms_since(self.started),
+            download_ms=self.downloaded.ms_since(self.inferred),
+        )
 
     def forget_graph(self) -> None:
         if self.graph is not None:

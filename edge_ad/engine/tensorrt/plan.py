@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge_ad.closeable import ClosedAtExit
-from edge_ad.engine.base import Prediction, check_batch
+from edge_ad.engine.base import GpuTimes, Prediction, check_batch
 from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.engine.tensorrt.cuda import Cuda, CudaError
 from edge_ad.engine.tensorrt.pipeline import Pipeline, Program
@@ -64,9 +64,9 @@ class TensorRTEngine(ClosedAtExit):
         return self._pipeline.graph
 
     @property
-    def gpu_ms(self) -> float:
-        """Return the network's GPU time for the last collected part, in milliseconds."""
-        return self._pipeline.gpu_ms
+    def gpu_times(self) -> GpuTimes:
+        """Return the times on the GPU of the last collected part."""
+        return self._pipeline.gpu_times
 
     @property
     def pending(self) -> int:

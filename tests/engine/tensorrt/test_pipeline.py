@@ -197,7 +197,7 @@ def test_another_number_of_images_captures_a_new_graph() -> None:
 def test_the_networks_gpu_time_is_measured() -> None:
     with engine_on(FakeCuda()) as engine:
         engine.infer(images_of(1))
-        assert engine.gpu_ms > 0
+        assert engine.gpu_times.compute_ms > 0
 
 
 def test_it_is_an_overlapping_engine() -> None:

@@ -1,0 +1,126 @@
+"""Measure the whole loop beside the engine alone.
+
+Machines are noisy, so the two are measured alternately and compared round by round.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from edge_ad.bench.engine_calls import time_engine, timed_call
+from edge_ad.bench.windows import AGREEING, agree
+from edge_ad.engine import Engine
+from edge_ad.errors import SourceLost, UsageError
+from edge_ad.frame import Frame, Image
+from edge_ad.geometry import Geometry
+from edge_ad.line.config import LineConfig
+from edge_ad.line.open import open_line
+from edge_ad.preprocess import Preprocess
+from edge_ad.source import open_source
+from edge_ad.source.open import waits
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: frames per second of the engine alone and of the loop, on the same frames."""
+
+    engine_fps: float
+    loop_fps: float
+
+    @property
+    def ratio(self) -> float:
+        return self.loop_fps / self.engine_fps
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBench:
+    """The rounds of one measurement, and the seconds of each frame's verdict and engine call."""
+
+    rounds: tuple[Round, ...]
+    frames: int
+    latency_s: tuple[float, ...]
+    engine_s: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Return the median over the rounds of loop over engine throughput."""
+        return median(round_.ratio for round_ in self.rounds)
+
+    @property
+    def stable(self) -> bool:
+        """Whether the last three rounds agree; fewer cannot say."""
+        last = self.rounds[-AGREEING:]
+        return len(last) < AGREEING or agree([round_.ratio for round_ in last])
+
+    @property
+    def engine_fps(self) -> float:
+        return median(round_.engine_fps for round_ in self.rounds)
+
+    @property
+    def loop_fps(self) -> float:
+        return median(round_.loop_fps for round_ in self.rounds)
+
+
+def decoded(uri: str) -> Iterator[Frame]:
+    """Yield the frames of a video or folder. Raises SourceLost when there are none."""
+    if waits(uri):
+        raise UsageError(f"{uri}: a watched folder has no end to measure. Give the folder itself.")
+    some = False
+    with open_source(uri) as source:
+        for grab in source:
+            if isinstance(grab, Frame):
+                some = True
+                yield grab
+    if not some:
+        raise SourceLost(f"{uri}: no frames to measure with.")
+
+
+def load_batches(
+    uri: str, engine: Engine, at_most: int, geometry: Geometry | None = None
+) -> list[Image]:
+    """Return the engine's input for the frames of a source, as the loop preprocesses them."""
+    manifest = engine.manifest
+    preprocess = Preprocess(manifest.size_hw, geometry or manifest.geometry)
+    return [preprocess(frame.image) for frame in itertools.islice(decoded(uri), at_most)]
+
+
+def bench_loop(config: LineConfig, *, rounds: int = 5) -> LoopBench:
+    """Measure the loop and the engine alone on a file's frames, alternately, `rounds` times.
+
+    The source must be a file or folder, since a camera sets its own rate. `config.frames` limits
+    the frames of a round; 0 means all.
+    """
+    (uri,) = config.cameras
+    with config.open_engine() as engine:
+        geometry = engine.manifest.geometry.changed(config.geometry)
+        batches = load_batches(uri, engine, config.frames or 10_000, geometry)
+        time_engine(engine, batches, duration_s=0.0, at_most=1)
+        measured: list[Round] = []
+        latency: list[float] = []
+        engine_calls: list[float] = []
+        for _ in range(rounds):
+            calls = _call_each(engine, batches)
+            loop_fps = _run_loop(config, latency)
+            engine_calls += calls
+            measured.append(Round(len(batches) / sum(calls), loop_fps))
+    return LoopBench(tuple(measured), len(batches), tuple(latency), tuple(engine_calls))
+
+
+def _run_loop(config: LineConfig, latency: list[float]) -> float:
+    """Run the loop once, without outlets, and return its frames per second."""
+    with open_line(config, []) as line:
+        line.start()
+        line.wait(3600.0)
+        result = line.finish()
+        line.raise_errors()
+        latency += line.cameras[0].tally.latency_s
+    fps = result["fps"]
+    assert isinstance(fps, float)
+    return fps
+
+
+def _call_each(engine: Engine, batches: Sequence[Image]) -> list[float]:
+    return [timed_call(engine, batch) for batch in batches]

@@ -1,0 +1,215 @@
+"""One benchmark of one engine: what was measured so far, and the raw samples behind it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from edge_ad.bench.capacity import find_capacity, run_trial
+from edge_ad.bench.engine_calls import random_batch, time_engine
+from edge_ad.bench.figure import STAGE
+from edge_ad.bench.loop import bench_loop, decoded
+from edge_ad.bench.pace import run_at_rate
+from edge_ad.bench.percentiles import describe_times, upper_bounds_ms
+from edge_ad.bench.replay import Replay
+from edge_ad.bench.result import SCHEMA, conditions
+from edge_ad.bench.scenarios import Scenario, run_scenario
+from edge_ad.bench.stages import time_stages
+from edge_ad.bench.windows import AGREEING, AT_MOST
+from edge_ad.engine import Engine
+from edge_ad.errors import UsageError
+from edge_ad.frame import Frame
+from edge_ad.frame_gate import FrameGate
+from edge_ad.geometry import Geometry
+from edge_ad.line.config import LineConfig
+from edge_ad.line.inspector import Inspector, Thresholds
+from edge_ad.line.open import resolve_thresholds
+from edge_ad.manifest import load_sidecar
+
+_IN_MEMORY = 256 << 20  # bytes of frames that streams cycle over
+_STAGED = 2000  # frames: seconds to a minute
+
+
+@dataclass
+class BenchSession:
+    """Measures an open engine. Each method adds to `result`, and its samples to `samples`.
+
+    `config` has one camera for what needs frames, none for the engine alone.
+    """
+
+    engine: Engine
+    config: LineConfig
+    duration_s: float
+    warmup_s: float = 0.2
+    result: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    unstable: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.config.threshold is None and not _has_threshold(self.config.engine):
+            # nothing is rejected then; the speed hardly depends on it
+            self.config = replace(self.config, threshold=sys.float_info.max)
+        known = conditions(self.config.engine)
+        manifest = self.engine.manifest
+        self.result |= {
+            "type": "bench",
+            "schema": SCHEMA,
+            "engine": str(self.config.engine),
+            "method": manifest.method,
+            "precision": manifest.precision,
+            "load_average": known["load_average"],
+            "conditions": known,
+        }
+
+    def time_engine(self, at_most: int = AT_MOST) -> None:
+        """Measure the engine alone, flat out."""
+        batch = random_batch(self.engine)
+        windows = time_engine(
+            self.engine,
+            [batch],
+            warmup_s=self.warmup_s,
+            duration_s=self.duration_s,
+            at_most=at_most,
+        )
+        calls = self.samples["engine"] = windows.last
+        if not windows.stable:
+            self.unstable.append(f"{len(windows.calls)} windows of the engine alone")
+        self.result |= {
+            "batch": len(batch),
+            "calls": len(calls),
+            "engine_fps": round(len(batch) * len(calls) / sum(calls), 2),
+            **_figures(calls),
+            "windows": windows.as_json(),
+        }
+
+    def sweep_batches(self, sizes: Sequence[int]) -> None:
+        """Measure calls of other numbers of images. Raises UsageError for an engine of one size."""
+        fixed = self.engine.manifest.batch
+        if fixed is not None and set(sizes) != {fixed}:
+            raise UsageError(
+                f"{self.engine.name} takes {fixed} images a call and no other number. Export it "
+                "with --batch any to compare sizes."
+            )
+        self.result["batches"] = [self._time_batch(size) for size in sizes]
+
+    def time_loop(self, rounds: int) -> None:
+        """Measure the whole loop beside the engine, on the camera's frames."""
+        bench = bench_loop(self.config, rounds=rounds)
+        self.samples["loop"] = list(bench.latency_s)
+        if not bench.stable:
+            self.unstable.append("the last three rounds of the loop")
+        self.result |= {
+            "loop_frames": bench.frames,
+            "loop_fps": round(bench.loop_fps, 2),
+            "loop_engine_fps": round(bench.engine_fps, 2),
+            "loop_ratio": round(bench.ratio, 4),
+            "loop_latency_ms": describe_times(bench.latency_s),
+            "loop_engine_ms": describe_times(bench.engine_s),
+        }
+
+    def time_stages(self) -> None:
+        """Measure each stage on its own."""
+        (uri,), at_most = self.config.cameras, self.config.frames or _STAGED
+        times = time_stages(uri, self.engine, self._thresholds, self._geometry, at_most).seconds
+        whole = sum(sum(seconds) for stage, seconds in times.items() if stage != "store")
+        self.samples |= {f"{STAGE}{stage}": seconds for stage, seconds in times.items()}
+        self.result["stages"] = {
+            stage: describe_times(seconds)
+            | ({} if stage == "store" else {"share": round(sum(seconds) / whole, 4)})
+            for stage, seconds in times.items()
+        }
+
+    def time_at_rate(self, rate_hz: float) -> None:
+        """Measure the latency of one camera at a fixed rate."""
+        inspector = Inspector(
+            self.engine, self._thresholds, FrameGate(live=False), geometry=self._geometry
+        )
+        run = run_at_rate(inspector, self._frames, rate_hz, self.duration_s)
+        self.samples[f"{rate_hz:g} frames/s"] = list(run.latency_s)
+        self.result["rate"] = {
+            "rate_hz": rate_hz,
+            "kept_up": run.kept_up,
+            "behind_s": round(run.behind_s, 4),
+            **_figures(run.latency_s),
+        }
+
+    def sweep_streams(self, numbers: Sequence[int]) -> None:
+        """Measure so many streams at once, each as fast as it can go."""
+        self.result["streams"] = [self._time_streams(number) for number in numbers]
+
+    def find_capacity(self, rate_hz: float, latency_ms: float) -> None:
+        """Find the most streams at a rate whose verdicts come in time, without a drop."""
+        attempt = partial(run_trial, self._replay, rate_hz, self.duration_s)
+        found = find_capacity(attempt, latency_ms)
+        limits = {"rate_hz": rate_hz, "latency_ms": latency_ms}
+        self.result["capacity"] = limits | found.as_json()
+
+    def run_scenario(self, scenario: Scenario) -> None:
+        """Run one of MLPerf's scenarios on the engine alone."""
+        self.result["scenario"] = run_scenario(scenario, self.engine, self.duration_s)
+
+    def finish(self) -> dict[str, Any]:
+        """Return the result with the judgement of its stability."""
+        self.result["stable"] = not self.unstable
+        if self.unstable:
+            self.result["unstable"] = self.unstable
+        return self.result
+
+    @cached_property
+    def _geometry(self) -> Geometry:
+        return self.engine.manifest.geometry.changed(self.config.geometry)
+
+    @cached_property
+    def _thresholds(self) -> Thresholds:
+        config, trained = self.config, self.engine.manifest.geometry
+        return resolve_thresholds(config.engine, self._geometry, trained, config.threshold)
+
+    @cached_property
+    def _frames(self) -> list[Frame]:
+        """The camera's first frames, as many as fit in memory."""
+        (uri,) = self.config.cameras
+        frames = decoded(uri)
+        first = next(frames)
+        room = max(2, _IN_MEMORY // first.image.nbytes)
+        most = min(room, self.config.frames) if self.config.frames else room
+        return [first, *islice(frames, most - 1)]
+
+    @cached_property
+    def _replay(self) -> Replay:
+        return Replay(self._frames, self.engine, self._thresholds, self._geometry)
+
+    def _time_batch(self, size: int) -> dict[str, Any]:
+        batch = random_batch(self.engine, size)
+        windows = time_engine(
+            self.engine, [batch], warmup_s=self.warmup_s, duration_s=self.duration_s / AGREEING
+        )
+        if not windows.stable:
+            self.unstable.append(f"batch {size}")
+        calls = self.samples[f"batch {size}"] = windows.last
+        fps = round(size * len(calls) / sum(calls), 2)
+        return {"batch": size, "images_per_s": fps, **describe_times(calls)}
+
+    def _time_streams(self, streams: int) -> dict[str, Any]:
+        line = self._replay.run(streams, 0.0, self.duration_s)
+        latency = self.samples[f"{streams} streams"] = line.latency_s()
+        slowest = min(tally.judged for tally in line.tallies)
+        return {
+            "streams": streams,
+            "fps": round(len(latency) / self.duration_s, 2),
+            "slowest_fps": round(slowest / self.duration_s, 2),
+            **describe_times(latency),
+        }
+
+
+def _has_threshold(engine: Path) -> bool:
+    stored = load_sidecar(engine)
+    return stored is not None and stored.threshold is not None
+
+
+def _figures(seconds: Sequence[float]) -> dict[str, Any]:
+    return describe_times(seconds) | {"upper_ms": upper_bounds_ms(seconds)}

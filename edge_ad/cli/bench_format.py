@@ -1,0 +1,145 @@
+"""Text of `edge-ad bench`, and its figures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9", "max")
+_TOO_SMALL = "n too small"
+
+
+def flat_figures(result: Mapping[str, Any], prefix: str = "") -> dict[str, float | None]:
+    """Return all figures by their dotted names, like `stages.decode.p50_ms`; None has no figure."""
+    figures: dict[str, float | None] = {}
+    for key, value in result.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            figures |= flat_figures(value, f"{name}.")
+        elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            figures[name] = value
+    return figures
+
+
+def format_result(result: Mapping[str, Any]) -> str:
+    """Format a result as tables, one below the other."""
+    sections = [_head(result), *_sections(result)]
+    return "\n\n".join("\n".join(section) for section in sections if section)
+
+
+def _sections(result: Mapping[str, Any]) -> Iterator[list[str]]:
+    yield _latencies(result)
+    if "stages" in result:
+        yield _stages(result["stages"])
+    if "loop_ratio" in result:
+        frames, ratio = result["loop_frames"], result["loop_ratio"]
+        yield [f"The loop runs at {ratio:.0%} of the engine's speed on {frames} frames."]
+    if "rate" in result:
+        yield _rate(result["rate"])
+    for key in ("batches", "streams"):
+        if key in result:
+            yield _sweep(result[key])
+    if "capacity" in result:
+        yield _capacity(result["capacity"])
+    if "scenario" in result:
+        yield _scenario(result["scenario"])
+    if "compared" in result:
+        yield _compared(result["compared"])
+
+
+def _head(result: Mapping[str, Any]) -> list[str]:
+    known = result["conditions"]
+    where = ", ".join(known.get("gpus") or [known.get("processor", "unknown processor")])
+    named = ("governor", "power_mode", "clock_mhz", "temperature_c")
+    also = "".join(f", {name.split('_')[0]} {known[name]}" for name in named if name in known)
+    return [
+        f"{result['engine']} ({result['method']}, {result['precision']})",
+        f"{where}, {known['cores']} cores, load {result['load_average']}{also}",
+    ]
+
+
+def _latencies(result: Mapping[str, Any]) -> list[str]:
+    rows = []
+    if "engine_fps" in result:
+        rows.append(("engine", f"{result['engine_fps']:.1f}", *_times(result)))
+    if "loop_fps" in result:
+        loop, engine = result["loop_latency_ms"], result["loop_engine_ms"]
+        rows.append(("engine, frames", f"{result['loop_engine_fps']:.1f}", *_times(engine)))
+        rows.append(("loop", f"{result['loop_fps']:.1f}", *_times(loop)))
+    return _table(("ms", "frames/s", "n", *_PERCENTILES), rows) if rows else []
+
+
+def _stages(stages: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (name, f"{times['share']:.1%}" if "share" in times else "an event", *_times(times))
+        for name, times in stages.items()
+    ]
+    return _table(("ms by stage", "share", "n", *_PERCENTILES), rows)
+
+
+def _rate(rate: Mapping[str, Any]) -> list[str]:
+    head = f"ms at {rate['rate_hz']:g}/s"
+    end = "" if rate["kept_up"] else "too fast for this line: it fell behind"
+    return [*_table((head, "", "n", *_PERCENTILES), [("verdict", "", *_times(rate))]), end][:3]
+
+
+def _sweep(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    kind = "batch" if "batch" in rows[0] else "streams"
+    speed = "images_per_s" if kind == "batch" else "fps"
+    cells = [(str(row[kind]), f"{row[speed]:.1f}", *_times(row)) for row in rows]
+    return _table((kind, "images/s", "n", *_PERCENTILES), cells)
+
+
+def _capacity(found: Mapping[str, Any]) -> list[str]:
+    number, rate, latency = found["streams"], found["rate_hz"], found["latency_ms"]
+    known = f"{rate:g} frames/s with verdicts within {latency:g} ms"
+    if not number:
+        return [f"Not even one stream of {known} fits: {found['limit']}."]
+    line = f"{number} {'streams' if number > 1 else 'stream'} of {known} fit."
+    return [line, f"With more: {found['limit']}."] if found["limit"] else [line]
+
+
+def _scenario(scenario: Mapping[str, Any]) -> list[str]:
+    figures = ", ".join(
+        f"{name} {_TOO_SMALL if value is None else value}"
+        for name, value in scenario.items()
+        if name not in ("scenario", "valid", "invalid_because")
+    )
+    lines = [f"MLPerf {scenario['scenario']}: {figures}"]
+    if not scenario["valid"]:
+        lines.append(f"Not by MLPerf's rules: {'; '.join(scenario['invalid_because'])}.")
+    return lines
+
+
+def _compared(compared: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (
+            change["name"],
+            f"{change['old_ms']:.3f}",
+            f"{change['new_ms']:.3f}",
+            f"{change['change']:+.1%}",
+            f"{change['noise']:.1%}",
+            change["verdict"],
+        )
+        for change in compared["changes"]
+    ]
+    table = _table((f"against {compared['with']}", "old ms", "new ms", "change", "noise", ""), rows)
+    return table + [f"Not the same: {doubt}." for doubt in compared["doubts"]]
+
+
+def _times(times: Mapping[str, Any]) -> list[str]:
+    cells = [times[f"{name}_ms"] for name in _PERCENTILES]
+    n = times.get("n", 0)
+    return [str(n), *(_TOO_SMALL if cell is None else f"{cell:.3f}" for cell in cells)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns: names to the left, figures to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    return [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    ]
