@@ -13,6 +13,7 @@ import numpy as np
 from edge_ad.bench.windows import AGREEING, AT_MOST, Windows, measure_windows
 from edge_ad.engine import Engine
 from edge_ad.frame import Image
+from edge_ad.machine.energy import EnergyMeter
 from edge_ad.precision import PRECISIONS, Precision
 
 
@@ -61,6 +62,28 @@ def fastest(times: Mapping[Precision, float], margin: float) -> Precision:
         if precision in times and times[precision] * (1 + margin) < times[winner]:
             winner = precision
     return winner
+
+
+def measure_energy(
+    engine: Engine, batch: Image, meters: Sequence[EnergyMeter], duration_s: float
+) -> list[dict[str, object]]:
+    """Return what each meter counts while the engine works flat out: watts, joules an image.
+
+    A meter counts all that its device takes, also when nothing runs on it.
+    """
+    before = [meter.joules() for meter in meters]
+    began = time.perf_counter()
+    images = len(batch) * len(_call_for(engine, itertools.repeat(batch), duration_s))
+    elapsed_s = time.perf_counter() - began
+    spent = [meter.joules() - start for meter, start in zip(meters, before, strict=True)]
+    return [
+        {
+            "of": meter.name,
+            "watts": round(joules / elapsed_s, 3),
+            "joules_per_image": round(joules / images, 6),
+        }
+        for meter, joules in zip(meters, spent, strict=True)
+    ]
 
 
 def timed_call(engine: Engine, batch: Image) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.bench.capacity import find_capacity, run_trial
-from edge_ad.bench.engine_calls import random_batch, time_engine
+from edge_ad.bench.engine_calls import measure_energy, random_batch, time_engine
 from edge_ad.bench.figure import STAGE
 from edge_ad.bench.loop import bench_loop, decoded
 from edge_ad.bench.pace import run_at_rate
@@ -19,7 +19,7 @@ from edge_ad.bench.percentiles import describe_times, upper_bounds_ms
 from edge_ad.bench.replay import Replay
 from edge_ad.bench.result import SCHEMA, conditions
 from edge_ad.bench.scenarios import Scenario, run_scenario
-from edge_ad.bench.stages import time_stages
+from edge_ad.bench.stages import gpu_bound, time_stages
 from edge_ad.bench.windows import AGREEING, AT_MOST
 from edge_ad.engine import Engine
 from edge_ad.errors import UsageError
@@ -29,6 +29,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.open import resolve_thresholds
+from edge_ad.machine.energy import energy_meters
 from edge_ad.manifest import load_sidecar
 
 _IN_MEMORY = 256 << 20  # bytes of frames that streams cycle over
@@ -86,6 +87,10 @@ class BenchSession:
             **_figures(calls),
             "windows": windows.as_json(),
         }
+        if meters := list(energy_meters()):
+            self.result["energy"] = measure_energy(
+                self.engine, batch, meters, self.duration_s / AGREEING
+            )
 
     def sweep_batches(self, sizes: Sequence[int]) -> None:
         """Measure calls of other numbers of images. Raises UsageError for an engine of one size."""
@@ -123,6 +128,8 @@ class BenchSession:
             | ({} if stage == "store" else {"share": round(sum(seconds) / whole, 4)})
             for stage, seconds in times.items()
         }
+        if "launch" in times:
+            self.result["bound_by"] = gpu_bound(times)
 
     def time_at_rate(self, rate_hz: float) -> None:
         """Measure the latency of one camera at a fixed rate."""

@@ -10,12 +10,13 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 from edge_ad.engine import Engine
 from edge_ad.engine.base import GpuTimedEngine
@@ -83,6 +84,20 @@ def time_stages(
                 judged.append(inspection)
             _commit_each(store, judged[:COMMITS], times)
     return times
+
+
+def gpu_bound(seconds: Mapping[str, Sequence[float]]) -> str:
+    """Return what bounds an engine on a GPU, by the rules of NVIDIA's trtexec, on medians.
+
+    `enqueue` when launching takes more than 0.8 of the network's time on the GPU, `transfer` when
+    the copies take as long as the network, else `compute`.
+    """
+    launch, upload, network, download = (
+        median(seconds[stage]) for stage in ("launch", "upload", "inference", "download")
+    )
+    if launch > 0.8 * network:
+        return "enqueue"
+    return "transfer" if upload + download >= network else "compute"
 
 
 @dataclass

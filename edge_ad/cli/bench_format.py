@@ -31,6 +31,10 @@ def _sections(result: Mapping[str, Any]) -> Iterator[list[str]]:
     yield _latencies(result)
     if "stages" in result:
         yield _stages(result["stages"])
+    if "bound_by" in result:
+        yield [f"On the GPU, the engine is bound by {result['bound_by']}."]
+    if "energy" in result:
+        yield _energy(result["energy"])
     if "loop_ratio" in result:
         frames, ratio = result["loop_frames"], result["loop_ratio"]
         yield [f"The loop runs at {ratio:.0%} of the engine's speed on {frames} frames."]
@@ -75,6 +79,14 @@ def _stages(stages: Mapping[str, Any]) -> list[str]:
         for name, times in stages.items()
     ]
     return _table(("ms by stage", "share", "n", *_PERCENTILES), rows)
+
+
+def _energy(meters: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        (meter["of"], f"{meter['watts']:.1f}", f"{meter['joules_per_image']:.4f}")
+        for meter in meters
+    ]
+    return _table(("energy", "watts", "joules/image"), rows)
 
 
 def _rate(rate: Mapping[str, Any]) -> list[str]:

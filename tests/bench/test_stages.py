@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_ad.bench.stages import time_stages
+import pytest
+
+from edge_ad.bench.stages import gpu_bound, time_stages
 from edge_ad.engine import ScriptedEngine
 from edge_ad.engine.base import GpuTimes
 from edge_ad.geometry import Geometry
@@ -42,3 +44,19 @@ def test_a_gpus_own_times_are_separate(make_folder: MakePath) -> None:
     assert times["upload"] == [1e-6] * 2 and times["download"] == [3e-6] * 2
     assert times["inference"] == [2e-6] * 2
     assert all(seconds > 0 for seconds in times["launch"])
+
+
+@pytest.mark.parametrize(
+    ("launch", "upload", "network", "download", "bound"),
+    [
+        (0.9, 0.1, 1.0, 0.1, "enqueue"),
+        (0.7, 0.6, 1.0, 0.4, "transfer"),
+        (0.7, 0.5, 1.0, 0.4, "compute"),
+    ],
+)
+def test_what_bounds_a_gpu_is_named(
+    launch: float, upload: float, network: float, download: float, bound: str
+) -> None:
+    names = ("launch", "upload", "inference", "download")
+    times = zip(names, (launch, upload, network, download), strict=True)
+    assert gpu_bound({name: [seconds] * 3 for name, seconds in times}) == bound
