@@ -17,7 +17,8 @@ class Frame:
     """An image as a source delivered it.
 
     `captured_s` is on the monotonic clock: good for ages, not a time of day. `file` is the name of
-    the image when the source is a folder or an image, otherwise empty.
+    the image when the source is a folder or an image, otherwise empty. `triggered_s` is when a
+    trigger asked for it, on the same clock, None without one.
     """
 
     image: Image
@@ -25,6 +26,7 @@ class Frame:
     captured_s: float
     source: str
     file: str = ""
+    triggered_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class BadFrame:
     captured_s: float
     source: str
     file: str = ""
+    triggered_s: float | None = None
 
 
 Grab: TypeAlias = Frame | BadFrame

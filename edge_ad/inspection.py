@@ -46,7 +46,9 @@ class Inspection:
     where nothing is inspected. Only `Detector` fills it; on the line the map travels in `Evidence`,
     so that a kept inspection stays small. On the line, `camera` is the camera's name, `part` a
     number that no other inspection has, `time_utc` when the verdict was reached and `latency_s` how
-    long it took from the frame's capture, or from a file's turn.
+    long it took from the trigger, else from the frame's capture, or from a file's turn.
+    `missed_triggers` is how many triggers in a row got no frame or no verdict, mostly 1; then it is
+    INVALID.
     """
 
     verdict: Verdict
@@ -61,6 +63,7 @@ class Inspection:
     part: int = field(default=0, compare=False)
     time_utc: str = field(default="", compare=False)
     latency_s: float = field(default=0.0, compare=False)
+    missed_triggers: int = 0
     map: Map | None = field(default=None, compare=False, repr=False)
 
 

@@ -94,6 +94,9 @@ def format_summary(result: dict[str, Any]) -> str:
     ]
     if result.get("part") == "frame":  # a rejected part is no alarm
         del lines[3]
+    if triggers := result.get("triggers"):
+        fired, served, missed = (triggers[name] for name in ("fired", "served", "missed"))
+        lines.append(f"triggers   {fired}  (served {served}, missed {missed})")
     if result["left_out"]:
         names = ", ".join(result["left_out_files"])
         rest = result["left_out"] - len(result["left_out_files"])

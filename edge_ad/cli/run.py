@@ -20,6 +20,7 @@ from edge_ad.cli.options import shared
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.errors import UsageError
+from edge_ad.line.trigger_input import trigger_help
 from edge_ad.outlet.registry import outlet_help
 from edge_ad.source.registry import camera_help
 
@@ -110,7 +111,23 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 @click.option(
     "--verdict-within-s",
     type=_POSITIVE,
-    help="Make a part INVALID whose verdict comes later after its capture. Default: no limit.",
+    help="Make a part INVALID whose verdict comes later after its trigger or capture. Default: no "
+    "limit.",
+)
+@click.option("--trigger", default="free", metavar="TRIGGER", help=trigger_help())
+@click.option(
+    "--trigger-delay-ms",
+    default=0.0,
+    show_default=True,
+    type=NumberRange(0),
+    help="Judge the first frame captured this long after its trigger.",
+)
+@click.option(
+    "--trigger-within-ms",
+    default=1000.0,
+    show_default=True,
+    type=_POSITIVE,
+    help="Report a trigger as missed without a frame after this time more.",
 )
 @click.option(
     "--alarm-k",
@@ -200,6 +217,10 @@ def _config(options: dict[str, Any]) -> LineConfig:
     from edge_ad.line.config import LineConfig
 
     part = PartRule(options["part"])
+    if options["trigger"] == "free":
+        _refuse_given("--trigger free", "trigger_delay_ms", "trigger_within_ms")
+    else:
+        part = PartRule.FRAME
     if part is PartRule.FRAME:
         _refuse_given("--part frame", "alarm_k", "hysteresis", "frames_per_part")
     return LineConfig(
@@ -212,6 +233,9 @@ def _config(options: dict[str, Any]) -> LineConfig:
         frames_per_part=options["frames_per_part"],
         part=part,
         verdict_within_s=options["verdict_within_s"] or math.inf,
+        trigger=options["trigger"],
+        trigger_delay_s=options["trigger_delay_ms"] / 1e3,
+        trigger_within_s=options["trigger_within_ms"] / 1e3,
         rule=AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"]),
         outlets=options["outlets"],
         frames=options["frames"],

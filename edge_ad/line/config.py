@@ -21,7 +21,10 @@ class LineConfig:
     anomalous, for the check of the reject rate; `frames_per_part` is how many frames in a row show
     one part, by default as the threshold says. `part` says what one part is; with PartRule.FRAME
     `rule` only decides when a camera fault ends. A verdict later than `verdict_within_s` after a
-    live frame's capture, or a file's turn, is INVALID. `geometry` replaces parts of the geometry
+    live frame's capture, or a file's turn, is INVALID. With a `trigger` other than "free", each
+    part is the next frame captured `trigger_delay_s` after it; it is missed when that frame does
+    not come within `trigger_within_s` more, or the verdict within `verdict_within_s` from the
+    trigger. `geometry` replaces parts of the geometry
     that the engine was trained with: any of `roi_xywh`, `ignore`, `tiles` and `overlap`. `frames`
     limits each camera, 0 means no limit. `bit_depth` is that of 16-bit cameras and files, None for
     that of the training images. With `require_cameras`, a camera that is absent at the start is an
@@ -37,6 +40,9 @@ class LineConfig:
     frames_per_part: int | None = None
     part: PartRule = PartRule.STREAM
     verdict_within_s: float = math.inf
+    trigger: str = "free"
+    trigger_delay_s: float = 0.0
+    trigger_within_s: float = 1.0
     rule: AlarmRule = field(default_factory=AlarmRule)
     outlets: tuple[str, ...] = ()
     frames: int = 0

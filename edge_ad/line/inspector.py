@@ -31,15 +31,20 @@ class Thresholds:
 class InspectedFrame:
     """An inspection with its evidence and times in seconds.
 
-    `latency_s` runs to the verdict from a live frame's capture, or from a file's turn; `engine_s`
-    is the part of it spent in the engine or waiting for it. The map of the evidence may be the
-    engine's own array, which the next inference overwrites: copy it to keep it.
+    `latency_s` runs to the verdict from the frame's trigger, else from a live frame's capture, or
+    from a file's turn; `engine_s` is the part of it spent in the engine or waiting for it. The map
+    of the evidence may be the engine's own array, which the next inference overwrites: copy it to
+    keep it.
     """
 
     inspection: Inspection
     evidence: Evidence
     latency_s: float = 0.0
     engine_s: float = 0.0
+
+
+def _latency_began_s(grab: Grab) -> float:
+    return grab.captured_s if grab.triggered_s is None else grab.triggered_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class Inspector:
 
     def begin(self, grab: Grab) -> InFlight:
         """Check and preprocess a grab, and start an overlapping engine on it."""
-        age_s = time.monotonic() - grab.captured_s if self._gate.live else 0.0
+        age_s = time.monotonic() - _latency_began_s(grab) if self._gate.live else 0.0
         since = time.perf_counter() - age_s
         fault = grab.reason if isinstance(grab, BadFrame) else self._gate.fault(grab)
         if isinstance(grab, BadFrame) or fault:

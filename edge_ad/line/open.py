@@ -12,7 +12,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -30,6 +30,8 @@ from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.rate_check import RateCheck
 from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.line.tally import Tally
+from edge_ad.line.trigger import Trigger, TriggeredSource, TriggerLimits
+from edge_ad.line.trigger_input import FREE, check_trigger, open_trigger
 from edge_ad.manifest import check_geometry, load_sidecar
 from edge_ad.outlet.base import Outlet, Outlets
 from edge_ad.outlet.registry import open_outlet
@@ -53,6 +55,7 @@ def open_line(
     inspected; a live camera that is absent is an error with `require_cameras` only.
     """
     sources = name_sources(config.cameras)
+    _check_trigger(config, sources)
     with ExitStack() as stack:
         engine = stack.enter_context(config.open_engine())
         depth = agreed_depth(str(config.engine), engine.manifest.bit_depth, config.bit_depth)
@@ -71,6 +74,8 @@ def open_line(
             all_outlets.add(open_outlet(uri))
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
         stack.callback(line.halt)
+        if line.triggers:
+            stack.enter_context(open_trigger(config.trigger, list(line.triggers.values())))
         yield line
 
 
@@ -133,9 +138,24 @@ def rate_check(config: LineConfig) -> RateCheck | None:
     stored, share = sidecar.threshold, config.expected_anomalous
     rate = stored.false_alarm_rate
     frames = config.frames_per_part or stored.frames_per_part or 1
-    if config.part is PartRule.FRAME:
+    if _part_rule(config) is PartRule.FRAME:
         frames = 1
     return RateCheck(rate + share * (1 - rate), frames)
+
+
+def _part_rule(config: LineConfig) -> PartRule:
+    return config.part if config.trigger == FREE else PartRule.FRAME
+
+
+def _check_trigger(config: LineConfig, sources: Sequence[NamedSource]) -> None:
+    """Raise UsageError for a trigger that is none, or for files, which were captured before."""
+    check_trigger(config.trigger)
+    for source in sources:
+        if config.trigger != FREE and not is_live(source.uri):
+            raise UsageError(
+                f"{source.name} is not live: its frames were captured before any trigger. Leave "
+                "--trigger out; with --part frame, every frame is a part."
+            )
 
 
 def _open_camera(
@@ -143,12 +163,15 @@ def _open_camera(
 ) -> Camera:
     check = rate_check(config)
     # checks the rule before a camera opens
-    alarm = Alarm(config.rule, shared.next_alarm_id, check, config.part)
+    alarm = Alarm(config.rule, shared.next_alarm_id, check, _part_rule(config))
     uri, name = named.uri, named.name
     reopen = partial(open_source, uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
     late = is_live(uri) and not config.require_cameras
     opener = partial(LateSource, without_credentials(uri), reopen) if late else reopen
     source: Source = stack.enter_context(opener())
+    trigger = _trigger(config)
+    if trigger is not None:
+        source, reopen = TriggeredSource(source, trigger), partial(_reopen, reopen, trigger)
     alone = len(config.cameras) == 1
     inspector = Inspector(
         shared.batcher.engine if alone else shared.batcher.client(),
@@ -157,10 +180,23 @@ def _open_camera(
         geometry=shared.geometry,
         overlap=alone and not source.live and not waits(uri),  # those get their verdict at once
         camera=name,
-        verdict_within_s=config.verdict_within_s,
+        verdict_within_s=math.inf if trigger else config.verdict_within_s,  # it watches that
     )
     tally = Tally(frame_limit=config.frames)
-    return Camera(source, reopen, inspector, alarm, tally, name, is_there=presence(uri))
+    return Camera(
+        source, reopen, inspector, alarm, tally, name, is_there=presence(uri), trigger=trigger
+    )
+
+
+def _trigger(config: LineConfig) -> Trigger | None:
+    if config.trigger == FREE:
+        return None
+    limits = (config.trigger_delay_s, config.trigger_within_s, config.verdict_within_s)
+    return Trigger(TriggerLimits(*limits))
+
+
+def _reopen(reopen: Callable[[], Source], trigger: Trigger) -> Source:
+    return TriggeredSource(reopen(), trigger)
 
 
 def _wait_for(cameras: Sequence[Camera]) -> None:
@@ -170,5 +206,8 @@ def _wait_for(cameras: Sequence[Camera]) -> None:
     """
     until = time.monotonic() + _OPEN_TOGETHER_S
     for camera in cameras:
-        if isinstance(camera.source, LateSource):
-            camera.source.wait(max(0.0, until - time.monotonic()))
+        source = camera.source
+        if isinstance(source, TriggeredSource):
+            source = source.source
+        if isinstance(source, LateSource):
+            source.wait(max(0.0, until - time.monotonic()))

@@ -8,18 +8,20 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edge_ad.clock import now_utc
 from edge_ad.errors import EdgeAdError, SourceLost
 from edge_ad.frame import BadFrame
 from edge_ad.images import NAMED
+from edge_ad.inspection import Inspection
 from edge_ad.line.alarm import Alarm
 from edge_ad.line.inspector import Inspector
-from edge_ad.line.loop import record, watch
+from edge_ad.line.loop import watch
+from edge_ad.line.recorder import Recorder
 from edge_ad.line.reopening import BackOff, Damping
 from edge_ad.line.tally import Tally, percentiles_ms
+from edge_ad.line.trigger import Missed, Trigger
 from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.source import Source
 
@@ -31,7 +33,8 @@ _LOOK_EVERY_S = 0.5  # for a camera that is back before its next attempt is due
 class Camera:
     """One source with its inspector and alarm; `reopen` opens the source again after a loss.
 
-    `is_there` says cheaply whether a lost camera is back; `back_off` decides when it is tried.
+    `is_there` says cheaply whether a lost camera is back; `back_off` decides when it is tried. With
+    a `trigger`, `source` and `reopen` deliver triggered frames only.
     """
 
     source: Source
@@ -43,6 +46,7 @@ class Camera:
     dropped_before: int = 0  # by sources that were lost and reopened
     error: Exception | None = None
     is_there: Callable[[], bool] | None = None
+    trigger: Trigger | None = None
     back_off: BackOff = field(default_factory=BackOff)
 
     def __post_init__(self) -> None:
@@ -72,15 +76,27 @@ class Supervisor:
     stop: threading.Event = field(default_factory=threading.Event)
     next_part: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
+    _trigger_threads: list[threading.Thread] = field(default_factory=list, init=False)
+
+    @property
+    def triggers(self) -> dict[str, Trigger]:
+        """The triggers of the cameras that have one, by camera."""
+        return {camera.name: camera.trigger for camera in self.cameras if camera.trigger}
 
     def start(self) -> None:
-        """Start one thread per camera."""
+        """Start one thread per camera, and one per trigger."""
         self._began = time.perf_counter()
-        self._threads = [
-            threading.Thread(target=self._run, args=(camera,), name=camera.name, daemon=True)
-            for camera in self.cameras
-        ]
-        for thread in self._threads:
+        for camera in self.cameras:
+            recorder = Recorder(
+                camera.alarm, self.outlets, camera.tally, self.next_part, camera.trigger
+            )
+            self._threads.append(_thread(camera.name, self._run, camera, recorder))
+            if camera.trigger is not None:
+                name = f"trigger {camera.name}"
+                self._trigger_threads.append(
+                    _thread(name, self._record_missed, camera, camera.trigger, recorder)
+                )
+        for thread in [*self._threads, *self._trigger_threads]:
             thread.start()
 
     def wait(self, timeout_s: float) -> bool:
@@ -94,6 +110,7 @@ class Supervisor:
         """Stop, close all sources and outlets, and return the summary."""
         elapsed_s = time.perf_counter() - self._began
         self.halt()
+        self._close_triggers()
         for camera in self.cameras:
             last = camera.tally.last
             for event in camera.alarm.finish(last.frame if last else 0):
@@ -131,58 +148,61 @@ class Supervisor:
         for camera in self.cameras:
             camera.source.close()
 
-    def _run(self, camera: Camera) -> None:
+    def _close_triggers(self) -> None:
+        for trigger in self.triggers.values():
+            trigger.close()
+        for thread in self._trigger_threads:
+            thread.join(5.0)
+
+    def _record_missed(self, camera: Camera, trigger: Trigger, recorder: Recorder) -> None:
+        """Record triggers that were not served, as they come."""
+        while (missed := trigger.wait_missed()) is not None:
+            try:
+                recorder.missed(_missed_part(camera, missed))
+            except Exception:
+                _log.exception("%s: a missed trigger could not be recorded", camera.name)
+            if camera.tally.is_full():
+                camera.source.close()  # nothing else would end its wait for a frame
+
+    def _run(self, camera: Camera, recorder: Recorder) -> None:
         try:
-            while not self._watch_once(camera):
+            while not self._watch_once(camera, recorder):
                 if not self._reopen(camera):
                     return
         except BaseException as error:  # crosses over to raise_errors
             camera.error = _as_exception(error, camera.name)
             if not isinstance(error, EdgeAdError):
                 _log.exception("%s: ended by an unexpected error", camera.name)
-            self._report_end(camera, error)
+            self._report_end(camera, recorder, error)
 
-    def _watch_once(self, camera: Camera) -> bool:
+    def _watch_once(self, camera: Camera, recorder: Recorder) -> bool:
         """Watch until the end; return false when a live source was lost and may be reopened."""
         try:
-            watch(
-                camera.source,
-                camera.inspector,
-                camera.alarm,
-                self.outlets,
-                camera.tally,
-                self.stop,
-                self.next_part,
-            )
+            watch(camera.source, camera.inspector, recorder, self.stop)
         except SourceLost as lost:
             if self.stop.is_set():
                 return True
             if not camera.source.live:
                 raise
-            self._record_loss(camera, lost)
+            self._record_loss(camera, recorder, lost)
             return camera.tally.is_full()
         return True
 
-    def _record_loss(self, camera: Camera, lost: SourceLost) -> None:
+    def _record_loss(self, camera: Camera, recorder: Recorder, lost: SourceLost) -> None:
         """Record the missing frame as INVALID, like a black one."""
         faults = camera.tally.camera_faults
-        inspected = camera.inspector(_missing(camera, f"lost: {lost}"))
-        record(inspected, camera.alarm, self.outlets, camera.tally, self.next_part())
+        recorder.record(camera.inspector(_missing(camera, f"lost: {lost}")))
         if camera.alarm.damping is not None:
             camera.alarm.damping.lost()
         if camera.tally.camera_faults > faults:  # a flapping camera is logged once, too
             _log.warning("%s%s Trying to open it again.", _prefix(camera), lost)
 
-    def _report_end(self, camera: Camera, error: BaseException) -> None:
+    def _report_end(self, camera: Camera, recorder: Recorder, error: BaseException) -> None:
         """Raise the fault of a camera that ends with an error, whatever still works."""
         known = isinstance(error, EdgeAdError)
         reason = f"ended: {error}" if known else f"ended: {type(error).__name__}: {error}"
         try:
-            inspection = camera.inspector(_missing(camera, reason)).inspection
-            inspection = replace(inspection, part=self.next_part(), time_utc=now_utc())
-            for event in camera.alarm.camera_ended(inspection):
-                camera.tally.count_alarm(event)
-                self.outlets.alarmed(event, Evidence())
+            recorder.ended(camera.inspector(_missing(camera, reason)).inspection)
         except Exception:
             _log.exception("%s: its fault could not be recorded", camera.name)
 
@@ -225,6 +245,16 @@ def _missing(camera: Camera, reason: str) -> BadFrame:
     return BadFrame(reason, index, time.monotonic(), camera.source.name)
 
 
+def _missed_part(camera: Camera, missed: Missed) -> Inspection:
+    """Return the part that a missed trigger asked for."""
+    inspection = camera.inspector(_missing(camera, f"missed_trigger: {missed.reason}")).inspection
+    return replace(inspection, missed_triggers=missed.count)
+
+
+def _thread(name: str, target: Callable[..., None], *arguments: object) -> threading.Thread:
+    return threading.Thread(target=target, args=arguments, name=name, daemon=True)
+
+
 def _as_exception(error: BaseException, name: str) -> Exception:
     """Return an error that ends a command as a failure, which SystemExit might not."""
     if isinstance(error, Exception):
@@ -245,12 +275,18 @@ def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[s
     rules = {camera.alarm.part_rule for camera in cameras}
     if len(rules) == 1:
         total["part"] = rules.pop().value
+    if triggers := [camera.trigger.counts for camera in cameras if camera.trigger]:
+        total["triggers"] = {
+            name: sum(getattr(counts, name) for counts in triggers)
+            for name in ("fired", "served", "missed")
+        }
     if len(cameras) == 1:
         total |= _rate(cameras[0])
     else:
         total["cameras"] = [
             {"camera": camera.name, "source": camera.source.name}
             | {"part": camera.alarm.part_rule.value}
+            | ({"triggers": asdict(camera.trigger.counts)} if camera.trigger else {})
             | _counts([camera], elapsed_s)
             | _rate(camera)
             for camera in cameras

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.store.event import alarm_event, reject_event
+from edge_ad.store.event import alarm_event, missed_event, reject_event
 from edge_ad.store.statistics import MinuteStatistics
 from edge_ad.store.store import Store
 
 
 class History(Outlet):
-    """Records rejected parts, alarms and the statistics of each minute; it closes the store.
+    """Records rejected parts, missed triggers, alarms and the statistics of each minute.
 
-    `dropped` returns the frames that each camera dropped so far.
+    It closes the store. `dropped` returns the frames that each camera dropped so far.
     """
 
     def __init__(self, store: Store, dropped: Callable[[], dict[str, int]]) -> None:
@@ -29,6 +29,8 @@ class History(Outlet):
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if inspection.verdict is Verdict.REJECT:
             self._store.record(reject_event(inspection))
+        if inspection.missed_triggers:
+            self._store.record(missed_event(inspection))
         self._statistics.count(inspection, evidence.image)
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:

@@ -20,6 +20,7 @@ class EventType(str, Enum):
     """What an event is about."""
 
     REJECT = "reject"  # one rejected part
+    MISSED_TRIGGER = "missed_trigger"  # a part without frame or verdict, or several with a count
     ALARM = "alarm"  # a step of an alarm, on a defect or a camera fault
     LINE = "line"  # the line has started or stopped
     LOST = "lost"  # events that could not be kept, with their count
@@ -77,6 +78,21 @@ def reject_event(inspection: Inspection) -> StoreEvent:
         threshold=_finite(inspection.threshold),
         regions=inspection.regions,
         evidence=evidence_name(inspection.part),
+    )
+
+
+def missed_event(inspection: Inspection) -> StoreEvent:
+    """Return the event of triggers that were not served."""
+    several = inspection.missed_triggers if inspection.missed_triggers > 1 else None
+    return StoreEvent(
+        EventType.MISSED_TRIGGER,
+        camera=inspection.camera,
+        source=inspection.source,
+        part=inspection.part,
+        time_utc=inspection.time_utc,
+        verdict=inspection.verdict.value,
+        reason=inspection.reason,
+        count=several,
     )
 
 

@@ -1,0 +1,66 @@
+"""Record the inspections of one camera: count them, and tell outlets what they cause."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from edge_ad.clock import now_utc
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.line.alarm import Alarm, PartRule
+from edge_ad.line.inspector import InspectedFrame
+from edge_ad.line.tally import Tally
+from edge_ad.line.trigger import Trigger
+from edge_ad.outlet.base import Evidence, Outlets
+
+
+@dataclass
+class Recorder:
+    """Gives every inspection of one camera its part number and time, and records it.
+
+    Any thread may call it. With a `trigger`, a verdict that it no longer waits for is dropped.
+    """
+
+    alarm: Alarm
+    outlets: Outlets
+    tally: Tally
+    next_part: Callable[[], int]
+    trigger: Trigger | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def judged(self, inspected: InspectedFrame) -> None:
+        """Record a frame that the inspector has judged."""
+        if self.trigger is None or self.trigger.served():
+            self.record(inspected)
+
+    def record(self, inspected: InspectedFrame) -> None:
+        """Count a frame, and send it and the alarm events it causes to the outlets."""
+        with self._lock:
+            inspection = self._send(inspected)
+            for event in self.alarm.update(inspection):
+                self.tally.count_alarm(event)
+                self.outlets.alarmed(event, inspected.evidence)
+
+    def missed(self, inspection: Inspection) -> None:
+        """Record the part of a trigger that was not served: the camera may be well."""
+        with self._lock:
+            self._send(InspectedFrame(inspection, Evidence()))
+
+    def ended(self, inspection: Inspection) -> None:
+        """Record the fault of a camera that ends."""
+        with self._lock:
+            for event in self.alarm.camera_ended(self._numbered(inspection, 0.0)):
+                self.tally.count_alarm(event)
+                self.outlets.alarmed(event, Evidence())
+
+    def _send(self, inspected: InspectedFrame) -> Inspection:
+        inspection = self._numbered(inspected.inspection, inspected.latency_s)
+        self.tally.count(inspected)
+        self.outlets.inspected(inspection, inspected.evidence)
+        if self.alarm.part_rule is PartRule.FRAME and inspection.verdict is Verdict.REJECT:
+            self.outlets.rejected(inspection, inspected.evidence)
+        return inspection
+
+    def _numbered(self, inspection: Inspection, latency_s: float) -> Inspection:
+        return replace(inspection, part=self.next_part(), time_utc=now_utc(), latency_s=latency_s)
