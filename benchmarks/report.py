@@ -115,6 +115,12 @@ SECTIONS = {
         "second and last 10 000), then single ones (milliseconds to the commit) beside what the "
         "disk takes to keep 4 KiB. The machine was busy: a load of 12 on two cores.",
     ),
+    "threads": (
+        "Threads under load",
+        "The sample engine beside busy processes: fixed settings of ONNX Runtime's threads, and "
+        "`run`, which chooses among them while it runs; in turn, in blocks of 20 calls. The "
+        "machine was shared; this process and the busy ones had priority over the others'.",
+    ),
     "start": ("Start", "A fresh process, from the command to its first verdict."),
     "parts": (
         "Parts",

@@ -18,8 +18,10 @@ from edge_ad.engine.base import (
     in_batches,
 )
 from edge_ad.engine.options import DEFAULT_OPTIONS, Device, EngineOptions
+from edge_ad.engine.thread_variants import session_options
 from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
+from edge_ad.machine.memory import return_freed_memory
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
 from edge_ad.onnx_graph.wire import NotOnnxError, check_is_onnx
 
@@ -37,9 +39,10 @@ class OnnxRuntimeEngine(ClosedAtExit):
     def __init__(self, path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         self.name = str(path)
         self._device = options.device
-        self._session = _open_session(path, options)
-        self.manifest = _read_manifest(self._session, path)
-        _check_contract(self._session, self.manifest, path)
+        self.session = _open_session(path, options)
+        self.manifest = _read_manifest(self.session, path)
+        _check_contract(self.session, self.manifest, path)
+        return_freed_memory()
         self._warm_up()
 
     def infer(self, batch: Image) -> Prediction:
@@ -51,7 +54,7 @@ class OnnxRuntimeEngine(ClosedAtExit):
         return Prediction(maps, scores)
 
     def close(self) -> None:
-        self.__dict__.pop("_session", None)
+        self.__dict__.pop("session", None)
 
     def _warm_up(self) -> None:
         """Run once. Raises IncompatibleError for outputs of another shape than the graph names."""
@@ -69,8 +72,8 @@ class OnnxRuntimeEngine(ClosedAtExit):
     def _run(self, batch: Image) -> Prediction:
         try:
             if self._device == "cuda":
-                return run_bound(self._session, batch)
-            maps, scores = self._session.run([MAP, SCORE], {INPUT: batch})
+                return run_bound(self.session, batch)
+            maps, scores = self.session.run([MAP, SCORE], {INPUT: batch})
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise EdgeAdError(f"{self.name}: ONNX Runtime failed: {error}") from error
         return Prediction(maps, scores)
@@ -92,9 +95,7 @@ def _open_session(path: Path, options: EngineOptions) -> ort.InferenceSession:
         import onnxruntime as ort
     except ImportError as error:
         raise MissingExtra(f"running {path.name}", "onnxruntime", "onnxruntime") from error
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.log_severity_level = 3  # errors only: its warnings are about its own fusions
+    settings = session_options(options.threads)
     provider = _provider(ort.get_available_providers(), options.device)
     try:
         session = ort.InferenceSession(path, settings, providers=[provider])

@@ -14,8 +14,13 @@ _COMMANDS = {
 }
 
 
-def open_engine(path: Path | str, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
+def open_engine(
+    path: Path | str, options: EngineOptions = DEFAULT_OPTIONS, *, adapt_threads: bool = False
+) -> Engine:
     """Load, check and warm up the engine in `path`; use it in a `with` block.
+
+    With `adapt_threads`, an ONNX file's threads on the CPU follow the computer's load, unless
+    `options` has their number; the outputs are the same, bit by bit.
 
     Raises UsageError for a missing file or unknown kind, IncompatibleError for a file that breaks
     the contract or does not fit this machine.
@@ -32,6 +37,10 @@ def open_engine(path: Path | str, options: EngineOptions = DEFAULT_OPTIONS) -> E
         from edge_ad.engine.tensorrt.plan import open_plan
 
         return open_plan(path, options)
+    if adapt_threads and options.device == "cpu" and not options.threads:
+        from edge_ad.engine.switching import SwitchingEngine
+
+        return SwitchingEngine(path, options)
     from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(path, options)

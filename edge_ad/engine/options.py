@@ -13,15 +13,18 @@ class EngineOptions:
     """How an engine is run. A new option is a new field here; the commands derive theirs from it.
 
     Of ONNX files, `device` is where ONNX Runtime computes and `threads` bounds its arithmetic
-    threads; 0 means one per core. Plans run on the first NVIDIA GPU for any `device`; of plans,
-    `trust_host_code` loads those that carry program code, and `cuda_graph` replays the launches
-    as one CUDA graph. The text beside each type is the option's help.
+    threads; 0 means one per core, or in a line as many as are fastest at the moment. Plans run on
+    the first NVIDIA GPU for any `device`; of plans, `trust_host_code` loads those that carry
+    program code, and `cuda_graph` replays the launches as one CUDA graph. The text beside each type
+    is the option's help.
     """
 
     device: Annotated[
         Device, "Where ONNX Runtime, and torch for weights, compute; plans run on the GPU."
     ] = "cpu"
-    threads: Annotated[int, "ONNX Runtime's threads; 0 means one per core."] = 0
+    threads: Annotated[
+        int, "ONNX Runtime's threads. Default: one per core; a line adapts them to the load."
+    ] = 0
     trust_host_code: Annotated[
         bool, "Load a version-compatible plan, which carries program code."
     ] = False

@@ -54,4 +54,4 @@ class LineConfig:
 
     def open_engine(self) -> Engine:
         """Load and warm up the engine."""
-        return open_engine(self.engine, self.engine_options)
+        return open_engine(self.engine, self.engine_options, adapt_threads=True)

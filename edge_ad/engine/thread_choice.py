@@ -1,0 +1,133 @@
+"""Choose between settings of an engine's threads by what calls take while the line runs.
+
+Which setting is fastest depends on what else the computer does: one thread per core that spins is
+best alone, and slows down most when another process wants a core. So the settings are compared by
+their own times, in reviews: all settings in turn, a few calls each. A review is due when the
+computer's load or the calls' time has changed, and otherwise now and then. Reviews have a budget,
+since their calls are slower ones: one in 12 000 calls, so that 0.4 % of the calls try another
+setting and the 99th percentile remains that of the chosen one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+from edge_ad.machine.load import OtherLoad
+
+ROUNDS, BLOCK = 8, 3  # of a review; the first call of a block is not counted: its threads sleep
+CALLS_PER_REVIEW = 12_000
+_MOST_SAVED = 2.0  # reviews: one in reserve for a change
+_MARGIN = 0.03  # by which another setting must be faster
+_LOOK_EVERY_S = 3.0
+_RECENT = 15  # calls whose median is compared with that after the review
+_LOAD_CHANGE = 0.3  # cores
+_TIME_CHANGE = 1.25
+
+
+class ThreadChoice:
+    """Says with which setting, 0 to `count` - 1, to make the next call.
+
+    Calls are compared with others of their batch's length only. `current` is the setting chosen,
+    at first 0; `reviews` counts.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        other_cores: Callable[[], float] | None = None,
+    ) -> None:
+        self.current = self.reviews = 0
+        self._count = count
+        self._clock, self._other_cores = clock, other_cores or OtherLoad().cores
+        self._saved = _MOST_SAVED
+        self._look_s = clock() + _LOOK_EVERY_S
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._reference_s: float | None = None
+        self._load: float | None = None  # None: not reviewed yet
+        self._changed = False
+        self._review: _Review | None = None
+
+    def next(self, length: int) -> int:
+        """Return the setting for a call with a batch of this length."""
+        if self._review is not None and self._review.length == length:
+            return self._review.setting
+        return self.current
+
+    def measured(self, length: int, seconds: float) -> None:
+        """Note what the call took that `next` was asked for."""
+        if self._review is not None:
+            if self._review.length == length and self._review.measured(seconds):
+                self._decide(self._review)
+            return
+        self._saved = min(self._saved + 1 / CALLS_PER_REVIEW, _MOST_SAVED)
+        self._recent.append(seconds / length)
+        if len(self._recent) == _RECENT and self._reference_s is None:
+            self._reference_s = median(self._recent)
+        if self._clock() >= self._look_s:
+            self._look_s = self._clock() + _LOOK_EVERY_S
+            if self._is_due():
+                self._saved -= 1
+                self._review = _Review(self._count, length, self.current)
+
+    def _is_due(self) -> bool:
+        """Return whether to review: at first, after a change that lasts, or with full savings."""
+        load = self._other_cores()
+        if self._load is None:
+            self._load = load
+            return True
+        changed, self._changed = self._changed, self._has_changed(load)
+        if (changed and self._changed and self._saved >= 1) or self._saved >= _MOST_SAVED:
+            self._load = load
+            return True
+        return False
+
+    def _has_changed(self, load: float) -> bool:
+        if self._load is not None and abs(load - self._load) > _LOAD_CHANGE:
+            return True
+        if self._reference_s is None or len(self._recent) < _RECENT:
+            return False
+        ratio = median(self._recent) / self._reference_s
+        return not 1 / _TIME_CHANGE < ratio < _TIME_CHANGE
+
+    def _decide(self, review: _Review) -> None:
+        self.reviews += 1
+        costs = review.costs()
+        best = int(np.argmin(costs))
+        if costs[best] < (1 - _MARGIN) * costs[self.current]:
+            self.current = best
+        self._review, self._reference_s, self._changed = None, None, False
+        self._recent.clear()
+
+
+class _Review:
+    """Times of all settings in turn, beginning with the current one."""
+
+    def __init__(self, count: int, length: int, current: int) -> None:
+        self.length = length
+        order = [(current + step) % count for step in range(count)]
+        self._calls = [setting for setting in order for _ in range(BLOCK)] * ROUNDS
+        self._at = 0
+        self._times: list[list[float]] = [[] for _ in range(count)]
+
+    @property
+    def setting(self) -> int:
+        """The setting of the next call."""
+        return self._calls[self._at]
+
+    def measured(self, seconds: float) -> bool:
+        """Note the time of a call, and return whether it was the last."""
+        if self._at % BLOCK:
+            self._times[self.setting].append(seconds)
+        self._at += 1
+        return self._at == len(self._calls)
+
+    def costs(self) -> list[float]:
+        """Return a cost for each setting: between median and 80th percentile, as tails count."""
+        return [float(np.percentile(times, [50, 80]).mean()) for times in self._times]
