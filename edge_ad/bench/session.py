@@ -18,6 +18,7 @@ from edge_ad.bench.pace import run_at_rate
 from edge_ad.bench.percentiles import describe_times, upper_bounds_ms
 from edge_ad.bench.replay import Replay
 from edge_ad.bench.result import SCHEMA, conditions
+from edge_ad.bench.roofline import describe_roofline, measure_ceilings, profile_layers
 from edge_ad.bench.scenarios import Scenario, run_scenario
 from edge_ad.bench.stages import gpu_bound, time_stages
 from edge_ad.bench.windows import AGREEING, AT_MOST
@@ -155,6 +156,12 @@ class BenchSession:
         found = find_capacity(attempt, latency_ms)
         limits = {"rate_hz": rate_hz, "latency_ms": latency_ms}
         self.result["capacity"] = limits | found.as_json()
+
+    def measure_roofline(self) -> None:
+        """Put each group of layers beside what this machine could do."""
+        options = self.config.engine_options
+        layers = profile_layers(self.config.engine, random_batch(self.engine), options.threads)
+        self.result["roofline"] = describe_roofline(layers, measure_ceilings())
 
     def run_scenario(self, scenario: Scenario) -> None:
         """Run one of MLPerf's scenarios on the engine alone."""

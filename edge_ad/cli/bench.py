@@ -94,6 +94,7 @@ class Counts(click.ParamType[Any]):
     type=NumberRange(0, min_open=True),
     help="Limit for --capacity, 99 % of the verdicts; the time between two frames by default.",
 )
+@click.option("--roofline", is_flag=True, help="Show what each kind of layer costs, of ONNX files.")
 @click.option(
     "--scenario",
     type=click.Choice(["single-stream", "multi-stream", "offline"]),
@@ -206,6 +207,7 @@ def _measure(
     batches: tuple[int, ...] | None,
     duration_s: float,
     warmup_ms: float,
+    roofline: bool,
     scenario: Literal["single-stream", "multi-stream", "offline"] | None,
     **loop: Any,
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
@@ -220,6 +222,8 @@ def _measure(
         session.time_engine()
         if batches:
             session.sweep_batches(batches)
+        if roofline:
+            session.measure_roofline()
         if config.cameras:
             _measure_loop(session, **loop)
         return session.finish(), session.samples

@@ -7,6 +7,7 @@ from typing import Any
 
 _PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9", "max")
 _TOO_SMALL = "n too small"
+_SHOWN = 0.005  # of the time: the rest are dozens of small layers
 
 
 def flat_figures(result: Mapping[str, Any], prefix: str = "") -> dict[str, float | None]:
@@ -43,6 +44,8 @@ def _sections(result: Mapping[str, Any]) -> Iterator[list[str]]:
     for key in ("batches", "streams"):
         if key in result:
             yield _sweep(result[key])
+    if "roofline" in result:
+        yield _roofline(result["roofline"])
     if "capacity" in result:
         yield _capacity(result["capacity"])
     if "scenario" in result:
@@ -100,6 +103,29 @@ def _sweep(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     speed = "images_per_s" if kind == "batch" else "fps"
     cells = [(str(row[kind]), f"{row[speed]:.1f}", *_times(row)) for row in rows]
     return _table((kind, "images/s", "n", *_PERCENTILES), cells)
+
+
+def _roofline(roofline: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (
+            group["group"],
+            str(group["layers"]),
+            f"{group['ms']:.3f}",
+            f"{group['share']:.1%}",
+            f"{group['gflops']:.1f}",
+            group["bound"],
+            f"{group['of_ceiling']:.0%}",
+        )
+        for group in roofline["groups"]
+        if group["share"] >= _SHOWN
+    ]
+    head = ("layers", "number", "ms", "share", "GFLOP/s", "bound", "of ceiling")
+    return [
+        *_table(head, rows),
+        f"Ceilings of this machine: {roofline['gflops_ceiling']} GFLOP/s, "
+        f"{roofline['gbytes_ceiling']} GB/s. The layers take {roofline['layers_ms']:.2f} ms; they "
+        f"must take {roofline['least_ms']:.2f} ms.",
+    ]
 
 
 def _capacity(found: Mapping[str, Any]) -> list[str]:
