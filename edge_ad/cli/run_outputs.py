@@ -99,6 +99,7 @@ class Outputs:
         with making_output_folder(folder, overwrite=self.overwrite):
             self.store = Store(folder, self.retention)
         line.next_part = self.store.next_part
+        line.store = self.store
         self.evidence = EvidenceFolder(
             folder / "evidence",
             max_count=self.evidence_count,

@@ -24,6 +24,7 @@ from edge_ad.line.tally import Tally, percentiles_ms
 from edge_ad.line.trigger import Missed, Trigger
 from edge_ad.outlet.base import Evidence, Outlets
 from edge_ad.source import Source
+from edge_ad.store.store import Store
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5  # for a camera that is back before its next attempt is due
@@ -67,7 +68,7 @@ class Supervisor:
     A live source that is lost raises a camera fault and is opened again, by default without end.
     After `reopen_for_s` seconds without it, or by any other error, its camera ends: with the error,
     which is a camera fault too, while the others go on. `next_part` gives every inspection its part
-    number; a store's goes on after a restart.
+    number; a store's goes on after a restart. Outlets receive `store` at the start.
     """
 
     cameras: list[Camera]
@@ -75,6 +76,7 @@ class Supervisor:
     reopen_for_s: float = math.inf
     stop: threading.Event = field(default_factory=threading.Event)
     next_part: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
+    store: Store | None = None
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
     _trigger_threads: list[threading.Thread] = field(default_factory=list, init=False)
 
@@ -86,6 +88,7 @@ class Supervisor:
     def start(self) -> None:
         """Start one thread per camera, and one per trigger."""
         self._began = time.perf_counter()
+        self.outlets.started([camera.name for camera in self.cameras], self.store)
         for camera in self.cameras:
             recorder = Recorder(
                 camera.alarm, self.outlets, camera.tally, self.next_part, camera.trigger

@@ -6,11 +6,15 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edge_ad.event import AlarmEvent
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection
 from edge_ad.preprocess import AnomalyMap
+
+if TYPE_CHECKING:
+    from edge_ad.store.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,9 @@ class Outlet:
     @property
     def name(self) -> str:
         return type(self).__name__
+
+    def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        """Receive the names of the line's cameras, and its store if any, before the first frame."""
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         """Receive one inspected frame."""
@@ -78,6 +85,9 @@ class Outlets(Outlet):
     def add(self, outlet: Outlet) -> None:
         """Take one more outlet."""
         self._outlets.append(outlet)
+
+    def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        self._call_each(lambda outlet: outlet.started(cameras, store))
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self._call_each(lambda outlet: outlet.inspected(inspection, evidence))

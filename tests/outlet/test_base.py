@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet, Outlets
+from edge_ad.store.store import Store
 
 PASS = Inspection(Verdict.PASS, 0.1, 0.5)
 
@@ -68,3 +70,15 @@ def test_an_outlet_needs_no_method() -> None:
     outlets.inspected(PASS, Evidence())
     outlets.close()
     assert outlets.faults == {}
+
+
+def test_outlets_learn_the_cameras_before_the_first_frame() -> None:
+    class Started(Outlet):
+        cameras: tuple[str, ...] = ()
+
+        def started(self, cameras: Sequence[str], store: Store | None) -> None:
+            self.cameras = tuple(cameras)
+
+    outlet = Started()
+    Outlets([outlet]).started(["top", "side"], None)
+    assert outlet.cameras == ("top", "side")
