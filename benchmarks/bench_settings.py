@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench_methods import accuracy_of  # the script's own folder is on the path
+from method_precisions import accuracy_of  # the script's own folder is on the path
 from results import write_result
 
 from edge_ad.training.report import report_path

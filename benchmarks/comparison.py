@@ -18,8 +18,11 @@ from edge_ad.precision import PRECISIONS
 
 BENCH = "methods"
 KEPT = ("image_auroc", "pixel_ap", "aupro", "engine_ms")
-_ROW = ("data", "minutes", "processor_minutes", *KEPT)
-_HEAD = ("method", "fidelity", "parameters", "GFLOPs", "data", "image AUROC", "pixel AP", "AUPRO",
+_ROW = ("data", "seeds", "minutes", "processor_minutes", *KEPT, "image_auroc_interval")
+_EARLIER = ("method", "fidelity", "parameters", "GFLOPs", "data", "image AUROC", "pixel AP",
+            "AUPRO", "ms fp32 / fp16 / int8", "image AUROC int8", "int8 gate", "file")  # fmt: skip
+_HEAD = ("data", "method", "seeds, core min each", "image AUROC", "pixel AUROC", "pixel AP",
+         "AUPRO", "unseen parts rejected / stated bound", "branch chosen / best",
          "ms fp32 / fp16 / int8", "image AUROC int8", "int8 gate", "file")  # fmt: skip
 _MARKS: dict[str, str] = dict(zip(PRECISIONS, "os^", strict=True))
 
@@ -64,15 +67,28 @@ def _cost(cost: MethodCost) -> str:
 
 
 def table(results: list[Record]) -> str:
-    """Return a Markdown table with a row per method and data set."""
-    rows = [_HEAD, ("---",) * len(_HEAD), *(_row(result) for result in _of_methods(results))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    """Return a Markdown table of the figures on held-out parts, by data set and method."""
+    return _lines(_HEAD, [_row(one) for one in _of_methods(results) if _is_by_part(one)])
+
+
+def earlier(results: list[Record]) -> str:
+    """Return a Markdown table of figures that were measured before parts were held out."""
+    rows = [_earlier_row(one) for one in _of_methods(results) if not _is_by_part(one)]
+    return _lines(_EARLIER, rows)
+
+
+def _lines(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ("---",) * len(head), *rows])
+
+
+def _is_by_part(result: Record) -> bool:
+    return "seeds" in result["metrics"]
 
 
 def points(results: list[Record]) -> list[tuple[str, str, str, float, float]]:
     """Return (data, method, precision, milliseconds, image AUROC) of everything, sorted."""
     return sorted(
-        (result["metrics"]["data"], result["settings"]["method"], name, figures["engine_ms"],
+        (result["metrics"]["data"], _title(result), name, figures["engine_ms"],
          figures["image_auroc"])
         for result in _of_methods(results)
         for name, figures in result["metrics"]["precisions"].items()
@@ -106,13 +122,11 @@ def draw(path: Path, results: list[Record]) -> None:
 
 
 def _panel(axis: Any, rows: list[tuple[str, str, float, float]]) -> None:
-    for number, entry in enumerate(METHODS.values()):
-        figures = {name: (ms, auroc) for method, name, ms, auroc in rows if method == entry.name}
+    for number, title in enumerate(dict.fromkeys(method for method, *_ in rows)):
+        figures = {name: (ms, auroc) for method, name, ms, auroc in rows if method == title}
         line = [figures[name] for name in PRECISIONS if name in figures]
-        if not line:
-            continue
         colour = f"C{number}"
-        axis.plot(*zip(*line, strict=True), "-", color=colour, alpha=0.4, label=entry.title)
+        axis.plot(*zip(*line, strict=True), "-", color=colour, alpha=0.4, label=title)
         for name, (ms, auroc) in figures.items():
             axis.plot(ms, auroc, _MARKS[name], color=colour)
     for name, mark in _MARKS.items():
@@ -129,15 +143,68 @@ def _of_methods(results: list[Record]) -> list[Record]:
     order = list(METHODS)
     return sorted(
         (result for result in results if result["bench"] == BENCH),
-        key=lambda row: (row["metrics"]["data"], order.index(row["settings"]["method"])),
+        key=lambda row: (
+            row["metrics"]["data"],
+            order.index(row["settings"]["method"]),
+            row["model"],
+        ),
     )
 
 
 def _row(result: Record) -> tuple[str, ...]:
+    metrics = result["metrics"]
+    minutes = metrics["processor_minutes"]
+    spent = _figure(minutes, ".0f" if minutes >= 10 else ".1f")
+    return (
+        metrics["data"].replace("_", " "),
+        _title(result),
+        f"{metrics['seeds']}, {spent}",
+        *(
+            _with_spread(metrics, key)
+            for key in ("image_auroc", "pixel_auroc", "pixel_ap", "aupro")
+        ),
+        _rejected(result),
+        _branches(result),
+        *_speed(metrics),
+        _file(result),
+    )
+
+
+def _with_spread(metrics: Record, key: str) -> str:
+    """Return like "0.936 ± 0.004 [0.89, 0.97]": mean, deviation over seeds, interval by part."""
+    text = _figure(metrics[key], ".3f")
+    if (deviation := metrics.get(f"{key}_deviation")) is not None:
+        text += f" ± {deviation:.3f}"
+    ends = metrics.get(f"{key}_interval")
+    return text + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "")
+
+
+def _rejected(result: Record) -> str:
+    """Return like "2, 1, 2 of 16 / 12 %": parts rejected with each seed, and the bound."""
+    seeds = [seed for seed in result["samples"]["seeds"] if seed["unseen"]]
+    if not seeds:
+        return "no threshold"
+    counts = ", ".join(str(seed["unseen"]["rejected_parts"]) for seed in seeds)
+    rates = sorted({seed["threshold"]["rate"] for seed in seeds})
+    bound = ", ".join(f"{rate:.2g}" for rate in rates)
+    return f"{counts} of {seeds[0]['unseen']['parts']} / {bound}"
+
+
+def _branches(result: Record) -> str:
+    """Return the branch chosen and the best on the test images, once for each different pair."""
+    found = [seed["branch"] for seed in result["samples"]["seeds"] if seed["branch"]]
+    pairs = dict.fromkeys(f"{one['chosen']} / {one['best']}" for one in found)
+    return ", ".join(pairs) or "-"
+
+
+def _title(result: Record) -> str:
+    prior = result["settings"].get("prior", "none")
+    title = title_of(result["settings"]["method"])
+    return title if prior == "none" else f"{title} + {title_of(prior)}"
+
+
+def _earlier_row(result: Record) -> tuple[str, ...]:
     metrics, method = result["metrics"], result["settings"]["method"]
-    precisions = metrics["precisions"]
-    times = (_figure(precisions.get(name, {}).get("engine_ms"), ".1f") for name in PRECISIONS)
-    name = file_name(*(result[key] for key in ("device", "bench", "model", "precision")))
     return (
         title_of(method),
         METHODS[method].fidelity,
@@ -145,18 +212,29 @@ def _row(result: Record) -> tuple[str, ...]:
         f"{metrics['gflops']:.1f}",
         f"{metrics['data'].replace('_', ' ')}, {_spent(metrics)}",
         *(_figure(metrics.get(key), ".3f") for key in KEPT[:3]),
-        " / ".join(times),
-        _figure(precisions.get("int8", {}).get("image_auroc"), ".3f"),
-        _gate(metrics),
-        f"[json](../benchmarks/results/{name})",
+        *_speed(metrics),
+        _file(result),
     )
+
+
+def _speed(metrics: Record) -> tuple[str, str, str]:
+    """Return the milliseconds of every precision, int8's image AUROC, and its gate."""
+    precisions = metrics["precisions"]
+    times = (_figure(precisions.get(name, {}).get("engine_ms"), ".1f") for name in PRECISIONS)
+    auroc = _figure(precisions.get("int8", {}).get("image_auroc"), ".3f")
+    return " / ".join(times), auroc, _gate(metrics)
+
+
+def _file(result: Record) -> str:
+    name = file_name(*(result[key] for key in ("device", "bench", "model", "precision")))
+    return f"[json](../benchmarks/results/{name})"
 
 
 def _gate(metrics: Record) -> str:
     """Say if int8 passed, and how many blocks stayed in float for it."""
     report = metrics["int8"]
     if report is None:
-        return "failed"
+        return "failed" if "int8" in metrics["failures"] else "-"
     count = len(report["float_blocks"] or [])
     blocks = f", {count} block{'s' * (count > 1)} in float" if count else ""
     return ("passed" if report["passed"] else "not passed") + blocks

@@ -74,8 +74,8 @@ SECTIONS = {
     ),
     "methods": (
         "Methods",
-        "The edge preset of every method at 128x128, in fp32. These are other, shorter trainings "
-        "than the one above; [methods.md](methods.md) has fp16, int8 and the cost of training.",
+        "The edge preset of every method, in fp32. [methods.md](methods.md) has intervals, false "
+        "alarms on unseen parts, fp16, int8 and the cost of training.",
     ),
     "settings": (
         "Settings of the restorers",
@@ -181,6 +181,7 @@ def texts(results: list[Record]) -> dict[Path, str]:
 
 def _methods_page(results: list[Record]) -> str:
     page = replaced(METHODS.read_text(encoding="utf-8"), comparison.table(results))
+    page = replaced(page, comparison.earlier(results), "earlier")
     return replaced(page, comparison.overview(), "methods")
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from edge_ad.files import write_text
 from edge_ad.images import write_image
+from edge_ad.parts.listed import TABLE
 from edge_ad.synthetic_line import KINDS, LabelledFrame, SyntheticLine, SyntheticLineSpec
 
 _STEP = 7  # frames between two images: each plate is in about four of them
@@ -24,31 +26,51 @@ def write_dataset(
     """Write `train` and `normal` normal images and `per_kind` anomalous ones of each kind.
 
     Anomalous images have masks. Training, normal test and anomalous test images come from lines
-    with different seeds, so they share no plate, light or belt.
+    with different seeds, so they share no plate, light or belt. `parts.csv` has the plate nearest
+    to the middle of each image.
     """
     lines = [
         SyntheticLineSpec(seed=seed * 1000 + part, size_wh=size_wh, defects=0.0) for part in (0, 1)
     ]
-    _write_normal(folder / "train" / "good", lines[0], train)
-    _write_normal(folder / "test" / "good", lines[1], normal)
+    parts = _write_normal(folder, "train/good", lines[0], train)
+    parts |= _write_normal(folder, "test/good", lines[1], normal)
     for number, kind in enumerate(KINDS, start=2):
         spec = SyntheticLineSpec(seed * 1000 + number, size_wh, defects=1.0, kinds=(kind,))
-        _write_kind(folder, kind, _best_frames(SyntheticLine(spec)), per_kind)
+        parts |= _write_kind(folder, kind, _best_frames(SyntheticLine(spec)), per_kind)
+    rows = "".join(f"{image},{part}\n" for image, part in parts.items())
+    write_text(folder / TABLE, f"image,part\n{rows}")
 
 
-def _write_normal(folder: Path, spec: SyntheticLineSpec, count: int) -> None:
-    line = SyntheticLine(spec)
+def _write_normal(root: Path, name: str, spec: SyntheticLineSpec, count: int) -> dict[str, str]:
+    """Write normal images; return the plate of each, by path."""
+    line, parts = SyntheticLine(spec), {}
     first = line.frames_until(1) // 2  # the first plate is in the middle of the view
     for number in range(count):
-        frame = line.frame_at(first + number * _STEP)
-        write_image(folder / f"{number:04d}.png", frame.image)
+        index = first + number * _STEP
+        image = f"{name}/{number:04d}.png"
+        write_image(root / image, line.frame_at(index).image)
+        parts[image] = f"{name} {_plate_at(line, index)}"
+    return parts
 
 
-def _write_kind(folder: Path, kind: str, frames: Iterator[LabelledFrame], count: int) -> None:
+def _plate_at(line: SyntheticLine, index: int) -> int:
+    """Return the number of the plate nearest to the middle of a frame."""
+    near = line.frame_at(index).parts
+    return min(near, key=lambda plate: abs(sum(line.frames_of(plate)) / 2 - index))
+
+
+def _write_kind(
+    folder: Path, kind: str, frames: Iterator[LabelledFrame], count: int
+) -> dict[str, str]:
+    """Write anomalous images, each of another plate, and their masks; return the plates."""
+    parts = {}
     for number, frame in zip(range(count), frames, strict=False):
-        write_image(folder / "test" / kind / f"{number:04d}.png", frame.image)
+        image = f"test/{kind}/{number:04d}.png"
+        write_image(folder / image, frame.image)
         mask = frame.mask.astype(np.uint8) * 255
         write_image(folder / "ground_truth" / kind / f"{number:04d}_mask.png", mask)
+        parts[image] = f"test/{kind} {number}"
+    return parts
 
 
 def _best_frames(line: SyntheticLine) -> Iterator[LabelledFrame]:

@@ -78,21 +78,55 @@ def test_a_bench_without_a_heading_comes_last(report: Any) -> None:
     assert page.index("## Methods") < page.index("## new bench")
 
 
+def _by_part(*seeds: dict[str, Any]) -> dict[str, Any]:
+    """Return a result of several seeds on held-out parts."""
+    result = _result(
+        "destseg", seeds=len(seeds), processor_minutes=11.2, pixel_auroc=None,
+        image_auroc_deviation=0.004, image_auroc_interval=[0.85, 0.951],
+    )  # fmt: skip
+    result["settings"]["prior"] = "gaussian"
+    return result | {"samples": {"seeds": list(seeds)}}
+
+
+def _seed(rejected: int, *, best: str = "distance") -> dict[str, Any]:
+    return {
+        "unseen": {"parts": 16, "rejected_parts": rejected},
+        "threshold": {"rate": 0.12},
+        "branch": {"chosen": "distance", "best": best},
+    }
+
+
+def test_a_row_by_part_has_spread_interval_false_alarms_and_branch(comparison: Any) -> None:
+    row = comparison.table([_by_part(_seed(2), _seed(1, best="level3"))]).splitlines()[2]
+    assert row.startswith("| line | DeSTSeg + Gaussian | 2, 11 | 0.912 ± 0.004 [0.85, 0.95] | - |")
+    assert "| 2, 1 of 16 / 0.12 | distance / distance, distance / level3 |" in row
+    refused = _seed(0) | {"unseen": None, "branch": None}
+    assert "| no threshold | - |" in comparison.table([_by_part(refused)])
+
+
+def test_each_result_is_in_the_table_of_its_protocol(comparison: Any) -> None:
+    results = [_result("pmb"), _by_part(_seed(0))]
+    assert "PMB" not in comparison.table(results) and "DeSTSeg" in comparison.table(results)
+    assert "PMB" in comparison.earlier(results) and "DeSTSeg" not in comparison.earlier(results)
+
+
 def test_a_row_has_accuracy_and_every_precision(comparison: Any) -> None:
-    row = comparison.table([_result()]).splitlines()[2]
+    row = comparison.earlier([_result()]).splitlines()[2]
     assert "PMB (reconstructed) | reconstructed | 2.40 M | 1.5 | line, 25 min" in row
     assert "| 0.912 | 0.500 | 0.800 | 12.0 / - / 4.6 | 0.901 | passed, 2 blocks in float |" in row
     assert "cpu-methods-pmb_line.all.json" in row
 
 
 def test_a_failed_calibration_is_shown(comparison: Any) -> None:
-    assert "| failed |" in comparison.table([_result(int8=None)])
+    failed = comparison.earlier([_result(int8=None, failures={"int8": "no disk"})])
+    assert "| failed |" in failed
+    assert "| - | [json]" in comparison.earlier([_result(int8=None)])
     refused = {"passed": False, "float_blocks": []}
-    assert "| not passed |" in comparison.table([_result(int8=refused)])
+    assert "| not passed |" in comparison.earlier([_result(int8=refused)])
 
 
 def test_rows_follow_data_set_then_catalogue_order(comparison: Any) -> None:
-    rows = comparison.table([_result("pmb"), _result("pmb", "a set"), _result("destseg")])
+    rows = comparison.earlier([_result("pmb"), _result("pmb", "a set"), _result("destseg")])
     assert [line.split(" | ")[0] for line in rows.splitlines()[2:]] == [
         "| PMB (reconstructed)", "| DeSTSeg", "| PMB (reconstructed)",
     ]  # fmt: skip

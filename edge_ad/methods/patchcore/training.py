@@ -94,7 +94,7 @@ TRAINING = MethodTraining(
     PatchCoreSettings,
     PatchCoreTrainer,
     presets={
-        "edge": {"network.smooth_sigma": None},
+        "edge": {"network.smooth_sigma": None, "network.score": "map"},
         "paper": {
             "network.backbone": "wide_resnet50_2",
             "network.pooled": (1024, 1024),

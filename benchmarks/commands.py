@@ -1,0 +1,36 @@
+"""Run edge-ad's commands from benchmarks."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from typing import Any
+
+
+class CommandFailed(Exception):
+    """A command ended with another exit code than 0; `code` and its standard output."""
+
+    def __init__(self, code: int, stdout: str, stderr: str) -> None:
+        super().__init__(f"exit code {code}: {stderr.strip()[-800:]}")
+        self.code, self.stdout = code, stdout
+
+
+def edge_ad(*words: str) -> dict[str, Any]:
+    """Run one of the project's commands and return the JSON object it prints."""
+    run = [sys.executable, "-m", "edge_ad", *words, "--json"]
+    done = subprocess.run(run, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise CommandFailed(done.returncode, done.stdout, done.stderr)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def processor_minutes(before: resource.struct_rusage) -> float:
+    """Return the minutes of processor time that commands took since `before`, of RUSAGE_CHILDREN.
+
+    They depend little on the load of the machine.
+    """
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) / 60

@@ -1,0 +1,201 @@
+"""One training of a method on a data set, and what it does on parts that it has never seen.
+
+The threshold comes from parts that the training had set aside; test images choose nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commands import (
+    CommandFailed,
+    edge_ad,
+    processor_minutes,
+)  # the script's own folder is on the path
+from method_precisions import SHOWN
+
+from edge_ad.evaluation.intervals import PIXEL_METRICS
+from edge_ad.files import write_text
+from edge_ad.methods.method import load_method
+from edge_ad.methods.registry import method_entry
+from edge_ad.methods.weights import load_detector, save_detector
+from edge_ad.parts import How, assign_parts
+from edge_ad.sample.dataset import write_dataset
+from edge_ad.training.report import report_path
+
+SIDE, SIDES = 128, {"patchcore": 224, "gaussian": 224}  # of the square whose area the input has
+TEACHERS = {"resnet18": "resnet18_imagenet_stem_to_layer3.pth"}
+RATE, CONFIDENCE = 0.05, 0.95  # asked for; the nearest that the parts support is taken
+METRICS = ("image_auroc", *PIXEL_METRICS)
+LANE = ("--roi", "72,54,176,132")  # where plates pass
+LINES = {"line": 0, "line_seed_7": 7}  # generated; the second is never trained on
+SETS = ("magnetic_tile", "mvtec_bottle", "aitex_fabric_01", "visa_macaroni1", "mpdd_metal_plate",
+        *LINES)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to train: a method, with its prior after a plus, on a data set, and where files lie."""
+
+    name: str
+    data: str
+    shared: Path
+    out: Path
+
+    @property
+    def method(self) -> str:
+        return self.name.partition("+")[0]
+
+    @property
+    def prior(self) -> str:
+        return self.name.partition("+")[2]
+
+    @property
+    def trained_on(self) -> str:
+        """Return the data set that the weights are from."""
+        return "line" if self.data in LINES else self.data
+
+    def weights(self, seed: int) -> Path:
+        return self.out / f"{self.name.replace('+', '_')}-{self.trained_on}-{seed}.pt"
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a data set; a generated one is written the first time."""
+        if name not in LINES:
+            return self.shared / "data" / name
+        folder = self.out / name
+        if not folder.exists():
+            _write_line(folder, LINES[name])
+        return folder
+
+
+def train(run: Run, seed: int, options: Any) -> None:
+    """Train the edge preset; its report is beside the weights, with the processor minutes."""
+    weights = run.weights(seed)
+    side = str(options.side or SIDES.get(run.method, SIDE))
+    words = ["--method", run.method, "--preset", "edge", "--size", side, "--device", "cpu"]
+    words += ["--data", str(run.folder(run.trained_on)), "--seed", str(seed)]
+    words += ["--threads", str(options.threads), "--arithmetic", options.arithmetic]
+    words += ["--prior", run.prior] if run.prior else []
+    if options.steps or options.minutes:
+        words += ["--steps", str(options.steps)] if options.steps else [
+            "--budget-minutes", str(options.minutes)]  # fmt: skip
+    words += LANE if run.data in LINES else ["--textures", str(run.folder("textures"))]
+    if teacher := method_entry(run.method).edge_teacher:
+        words += ["--teacher", str(run.folder("weights") / TEACHERS[teacher])]
+    for assigned in options.set:
+        words += ["--set", assigned]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    edge_ad("train", *words, "-o", str(weights))
+    path = report_path(weights)
+    report = json.loads(path.read_text(encoding="utf-8"))
+    report["processor_minutes"] = processor_minutes(before)
+    write_text(path, json.dumps(report, indent=1))
+
+
+def measure(run: Run, seed: int) -> dict[str, Any]:
+    """Export, set the threshold from parts set aside, and evaluate on the test images."""
+    weights = run.weights(seed)
+    report = json.loads(report_path(weights).read_text(encoding="utf-8"))
+    engine = weights.with_suffix(".onnx")
+    if not engine.exists() or engine.stat().st_mtime < weights.stat().st_mtime:
+        edge_ad("export", str(weights), "-o", str(engine))
+    threshold = _threshold(engine, run.folder(run.trained_on))
+    with tempfile.TemporaryDirectory() as folder:
+        data = run.folder(run.data)
+        measured = edge_ad("evaluate", str(engine), "--data", str(data), "-o", folder)
+        scores = json.loads((Path(folder) / "report.json").read_text("utf-8"))["scores"]
+    return {
+        "seed": seed,
+        **{name: measured[name] for name in SHOWN},
+        "intervals": measured["intervals"],
+        "image_auroc_by_type": {
+            kind: row["image_auroc"] for kind, row in measured["by_type"].items()
+        },
+        "threshold": threshold,
+        "unseen": false_alarms(data, scores, threshold),
+        "branch": branches(weights, report, data),
+        "held_back": report["held_back_figures"],
+        "reference": report["reference"],
+        **{name: report.get(name) for name in ("minutes", "processor_minutes", "steps")},
+    }
+
+
+def _threshold(engine: Path, data: Path) -> dict[str, Any]:
+    """Set the threshold from the training folder; return it, or why there is none."""
+    words = ["--images", str(data), "--false-alarm-rate", str(RATE), "--at-best"]
+    try:
+        result = edge_ad("threshold", str(engine), *words, "--confidence", str(CONFIDENCE))
+    except CommandFailed as failed:
+        return {"refused": str(failed)}
+    kept = ("threshold", "rate", "confidence", "by", "parts", "images", "set_aside")
+    return {name: result.get(name) for name in kept}
+
+
+def false_alarms(
+    data: Path, scores: dict[str, float], threshold: dict[str, Any]
+) -> dict[str, int] | None:
+    """Count rejected parts of those never seen, and their images; None without a threshold."""
+    if "refused" in threshold:
+        return None
+    among = (How.TABLE, How.CAPTURE, How.NAMES, How.EACH)  # as evaluate tells parts apart
+    normal = [Path(path) for path in scores if Path(path).parent.name == "good"]
+    limit = _limit(threshold)
+    rejected = {path for path in normal if scores[str(path)] > limit}
+    groups = assign_parts(normal, root=data, among=among).groups().values()
+    return {
+        "parts": len(groups),
+        "rejected_parts": sum(any(path in rejected for path in group) for group in groups),
+        "images": len(normal),
+        "rejected_images": len(rejected),
+        "anomalous_images": len(scores) - len(normal),
+        "escapes": sum(score <= limit for score in scores.values()) - len(normal) + len(rejected),
+    }
+
+
+def _limit(threshold: dict[str, Any]) -> float:
+    value = threshold["threshold"]
+    return float(value["image"] if isinstance(value, dict) else value)
+
+
+def branches(weights: Path, report: dict[str, Any], data: Path) -> dict[str, Any] | None:
+    """Return the branch that was chosen and the image AUROC of every one on the test images.
+
+    None for methods without branches, and with a prior, whose scale is that of the chosen branch.
+    """
+    choice = report["choice"]
+    if "branch" not in choice or report["settings"]["network"].get("prior", "none") != "none":
+        return None
+    result = {}
+    for branch in choice["measured"]:
+        detector = load_detector(weights)
+        config = load_method(report["method"]).config(**detector.config | {"branch": branch})
+        other = weights.with_suffix(f".{branch}.pt")
+        save_detector(other, detector.module, detector.manifest, config)
+        result[branch] = edge_ad("evaluate", str(other), "--data", str(data))["image_auroc"]
+        other.unlink()
+    return {
+        "chosen": choice["branch"],
+        "best": max(result, key=result.__getitem__),
+        "image_auroc": result,
+        "selection_score": {
+            branch: figures["selection_score"] for branch, figures in choice["measured"].items()
+        },
+    }
+
+
+def _write_line(folder: Path, seed: int) -> None:
+    """Write the data set and rename it when it is complete: two runs may start at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent))
+    write_dataset(new, train=200, normal=50, per_kind=25, seed=seed, size_wh=(320, 240))
+    try:
+        os.rename(new, folder)
+    except OSError:  # the other one was first
+        shutil.rmtree(new)
