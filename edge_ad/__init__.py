@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_ad.engine import EngineOptions, open_engine
     from edge_ad.errors import EdgeAdError
     from edge_ad.inspection import Inspection
-    from edge_ad.line.config import LineConfig
+    from edge_ad.line.config import CameraConfig, LineConfig
     from edge_ad.line.open import open_line
     from edge_ad.outlet.base import Outlet
     from edge_ad.source import open_source
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CameraConfig",
     "Detector",
     "EdgeAdError",
     "EngineOptions",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CameraConfig": "edge_ad.line.config",
     "Detector": "edge_ad.detector",
     "EdgeAdError": "edge_ad.errors",
     "EngineOptions": "edge_ad.engine.options",

@@ -20,7 +20,7 @@ from edge_ad.frame_gate import FrameGate
 from edge_ad.images import read_image
 from edge_ad.inspection import Inspection
 from edge_ad.line.inspector import InspectedFrame, Inspector
-from edge_ad.line.open import resolve_thresholds
+from edge_ad.line.judge import resolve_thresholds
 
 
 class Detector(ClosedAtExit):

@@ -2,6 +2,7 @@
 
     EdgeAdError              1   a failure while running
     +-- UsageError           2   an option or a configuration key that is wrong
+    |   +-- InvalidConfig    2   several of them at once
     |   +-- DataError        2   a folder, image, mask or weights file unfit for its use
     +-- IncompatibleError    3   an engine unfit for this machine, version or contract
     |   +-- MissingExtra     3   a feature whose package is not installed
@@ -17,7 +18,7 @@ A message is one paragraph: what is wrong, what was expected, what was given, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 
@@ -35,6 +36,26 @@ class UsageError(EdgeAdError):
 
 class DataError(UsageError):
     """A folder, image, mask or weights file is missing, damaged or unfit for its use."""
+
+
+class InvalidConfig(UsageError):
+    """A configuration has one or more problems, which are listed all at once.
+
+    `facts` are the problems for `--json`. The exit code is that of the problems, or that of a
+    UsageError when they differ.
+    """
+
+    def __init__(
+        self,
+        problems: Sequence[str],
+        facts: Sequence[Mapping[str, object]] = (),
+        exit_code: int = UsageError.exit_code,
+    ) -> None:
+        lines = [f"{len(problems)} problems:", *(f"  - {problem}" for problem in problems)]
+        super().__init__(problems[0] if len(problems) == 1 else "\n".join(lines))
+        listed = list(facts) or [{"message": problem} for problem in problems]
+        self.facts: dict[str, object] = {"problems": listed}
+        self.exit_code = exit_code
 
 
 class IncompatibleError(EdgeAdError):

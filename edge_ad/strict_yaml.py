@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,24 @@ _PREFIX = "tag:yaml.org,2002:"
 _MARK = "\ufeff"  # byte order mark
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
+Place = tuple[int, int]  # line and column, counted from 1
+KeyPath = tuple[str | int, ...]  # keys and positions in lists, from the root
+
 
 class YamlProblem(ValueError):
     """A file is not the YAML that this module reads; the message has line and column."""
+
+
+@dataclass
+class PlacedYaml:
+    """The content of a document as written, and where its keys and list items stand.
+
+    `duplicates` are keys that stand twice, as sentences with their places.
+    """
+
+    content: Any
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    duplicates: list[tuple[Place, str]] = field(default_factory=list)
 
 
 def load_yaml(path: Path) -> Any:
@@ -48,20 +65,20 @@ def parse_yaml(text: str, *, as_written: bool = False) -> Any:
 
     With `as_written`, scalars other than null stay text, as on a command line. Raises YamlProblem.
     """
-    text = text.removeprefix(_MARK)
-    if _MARK in text:
-        raise YamlProblem(f"{_place_of(text, text.index(_MARK))}: a byte order mark. Remove it.")
-    try:
-        loader = (_AsWrittenLoader if as_written else _Loader)(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check(node)
-        return loader.construct_document(node)
-    except yaml.YAMLError as error:
-        raise YamlProblem(_explain(error, text)) from error
-    except RecursionError as error:
-        raise YamlProblem("lists and mappings are nested too deeply.") from error
+    return _parse(text, _AsWrittenLoader if as_written else _Loader, _refuse)[0]
+
+
+def parse_placed_yaml(text: str) -> PlacedYaml:
+    """Return the content of one YAML document as written, with places. Raises YamlProblem."""
+    placed = PlacedYaml(None)
+
+    def note(key: Node, problem: str) -> None:
+        placed.duplicates.append((_mark(key), f"{problem}."))
+
+    placed.content, node = _parse(text, _AsWrittenLoader, note)
+    if node is not None:
+        _place(node, (), placed.places)
+    return placed
 
 
 def dump_yaml(value: Any, *, flow: bool | None = False, width: float = 100) -> str:
@@ -124,6 +141,47 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _parse(
+    text: str, loader_type: type[_Loader], on_duplicate: Callable[[Node, str], None]
+) -> tuple[Any, Node | None]:
+    text = text.removeprefix(_MARK)
+    if _MARK in text:
+        raise YamlProblem(f"{_place_of(text, text.index(_MARK))}: a byte order mark. Remove it.")
+    try:
+        loader = loader_type(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        _check(node, on_duplicate)
+        return loader.construct_document(node), node
+    except yaml.YAMLError as error:
+        raise YamlProblem(_explain(error, text)) from error
+    except RecursionError as error:
+        raise YamlProblem("lists and mappings are nested too deeply.") from error
+
+
+def _place(node: Node, path: KeyPath, places: dict[KeyPath, Place]) -> None:
+    """Note the places of all keys and list items under `node`."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            below: KeyPath = (*path, key.value)
+            places[below] = _mark(key)
+            _place(value, below, places)
+    elif isinstance(node, SequenceNode):
+        for position, item in enumerate(node.value):
+            below = (*path, position)
+            places[below] = _mark(item)
+            _place(item, below, places)
+
+
+def _mark(node: Node) -> Place:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _refuse(key: Node, problem: str) -> None:
+    raise _at(key, problem)
+
+
 def _bool(loader: _Loader, node: ScalarNode) -> bool:
     if not _BOOL[0].fullmatch(node.value):
         raise _at(node, f"expected true or false, got '{node.value}'")
@@ -178,7 +236,7 @@ def _register() -> None:
     _AsWrittenLoader.yaml_constructors = _Loader.yaml_constructors
 
 
-def _check(root: Node) -> None:
+def _check(root: Node, on_duplicate: Callable[[Node, str], None]) -> None:
     """Raise for duplicate keys, an alias inside its own anchor, and aliases without bound."""
     count, open_nodes = 0, set[int]()
     stack: list[tuple[Node, bool]] = [(root, False)]
@@ -193,21 +251,21 @@ def _check(root: Node) -> None:
         if count > _MOST_NODES:
             raise _at(root, f"the file has more than {_MOST_NODES} values, aliases expanded")
         if isinstance(node, MappingNode):
-            _check_keys(node)
+            _check_keys(node, on_duplicate)
         if children := _children(node):
             open_nodes.add(id(node))
             stack.append((node, True))
             stack += [(child, False) for child in reversed(children)]
 
 
-def _check_keys(node: MappingNode) -> None:
-    """Raise for a key that stands twice; those that a merge key brings in may be given again."""
+def _check_keys(node: MappingNode, on_duplicate: Callable[[Node, str], None]) -> None:
+    """Report a key that stands twice; those that a merge key brings in may be given again."""
     lines: dict[tuple[str, str], int] = {}
     for key, _ in node.value:
         if not isinstance(key, ScalarNode):
             raise _at(key, "a key must be one word or text")
         if (first := lines.get((key.tag, key.value))) is not None:
-            raise _at(key, f"duplicate key '{key.value}', first given in line {first}")
+            on_duplicate(key, f"duplicate key '{key.value}', first given in line {first}")
         lines[key.tag, key.value] = key.start_mark.line + 1
 
 

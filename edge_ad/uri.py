@@ -7,8 +7,9 @@ import pkgutil
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote_plus
 
 from edge_ad.errors import MissingExtra, UsageError
 
@@ -37,7 +38,8 @@ class UriKind:
     `syntax` is "options" for `scheme://place?name=value`, "path" for the same without slashes
     (`scheme:place?name=value`), "url" for a URI whose query belongs to
     the other side, so that `place` is all of it, and "text" for `scheme:place` taken literally.
-    `opener` is "module:function", imported on first use; `extra` is the one that it needs.
+    `opener` is "module:function", imported on first use; `extra` is the one that it needs. With
+    `place_is_path`, `place` is a path; `path_options` are options that are paths, but for words.
     """
 
     schemes: tuple[str, ...]
@@ -47,6 +49,8 @@ class UriKind:
     syntax: Syntax = "options"
     options: Mapping[str, str] = field(default_factory=dict)
     extra: str = ""
+    place_is_path: bool = False
+    path_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -59,6 +63,21 @@ class UriKind:
         uri = split_uri(text, self.syntax)
         check_options(uri, self.options)
         return uri
+
+    def in_folder(self, text: str, folder: Path) -> str:
+        """Return a URI of this kind whose relative paths are relative to `folder`."""
+        prefix = next(prefix for prefix in self.prefixes if text.startswith(prefix))
+        rest = text.removeprefix(prefix)
+        place, mark, query = (rest, "", "") if self.syntax == "text" else rest.partition("?")
+        if self.place_is_path and place:
+            place = str(folder / place)
+        options = [
+            f"{name}={quote(str(folder / unquote_plus(value)), safe='/')}"
+            if name in self.path_options and unquote_plus(value) not in self.path_options[name]
+            else f"{name}{equals}{value}"
+            for name, equals, value in (option.partition("=") for option in query.split("&"))
+        ]
+        return prefix + place + mark + "&".join(options)
 
     def load_opener(self) -> Callable[..., Any]:
         """Import the opener. Raises MissingExtra when a package of the extra is not installed."""

@@ -93,10 +93,10 @@ def bench_loop(config: LineConfig, *, rounds: int = 5) -> LoopBench:
     The source must be a file or folder, since a camera sets its own rate. `config.frames` limits
     the frames of a round; 0 means all.
     """
-    (uri,) = config.cameras
-    with config.open_engine() as engine:
-        geometry = engine.manifest.geometry.changed(config.geometry)
-        batches = load_batches(uri, engine, config.frames or 10_000, geometry)
+    (camera,) = config.resolve()
+    with camera.open_engine() as engine:
+        geometry = engine.manifest.geometry.changed(camera.geometry)
+        batches = load_batches(camera.uri, engine, config.frames or 10_000, geometry)
         time_engine(engine, batches, duration_s=0.0, at_most=1)
         measured: list[Round] = []
         latency: list[float] = []

@@ -29,7 +29,7 @@ from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
-from edge_ad.line.open import resolve_thresholds
+from edge_ad.line.judge import resolve_thresholds
 from edge_ad.machine.energy import energy_meters
 from edge_ad.manifest import load_sidecar
 
@@ -53,10 +53,12 @@ class BenchSession:
     unstable: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.config.threshold is None and not _has_threshold(self.config.engine):
+        engine = self.config.engine
+        assert engine is not None
+        if self.config.threshold is None and not _has_threshold(engine):
             # nothing is rejected then; the speed hardly depends on it
             self.config = replace(self.config, threshold=sys.float_info.max)
-        known = conditions(self.config.engine)
+        known = conditions(engine)
         manifest = self.engine.manifest
         self.result |= {
             "type": "bench",
@@ -120,8 +122,10 @@ class BenchSession:
 
     def time_stages(self) -> None:
         """Measure each stage on its own."""
-        (uri,), at_most = self.config.cameras, self.config.frames or _STAGED
-        times = time_stages(uri, self.engine, self._thresholds, self._geometry, at_most).seconds
+        (camera,), at_most = self.config.resolve(), self.config.frames or _STAGED
+        times = time_stages(
+            camera.uri, self.engine, self._thresholds, self._geometry, at_most
+        ).seconds
         whole = sum(sum(seconds) for stage, seconds in times.items() if stage != "store")
         self.samples |= {f"{STAGE}{stage}": seconds for stage, seconds in times.items()}
         self.result["stages"] = {
@@ -159,8 +163,9 @@ class BenchSession:
 
     def measure_roofline(self) -> None:
         """Put each group of layers beside what this machine could do."""
-        options = self.config.engine_options
-        layers = profile_layers(self.config.engine, random_batch(self.engine), options.threads)
+        engine, options = self.config.engine, self.config.engine_options
+        assert engine is not None
+        layers = profile_layers(engine, random_batch(self.engine), options.threads)
         self.result["roofline"] = describe_roofline(layers, measure_ceilings())
 
     def run_scenario(self, scenario: Scenario) -> None:
@@ -181,13 +186,14 @@ class BenchSession:
     @cached_property
     def _thresholds(self) -> Thresholds:
         config, trained = self.config, self.engine.manifest.geometry
+        assert config.engine is not None
         return resolve_thresholds(config.engine, self._geometry, trained, config.threshold)
 
     @cached_property
     def _frames(self) -> list[Frame]:
         """The camera's first frames, as many as fit in memory."""
-        (uri,) = self.config.cameras
-        frames = decoded(uri)
+        (camera,) = self.config.resolve()
+        frames = decoded(camera.uri)
         first = next(frames)
         room = max(2, _IN_MEMORY // first.image.nbytes)
         most = min(room, self.config.frames) if self.config.frames else room

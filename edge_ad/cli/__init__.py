@@ -11,7 +11,7 @@ import click
 
 from edge_ad.cli.session import Session, current_session, discard_stdout, repair_streams
 from edge_ad.cli.verbs import Verbs
-from edge_ad.errors import EdgeAdError, GateFailed, OutletLost
+from edge_ad.errors import EdgeAdError, GateFailed, InvalidConfig, OutletLost
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EBADF)
 
@@ -78,7 +78,7 @@ def _from_import_error(error: ImportError) -> EdgeAdError:
 def _fail(session: Session, error: EdgeAdError) -> None:
     if session.debug:
         logging.getLogger(__name__).error("", exc_info=error)
-    facts = error.facts if isinstance(error, GateFailed) else {}
+    facts = error.facts if isinstance(error, (GateFailed, InvalidConfig)) else {}
     _print_record(session, type(error).__name__, str(error), error.exit_code, facts)
     click.echo(f"edge-ad: {error}", err=True)
     sys.exit(error.exit_code)

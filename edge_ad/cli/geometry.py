@@ -21,7 +21,9 @@ class Roi(click.ParamType[Any]):
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
         numbers = _integers(value)
         if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
-            self.fail(f"expected x,y,width,height in pixels, like 80,0,640,480; got '{value}'")
+            self.fail(
+                f"expected x,y,width,height in pixels, like 80,0,640,480; got {_shown(value)}"
+            )
         return tuple(numbers)
 
 
@@ -33,9 +35,9 @@ class Polygon(click.ParamType[Any]):
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[tuple[int, int], ...]:
         numbers = _integers(value)
         if len(numbers) < 6 or len(numbers) % 2:
-            self.fail(f"expected three or more corners, like '0,0 90,0 0,60'; got '{value}'")
+            self.fail(f"expected three or more corners, like '0,0 90,0 0,60'; got {_shown(value)}")
         if max(map(abs, numbers)) > FARTHEST_PX:
-            self.fail(f"expected corners within {FARTHEST_PX} pixels; got '{value}'")
+            self.fail(f"expected corners within {FARTHEST_PX} pixels; got {_shown(value)}")
         return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -47,7 +49,7 @@ class Tiles(click.ParamType[Any]):
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
         numbers = _integers(value)
         if len(numbers) != 2 or not all(1 <= number <= 64 for number in numbers):
-            self.fail(f"expected rows x columns from 1 to 64, like 3x4; got '{value}'")
+            self.fail(f"expected rows x columns from 1 to 64, like 3x4; got {_shown(value)}")
         return (numbers[0], numbers[1])
 
 
@@ -68,6 +70,10 @@ def geometry_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         verb = option(verb)
     return verb
+
+
+def _shown(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value).replace("'", "")
 
 
 def _integers(value: Any) -> list[int]:

@@ -17,9 +17,18 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from edge_ad.cli.config_file import raise_problems
 from edge_ad.cli.requirements import require_packages
 from edge_ad.cli.session import current_session
-from edge_ad.cli.settings import ORIGINS, UNSETTABLE, config_variable, key_of, read_settings
+from edge_ad.cli.settings import (
+    CAMERAS,
+    ORIGINS,
+    PROBLEMS,
+    UNSETTABLE,
+    config_variable,
+    key_of,
+    read_settings,
+)
 from edge_ad.machine.opencv import require_opencv
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -31,6 +40,8 @@ def shared(function: _F) -> Callable[..., Any]:
     @functools.wraps(function)
     def verb(*args: Any, print_config: bool, **options: Any) -> Any:
         ctx = click.get_current_context()
+        if not options.get("check"):  # which lists them with those that it finds
+            raise_problems(ctx.meta.get(PROBLEMS, ()))
         if print_config:
             return _print_config(ctx)
         current_session(ctx).as_json |= options["as_json"]
@@ -64,6 +75,9 @@ def _print_config(ctx: click.Context) -> None:
         value = dump_yaml(_plain(ctx.params.get(param.name)), flow=True, width=math.inf)
         text = value.removesuffix("...\n").rstrip()
         click.echo(f"{key_of(param)}: {text}  # {_origin(ctx, param.name)}")
+    if cameras := ctx.meta.get(CAMERAS):
+        listed = [_plain(dict(camera.values)) for camera in cameras]
+        click.echo("cameras:  # file\n" + dump_yaml(listed, flow=None, width=math.inf), nl=False)
 
 
 def _origin(ctx: click.Context, name: str) -> str:
@@ -77,6 +91,8 @@ def _origin(ctx: click.Context, name: str) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
@@ -11,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
-from edge_ad.cli.options import shared
+from edge_ad.cli.line_file import LineCommand, line_config
+from edge_ad.cli.line_schema import line_schema
+from edge_ad.cli.options import emit, shared
+from edge_ad.cli.run_check import check_run
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.errors import UsageError
@@ -33,16 +34,15 @@ if TYPE_CHECKING:
 _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 
 
-@click.command()
+@click.command(cls=LineCommand)
 @click.option(
     "--camera",
     "cameras",
     multiple=True,
-    required=True,
     metavar="[NAME=]URI",
     help=f"{camera_help()}, with a name for records (top=URI); repeats.",
 )
-@click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
+@click.option("--engine", type=click.Path(path_type=Path), help="Engine file.")
 @click.option(
     "-o",
     "--output",
@@ -188,19 +188,33 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 @engine_options
 @click.option("--show", is_flag=True, help="Show frames and regions in a window.")
 @click.option("--quiet", is_flag=True, help="Print alarms and the summary only.")
+@click.option(
+    "--check", is_flag=True, help="Check everything, list all problems, and print what would run."
+)
+@click.option("--schema", is_flag=True, help="Print the JSON schema of a line file, for editors.")
 @shared
-def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
+def command(
+    *, as_json: bool, duration_s: float | None, check: bool, schema: bool, **options: Any
+) -> None:
     """Judge frames from one or more cameras and raise alarms.
 
     Live cameras are judged by their newest frame, files frame by frame. The run ends with the
-    files, with --frames or --duration-s, or with Ctrl-C, and prints a summary.
+    files, with --frames or --duration-s, or with Ctrl-C, and prints a summary. A line file (-c) may
+    list cameras with settings of their own.
     """
     from edge_ad.line.open import open_line
 
+    ctx = click.get_current_context()
+    if schema:
+        emit(line_schema(ctx.command))
+        return
+    if check:
+        check_run(ctx, lambda: _parts(options, as_json=as_json), as_json=as_json)
+        return
     stop = threading.Event()
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(stop))
-        config, outputs = _config(options), _outputs(options, as_json=as_json)
+        config, outputs = _parts(options, as_json=as_json)
         outputs.check()
         line = stack.enter_context(open_line(config, stop=stop))
         outputs.open(line)  # a refused start has made and removed nothing
@@ -212,53 +226,14 @@ def command(*, as_json: bool, duration_s: float | None, **options: Any) -> None:
         raise KeyboardInterrupt
 
 
-def _config(options: dict[str, Any]) -> LineConfig:
-    from edge_ad.line.alarm import AlarmRule, PartRule
-    from edge_ad.line.config import LineConfig
-
-    part = PartRule(options["part"])
-    if options["trigger"] == "free":
-        _refuse_given("--trigger free", "trigger_delay_ms", "trigger_within_ms")
-    else:
-        part = PartRule.FRAME
-    if part is PartRule.FRAME:
-        _refuse_given("--part frame", "alarm_k", "hysteresis", "frames_per_part")
-    return LineConfig(
-        cameras=options["cameras"],
-        engine=options["engine"],
-        geometry=options["geometry"],
-        threshold=options["threshold"],
-        pixel_threshold=options["pixel_threshold"],
-        expected_anomalous=options["expected_anomalous"],
-        frames_per_part=options["frames_per_part"],
-        part=part,
-        verdict_within_s=options["verdict_within_s"] or math.inf,
-        trigger=options["trigger"],
-        trigger_delay_s=options["trigger_delay_ms"] / 1e3,
-        trigger_within_s=options["trigger_within_ms"] / 1e3,
-        rule=AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"]),
-        outlets=options["outlets"],
-        frames=options["frames"],
-        bit_depth=options["bit_depth"],
-        timeout_s=options["timeout_s"],
-        reopen_for_s=math.inf if options["reopen_for_s"] is None else options["reopen_for_s"],
-        require_cameras=options["require_cameras"],
-        engine_options=options["engine_options"],
-    )
+def _parts(options: dict[str, Any], *, as_json: bool) -> tuple[LineConfig, Outputs]:
+    config = line_config(click.get_current_context(), options)
+    return config, _outputs(config, options, as_json=as_json)
 
 
-def _refuse_given(because: str, *names: str) -> None:
-    """Raise UsageError for an option on the command line that has no effect."""
-    context = click.get_current_context()
-    for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} has no effect with {because}. Leave one out.")
-
-
-def _outputs(options: dict[str, Any], *, as_json: bool) -> Outputs:
+def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> Outputs:
     from edge_ad.cli.run_outputs import Outputs
-    from edge_ad.source.named import is_named
+    from edge_ad.line.config import is_named
     from edge_ad.store.retention import Retention
 
     if options["log_inspections"] != "none" and options["output"] is None:
@@ -269,7 +244,7 @@ def _outputs(options: dict[str, Any], *, as_json: bool) -> Outputs:
         show=options["show"],
         folder=options["output"],
         overwrite=options["overwrite"],
-        named=len(options["cameras"]) > 1 or is_named(options["cameras"][0]),
+        named=len(config.cameras) > 1 or is_named(config.cameras[0]),
         log_inspections=options["log_inspections"],
         retention=Retention(
             options["keep_days"], options["keep_events"], options["keep_mib"] << 20

@@ -41,6 +41,11 @@ class AlarmRule:
     hysteresis: float = 0.1
 
 
+def check_rule(rule: AlarmRule) -> None:
+    """Raise UsageError for a rule that is none."""
+    Debounce(rule.k, rule.n)
+
+
 class Alarm:
     """The alarms of one camera: at most one defect and one camera fault are active at a time.
 

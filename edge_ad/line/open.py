@@ -14,30 +14,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 
-from edge_ad.engine import Batcher
 from edge_ad.errors import UsageError
 from edge_ad.frame_gate import FrameGate
-from edge_ad.geometry import Geometry
-from edge_ad.images import BitDepth, agreed_depth
-from edge_ad.line.alarm import Alarm, PartRule
-from edge_ad.line.config import LineConfig
-from edge_ad.line.inspector import Inspector, Thresholds
-from edge_ad.line.rate_check import RateCheck
+from edge_ad.line.alarm import Alarm, check_rule
+from edge_ad.line.config import LineConfig, ResolvedCamera
+from edge_ad.line.inspector import Inspector
+from edge_ad.line.judge import Judge, engine_key, open_engines, prepare, rate_check
 from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Trigger, TriggeredSource, TriggerLimits
 from edge_ad.line.trigger_input import FREE, check_trigger, open_trigger
-from edge_ad.manifest import check_geometry, load_sidecar
-from edge_ad.outlet.base import Outlet, Outlets
+from edge_ad.outlet.base import OfCameras, Outlet, Outlets
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import Source, open_source
 from edge_ad.source.late import LateSource
-from edge_ad.source.named import NamedSource, name_sources
 from edge_ad.source.open import is_live, presence, waits
 from edge_ad.uri import without_credentials
 
@@ -48,151 +41,129 @@ _OPEN_TOGETHER_S = 3.0  # a line with an absent camera starts this much later at
 def open_line(
     config: LineConfig, outlets: Sequence[Outlet] = (), stop: threading.Event | None = None
 ) -> Iterator[Supervisor]:
-    """Load the engine, open outlets and cameras, and yield the line ready to start.
+    """Load the engines, open outlets and cameras, and yield the line ready to start.
 
-    `outlets` are open ones besides those that `config` names; all are closed with the line. Raises
-    what `open_engine`, `load_sidecar`, `open_outlet` and `open_source` raise, before any frame is
+    Cameras with the same engine file and options share one engine. `outlets` are open ones besides
+    those that `config` names; all are closed with the line. Raises what `LineConfig.resolve`,
+    `open_engine`, `load_sidecar`, `open_outlet` and `open_source` raise, before any frame is
     inspected; a live camera that is absent is an error with `require_cameras` only.
     """
-    sources = name_sources(config.cameras)
-    _check_trigger(config, sources)
+    resolved = config.resolve()
     with ExitStack() as stack:
-        engine = stack.enter_context(config.open_engine())
-        depth = agreed_depth(str(config.engine), engine.manifest.bit_depth, config.bit_depth)
-        trained = engine.manifest.geometry
-        geometry = trained.changed(config.geometry)
-        thresholds = resolve_thresholds(
-            config.engine, geometry, trained, config.threshold, config.pixel_threshold
-        )
-        shared = _Shared(Batcher(engine), thresholds, geometry, depth)
+        engines = open_engines(resolved, stack)
+        for camera in resolved:
+            check_rule(camera.rule)
+            check_camera_trigger(camera)
+        judges = [prepare(camera, engines[engine_key(camera)]) for camera in resolved]
         stop = stop if stop else threading.Event()
         all_outlets = Outlets(outlets, stop)
         stack.callback(all_outlets.close)
-        cameras = [_open_camera(named, config, shared, stack) for named in sources]
+        alarm_ids = _AlarmIds()
+        cameras = [
+            _open_camera(camera, judge, config, alarm_ids, stack)
+            for camera, judge in zip(resolved, judges, strict=True)
+        ]
         _wait_for(cameras)
-        for uri in config.outlets:
-            all_outlets.add(open_outlet(uri))
+        for uri, names in outlet_cameras(config.outlets, resolved).items():
+            outlet = open_outlet(uri)
+            all_outlets.add(outlet if names is None else OfCameras(outlet, names))
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
         stack.callback(line.halt)
-        if line.triggers:
-            stack.enter_context(open_trigger(config.trigger, list(line.triggers.values())))
+        for trigger, fired in _fired_together(resolved, line).items():
+            stack.enter_context(open_trigger(trigger, fired))
         yield line
 
 
-@dataclass
-class _Shared:
-    """The parts that all cameras of a line have in common."""
-
-    batcher: Batcher
-    thresholds: Thresholds
-    geometry: Geometry
-    depth: BitDepth | None
-    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    began: str = field(
-        default_factory=lambda: datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
-    )
-
-    def next_alarm_id(self) -> str:
-        """Return an alarm id: the start of the run (UTC, to the ms) and a number within it."""
-        return f"{self.began}-{next(self.numbers):04d}"
+def outlet_cameras(
+    of_all: Sequence[str], cameras: Sequence[ResolvedCamera]
+) -> dict[str, frozenset[str] | None]:
+    """Return the outlets' URIs, each once, with the cameras that it hears of; None means all."""
+    hears: dict[str, frozenset[str] | None] = dict.fromkeys(of_all)
+    for camera in cameras:
+        for uri in camera.outlets:
+            before = hears.get(uri, frozenset())
+            hears[uri] = None if before is None else before | {camera.name}
+    return hears
 
 
-def resolve_thresholds(
-    engine: Path,
-    geometry: Geometry,
-    trained: Geometry,
-    image: float | None = None,
-    pixel: float | None = None,
-) -> Thresholds:
-    """Return the given thresholds, completed with those stored beside the engine.
-
-    An image threshold alone, with nothing stored, serves as pixel threshold too: both have the
-    unit of the map. Raises UsageError when there is no threshold or it is not finite,
-    IncompatibleError when the stored one was set under a geometry other than `geometry`.
-    """
-    if not all(math.isfinite(given) for given in (image, pixel) if given is not None):
-        raise UsageError(f"a threshold is a finite number; got {image} and {pixel} for pixels.")
-    sidecar = load_sidecar(engine)
-    stored = sidecar.threshold if sidecar else None
-    if image is None:
-        if stored is None:
-            raise UsageError(
-                f"{engine} has no threshold yet. Set one from images of good parts with: "
-                f"edge-ad threshold {engine} --images GOOD_DIR  (or give --threshold)"
-            )
-        check_geometry(engine, stored, geometry, trained)
-        image = stored.image
-    if pixel is None:
-        pixel = stored.pixel if stored else image
-    return Thresholds(image, pixel)
-
-
-def rate_check(config: LineConfig) -> RateCheck | None:
-    """Return the check of the rate that the stored threshold guarantees, None for a given one.
-
-    Anomalous parts are rejected too: with a share a of them, at most p + a (1 - p) of all parts.
-    """
-    sidecar = load_sidecar(config.engine)
-    if config.threshold is not None or sidecar is None or sidecar.threshold is None:
-        return None
-    stored, share = sidecar.threshold, config.expected_anomalous
-    rate = stored.false_alarm_rate
-    frames = config.frames_per_part or stored.frames_per_part or 1
-    if _part_rule(config) is PartRule.FRAME:
-        frames = 1
-    return RateCheck(rate + share * (1 - rate), frames)
-
-
-def _part_rule(config: LineConfig) -> PartRule:
-    return config.part if config.trigger == FREE else PartRule.FRAME
-
-
-def _check_trigger(config: LineConfig, sources: Sequence[NamedSource]) -> None:
+def check_camera_trigger(camera: ResolvedCamera) -> None:
     """Raise UsageError for a trigger that is none, or for files, which were captured before."""
-    check_trigger(config.trigger)
-    for source in sources:
-        if config.trigger != FREE and not is_live(source.uri):
-            raise UsageError(
-                f"{source.name} is not live: its frames were captured before any trigger. Leave "
-                "--trigger out; with --part frame, every frame is a part."
-            )
+    check_trigger(camera.trigger)
+    if camera.trigger != FREE and not is_live(camera.uri):
+        raise UsageError(
+            f"{camera.name} is not live: its frames were captured before any trigger. Leave "
+            "--trigger out; with --part frame, every frame is a part."
+        )
+
+
+def _fired_together(
+    cameras: Sequence[ResolvedCamera], line: Supervisor
+) -> dict[str, list[Trigger]]:
+    """Return the triggers of cameras by what fires them."""
+    fired: dict[str, list[Trigger]] = {}
+    for camera in cameras:
+        if camera.name in line.triggers:
+            fired.setdefault(camera.trigger, []).append(line.triggers[camera.name])
+    return fired
+
+
+class _AlarmIds:
+    """Alarm ids: the start of the run (UTC, to the ms) and a number within it."""
+
+    def __init__(self) -> None:
+        self._began = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
+        self._numbers = itertools.count(1)
+
+    def __call__(self) -> str:
+        """Return the next id."""
+        return f"{self._began}-{next(self._numbers):04d}"
 
 
 def _open_camera(
-    named: NamedSource, config: LineConfig, shared: _Shared, stack: ExitStack
+    camera: ResolvedCamera,
+    judge: Judge,
+    config: LineConfig,
+    next_alarm_id: Callable[[], str],
+    stack: ExitStack,
 ) -> Camera:
-    check = rate_check(config)
-    # checks the rule before a camera opens
-    alarm = Alarm(config.rule, shared.next_alarm_id, check, _part_rule(config))
-    uri, name = named.uri, named.name
-    reopen = partial(open_source, uri, timeout_s=config.timeout_s, bit_depth=shared.depth)
+    alarm = Alarm(camera.rule, next_alarm_id, rate_check(camera), camera.part)
+    uri = camera.uri
+    reopen = partial(open_source, uri, timeout_s=camera.timeout_s, bit_depth=judge.depth)
     late = is_live(uri) and not config.require_cameras
     opener = partial(LateSource, without_credentials(uri), reopen) if late else reopen
     source: Source = stack.enter_context(opener())
-    trigger = _trigger(config)
+    trigger = _trigger(camera)
     if trigger is not None:
         source, reopen = TriggeredSource(source, trigger), partial(_reopen, reopen, trigger)
-    alone = len(config.cameras) == 1
     inspector = Inspector(
-        shared.batcher.engine if alone else shared.batcher.client(),
-        shared.thresholds,
+        judge.engine.client(),
+        judge.thresholds,
         FrameGate(live=source.live),
-        geometry=shared.geometry,
-        overlap=alone and not source.live and not waits(uri),  # those get their verdict at once
-        camera=name,
-        verdict_within_s=math.inf if trigger else config.verdict_within_s,  # it watches that
+        geometry=judge.geometry,
+        # a camera's frame, and a file that is waited for, get their verdict at once
+        overlap=judge.engine.cameras == 1 and not source.live and not waits(uri),
+        camera=camera.name,
+        verdict_within_s=math.inf if trigger else camera.verdict_within_s,  # it watches that
     )
     tally = Tally(frame_limit=config.frames)
     return Camera(
-        source, reopen, inspector, alarm, tally, name, is_there=presence(uri), trigger=trigger
+        source,
+        reopen,
+        inspector,
+        alarm,
+        tally,
+        camera.name,
+        is_there=presence(uri),
+        trigger=trigger,
     )
 
 
-def _trigger(config: LineConfig) -> Trigger | None:
-    if config.trigger == FREE:
+def _trigger(camera: ResolvedCamera) -> Trigger | None:
+    if camera.trigger == FREE:
         return None
-    limits = (config.trigger_delay_s, config.trigger_within_s, config.verdict_within_s)
-    return Trigger(TriggerLimits(*limits))
+    return Trigger(
+        TriggerLimits(camera.trigger_delay_s, camera.trigger_within_s, camera.verdict_within_s)
+    )
 
 
 def _reopen(reopen: Callable[[], Source], trigger: Trigger) -> Source:

@@ -68,6 +68,28 @@ class Outlet:
         """Deliver what is pending and release all resources."""
 
 
+class OfCameras(Outlet):
+    """Passes on to an outlet what concerns some cameras."""
+
+    def __init__(self, outlet: Outlet, cameras: frozenset[str]) -> None:
+        self._outlet, self._cameras = outlet, cameras
+
+    @property
+    def name(self) -> str:
+        return self._outlet.name
+
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        if inspection.camera in self._cameras:
+            self._outlet.inspected(inspection, evidence)
+
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
+        if event.camera in self._cameras:
+            self._outlet.alarmed(event, evidence)
+
+    def close(self) -> None:
+        self._outlet.close()
+
+
 class Outlets(Outlet):
     """Several outlets as one, for several cameras: one call at a time, each outlet on its own.
 

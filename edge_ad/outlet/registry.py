@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
+from edge_ad.secret import in_folder, with_secrets
 from edge_ad.uri import UriKind, split_uri, unknown_scheme, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoints
+    from pathlib import Path
 
     from edge_ad.outlet.base import Outlet
     from edge_ad.uri import Uri
@@ -30,6 +32,7 @@ OUTLETS = (
         "`NAME.1`, and four old files are kept",
         opener="edge_ad.outlet.jsonl:open_file",
         syntax="text",
+        place_is_path=True,
     ),
 )
 
@@ -40,12 +43,26 @@ def open_outlet(text: str) -> Outlet:
     Raises UsageError for an unknown scheme or option, MissingExtra for a package that is not
     installed, OutletLost when the other side cannot be opened.
     """
-    opener, uri = _find_opener(text)
+    opener, uri = _find_opener(with_secrets(text))
     try:
         return opener(uri)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutletLost(f"{without_credentials(text)}: cannot be opened ({reason}).") from error
+
+
+def outlet_in_folder(text: str, folder: Path) -> str:
+    """Return an outlet's URI whose relative paths are relative to `folder`."""
+    text = in_folder(text, folder)
+    for kind in OUTLETS:
+        if text.startswith(kind.prefixes):
+            return kind.in_folder(text, folder)
+    return text
+
+
+def check_outlet(text: str) -> None:
+    """Raise what `open_outlet` would raise before it opens anything."""
+    _find_opener(with_secrets(text))
 
 
 def outlet_help() -> str:

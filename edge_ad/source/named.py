@@ -7,11 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_ad.errors import UsageError
+from edge_ad.source.open import camera_in_folder
 from edge_ad.uri import without_credentials
 
-_NAMED = re.compile(r"([^:/?=!]*)=(.*)", re.DOTALL)  # a URI's own = comes after one of :/?!
+_NAMED = re.compile(r"([^:/?=!$]*)=(.*)", re.DOTALL)  # a URI's own = comes after one of :/?!
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -23,41 +25,58 @@ class NamedSource:
     uri: str
 
 
-def name_sources(texts: Sequence[str]) -> list[NamedSource]:
-    """Split `NAME=URI` texts; cameras without a name that share a URI get a number.
+def name_sources(sources: Sequence[NamedSource]) -> list[NamedSource]:
+    """Name every source; cameras without a name that share a URI get a number.
 
     Raises UsageError for a name that is none, or that two cameras have.
     """
-    named = [_split(text) for text in texts]
-    given = Counter(source.name for source in named if source.name)
+    given = Counter(source.name for source in sources if source.name)
     for name, count in given.items():
+        check_name(name)
         if count > 1:
-            raise UsageError(f"--camera: {count} cameras are called '{name}'. Names must differ.")
+            raise UsageError(f"{count} cameras are called '{name}'. Names must differ.")
     seen = Counter(given)
-    return [source if source.name else _by_uri(source.uri, seen) for source in named]
+    return [source if source.name else _by_uri(source.uri, seen) for source in sources]
 
 
-def is_named(text: str) -> bool:
-    """Return whether a camera is given with a name."""
-    return bool(_split(text).name)
+def split_name(text: str) -> NamedSource:
+    """Split `NAME=URI`; the name is empty where there is none.
+
+    Raises UsageError for a name that is none, and for a name without a URI.
+    """
+    match = _NAMED.fullmatch(text)
+    if match is None or os.path.exists(text):  # a file may be called 'a=b.png'
+        return NamedSource("", text)
+    name, uri = match.groups()
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"camera '{name}' in '{name}={without_credentials(uri)}': {_NOT_A_NAME}")
+    if not uri:
+        raise UsageError(f"--camera: '{text}' has a name and no URI. Expected NAME=URI.")
+    return NamedSource(name, uri)
+
+
+def named_in_folder(text: str, folder: Path) -> str:
+    """Return `[NAME=]URI` with relative paths relative to `folder`."""
+    if (folder / text).exists():
+        return str(folder / text)
+    named = split_name(text)
+    uri = camera_in_folder(named.uri, folder)
+    return f"{named.name}={uri}" if named.name else uri
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that no camera can have."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"camera '{name}': {_NOT_A_NAME}")
+
+
+_NOT_A_NAME = (
+    "that is no name. Expected letters, digits, '_', '-' and '.', at most 63, like "
+    "top=rtsp://10.0.0.5/stream."
+)
 
 
 def _by_uri(uri: str, seen: Counter[str]) -> NamedSource:
     name = without_credentials(uri)
     seen[name] += 1
     return NamedSource(name if seen[name] == 1 else f"{name}#{seen[name]}", uri)
-
-
-def _split(text: str) -> NamedSource:
-    match = _NAMED.fullmatch(text)
-    if match is None or os.path.exists(text):  # a file may be called 'a=b.png'
-        return NamedSource("", text)
-    name, uri = match.groups()
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"camera '{name}' in '{name}={without_credentials(uri)}': that is no name. Expected "
-            "letters, digits, '_', '-' and '.', at most 63, like top=rtsp://10.0.0.5/stream."
-        )
-    if not uri:
-        raise UsageError(f"--camera: '{text}' has a name and no URI. Expected NAME=URI.")
-    return NamedSource(name, uri)

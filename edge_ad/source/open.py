@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from edge_ad.errors import SourceLost
 from edge_ad.frame import Grab
 from edge_ad.images import BitDepth
+from edge_ad.secret import in_folder, with_secrets
 from edge_ad.source.base import Source, SourceRequest
 from edge_ad.source.buffered import BufferedSource
 from edge_ad.source.registry import CAMERAS, find_camera
@@ -78,8 +80,38 @@ def presence(uri: str) -> Callable[[], bool] | None:
     return partial(ask, parsed) if ask else None
 
 
+def camera_in_folder(text: str, folder: Path) -> str:
+    """Return a source's URI or short form whose relative paths are relative to `folder`."""
+    text = in_folder(text, folder)
+    if (folder / text).exists():
+        return str(folder / text)
+    if re.fullmatch(r"\d+(\?.*)?", text) or text.startswith("${"):
+        return text
+    match = _SCHEME.match(text)
+    if not match:
+        return str(folder / text)
+    kind = next((kind for kind in CAMERAS if match[0] in kind.prefixes), None)
+    return kind.in_folder(text, folder) if kind else text
+
+
+def check_source(uri: str) -> None:
+    """Raise what `open_source` would raise for this URI before it opens a device.
+
+    Files and folders must exist; whether a camera is there is not asked.
+    """
+    parsed = parse_uri(uri)
+    kind = find_camera(parsed.scheme)
+    kind.load_opener()
+    if kind.place_is_path and not Path(parsed.place).exists():
+        raise SourceLost(f"{without_credentials(uri)}: no such file or folder.")
+
+
 def parse_uri(text: str) -> Uri:
-    """Split a URI or short form. Raises UsageError for an unknown scheme or option."""
+    """Split a URI or short form, with the secrets that it refers to.
+
+    Raises UsageError for an unknown scheme or option.
+    """
+    text = with_secrets(text)
     if os.path.exists(text):  # first, since a file may have any name, such as 'a?b.png' or 20261128
         return Uri("v4l2" if Path(text).is_char_device() else "file", text)
     if re.fullmatch(r"\d+(\?.*)?", text):

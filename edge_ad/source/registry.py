@@ -75,6 +75,7 @@ CAMERAS = (
         opener="edge_ad.source.files:open_path",
         live=False,
         options={"bit_depth": "bits that the values of 16-bit files fill, such as 12"},
+        place_is_path=True,
         back_end="FFMPEG",
     ),
     CameraKind(
@@ -93,6 +94,8 @@ CAMERAS = (
             "ledger": "file that remembers judged files, .edge-ad-judged in the folder",
             "bit_depth": "bits that the values of 16-bit files fill, such as 12",
         },
+        place_is_path=True,
+        path_options={"then": ("keep", "delete"), "ledger": ()},
     ),
     CameraKind(
         name="network cameras",

@@ -14,8 +14,9 @@ BASE = "camera: parts\nengine: a.onnx\n"
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "line.yaml"
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = Path("line.yaml")
     path.write_text(BASE, encoding="utf-8")
     return path
 

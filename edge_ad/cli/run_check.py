@@ -1,0 +1,145 @@
+"""`edge-ad run --check`: what would run, or everything that keeps it from running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_ad.cli.line_file import usable_cameras
+from edge_ad.cli.options import emit
+from edge_ad.cli.settings import PROBLEMS
+from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
+from edge_ad.errors import InvalidConfig
+from edge_ad.uri import without_credentials
+
+if TYPE_CHECKING:
+    from edge_ad.cli.config_file import FileProblem
+    from edge_ad.cli.run_outputs import Outputs
+    from edge_ad.line.check import CheckedCamera, LineCheck, Problem
+    from edge_ad.line.config import LineConfig
+
+
+def check_run(
+    ctx: click.Context, parts: Callable[[], tuple[LineConfig, Outputs]], *, as_json: bool
+) -> None:
+    """Check a run without starting it and print what would run.
+
+    `parts` makes the run's parts from the options. Raises InvalidConfig with all problems.
+    """
+    from edge_ad.line.check import LineCheck, check_line
+
+    of_file: list[FileProblem] = ctx.meta.get(PROBLEMS, [])
+    check = LineCheck()
+    made = check.attempt(parts)
+    if made is not None:
+        config, outputs = made
+        check = check_line(config) if config.cameras else check
+        check.attempt(outputs.check)
+    _raise(of_file, check.problems, [entry.where for entry in usable_cameras(ctx) or ()])
+    assert made is not None
+    result = _result(check, made[1])
+    emit(result) if as_json else click.echo(format_check(result))
+
+
+def format_check(result: dict[str, Any]) -> str:
+    """Format what would run: a table of cameras, then engines, outlets and the folder."""
+    rows = [("camera", "source", "engine", "threshold", "from", "geometry", "alarm at")]
+    rows += [
+        (
+            camera["camera"], camera["source"], camera["engine"], f"{camera['threshold']:.4g}",
+            camera["threshold_from"], _geometry(camera["geometry"]),
+            f"{camera['rule']['k']} of {camera['rule']['n']}",
+        )
+        for camera in result["cameras"]
+    ]  # fmt: skip
+    lines = [*_aligned(rows), ""]
+    for engine in result["engines"]:
+        changed = ", ".join(f"{name} {value}" for name, value in engine["options"].items())
+        about = f" ({changed})" if changed else ""
+        lines.append(f"engine {engine['engine']}{about}: {', '.join(engine['cameras'])}")
+    for outlet in result["outlets"]:
+        lines.append(f"outlet {outlet['outlet']}: {', '.join(outlet['cameras'])}")
+    lines.append(f"output {result['output'] or 'none'}")
+    lines.append("The line can start. Cameras and outlets were not opened.")
+    return "\n".join(lines)
+
+
+def _raise(of_file: Sequence[FileProblem], found: Sequence[Problem], places: Sequence[str]) -> None:
+    """Raise InvalidConfig if there are problems; those of a file's cameras have their places."""
+    facts = [problem.as_json() for problem in of_file]
+    texts = [str(problem) for problem in of_file]
+    for problem in found:
+        listed = problem.camera is not None and bool(places)
+        texts.append((places[problem.camera or 0] if listed else "") + problem.message)
+        facts.append({"message": texts[-1], "exit": problem.exit_code})
+    if not texts:
+        return
+    codes = {problem.exit_code for problem in found} | {2 for _ in of_file}
+    raise InvalidConfig(texts, facts, codes.pop() if len(codes) == 1 else InvalidConfig.exit_code)
+
+
+def _result(check: LineCheck, outputs: Outputs) -> dict[str, Any]:
+    names = [checked.camera.name for checked in check.cameras]
+    engines: dict[tuple[str, EngineOptions], list[str]] = {}
+    for checked in check.cameras:
+        key = (str(checked.camera.engine), checked.camera.engine_options)
+        engines.setdefault(key, []).append(checked.camera.name)
+    return {
+        "type": "check",
+        "cameras": [_camera(checked) for checked in check.cameras],
+        "engines": [
+            {"engine": name, "options": _changed(options), "cameras": users}
+            for (name, options), users in engines.items()
+        ],
+        "outlets": [
+            {
+                "outlet": without_credentials(uri),
+                "cameras": names if of is None else [name for name in names if name in of],
+            }
+            for uri, of in check.outlets.items()
+        ],
+        "output": None if outputs.folder is None else str(outputs.folder),
+    }
+
+
+def _camera(checked: CheckedCamera) -> dict[str, Any]:
+    camera, judge = checked.camera, checked.judge
+    return {
+        "camera": camera.name,
+        "source": without_credentials(camera.uri),
+        "engine": str(camera.engine),
+        "threshold": judge.thresholds.image,
+        "pixel_threshold": judge.thresholds.pixel,
+        "threshold_from": "the sidecar" if camera.threshold is None else "the configuration",
+        "geometry": judge.geometry.model_dump(mode="json"),
+        "rule": {"k": camera.rule.k, "n": camera.rule.n, "hysteresis": camera.rule.hysteresis},
+    }
+
+
+def _changed(options: EngineOptions) -> dict[str, Any]:
+    """Return the options that differ from the defaults."""
+    return {
+        key: value
+        for key, value in asdict(options).items()
+        if value != getattr(DEFAULT_OPTIONS, key)
+    }
+
+
+def _geometry(geometry: dict[str, Any]) -> str:
+    parts = []
+    if geometry["roi_xywh"]:
+        parts.append("roi " + ",".join(map(str, geometry["roi_xywh"])))
+    if geometry["ignore"]:
+        parts.append(f"{len(geometry['ignore'])} ignored")
+    if tuple(geometry["tiles"]) != (1, 1):
+        parts.append("{}x{} tiles".format(*geometry["tiles"]))
+    return "; ".join(parts) or "whole frame"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
