@@ -69,7 +69,7 @@ class Outlet:
 
 
 class OfCameras(Outlet):
-    """Passes on to an outlet what concerns some cameras."""
+    """Passes on to an outlet what concerns some cameras, as if the line had no others."""
 
     def __init__(self, outlet: Outlet, cameras: frozenset[str]) -> None:
         self._outlet, self._cameras = outlet, cameras
@@ -78,13 +78,23 @@ class OfCameras(Outlet):
     def name(self) -> str:
         return self._outlet.name
 
+    def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        self._outlet.started([name for name in cameras if name in self._cameras], store)
+
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if inspection.camera in self._cameras:
             self._outlet.inspected(inspection, evidence)
 
+    def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
+        if inspection.camera in self._cameras:
+            self._outlet.rejected(inspection, evidence)
+
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         if event.camera in self._cameras:
             self._outlet.alarmed(event, evidence)
+
+    def wait_for_room(self) -> None:
+        self._outlet.wait_for_room()
 
     def close(self) -> None:
         self._outlet.close()
