@@ -20,7 +20,10 @@ from edge_ad.files import write_text
 
 SCHEMA = 1
 RESULTS = Path(__file__).resolve().parent / "results"
-_PACKAGES = ("edge-ad", "numpy", "onnx", "onnxruntime", "opencv-python", "torch", "tensorrt-rtx")
+_PACKAGES = (
+    *("edge-ad", "numpy", "onnx", "onnxruntime", "opencv-python", "openvino", "torch"),
+    "tensorrt-rtx",
+)
 
 
 def write_result(

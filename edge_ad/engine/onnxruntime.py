@@ -5,18 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from edge_ad.closeable import ClosedAtExit
-from edge_ad.engine.base import (
-    INPUT,
-    MAP,
-    SCORE,
-    Prediction,
-    check_batch,
-    format_tensors,
-    in_batches,
-)
+from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction
+from edge_ad.engine.onnx_file import OnnxFileEngine, Tensors, check_contract
 from edge_ad.engine.options import DEFAULT_OPTIONS, Device, EngineOptions
 from edge_ad.engine.thread_variants import session_options
 from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
@@ -29,7 +19,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 
-class OnnxRuntimeEngine(ClosedAtExit):
+class OnnxRuntimeEngine(OnnxFileEngine):
     """An ONNX file under ONNX Runtime, on the CPU or an NVIDIA GPU.
 
     Raises IncompatibleError when the file is not ONNX, has no manifest, its inputs and outputs
@@ -41,33 +31,12 @@ class OnnxRuntimeEngine(ClosedAtExit):
         self._device = options.device
         self.session = _open_session(path, options)
         self.manifest = _read_manifest(self.session, path)
-        _check_contract(self.session, self.manifest, path)
+        check_contract(_tensors(self.session), self.manifest, path)
         return_freed_memory()
         self._warm_up()
 
-    def infer(self, batch: Image) -> Prediction:
-        check_batch(batch, self.manifest, self.name)
-        if len(batch) == self.manifest.batch or self.manifest.batch is None:
-            return self._run(batch)
-        parts = [self._run(part) for part in in_batches(batch, self.manifest.batch)]
-        maps, scores = (np.concatenate(arrays)[: len(batch)] for arrays in zip(*parts, strict=True))
-        return Prediction(maps, scores)
-
     def close(self) -> None:
         self.__dict__.pop("session", None)
-
-    def _warm_up(self) -> None:
-        """Run once. Raises IncompatibleError for outputs of another shape than the graph names."""
-        batch = np.zeros((self.manifest.batch or 1, *self.manifest.size_hw, 3), np.uint8)
-        try:
-            maps, scores = self.infer(batch)
-        except EdgeAdError as error:
-            raise IncompatibleError(f"{error} Export it again.") from error
-        if maps.shape != batch.shape[:3] or scores.shape != batch.shape[:1]:
-            raise IncompatibleError(
-                f"{self.name}: its outputs have the shapes {maps.shape} and {scores.shape}, "
-                f"expected {batch.shape[:3]} and {batch.shape[:1]}. Export it again."
-            )
 
     def _run(self, batch: Image) -> Prediction:
         try:
@@ -144,25 +113,12 @@ def _read_manifest(session: ort.InferenceSession, path: Path) -> Manifest:
     return manifest_from_json(metadata[METADATA_KEY], str(path))
 
 
-def _check_contract(session: ort.InferenceSession, manifest: Manifest, path: Path) -> None:
-    """Compare the graph's inputs and outputs with the contract, by name."""
-    height, width = manifest.size_hw
-    batch = manifest.batch
-    expected = {
-        INPUT: ("tensor(uint8)", (batch, height, width, 3)),
-        MAP: ("tensor(float)", (batch, height, width)),
-        SCORE: ("tensor(float)", (batch,)),
-    }
-    actual = {
+def _tensors(session: ort.InferenceSession) -> Tensors:
+    """Return names, types and shapes."""
+    return {
         tensor.name: (
             tensor.type,
             tuple(side if isinstance(side, int) else None for side in tensor.shape),
         )
         for tensor in (*session.get_inputs(), *session.get_outputs())
     }
-    if actual != expected:
-        raise IncompatibleError(
-            f"{path}: its inputs and outputs do not match the engine contract. "
-            f"Expected {format_tensors(expected.items())}; got {format_tensors(actual.items())}. "
-            "Export it with: edge-ad export"
-        )

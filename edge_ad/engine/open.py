@@ -37,6 +37,10 @@ def open_engine(
         from edge_ad.engine.tensorrt.plan import open_plan
 
         return open_plan(path, options)
+    if options.runtime == "openvino":
+        from edge_ad.engine.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(path, options)
     if adapt_threads and options.device == "cpu" and not options.threads:
         from edge_ad.engine.switching import SwitchingEngine
 

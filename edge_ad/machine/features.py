@@ -18,6 +18,7 @@ _EXTRAS = {
     "train": "training",
     "export": "exporting and converting engines",
     "calibrate": "quantizing to int8",
+    "openvino": "engines on OpenVINO (--runtime openvino)",
     "pylon": "Basler cameras (pylon://)",
 }
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
