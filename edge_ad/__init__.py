@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edge_ad.detector import Detector
     from edge_ad.engine import EngineOptions, open_engine
-    from edge_ad.errors import EdgeAdError
+    from edge_ad.errors import EdgeAdError, Refused
     from edge_ad.inspection import Inspection
     from edge_ad.line.config import CameraConfig, LineConfig
     from edge_ad.line.open import open_line
     from edge_ad.outlet.base import Outlet
+    from edge_ad.outlet.durable import DurableOutlet
     from edge_ad.source import open_source
 
 __version__ = "0.1.0"
@@ -24,11 +25,13 @@ __version__ = "0.1.0"
 __all__ = [
     "CameraConfig",
     "Detector",
+    "DurableOutlet",
     "EdgeAdError",
     "EngineOptions",
     "Inspection",
     "LineConfig",
     "Outlet",
+    "Refused",
     "__version__",
     "open_engine",
     "open_line",
@@ -38,11 +41,13 @@ __all__ = [
 _MODULES = {
     "CameraConfig": "edge_ad.line.config",
     "Detector": "edge_ad.detector",
+    "DurableOutlet": "edge_ad.outlet.durable",
     "EdgeAdError": "edge_ad.errors",
     "EngineOptions": "edge_ad.engine.options",
     "Inspection": "edge_ad.inspection",
     "LineConfig": "edge_ad.line.config",
     "Outlet": "edge_ad.outlet.base",
+    "Refused": "edge_ad.errors",
     "open_engine": "edge_ad.engine.open",
     "open_line": "edge_ad.line.open",
     "open_source": "edge_ad.source.open",

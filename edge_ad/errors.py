@@ -12,6 +12,7 @@
     +-- SourceLost           5   a camera, file or folder that gives no more frames
     |   +-- SourceTimeout    5   ... within the time allowed
     +-- OutletLost           6   an alarm channel or output folder that cannot be written
+    |   +-- Refused          6   ... an event that the other side does not take
 
 A message is one paragraph: what is wrong, what was expected, what was given, what to do.
 """
@@ -115,3 +116,15 @@ class OutletLost(EdgeAdError):
     """An alarm channel or output folder cannot be written."""
 
     exit_code = 6
+
+
+class Refused(OutletLost):
+    """The other side of an outlet does not take an event, though it can be reached.
+
+    The event is tried again, after `retry_after_s` where the other side says so, and becomes a dead
+    letter when it was refused too often.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s

@@ -13,22 +13,36 @@ from urllib.parse import parse_qsl, quote, unquote_plus
 
 from edge_ad.errors import MissingExtra, UsageError
 
-Syntax = Literal["options", "path", "url", "text"]
-_NETWORK = re.compile(r"(rtsps?|https?|gst):")
-_USER = re.compile(r"(?<=//)\S*@")  # to the last @: passwords may contain slashes and @
-_SECRET = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token)=)[^&\s]+")
+Syntax = Literal["options", "path", "url", "url-fragment", "command", "text"]
+_NETWORK = re.compile(r"(?!file:|watch:|pattern:)(?:[a-z][a-z0-9+.-]*://|gst:|exec:)")
+_USER = re.compile(r"(?<=//)(?!/)\S*@")  # to the last @: passwords may contain slashes and @
+_SECRET = re.compile(
+    r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token|secret|sig|api-?key)="
+    r"|--(?:pass(?:word)?|token|secret|api-?key) )[^&#\s]+"
+)
+_SECRET_PATH = re.compile(
+    r"(https://(?:hooks\.slack\.com|[^/\s]*\.webhook\.office\.com|discord(?:app)?\.com)/)[^#\s]+"
+)
+_FRAGMENT = re.compile(r"#((?:[a-z][a-z0-9_-]*=[^#&]*)(?:&[a-z][a-z0-9_-]*=[^#&]*)*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Uri:
-    """A URI in parts."""
+    """A URI in parts. `shown` is its text for messages, where that has references to secrets."""
 
     scheme: str
     place: str
     options: Mapping[str, str] = field(default_factory=dict)
+    separator: str = "://"
+    shown: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.place}"
+        if self.shown:
+            return self.shown
+        whole = self.place.startswith(f"{self.scheme}:")
+        return without_credentials(
+            self.place if whole else f"{self.scheme}{self.separator}{self.place}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +50,10 @@ class UriKind:
     """An entry of a registry: the URIs of one kind and the function that opens them.
 
     `syntax` is "options" for `scheme://place?name=value`, "path" for the same without slashes
-    (`scheme:place?name=value`), "url" for a URI whose query belongs to
-    the other side, so that `place` is all of it, and "text" for `scheme:place` taken literally.
+    (`scheme:place?name=value`), "url" for a URI whose query belongs to the other side, so that
+    `place` is all of it, "url-fragment" for the same with our options in the fragment, which is
+    never sent (`https://host/path?theirs=1#name=value`), "command" for `scheme:place#name=value`,
+    and "text" for `scheme:place` taken literally.
     `opener` is "module:function", imported on first use; `extra` is the one that it needs. With
     `place_is_path`, `place` is a path; `path_options` are options that are paths, but for words.
     """
@@ -55,8 +71,7 @@ class UriKind:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """The beginnings of these URIs, such as `rtsp://`."""
-        separator = ":" if self.syntax in {"path", "text"} else "://"
-        return tuple(scheme + separator for scheme in self.schemes)
+        return tuple(scheme + _separator(self.syntax) for scheme in self.schemes)
 
     def parse(self, text: str) -> Uri:
         """Split a URI of this kind. Raises UsageError for an unknown option."""
@@ -68,7 +83,7 @@ class UriKind:
         """Return a URI of this kind whose relative paths are relative to `folder`."""
         prefix = next(prefix for prefix in self.prefixes if text.startswith(prefix))
         rest = text.removeprefix(prefix)
-        place, mark, query = (rest, "", "") if self.syntax == "text" else rest.partition("?")
+        place, mark, query = self._split_options(rest)
         if self.place_is_path and place:
             place = str(folder / place)
         options = [
@@ -78,6 +93,15 @@ class UriKind:
             for name, equals, value in (option.partition("=") for option in query.split("&"))
         ]
         return prefix + place + mark + "&".join(options)
+
+    def _split_options(self, rest: str) -> tuple[str, str, str]:
+        """Return what follows the prefix as place, mark and options."""
+        if self.syntax == "text":
+            return rest, "", ""
+        if self.syntax in {"url-fragment", "command"}:
+            options = _FRAGMENT.search(rest)
+            return (rest[: options.start()], "#", options[1]) if options else (rest, "", "")
+        return rest.partition("?")
 
     def load_opener(self) -> Callable[..., Any]:
         """Import the opener. Raises MissingExtra when a package of the extra is not installed."""
@@ -93,12 +117,22 @@ class UriKind:
 def split_uri(text: str, syntax: Syntax) -> Uri:
     """Split a URI whose scheme is known to have this syntax."""
     scheme, _, rest = text.partition(":")
+    separator = _separator(syntax)
     if syntax == "text":
-        return Uri(scheme, rest)
+        return Uri(scheme, rest, separator=separator)
     if syntax == "url":
         return Uri(scheme, text)
-    place, _, query = rest.removeprefix("//").partition("?")
-    return Uri(scheme, place, dict(parse_qsl(query, keep_blank_values=True)))
+    if syntax in {"url-fragment", "command"}:
+        options = _FRAGMENT.search(text)
+        query = options[1] if options else ""
+        place = _FRAGMENT.sub("", text if syntax == "url-fragment" else rest)
+    else:
+        place, _, query = rest.removeprefix("//").partition("?")
+    return Uri(scheme, place, dict(parse_qsl(query, keep_blank_values=True)), separator)
+
+
+def _separator(syntax: Syntax) -> str:
+    return ":" if syntax in {"path", "text", "command"} else "://"
 
 
 def unknown_scheme(noun: str, scheme: str, prefixes: Collection[str], hint: str = "") -> UsageError:
@@ -115,7 +149,9 @@ def without_credentials(text: str) -> str:
     """Return a URI or pipeline without user names and passwords, fit for logs."""
     if not _NETWORK.match(text):
         return text
-    return _SECRET.sub(r"\1***", _USER.sub("", text))
+    for pattern, kept in ((_SECRET_PATH, r"\1***"), (_USER, ""), (_SECRET, r"\1***")):
+        text = pattern.sub(kept, text)
+    return text
 
 
 def check_options(uri: Uri, known: Collection[str]) -> None:

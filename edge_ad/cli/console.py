@@ -116,6 +116,12 @@ def format_summary(result: dict[str, Any]) -> str:
             f"guarantee  {state}  ({check['rejected']} of {check['parts']} parts rejected; "
             f"of normal ones at most {100 * check['guaranteed_rate']:.2g} %)"
         )
+    lines += [
+        f"outlet     {outlet['outlet']}: {outlet['delivered']} delivered"
+        + (f", {outlet['dead']} refused" if outlet["dead"] else "")
+        + (f", {outlet['waiting']} wait for the next start" if outlet["waiting"] else "")
+        for outlet in result.get("outbox", ())
+    ]
     return "\n".join(lines)
 
 

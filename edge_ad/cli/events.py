@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from edge_ad.store.reading import EventFilter, Record
 
-_TYPES = ("reject", "missed_trigger", "alarm", "line", "lost", "retention", "ack", "mark")
+_TYPES = (
+    *("reject", "missed_trigger", "alarm", "line", "lost", "retention", "outlet_fault", "outbox"),
+    *("ack", "mark"),
+)
 _KINDS = ("defect", "camera_fault", "reject_rate")
 _TIME = "an age (30m, 8h, 2d) or a time (2026-11-28T06:00)"
 
@@ -109,7 +112,7 @@ def _note(folder: Path, *, as_json: bool, **options: Any) -> None:
         raise UsageError("--ack and --mark exclude each other. Give one.")
     if bool(options["mark"]) != bool(options["mark_as"]):
         raise UsageError("--mark ID needs --as false-alarm or --as real, and --as needs --mark.")
-    who = options["who"] or _user()
+    who = options["who"] or user_name()
     if options["mark"]:
         about, notes = (
             options["mark"],
@@ -124,7 +127,8 @@ def _note(folder: Path, *, as_json: bool, **options: Any) -> None:
         click.echo(f"{', '.join(about)}: {done} by {who}")
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return the name of the person at the terminal."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user
@@ -145,6 +149,8 @@ def format_event(event: Record) -> str:
     when = datetime.fromisoformat(event["time_utc"]).astimezone()
     head = f"{event['seq']:6d}  {when.isoformat(sep=' ', timespec='seconds')}"
     words = [event["type"], event.get("kind"), event.get("step"), event.get("alarm")]
+    if event["type"] in ("outlet_fault", "outbox"):
+        words.append(event["source"])
     if event.get("part") is not None:
         words.append(f"part {event['part']}")
     if event.get("score") is not None:

@@ -18,6 +18,7 @@ EXAMPLES = {
     "threshold": "edge-ad threshold draem.onnx --images more-good/ --false-alarm-rate 0.01",
     "run": "edge-ad run --camera 0 --engine draem.onnx -o shift/",
     "events": "edge-ad events shift/ --since 8h --type alarm",
+    "outbox": "edge-ad outbox shift/ --retry",
     "report": "edge-ad report shift/ --since 8h -o shift.html",
     "sheet": "edge-ad sheet shift/",
     "bench": "edge-ad bench --engine draem.onnx --camera part.mp4 --assert 'p99_ms<40'",

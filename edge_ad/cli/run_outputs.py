@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Outputs:
     """Terminal, window and output folder of a run.
 
-    `window` is set by `check`, `store` and `evidence` by `open`.
+    `window` is set by `check`, `line`, `store` and `evidence` by `open`.
     """
 
     as_json: bool
@@ -38,6 +38,7 @@ class Outputs:
     evidence_count: int
     evidence_bytes: int
     window: Window | None = None
+    line: Supervisor | None = None
     store: Store | None = None
     evidence: EvidenceFolder | None = None
 
@@ -56,8 +57,12 @@ class Outputs:
         import sys
 
         from edge_ad.cli.console import Console
+        from edge_ad.line.supervisor import needs_store
         from edge_ad.outlet.jsonl import JsonLines
 
+        if line.durable and self.folder is None:
+            raise needs_store(line.durable[0].name)
+        self.line = line
         console = (
             JsonLines(sys.stdout) if self.as_json else Console(quiet=self.quiet, named=self.named)
         )
@@ -72,6 +77,7 @@ class Outputs:
         from edge_ad.cli.console import format_summary
         from edge_ad.files import write_text
 
+        self._add_outbox(result)
         if self.store is not None and self.store.lost:
             _add_fault(result, f"{self.store.path}: {self.store.cause}", self.store.lost)
         if self.evidence is not None:
@@ -89,17 +95,24 @@ class Outputs:
         except OSError as error:
             _add_fault(result, f"{path}: cannot be written ({error.strerror or error})")
 
+    def _add_outbox(self, result: dict[str, Any]) -> None:
+        """Add to the summary what was delivered to each durable outlet, and what waits."""
+        from edge_ad.store.outbox import read_outbox
+
+        if self.folder is None or self.line is None or self.line.deliveries is None:
+            return
+        if counts := self.line.deliveries.summary():
+            waits = {state["outlet"]: state["waiting"] for state in read_outbox(self.folder)}
+            result["outbox"] = [each | {"waiting": waits.get(each["outlet"], 0)} for each in counts]
+
     def _open_folder(self, folder: Path, line: Supervisor) -> None:
         from edge_ad.cli.output import making_output_folder
         from edge_ad.outlet.evidence import EvidenceFolder
-        from edge_ad.outlet.history import History
         from edge_ad.outlet.jsonl import JsonFile, Kept
         from edge_ad.store.store import Store
 
         with making_output_folder(folder, overwrite=self.overwrite):
             self.store = Store(folder, self.retention)
-        line.next_part = self.store.next_part
-        line.store = self.store
         self.evidence = EvidenceFolder(
             folder / "evidence",
             max_count=self.evidence_count,
@@ -107,7 +120,7 @@ class Outputs:
             record=self.store.record,
         )
         line.outlets.add(self.evidence)  # before the history, which closes the store
-        line.outlets.add(History(self.store, line.dropped))
+        line.use_store(self.store)
         if self.log_inspections != "none":
             kept = Kept(self.log_inspections)
             line.outlets.add(JsonFile(folder / "inspections.jsonl", kept=kept))

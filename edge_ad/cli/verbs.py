@@ -28,6 +28,7 @@ VERBS = {
     "threshold": "Set the rejection threshold from good images.",
     "run": "Inspect frames and raise alarms.",
     "events": "List, follow and mark the events of a line.",
+    "outbox": "List, retry and drop what waits for a line's outlets.",
     "report": "Write one page about a shift: parts, alarms, images.",
     "sheet": "Draw the newest evidence images of a line on one sheet.",
     "bench": "Measure the speed of engine and loop.",

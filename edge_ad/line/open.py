@@ -12,7 +12,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from functools import partial
@@ -28,6 +28,7 @@ from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Trigger, TriggeredSource, TriggerLimits
 from edge_ad.line.trigger_input import FREE, check_trigger, open_trigger
 from edge_ad.outlet.base import OfCameras, Outlet, Outlets
+from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import Source, open_source
 from edge_ad.source.late import LateSource
@@ -64,10 +65,9 @@ def open_line(
             for camera, judge in zip(resolved, judges, strict=True)
         ]
         _wait_for(cameras)
-        for uri, names in outlet_cameras(config.outlets, resolved).items():
-            outlet = open_outlet(uri)
-            all_outlets.add(outlet if names is None else OfCameras(outlet, names))
-        line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop)
+        hears = outlet_cameras(config.outlets, resolved)
+        durable = _open_outlets(hears, all_outlets, stack)
+        line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop, durable=durable)
         stack.callback(line.halt)
         for trigger, fired in _fired_together(resolved, line).items():
             stack.enter_context(open_trigger(trigger, fired))
@@ -168,6 +168,27 @@ def _trigger(camera: ResolvedCamera) -> Trigger | None:
 
 def _reopen(reopen: Callable[[], Source], trigger: Trigger) -> Source:
     return TriggeredSource(reopen(), trigger)
+
+
+def _open_outlets(
+    hears: Mapping[str, frozenset[str] | None], immediate: Outlets, stack: ExitStack
+) -> list[DurableOutlet]:
+    """Add outlets to `immediate`, and return those whose events a store must keep.
+
+    `hears` has the cameras of each URI, None for all.
+    """
+    durable: dict[str, DurableOutlet] = {}
+    for uri, names in hears.items():
+        outlet = open_outlet(uri)
+        if not isinstance(outlet, DurableOutlet):
+            immediate.add(outlet if names is None else OfCameras(outlet, names))
+            continue
+        stack.callback(outlet.close)
+        outlet.cameras = tuple(sorted(names or ()))
+        if outlet.name in durable:
+            raise UsageError(f"the outlet {outlet.name} is given twice. Leave one out.")
+        durable[outlet.name] = outlet
+    return list(durable.values())
 
 
 def _wait_for(cameras: Sequence[Camera]) -> None:

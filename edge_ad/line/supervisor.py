@@ -11,19 +11,23 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edge_ad.errors import EdgeAdError, SourceLost
+from edge_ad.errors import EdgeAdError, SourceLost, UsageError
 from edge_ad.frame import BadFrame
 from edge_ad.images import NAMED
 from edge_ad.inspection import Inspection
-from edge_ad.line.alarm import Alarm
+from edge_ad.line.alarm import Alarm, PartRule
 from edge_ad.line.inspector import Inspector
 from edge_ad.line.loop import watch
 from edge_ad.line.recorder import Recorder
 from edge_ad.line.reopening import BackOff, Damping
 from edge_ad.line.tally import Tally, percentiles_ms
 from edge_ad.line.trigger import Missed, Trigger
-from edge_ad.outlet.base import Evidence, Outlets
+from edge_ad.outlet.base import Evidence, OfCameras, Outlets
+from edge_ad.outlet.delivery import Deliveries
+from edge_ad.outlet.durable import DurableOutlet
+from edge_ad.outlet.history import History
 from edge_ad.source import Source
+from edge_ad.store.event import EventType
 from edge_ad.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -68,7 +72,8 @@ class Supervisor:
     A live source that is lost raises a camera fault and is opened again, by default without end.
     After `reopen_for_s` seconds without it, or by any other error, its camera ends: with the error,
     which is a camera fault too, while the others go on. `next_part` gives every inspection its part
-    number; a store's goes on after a restart. Outlets receive `store` at the start.
+    number; a store's goes on after a restart. Outlets receive `store` at the start; events for
+    `durable` ones wait in it.
     """
 
     cameras: list[Camera]
@@ -77,6 +82,8 @@ class Supervisor:
     stop: threading.Event = field(default_factory=threading.Event)
     next_part: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
     store: Store | None = None
+    durable: list[DurableOutlet] = field(default_factory=list)
+    deliveries: Deliveries | None = field(default=None, init=False)
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
     _trigger_threads: list[threading.Thread] = field(default_factory=list, init=False)
 
@@ -85,8 +92,22 @@ class Supervisor:
         """The triggers of the cameras that have one, by camera."""
         return {camera.name: camera.trigger for camera in self.cameras if camera.trigger}
 
+    def use_store(self, store: Store) -> None:
+        """Keep events in a store, deliver them from there, and close it with the line."""
+        self.store, self.next_part = store, store.next_part
+        self.deliveries = Deliveries(store, self.durable, self._delivered_types())
+        self.outlets.add(History(store, self.dropped))
+        for outlet in self.durable:  # closed after the history, which lets them deliver the rest
+            cameras = frozenset(outlet.cameras)
+            self.outlets.add(OfCameras(outlet, cameras) if cameras else outlet)
+
     def start(self) -> None:
-        """Start one thread per camera, and one per trigger."""
+        """Start one thread per camera, and one per trigger.
+
+        Raises UsageError for durable outlets without a store.
+        """
+        if self.durable and self.deliveries is None:
+            raise needs_store(self.durable[0].name)
         self._began = time.perf_counter()
         self.outlets.started([camera.name for camera in self.cameras], self.store)
         for camera in self.cameras:
@@ -146,6 +167,13 @@ class Supervisor:
                     f"{camera.name}: none of its {camera.tally.frames} frames could be "
                     f"judged. The last one: {camera.tally.last.reason}"
                 )
+
+    def _delivered_types(self) -> tuple[str, ...]:
+        """Return the types of events for outlets that name none: what says that a part is bad."""
+        if any(camera.alarm.part_rule is PartRule.FRAME for camera in self.cameras):
+            parts = (EventType.REJECT, EventType.MISSED_TRIGGER)
+            return tuple(kind.value for kind in (EventType.ALARM, *parts))
+        return (EventType.ALARM.value,)
 
     def _close_sources(self) -> None:
         for camera in self.cameras:
@@ -240,6 +268,14 @@ class Supervisor:
             if is_there():
                 return False
         return self.stop.is_set()
+
+
+def needs_store(outlet: str) -> UsageError:
+    """Return the error for a durable outlet on a line without a store."""
+    return UsageError(
+        f"{outlet} keeps its events in the output folder until they are delivered, so that none is "
+        "lost. Give a folder with -o DIR."
+    )
 
 
 def _missing(camera: Camera, reason: str) -> BadFrame:

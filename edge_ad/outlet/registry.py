@@ -1,18 +1,29 @@
 """The kinds of outlets that alarm events can be sent to.
 
 A new kind is one entry here, a module with its opener, a test, and an extra in setup.cfg if it
-needs a package. `run --outlet`, its help and error messages and the table in docs/line.md read this
-list. An installed package adds a scheme with an entry point in the group `edge_ad.outlets`: its
-name is the scheme, its object a function that takes a `Uri` and returns an `Outlet`.
+needs a package. `run --outlet`, its help and error messages and the table in docs/outlets.md read
+this list. An installed package adds a scheme with an entry point in the group `edge_ad.outlets`:
+its name is the scheme, its object a function that takes a `Uri` and returns an `Outlet` or
+`DurableOutlet`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
+from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.secret import in_folder, with_secrets
-from edge_ad.uri import UriKind, split_uri, unknown_scheme, without_credentials
+from edge_ad.store.event import EventType
+from edge_ad.uri import (
+    Uri,
+    UriKind,
+    check_options,
+    split_uri,
+    unknown_scheme,
+    without_credentials,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +31,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_ad.outlet.base import Outlet
-    from edge_ad.uri import Uri
 
 GROUP = "edge_ad.outlets"
+COMMON = {"events": "types of events with commas, or all"}  # options of every durable outlet
 
-OUTLETS = (
-    UriKind(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutletKind(UriKind):
+    """A kind of outlet. A `durable` one returns a DurableOutlet, and has the options of `COMMON`.
+
+    Its opener makes no connection: the other side may be absent at the start.
+    """
+
+    durable: bool = False
+
+    def parse(self, text: str) -> Uri:
+        """Split a URI of this kind. Raises UsageError for an unknown option."""
+        uri = split_uri(text, self.syntax)
+        check_options(uri, {**self.options, **(COMMON if self.durable else {})})
+        return uri
+
+
+OUTLETS: tuple[UriKind, ...] = (
+    OutletKind(
         schemes=("file",),
         example="file:alarms.jsonl",
         description="appends alarm events to a file, one JSON object a line; at 64 MiB it becomes "
@@ -33,6 +61,16 @@ OUTLETS = (
         opener="edge_ad.outlet.jsonl:open_file",
         syntax="text",
         place_is_path=True,
+    ),
+    OutletKind(
+        schemes=("exec",),
+        example="exec:./notify.sh --hall 3#timeout_s=10",
+        description="runs a command for each event, without a shell, with the event as JSON on its "
+        "standard input",
+        opener="edge_ad.outlet.exec:open_exec",
+        syntax="command",
+        options={"timeout_s": "seconds after which the command is killed, 30"},
+        durable=True,
     ),
 )
 
@@ -43,12 +81,19 @@ def open_outlet(text: str) -> Outlet:
     Raises UsageError for an unknown scheme or option, MissingExtra for a package that is not
     installed, OutletLost when the other side cannot be opened.
     """
-    opener, uri = _find_opener(with_secrets(text))
+    opener, uri = _find_opener(text)
+    secret = with_secrets(text)
+    if secret != text:  # messages have the references
+        uri = replace(_find_opener(secret)[1], shown=str(uri))
     try:
-        return opener(uri)
+        outlet = opener(uri)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutletLost(f"{without_credentials(text)}: cannot be opened ({reason}).") from error
+    if isinstance(outlet, DurableOutlet):
+        outlet.identity = outlet.identity or str(uri)
+        outlet.types = _types(uri)
+    return outlet
 
 
 def outlet_in_folder(text: str, folder: Path) -> str:
@@ -62,7 +107,8 @@ def outlet_in_folder(text: str, folder: Path) -> str:
 
 def check_outlet(text: str) -> None:
     """Raise what `open_outlet` would raise before it opens anything."""
-    _find_opener(with_secrets(text))
+    _find_opener(text)
+    with_secrets(text)
 
 
 def outlet_help() -> str:
@@ -85,6 +131,20 @@ def _find_opener(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:
         raise unknown_scheme("outlet", scheme, known)
     uri = split_uri(text, "options" if rest.startswith("//") else "text")
     return _load_installed(installed, scheme), uri
+
+
+def _types(uri: Uri) -> tuple[str, ...]:
+    """Return the types of events that a URI asks for. Raises UsageError for an unknown one."""
+    known = [kind.value for kind in EventType]
+    names = (name.strip() for name in uri.options.get("events", "").split(","))
+    types = tuple(name for name in names if name)
+    if types == ("all",):
+        return tuple(known)
+    if wrong := [name for name in types if name not in known]:
+        raise UsageError(
+            f"{uri}: '{wrong[0]}' is no type of event. Known: {', '.join(known)}, or all."
+        )
+    return types
 
 
 def _installed() -> EntryPoints:

@@ -25,6 +25,10 @@ class EventType(str, Enum):
     LINE = "line"  # the line has started or stopped
     LOST = "lost"  # events that could not be kept, with their count
     RETENTION = "retention"  # old events deleted, with their count
+    OUTLET_FAULT = (
+        "outlet_fault"  # an outlet that `source` names does not take events, or does again
+    )
+    OUTBOX = "outbox"  # events for an outlet given up or sent again, with who and their count
     ACK = "ack"  # a person has seen the event that `refers` names
     MARK = "mark"  # a person has called it a false alarm or real
 
@@ -33,9 +37,10 @@ class EventType(str, Enum):
 class StoreEvent:
     """One event. Fields that its type does not have are empty.
 
-    `step` is that of an alarm or line (start, stop), or what a mark says; `alarm` the alarm's id.
-    `refers` is the `seq` of the event that an acknowledgement or mark is about. `evidence` is a
-    file's path within the folder of the store.
+    `step` is that of an alarm, a line (start, stop) or an outlet's fault (new, end), or what a mark
+    says; `alarm` the alarm's id; `source` names the outlet of a fault. `refers` is the `seq` of the
+    event that an acknowledgement or mark is about. `evidence` is a file's path within the folder of
+    the store.
     """
 
     type: EventType
@@ -61,6 +66,10 @@ class StoreEvent:
 
 _COLUMNS = tuple(StoreEvent.__dataclass_fields__)
 _INSERT = f"INSERT INTO events ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_ENQUEUE = (
+    "INSERT INTO outbox SELECT id, ? FROM outlets WHERE active AND instr(types, ?) AND name <> ? "
+    "AND (cameras = '' OR ? = '' OR instr(cameras, ?))"
+)
 
 
 def reject_event(inspection: Inspection) -> StoreEvent:
@@ -124,16 +133,32 @@ def alarm_event(alarm: AlarmEvent) -> StoreEvent:
 
 
 def insert(connection: sqlite3.Connection, event: StoreEvent) -> int:
-    """Add an event and return its `seq`. Alarms that begin or end are noted as open or closed."""
+    """Add an event, also to the outboxes of outlets that take it, and return its `seq`.
+
+    Alarms that begin or end are noted as open or closed.
+    """
     timed = event if event.time_utc else replace(event, time_utc=now_utc())
     values = [_column(getattr(timed, name)) for name in _COLUMNS]
     seq = connection.execute(_INSERT, values).lastrowid
     assert seq is not None
+    _enqueue(connection, event, seq)
     if event.type is EventType.ALARM and event.step == AlarmStep.END:
         connection.execute("DELETE FROM open_alarms WHERE alarm = ?", (event.alarm,))
     elif event.type is EventType.ALARM:
         connection.execute("INSERT OR REPLACE INTO open_alarms VALUES (?, ?)", (event.alarm, seq))
     return seq
+
+
+def delimited(text: str) -> str:
+    """Return a text with a line break at both ends: `instr` then finds whole names only."""
+    return f"\n{text}\n"
+
+
+def _enqueue(connection: sqlite3.Connection, event: StoreEvent, seq: int) -> None:
+    """Add an event to the outboxes of outlets; an outlet's own fault is none of its news."""
+    own = event.source if event.type is EventType.OUTLET_FAULT else ""
+    camera = event.camera
+    connection.execute(_ENQUEUE, (seq, delimited(event.type.value), own, camera, delimited(camera)))
 
 
 def close_open_alarms(connection: sqlite3.Connection) -> int:

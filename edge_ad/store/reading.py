@@ -126,19 +126,16 @@ def read_open(
         f"{_SELECT} WHERE seq > ? AND {where} ORDER BY seq LIMIT ?", [after, *values, _AT_ONCE]
     ).fetchall():
         for row in rows:
-            yield _record(row, store)
+            yield to_record(row, store)
         after = rows[-1]["seq"]
 
 
-def _record(row: sqlite3.Row, store: str) -> Record:
-    """Return a row as JSON values. `camera` is None for what concerns the whole line."""
+def to_record(row: sqlite3.Row, store: str) -> Record:
+    """Return an event's row as JSON values. `camera` is None for what concerns the whole line."""
     record: Record = {"seq": row["seq"], "id": f"{store}-{row['seq']}", "type": row["type"]}
     record |= {"camera": row["camera"], "time_utc": row["time_utc"]}
-    record |= {
-        name: row[name]
-        for name in COLUMNS
-        if name not in record and name != "regions" and row[name] is not None
-    }
+    names = set(row.keys()) - {*record, "regions"}
+    record |= {name: row[name] for name in COLUMNS if name in names and row[name] is not None}
     if row["regions"] is not None:
         record["regions"] = json.loads(row["regions"])
     if record["type"] in ("ack", "mark"):  # notes are not noted upon

@@ -9,18 +9,28 @@ from datetime import datetime, timedelta, timezone
 
 from edge_ad.clock import as_utc
 from edge_ad.store.event import EventType, StoreEvent, insert
+from edge_ad.store.outbox import DEAD_LETTERS
 from edge_ad.store.writer import Job
 
 _AT_ONCE = 2_000  # rows a transaction, so that new events do not wait
-_KEPT = "AND seq NOT IN (SELECT seq FROM open_alarms)"
+_CLOSED = "AND seq NOT IN (SELECT seq FROM open_alarms)"
+_KEPT = (
+    f"{_CLOSED} AND NOT EXISTS (SELECT * FROM outbox WHERE outbox.seq = events.seq) "
+    "AND NOT EXISTS (SELECT * FROM dead_letters WHERE dead_letters.seq = events.seq)"
+)
 _OLD = f"SELECT seq FROM events WHERE time_utc < ? {_KEPT} ORDER BY time_utc LIMIT ?"
-_REJECTS = "SELECT seq FROM events WHERE type = 'reject' ORDER BY seq LIMIT ?"
+_REJECTS = f"SELECT seq FROM events WHERE type = 'reject' {_KEPT} ORDER BY seq LIMIT ?"
 _OLDEST = f"SELECT seq FROM events WHERE TRUE {_KEPT} ORDER BY seq LIMIT ?"
+_UNDELIVERED = f"SELECT seq FROM events WHERE TRUE {_CLOSED} ORDER BY seq LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long events are kept. Beyond count or bytes the oldest rejects go first, alarms last."""
+    """How long events are kept. Beyond count or bytes the oldest rejects go first, alarms last.
+
+    Events that wait for an outlet stay, whatever their age, until they are half of `count` for one
+    outlet, or until nothing else is left to delete.
+    """
 
     days: float = 365.0
     count: int = 1_000_000
@@ -34,6 +44,8 @@ def delete_old(connection: sqlite3.Connection, limits: Retention) -> bool:
     """
     oldest = as_utc(datetime.now(timezone.utc) - timedelta(days=limits.days))
     share = _surplus_share(connection, limits)
+    given_up = _give_up(connection, "outbox", limits.count // 2)
+    given_up |= _give_up(connection, "dead_letters", DEAD_LETTERS)
     deleted = {
         f"older than {limits.days:g} days": _delete_events(connection, _OLD, oldest, _AT_ONCE),
         f"more than {limits.count} events or {limits.size_bytes >> 20} MiB": _delete_surplus(
@@ -46,7 +58,7 @@ def delete_old(connection: sqlite3.Connection, limits: Retention) -> bool:
     for reason, count in deleted.items():
         if count:
             insert(connection, StoreEvent(EventType.RETENTION, reason=reason, count=count))
-    return max(deleted.values()) >= _AT_ONCE
+    return max(*deleted.values(), *given_up.values(), 0) >= _AT_ONCE
 
 
 def retention_job(limits: Retention, put: Callable[[Job, int], bool]) -> Job:
@@ -63,8 +75,51 @@ def _delete_surplus(connection: sqlite3.Connection, limit: int, share: float) ->
     """Delete events beyond `limit`, and this share of them; rejects first."""
     count = _count(connection, "events")
     surplus = min(max(count - limit, round(count * share)), _AT_ONCE)
-    rejects = _delete_events(connection, _REJECTS, surplus)
-    return rejects + _delete_events(connection, _OLDEST, surplus - rejects)
+    deleted = _delete_events(connection, _REJECTS, surplus)
+    deleted += _delete_events(connection, _OLDEST, surplus - deleted)
+    if deleted < surplus:
+        _give_up_oldest(connection, surplus - deleted)
+        deleted += _delete_events(connection, _UNDELIVERED, surplus - deleted)
+    return deleted
+
+
+def _give_up(connection: sqlite3.Connection, table: str, limit: int) -> dict[str, int]:
+    """Take the oldest events beyond `limit` from an outlet's waiting ones or dead letters.
+
+    Return how many by outlet; the counts become events.
+    """
+    counts = {}
+    for outlet, name, count in connection.execute(
+        f"SELECT outlet, name, count(*) FROM {table} JOIN outlets ON outlets.id = outlet "
+        "GROUP BY outlet"
+    ).fetchall():
+        if count > limit:
+            counts[f"{table} {name}"] = connection.execute(
+                f"DELETE FROM {table} WHERE outlet = ? AND seq IN "
+                f"(SELECT seq FROM {table} WHERE outlet = ? ORDER BY seq LIMIT ?)",
+                (outlet, outlet, min(count - limit, _AT_ONCE)),
+            ).rowcount
+            _note_given_up(connection, name, counts[f"{table} {name}"], f"more than {limit}")
+    return counts
+
+
+def _give_up_oldest(connection: sqlite3.Connection, count: int) -> None:
+    """Take the oldest events from all outlets, to make room."""
+    for table in ("outbox", "dead_letters"):
+        for name, lost in connection.execute(
+            f"SELECT name, count(*) FROM {table} JOIN outlets ON outlets.id = outlet "
+            f"WHERE seq IN ({_UNDELIVERED}) GROUP BY outlet",
+            (count,),
+        ).fetchall():
+            _note_given_up(connection, name, lost, "nothing else was left to delete")
+        connection.execute(f"DELETE FROM {table} WHERE seq IN ({_UNDELIVERED})", (count,))
+
+
+def _note_given_up(connection: sqlite3.Connection, outlet: str, count: int, why: str) -> None:
+    reason = f"never delivered to {outlet}: {why}"
+    insert(
+        connection, StoreEvent(EventType.OUTBOX, "drop", source=outlet, reason=reason, count=count)
+    )
 
 
 def _delete_events(connection: sqlite3.Connection, chosen: str, *values: object) -> int:

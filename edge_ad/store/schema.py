@@ -9,7 +9,7 @@ from urllib.parse import quote
 from edge_ad.errors import DataError, IncompatibleError
 
 DATABASE = "line.db"
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -32,6 +32,19 @@ CREATE TABLE statistics (
     brightness REAL, sharpness REAL);
 CREATE INDEX statistics_minute ON statistics (minute);
 INSERT INTO meta VALUES ('store', lower(hex(randomblob(4)))), ('next_part', 1);
+"""
+_OUTBOX = """
+CREATE TABLE outlets (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, active INTEGER NOT NULL,
+    types TEXT NOT NULL, cameras TEXT NOT NULL,
+    delivered INTEGER NOT NULL DEFAULT 0, error TEXT, error_utc TEXT);
+CREATE TABLE outbox (
+    outlet INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (outlet, seq)) WITHOUT ROWID;
+CREATE INDEX outbox_seq ON outbox (seq);
+CREATE TABLE dead_letters (
+    outlet INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    reason TEXT NOT NULL, time_utc TEXT NOT NULL, PRIMARY KEY (outlet, seq)) WITHOUT ROWID;
+CREATE INDEX dead_letters_seq ON dead_letters (seq);
 """
 
 
@@ -66,17 +79,19 @@ def connect_reading(path: Path) -> sqlite3.Connection:
 
 
 def create(path: Path) -> None:
-    """Make the database, or complete one whose maker was killed before its first commit.
+    """Make the database, complete one whose maker was killed, or add what version 1 lacks.
 
     Raises sqlite3.Error; DataError or IncompatibleError for a file that is no store's.
     """
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        if _version(path, connection):
+        version = _version(path, connection)
+        if version == VERSION:
             return
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={VERSION};COMMIT;")
+        missing = _OUTBOX if version else _TABLES + _OUTBOX
+        connection.executescript(f"BEGIN;{missing}PRAGMA user_version={VERSION};COMMIT;")
     finally:
         connection.close()
 

@@ -28,7 +28,8 @@ class Store(ClosedAtExit):
 
     Its methods may be called from any thread and never wait for the disk. `next_part` returns part
     numbers. Functions in `committed` are called after each commit, in the writer's thread; they
-    must return at once. Raises UsageError when another line writes to the folder, OutletLost when
+    must return at once. Those in `closing` are called when everything was recorded, before the
+    store closes. Raises UsageError when another line writes to the folder, OutletLost when
     it cannot be written, DataError and IncompatibleError for a database that is no store's.
     """
 
@@ -37,6 +38,7 @@ class Store(ClosedAtExit):
     ) -> None:
         self.path = folder / DATABASE
         self.committed: list[Callable[[], None]] = []
+        self.closing: list[Callable[[], None]] = []
         self._retention = retention or Retention()
         self._closed = False
         made = [path for path in (folder / LOCK, self.path) if not path.exists()]
@@ -85,6 +87,10 @@ class Store(ClosedAtExit):
         """
         return self._writer.put(job, records)
 
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was handed over is committed; return False after `timeout_s`."""
+        return self._writer.flush(timeout_s)
+
     def close(self) -> None:
         """Write what is queued and unlock the folder; a second call does nothing."""
         if self._closed:
@@ -92,6 +98,8 @@ class Store(ClosedAtExit):
         self._closed = True
         self.put(self.next_part.release, records=0)
         self.record(StoreEvent(EventType.LINE, step="stop"))
+        for function in self.closing:
+            function()
         self._writer.close()
         os.close(self._lock)
 

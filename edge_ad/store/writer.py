@@ -64,6 +64,11 @@ class Writer:
             self._changed.notify_all()
         return True
 
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing is queued; return False after `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._jobs, timeout_s)
+
     def close(self) -> None:
         """Write what is queued, for at most 5 s when the database cannot be written.
 
@@ -117,6 +122,7 @@ class Writer:
         with self._changed:
             for _ in batch:
                 self._jobs.popleft()
+            self._changed.notify_all()
         if self.problem:
             _log.warning("%s: can be written again", self._path)
             self.problem = ""

@@ -22,6 +22,13 @@ def blocks() -> dict[tuple[str, str], str]:
     return {(file, name): code for file, name, code in _BLOCK.findall(text)}
 
 
+def entry(file: str, name: str, holding: str) -> str:
+    """Return the page's only entry of a registry that holds a text."""
+    page = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    (code,) = [code for *place, code in page if place == [file, name] and holding in code]
+    return str(code).strip().rstrip(",")
+
+
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], ModuleType]:
     """Import a module of this folder under the name that the page gives it."""
@@ -35,12 +42,12 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], ModuleType]
 
 
 @pytest.fixture
-def add_entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+def add_entry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Evaluate the page's entry of a registry and append it to the registry's tuple."""
 
-    def add(file: str, name: str) -> None:
+    def add(file: str, name: str, holding: str = "") -> None:
         registry = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-        entry = eval(blocks()[file, name].strip().rstrip(","), vars(registry))
-        monkeypatch.setattr(registry, name, (*getattr(registry, name), entry))
+        value = eval(entry(file, name, holding), vars(registry))
+        monkeypatch.setattr(registry, name, (*getattr(registry, name), value))
 
     return add

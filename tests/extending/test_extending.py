@@ -17,15 +17,19 @@ from edge_ad.errors import SourceLost, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Frame
 from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.delivery import Deliveries
+from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import open_source
+from edge_ad.store.store import Store
 from tests.extending.conftest import blocks
 
 FOLDER = Path(__file__).parent
 Install = Callable[[str, str], ModuleType]
-AddEntry = Callable[[str, str], None]
+AddEntry = Callable[..., None]
 EXAMPLES = {
     "edge_ad/source/recording.py": "recording.py",
+    "edge_ad/outlet/spool.py": "spool.py",
     "edge_ad/outlet/udp.py": "udp.py",
 }
 ALARM = AlarmEvent(AlarmStep.NEW, "a", AlarmKind.DEFECT, "cam", 3, 3, 3, 0.9, 0.5)
@@ -63,7 +67,7 @@ def test_a_new_camera_has_our_errors(tmp_path: Path) -> None:
 @pytest.fixture
 def _outlet(install: Install, add_entry: AddEntry) -> None:
     install("udp", "edge_ad.outlet.udp")
-    add_entry("edge_ad/outlet/registry.py", "OUTLETS")
+    add_entry("edge_ad/outlet/registry.py", "OUTLETS", "udp")
 
 
 @pytest.mark.usefixtures("_outlet")
@@ -82,6 +86,31 @@ def test_a_new_outlet_sends_alarms() -> None:
 def test_a_new_outlet_names_what_it_expects() -> None:
     with pytest.raises(UsageError, match="expected a host and a port"):
         open_outlet("udp://nowhere")
+
+
+@pytest.fixture
+def _durable(install: Install, add_entry: AddEntry) -> None:
+    install("spool", "edge_ad.outlet.spool")
+    add_entry("edge_ad/outlet/registry.py", "OUTLETS", "spool")
+
+
+@pytest.mark.usefixtures("_durable")
+def test_a_new_durable_outlet_receives_what_happened_while_its_folder_was_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.outlet.delivery._DRAIN_S", 0.2)
+    share, line = tmp_path / "share", tmp_path / "line"
+    line.mkdir()
+    for _ in range(2):
+        outlet = open_outlet(f"spool://{share}?events=line")
+        assert isinstance(outlet, DurableOutlet) and outlet.name == f"spool://{share}"
+        with Store(line) as store:
+            Deliveries(store, [outlet], ())
+        share.mkdir(exist_ok=True)  # for the second line
+    steps = [json.loads(path.read_text())["step"] for path in sorted(share.iterdir())]
+    assert steps == ["stop", "start", "stop"]  # the first line's stop waited
+    with pytest.raises(UsageError, match="expected a folder with its full path"):
+        open_outlet("spool://share")
 
 
 def test_a_new_range_method_answers_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from edge_ad.errors import IncompatibleError, OutletLost, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.outlet.registry import OUTLETS, open_outlet, outlet_help
+from edge_ad.outlet.registry import OUTLETS, OutletKind, open_outlet, outlet_help
 from edge_ad.uri import UriKind
 from tests.conftest import ROOT
 
@@ -52,8 +52,9 @@ def test_an_entry_is_opened_explained_and_documented(kind: UriKind) -> None:
     assert callable(kind.load_opener())
     assert kind.prefixes[0] in outlet_help()
     options = "; ".join(f"`{name}`: {text}" for name, text in kind.options.items())
-    row = f"| `{kind.example}` | {kind.description} | {options} |"
-    assert row in (ROOT / "docs" / "line.md").read_text()
+    durable = " (durable)" if isinstance(kind, OutletKind) and kind.durable else ""
+    row = f"| `{kind.example}` | {kind.description}{durable} | {options} |"
+    assert row in (ROOT / "docs" / "outlets.md").read_text()
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_an_installed_package_adds_a_scheme() -> None:
     assert isinstance(bell, Outlet) and type(bell).__name__ == "Bell"
     uri = vars(bell)["uri"]
     assert (uri.scheme, uri.place, uri.options) == ("bell", "hall", {"tone": "a"})
-    with pytest.raises(UsageError, match=r"Did you mean bell:\?.*file:, bell:, broken:"):
+    with pytest.raises(UsageError, match=r"Did you mean bell:\?.*file:, .*bell:, broken:"):
         open_outlet("bel://hall")
 
 

@@ -1,0 +1,86 @@
+"""What an outbox keeps, for how long, and who may drop it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from edge_ad.outlet.delivery import Deliveries
+from edge_ad.store.event import EventType, StoreEvent
+from edge_ad.store.outbox import DeadLetter, Subscription, drop, read_outbox, settle, subscribe
+from edge_ad.store.retention import Retention, delete_old
+from edge_ad.store.schema import connect
+from edge_ad.store.store import Store
+from tests.outlet.peer import Peer, events, rejects, state
+
+
+def test_retention_deletes_delivered_events_first(tmp_path: Path) -> None:
+    peer = Peer()
+    peer.unreachable = True
+    with Store(tmp_path) as store:
+        rejects(store, range(100, 120))  # nobody waits for these
+        Deliveries(store, [peer], ())
+        rejects(store, range(20))
+    with closing(connect(tmp_path / "line.db")) as connection:
+        delete_old(connection, Retention(days=1e-9, count=1_000))
+    assert [event["part"] for event in events(tmp_path, "reject")] == list(range(20))
+    assert state(tmp_path)["waiting"] == 20
+
+
+def test_beyond_its_cap_the_oldest_waiting_events_are_given_up_and_counted(tmp_path: Path) -> None:
+    peer = Peer()
+    peer.unreachable = True
+    with Store(tmp_path) as store:
+        Deliveries(store, [peer], ())
+        rejects(store, range(30))
+    with closing(connect(tmp_path / "line.db")) as connection:
+        delete_old(connection, Retention(count=40))
+    (given_up,) = events(tmp_path, "outbox")
+    assert (given_up["count"], given_up["source"]) == (10, "peer")
+    assert given_up["reason"] == "never delivered to peer: more than 20"
+    assert state(tmp_path)["waiting"] == 20
+
+
+def test_when_only_waiting_events_are_left_they_are_given_up(tmp_path: Path) -> None:
+    peer = Peer()
+    peer.unreachable = True
+    with Store(tmp_path) as store:
+        Deliveries(store, [peer], ())
+        rejects(store, range(30))
+    with closing(connect(tmp_path / "line.db")) as connection:
+        for _ in range(5):
+            delete_old(connection, Retention(size_bytes=1))
+    assert events(tmp_path, "reject") == [] and state(tmp_path)["waiting"] == 0
+    assert sum(event["count"] for event in events(tmp_path, "outbox")) <= 30
+
+
+def test_an_outlet_that_is_given_up_is_forgotten(tmp_path: Path) -> None:
+    peer = Peer()
+    peer.unreachable = True
+    with Store(tmp_path) as store:
+        Deliveries(store, [peer], ())
+        rejects(store, range(3))
+    with Store(tmp_path) as store:
+        Deliveries(store, [], ())
+        rejects(store, range(2))  # the outlet is not configured: they are not for it
+    assert state(tmp_path)["waiting"] == 3 and not state(tmp_path)["active"]
+    assert drop(tmp_path, ["peer"], "anna", waiting_too=True) == 3
+    assert read_outbox(tmp_path) == []
+
+
+def test_a_settled_event_of_a_dropped_outlet_is_no_error(tmp_path: Path) -> None:
+    with Store(tmp_path):
+        pass
+    with closing(connect(tmp_path / "line.db")) as connection:
+        settle(connection, "gone", [1], {2: DeadLetter(1, "")})
+
+
+def test_an_outlets_own_fault_is_not_news_for_it(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.put(
+            lambda connection: subscribe(
+                connection, [Subscription(name, ("outlet_fault",)) for name in ("a", "b")]
+            )
+        )
+        store.record(StoreEvent(EventType.OUTLET_FAULT, "new", source="a"))
+    assert [state(tmp_path, name)["waiting"] for name in ("a", "b")] == [0, 1]
