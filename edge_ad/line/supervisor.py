@@ -8,19 +8,19 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge_ad.errors import EdgeAdError, SourceLost, UsageError
 from edge_ad.frame import BadFrame
-from edge_ad.images import NAMED
 from edge_ad.inspection import Inspection
 from edge_ad.line.alarm import Alarm, PartRule
 from edge_ad.line.inspector import Inspector
 from edge_ad.line.loop import watch
 from edge_ad.line.recorder import Recorder
 from edge_ad.line.reopening import BackOff, Damping
-from edge_ad.line.tally import Tally, percentiles_ms
+from edge_ad.line.summary import summary
+from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Missed, Trigger
 from edge_ad.outlet.base import Evidence, OfCameras, Outlets
 from edge_ad.outlet.delivery import Deliveries
@@ -306,64 +306,3 @@ def _as_exception(error: BaseException, name: str) -> Exception:
 def _prefix(camera: Camera) -> str:
     """Return the beginning of a message whose rest names the source: the camera's own name."""
     return "" if camera.name == camera.source.name else f"{camera.name}: "
-
-
-def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[str, Any]:
-    """Return the final record: counts, rate and latency, also per camera if there are several."""
-    total = _counts(cameras, elapsed_s)
-    rules = {camera.alarm.part_rule for camera in cameras}
-    if len(rules) == 1:
-        total["part"] = rules.pop().value
-    if triggers := [camera.trigger.counts for camera in cameras if camera.trigger]:
-        total["triggers"] = {
-            name: sum(getattr(counts, name) for counts in triggers)
-            for name in ("fired", "served", "missed")
-        }
-    if len(cameras) == 1:
-        total |= _rate(cameras[0])
-    else:
-        total["cameras"] = [
-            {"camera": camera.name, "source": camera.source.name}
-            | {"part": camera.alarm.part_rule.value}
-            | ({"triggers": asdict(camera.trigger.counts)} if camera.trigger else {})
-            | _counts([camera], elapsed_s)
-            | _rate(camera)
-            for camera in cameras
-        ]
-    if outlets.faults:
-        total["outlet_faults"] = dict(outlets.faults)
-    return {"type": "summary"} | total
-
-
-def _rate(camera: Camera) -> dict[str, Any]:
-    """Return the check of the reject rate, where a stored threshold guarantees one."""
-    check = camera.alarm.rate_check
-    return {"rate_check": check.summary().as_json()} if check else {}
-
-
-def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:
-    tallies = [camera.tally for camera in cameras]
-    judged = sum(tally.judged for tally in tallies)
-    left_out = [
-        name if len(cameras) == 1 else f"{camera.source.name}/{name}"
-        for camera in cameras
-        for name in camera.source.left_out
-    ]
-    latency, engine = tallies[0].latency_s.copy(), tallies[0].engine_s.copy()
-    for tally in tallies[1:]:
-        latency.extend(tally.latency_s)
-        engine.extend(tally.engine_s)
-    return {
-        "frames": sum(tally.frames for tally in tallies),
-        "judged": judged,
-        "dropped": sum(camera.dropped for camera in cameras),
-        "invalid": sum(tally.invalid for tally in tallies),
-        "left_out": len(left_out),
-        "rejected": sum(tally.rejected for tally in tallies),
-        "alarms": sum(tally.alarms for tally in tallies),
-        "camera_faults": sum(tally.camera_faults for tally in tallies),
-        "elapsed_s": round(elapsed_s, 3),
-        "fps": round(judged / elapsed_s, 2) if elapsed_s > 0 else 0.0,
-        "latency_ms": percentiles_ms(latency),
-        "engine_ms": percentiles_ms(engine),
-    } | ({"left_out_files": left_out[:NAMED]} if left_out else {})
