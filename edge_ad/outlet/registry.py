@@ -81,10 +81,7 @@ def open_outlet(text: str) -> Outlet:
     Raises UsageError for an unknown scheme or option, MissingExtra for a package that is not
     installed, OutletLost when the other side cannot be opened.
     """
-    opener, uri = _find_opener(text)
-    secret = with_secrets(text)
-    if secret != text:  # messages have the references
-        uri = replace(_find_opener(secret)[1], shown=str(uri))
+    opener, uri = _resolve(text)
     try:
         outlet = opener(uri)
     except OSError as error:
@@ -107,14 +104,23 @@ def outlet_in_folder(text: str, folder: Path) -> str:
 
 def check_outlet(text: str) -> None:
     """Raise what `open_outlet` would raise before it opens anything."""
-    _find_opener(text)
-    with_secrets(text)
+    _resolve(text)
 
 
 def outlet_help() -> str:
     """Return the help text of `--outlet`."""
     prefixes = ", ".join(prefix for kind in OUTLETS for prefix in kind.prefixes)
     return f"Send alarm events to a URI ({prefixes}); repeats."
+
+
+def _resolve(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:
+    """Return the opener and the URI with its secrets; in messages it has their references."""
+    secret = with_secrets(text)
+    opener, uri = _find_opener(secret)
+    if secret == text:
+        return opener, uri
+    shown = text if text.startswith("${") else str(_find_opener(text)[1])
+    return opener, replace(uri, shown=shown)
 
 
 def _find_opener(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:

@@ -89,3 +89,17 @@ def test_an_installed_package_adds_a_scheme() -> None:
 def test_an_installed_package_that_does_not_import_is_named() -> None:
     with pytest.raises(IncompatibleError, match="surely_absent:f cannot be imported"):
         open_outlet("broken:")
+
+
+def test_a_secret_is_a_reference_wherever_it_could_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WORD", "hunter2")
+    outlet = open_outlet("exec:sh -c ${ENV:WORD}")
+    assert outlet.name == "exec:sh -c ${ENV:WORD}"
+    monkeypatch.setenv("HOOK", "exec:sh -c hunter2")
+    assert open_outlet("${ENV:HOOK}").name == "${ENV:HOOK}"
+    monkeypatch.setenv("HOOK", "exec:sh -c 'hunter2#timeout_s=5")
+    with pytest.raises(UsageError) as raised:
+        open_outlet("${ENV:HOOK}")
+    assert "hunter2" not in str(raised.value)
