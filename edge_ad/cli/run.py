@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edge_ad.cli.console import Window
     from edge_ad.cli.run_outputs import Outputs
     from edge_ad.line.config import LineConfig
+    from edge_ad.line.health import Watchdog
     from edge_ad.line.supervisor import Supervisor
 
 _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
@@ -202,7 +203,9 @@ def command(
     files, with --frames or --duration-s, or with Ctrl-C, and prints a summary. A line file (-c) may
     list cameras with settings of their own.
     """
+    from edge_ad.line.health import Watchdog
     from edge_ad.line.open import open_line
+    from edge_ad.machine.systemd import SystemdNotifier
 
     ctx = click.get_current_context()
     if schema:
@@ -218,7 +221,8 @@ def command(
         outputs.check()
         line = stack.enter_context(open_line(config, stop=stop))
         outputs.open(line)  # a refused start has made and removed nothing
-        result = _watch(line, duration_s, outputs.window)
+        watchdog = Watchdog(line, SystemdNotifier(), outputs.store_problem)
+        result = _watch(line, duration_s, outputs.window, watchdog)
         outputs.finish(result)
     line.raise_errors()
     _fail_on_lost_records(result)
@@ -254,17 +258,22 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
     )
 
 
-def _watch(line: Supervisor, duration_s: float | None, window: Window | None) -> dict[str, Any]:
+def _watch(
+    line: Supervisor, duration_s: float | None, window: Window | None, watchdog: Watchdog
+) -> dict[str, Any]:
     """Run the line to its end, while the main thread handles signals and the window."""
     until = time.monotonic() + duration_s if duration_s else float("inf")
     line.start()
+    watchdog.started()
     while not line.wait(0.02 if window else 0.2):
+        watchdog.step()
         if window is not None and window.closed_by_user():
             line.stop.set()
         if time.monotonic() > until:
             line.stop.set()
         if line.stop.is_set():
             break
+    watchdog.stopping()
     return line.finish()
 
 

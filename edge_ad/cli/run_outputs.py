@@ -72,6 +72,12 @@ class Outputs:
         if self.window is not None:
             line.outlets.add(self.window)
 
+    def store_problem(self) -> str:
+        """Return why nothing can be recorded until the line starts again, empty when it can."""
+        if self.store is None or self.store.writes:
+            return ""
+        return f"{self.store.path}: the thread that writes it has ended"
+
     def finish(self, result: dict[str, Any]) -> None:
         """Print the summary and write it to the folder; a failure to do so is added to it."""
         from edge_ad.cli.console import format_summary

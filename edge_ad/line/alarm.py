@@ -72,6 +72,11 @@ class Alarm:
         self._fault = Debounce(1, rule.n)
         self._active: dict[AlarmKind, AlarmEvent] = {}
 
+    @property
+    def has_fault(self) -> bool:
+        """Whether a camera fault stands."""
+        return AlarmKind.CAMERA_FAULT in self._active
+
     def update(self, inspection: Inspection) -> list[AlarmEvent]:
         """Take one inspection and return the alarm events it causes, in order."""
         invalid = inspection.verdict is Verdict.INVALID

@@ -16,7 +16,7 @@ from edge_ad.source import Source
 
 def watch(source: Source, inspector: Inspector, recorder: Recorder, stop: threading.Event) -> None:
     """Inspect the frames of a source until it ends, the tally is full or `stop` is set."""
-    for inspected in inspect_all(source, inspector):
+    for inspected in inspect_all(recorder.tally.watched(source), inspector):
         recorder.judged(inspected)
         source.recorded(inspected.inspection.frame)
         if not source.live:

@@ -201,6 +201,7 @@ class Supervisor:
                 if not self._reopen(camera):
                     return
         except BaseException as error:  # crosses over to raise_errors
+            camera.tally.under_way_since = None
             camera.error = _as_exception(error, camera.name)
             if not isinstance(error, EdgeAdError):
                 _log.exception("%s: ended by an unexpected error", camera.name)
@@ -211,6 +212,7 @@ class Supervisor:
         try:
             watch(camera.source, camera.inspector, recorder, self.stop)
         except SourceLost as lost:
+            camera.tally.under_way_since = None
             if self.stop.is_set():
                 return True
             if not camera.source.live:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.frame import Grab
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.inspector import InspectedFrame
 
@@ -17,7 +19,11 @@ _TIMES_KEPT = 100_000  # per camera; percentiles of a year's run are those of it
 
 @dataclass
 class Tally:
-    """Counts of frames, verdicts and alarms so far. A `frame_limit` of 0 means no limit."""
+    """Counts of frames, verdicts and alarms so far. A `frame_limit` of 0 means no limit.
+
+    `under_way_since` is when the frame came (monotonic) that is being judged and recorded, None
+    while the camera is waited for.
+    """
 
     frame_limit: int = 0
     frames: int = 0
@@ -26,8 +32,16 @@ class Tally:
     alarms: int = 0
     camera_faults: int = 0
     last: Inspection | None = None
+    under_way_since: float | None = None
     latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
     engine_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
+
+    def watched(self, grabs: Iterable[Grab]) -> Iterator[Grab]:
+        """Yield grabs, and note when each one is taken and when the next is asked for."""
+        for grab in grabs:
+            self.under_way_since = time.monotonic()
+            yield grab
+            self.under_way_since = None
 
     def count(self, inspected: InspectedFrame) -> None:
         """Add one frame, and its times if it reached the engine."""

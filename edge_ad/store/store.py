@@ -72,6 +72,16 @@ class Store(ClosedAtExit):
         """Why nothing can be written at the moment; empty when it can."""
         return self._writer.problem
 
+    @property
+    def writes(self) -> bool:
+        """Whether the thread that writes is there; it may be waiting for the disk."""
+        return self._writer.is_alive
+
+    @property
+    def queued(self) -> int:
+        """Count what is handed over and not written yet."""
+        return self._writer.queued
+
     def record(self, event: StoreEvent) -> bool:
         """Hand over an event; return False when it is lost, which is counted."""
         now = time.monotonic()

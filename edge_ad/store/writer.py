@@ -54,6 +54,16 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def queued(self) -> int:
+        """Count the jobs that are not written yet."""
+        return len(self._jobs)
+
     def put(self, job: Job, records: int = 1) -> bool:
         """Hand over a job that writes `records` without waiting; return False when it is lost."""
         with self._changed:

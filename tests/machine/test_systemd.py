@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_ad.machine.systemd import SystemdNotifier
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.settimeout(10)
+        yield channel
+
+
+def test_states_go_out_as_one_datagram(listener: socket.socket) -> None:
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": listener.getsockname()})
+    notifier.send(READY=1, STATUS="12 frames\nsecond line")
+    assert listener.recv(4096) == b"READY=1\nSTATUS=12 frames second line"
+
+
+def test_a_leading_at_sign_is_an_abstract_address() -> None:
+    name = f"edge-ad-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(f"\0{name}")
+        channel.settimeout(10)
+        SystemdNotifier({"NOTIFY_SOCKET": f"@{name}"}).send(WATCHDOG=1)
+        assert channel.recv(64) == b"WATCHDOG=1"
+
+
+def test_without_systemd_and_without_its_socket_nothing_happens(tmp_path: Path) -> None:
+    assert not SystemdNotifier({}).is_service
+    SystemdNotifier({}).send(READY=1)
+    SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).send(READY=1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+    ],
+)
+def test_the_watchdog_is_read(environment: dict[str, str], expected: float | None) -> None:
+    assert SystemdNotifier(environment).watchdog_s == expected
