@@ -6,7 +6,7 @@
     |   +-- DataError        2   a folder, image, mask or weights file unfit for its use
     +-- IncompatibleError    3   an engine unfit for this machine, version or contract
     |   +-- MissingExtra     3   a feature whose package is not installed
-    +-- EngineLost           1   an engine that its GPU can no longer run
+    +-- EngineLost           7   an engine that its GPU can no longer run
     +-- InvalidOutput        1   an engine output of NaN or Inf, which fails a candidate's gate
     +-- GateFailed           4   accuracy, parity or false-alarm rate outside its limit
     +-- SourceLost           5   a camera, file or folder that gives no more frames
@@ -85,7 +85,12 @@ def naming(name: object) -> Iterator[None]:
 
 
 class EngineLost(EdgeAdError):
-    """An engine failed on its GPU and is closed, its memory freed; opening it again may help."""
+    """An engine failed on its GPU and is closed, its memory freed.
+
+    A line opens it again; when that fails, it ends with this error, since CUDA wants a new process.
+    """
+
+    exit_code = 7
 
 
 class InvalidOutput(EdgeAdError):

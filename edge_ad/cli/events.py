@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from edge_ad.store.reading import EventFilter, Record
 
 _TYPES = (
-    *("reject", "missed_trigger", "alarm", "line", "lost", "retention", "outlet_fault", "outbox"),
-    *("ack", "mark"),
+    *("reject", "missed_trigger", "alarm", "line", "engine", "lost", "retention"),
+    *("outlet_fault", "outbox", "ack", "mark"),
 )
 _KINDS = ("defect", "camera_fault", "reject_rate")
 _TIME = "an age (30m, 8h, 2d) or a time (2026-11-28T06:00)"

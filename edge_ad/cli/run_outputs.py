@@ -113,12 +113,16 @@ class Outputs:
 
     def _open_folder(self, folder: Path, line: Supervisor) -> None:
         from edge_ad.cli.output import making_output_folder
+        from edge_ad.engine.lasting import LastingEngine
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import JsonFile, Kept
         from edge_ad.store.store import Store
 
         with making_output_folder(folder, overwrite=self.overwrite):
             self.store = Store(folder, self.retention)
+        for engine in line.engines:
+            if isinstance(engine, LastingEngine):
+                engine.reopened = self._record_reopened
         self.evidence = EvidenceFolder(
             folder / "evidence",
             max_count=self.evidence_count,
@@ -130,6 +134,12 @@ class Outputs:
         if self.log_inspections != "none":
             kept = Kept(self.log_inspections)
             line.outlets.add(JsonFile(folder / "inspections.jsonl", kept=kept))
+
+    def _record_reopened(self, reason: str) -> None:
+        from edge_ad.store.event import EventType, StoreEvent
+
+        assert self.store is not None
+        self.store.record(StoreEvent(EventType.ENGINE, step="reopened", reason=reason))
 
 
 def _add_fault(result: dict[str, Any], reason: str, count: int = 1) -> None:

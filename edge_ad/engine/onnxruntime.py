@@ -9,7 +9,7 @@ from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction
 from edge_ad.engine.onnx_file import OnnxFileEngine, Tensors, check_contract
 from edge_ad.engine.options import DEFAULT_OPTIONS, Device, EngineOptions
 from edge_ad.engine.thread_variants import session_options
-from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
+from edge_ad.errors import EdgeAdError, EngineLost, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 from edge_ad.machine.memory import return_freed_memory
 from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
@@ -44,7 +44,8 @@ class OnnxRuntimeEngine(OnnxFileEngine):
                 return run_bound(self.session, batch)
             maps, scores = self.session.run([MAP, SCORE], {INPUT: batch})
         except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise EdgeAdError(f"{self.name}: ONNX Runtime failed: {error}") from error
+            kind = EngineLost if self._device == "cuda" else EdgeAdError
+            raise kind(f"{self.name}: ONNX Runtime failed: {error}") from error
         return Prediction(maps, scores)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from edge_ad.engine.base import Engine
+from edge_ad.engine.lasting import LastingEngine, LastingOverlappingEngine
 from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.errors import UsageError
 
@@ -15,12 +17,12 @@ _COMMANDS = {
 
 
 def open_engine(
-    path: Path | str, options: EngineOptions = DEFAULT_OPTIONS, *, adapt_threads: bool = False
+    path: Path | str, options: EngineOptions = DEFAULT_OPTIONS, *, for_line: bool = False
 ) -> Engine:
     """Load, check and warm up the engine in `path`; use it in a `with` block.
 
-    With `adapt_threads`, an ONNX file's threads on the CPU follow the computer's load, unless
-    `options` has their number; the outputs are the same, bit by bit.
+    An engine `for_line` is opened again when its GPU fails. On the CPU, an ONNX file's threads
+    follow the computer's load, unless `options` has their number; outputs do not depend on it.
 
     Raises UsageError for a missing file or unknown kind, IncompatibleError for a file that breaks
     the contract or does not fit this machine.
@@ -36,15 +38,18 @@ def open_engine(
     if path.suffix == ".plan":
         from edge_ad.engine.tensorrt.plan import open_plan
 
-        return open_plan(path, options)
+        opener = partial(open_plan, path, options)
+        return LastingOverlappingEngine(opener) if for_line else opener()
     if options.runtime == "openvino":
         from edge_ad.engine.openvino import OpenVinoEngine
 
         return OpenVinoEngine(path, options)
-    if adapt_threads and options.device == "cpu" and not options.threads:
+    if for_line and options.device == "cpu" and not options.threads:
         from edge_ad.engine.switching import SwitchingEngine
 
         return SwitchingEngine(path, options)
     from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
 
+    if for_line and options.device == "cuda":
+        return LastingEngine(partial(OnnxRuntimeEngine, path, options))
     return OnnxRuntimeEngine(path, options)

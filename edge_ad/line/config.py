@@ -73,7 +73,7 @@ class ResolvedCamera:
 
     def open_engine(self) -> Engine:
         """Load and warm up the camera's engine."""
-        return open_engine(self.engine, self.engine_options, adapt_threads=True)
+        return open_engine(self.engine, self.engine_options, for_line=True)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class LineConfig:
         """Load and warm up the engine of all cameras. Raises UsageError when there is none."""
         if self.engine is None:
             raise UsageError("the line has no engine for all cameras.")
-        return open_engine(self.engine, self.engine_options, adapt_threads=True)
+        return open_engine(self.engine, self.engine_options, for_line=True)
 
     def resolve(self) -> list[ResolvedCamera]:
         """Return every camera with everything that applies to it, in order.

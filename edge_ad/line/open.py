@@ -68,6 +68,7 @@ def open_line(
         hears = outlet_cameras(config.outlets, resolved)
         durable = _open_outlets(hears, all_outlets, stack)
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop, durable=durable)
+        line.engines = [engine.batcher.engine for engine in engines.values()]
         stack.callback(line.halt)
         for trigger, fired in _fired_together(resolved, line).items():
             stack.enter_context(open_trigger(trigger, fired))

@@ -7,11 +7,12 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_ad.errors import EdgeAdError, SourceLost, UsageError
+from edge_ad.engine import Engine
+from edge_ad.errors import EdgeAdError, EngineLost, SourceLost, UsageError
 from edge_ad.frame import BadFrame
 from edge_ad.inspection import Inspection
 from edge_ad.line.alarm import Alarm, PartRule
@@ -80,6 +81,7 @@ class Supervisor:
     outlets: Outlets
     reopen_for_s: float = math.inf
     stop: threading.Event = field(default_factory=threading.Event)
+    engines: Sequence[Engine] = ()
     next_part: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
     store: Store | None = None
     durable: list[DurableOutlet] = field(default_factory=list)
@@ -155,9 +157,9 @@ class Supervisor:
 
     def raise_errors(self) -> None:
         """Raise the error that ended a camera, or SourceLost when all its frames were INVALID."""
-        for camera in self.cameras:
-            if camera.error is not None:
-                raise camera.error
+        errors = [camera.error for camera in self.cameras if camera.error is not None]
+        for error in sorted(errors, key=lambda error: not isinstance(error, EngineLost)):
+            raise error
         for camera in self.cameras:
             if camera.tally.frames and not camera.tally.judged:
                 assert camera.tally.last is not None
@@ -203,6 +205,8 @@ class Supervisor:
         except BaseException as error:  # crosses over to raise_errors
             camera.tally.under_way_since = None
             camera.error = _as_exception(error, camera.name)
+            if isinstance(error, EngineLost):
+                self.stop.set()  # no camera can be judged any more; a service starts again
             if not isinstance(error, EdgeAdError):
                 _log.exception("%s: ended by an unexpected error", camera.name)
             self._report_end(camera, recorder, error)

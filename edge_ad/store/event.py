@@ -23,6 +23,7 @@ class EventType(str, Enum):
     MISSED_TRIGGER = "missed_trigger"  # a part without frame or verdict, or several with a count
     ALARM = "alarm"  # a step of an alarm, on a defect or a camera fault
     LINE = "line"  # the line has started or stopped
+    ENGINE = "engine"  # the GPU failed, and the engine was opened again
     LOST = "lost"  # events that could not be kept, with their count
     RETENTION = "retention"  # old events deleted, with their count
     OUTLET_FAULT = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,6 @@ from typing import Any, cast
 import pytest
 
 from edge_ad.frame import BadFrame
-from edge_ad.line import tally as tally_module
 from edge_ad.line.health import Watchdog
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
@@ -25,7 +25,7 @@ class Manager:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        channel.setblocking(False)
+        channel.settimeout(0)
 
     def messages(self) -> list[str]:
         messages = []
@@ -55,7 +55,7 @@ class Line:
         self.now, self.store_problem = 100.0, ""
         self.tallies = [Tally(), Tally()]
         self.faults = [False, False]
-        monkeypatch.setattr(tally_module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def watchdog(self) -> Watchdog:
         cameras = [
@@ -144,9 +144,7 @@ def test_a_run_reports_ready_and_stopping(
     assert messages[0] == "READY=1\nWATCHDOG=1" and messages[-1] == "STOPPING=1"
 
 
-def test_outside_a_service_nothing_is_counted(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outside_a_service_nothing_is_counted(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     watchdog: Any = line.watchdog()
     watchdog.started()
