@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, quote, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
 from edge_ad.errors import MissingExtra, UsageError
 
@@ -163,6 +163,18 @@ def check_options(uri: Uri, known: Collection[str]) -> None:
                 f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(known) or 'none'}."
             )
             raise UsageError(f"{uri} has no option '{name}'. {hint}")
+
+
+def host_and_port(uri: Uri, host: str, port: int) -> tuple[str, int]:
+    """Return host and port of `scheme://HOST:PORT`, with defaults. Raises UsageError."""
+    try:
+        parts = urlsplit(f"//{uri.place}")
+        given = parts.port
+    except ValueError as error:
+        raise UsageError(f"{uri}: expected HOST:PORT with a port of 1 to 65535.") from error
+    if given == 0 or "@" in parts.netloc:
+        raise UsageError(f"{uri}: expected HOST:PORT with a port of 1 to 65535.")
+    return parts.hostname or host, given or port
 
 
 def number(uri: Uri, name: str, default: float, *, least: float = 0.0) -> float:

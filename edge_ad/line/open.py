@@ -70,6 +70,7 @@ def open_line(
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop, durable=durable)
         line.engines = [engine.batcher.engine for engine in engines.values()]
         stack.callback(line.halt)
+        all_outlets.opened({camera.name: camera.trigger for camera in cameras})
         for trigger, fired in _fired_together(resolved, line).items():
             stack.enter_context(open_trigger(trigger, fired))
         yield line

@@ -96,6 +96,16 @@ class Trigger:
             self.counts.fired += 1
             self._miss(reason)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a trigger is being served."""
+        return self._state is not _State.IDLE
+
+    @property
+    def ready(self) -> bool:
+        """Whether a trigger would be served now."""
+        return self._watched and not self.busy
+
     def take(self, grab: Grab) -> Grab | None:
         """Return the grab with the time of its trigger, or None when no trigger asks for it."""
         with self._changed:

@@ -20,6 +20,8 @@ _EXTRAS = {
     "calibrate": "quantizing to int8",
     "openvino": "engines on OpenVINO (--runtime openvino)",
     "pylon": "Basler cameras (pylon://)",
+    "modbus": "Modbus TCP (outlet modbus-tcp://)",
+    "gpio": "GPIO lines (--trigger gpio:)",
 }
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
 _SYSTEM_OPENCV = (

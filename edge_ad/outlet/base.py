@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edge_ad.event import AlarmEvent
 from edge_ad.frame import Image
@@ -31,6 +31,18 @@ class Evidence:
     anomaly_map: AnomalyMap | None = None
 
 
+class TriggerInput(Protocol):
+    """The trigger of a camera, as outlets that take commands may fire it."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def fire(self) -> bool: ...
+
+
 class Outlet:
     """Base of all outlets. Every method does nothing; override those you need.
 
@@ -42,6 +54,12 @@ class Outlet:
     @property
     def name(self) -> str:
         return type(self).__name__
+
+    def opened(self, cameras: Mapping[str, TriggerInput | None]) -> None:
+        """Receive the line's cameras, with their triggers where they have one, when it opens.
+
+        Raise UsageError when the outlet's options do not fit them.
+        """
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
         """Receive the names of the line's cameras, and its store if any, before the first frame."""
@@ -77,6 +95,9 @@ class OfCameras(Outlet):
     @property
     def name(self) -> str:
         return self._outlet.name
+
+    def opened(self, cameras: Mapping[str, TriggerInput | None]) -> None:
+        self._outlet.opened({name: cameras[name] for name in cameras if name in self._cameras})
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
         self._outlet.started([name for name in cameras if name in self._cameras], store)
@@ -117,6 +138,9 @@ class Outlets(Outlet):
     def add(self, outlet: Outlet) -> None:
         """Take one more outlet."""
         self._outlets.append(outlet)
+
+    def opened(self, cameras: Mapping[str, TriggerInput | None]) -> None:
+        self._call_each(lambda outlet: outlet.opened(cameras))
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
         self._call_each(lambda outlet: outlet.started(cameras, store))

@@ -72,6 +72,21 @@ OUTLETS: tuple[UriKind, ...] = (
         options={"timeout_s": "seconds after which the command is killed, 30"},
         durable=True,
     ),
+    OutletKind(
+        schemes=("modbus-tcp",),
+        example="modbus-tcp://127.0.0.1:5020?handshake=1",
+        description="a Modbus TCP server with the newest result of each camera, for a PLC that "
+        "polls, see [Modbus](modbus.md)",
+        opener="edge_ad.outlet.modbus_server:open_modbus_server",
+        options={
+            "camera": "the only camera, by its name; without it all, 100 registers apart",
+            "stale_ms": "after how long a result is no longer valid, 2000",
+            "words": "big (high word first) or little, big",
+            "handshake": "1: results wait until the PLC acknowledges them, 0",
+            "trigger": "1: coils fire the software triggers of cameras, 0",
+        },
+        extra="modbus",
+    ),
 )
 
 
