@@ -105,7 +105,7 @@ class Result:
 
 
 @dataclass
-class Counts:
+class PlcCounts:
     """Parts since the start, by outcome; `overrun` are results that no one read."""
 
     passed: int = 0
@@ -127,7 +127,7 @@ class CameraState:
     stale_s: float
     handshake: bool = False
     clock: Callable[[], float] = time.monotonic
-    counts: Counts = field(default_factory=Counts)
+    counts: PlcCounts = field(default_factory=PlcCounts)
     waiting: deque[Result] = field(default_factory=deque)
     newest: Result | None = None
     in_fault: bool = False
