@@ -17,7 +17,7 @@ Syntax = Literal["options", "path", "url", "url-fragment", "command", "text"]
 _NETWORK = re.compile(r"(?!file:|watch:|pattern:)(?:[a-z][a-z0-9+.-]*://|gst:|exec:)")
 _USER = re.compile(r"(?<=//)(?!/)\S*@")  # to the last @: passwords may contain slashes and @
 _SECRET = re.compile(
-    r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token|secret|sig|api-?key)="
+    r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token|bearer|secret|sig|api-?key)="
     r"|--(?:pass(?:word)?|token|secret|api-?key) )[^&#\s]+"
 )
 _SECRET_PATH = re.compile(

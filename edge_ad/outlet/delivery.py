@@ -12,7 +12,7 @@ from functools import partial
 
 from edge_ad.errors import Refused
 from edge_ad.outlet.delivery_state import OutletFault, Pauses, Settled, reason_of
-from edge_ad.outlet.durable import DurableOutlet, Record
+from edge_ad.outlet.durable import DurableOutlet, Record, TryLater
 from edge_ad.store.outbox import DeadLetter, Subscription, subscribe, waiting
 from edge_ad.store.schema import connect_reading
 from edge_ad.store.store import Store
@@ -122,7 +122,7 @@ class Delivery:
             _log.debug("%s: an error in it", self._outlet.name, exc_info=error)
         self._fault.trouble(reason_of(error), self._settled.dead)
         pause_s = self._pauses.next_s()
-        if isinstance(error, Refused) and error.retry_after_s is not None:
+        if isinstance(error, (Refused, TryLater)) and error.retry_after_s is not None:
             return max(pause_s, error.retry_after_s)
         return pause_s
 

@@ -12,6 +12,14 @@ from edge_ad.outlet.base import Outlet
 Record = dict[str, Any]
 
 
+class TryLater(ConnectionError):
+    """The other side cannot take events now, and may say for how long."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
 class DurableOutlet(Outlet):
     """Base of outlets that receive events at least once, in order, also after a crash.
 

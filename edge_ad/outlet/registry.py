@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
 from edge_ad.outlet.durable import DurableOutlet
+from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS
 from edge_ad.secret import in_folder, with_secrets
 from edge_ad.store.event import EventType
 from edge_ad.uri import (
@@ -70,6 +71,24 @@ OUTLETS: tuple[UriKind, ...] = (
         opener="edge_ad.outlet.exec:open_exec",
         syntax="command",
         options={"timeout_s": "seconds after which the command is killed, 30"},
+        durable=True,
+    ),
+    OutletKind(
+        schemes=("https", "http"),
+        example="https://mes.local/alarms#secret=${ENV:HOOK_SECRET}",
+        description="posts each event as JSON to a web server, or to a chat channel",
+        opener="edge_ad.outlet.webhook:open_webhook",
+        syntax="url-fragment",
+        options={
+            "secret": "key of the signature",
+            "template": "slack, teams or ntfy",
+            "evidence": "yes adds the evidence image",
+            "bearer": "token for the header Authorization",
+            "connect_s": "seconds for connecting, 5",
+            "timeout_s": "seconds in all, 15",
+            **TLS_OPTIONS,
+        },
+        path_options=TLS_PATHS,
         durable=True,
     ),
     OutletKind(
