@@ -17,6 +17,7 @@ EXAMPLES = {
     "verify": "edge-ad verify draem.onnx draem.plan --images good/",
     "threshold": "edge-ad threshold draem.onnx --images more-good/ --false-alarm-rate 0.01",
     "run": "edge-ad run --camera 0 --engine draem.onnx -o shift/",
+    "service": "edge-ad service line1 --camera 0 --engine draem.onnx -o line1/",
     "events": "edge-ad events shift/ --since 8h --type alarm",
     "outbox": "edge-ad outbox shift/ --retry",
     "report": "edge-ad report shift/ --since 8h -o shift.html",

@@ -27,6 +27,7 @@ VERBS = {
     "verify": "Compare two model files on the same frames.",
     "threshold": "Set the rejection threshold from good images.",
     "run": "Inspect frames and raise alarms.",
+    "service": "Print a systemd unit that runs a line.",
     "events": "List, follow and mark the events of a line.",
     "outbox": "List, retry and drop what waits for a line's outlets.",
     "report": "Write one page about a shift: parts, alarms, images.",
