@@ -186,6 +186,11 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     is_flag=True,
     help="Refuse to start when a camera is absent. Default: start, and report it as a fault.",
 )
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Serve metrics to Prometheus there; HOST is 127.0.0.1 unless given.",
+)
 @engine_options
 @click.option("--show", is_flag=True, help="Show frames and regions in a window.")
 @click.option("--quiet", is_flag=True, help="Print alarms and the summary only.")
@@ -255,6 +260,7 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
         ),
         evidence_count=options["evidence_count"],
         evidence_bytes=options["evidence_mib"] << 20,
+        metrics=options["metrics"],
     )
 
 

@@ -37,6 +37,7 @@ class Outputs:
     retention: Retention
     evidence_count: int
     evidence_bytes: int
+    metrics: str | None = None
     window: Window | None = None
     line: Supervisor | None = None
     store: Store | None = None
@@ -67,6 +68,10 @@ class Outputs:
             JsonLines(sys.stdout) if self.as_json else Console(quiet=self.quiet, named=self.named)
         )
         line.outlets.add(console)
+        if self.metrics is not None:
+            from edge_ad.line.metrics import MetricsServer
+
+            line.outlets.add(MetricsServer(self.metrics, line))
         if self.folder is not None:
             self._open_folder(self.folder, line)
         if self.window is not None:

@@ -38,6 +38,7 @@ class LastingEngine(ClosedAtExit):
         self._engine = opener()
         self.name, self.manifest = self._engine.name, self._engine.manifest
         self.reopened: Callable[[str], None] = _ignore
+        self.reopenings = 0
 
     def infer(self, batch: Image) -> Prediction:
         while True:
@@ -63,6 +64,7 @@ class LastingEngine(ClosedAtExit):
             except EdgeAdError as error:
                 problem = error
                 continue
+            self.reopenings += 1
             self.reopened(str(lost))
             return
         raise EngineLost(f"{lost} It cannot be opened again: {problem}") from lost

@@ -50,6 +50,7 @@ class Camera:
     tally: Tally
     name: str = ""  # the source's name when empty
     dropped_before: int = 0  # by sources that were lost and reopened
+    reopened: int = 0
     error: Exception | None = None
     is_there: Callable[[], bool] | None = None
     trigger: Trigger | None = None
@@ -256,6 +257,7 @@ class Supervisor:
                 continue
             camera.dropped_before += camera.source.dropped
             camera.source = source
+            camera.reopened += 1
             camera.back_off.opened()
             camera.inspector.reopened()
             _log.info("%s: reopened", camera.name)

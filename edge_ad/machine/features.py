@@ -19,6 +19,7 @@ _EXTRAS = {
     "export": "exporting and converting engines",
     "calibrate": "quantizing to int8",
     "openvino": "engines on OpenVINO (--runtime openvino)",
+    "metrics": "metrics for Prometheus (run --metrics)",
     "pylon": "Basler cameras (pylon://)",
     "modbus": "Modbus TCP (outlet modbus-tcp://)",
     "gpio": "GPIO lines (--trigger gpio:)",

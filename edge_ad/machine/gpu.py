@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,3 +93,26 @@ def _call(cuda: Any, function: str, *arguments: Any) -> None:
 def _version(number: int) -> str:
     """Format CUDA's version number: 12040 is 12.4."""
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+_LOAD = {
+    "utilization.gpu": ("utilization_percent", "Time with a kernel running."),
+    "memory.used": ("memory_used_mib", "Memory in use, by all processes."),
+    "temperature.gpu": ("temperature_celsius", "Temperature of the first GPU."),
+}
+
+
+def read_gpu_load(timeout_s: float = 2.0) -> list[tuple[str, str, float]]:
+    """Return name, description and value of what nvidia-smi says of the first GPU.
+
+    Empty where it is missing (a Jetson has none) or does not answer in time.
+    """
+    command = ["nvidia-smi", f"--query-gpu={','.join(_LOAD)}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=True
+        )
+        values = [float(value) for value in done.stdout.splitlines()[0].split(",")]
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return []
+    return [(*about, value) for about, value in zip(_LOAD.values(), values, strict=False)]

@@ -24,7 +24,9 @@ def test_it_copies_files_that_exist() -> None:
 
 def test_it_installs_extras_that_exist() -> None:
     setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    (extras,) = re.findall(r"/source\[([\w,-]+)\]", dict(instructions())["RUN"] + str(instructions()))
+    (extras,) = re.findall(
+        r"/source\[([\w,-]+)\]", dict(instructions())["RUN"] + str(instructions())
+    )
     for extra in extras.split(","):
         assert re.search(rf"^{extra} =", setup, re.MULTILINE), extra
 

@@ -1,0 +1,168 @@
+"""Metrics as Prometheus reads them, from a line that runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("prometheus_client")
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from edge_ad.engine.lasting import LastingEngine
+from edge_ad.errors import OutletLost, UsageError
+from edge_ad.line import metrics
+from edge_ad.line.config import LineConfig
+from edge_ad.line.metrics import LineCounts, MetricsServer, parse_address
+from edge_ad.line.open import open_line
+from edge_ad.line.supervisor import Supervisor
+from edge_ad.machine.gpu import _LOAD, read_gpu_load
+from edge_ad.store.store import Store
+from tests.conftest import ROOT, invoke
+
+MakePath = Callable[..., Path]
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def scrape(port: int) -> Samples:
+    """Return the samples of one scrape, read by Prometheus' own parser."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def line(make_engine: MakePath, make_folder: MakePath, tmp_path: Path) -> Iterator[Supervisor]:
+    """Yield a line with a store over 12 images, three of them rejected."""
+    parts = make_folder("parts", 12, bright=(4, 5, 6))
+    (tmp_path / "out").mkdir()
+    with open_line(LineConfig((f"top={parts}",), make_engine())) as opened:
+        opened.use_store(Store(tmp_path / "out"))
+        yield opened
+
+
+def test_a_scrape_has_the_counts_of_the_line(line: Supervisor) -> None:
+    server = MetricsServer("127.0.0.1:0", line)
+    line.outlets.add(server)
+    line.start()
+    assert line.wait(60)
+    samples = scrape(server.port)
+    top = ("camera", "top")
+    assert samples["edge_ad_frames_total", (top, ("verdict", "PASS"))] == 9
+    assert samples["edge_ad_frames_total", (top, ("verdict", "REJECT"))] == 3
+    assert samples["edge_ad_alarms_total", (top, ("kind", "defect"))] == 1
+    assert samples["edge_ad_latency_seconds_count", (top,)] == 12
+    assert samples["edge_ad_latency_seconds_bucket", (top, ("le", "+Inf"))] == 12
+    assert 0 < samples["edge_ad_latency_seconds_sum", (top,)] < 60
+    for name in ("dropped_total", "reconnects_total"):
+        assert samples[f"edge_ad_{name}", (top,)] == 0
+    assert samples["edge_ad_camera_up", (top,)] == 1
+    assert samples["edge_ad_store_writable", ()] == 1
+    assert samples["edge_ad_lost_events_total", ()] == 0
+    assert samples["edge_ad_store_bytes", ()] > 4096
+    assert samples["edge_ad_disk_free_bytes", ()] > 0
+    line.finish()
+    with pytest.raises(urllib.error.URLError):
+        scrape(server.port)
+
+
+def test_the_guide_names_every_metric(line: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        metrics, "read_gpu_load", lambda: [(*about, 1.0) for about in _LOAD.values()]
+    )
+    (engine,) = line.engines
+    line.engines = [LastingEngine(lambda: engine)]
+    served = {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name
+        for metric in LineCounts(line).collect()
+    }
+    guide = (ROOT / "docs" / "guides" / "service.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(edge_ad_\w+)`", guide)) == served
+
+
+def test_readers_that_read_nothing_keep_neither_the_line_nor_another_reader(
+    line: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_MOST_READERS", 3)
+    server = MetricsServer("127.0.0.1:0", line)
+    line.outlets.add(server)
+    before = threading.active_count()
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
+    for connection in slow:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\n")  # and never the rest
+    line.start()
+    assert line.wait(60)
+    assert scrape(server.port)
+    slow += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
+    for connection in slow[3:]:
+        connection.settimeout(10)
+        assert connection.recv(1) == b""  # turned away
+    assert threading.active_count() <= before + 3
+    for connection in slow:
+        connection.close()
+    line.finish()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        (":9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+        ("[::1]:9464", ("::1", 9464)),
+        ("localhost:1", ("localhost", 1)),
+    ],
+)
+def test_addresses(text: str, expected: tuple[str, int]) -> None:
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "localhost:", "localhost:http", "1:70000"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no address for metrics"):
+        parse_address(text)
+
+
+def test_an_address_in_use_is_refused(line: Supervisor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(OutletLost, match=r"metrics cannot be served.*in use"):
+            MetricsServer(f"127.0.0.1:{taken.getsockname()[1]}", line)
+
+
+def test_a_refused_address_leaves_no_folder(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+) -> None:
+    words = ("--camera", make_folder("x", 1), "--engine", make_engine(), "-o", tmp_path / "new")
+    done = invoke("run", *words, "--metrics", "here")
+    assert done.returncode == 2 and "'here' is no address" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_gpu_is_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '37, 1234, 51'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert [value for _, _, value in read_gpu_load()] == [37.0, 1234.0, 51.0]
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert read_gpu_load() == []
+
+
+def test_a_line_without_a_store_has_no_figures_of_one(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    with open_line(LineConfig((str(make_folder("parts", 1)),), make_engine())) as line:
+        names = {metric.name for metric in LineCounts(line).collect()}
+    assert "edge_ad_frames" in names and "edge_ad_store_bytes" not in names
