@@ -56,17 +56,63 @@ class ImageSet(_Strict):
         return frozenset(self.files), frozenset(self.pixels), frozenset(self.parts)
 
 
+class CrossFitted(_Strict):
+    """Scores of normal images by nets that were not trained on their parts, one entry an image.
+
+    `files` and `pixels` are digests as in `ImageSet`, `parts` the number of each image's part,
+    `image` the image scores and `peak` the maps' maxima. Near-duplicates are left out.
+    """
+
+    folds: Annotated[int, Field(ge=2)]
+    files: tuple[Digest, ...]
+    pixels: tuple[Digest, ...]
+    parts: tuple[int, ...]
+    image: tuple[float, ...]
+    peak: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, folds: int, rows: Iterable[tuple[tuple[str, str], int, float, float]]
+    ) -> CrossFitted:
+        """Make it of rows of (file sha256, pixels sha256), part number, score and map's maximum."""
+        ids, parts, image, peak = zip(*rows, strict=True)
+        files, pixels = zip(*ids, strict=True)
+        return cls(
+            folds=folds,
+            files=tuple(digest[:DIGITS] for digest in files),
+            pixels=tuple(digest[:DIGITS] for digest in pixels),
+            parts=parts,
+            image=image,
+            peak=peak,
+        )
+
+    def number_of(self, file_sha256: str, pixels_sha256: str) -> int | None:
+        """Return the number of an image's entry; None for an image without one."""
+        by_file, by_pixels = self._numbers
+        number = by_file.get(file_sha256[:DIGITS])
+        return by_pixels.get(pixels_sha256[:DIGITS]) if number is None else number
+
+    @cached_property
+    def _numbers(self) -> tuple[dict[str, int], dict[str, int]]:
+        return (
+            {digest: number for number, digest in enumerate(self.files)},
+            {digest: number for number, digest in enumerate(self.pixels)},
+        )
+
+
 class DataSplit(_Strict):
     """The images a detector was trained on, and those set aside for choosing and for thresholds.
 
     `rule` is what decided which images show one part, like "part-id --part-id num_([0-9]+)"; empty
     where part names mean nothing outside one run, as when parts were found by comparing images.
+    `cross_fitted` has scores of the images trained on, if the training made them (`--folds`).
     """
 
     rule: str = ""
     trained: ImageSet = ImageSet()
     selection: ImageSet = ImageSet()
     threshold: ImageSet = ImageSet()
+    cross_fitted: CrossFitted | None = None
 
 
 def part_digest(name: str) -> str:

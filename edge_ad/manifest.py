@@ -108,7 +108,8 @@ class Threshold(_Strict):
     None: each image is a part. The guarantee holds only for the `geometry` of those images.
 
     `set_aside` counts those images that the training had set aside for this; `frames_per_part` is
-    how many frames in a row show one part, where frames of a source were used.
+    how many frames in a row show one part, where frames of a source were used. With `folds`, the
+    scores are those of so many other nets, and the guarantee is an estimate.
     """
 
     image: float
@@ -120,6 +121,7 @@ class Threshold(_Strict):
     parts: Positive | None = None
     set_aside: Annotated[int, Field(ge=0)] = 0
     frames_per_part: Positive | None = None
+    folds: Annotated[int, Field(ge=0)] = 0
     drift: Drift | None = None
     escapes: Escapes | None = None
     data_sha256: str = ""

@@ -11,6 +11,7 @@ from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import By, NormalScores
 from edge_ad.errors import GateFailed
+from edge_ad.geometry import Geometry
 from edge_ad.manifest import Drift, Manifest, Threshold
 
 
@@ -43,11 +44,28 @@ def decide(
     threshold = threshold.model_copy(
         update={
             "set_aside": given.set_aside,
+            "folds": given.fitted.folds if given.fitted else 0,
             "frames_per_part": given.frames_per_part,
             "drift": _drift(request, given, scores),
         }
     )
     return check_escapes(threshold, anomalies, scores)
+
+
+def refuse_other_scores(given: NormalInput, manifest: Manifest, geometry: Geometry) -> None:
+    """Raise GateFailed where cross-fitted scores are not those of this engine.
+
+    They are of nets in floating point that judged with the training's geometry.
+    """
+    if given.fitted is None:
+        return
+    if manifest.precision == "int8" or geometry.differences(manifest.geometry):
+        why = "int8" if manifest.precision == "int8" else "another geometry than the training's"
+        raise GateFailed(
+            "the detector was trained on these images; their scores by nets that were not are in "
+            f"floating point with the training's geometry, and the engine has {why}. Nothing is "
+            "stored. Give images of parts that it was not trained on."
+        )
 
 
 def refuse_training_set(given: NormalInput, manifest: Manifest) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge_ad.data_split import DataSplit, ImageSet
+from edge_ad.data_split import CrossFitted, DataSplit, ImageSet
 from edge_ad.errors import DataError, GateFailed
 from edge_ad.parts import ImageId, PartAssignment, identify
 
@@ -17,13 +17,17 @@ _NAMED = 3
 class NormalImages:
     """Images with the part that each shows; `set_aside` of them were set aside in training.
 
-    `notes` are sentences for the user, `left_out` images that do not count with the reason.
+    With `cross_fitted`, these were trained on, and their scores come from there; the number of each
+    image's entry is in `entries`. `notes` are sentences for the user, `left_out` images that do not
+    count with the reason.
     """
 
     parts: dict[Path, str]
     set_aside: int = 0
     notes: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    cross_fitted: CrossFitted | None = None
+    entries: dict[Path, int] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[Path]:
@@ -34,8 +38,9 @@ def choose_images(assigned: PartAssignment, split: DataSplit | None) -> NormalIm
     """Return the images that a threshold may come from.
 
     Without a record of the training, all of them. When some were set aside for thresholds, those
-    alone; else all, provided that neither they nor other images of their parts were trained on or
-    used to choose the detector. Raises GateFailed otherwise.
+    alone; of images trained on, those with cross-fitted scores; else all, provided that neither
+    they nor other images of their parts were trained on or used to choose the detector. Raises
+    GateFailed otherwise.
     """
     left_out = {str(path): f"{path}: {reason}" for path, reason in assigned.left_out.items()}
     if split is None:
@@ -48,10 +53,29 @@ def choose_images(assigned: PartAssignment, split: DataSplit | None) -> NormalIm
               if path in known and part in aside - used}  # fmt: skip
     if chosen:
         return NormalImages(chosen, len(chosen), tuple(_note(chosen, assigned)), left_out)
+    if used and split.cross_fitted and (fitted := _fitted(split.cross_fitted, assigned, known)):
+        return replace(fitted, left_out=left_out)
     if used:
         raise GateFailed(*_refusal(assigned, used))
     unused = {path: part for path, part in assigned.parts.items() if path in known}
     return NormalImages(unused, left_out=left_out)
+
+
+def _fitted(
+    fitted: CrossFitted, assigned: PartAssignment, known: Mapping[Path, ImageId]
+) -> NormalImages | None:
+    """Return the images with cross-fitted scores, by the parts of the training; None for none."""
+    found = {path: fitted.number_of(*identity) for path, identity in known.items()}
+    entries = {path: number for path, number in found.items() if number is not None}
+    if not entries:
+        return None
+    parts = {path: f"part {fitted.parts[number]}" for path, number in entries.items()}
+    note = (
+        f"Used the scores that {fitted.folds} nets gave to {len(entries)} images of "
+        f"{len(set(parts.values()))} parts that they were not trained on; "
+        f"{len(assigned.parts) - len(entries)} others were not used."
+    )
+    return NormalImages(parts, notes=(note,), cross_fitted=fitted, entries=entries)
 
 
 def _identities(parts: Mapping[Path, str], left_out: dict[str, str]) -> dict[Path, ImageId]:

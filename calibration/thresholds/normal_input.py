@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_ad.calibration.thresholds.drift import time_order
 from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
-from edge_ad.calibration.thresholds.normal_images import choose_images
+from edge_ad.calibration.thresholds.normal_images import NormalImages, choose_images
 from edge_ad.calibration.thresholds.scores import NormalScores, PartOf, Scores
 from edge_ad.data_split import DataSplit
 from edge_ad.dataset import left_out_beside, normal_images
@@ -19,12 +19,21 @@ _EXPRESSION = "--part-id "  # how a split made with this option names its rule
 
 
 @dataclass(frozen=True)
+class FittedScores:
+    """Scores by `folds` nets, each of which was not trained on the parts that it scored."""
+
+    folds: int
+    scores: NormalScores
+
+
+@dataclass(frozen=True)
 class NormalInput:
     """Images of normal parts and what is known of them.
 
     `part_of` maps an image's name to its part. `order` are the names in the order of time, empty
     where the images come in it, and `ordered_by` says how that is known, empty where it is not.
-    `notes` are sentences for the user; `doubt` says why the parts may be wrong.
+    `notes` are sentences for the user; `doubt` says why the parts may be wrong. `fitted` are scores
+    from nets that were not trained on the images, where the engine's own net was.
     """
 
     images: ImageFolder | SourceFrames
@@ -36,6 +45,7 @@ class NormalInput:
     frames_per_part: int | None = None
     notes: tuple[str, ...] = ()
     doubt: str = ""
+    fitted: FittedScores | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -90,8 +100,21 @@ def open_folder(
         order=tuple(images.name_of(path) for path in order),
         set_aside=chosen.set_aside,
         notes=chosen.notes,
-        doubt=assigned.doubt,
+        doubt="" if chosen.cross_fitted else assigned.doubt,
+        fitted=_fitted(chosen, images, geometry),
     )
+
+
+def _fitted(chosen: NormalImages, images: ImageFolder, geometry: Geometry) -> FittedScores | None:
+    """Return the cross-fitted scores of the chosen images, if these were trained on."""
+    fitted = chosen.cross_fitted
+    if fitted is None:
+        return None
+    scores = NormalScores(geometry=geometry)
+    for path, number in chosen.entries.items():
+        name, part = images.name_of(path), chosen.parts[path]
+        scores.add(name, fitted.image[number], fitted.peak[number], None, part)
+    return FittedScores(fitted.folds, scores)
 
 
 def open_frames(uri: str, limit: int | None, frames_per_part: int | None) -> NormalInput:

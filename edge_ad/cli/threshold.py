@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,10 +108,13 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
     and a map's highest value. A score exactly at the threshold passes.
 
     Images and parts that the detector was trained on are refused. Of a training folder, the parts
-    that the training set aside for thresholds are used alone. What the threshold costs is said in
-    escapes: anomalous images that pass. A threshold that no anomaly exceeds is refused, as is one
-    from images whose scores drift over time.
+    that the training set aside for thresholds are used alone, or after train --folds the scores of
+    nets that did not see the part; such a threshold is an estimate.
+
+    What the threshold costs is said in escapes: anomalous images that pass. A threshold that no
+    anomaly exceeds is refused, as is one from images whose scores drift over time.
     """
+    from edge_ad.calibration.thresholds.decide import refuse_other_scores
     from edge_ad.cli.threshold_format import format_result, result_of, warnings
     from edge_ad.engine import open_engine
 
@@ -123,6 +127,7 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
         )
         geometry = manifest.geometry.changed(options["geometry"])
         given = _open(options, manifest, geometry)
+        refuse_other_scores(given, manifest, geometry)
         measured = _measure(loaded, given, _anomalous(options["anomalies"], given), geometry)
     threshold = _decide(request, given, measured, manifest, plot)
     sidecar = _store(engine, threshold)
@@ -232,6 +237,8 @@ def _measure(
         synthetic = SyntheticAnomalies(engine, geometry, given.count)
         scores = score_normal(engine, named, geometry, part_of=part_of, on_image=synthetic)
         anomalies = synthetic.finish()
+    if given.fitted is not None:  # the engine's own scores of parts it was trained on are too low
+        scores = replace(given.fitted.scores, left_out=scores.left_out)
     scores.left_out = given.images.left_out | scores.left_out
     return Measured(scores, anomalies)
 

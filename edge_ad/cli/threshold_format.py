@@ -44,6 +44,8 @@ def result_of(
         "parts": len(parts),
         "parts_from": given.parts_from,
         "set_aside": threshold.set_aside,
+        "folds": threshold.folds,
+        "guaranteed": not threshold.folds,
         "drift": threshold.drift.model_dump() if threshold.drift else None,
         "escapes": describe_escapes(threshold, anomalies),
         "rank": largest_rank(len(parts), guarantee),
@@ -83,9 +85,13 @@ def _format_guarantee(result: dict[str, Any]) -> str:
     how = "by the highest score of each part" if result["by"] == "part" else (
         "by one image drawn from each part")  # fmt: skip
     best = f"{rounded_up(result['supported_rate']):g}"
+    will = "will" if result["guaranteed"] else "should"
+    estimate = "" if result["guaranteed"] else (
+        f"An estimate, not a guarantee: {result['folds']} other nets scored these parts, and the "
+        "detector may score new ones higher.\n")  # fmt: skip
     return (
-        f"At most {result['rate']:.3g} of normal {result['by']}s like these will be rejected, with "
-        f"confidence {result['confidence']:g}: {how}.\n"
+        f"At most {result['rate']:.3g} of normal {result['by']}s like these {will} be rejected, "
+        f"with confidence {result['confidence']:g}: {how}.\n{estimate}"
         f"{_count(result['parts'], 'part')}{images} support {best} at best; "
         f"parts: {result['parts_from']}."
     )

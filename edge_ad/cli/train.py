@@ -77,6 +77,12 @@ _FILE = click.Path(path_type=Path)
     help="Shares of the parts that are not trained on [default: selection=0.1,threshold=0.2]: to "
     "choose by, and for the threshold. 'none' trains on all.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 100),
+    help="Set no parts aside for the threshold: train so many nets more, each without a fold of "
+    "the parts, which it scores for the threshold. For few parts; an estimate, not a guarantee.",
+)
 @parts_options
 @click.option(
     "--set", "assigned", multiple=True, metavar="NAME=VALUE", help="Any other setting; repeats."
@@ -125,7 +131,13 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
     stop = threading.Event()
     with Signals(stop) as signals, TrainingBar() as bar:
         try:
-            return train(config, stop, bar.update, partial(_announce, bar.print, config.method))
+            return train(
+                config,
+                stop,
+                bar.update,
+                partial(_announce, bar.print, config.method),
+                lambda number: bar.print(f"fold {number} of {config.folds}"),
+            )
         except Interrupted:
             bar.print(f"interrupted; resume with the same command and --resume ({config.output})")
             number = signals.received or signal.SIGINT
@@ -149,6 +161,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
     _check_parts(options)
     given = dict(_assignment(text) for text in options.pop("assigned"))
     given |= _set_aside(options.pop("set_aside"))
+    _check_folds(options["folds"], given)
     for option, setting in _SETTINGS.items():
         value = options.pop(option)
         if value is not None:
@@ -173,6 +186,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         bit_depth=options["bit_depth"],
         part_id=options["part_id"],
         parts_from=options["parts_from"],
+        folds=options["folds"] or 0,
     )
 
 
@@ -198,6 +212,15 @@ def _set_aside(text: str | None) -> dict[str, Any]:
             )
         shares[name.strip()] = value.strip()
     return {f"set_aside.{name}": share for name, share in shares.items()}
+
+
+def _check_folds(folds: int | None, given: dict[str, Any]) -> None:
+    """Refuse parts set aside for a threshold that comes from folds."""
+    if folds and float(given.get("set_aside.threshold", 0.0)):
+        raise UsageError(
+            f"--folds {folds} takes the threshold from the parts trained on, so it sets none "
+            "aside: drop threshold= from --set-aside, or drop --folds."
+        )
 
 
 def _check_parts(options: dict[str, Any]) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from edge_ad.errors import OutletLost
+
 TIMED = 3  # timed runs, after one to warm up
+# fp32 weights, and a checkpoint with weights and two moments; a new file replaces the old one when
+# it is complete, so that both are on the disk for a moment
+_BYTES_A_PARAMETER, _REPORT_MIB = 4 + 2 * 12, 16
 
 
 @dataclass(frozen=True)
@@ -66,3 +73,15 @@ def _fastest_ms(module: nn.Module, image: torch.Tensor) -> float:
             torch.cuda.synchronize(image.device)
         times.append(time.perf_counter() - started)
     return min(times) * 1e3
+
+
+def check_space(output: Path, cost: NetworkCost) -> None:
+    """Raise OutletLost when the disk has no room for weights, checkpoint and report."""
+    folder = next(folder for folder in output.absolute().parents if folder.exists())
+    need_mib = _BYTES_A_PARAMETER * cost.parameters / 2**20 + _REPORT_MIB
+    free_mib = shutil.disk_usage(folder).free / 2**20
+    if free_mib < need_mib:
+        raise OutletLost(
+            f"{folder}: {free_mib:.0f} MiB are free, but weights, checkpoint and report need "
+            f"{need_mib:.0f} MiB. Make room, or write to another disk with -o."
+        )

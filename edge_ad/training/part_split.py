@@ -7,7 +7,7 @@ included. So whole parts are set aside, and no part serves two of the three uses
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +44,7 @@ class PartSplit:
     """The images of each use. `chosen_by` says what the selection consists of.
 
     That is whole `parts`; other `images` of parts that are trained on; or the images `trained` on.
+    With `folds`, the parts trained on carry the threshold too, see `cross_fitting`.
     """
 
     assignment: PartAssignment
@@ -51,6 +52,7 @@ class PartSplit:
     selection: tuple[Path, ...]
     threshold: tuple[Path, ...]
     chosen_by: ChosenBy
+    folds: int = 0
 
     def tiles(self, normal: NormalTiles) -> tuple[Tiles, Tiles]:
         """Return the numbers of the tiles to train on and of those to choose by."""
@@ -59,7 +61,7 @@ class PartSplit:
     def record(self, normal: NormalTiles) -> DataSplit:
         """Return the lists that travel with the weights."""
         identity = dict(zip(normal.paths, normal.ids, strict=True))
-        sets = {
+        sets: dict[str, Any] = {
             use: ImageSet.of([identity[path] for path in paths], self._parts_of(paths))
             for use, paths in self._uses().items()
         }
@@ -77,14 +79,15 @@ class PartSplit:
                 for use, paths in self._uses().items()
             },
             "chosen_by": self.chosen_by,
+            "folds": self.folds,
             "supported_rate": self.supported_rate,
             "confidence": CONFIDENCE,
         }
 
     @property
     def supported_rate(self) -> float | None:
-        """Return the lowest false-alarm rate that the set-aside parts support; None for none."""
-        parts = len(self._parts_of(self.threshold))
+        """Return the lowest false-alarm rate that the parts for the threshold support, if any."""
+        parts = len(self._parts_of(self.trained if self.folds else self.threshold))
         return supported_part_rate(parts, CONFIDENCE) if parts else None
 
     def __str__(self) -> str:
@@ -103,8 +106,15 @@ class PartSplit:
     def notes(self) -> list[str]:
         """Return what the user should know before hours of training."""
         lines = [self.assignment.doubt] if self.assignment.doubt else []
+        if self.folds:
+            lines.append(
+                f"{self.folds} folds: {self.folds + 1} trainings in all, so about "
+                f"{self.folds + 1} times the time of one. The threshold will be an estimate, not a "
+                "guarantee, since other nets than the final one score its parts."
+            )
         needed = parts_needed(USUAL_RATE, CONFIDENCE)
-        count, rate = len(self._parts_of(self.threshold)), self.supported_rate
+        rate = self.supported_rate
+        count = len(self._parts_of(self.trained if self.folds else self.threshold))
         if rate is None:
             lines.append(
                 "No part is set aside, so no threshold can be set from these images: give "
@@ -113,9 +123,10 @@ class PartSplit:
             )
         elif rate > USUAL_RATE:
             lines.append(
-                f"The {count} parts set aside support a false-alarm rate of {rate:.2g} at best, "
-                f"with confidence {CONFIDENCE:g}; {USUAL_RATE:g} needs {needed}. Collect images of "
-                "more parts, for training or for the threshold alone."
+                f"The {count} parts {'in folds' if self.folds else 'set aside'} support a "
+                f"false-alarm rate of {rate:.2g} at best, with confidence {CONFIDENCE:g}; "
+                f"{USUAL_RATE:g} needs {needed}. Collect images of more parts, for training or for "
+                "the threshold alone."
             )
         if self.chosen_by != "parts":
             shown = "are trained on" if self.chosen_by == "trained" else "show parts trained on"
@@ -153,8 +164,11 @@ def split_by_part(
     geometry: Geometry | None = None,
     part_id: str | None = None,
     how: How | None = None,
+    folds: int = 0,
 ) -> PartSplit:
     """Tell parts apart and divide them; which parts a use gets does not depend on the seed.
+
+    With `folds`, no part is set aside for the threshold.
 
     Unless the shares are `explicit`, fewer than ten parts leave none for the threshold; of fewer
     than four, some images of the trained parts serve to choose. Raises UsageError and DataError as
@@ -166,11 +180,13 @@ def split_by_part(
         raise DataError(f"{root}: the part of no image is known. The first: {first}")
     known = tuple(assigned.parts)
     shares = {name: share for name, share in aside if share}
+    if folds:
+        shares.pop("threshold", None)
     if not shares:
-        return PartSplit(assigned, known, known, (), "trained")
+        return PartSplit(assigned, known, known, (), "trained", folds)
     count = len(assigned.groups())
     if not explicit and count < LEAST_FOR_CHOICE:
-        return _by_images(normal, assigned)
+        return replace(_by_images(normal, assigned), folds=folds)
     if not explicit and count < LEAST_FOR_THRESHOLD:
         shares.pop("threshold", None)
     sets = split_parts(assigned, {"trained": 1 - sum(shares.values()), **shares})
@@ -178,8 +194,8 @@ def split_by_part(
         tuple(sets.get(use, ())) for use in ("trained", "selection", "threshold")
     )
     if not selection:
-        return PartSplit(assigned, trained, trained, threshold, "trained")
-    return PartSplit(assigned, trained, selection, threshold, "parts")
+        return PartSplit(assigned, trained, trained, threshold, "trained", folds)
+    return PartSplit(assigned, trained, selection, threshold, "parts", folds)
 
 
 def _by_images(normal: NormalTiles, assigned: PartAssignment) -> PartSplit:

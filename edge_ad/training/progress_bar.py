@@ -40,6 +40,7 @@ class TrainingBar:
             losses=f"step {progress.step}  {losses}",
             left_s=progress.left_s,
         )
+        self._printed_s = min(self._printed_s, progress.elapsed_s)  # another training began
         if self._console.is_terminal or progress.elapsed_s - self._printed_s < QUIET_EVERY_S:
             return
         self._printed_s = progress.elapsed_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 
 from edge_ad.dataset import left_out_beside
-from edge_ad.errors import OutletLost
 from edge_ad.files import sha256_of
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, find_depth, reading
@@ -31,26 +29,24 @@ from edge_ad.provenance import stamp
 from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
 from edge_ad.training.checkpoint import checkpoint_path
+from edge_ad.training.cross_fitting import cross_fit, folds_of
 from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
 from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
 from edge_ad.training.input_size import ratio_of_parts, size_for
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
-from edge_ad.training.network_cost import NetworkCost, cost_of
+from edge_ad.training.network_cost import NetworkCost, check_space, cost_of
 from edge_ad.training.part_split import PartSplit, split_by_part, training_images
 from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
 from edge_ad.training.selection import selection_batch, selection_score
-
-# fp32 weights, and a checkpoint with weights and two moments; a new file replaces the old one when
-# it is complete, so that both are on the disk for a moment
-_BYTES_A_PARAMETER, _REPORT_MIB = 4 + 2 * 12, 16
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A training: method, data, output and options.
 
-    With `keep_aspect`, `size_hw` (square) gives the input's area, and the parts its ratio.
+    With `keep_aspect`, `size_hw` (square) gives the input's area, and the parts its ratio. `folds`
+    is the number of further trainings for the threshold, see `cross_fitting`; 0 sets parts aside.
     """
 
     method: str
@@ -72,6 +68,7 @@ class TrainConfig:
     part_id: str | None = None
     parts_from: How | None = None
     keep_aspect: bool = False
+    folds: int = 0
 
 
 class PreparedTraining(NamedTuple):
@@ -92,26 +89,32 @@ def train(
     stop: threading.Event,
     on_step: OnStep,
     on_start: Callable[[NetworkCost, PartSplit], None] = lambda cost, split: None,
+    on_fold: Callable[[int], None] = lambda number: None,
 ) -> dict[str, Any]:
     """Train, write weights and report, and return the report.
 
     `on_start` is called with the network's cost and the split of the images before training starts,
-    `on_step` after every step.
+    `on_step` after every step, `on_fold` with the number of each fold before its training.
     Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
     """
     config = _with_size(config)
-    prepared = _prepare(config)
+    normal, split, depth = _load(config)
+    folds_of(split) if config.folds else None  # refuse too few parts before any work
+    prepared = _prepare(config, normal, split, depth)
     module = prepared.trainer.module
     loop = TrainingLoop(prepared.trainer, prepared.sampler, _options(config, prepared))
     cost = cost_of(module, config.size_hw)
     on_start(cost, prepared.split)
-    _check_space(config.output, cost)
+    check_space(config.output, cost)
     if config.resume:
         loop.resume()
     loop.run(stop, on_step)
     module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     choice = prepared.trainer.choose(prepared.held_back)
-    save_detector(config.output, module, _manifest(config, prepared, choice), choice.config)
+    manifest = _manifest(config, prepared, choice)
+    if config.folds:
+        manifest = _cross_fitted(config, prepared, manifest, stop, on_step, on_fold)
+    save_detector(config.output, module, manifest, choice.config)
     trained = load_detector(config.output).module
     rows = example_rows(trained, prepared.held_back)
     figures = _figures(config, prepared, loop, choice, cost)
@@ -119,8 +122,46 @@ def train(
     line = reference_line(prepared.sampler, prepared.held_back, config.size_hw, config.teacher)
     figures["reference"] = {"trained": figures["held_back_figures"], **line}
     report = write_report(config.output, figures, loop.history, rows)
-    checkpoint_path(config.output).unlink(missing_ok=True)
+    for number in range(config.folds + 1):
+        checkpoint_path(_fold_path(config.output, number)).unlink(missing_ok=True)
     return report
+
+
+def _cross_fitted(
+    config: TrainConfig,
+    prepared: PreparedTraining,
+    manifest: Manifest,
+    stop: threading.Event,
+    on_step: OnStep,
+    on_fold: Callable[[int], None],
+) -> Manifest:
+    """Train a net for each fold; return the manifest with the scores of the parts left out."""
+
+    def train_fold(number: int, split: PartSplit) -> Path:
+        on_fold(number)
+        output = _fold_path(config.output, number)
+        ready = config.resume and checkpoint_path(output).exists()
+        fold = replace(config, output=output, resume=ready, folds=0)
+        one = _prepare(fold, prepared.normal, split, prepared.depth)
+        loop = TrainingLoop(one.trainer, one.sampler, _options(fold, one))
+        if ready:
+            loop.resume()
+        loop.run(stop, on_step)
+        one.trainer.module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        choice = one.trainer.choose(one.held_back)
+        save_detector(output, one.trainer.module, _manifest(fold, one, choice), choice.config)
+        return output
+
+    ids = dict(zip(prepared.normal.paths, prepared.normal.ids, strict=True))
+    scores = cross_fit(prepared.split, prepared.depth, ids, train_fold)
+    assert manifest.data_split is not None
+    split = manifest.data_split.model_copy(update={"cross_fitted": scores})
+    return manifest.model_copy(update={"data_split": split})
+
+
+def _fold_path(output: Path, number: int) -> Path:
+    """Return the path of a fold's weights, or of the final ones for 0."""
+    return output.with_suffix(f".fold{number}{output.suffix}") if number else output
 
 
 def _with_size(config: TrainConfig) -> TrainConfig:
@@ -138,12 +179,13 @@ def _depth(config: TrainConfig, paths: list[Path]) -> BitDepth:
     return find_depth(paths, BitDepth(config.bit_depth) if config.bit_depth else None)
 
 
-def _prepare(config: TrainConfig) -> PreparedTraining:
+def _prepare(
+    config: TrainConfig, normal: NormalTiles, split: PartSplit, depth: BitDepth
+) -> PreparedTraining:
     torch.manual_seed(config.seed)
     training = load_training(config.method)
     trainer = training.trainer(config.settings, config.size_hw, config.teacher)
     textures = config.settings.prepare_textures(_textures(config))
-    normal, split, depth = _load(config)
     grey = config.settings.synthesis.match_colour and is_grey(normal.tiles)
     indices, held_back = split.tiles(normal)
     if isinstance(trainer, ScheduledByTiles):
@@ -175,20 +217,9 @@ def _load(config: TrainConfig) -> tuple[NormalTiles, PartSplit, BitDepth]:
             geometry=config.geometry,
             part_id=config.part_id,
             how=config.parts_from,
+            folds=config.folds,
         )
     return normal, split, depth
-
-
-def _check_space(output: Path, cost: NetworkCost) -> None:
-    """Raise OutletLost when the disk has no room for weights, checkpoint and report."""
-    folder = next(folder for folder in output.absolute().parents if folder.exists())
-    need_mib = _BYTES_A_PARAMETER * cost.parameters / 2**20 + _REPORT_MIB
-    free_mib = shutil.disk_usage(folder).free / 2**20
-    if free_mib < need_mib:
-        raise OutletLost(
-            f"{folder}: {free_mib:.0f} MiB are free, but weights, checkpoint and report need "
-            f"{need_mib:.0f} MiB. Make room, or write to another disk with -o."
-        )
 
 
 def _textures(config: TrainConfig) -> Textures:

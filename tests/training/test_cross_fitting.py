@@ -1,0 +1,108 @@
+"""Thresholds for few parts: each part is scored by a net that was not trained on it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_ad.calibration.thresholds.anomalies import AnomalyScores
+from edge_ad.calibration.thresholds.decide import Request, decide, refuse_other_scores
+from edge_ad.calibration.thresholds.guarantee import Guarantee
+from edge_ad.calibration.thresholds.normal_input import NormalInput, open_folder
+from edge_ad.data_split import CrossFitted
+from edge_ad.errors import DataError, GateFailed
+from edge_ad.geometry import Geometry
+from edge_ad.images import read_image, write_image
+from edge_ad.manifest import Manifest
+from edge_ad.methods.torch_engine import TorchEngine
+from edge_ad.methods.weights import load_detector
+from edge_ad.parts import How
+from edge_ad.scoring import Scorer
+from edge_ad.training.loop import Interrupted
+from edge_ad.training.session import TrainConfig, train
+from tests.methods.tiny_settings import tiny_config
+from tests.training.train_configs import run, write_parts, write_teacher
+
+FOLDS = 3
+ODD = "004.png"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """Train a Gaussian with ten parts, one of them unlike the others; return its configuration."""
+    folder = tmp_path_factory.mktemp("folds")
+    write_teacher(folder / "teacher.pth")
+    path = write_parts(folder / "parts") / ODD
+    write_image(path, 255 - read_image(path) // 2)
+    config = tiny_config("gaussian", folder / "parts", folder / "out.pt", folder / "teacher.pth",
+                         steps=None, set_aside__selection=0.0)  # fmt: skip
+    config = replace(config, folds=FOLDS, parts_from=How.EACH)
+    assert run(config)["split"]["folds"] == FOLDS
+    return config
+
+
+def _fitted(weights: Path) -> tuple[Manifest, CrossFitted]:
+    manifest = load_detector(weights).manifest
+    assert manifest.data_split is not None and manifest.data_split.cross_fitted is not None
+    return manifest, manifest.data_split.cross_fitted
+
+
+def _given(config: TrainConfig, manifest: Manifest) -> NormalInput:
+    return open_folder(config.data, manifest.data_split, Geometry(), how=How.EACH)
+
+
+def test_a_part_is_scored_by_a_net_that_has_not_seen_it(config: TrainConfig) -> None:
+    manifest, fitted = _fitted(config.output)
+    given = _given(config, manifest)
+    assert fitted.folds == FOLDS and given.fitted is not None
+    scores = dict(zip(given.fitted.scores.names, given.fitted.scores.image, strict=True))
+    assert len(scores) == len(set(fitted.parts)) == 10, "all parts carry the threshold"
+    score, _ = Scorer(TorchEngine(config.output))(read_image(config.data / ODD))
+    assert max(scores, key=scores.__getitem__) == ODD and scores[ODD] > 1.2 * score
+    assert sorted(path.name for path in config.output.parent.glob("out*")) == [
+        "out.pt", "out.report.json", "out.report.png",
+    ]  # fmt: skip
+
+
+def test_an_interrupted_fold_resumes_to_the_same_scores(config: TrainConfig) -> None:
+    _, whole = _fitted(config.output)
+    first = replace(config, output=config.output.with_name("broken.pt"))
+    for last in (1, 4):  # in the final training, then in a fold
+        with pytest.raises(Interrupted):
+            stopped_after(last, replace(first, resume=last > 1))
+        assert not first.output.exists()
+    run(replace(first, resume=True))
+    assert _fitted(first.output)[1] == whole
+    assert not list(first.output.parent.glob("broken*checkpoint*"))
+
+
+def stopped_after(steps: int, config: TrainConfig) -> None:
+    """Train, and stop after so many steps of all trainings together."""
+    stop, done = threading.Event(), itertools.count(1)
+    train(config, stop, lambda progress: stop.set() if next(done) == steps else None)
+
+
+def test_the_threshold_says_that_it_is_an_estimate(config: TrainConfig) -> None:
+    manifest, _ = _fitted(config.output)
+    given = _given(config, manifest)
+    assert given.fitted is not None and "3 nets" in given.notes[0]
+    anomalies = AnomalyScores("synthetic", ["x"], [1e9], [1e9])
+    request = Request(Guarantee(0.05, 0.95), at_best=True)
+    threshold = decide(request, given, given.fitted.scores, anomalies)
+    assert threshold.folds == FOLDS and threshold.parts == 10
+    assert threshold.image == max(given.fitted.scores.image)
+    refuse_other_scores(given, manifest, Geometry())
+    int8 = manifest.model_copy(update={"precision": "int8"})
+    with pytest.raises(GateFailed, match="the engine has int8"):
+        refuse_other_scores(given, int8, Geometry())
+    with pytest.raises(GateFailed, match="another geometry"):
+        refuse_other_scores(given, manifest, Geometry(tiles=(1, 2)))
+
+
+def test_fewer_parts_than_folds_are_refused_before_any_training(config: TrainConfig) -> None:
+    with pytest.raises(DataError, match=r"10 parts cannot be divided into 20 folds: .*--folds 10"):
+        run(replace(config, folds=20), stop_after=1)
