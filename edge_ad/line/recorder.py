@@ -42,10 +42,13 @@ class Recorder:
                 self.tally.count_alarm(event)
                 self.outlets.alarmed(event, inspected.evidence)
 
-    def missed(self, inspection: Inspection) -> None:
-        """Record the part of a trigger that was not served: the camera may be well."""
+    def missed(self, inspection: Inspection, since_s: float) -> None:
+        """Record the part of a trigger that was not served: the camera may be well.
+
+        The trigger was fired `since_s` ago.
+        """
         with self._lock:
-            self._send(InspectedFrame(inspection, Evidence()))
+            self._send(InspectedFrame(inspection, Evidence()), since_s)
 
     def ended(self, inspection: Inspection) -> None:
         """Record the fault of a camera that ends."""
@@ -54,8 +57,9 @@ class Recorder:
                 self.tally.count_alarm(event)
                 self.outlets.alarmed(event, Evidence())
 
-    def _send(self, inspected: InspectedFrame) -> Inspection:
-        inspection = self._numbered(inspected.inspection, inspected.latency_s)
+    def _send(self, inspected: InspectedFrame, latency_s: float | None = None) -> Inspection:
+        latency_s = inspected.latency_s if latency_s is None else latency_s
+        inspection = self._numbered(inspected.inspection, latency_s)
         self.tally.count(inspected)
         self.outlets.inspected(inspection, inspected.evidence)
         if self.alarm.part_rule is PartRule.FRAME and inspection.verdict is Verdict.REJECT:

@@ -192,7 +192,7 @@ class Supervisor:
         """Record triggers that were not served, as they come."""
         while (missed := trigger.wait_missed()) is not None:
             try:
-                recorder.missed(_missed_part(camera, missed))
+                recorder.missed(_missed_part(camera, missed), time.monotonic() - missed.at_s)
             except Exception:
                 _log.exception("%s: a missed trigger could not be recorded", camera.name)
             if camera.tally.is_full():

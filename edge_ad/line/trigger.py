@@ -33,9 +33,10 @@ class TriggerLimits:
 
 @dataclass
 class Missed:
-    """Triggers in a row that were not served for one reason."""
+    """Triggers in a row that were not served for one reason; the first was fired at `at_s`."""
 
     reason: str
+    at_s: float
     count: int = 1
 
 
@@ -81,12 +82,13 @@ class Trigger:
         """
         with self._changed:
             self.counts.fired += 1
+            moment_s = self._clock() if moment_s is None else moment_s
             if not self._watched:
-                return self._miss("the camera is in fault")
+                return self._miss("the camera is in fault", moment_s)
             if self._state is not _State.IDLE:
-                return self._miss("the previous trigger is still being served")
+                return self._miss("the previous trigger is still being served", moment_s)
             self._state = _State.ARMED
-            self._fired_s = self._clock() if moment_s is None else moment_s
+            self._fired_s = moment_s
             self._changed.notify_all()
             return True
 
@@ -94,7 +96,7 @@ class Trigger:
         """Note that what fires this trigger is gone: parts may pass without being asked for."""
         with self._changed:
             self.counts.fired += 1
-            self._miss(reason)
+            self._miss(reason, self._clock())
 
     @property
     def busy(self) -> bool:
@@ -135,7 +137,7 @@ class Trigger:
             with self._changed:
                 self._watched = False
                 if self._state in (_State.ARMED, _State.TAKEN):
-                    self._miss("the camera is in fault")
+                    self._miss("the camera is in fault", self._fired_s)
                 self._state = _State.IDLE
 
     def wait_missed(self) -> Missed | None:
@@ -172,20 +174,20 @@ class Trigger:
         if self._clock() >= deadline_s:
             taken = self._state is _State.TAKEN
             self._state = _State.EXPIRED if taken else _State.IDLE
-            self._miss(reason)
+            self._miss(reason, self._fired_s)
 
     def _left_s(self) -> float | None:
         deadline_s, _ = self._deadline()
         return None if deadline_s == float("inf") else max(0.0, deadline_s - self._clock())
 
-    def _miss(self, reason: str) -> bool:
+    def _miss(self, reason: str, at_s: float) -> bool:
         self.counts.missed += 1
         if self._missed and len(self._missed) >= _WAITING and self._missed[-1].reason == reason:
             self._missed[-1].count += 1
         elif len(self._missed) >= 2 * _WAITING:  # several reasons in turn: the last one stands
             self._missed[-1].count += 1
         else:
-            self._missed.append(Missed(reason))
+            self._missed.append(Missed(reason, at_s))
         self._changed.notify_all()
         return False
 

@@ -22,7 +22,7 @@ _EXTRAS = {
     "metrics": "metrics for Prometheus (run --metrics)",
     "pylon": "Basler cameras (pylon://)",
     "modbus": "Modbus TCP (outlet modbus-tcp://)",
-    "gpio": "GPIO lines (--trigger gpio:)",
+    "gpio": "GPIO lines (outlet gpio://, --trigger gpio:)",
 }
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
 _SYSTEM_OPENCV = (

@@ -106,6 +106,20 @@ OUTLETS: tuple[UriKind, ...] = (
         },
         extra="modbus",
     ),
+    OutletKind(
+        schemes=("gpio",),
+        example="gpio://gpiochip0/17?delay_ms=200&pulse_ms=50",
+        description="a pulse on a GPIO line for every part that is rejected or INVALID, when it "
+        "reaches the rejector, see [GPIO](gpio.md)",
+        opener="edge_ad.outlet.gpio:open_gpio",
+        options={
+            "delay_ms": "from the part's trigger or capture to the pulse, 0",
+            "pulse_ms": "how long a pulse lasts, 50",
+            "active_low": "1: a pulse is the low level, 0",
+            "failsafe": "reject (active) or pass, without verdicts; reject",
+        },
+        extra="gpio",
+    ),
 )
 
 

@@ -67,7 +67,8 @@ class MinuteStatistics:
         current.verdicts[inspection.verdict] += 1
         if inspection.verdict is not Verdict.INVALID:
             current.scores[score_bin(inspection.score)] += 1
-        if inspection.latency_s and len(current.latency_s) < _TIMES_KEPT:  # late verdicts too
+        served = inspection.latency_s and not inspection.missed_triggers
+        if served and len(current.latency_s) < _TIMES_KEPT:  # late verdicts too
             current.latency_s.append(inspection.latency_s)
         now = time.monotonic()
         if image is not None and now - current.looked_s > _LOOK_EVERY_S:

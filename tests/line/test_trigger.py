@@ -42,6 +42,12 @@ class Clock:
         return self.now
 
 
+def reason_of(trigger: Trigger) -> str:
+    missed = trigger.wait_missed()
+    assert missed is not None
+    return missed.reason
+
+
 def test_the_next_frame_captured_after_the_trigger_is_taken_and_no_other() -> None:
     trigger = Trigger(clock=Clock())
     with trigger.watched():
@@ -70,7 +76,7 @@ def test_a_trigger_during_another_is_missed_and_gets_no_frame(taken: bool) -> No
         if taken:
             trigger.take(frame(101))
         assert not trigger.fire()
-        assert trigger.wait_missed() == Missed("the previous trigger is still being served")
+        assert reason_of(trigger) == "the previous trigger is still being served"
         taken = taken or trigger.take(frame(101)) is not None
         assert taken and trigger.served()
         assert trigger.take(frame(102)) is None
@@ -92,7 +98,7 @@ def test_without_a_frame_in_time_a_trigger_is_missed(
     with trigger.watched():
         trigger.fire()
         clock.now = at_s
-        assert trigger.wait_missed() == Missed(reason)
+        assert trigger.wait_missed() == Missed(reason, 100.0)
         assert trigger.take(frame(at_s + 1)) is None and trigger.fire()
 
 
@@ -103,7 +109,7 @@ def test_a_verdict_that_comes_too_late_is_dropped_and_blocks_until_it_comes() ->
         trigger.fire()
         trigger.take(frame(100.1))
         clock.now = 100.2
-        assert trigger.wait_missed() == Missed("no verdict within 0.2 s")
+        assert trigger.wait_missed() == Missed("no verdict within 0.2 s", 100.0)
         assert not trigger.fire(), "the engine is still at it"
         assert not trigger.served() and trigger.fire()
         assert (trigger.counts.fired, trigger.counts.missed) == (3, 2)
@@ -116,7 +122,7 @@ def test_the_end_of_the_camera_misses_what_is_under_way() -> None:
         trigger.fire()
     trigger.close()
     reasons = [trigger.wait_missed(), trigger.wait_missed(), trigger.wait_missed()]
-    assert reasons == [Missed("the camera is in fault")] * 2 + [None]
+    assert reasons == [Missed("the camera is in fault", 100.0)] * 2 + [None]
 
 
 def test_a_flood_of_triggers_takes_no_memory_and_is_counted() -> None:

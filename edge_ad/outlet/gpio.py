@@ -1,0 +1,197 @@
+"""Drive a rejector by a GPIO line (`gpio://CHIP/LINE`), in step with the parts on the belt."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_ad.errors import UsageError
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.gpio import GpioPlace, OutputLine, choice, parse_place
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Evidence, Outlet
+from edge_ad.outlet.pulses import PulseSchedule
+from edge_ad.uri import Uri, number
+
+if TYPE_CHECKING:
+    from edge_ad.store.store import Store
+
+_REOPEN_S = 1.0
+_DRAIN_S = 10.0  # at the end, for parts that are still on their way
+_GONE = ("lost:", "ended:")  # reasons of camera faults after which no frame comes
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GpioOptions:
+    """Times of the pulse, and levels: which is active, and which is driven without verdicts."""
+
+    pulse_s: float = 0.05
+    delay_s: float = 0.0
+    active_low: bool = False
+    failsafe: bool = True
+
+
+def open_gpio(uri: Uri) -> GpioOutlet:
+    """Open the line of a URI, at its fail-safe level. Raises OSError, UsageError."""
+    options = GpioOptions(
+        number(uri, "pulse_ms", 50.0, least=1.0) / 1e3,
+        number(uri, "delay_ms", 0.0) / 1e3,
+        choice(uri, "active_low", {"0": 0, "1": 1}) == "1",
+        choice(uri, "failsafe", {"reject": 1, "pass": 0}) == "reject",
+    )
+    if options.delay_s > 3600:
+        raise UsageError(f"{uri}: option delay_ms must be up to an hour, got {options.delay_s} s.")
+    return GpioOutlet(parse_place(uri), options)
+
+
+class GpioOutlet(Outlet):
+    """Pulses for every part that is rejected or INVALID, and holds as long as an alarm stands.
+
+    A pulse begins `delay_s` after the part's trigger or capture. Without verdicts (before the
+    start, after the end, while a camera is gone) the line is at its fail-safe level, by default
+    active. A reject that comes too late for its part, or that the chip does not take, is raised as
+    OSError by the next call, so that it is counted.
+    """
+
+    def __init__(
+        self, place: GpioPlace, options: GpioOptions, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._place, self._options, self._clock = place, options, clock
+        self._schedule = PulseSchedule(options.delay_s, options.pulse_s)
+        self._moments: dict[str, float] = {}  # of each camera's last part
+        self._changed = threading.Condition()
+        self._error: OSError | None = None
+        self._closed = False
+        self._level, self._rose_s = options.failsafe, float("-inf")
+        self._line: OutputLine | None = self._open()
+        self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+
+    @property
+    def name(self) -> str:
+        return f"gpio://{self._place.chip.removeprefix('/dev/')}/{self._place.line}"
+
+    def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        if self._options.failsafe:
+            for camera in cameras:  # until its first verdict
+                self._schedule.hold(f"gone {camera}", self._clock() - self._options.delay_s)
+        self._thread.start()
+
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        moment_s = self._clock() - inspection.latency_s
+        with self._changed:
+            self._moments[inspection.camera] = moment_s
+            if inspection.verdict is not Verdict.INVALID:
+                self._hold(f"gone {inspection.camera}", moment_s, stands=False)
+            elif self._options.failsafe and inspection.reason.startswith(_GONE):
+                self._hold(f"gone {inspection.camera}", moment_s, stands=True)
+            elif self._options.failsafe:
+                self._pulse(moment_s)
+        self._raise_late_error()
+
+    def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
+        with self._changed:
+            self._pulse(self._moments[inspection.camera])
+        self._raise_late_error()
+
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
+        with self._changed:
+            moment_s = self._moments.get(event.camera, self._clock())
+            stands = event.event is not AlarmStep.END
+            if event.kind is AlarmKind.DEFECT:
+                self._hold(f"alarm {event.id}", moment_s, stands=stands)
+            elif stands and self._options.failsafe and event.reason.startswith(_GONE):
+                self._hold(f"gone {event.camera}", self._clock(), stands=True)
+        self._raise_late_error()
+
+    def close(self) -> None:
+        """Leave the line at its fail-safe level; without one, pulses under way are finished."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(_DRAIN_S + 2.0)
+        if self._line is not None:
+            self._drive(self._options.failsafe)
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        self._raise_late_error()
+
+    def _pulse(self, moment_s: float) -> None:
+        late_s = self._schedule.pulse(moment_s, self._clock())
+        if late_s > self._options.pulse_s and self._options.delay_s:
+            self._error = OSError(
+                "a reject came after its part had passed the rejector. Give more delay_ms, or "
+                "place the rejector further from the camera"
+            )
+        self._changed.notify_all()
+
+    def _hold(self, key: str, moment_s: float, *, stands: bool) -> None:
+        if stands:
+            self._schedule.hold(key, moment_s)
+        else:
+            self._schedule.release(key, moment_s)
+        self._changed.notify_all()
+
+    def _raise_late_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _open(self) -> OutputLine:
+        return OutputLine(self._place, active=self._level, active_low=self._options.active_low)
+
+    def _work(self) -> None:
+        while (level := self._next_level()) is not None:
+            if self._line is None:
+                self._reopen()
+            else:
+                self._drive(level)
+
+    def _next_level(self) -> bool | None:
+        """Wait for a level other than the line's, and return it; None when all is done."""
+        with self._changed:
+            until_s = float("inf")
+            while True:
+                now_s = self._clock()
+                level = self._schedule.active(now_s)
+                if self._closed:
+                    until_s = min(until_s, now_s + _DRAIN_S)
+                    if self._options.failsafe or now_s >= min(until_s, self._schedule.last_end_s()):
+                        return None
+                change_s = self._schedule.next_change_s(now_s)
+                full_s = self._rose_s + self._options.pulse_s
+                if not level and now_s < full_s:  # it rose late: a rejector needs its whole pulse
+                    level, change_s = True, full_s
+                if level is not self._level or self._line is None:
+                    return level
+                self._changed.wait(None if change_s is None else change_s - now_s)
+
+    def _drive(self, level: bool) -> None:  # noqa: FBT001
+        try:
+            if self._line is not None:
+                self._line.set(level)
+                self._level = level
+                self._rose_s = self._clock() if level else self._rose_s
+        except OSError as error:
+            _log.error("%s: %s. Trying to open it again.", self.name, error.strerror or error)
+            self._error = error
+            line, self._line = self._line, None
+            if line is not None:
+                line.close()
+
+    def _reopen(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, _REOPEN_S)
+        try:
+            self._level = self._schedule.active(self._clock())
+            self._line = self._open()
+        except OSError as error:
+            self._error = error
+        else:
+            _log.info("%s: opened again", self.name)

@@ -1,0 +1,180 @@
+"""The GPIO outlet, against a fake chip at gpiod's seam (see `tests.gpio`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from edge_ad.errors import OutletLost, UsageError
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.registry import open_outlet
+from tests.gpio import FakeGpio
+
+gpiod = pytest.importorskip("gpiod")
+ALARM = AlarmEvent(AlarmStep.NEW, "a", AlarmKind.DEFECT, "uri", 1, 1, 1, 0.9, 0.5, camera="top")
+FAULT = replace(ALARM, kind=AlarmKind.CAMERA_FAULT, reason="lost: no frame for 10 s")
+Gpio = Any
+
+
+@pytest.fixture
+def gpio(monkeypatch: pytest.MonkeyPatch) -> FakeGpio:
+    chip = FakeGpio()
+    monkeypatch.setattr(gpiod, "request_lines", chip.request_lines)
+    return chip
+
+
+@contextmanager
+def opened(options: str = "?failsafe=pass") -> Iterator[Gpio]:
+    outlet: Gpio = open_outlet(f"gpio://gpiochip0/17{options}")
+    outlet.started(["top"], None)
+    try:
+        yield outlet
+    finally:
+        outlet.close()
+
+
+def part(verdict: Verdict = Verdict.REJECT, latency_s: float = 0.0) -> Inspection:
+    return Inspection(verdict, 0.9, 0.5, camera="top", latency_s=latency_s)
+
+
+def judge(outlet: Gpio, inspection: Inspection) -> None:
+    outlet.inspected(inspection, Evidence())
+    if inspection.verdict is Verdict.REJECT:
+        outlet.rejected(inspection, Evidence())
+
+
+def levels(gpio: FakeGpio) -> str:
+    return "".join("_-"[level] for _, level in gpio.levels)
+
+
+def wait_for(gpio: FakeGpio, expected: str) -> None:
+    with gpio.changed:
+        assert gpio.changed.wait_for(lambda: levels(gpio) == expected, 20), levels(gpio)
+
+
+def test_a_rejected_part_is_pulsed_when_it_reaches_the_rejector(gpio: FakeGpio) -> None:
+    with opened("?failsafe=pass&pulse_ms=20&delay_ms=60") as outlet:
+        judge(outlet, part(Verdict.PASS))
+        captured_s = time.monotonic() - 0.03
+        judge(outlet, part(latency_s=0.03))
+        wait_for(gpio, "_-_")
+    (_, begin), (_, end) = gpio.levels[1], gpio.levels[2]
+    assert begin and not end
+    assert gpio.levels[1][0] >= captured_s + 0.06, "not before the part is there"
+    assert gpio.levels[2][0] - gpio.levels[1][0] >= 0.019
+    assert gpio.released == 1
+
+
+def test_without_delay_an_alarm_of_a_stream_holds_the_line(gpio: FakeGpio) -> None:
+    with opened() as outlet:
+        outlet.inspected(part(), Evidence())
+        outlet.alarmed(ALARM, Evidence())
+        wait_for(gpio, "_-")
+        outlet.inspected(part(), Evidence())
+        outlet.inspected(part(Verdict.PASS), Evidence())
+        outlet.alarmed(replace(ALARM, event=AlarmStep.END), Evidence())
+        wait_for(gpio, "_-_")
+
+
+def test_a_part_without_a_verdict_is_rejected_unless_it_is_to_pass(gpio: FakeGpio) -> None:
+    with opened("?pulse_ms=5") as outlet:
+        judge(outlet, part(Verdict.PASS))
+        wait_for(gpio, "-_")
+        judge(outlet, part(Verdict.INVALID))
+        wait_for(gpio, "-_-_")
+    assert levels(gpio) == "-_-_-"
+    gpio.levels.clear()
+    with opened("?pulse_ms=5&failsafe=pass") as outlet:
+        judge(outlet, part(Verdict.INVALID))
+        judge(outlet, part())
+        wait_for(gpio, "_-_")
+
+
+def test_the_line_is_at_its_fail_safe_level_while_there_are_no_verdicts(gpio: FakeGpio) -> None:
+    with opened("?active_low=1&pulse_ms=5") as outlet:
+        assert gpio.settings.active_low and levels(gpio) == "-", "before the first verdict"
+        judge(outlet, part(Verdict.PASS))
+        wait_for(gpio, "-_")
+        outlet.alarmed(FAULT, Evidence())
+        wait_for(gpio, "-_-")
+        judge(outlet, part(Verdict.PASS))
+        wait_for(gpio, "-_-_")
+        outlet.alarmed(replace(FAULT, event=AlarmStep.END), Evidence())
+        gone = replace(part(Verdict.INVALID), reason=FAULT.reason)
+        judge(outlet, gone)  # again, while the damped fault still stands
+        wait_for(gpio, "-_-_-")
+        judge(outlet, part(Verdict.PASS))
+        wait_for(gpio, "-_-_-_")
+    assert levels(gpio) == "-_-_-_-" and gpio.released == 1, "after the end"
+
+
+def test_parts_on_their_way_at_the_end_are_still_rejected(gpio: FakeGpio) -> None:
+    with opened("?failsafe=pass&pulse_ms=10&delay_ms=80") as outlet:
+        judge(outlet, part())
+    assert levels(gpio)[:3] == "_-_"
+
+
+def test_a_reject_that_comes_too_late_is_an_error(gpio: FakeGpio) -> None:
+    with opened("?failsafe=pass&pulse_ms=10&delay_ms=20") as outlet:
+        outlet.inspected(part(latency_s=0.5), Evidence())
+        with pytest.raises(OSError, match="after its part had passed the rejector"):
+            outlet.rejected(part(), Evidence())
+        wait_for(gpio, "_-_")
+
+
+def test_a_chip_that_goes_is_an_error_and_is_opened_again(
+    gpio: FakeGpio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge_ad.outlet.gpio._REOPEN_S", 0.01)
+    with opened() as outlet:
+        gpio.take_away()
+        judge(outlet, part())
+        wait_until(lambda: bool(caplog.text))
+        wait_until(lambda: "No such" in error_of(outlet))
+        gpio.gone = False
+        before = len(gpio.levels)
+        wait_until(lambda: len(gpio.levels) > before)
+        wait_until(lambda: not error_of(outlet))
+        judge(outlet, part())
+        wait_until(lambda: levels(gpio).endswith("-_"))
+    assert caplog.text.count("No such device") == 1
+
+
+def error_of(outlet: Gpio) -> str:
+    """Return the error that the next call raises, empty for none."""
+    try:
+        outlet.inspected(part(Verdict.PASS), Evidence())
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "message"),
+    [
+        ("gpio://gpiochip0", UsageError, "expected CHIP/LINE"),
+        ("gpio://gpiochip0/17?failsafe=open", UsageError, "must be reject or pass, got 'open'"),
+        ("gpio://gpiochip0/17?pulse_ms=0", UsageError, "at least 1"),
+        ("gpio://gpiochip0/17?pulse=5", UsageError, "Did you mean 'pulse_ms'"),
+        ("gpio://gpiochip7/17", OutletLost, "No such file"),
+    ],
+)
+def test_a_line_that_is_none_is_refused(
+    gpio: FakeGpio, uri: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        open_outlet(uri)
