@@ -105,7 +105,8 @@ def _array(shape: tuple[int, ...]) -> Image:
 class BatchSampler:
     """Draws the batch of any step.
 
-    A batch depends on seed and step alone, so training can resume.
+    A batch depends on seed and step alone, so training can resume. With `repetition` each tile is
+    drawn from all; otherwise every tile comes once before any comes again.
     """
 
     tiles: Image
@@ -115,6 +116,7 @@ class BatchSampler:
     size: int
     seed: int
     grey: bool
+    repetition: bool = False
 
     def draw(self, step: int) -> Batch:
         """Return the batch of a step."""
@@ -127,6 +129,9 @@ class BatchSampler:
 
     def _index(self, place: int) -> int:
         """Return the tile at a place of the sequence; each epoch is shuffled differently."""
+        if self.repetition:
+            rng = np.random.default_rng([self.seed, 4, place])
+            return int(self.indices[rng.integers(len(self.indices))])
         epoch, position = divmod(place, len(self.indices))
         order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.indices))
         return int(self.indices[order[position]])

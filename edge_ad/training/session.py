@@ -198,6 +198,7 @@ def _prepare(
         size=config.settings.batch,
         seed=config.seed,
         grey=grey,
+        repetition=config.settings.repetition,
     )
     batch = selection_batch(normal.tiles, held_back, textures, seed=config.seed, grey=grey)
     return PreparedTraining(normal, depth, split, textures, grey, trainer, batch, sampler)

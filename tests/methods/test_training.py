@@ -61,7 +61,7 @@ def test_pretrained_weights_are_not_changed_by_training(
         assert torch.equal(state[f"{part}.{key}"], value), key
 
 
-@pytest.mark.parametrize("method", ["clflow", "ear"])
+@pytest.mark.parametrize("method", ["clflow", "ear", "gaussian", "patchcore"])
 def test_an_interrupted_training_resumes_to_the_same_weights(
     method: str, parts: Path, backbone: Path, tmp_path: Path
 ) -> None:

@@ -12,8 +12,10 @@ from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
 from edge_ad.preprocess import Preprocess
+from edge_ad.synthesis.anomalies import SynthesisConfig
+from edge_ad.synthesis.textures import ProceduralTextures
 from edge_ad.training import data
-from edge_ad.training.data import load_tiles
+from edge_ad.training.data import BatchSampler, load_tiles
 from tests.part_images import striped_part
 from tests.training.train_configs import write_parts
 
@@ -65,3 +67,18 @@ def test_images_of_a_covered_or_blinded_camera_are_left_out(
     assert [Path(name).name for name in loaded.skipped] == ["dead.png"]
     with pytest.raises(DataError, match=f"none of the 1 images shows a part.*dead.png: {fault}"):
         load_tiles([tmp_path / "dead.png"], Preprocess((32, 32)))
+
+
+@pytest.mark.parametrize("repetition", [False, True])
+def test_tiles_come_in_passes_or_are_drawn_with_repetition(*, repetition: bool) -> None:
+    tiles = np.stack([striped_part(seed, (32, 32)) for seed in range(6)])
+    sampler = BatchSampler(
+        tiles, np.arange(6), ProceduralTextures((32, 32)), SynthesisConfig(anomaly_share=0.0),
+        size=2, seed=0, grey=False, repetition=repetition,
+    )  # fmt: skip
+    drawn = [int(tile) for step in range(30) for tile in sampler.draw(step).tile]
+    passes = [len(set(drawn[start : start + 6])) for start in range(0, 60, 6)]
+    assert set(drawn) == set(range(6)) and drawn == [
+        int(tile) for step in range(30) for tile in sampler.draw(step).tile
+    ]
+    assert passes == [6] * 10 if not repetition else min(passes) < 6

@@ -133,6 +133,6 @@ TRAINING = MethodTraining(
             "synthesis.anomaly_share": 0.75,
             "synthesis.structural_share": 0.5,
         },
-        "paper": ALL_AS_PUBLISHED,
+        "paper": {**ALL_AS_PUBLISHED, "repetition": True},
     },
 )

@@ -56,7 +56,8 @@ class TrainingSettings(BaseModel):
     of the earlier weights in the running average that ends each phase; 0 takes the last weights, as
     papers do. `checks` is how often the weights are measured on the parts set aside in the second
     half of the last phase, to keep the best; 0 keeps the last. `set_aside` are the shares of parts
-    that are not trained on.
+    that are not trained on. With `repetition` each tile is drawn from all, as DRAEM's code does, in
+    place of passes over all tiles.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -66,6 +67,7 @@ class TrainingSettings(BaseModel):
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     checks: Annotated[int, Field(ge=0, le=100)] = 0
     set_aside: SetAside = SetAside()
+    repetition: bool = False
     network: Config = Config()
     synthesis: SynthesisConfig = SynthesisConfig()
 
