@@ -21,7 +21,7 @@ _EXTRAS = {
     "openvino": "engines on OpenVINO (--runtime openvino)",
     "metrics": "metrics for Prometheus (run --metrics)",
     "pylon": "Basler cameras (pylon://)",
-    "modbus": "Modbus TCP (outlet modbus-tcp://)",
+    "modbus": "Modbus TCP (outlets modbus-tcp://, modbus-client://)",
     "gpio": "GPIO lines (outlet gpio://, --trigger gpio:)",
 }
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.

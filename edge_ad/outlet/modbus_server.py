@@ -19,6 +19,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from edge_ad.errors import UsageError
 from edge_ad.outlet.modbus_map import ACKNOWLEDGE, BLOCK, FIELDS, from_words
 from edge_ad.outlet.plc import PlcOptions, PlcOutlet, parse_plc_options
 from edge_ad.uri import Uri, host_and_port
@@ -38,6 +39,8 @@ logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a line for each pack
 
 def open_modbus_server(uri: Uri) -> ModbusServer:
     """Open the port of a URI, on loopback unless it names a host. Raises OSError, UsageError."""
+    if "/" in uri.place:
+        raise UsageError(f"{uri}: expected HOST:PORT and nothing after it.")
     host, port = host_and_port(uri, "127.0.0.1", _PORT)
     return ModbusServer(host, port, parse_plc_options(uri))
 

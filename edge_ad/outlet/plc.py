@@ -49,7 +49,7 @@ def _one_of(uri: Uri, name: str, values: tuple[str, ...]) -> str:
 class PlcOutlet(Outlet):
     """Keeps the state of each camera for another thread, which never keeps the line waiting.
 
-    Subclasses override `_changed`, called without the lock after each change.
+    Subclasses override `_changed`, called without the lock after each change, and `_check`.
     """
 
     def __init__(self, options: PlcOptions, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,6 +83,7 @@ class PlcOutlet(Outlet):
                 return
             state.add(inspection)
         self._changed()
+        self._check()
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         if event.kind is not AlarmKind.CAMERA_FAULT:
@@ -93,6 +94,7 @@ class PlcOutlet(Outlet):
                 return
             state.fault(stands=event.event is not AlarmStep.END)
         self._changed()
+        self._check()
 
     def blocks(self) -> list[list[int]]:
         """Return the words of each camera's block."""
@@ -120,3 +122,6 @@ class PlcOutlet(Outlet):
 
     def _changed(self) -> None:
         """Take note of a change; return at once."""
+
+    def _check(self) -> None:
+        """Raise what went wrong meanwhile, as OSError."""

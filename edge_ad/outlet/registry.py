@@ -107,6 +107,20 @@ OUTLETS: tuple[UriKind, ...] = (
         extra="modbus",
     ),
     OutletKind(
+        schemes=("modbus-client",),
+        example="modbus-client://10.0.0.9:502/100",
+        description="writes the newest result of each camera into a PLC that is a Modbus TCP "
+        "server, from a holding register on, see [Modbus](modbus.md#plcs-that-are-servers)",
+        opener="edge_ad.outlet.modbus_client:open_modbus_client",
+        options={
+            "camera": "the only camera, by its name; without it all, 100 registers apart",
+            "stale_ms": "after how long a result is no longer valid, 2000",
+            "words": "big (high word first) or little, big",
+            "unit": "unit id of the PLC, 1",
+        },
+        extra="modbus",
+    ),
+    OutletKind(
         schemes=("gpio",),
         example="gpio://gpiochip0/17?delay_ms=200&pulse_ms=50",
         description="a pulse on a GPIO line for every part that is rejected or INVALID, when it "

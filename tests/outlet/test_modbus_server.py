@@ -250,6 +250,7 @@ def test_masters_that_vanish_or_talk_nonsense_leave_the_others_alone() -> None:
     ("uri", "message"),
     [
         ("modbus-tcp://:99999", "a port of 1 to 65535"),
+        ("modbus-tcp://localhost:5020/7", "nothing after it"),
         ("modbus-tcp://?words=middle", "must be big or little, got 'middle'"),
         ("modbus-tcp://?handshake=yes", "must be 0 or 1, got 'yes'"),
         ("modbus-tcp://?handshakes=1", "Did you mean 'handshake'"),
