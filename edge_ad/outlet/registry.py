@@ -74,6 +74,22 @@ OUTLETS: tuple[UriKind, ...] = (
         durable=True,
     ),
     OutletKind(
+        schemes=("mqtt", "mqtts"),
+        example="mqtts://line:${ENV:MQTT_PASSWORD}@broker.local/hall/3",
+        description="publishes events, verdicts and states to an MQTT broker under a prefix",
+        opener="edge_ad.outlet.mqtt:open_mqtt",
+        options={
+            "version": "of the protocol: 3.1.1 or 5, 3.1.1",
+            "client_id": "as the broker knows the line, made of host name and prefix",
+            "keepalive_s": "seconds after which a broken connection is noticed, 30",
+            "discovery": "homeassistant announces the cameras there",
+            **TLS_OPTIONS,
+        },
+        extra="mqtt",
+        path_options=TLS_PATHS,
+        durable=True,
+    ),
+    OutletKind(
         schemes=("https", "http"),
         example="https://mes.local/alarms#secret=${ENV:HOOK_SECRET}",
         description="posts each event as JSON to a web server, or to a chat channel",

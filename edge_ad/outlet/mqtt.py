@@ -1,0 +1,219 @@
+"""Publish events, verdicts and states of cameras to an MQTT broker.
+
+PREFIX/available        online or offline, retained; offline is the will
+PREFIX/events           durable events, QoS 1
+PREFIX/CAMERA/verdict   the newest inspection, QoS 0, not retained
+PREFIX/CAMERA/state     waiting, ok, alarm, fault or stopped, retained
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from edge_ad.clock import now_utc
+from edge_ad.errors import Refused, UsageError
+from edge_ad.event import AlarmEvent
+from edge_ad.inspection import Inspection
+from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.camera_state import CameraStates
+from edge_ad.outlet.durable import DurableOutlet, Record
+from edge_ad.outlet.homeassistant import discovery, discovery_topic
+from edge_ad.outlet.latest import LatestValues
+from edge_ad.outlet.mqtt_session import Broker, MqttSession
+from edge_ad.outlet.records import inspection_record
+from edge_ad.outlet.tls import refuse_tls_options, tls_context
+from edge_ad.uri import Uri, whole_number
+
+if TYPE_CHECKING:
+    from edge_ad.store.store import Store
+
+VERSIONS = {"3.1.1": 4, "5": 5}
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_WINDOW = 20
+_LEVEL = re.compile(r"[/+#$\x00-\x1f\x7f-\x9f]")  # what a level of a topic must not contain
+
+
+def open_mqtt(uri: Uri) -> DurableOutlet:
+    """Open `mqtt://HOST/PREFIX` or `mqtts://`. Raises UsageError for a URI that is none."""
+    parts = _split(uri)
+    prefix = unquote(parts.path).strip("/") or "edge-ad"
+    if re.search(r"[+#\x00-\x1f]", prefix) or prefix.startswith("$") or "//" in prefix:
+        raise UsageError(f"{uri}: '{prefix}' is no prefix of topics. Expected one such as hall/3.")
+    version = uri.options.get("version", "3.1.1")
+    if version not in VERSIONS:
+        raise UsageError(f"{uri}: version is 3.1.1 or 5, got '{version}'.")
+    home = uri.options.get("discovery", "")
+    if home not in ("", "homeassistant"):
+        raise UsageError(f"{uri}: discovery is homeassistant, got '{home}'.")
+    if uri.scheme == "mqtt":
+        refuse_tls_options(uri)
+    return MqttOutlet(
+        Broker(
+            host=parts.hostname or "",
+            port=parts.port or _PORTS[uri.scheme],
+            client_id=uri.options.get("client_id") or _client_id(prefix),
+            will=(f"{prefix}/available", "offline"),
+            user=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            context=tls_context(uri) if uri.scheme == "mqtts" else None,
+            version=VERSIONS[version],
+            keepalive_s=whole_number(uri, "keepalive_s", 30, least=5),
+        ),
+        prefix,
+        discovery_prefix=home,
+    )
+
+
+class MqttOutlet(DurableOutlet):
+    """Events are delivered when the broker has acknowledged them; twenty may be under way.
+
+    Verdicts and states are sent by a thread that sends the newest value of each topic only.
+    """
+
+    window = _WINDOW
+
+    def __init__(self, broker: Broker, prefix: str, *, discovery_prefix: str = "") -> None:
+        self._broker, self._prefix, self._home = broker, prefix, discovery_prefix
+        self._session: MqttSession | None = None
+        self._latest = LatestValues()
+        self._states = CameraStates()
+        self._levels: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._leaving = False
+
+    def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        for camera in cameras:
+            self._level(camera)
+            self._show_state(camera)
+        if self._home:
+            self._latest.put(*self._discovery(), retain=True)
+
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        topic = f"{self._prefix}/{self._level(inspection.camera)}/verdict"
+        self._latest.put(topic, partial(_verdict, inspection), retain=False)
+        if self._states.judged(inspection.camera):
+            self._show_state(inspection.camera)
+
+    def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
+        if self._states.alarmed(event):
+            self._show_state(event.camera)
+
+    def connect(self) -> None:
+        if self._session is not None and not self._session.lost:
+            return
+        self._drop()
+        session = MqttSession(self._broker, self.window, self._received)
+        try:
+            session.wait(self._say("online", session))
+            topics = {self._broker.will[0]: 1}
+            session.subscribe(topics | ({f"{self._home}/status": 0} if self._home else {}))
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+        self._latest.begin(session)
+        self.answer = f"connected to {self._broker.host}:{self._broker.port}"
+
+    def deliver(self, record: Record) -> None:
+        self.send(record)()
+        self.answer = f"acknowledged by {self._broker.host}:{self._broker.port}"
+
+    def send(self, record: Record) -> Callable[[], None]:
+        session = self._session
+        if session is None:  # a new one here would overtake what was lost with the old one
+            raise ConnectionError("not connected")
+        topic = f"{self._prefix}/events"
+        info = session.publish(topic, json.dumps(record).encode(), qos=1, retain=False)
+        return partial(self._wait, session, info)
+
+    def close(self) -> None:
+        """Say goodbye, if the broker is there, and disconnect."""
+        for camera in self._levels:
+            self._states.stop(camera)
+            self._show_state(camera)
+        session = self._session
+        self._leaving = True
+        if session is not None and not session.lost:
+            with contextlib.suppress(OSError, Refused):
+                self._latest.flush(1.0)
+                session.wait(self._say("offline", session))
+        self._drop()
+        self._latest.close()
+
+    def _wait(self, session: MqttSession, info: Any) -> None:
+        try:
+            session.wait(info)
+        except OSError:
+            self._drop()
+            raise
+
+    def _say(self, state: str, session: MqttSession) -> Any:
+        return session.publish(self._broker.will[0], state.encode(), qos=1, retain=True)
+
+    def _received(self, topic: str, payload: bytes) -> None:
+        """Answer what others publish; called in the session's thread, which must not wait."""
+        session = self._session
+        if session is None or session.lost or self._leaving:
+            return
+        if topic == self._broker.will[0] and payload == b"offline":
+            self._say("online", session)  # the will of a connection before this one came late
+        elif topic == f"{self._home}/status" and payload == b"online":
+            self._latest.repeat()
+
+    def _discovery(self) -> tuple[str, Callable[[], bytes]]:
+        levels = dict(self._levels)
+        return (
+            discovery_topic(self._home, self._prefix),
+            lambda: json.dumps(discovery(self._prefix, levels)).encode(),
+        )
+
+    def _show_state(self, camera: str) -> None:
+        payload = json.dumps(self._states.record(camera) | {"time_utc": now_utc()}).encode()
+        self._latest.put(
+            f"{self._prefix}/{self._level(camera)}/state", lambda: payload, retain=True
+        )
+
+    def _level(self, camera: str) -> str:
+        """Return the level of topics for a camera: its name, where that can be one."""
+        with self._lock:
+            if camera not in self._levels:
+                level = _LEVEL.sub("_", camera) or "_"
+                while level in self._levels.values():
+                    level += "_"
+                self._levels[camera] = level
+            return self._levels[camera]
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            self._latest.end()
+            session.close()
+
+
+def _verdict(inspection: Inspection) -> bytes:
+    return json.dumps(inspection_record(inspection)).encode()
+
+
+def _split(uri: Uri) -> Any:
+    try:
+        parts = urlsplit(f"{uri.scheme}://{uri.place}")
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{uri}: expected a broker, such as {uri.scheme}://broker.local/hall/3.")
+    return parts
+
+
+def _client_id(prefix: str) -> str:
+    """Return the same id at every start: a broker then ends what is left of the session before."""
+    return "edge-ad-" + hashlib.sha256(f"{socket.gethostname()}/{prefix}".encode()).hexdigest()[:12]

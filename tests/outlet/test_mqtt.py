@@ -1,0 +1,289 @@
+"""MQTT with a real Mosquitto: events, states, wills, outages, credentials and certificates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_ad.errors import UsageError
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.delivery import Deliveries
+from edge_ad.outlet.durable import DurableOutlet
+from edge_ad.outlet.registry import open_outlet
+from edge_ad.store.store import Store
+from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
+from tests.outlet.peer import events, rejects, state, wait_until
+from tests.outlet.web import certificate
+
+# paho leaves the socket of a failed handshake to the collector
+UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+PASS = Inspection(Verdict.PASS, 0.1, 0.5, camera="top", part=1)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    folder = tmp_path / "line"
+    folder.mkdir()
+    return folder
+
+
+def mqtt(port: int, options: str = "events=reject", scheme: str = "mqtt") -> DurableOutlet:
+    outlet = open_outlet(f"{scheme}://localhost:{port}/hall/3?{options}")
+    assert isinstance(outlet, DurableOutlet)
+    return outlet
+
+
+def parts(records: list[Any]) -> list[int]:
+    return [record["part"] for record in records]
+
+
+def alarm(step: AlarmStep, kind: AlarmKind = AlarmKind.DEFECT, name: str = "a") -> AlarmEvent:
+    return AlarmEvent(step, name, kind, "uri", 3, 3, 3, 0.9, 0.5, camera="top", reason="dark")
+
+
+def _more_than(one: Subscriber, topic: str, count: int) -> bool:
+    return len(one.of(topic)) > count
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_events_arrive_in_order_with_their_ids(broker: Mosquitto, line: Path, version: str) -> None:
+    with subscriber(broker.port) as hall, Store(line) as store:
+        outlet = mqtt(broker.port, f"events=reject&version={version}")
+        Deliveries(store, [outlet], ())
+        rejects(store, range(100))
+        wait_until(lambda: len(hall.of("hall/3/events")) == 100)
+    assert hall.of("hall/3/events") == events(line, "reject")
+    assert outlet.name == f"mqtt://localhost:{broker.port}/hall/3"
+
+
+def test_availability_is_retained_and_is_the_will(broker: Mosquitto, line: Path) -> None:
+    with Store(line) as store:
+        outlet = mqtt(broker.port)
+        Deliveries(store, [outlet], ())
+        wait_until(lambda: outlet.answer)
+        with subscriber(broker.port) as hall:
+            wait_until(lambda: ("hall/3/available", "online", True) in hall.messages)
+    with subscriber(broker.port) as hall:
+        wait_until(lambda: ("hall/3/available", "offline", True) in hall.messages)
+
+
+_KILLED = """
+import sys, os
+from pathlib import Path
+from edge_ad.outlet.registry import open_outlet
+outlet = open_outlet(sys.argv[1])
+outlet.connect()
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_line_is_offline(broker: Mosquitto) -> None:
+    uri = f"mqtt://localhost:{broker.port}/hall/3"
+    subprocess.run([sys.executable, "-c", _KILLED, uri], check=False)
+    with subscriber(broker.port) as hall:
+        wait_until(lambda: "offline" in hall.of("hall/3/available"))
+
+
+def test_a_will_that_comes_late_is_corrected(broker: Mosquitto) -> None:
+    outlet = mqtt(broker.port)
+    outlet.connect()
+    with subscriber(broker.port) as hall:
+        hall.publish("hall/3/available", "offline", retain=True)
+        wait_until(lambda: hall.of("hall/3/available")[-2:] == ["offline", "online"])
+    outlet.close()
+
+
+def test_verdicts_and_states_are_those_of_the_camera(broker: Mosquitto) -> None:
+    outlet = mqtt(broker.port)
+    outlet.started(["top", "a/b+#"], None)
+    outlet.connect()
+    with subscriber(broker.port) as hall:
+        wait_until(lambda: hall.of("hall/3/a_b__/state"))
+        outlet.inspected(PASS, Evidence())
+        wait_until(lambda: hall.of("hall/3/top/verdict"))
+        fault = AlarmKind.CAMERA_FAULT
+        for event in (
+            alarm(AlarmStep.NEW),
+            alarm(AlarmStep.NEW, fault, "b"),
+            alarm(AlarmStep.END, fault, "b"),
+            alarm(AlarmStep.END),
+        ):
+            count = len(hall.of("hall/3/top/state"))
+            outlet.alarmed(event, Evidence())
+            wait_until(partial(_more_than, hall, "hall/3/top/state", count))
+        outlet.close()
+        wait_until(lambda: hall.of("hall/3/available")[-1:] == ["offline"])
+    (verdict,) = hall.of("hall/3/top/verdict")
+    assert (verdict["verdict"], verdict["camera"], verdict["part"]) == ("PASS", "top", 1)
+    shown = [record["state"] for record in hall.of("hall/3/top/state")]
+    assert shown[0] == "waiting" and shown[-6:] == [
+        "ok",
+        "alarm",
+        "fault",
+        "alarm",
+        "ok",
+        "stopped",
+    ]
+    with subscriber(broker.port) as late:  # states are retained, verdicts are not
+        wait_until(lambda: late.of("hall/3/available"))
+        assert late.of("hall/3/top/state")[0]["state"] == "stopped"
+        assert late.of("hall/3/top/verdict") == []
+
+
+def test_a_broker_that_restarts_loses_nothing(tmp_path: Path, line: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    with broker:
+        hall = Subscriber(broker.port)
+    outlet = mqtt(broker.port)
+    with Store(line) as store:
+        Deliveries(store, [outlet], ())
+        rejects(store, range(10))
+        wait_until(lambda: state(line, outlet.name)["error"])
+        for last in (20, 30, 40):
+            with broker:
+                rejects(store, range(last - 10, last))
+                wait_until(lambda: state(line, outlet.name)["waiting"] == 0)
+    with broker:
+        wait_until(lambda: 39 in parts(hall.of("hall/3/events")))
+        hall.close()
+    first_times = list(dict.fromkeys(parts(hall.of("hall/3/events"))))
+    assert first_times == list(range(40))
+    assert [event["step"] for event in events(line, "outlet_fault")] == ["new", "end"]
+
+
+def test_a_session_begins_with_the_states(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    outlet = mqtt(broker.port)
+    outlet.started(["top"], None)
+    outlet.inspected(PASS, Evidence())
+    with pytest.raises(OSError):
+        outlet.connect()
+    with broker:
+        outlet.connect()
+        with subscriber(broker.port) as hall:
+            wait_until(lambda: hall.of("hall/3/top/state"))
+        assert hall.of("hall/3/top/state")[0]["state"] == "ok"
+        outlet.close()
+
+
+def test_user_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = tmp_path / "passwords"
+    made = subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", str(passwords), "line", "p@ss/w#rd"],
+        capture_output=True,
+        check=False,
+    ) if Path("/usr/bin/mosquitto_passwd").exists() else None  # fmt: skip
+    if made is None:
+        pytest.skip("mosquitto_passwd is not installed (apt install mosquitto)")
+    monkeypatch.setenv("MQTT_PASSWORD", "p@ss/w#rd")
+    config = ("allow_anonymous false", f"password_file {passwords}")
+    with Mosquitto(tmp_path, *config) as broker:
+        for version in ("3.1.1", "5"):
+            uri = f"mqtt://line:${{ENV:MQTT_PASSWORD}}@localhost:{broker.port}/h?version={version}"
+            outlet = open_outlet(uri)
+            assert isinstance(outlet, DurableOutlet)
+            assert outlet.name == f"mqtt://localhost:{broker.port}/h"
+            outlet.connect()
+            outlet.close()
+            wrong = open_outlet(f"mqtt://line:wrong@localhost:{broker.port}/h?version={version}")
+            assert isinstance(wrong, DurableOutlet)
+            with pytest.raises(
+                ConnectionError, match="the broker refuses the connection: Not authori"
+            ):
+                wrong.connect()
+            wrong.close()
+
+
+@UNCLOSED
+def test_certificates_of_both_sides(tmp_path: Path) -> None:
+    server, client = certificate(tmp_path), certificate(tmp_path, "line")
+    config = (
+        "allow_anonymous true", f"certfile {server}", f"keyfile {server}", f"cafile {client}",
+        "require_certificate true",
+    )  # fmt: skip
+    with Mosquitto(tmp_path, *config) as broker:
+        outlet = mqtt(broker.port, f"ca={server}&cert={client}", "mqtts")
+        outlet.connect()
+        outlet.close()
+        for options in ("", f"ca={server}"):  # an unknown authority, and no certificate of ours
+            outlet = mqtt(broker.port, options, "mqtts")
+            with pytest.raises(OSError):
+                outlet.connect()
+            outlet.close()
+
+
+@UNCLOSED
+def test_an_expired_certificate_is_an_outage_with_the_reason(tmp_path: Path) -> None:
+    expired = certificate(tmp_path, days=-1)
+    config = ("allow_anonymous true", f"certfile {expired}", f"keyfile {expired}")
+    with Mosquitto(tmp_path, *config) as broker:
+        outlet = mqtt(broker.port, f"ca={expired}", "mqtts")
+        with pytest.raises(OSError, match="certificate has expired"):
+            outlet.connect()
+        outlet.close()
+
+
+def test_what_a_broker_refuses_is_a_dead_letter(tmp_path: Path, line: Path) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite hall/3/available\n")
+    with Mosquitto(tmp_path, "allow_anonymous true", f"acl_file {acl}") as broker:
+        outlet = mqtt(broker.port, "events=reject&version=5")
+        with Store(line) as store:
+            Deliveries(store, [outlet], ())
+            rejects(store, range(1))
+            wait_until(lambda: state(line, outlet.name)["dead"] == 1)
+    assert state(line, outlet.name)["error"] == "the broker does not take it: Not authorized"
+
+
+def test_home_assistant_discovers_the_cameras(broker: Mosquitto) -> None:
+    outlet = mqtt(broker.port, "discovery=homeassistant")
+    outlet.started(["top"], None)
+    outlet.connect()
+    topic = "homeassistant/device/hall_3/config"
+    with subscriber(broker.port) as home:
+        wait_until(lambda: home.of(topic))
+        (found,) = home.of(topic)
+        home.publish("homeassistant/status", "online")
+        wait_until(lambda: len(home.of(topic)) == 2)
+        outlet.close()
+    with subscriber(broker.port) as home:  # entities stay known while the line is off
+        wait_until(lambda: (topic, json.dumps(found), True) in home.messages)
+    assert found["availability_topic"] == "hall/3/available"
+    alarm_entity = found["cmps"]["top_alarm"]
+    assert alarm_entity["state_topic"] == "hall/3/top/state"
+    assert {"p": "binary_sensor", "unique_id": "hall_3_top_alarm"}.items() <= alarm_entity.items()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mqtt:///hall", "expected a broker, such as mqtt://"),
+        ("mqtt://host:port/hall", "expected a broker"),
+        ("mqtt://host/hall/%23", "is no prefix of topics"),
+        ("mqtt://host/$SYS", "is no prefix of topics"),
+        ("mqtt://host/?version=4", "version is 3.1.1 or 5"),
+        ("mqtt://host/?discovery=openhab", "discovery is homeassistant"),
+        ("mqtt://host/?ca=x", "ca is for TLS. Write mqtts:// instead"),
+        ("mqtt://u:hunter2@host/?keepalive_s=1", "mqtt://host/: option keepalive_s must be"),
+        ("mqtt://u:hunter2@host/?versoin=5", "mqtt://host/ has no option 'versoin'"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_the_start(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        open_outlet(text)
+    assert "hunter2" not in str(raised.value)
