@@ -23,6 +23,7 @@ _EXTRAS = {
     "pylon": "Basler cameras (pylon://)",
     "modbus": "Modbus TCP (outlets modbus-tcp://, modbus-client://)",
     "gpio": "GPIO lines (outlet gpio://, --trigger gpio:)",
+    "opcua": "an OPC UA server (outlet opcua://)",
 }
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
 _SYSTEM_OPENCV = (

@@ -150,6 +150,23 @@ OUTLETS: tuple[UriKind, ...] = (
         },
         extra="gpio",
     ),
+    OutletKind(
+        schemes=("opcua",),
+        example="opcua://127.0.0.1:4840",
+        description="an OPC UA server in a process beside the line: state, results, counters and "
+        "alarms of each camera, see [OPC UA](opcua.md)",
+        opener="edge_ad.outlet.opcua:open_opcua",
+        options={
+            "stale_ms": "age at which a result counts no more, 2000",
+            "anonymous": "read or no; read on 127.0.0.1 only, unless given",
+            "users": "file with a line NAME:PASSWORD for each user who may acknowledge alarms",
+            "pki": "folder of certificate.pem and key.pem, which are made when there are none",
+            "certificate": "file of a certificate, PEM",
+            "key": "file of its key, PEM",
+        },
+        path_options={"users": (), "pki": (), "certificate": (), "key": ()},
+        extra="opcua",
+    ),
 )
 
 
