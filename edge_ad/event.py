@@ -34,6 +34,7 @@ class AlarmEvent:
     the highest score `peak_score`; `regions`, `peak_part`, and `file` for images, are those of the
     peak frame.
     `camera` is the camera's name; `part` and `time_utc` are number and time of this step's frame.
+    `test` marks what `edge-ad outlet test` sends.
     """
 
     event: AlarmStep
@@ -52,3 +53,4 @@ class AlarmEvent:
     part: int = 0
     peak_part: int = 0
     time_utc: str = ""
+    test: bool = False

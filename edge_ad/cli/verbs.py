@@ -30,6 +30,7 @@ VERBS = {
     "service": "Print a systemd unit that runs a line.",
     "events": "List, follow and mark the events of a line.",
     "outbox": "List, retry and drop what waits for a line's outlets.",
+    "outlet": "Send a test alarm to an outlet.",
     "report": "Write one page about a shift: parts, alarms, images.",
     "sheet": "Draw the newest evidence images of a line on one sheet.",
     "bench": "Measure the speed of engine and loop.",

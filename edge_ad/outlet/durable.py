@@ -31,7 +31,8 @@ class DurableOutlet(Outlet):
     `cameras` those that it hears of, all if empty. `identity` is the URI without options and
     credentials, under which events wait, also for the next run; `folder` is the store's, where
     evidence images are. All are set before the first call. `answer` is what the other side
-    said last.
+    said last. With `is_test`, `edge-ad outlet test` is calling, maybe beside a line that runs:
+    nothing but the event should be visible.
     """
 
     attempts = 5  # refusals after which an event becomes a dead letter
@@ -41,6 +42,7 @@ class DurableOutlet(Outlet):
     cameras: tuple[str, ...] = ()
     folder: Path | None = None
     answer = ""
+    is_test = False
 
     @property
     def name(self) -> str:

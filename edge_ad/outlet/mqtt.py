@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -111,6 +112,9 @@ class MqttOutlet(DurableOutlet):
         if self._session is not None and not self._session.lost:
             return
         self._drop()
+        if self.is_test:
+            self._session = MqttSession(_tester(self._broker), self.window, self._received)
+            return
         session = MqttSession(self._broker, self.window, self._received)
         try:
             session.wait(self._say("online", session))
@@ -142,7 +146,7 @@ class MqttOutlet(DurableOutlet):
             self._show_state(camera)
         session = self._session
         self._leaving = True
-        if session is not None and not session.lost:
+        if session is not None and not session.lost and not self.is_test:
             with contextlib.suppress(OSError, Refused):
                 self._latest.flush(1.0)
                 session.wait(self._say("offline", session))
@@ -197,6 +201,11 @@ class MqttOutlet(DurableOutlet):
         if session is not None:
             self._latest.end()
             session.close()
+
+
+def _tester(broker: Broker) -> Broker:
+    """Return a broker for a test beside a line: under another id, without availability."""
+    return replace(broker, client_id=f"{broker.client_id[:18]}-test", will=("", ""))
 
 
 def _verdict(inspection: Inspection) -> bytes:

@@ -28,7 +28,8 @@ OnMessage = Callable[[str, bytes], None]  # topic, payload
 
 @dataclass(frozen=True)
 class Broker:
-    """Where a broker is, and who connects. `will` is a retained message for when it is lost."""
+    """Where a broker is, and who connects. `will` is a retained message for when it is lost,
+    topic and payload, none with an empty topic."""
 
     host: str
     port: int
@@ -133,7 +134,8 @@ def _client(broker: Broker, window: int) -> Client:
     )
     client.connect_timeout = _CONNECT_S
     client.max_inflight_messages_set(window + 4)  # events, and the session's own messages
-    client.will_set(*broker.will, qos=1, retain=True)
+    if broker.will[0]:
+        client.will_set(*broker.will, qos=1, retain=True)
     if broker.user is not None:
         client.username_pw_set(broker.user, broker.password)
     if broker.context is not None:

@@ -57,7 +57,7 @@ def alarm_record(event: AlarmEvent) -> dict[str, Any]:
         "regions": region_records(event.regions),
         "time_utc": event.time_utc,
     }
-    optional = {"file": event.file, "reason": event.reason}
+    optional = {"file": event.file, "reason": event.reason, "test": event.test}
     return record | {key: value for key, value in optional.items() if value}
 
 
