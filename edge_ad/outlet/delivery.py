@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _AT_ONCE = 100  # events read at a time: what a backlog of any length costs in memory
 _IDLE_S = 1.0  # between looks for events that somebody lets wait again, and at the connection
 _DRAIN_S = 5.0  # at the end of a line
+_HOPELESS_S = 5.0  # a fault that stands so long is not waited for at the end
 _AFTER_CLOSE_S = 1.0  # for a delivery that closing the outlet ends
 
 
@@ -87,7 +88,9 @@ class Delivery:
             self._wake.clear()
             pause_s = self._deliver_waiting()
             self._settled.save() if pause_s else self._settled.save_if_due()
-            if stopping and (not pause_s or self._fault.stands_s() > _DRAIN_S or self._is_over()):
+            if stopping and (
+                not pause_s or self._fault.stands_s() > _HOPELESS_S or self._is_over()
+            ):
                 break
             if stopping:
                 time.sleep(min(pause_s, max(0.0, self._until_s - time.monotonic())))

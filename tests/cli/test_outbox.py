@@ -63,7 +63,7 @@ def test_what_is_refused_or_waits_is_listed_retried_and_dropped(
     tmp_path: Path, line: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outlet, folder = script(tmp_path, "raise SystemExit(75)"), tmp_path / "o"
-    monkeypatch.setattr("edge_ad.outlet.delivery._DRAIN_S", 0.2)
+    monkeypatch.setattr("edge_ad.outlet.delivery._HOPELESS_S", 0.05)
     done = invoke(*line, "--outlet", outlet, "-o", folder)
     assert done.returncode == 0 and "wait for the next start" in done.stdout
     (state,) = map(json.loads, invoke("outbox", folder, "--json").stdout.splitlines())

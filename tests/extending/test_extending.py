@@ -98,7 +98,7 @@ def _durable(install: Install, add_entry: AddEntry) -> None:
 def test_a_new_durable_outlet_receives_what_happened_while_its_folder_was_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_ad.outlet.delivery._DRAIN_S", 0.2)
+    monkeypatch.setattr("edge_ad.outlet.delivery._HOPELESS_S", 0.05)
     share, line = tmp_path / "share", tmp_path / "line"
     line.mkdir()
     for _ in range(2):
