@@ -13,7 +13,8 @@ another seed on which the weights of `line` are measured. A method's prior follo
 One result file per method and data set holds all seeds: mean, standard deviation over the seeds,
 and the mean of the intervals by part. Training leaves weights in --out, which `--stage measure`
 uses. On a busy machine give --steps, since minutes would mean fewer steps; the result file has the
-processor minutes. Other precisions than fp32 are measured for the first seed.
+processor minutes. Other precisions than fp32 are measured for the first seed. Milliseconds are the
+processor time of one thread; `--stage time` measures only these again, in the files that are there.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import argparse
 import json
 import os
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
-from method_precisions import measure_precisions  # the script's own folder is on the path
+from method_precisions import measure_precisions, times_ms  # the script's own folder is on the path
 from method_seeds import METRICS, SETS, Run, measure, train
-from results import write_result
+from results import RESULTS, file_name, write_result
 
+from edge_ad.files import write_text
 from edge_ad.methods.registry import METHODS
 from edge_ad.training.report import report_path
 
@@ -78,6 +80,26 @@ def save(run: Run, seeds: list[dict[str, Any]], others: list[str]) -> Path:
     )  # fmt: skip
 
 
+def time_again(run: Run) -> Path:
+    """Time the engines behind a result file again, and write it with the other figures as they are.
+
+    Raises FileNotFoundError when the file or an engine is not there.
+    """
+    path = RESULTS / file_name("cpu", "methods", f"{run.name}-{run.data}", "all")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    metrics, fp32 = record["metrics"], run.weights(record["settings"]["seed"][0])
+    names = {"fp32": ".onnx", "fp16": ".fp16.onnx", "int8": ".int8.onnx"}
+    engines = {name: fp32.with_suffix(names[name]) for name in metrics["precisions"]}
+    times = times_ms(engines, run.folder(run.data))
+    for name, samples in times.items():
+        metrics["precisions"][name]["engine_ms"] = median(samples)
+        record["samples"][f"{name}_ms"] = samples
+    metrics["engine_ms"] = metrics["precisions"]["fp32"]["engine_ms"]
+    metrics["load_average"] = os.getloadavg()[0]
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    return path
+
+
 def options_given() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -87,7 +109,7 @@ def options_given() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="For each training.")
     parser.add_argument("--steps", type=int, help="In place of --minutes, on a busy machine.")
     parser.add_argument("--side", type=int, help="Of the input, in place of the method's.")
-    parser.add_argument("--stage", choices=["all", "train", "measure"], default="all")
+    parser.add_argument("--stage", choices=["all", "train", "measure", "time"], default="all")
     parser.add_argument("--precisions", default="fp32,fp16,int8")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--arithmetic", choices=["fp32", "bf16"], default="bf16")
@@ -104,6 +126,9 @@ def main() -> None:
     for data in options.data.split(","):
         for name in options.methods.split(","):
             run = Run(name, data, options.shared, options.out)
+            if options.stage == "time":
+                print(time_again(run))
+                continue
             here = [seed for seed in options.seeds if _needs_training(run, seed, options)]
             for seed in here:
                 train(run, seed, options)

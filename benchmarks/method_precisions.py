@@ -15,7 +15,7 @@ from typing import Any
 from commands import CommandFailed, edge_ad  # the script's own folder is on the path
 
 from edge_ad.dataset import labelled_images
-from edge_ad.engine import open_engine
+from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.images import read_image
 from edge_ad.preprocess import Preprocess
 
@@ -42,7 +42,7 @@ def measure_precisions(
     for name in engines.keys() - {"fp32"}:
         measured = _noted(failures, f"evaluate {name}", partial(accuracy_of, engines[name], data))
         accuracy[name] = measured or {}
-    times = _times_ms(engines, data)
+    times = times_ms(engines, data)
     rows = {
         name: {**accuracy[name], "engine_ms": median(times[name]), "bytes": engine.stat().st_size}
         for name, engine in engines.items()
@@ -81,20 +81,26 @@ def _int8(fp32: Path, data: Path, engines: dict[str, Path], failures: Failures) 
     return {name: report.get(name) for name in kept}
 
 
-def _times_ms(engines: dict[str, Path], data: Path) -> dict[str, list[float]]:
-    """Return the milliseconds of every call with one image, alternating between precisions."""
+def times_ms(engines: dict[str, Path], data: Path) -> dict[str, list[float]]:
+    """Return the processor time of every call with one image, alternating between precisions.
+
+    With one thread that is what an idle core takes; a busy machine changes it little.
+    """
     image = read_image(labelled_images(data)[0].path)
     times: dict[str, list[float]] = {name: [] for name in engines}
     with ExitStack() as stack:
-        opened = {name: stack.enter_context(open_engine(path)) for name, path in engines.items()}
+        opened = {
+            name: stack.enter_context(open_engine(path, EngineOptions(threads=1)))
+            for name, path in engines.items()
+        }
         manifest = opened["fp32"].manifest
         batch = Preprocess(manifest.size_hw, manifest.geometry)(image)[:1]
         for run in range(TIMED + 3):
             for name, engine in opened.items():
-                began = time.perf_counter()
+                began = time.process_time()
                 engine.infer(batch)
                 if run >= 3:  # the first calls warm up
-                    times[name].append((time.perf_counter() - began) * 1e3)
+                    times[name].append((time.process_time() - began) * 1e3)
     return times
 
 
