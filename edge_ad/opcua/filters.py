@@ -21,8 +21,13 @@ def check_filter(attribute: int, given: Any) -> None:
         if not isinstance(given, ua.EventFilter):
             raise ServiceError(ua.StatusCodes.BadMonitoredItemFilterUnsupported)
         _check_condition(given.WhereClause.Elements)
-    elif given is not None and not isinstance(given, ua.DataChangeFilter):
+    elif _is_given(given) and not isinstance(given, ua.DataChangeFilter):
         raise ServiceError(ua.StatusCodes.BadMonitoredItemFilterUnsupported)
+
+
+def _is_given(given: Any) -> bool:
+    none = isinstance(given, ua.ExtensionObject) and not given.TypeId.Identifier
+    return given is not None and not none
 
 
 def within(value: float, lowest: float, highest: float) -> float:

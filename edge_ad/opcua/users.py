@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from edge_ad.opcua.settings import ServerSettings
 
@@ -15,13 +16,15 @@ _ADDRESSES = 256
 class Logins:
     """Checks names and passwords; an address that fails too often has to wait."""
 
-    def __init__(self, settings: ServerSettings) -> None:
-        self._users = settings.users
+    def __init__(
+        self, settings: ServerSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._users, self._clock = settings.users, clock
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
     def check(self, name: str, password: str, address: str) -> str:
         """Return why a login is refused; empty when it is right."""
-        now = time.monotonic()
+        now = self._clock()
         failed = [at for at in self._failures.get(address, []) if now - at < WINDOW_S]
         if len(failed) >= FAILURES:
             return f"{FAILURES} failed logins within {WINDOW_S:g} s"
