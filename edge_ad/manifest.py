@@ -99,6 +99,20 @@ class Drift(_Strict):
     accepted: bool = False
 
 
+class ImageReference(_Strict):
+    """Brightness, sharpness and score of normal images, for `run` to notice that they change.
+
+    Each is 21 quantiles from the least to the greatest of `count` images (one of each part) of
+    `size_hw` pixels.
+    """
+
+    size_hw: tuple[Positive, Positive]
+    count: Positive
+    brightness: tuple[float, ...]
+    sharpness: tuple[float, ...]
+    score: tuple[float, ...]
+
+
 class Threshold(_Strict):
     """The scores above which the line rejects, in raw units, and their guarantee.
 
@@ -109,7 +123,8 @@ class Threshold(_Strict):
 
     `set_aside` counts those images that the training had set aside for this; `frames_per_part` is
     how many frames in a row show one part, where frames of a source were used. With `folds`, the
-    scores are those of so many other nets, and the guarantee is an estimate.
+    scores are those of so many other nets, and the guarantee is an estimate. `reference` says what
+    those images look like.
     """
 
     image: float
@@ -124,6 +139,7 @@ class Threshold(_Strict):
     folds: Annotated[int, Field(ge=0)] = 0
     drift: Drift | None = None
     escapes: Escapes | None = None
+    reference: ImageReference | None = None
     data_sha256: str = ""
     geometry: Geometry = Geometry()
 

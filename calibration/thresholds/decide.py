@@ -47,6 +47,7 @@ def decide(
             "folds": given.fitted.folds if given.fitted else 0,
             "frames_per_part": given.frames_per_part,
             "drift": _drift(request, given, scores),
+            "reference": scores.reference(),
         }
     )
     return check_escapes(threshold, anomalies, scores)

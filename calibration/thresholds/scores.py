@@ -14,7 +14,9 @@ from edge_ad.engine import Engine
 from edge_ad.errors import DataError, naming
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
+from edge_ad.frame_light import Light, light_of
 from edge_ad.geometry import Geometry
+from edge_ad.manifest import ImageReference
 from edge_ad.scoring import Scorer
 
 By = Literal["part", "image"]
@@ -31,7 +33,8 @@ class NormalScores:
     `image` holds image scores, `pixel` the maps' maxima, `parts` the name of each image's part;
     without names every image is a part. `repeats` pairs a near-duplicate with the image it repeats:
     the two are not independent, so they count once, with the higher score. `left_out` maps images
-    that the line would call INVALID to the reason. `geometry` is the one they were scored with.
+    that the line would call INVALID to the reason. `geometry` is the one they were scored with,
+    `light` that of each distinct image, `size_hw` the first image's size.
     """
 
     names: list[str] = field(default_factory=list)
@@ -41,6 +44,8 @@ class NormalScores:
     left_out: dict[str, str] = field(default_factory=dict)
     geometry: Geometry = field(default_factory=Geometry)
     parts: list[str] = field(default_factory=list)
+    light: list[Light] = field(default_factory=list)
+    size_hw: tuple[int, int] = (0, 0)
 
     def add(
         self, name: str, score: float, peak: float, duplicate_of: int | None, part: str = ""
@@ -79,6 +84,20 @@ class NormalScores:
             peaks = [self.pixel[one] for one in chosen]
         image = np.array([self.image[one] for one in chosen], np.float64)
         return PartScores(unit, image, np.array(peaks, np.float64), len(self.names))
+
+    def reference(self) -> ImageReference | None:
+        """Return what one image of each part looks like; None where light was not measured."""
+        if not self.light:
+            return None
+        chosen = draw_of_each(self._members())
+        light = np.array([self.light[one] for one in chosen])
+        return ImageReference(
+            size_hw=self.size_hw,
+            count=len(chosen),
+            brightness=_quantiles(light[:, 0]),
+            sharpness=_quantiles(light[:, 1]),
+            score=_quantiles(np.array([self.image[one] for one in chosen])),
+        )
 
     def _members(self) -> list[list[int]]:
         """Return the numbers of each part's images, parts in the order of their first image."""
@@ -130,7 +149,11 @@ def score_normal(
             score, values = scorer(image)
         duplicate_of = deduplicator.repeats(image)
         scores.add(name, score, float(values.max()), duplicate_of, part_of(name))
-        if on_image is not None and duplicate_of is None:
+        if duplicate_of is not None:
+            continue
+        scores.size_hw = scores.size_hw if scores.light else (image.shape[0], image.shape[1])
+        scores.light.append(light_of(image))
+        if on_image is not None:
             on_image(name, image)
     if not scores.names:
         raise DataError(
@@ -144,6 +167,11 @@ def draw_of_each(groups: Sequence[Sequence[int]]) -> list[int]:
     """Return one member of each group, drawn by a fixed seed."""
     rng = np.random.default_rng(SEED)
     return [group[int(rng.integers(len(group)))] for group in groups]
+
+
+def _quantiles(values: Scores) -> tuple[float, ...]:
+    """Return 21 quantiles of values (n,), from the least to the greatest, to six digits."""
+    return tuple(float(f"{q:.6g}") for q in np.quantile(values, np.linspace(0, 1, 21)))
 
 
 def _highest(names: list[str], values: list[float], count: int) -> list[tuple[str, float]]:

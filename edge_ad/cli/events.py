@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_ad.store.reading import EventFilter, Record
 
 _TYPES = (
-    *("reject", "missed_trigger", "alarm", "line", "engine", "lost", "retention"),
+    *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "retention"),
     *("outlet_fault", "outbox", "ack", "mark"),
 )
 _KINDS = ("defect", "camera_fault", "reject_rate")

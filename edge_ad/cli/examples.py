@@ -21,6 +21,7 @@ EXAMPLES = {
     "events": "edge-ad events shift/ --since 8h --type alarm",
     "outbox": "edge-ad outbox shift/ --retry",
     "outlet": "edge-ad outlet test mqtt://broker.local/hall/3",
+    "drift": "edge-ad drift shift/",
     "report": "edge-ad report shift/ --since 8h -o shift.html",
     "sheet": "edge-ad sheet shift/",
     "bench": "edge-ad bench --engine draem.onnx --camera part.mp4 --assert 'p99_ms<40'",

@@ -31,6 +31,7 @@ VERBS = {
     "events": "List, follow and mark the events of a line.",
     "outbox": "List, retry and drop what waits for a line's outlets.",
     "outlet": "Send a test alarm to an outlet.",
+    "drift": "List what has changed in a line's images, and since when.",
     "report": "Write one page about a shift: parts, alarms, images.",
     "sheet": "Draw the newest evidence images of a line on one sheet.",
     "bench": "Measure the speed of engine and loop.",

@@ -14,6 +14,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, agreed_depth
 from edge_ad.line.alarm import PartRule
 from edge_ad.line.config import ResolvedCamera
+from edge_ad.line.drift import ExpectedImages
 from edge_ad.line.inspector import Thresholds
 from edge_ad.line.rate_check import RateCheck
 from edge_ad.manifest import check_geometry, load_sidecar
@@ -105,6 +106,16 @@ def resolve_thresholds(
     if pixel is None:
         pixel = stored.pixel if stored else image
     return Thresholds(image, pixel)
+
+
+def expected_images(camera: ResolvedCamera, geometry: Geometry) -> ExpectedImages:
+    """Return what the images of the stored threshold are like, if it was set for the geometry."""
+    sidecar = load_sidecar(camera.engine)
+    stored = sidecar.threshold if sidecar else None
+    if sidecar is None or stored is None or geometry.differences(stored.geometry):
+        return ExpectedImages(str(camera.engine.resolve()))
+    key = f"{sidecar.engine_sha256[:16]} {stored.data_sha256[:16]} {stored.image:g}"
+    return ExpectedImages(key, stored.reference)
 
 
 def rate_check(camera: ResolvedCamera) -> RateCheck | None:

@@ -22,7 +22,7 @@ from edge_ad.frame_gate import FrameGate
 from edge_ad.line.alarm import Alarm, check_rule
 from edge_ad.line.config import LineConfig, ResolvedCamera
 from edge_ad.line.inspector import Inspector
-from edge_ad.line.judge import Judge, engine_key, open_engines, prepare, rate_check
+from edge_ad.line.judge import Judge, engine_key, expected_images, open_engines, prepare, rate_check
 from edge_ad.line.supervisor import Camera, Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Trigger, TriggeredSource, TriggerLimits
@@ -157,6 +157,7 @@ def _open_camera(
         camera.name,
         is_there=presence(uri),
         trigger=trigger,
+        expected=expected_images(camera, judge.geometry),
     )
 
 

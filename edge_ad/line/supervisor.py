@@ -16,6 +16,7 @@ from edge_ad.errors import EdgeAdError, EngineLost, SourceLost, UsageError
 from edge_ad.frame import BadFrame
 from edge_ad.inspection import Inspection
 from edge_ad.line.alarm import Alarm, PartRule
+from edge_ad.line.drift import DriftWatch, ExpectedImages
 from edge_ad.line.inspector import Inspector
 from edge_ad.line.loop import watch
 from edge_ad.line.recorder import Recorder
@@ -40,7 +41,8 @@ class Camera:
     """One source with its inspector and alarm; `reopen` opens the source again after a loss.
 
     `is_there` says cheaply whether a lost camera is back; `back_off` decides when it is tried. With
-    a `trigger`, `source` and `reopen` deliver triggered frames only.
+    a `trigger`, `source` and `reopen` deliver triggered frames only. `expected` is what its images
+    are like.
     """
 
     source: Source
@@ -54,6 +56,7 @@ class Camera:
     error: Exception | None = None
     is_there: Callable[[], bool] | None = None
     trigger: Trigger | None = None
+    expected: ExpectedImages = field(default_factory=ExpectedImages)
     back_off: BackOff = field(default_factory=BackOff)
 
     def __post_init__(self) -> None:
@@ -99,6 +102,9 @@ class Supervisor:
         """Keep events in a store, deliver them from there, and close it with the line."""
         self.store, self.next_part = store, store.next_part
         self.deliveries = Deliveries(store, self.durable, self._delivered_types())
+        self.outlets.add(
+            DriftWatch(store, {camera.name: camera.expected for camera in self.cameras})
+        )
         self.outlets.add(History(store, self.dropped))
         for outlet in self.durable:  # closed after the history, which lets them deliver the rest
             cameras = frozenset(outlet.cameras)

@@ -24,6 +24,7 @@ class EventType(str, Enum):
     ALARM = "alarm"  # a step of an alarm, on a defect or a camera fault
     LINE = "line"  # the line has started or stopped
     ENGINE = "engine"  # the GPU failed, and the engine was opened again
+    DRIFT = "drift"  # light, sharpness or scores have changed (new), or are as before (end)
     LOST = "lost"  # events that could not be kept, with their count
     RETENTION = "retention"  # old events deleted, with their count
     OUTLET_FAULT = (

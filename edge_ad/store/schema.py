@@ -9,7 +9,7 @@ from urllib.parse import quote
 from edge_ad.errors import DataError, IncompatibleError
 
 DATABASE = "line.db"
-VERSION = 2
+VERSION = 3
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -46,6 +46,15 @@ CREATE TABLE dead_letters (
     reason TEXT NOT NULL, time_utc TEXT NOT NULL, PRIMARY KEY (outlet, seq)) WITHOUT ROWID;
 CREATE INDEX dead_letters_seq ON dead_letters (seq);
 """
+_DRIFT = """
+CREATE TABLE drift (
+    camera TEXT NOT NULL, quantity TEXT NOT NULL, minute TEXT NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (camera, quantity)) WITHOUT ROWID;
+CREATE TABLE samples (
+    part INTEGER PRIMARY KEY, camera TEXT NOT NULL, time_utc TEXT NOT NULL, kind TEXT NOT NULL,
+    score REAL, threshold REAL, file TEXT NOT NULL, bytes INTEGER NOT NULL);
+"""
+_STEPS = (_TABLES, _OUTBOX, _DRIFT)  # what each version added
 
 
 def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:
@@ -79,7 +88,7 @@ def connect_reading(path: Path) -> sqlite3.Connection:
 
 
 def create(path: Path) -> None:
-    """Make the database, complete one whose maker was killed, or add what version 1 lacks.
+    """Make the database, complete one whose maker was killed, or add what an older version lacks.
 
     Raises sqlite3.Error; DataError or IncompatibleError for a file that is no store's.
     """
@@ -90,7 +99,7 @@ def create(path: Path) -> None:
             return
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        missing = _OUTBOX if version else _TABLES + _OUTBOX
+        missing = "".join(_STEPS[version:])
         connection.executescript(f"BEGIN;{missing}PRAGMA user_version={VERSION};COMMIT;")
     finally:
         connection.close()

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import cv2
 import numpy as np
 
 from edge_ad.frame import Image
+from edge_ad.frame_light import light_of
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.store.writer import Job
 
@@ -26,7 +26,6 @@ _PER_OCTAVE = 16  # bins: 4.4 % wide
 _SMALLEST = 1e-4  # scores around 0 are binned linearly
 _TIMES_KEPT = 20_000  # latencies a minute
 _LOOK_EVERY_S = 1.0  # brightness and sharpness
-_STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
 
 
 @dataclass
@@ -106,9 +105,9 @@ def bin_score(number: int) -> float:
 
 
 def _look(minute: _Minute, image: Image) -> None:
-    grey = cv2.cvtColor(np.ascontiguousarray(image[::_STEP, ::_STEP]), cv2.COLOR_BGR2GRAY)
-    minute.brightness.append(float(grey.mean()))
-    minute.sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+    brightness, sharpness = light_of(image)
+    minute.brightness.append(brightness)
+    minute.sharpness.append(sharpness)
 
 
 def _row(camera: str, minute: _Minute, dropped: int) -> tuple[object, ...]:

@@ -1,0 +1,28 @@
+"""Measure the light and the sharpness of a frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from edge_ad.frame import Image
+
+_STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
+
+
+class Light(NamedTuple):
+    """Brightness in grey levels, and the variance of the Laplacian of a sample of the pixels.
+
+    Sharpness is comparable between images of one size only.
+    """
+
+    brightness: float
+    sharpness: float
+
+
+def light_of(image: Image) -> Light:
+    """Measure a uint8 (H, W, 3) BGR image."""
+    grey = cv2.cvtColor(np.ascontiguousarray(image[::_STEP, ::_STEP]), cv2.COLOR_BGR2GRAY)
+    return Light(float(grey.mean()), float(cv2.Laplacian(grey, cv2.CV_32F).var()))

@@ -1,0 +1,85 @@
+"""Write the two images of a drift side by side: how a camera saw parts before, and now."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+from dataclasses import replace as replaced
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_ad.clock import now_utc
+from edge_ad.errors import DataError
+from edge_ad.files import write_bytes
+from edge_ad.frame import Image
+from edge_ad.images import encode_image, read_image
+from edge_ad.store.event import StoreEvent, insert
+
+_log = logging.getLogger(__name__)
+_FOLDER = "drift"
+_HEIGHT = 480
+
+
+class DriftImages:
+    """Images in the folder `drift` of a line's folder; its functions are jobs of the store.
+
+    They write files in the store's thread, a few times a year.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep_first(
+        self, connection: sqlite3.Connection, camera: str, image: Image, *, replace: bool
+    ) -> None:
+        """Keep an image as what the camera saw before; `replace` that of another engine."""
+        path = self._first(camera)
+        if path.exists() and not replace:
+            return
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_bytes(path, encode_image(_scaled(image), ".jpg"))
+        except OSError as error:
+            _log.warning("%s: cannot be written (%s)", path, error.strerror or error)
+
+    def record(self, connection: sqlite3.Connection, event: StoreEvent, image: Image) -> None:
+        """Add the event, with the two images side by side where they can be written."""
+        moment = re.sub(r"\D", "", now_utc())[:14]
+        name = f"{_FOLDER}/{_plain(event.camera)}-{event.kind}-{moment}.jpg"
+        try:
+            before = read_image(self._first(event.camera), 8)
+            write_bytes(self._folder / name, encode_image(_side_by_side(before, image), ".jpg"))
+        except (OSError, DataError) as error:
+            _log.warning("%s: cannot be written (%s)", name, error)
+            name = ""
+        insert(connection, replaced(event, evidence=name))
+
+    def _first(self, camera: str) -> Path:
+        return self._folder / _FOLDER / f"{_plain(camera)}-before.jpg"
+
+
+def _side_by_side(before: Image, now: Image) -> Image:
+    left, right = _scaled(before), _scaled(now)
+    height = max(left.shape[0], right.shape[0])
+    padded = [
+        cv2.copyMakeBorder(image, 0, height - image.shape[0], 0, 8, cv2.BORDER_CONSTANT)
+        for image in (left, right)
+    ]
+    return np.concatenate(padded, axis=1)
+
+
+def _scaled(image: Image) -> Image:
+    """Return the image with at most 480 rows."""
+    height, width = image.shape[:2]
+    if height <= _HEIGHT:
+        return image
+    size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _plain(camera: str) -> str:
+    """Return a camera's name as part of a file name."""
+    return re.sub(r"[^\w-]+", "_", camera).strip("_")[:80] or "camera"
