@@ -115,6 +115,13 @@ SECTIONS = {
         "second and last 10 000), then single ones (milliseconds to the commit) beside what the "
         "disk takes to keep 4 KiB. The machine was busy: a load of 12 on two cores.",
     ),
+    "plc": (
+        "Verdicts to a PLC",
+        "Milliseconds from a verdict, at 30 frames/s with an engine that costs nearly nothing, to "
+        "the read that shows it to a Modbus master that polls each millisecond, to the write that "
+        "reaches a PLC, and to the GPIO library. The machine was shared; wakeup is how late a "
+        "process that only sleeps was woken meanwhile.",
+    ),
     "threads": (
         "Threads under load",
         "The sample engine beside busy processes: fixed settings of ONNX Runtime's threads, and "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
@@ -248,14 +248,14 @@ def to_words(value: float, kind: str, *, high_first: bool) -> list[int]:
     return words if high_first else words[::-1]
 
 
-def from_words(words: list[int], kind: str, *, high_first: bool) -> float:
+def from_words(words: Sequence[int], kind: str, *, high_first: bool) -> float:
     """Return the value of one or two words."""
-    ordered = words if high_first else words[::-1]
+    ordered = list(words) if high_first else list(words)[::-1]
     value: float = struct.unpack(_FORMATS[kind], struct.pack(f">{len(ordered)}H", *ordered))[0]
     return value
 
 
-def decode(words: list[int], *, high_first: bool = True) -> dict[str, float]:
+def decode(words: Sequence[int], *, high_first: bool = True) -> dict[str, float]:
     """Return a block's values by name: what a PLC makes of it."""
     return {
         each.name: from_words(
