@@ -22,6 +22,7 @@ EXAMPLES = {
     "outbox": "edge-ad outbox shift/ --retry",
     "outlet": "edge-ad outlet test mqtt://broker.local/hall/3",
     "drift": "edge-ad drift shift/",
+    "samples": "edge-ad samples shift/ --kind borderline",
     "report": "edge-ad report shift/ --since 8h -o shift.html",
     "sheet": "edge-ad sheet shift/",
     "bench": "edge-ad bench --engine draem.onnx --camera part.mp4 --assert 'p99_ms<40'",

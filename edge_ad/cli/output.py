@@ -16,6 +16,8 @@ _OF_A_RUN = (
     f"{DATABASE}*",
     "inspections.jsonl*",
     "evidence/*.jpg",
+    "drift/*.jpg",
+    "samples/*.png",
     "contact-sheet.jpg",
     "summary.json",
 )

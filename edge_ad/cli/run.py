@@ -166,6 +166,13 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     help="Disk space for evidence images.",
 )
 @click.option(
+    "--keep-samples-mib",
+    default=0,
+    show_default=True,
+    type=_COUNT,
+    help="Disk space for images kept for training: rejected, nearly rejected, random. 0: none.",
+)
+@click.option(
     "--frames", default=0, type=_COUNT, help="Stop after this many frames of each camera."
 )
 @click.option("--duration-s", type=_POSITIVE, help="Stop after this time.")
@@ -247,6 +254,8 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
 
     if options["log_inspections"] != "none" and options["output"] is None:
         raise UsageError("--log-inspections writes to the output folder. Give one with -o DIR.")
+    if options["keep_samples_mib"] and options["output"] is None:
+        raise UsageError("--keep-samples-mib writes to the output folder. Give one with -o DIR.")
     return Outputs(
         as_json=as_json,
         quiet=options["quiet"],
@@ -261,6 +270,7 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
         evidence_count=options["evidence_count"],
         evidence_bytes=options["evidence_mib"] << 20,
         metrics=options["metrics"],
+        samples_bytes=options["keep_samples_mib"] << 20,
     )
 
 

@@ -38,6 +38,7 @@ class Outputs:
     evidence_count: int
     evidence_bytes: int
     metrics: str | None = None
+    samples_bytes: int = 0
     window: Window | None = None
     line: Supervisor | None = None
     store: Store | None = None
@@ -121,6 +122,7 @@ class Outputs:
         from edge_ad.engine.lasting import LastingEngine
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import JsonFile, Kept
+        from edge_ad.outlet.samples import SampleFolder
         from edge_ad.store.store import Store
 
         with making_output_folder(folder, overwrite=self.overwrite):
@@ -135,6 +137,8 @@ class Outputs:
             record=self.store.record,
         )
         line.outlets.add(self.evidence)  # before the history, which closes the store
+        if self.samples_bytes:
+            line.outlets.add(SampleFolder(self.store, self.samples_bytes))
         line.use_store(self.store)
         if self.log_inspections != "none":
             kept = Kept(self.log_inspections)

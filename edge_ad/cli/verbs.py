@@ -32,6 +32,7 @@ VERBS = {
     "outbox": "List, retry and drop what waits for a line's outlets.",
     "outlet": "Send a test alarm to an outlet.",
     "drift": "List what has changed in a line's images, and since when.",
+    "samples": "List the images that a line has kept for training.",
     "report": "Write one page about a shift: parts, alarms, images.",
     "sheet": "Draw the newest evidence images of a line on one sheet.",
     "bench": "Measure the speed of engine and loop.",

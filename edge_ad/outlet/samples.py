@@ -1,0 +1,110 @@
+"""Keep images for the next training: rejected, nearly rejected, and drawn at random."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from edge_ad.files import write_bytes
+from edge_ad.frame import Image
+from edge_ad.images import encode_image
+from edge_ad.inspection import Inspection, Verdict
+from edge_ad.outlet.base import Evidence, Outlet
+from edge_ad.store.samples import Sample, add_sample
+from edge_ad.store.store import Store
+
+_FOLDER = "samples"
+_BORDER = 0.1  # of the threshold: a score this little below it is nearly rejected
+_EVERY_S = {"reject": 1.0, "borderline": 1.0, "random": 300.0}  # at most, for each camera
+_QUEUED = 4  # images; a live camera's samples need not be complete
+_WAIT_S = 5.0  # of a file for room in the queue
+
+
+class SampleFolder(Outlet):
+    """Writes images as they came, lossless, into the folder `samples`, and lists them in the store.
+
+    They are written in a thread. Beyond `limit_bytes` the oldest are deleted. A write error is
+    raised by the next call, as OSError.
+    """
+
+    def __init__(
+        self, store: Store, limit_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._limit, self._clock = store, limit_bytes, clock
+        self._folder = store.path.parent
+        (self._folder / _FOLDER).mkdir(exist_ok=True)
+        self._taken_s: dict[tuple[str, str], float] = {}
+        self._jobs: queue.Queue[tuple[Inspection, str, Image] | None] = queue.Queue(_QUEUED)
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._work, name="samples", daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        return str(self._folder / _FOLDER)
+
+    def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+        if evidence.image is not None and (kind := self._kind(inspection)):
+            if not self._jobs.full():
+                self._taken_s[inspection.camera, kind] = self._clock()
+                self._jobs.put((inspection, kind, evidence.image.copy()))
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def wait_for_room(self) -> None:
+        until = time.monotonic() + _WAIT_S
+        while self._jobs.full() and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        """Write the queued images."""
+        self._jobs.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _kind(self, inspection: Inspection) -> str:
+        """Return why to keep this frame, empty for no reason."""
+        if inspection.verdict is Verdict.INVALID:
+            return ""
+        border = inspection.threshold - _BORDER * abs(inspection.threshold)
+        if inspection.verdict is Verdict.REJECT and self._is_due(inspection, "reject"):
+            return "reject"
+        near = inspection.verdict is Verdict.PASS and inspection.score >= border
+        if near and self._is_due(inspection, "borderline"):
+            return "borderline"
+        return "random" if self._is_due(inspection, "random") else ""
+
+    def _is_due(self, inspection: Inspection, kind: str) -> bool:
+        before = self._taken_s.get((inspection.camera, kind), -math.inf)
+        return self._clock() - before >= _EVERY_S[kind]
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._write(*job)
+            except OSError as error:
+                self._error = error
+
+    def _write(self, inspection: Inspection, kind: str, image: Image) -> None:
+        file = f"{_FOLDER}/part-{inspection.part:08d}-{kind}.png"
+        data = encode_image(image, ".png")
+        write_bytes(self._folder / file, data)
+        sample = Sample(
+            part=inspection.part,
+            camera=inspection.camera,
+            time_utc=inspection.time_utc,
+            kind=kind,
+            score=inspection.score,
+            threshold=inspection.threshold,
+            file=file,
+            bytes=len(data),
+        )
+        job = partial(add_sample, sample=sample, folder=self._folder, limit=self._limit)
+        if not self._store.put(job, 0):  # unlisted, it would never be deleted
+            (self._folder / file).unlink(missing_ok=True)
