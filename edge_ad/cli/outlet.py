@@ -77,5 +77,7 @@ def _send(outlet: Outlet, name: str) -> str:
         test=True,
     )
     outlet.started(["test"], None)
+    if answer := outlet.test():
+        return answer
     outlet.alarmed(event, Evidence())
     return "taken"

@@ -76,6 +76,13 @@ class Outlet:
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         """Receive one step of an alarm."""
 
+    def test(self) -> str:
+        """Try the other side and return what came back, for `edge-ad outlet test`.
+
+        An empty answer means that an alarm is the test. Raise OSError when it does not answer.
+        """
+        return ""
+
     def wait_for_room(self) -> None:
         """Wait, for a few seconds at most, until a burst of parts can be kept.
 

@@ -63,6 +63,7 @@ class GpioOutlet(Outlet):
     ) -> None:
         self._place, self._options, self._clock = place, options, clock
         self._schedule = PulseSchedule(options.delay_s, options.pulse_s)
+        self._cameras: tuple[str, ...] = ()
         self._moments: dict[str, float] = {}  # of each camera's last part
         self._changed = threading.Condition()
         self._error: OSError | None = None
@@ -76,6 +77,7 @@ class GpioOutlet(Outlet):
         return f"gpio://{self._place.chip.removeprefix('/dev/')}/{self._place.line}"
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        self._cameras = tuple(cameras)
         if self._options.failsafe:
             for camera in cameras:  # until its first verdict
                 self._schedule.hold(f"gone {camera}", self._clock() - self._options.delay_s)
@@ -107,6 +109,18 @@ class GpioOutlet(Outlet):
             elif stands and self._options.failsafe and event.reason.startswith(_GONE):
                 self._hold(f"gone {event.camera}", self._clock(), stands=True)
         self._raise_late_error()
+
+    def test(self) -> str:
+        """Pulse once. Raises OSError when the chip does not take it."""
+        now_s = self._clock()
+        with self._changed:
+            for camera in self._cameras:
+                self._hold(f"gone {camera}", now_s - self._options.delay_s, stands=False)
+            self._schedule.pulse(now_s, now_s)
+            self._changed.notify_all()
+        time.sleep(self._options.delay_s + 2 * self._options.pulse_s)
+        self._raise_late_error()
+        return f"pulsed for {self._options.pulse_s * 1e3:g} ms"
 
     def close(self) -> None:
         """Leave the line at its fail-safe level; without one, pulses under way are finished."""

@@ -58,7 +58,7 @@ class ModbusWriter(PlcOutlet):
         self._place = (host, port, address, unit)
         self._client = ModbusTcpClient(host, port=port, timeout=_TIMEOUT_S, retries=0)
         self._store: Store | None = None
-        self._wake = threading.Condition()
+        self._wake, self._tried = threading.Condition(), threading.Event()
         self._dirty, self._closing = True, False
         self._failures, self._failed_s = 0, float("-inf")
         self._stands = False  # the fault, which a flapping link has one of
@@ -71,8 +71,16 @@ class ModbusWriter(PlcOutlet):
         return f"modbus-client://{f'[{host}]' if ':' in host else host}:{port}/{address}"
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        super().started(cameras, store)
         self._store = store
         self._thread.start()
+
+    def test(self) -> str:
+        """Wait for the first write. Raises OSError when the PLC does not take it."""
+        self._tried.wait(3 * _TIMEOUT_S)
+        self._check()
+        _, _, address, unit = self._place
+        return f"the PLC took {LENGTH} registers from {address}, unit {unit}"
 
     def close(self) -> None:
         """Write that the line has stopped, if the PLC answers."""
@@ -104,6 +112,7 @@ class ModbusWriter(PlcOutlet):
                 self._lost(error)
             else:
                 self._written()
+            self._tried.set()
         self._client.close()  # type: ignore[no-untyped-call]
         self._end_fault("the line stopped")
 

@@ -14,13 +14,23 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pymodbus.client import ModbusTcpClient
 from pymodbus.constants import ExcCodes
+from pymodbus.exceptions import ModbusException
 from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_ad.errors import UsageError
-from edge_ad.outlet.modbus_map import ACKNOWLEDGE, BLOCK, FIELDS, from_words
+from edge_ad.outlet.modbus_map import (
+    ACKNOWLEDGE,
+    BLOCK,
+    FIELDS,
+    LENGTH,
+    ErrorCode,
+    decode,
+    from_words,
+)
 from edge_ad.outlet.plc import PlcOptions, PlcOutlet, parse_plc_options
 from edge_ad.uri import Uri, host_and_port
 
@@ -34,7 +44,6 @@ _STATUS = next(field.address for field in FIELDS if field.name == "status")
 _READS, _WRITES_COIL, _WRITES_WORDS = {1, 2, 3, 4}, {5, 15}, {6, 16}
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # a dead master in 25 s
 _log = logging.getLogger(__name__)
-logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a line for each packet of a stranger
 
 
 def open_modbus_server(uri: Uri) -> ModbusServer:
@@ -69,9 +78,23 @@ class ModbusServer(PlcOutlet):
         return f"modbus-tcp://{f'[{host}]' if ':' in host else host}:{port}"
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        super().started(cameras, store)
         self._acknowledged = {number: [0, 0] for number in range(len(self._cameras))}
         self._thread.start()
         self._serving.wait(5.0)
+
+    def test(self) -> str:
+        """Read the first block as a master does. Raises OSError when nobody answers."""
+        host, port = self.address
+        client = ModbusTcpClient(_reachable(host), port=port, timeout=2.0, retries=0)
+        try:
+            answer = client.read_input_registers(0, count=LENGTH)
+        except ModbusException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            client.close()  # type: ignore[no-untyped-call]
+        error_name = ErrorCode(int(decode(answer.registers)["error"])).name.lower()
+        return f"a master reads {len(answer.registers)} registers, error {error_name}"
 
     def close(self) -> None:
         """Show masters that the line has stopped, then close all connections."""
@@ -198,6 +221,11 @@ class _Connection(ServerRequestHandler):
             for option, seconds in _KEEPALIVE.items():
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
         super().connection_made(transport)
+
+
+def _reachable(host: str) -> str:
+    """Return where a server on this host can be reached from here."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def _family(host: str) -> socket.AddressFamily:

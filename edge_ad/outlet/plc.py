@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edge_ad.errors import UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
@@ -14,6 +16,11 @@ from edge_ad.outlet.base import Evidence, Outlet, TriggerInput
 from edge_ad.outlet.modbus_map import CameraState, encode
 from edge_ad.uri import Uri, number
 
+if TYPE_CHECKING:
+    from edge_ad.store.store import Store
+
+# pymodbus logs a line for each packet of a stranger and each attempt to connect
+logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 _BEATS_A_S = 1.0  # of the heartbeat, as Mech-Mind's
 
 
@@ -71,6 +78,15 @@ class PlcOutlet(Outlet):
                 f"{self.name} takes triggers, but no camera waits for one. Give the line "
                 "--trigger software, or leave trigger=1 out."
             )
+        self._prepare()
+
+    def started(self, cameras: Sequence[str], store: Store | None) -> None:
+        if not self._cameras:  # not on a line that has opened it, as in a test
+            self._cameras = dict.fromkeys(cameras)
+            self._prepare()
+
+    def _prepare(self) -> None:
+        options = self._options
         self._states = {
             name: CameraState(options.stale_s, options.handshake, self._clock)
             for name in self._cameras

@@ -15,6 +15,7 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.registry import open_outlet
+from tests.conftest import invoke
 from tests.gpio import FakeGpio
 
 gpiod = pytest.importorskip("gpiod")
@@ -119,6 +120,12 @@ def test_parts_on_their_way_at_the_end_are_still_rejected(gpio: FakeGpio) -> Non
     with opened("?failsafe=pass&pulse_ms=10&delay_ms=80") as outlet:
         judge(outlet, part())
     assert levels(gpio)[:3] == "_-_"
+
+
+def test_a_test_pulses_once(gpio: FakeGpio) -> None:
+    done = invoke("outlet", "test", "gpio://gpiochip0/17?pulse_ms=20&failsafe=pass")
+    assert done.returncode == 0 and "pulsed for 20 ms" in done.stdout
+    assert levels(gpio) == "_-__"
 
 
 def test_a_reject_that_comes_too_late_is_an_error(gpio: FakeGpio) -> None:

@@ -19,6 +19,7 @@ from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.modbus_map import BLOCK, ErrorCode, Status, decode
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.store.event import StoreEvent
+from tests.conftest import invoke
 
 server_module = pytest.importorskip("pymodbus.server")
 simulator = pytest.importorskip("pymodbus.simulator")
@@ -208,3 +209,13 @@ def test_a_plc_without_these_registers_says_so() -> None:
 def test_a_uri_that_is_wrong_is_refused(uri: str) -> None:
     with pytest.raises(UsageError):
         open_outlet(uri)
+
+
+def test_a_test_writes_the_registers_or_says_why_not() -> None:
+    plc = Plc()
+    with plc.on():
+        done = invoke("outlet", "test", f"modbus-client://127.0.0.1:{plc.port}/100?unit=7")
+        assert done.returncode == 0, done.stderr
+        assert "the PLC took 26 registers from 100, unit 7" in done.stdout
+    done = invoke("outlet", "test", f"modbus-client://127.0.0.1:{plc.port}")
+    assert done.returncode == 6 and "the PLC cannot be reached" in done.stderr

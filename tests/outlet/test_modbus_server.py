@@ -19,6 +19,7 @@ from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.modbus_map import ACKNOWLEDGE, BLOCK, BUFFER, LENGTH, ErrorCode, Status, decode
 from edge_ad.outlet.registry import open_outlet
+from tests.conftest import invoke
 
 client_module = pytest.importorskip("pymodbus.client")
 ModbusException = pytest.importorskip("pymodbus.exceptions").ModbusException
@@ -276,3 +277,8 @@ def test_options_that_do_not_fit_the_line_are_refused() -> None:
     with pytest.raises(UsageError, match="no camera waits for one"):
         with serving("?trigger=1"):
             pass
+
+
+def test_a_test_reads_what_a_master_reads() -> None:
+    done = invoke("outlet", "test", f"modbus-tcp://:{free_port()}?camera=top&trigger=1")
+    assert done.returncode == 0 and "a master reads 26 registers, error no_result" in done.stdout
