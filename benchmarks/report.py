@@ -121,6 +121,14 @@ SECTIONS = {
         "the read that shows it to a Modbus master that polls each millisecond, to the write that "
         "reaches a PLC, and to the GPIO library. The machine was shared; wakeup is how late a "
         "process that only sleeps was woken meanwhile.",
+    "outlets": (
+        "Outlets",
+        "What a store recorded against what a subscriber of a real Mosquitto received: 10 000 "
+        "events made while the broker is away (`away`), then 500 a second while the broker is "
+        "restarted and the line killed at random moments; 200 a second for ten minutes; "
+        "milliseconds from the verdict to the subscriber, of events and of verdicts; and frames "
+        "per second of a line without outlet, with a broker and with one that is away. The "
+        "machine was busy: a load of 9 on two cores.",
     ),
     "threads": (
         "Threads under load",

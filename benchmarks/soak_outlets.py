@@ -193,7 +193,7 @@ def faults(seed: int, kills: int) -> None:
     rng = random.Random(seed)
     with broker_and_hall() as (folder, broker, hall):
         broker.stop()
-        away = maker(folder, broker, 0, 10_000)
+        away = maker(folder, broker, 2_000, 10_000)
         memory = [json.loads(away.stdout.readline()) for _ in range(5)]  # type: ignore[union-attr]
         broker.start()
         wait_for_delivery(folder, 120)

@@ -147,7 +147,8 @@ def _notices(shift: Shift) -> Iterable[str]:
         yield f"<h2>{_newest('The line itself', shift.notice_count, len(shift.notices))}</h2>"
         rows = [
             [_local(event["time_utc"]), event["type"], event.get("step", ""),
-             str(event.get("count", "")), event.get("reason", "")]
+             str(event.get("count", "")),
+             ": ".join(event[name] for name in ("source", "reason") if event.get(name))]
             for event in shift.notices
         ]  # fmt: skip
         yield _table(("when", "what", "", "events", "reason"), rows)

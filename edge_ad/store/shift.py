@@ -12,7 +12,7 @@ from edge_ad.store.reading import EventFilter, Record, open_reading, read_open
 
 _ALARMS = 200  # listed, and as many rejected parts; a shift with more has another problem
 _NOTICES = 100
-_NOTICE_TYPES = ("line", "engine", "drift", "lost", "retention")
+_NOTICE_TYPES = ("line", "engine", "drift", "lost", "retention", "outlet_fault", "outbox")
 _BARS = 48
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440)  # minutes a bar
 
@@ -39,8 +39,9 @@ class Shift:
 
     `alarms` are the newest of `alarm_count`, each its last step with `began_utc` and `open`;
     `rejects` are the newest rejected parts of `reject_count`;
-    `notices` are starts, stops, losses and deletions, the newest of `notice_count`. `bars` are
-    judged and rejected parts in steps of `bar_minutes`, by the minutes since 1970 they begin at.
+    `notices` are starts, stops, losses, deletions and faults of outlets, the newest of
+    `notice_count`. `bars` are judged and rejected parts in steps of `bar_minutes`, by the minutes
+    since 1970 they begin at.
     """
 
     since: str
