@@ -121,6 +121,7 @@ SECTIONS = {
         "the read that shows it to a Modbus master that polls each millisecond, to the write that "
         "reaches a PLC, and to the GPIO library. The machine was shared; wakeup is how late a "
         "process that only sleeps was woken meanwhile.",
+    ),
     "outlets": (
         "Outlets",
         "What a store recorded against what a subscriber of a real Mosquitto received: 10 000 "

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from edge_ad.errors import Refused, UsageError
+from edge_ad.files import write_bytes
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet, TryLater
 from edge_ad.outlet.registry import open_outlet
@@ -84,7 +85,7 @@ def test_the_evidence_image_is_added_when_it_is_written(tmp_path: Path) -> None:
     with web_server() as server:
         outlet = webhook(server.url, "evidence=yes")
         outlet.folder = tmp_path
-        timer = threading.Timer(0.1, (tmp_path / "evidence/a.jpg").write_bytes, [b"jpeg"])
+        timer = threading.Timer(0.1, write_bytes, [tmp_path / "evidence/a.jpg", b"jpeg"])
         timer.start()
         outlet.deliver(RECORD)
         timer.join()
