@@ -18,16 +18,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from results import write_result  # the script's own folder is on the path
 
 from edge_ad.engine.base import INPUT
-from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
+from edge_ad.engine.onnxruntime import open_session
 from edge_ad.engine.options import EngineOptions
 from edge_ad.engine.switching import SwitchingEngine
-from edge_ad.engine.thread_variants import open_variants, thread_settings
+from edge_ad.engine.thread_variants import map_variants, thread_settings
 from edge_ad.machine.load import OtherLoad
 
 SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample" / "engine.onnx"
@@ -58,8 +59,10 @@ def measure(level: int, rounds: int) -> dict[str, list[float]]:
     with busy(level), SwitchingEngine(SAMPLE, EngineOptions()) as adaptive:
         size = (1, *adaptive.manifest.size_hw, 3)
         batch = np.random.default_rng(0).integers(0, 256, size, np.uint8)
-        with OnnxRuntimeEngine(SAMPLE) as plain:
-            sessions = open_variants(SAMPLE, plain.session, batch)
+        with TemporaryDirectory() as folder:
+            graph = Path(folder) / "graph.onnx"
+            open_session(SAMPLE, EngineOptions(), graph)
+            sessions = map_variants(graph)
         runs: dict[str, Callable[[], Any]] = {
             name_of(threads, spin=spin): partial(session.run, None, {INPUT: batch})
             for (threads, spin), session in zip(thread_settings(), sessions, strict=True)

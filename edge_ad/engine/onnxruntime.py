@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction
 from edge_ad.engine.onnx_file import OnnxFileEngine, Tensors, check_contract
 from edge_ad.engine.options import DEFAULT_OPTIONS, Device, EngineOptions
-from edge_ad.engine.thread_variants import session_options
+from edge_ad.engine.thread_variants import session_options, write_optimised
 from edge_ad.errors import EdgeAdError, EngineLost, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 from edge_ad.machine.memory import return_freed_memory
@@ -29,7 +29,7 @@ class OnnxRuntimeEngine(OnnxFileEngine):
     def __init__(self, path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         self.name = str(path)
         self._device = options.device
-        self.session = _open_session(path, options)
+        self.session = self._open(path, options)
         self.manifest = _read_manifest(self.session, path)
         check_contract(_tensors(self.session), self.manifest, path)
         return_freed_memory()
@@ -37,6 +37,9 @@ class OnnxRuntimeEngine(OnnxFileEngine):
 
     def close(self) -> None:
         self.__dict__.pop("session", None)
+
+    def _open(self, path: Path, options: EngineOptions) -> ort.InferenceSession:
+        return open_session(path, options)
 
     def _run(self, batch: Image) -> Prediction:
         try:
@@ -60,12 +63,20 @@ def run_bound(session: ort.InferenceSession, batch: Image) -> Prediction:
     return Prediction(maps, scores)
 
 
-def _open_session(path: Path, options: EngineOptions) -> ort.InferenceSession:
+def open_session(
+    path: Path, options: EngineOptions, optimised: Path | None = None
+) -> ort.InferenceSession:
+    """Return a session, and write its optimised graph to `optimised`, with its weights beside it.
+
+    Raises IncompatibleError when it cannot be loaded, or the device is not available.
+    """
     try:
         import onnxruntime as ort
     except ImportError as error:
         raise MissingExtra(f"running {path.name}", "onnxruntime", "onnxruntime") from error
     settings = session_options(options.threads)
+    if optimised is not None:
+        write_optimised(settings, optimised)
     provider = _provider(ort.get_available_providers(), options.device)
     try:
         session = ort.InferenceSession(path, settings, providers=[provider])

@@ -6,15 +6,17 @@ import logging
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_ad.engine.base import Prediction
-from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
+from edge_ad.engine.onnxruntime import OnnxRuntimeEngine, open_session
 from edge_ad.engine.options import EngineOptions
 from edge_ad.engine.thread_choice import ThreadChoice
-from edge_ad.engine.thread_variants import open_variants, physical_cores
+from edge_ad.engine.thread_variants import check_equal, map_variants, physical_cores
+from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.machine.memory import return_freed_memory
 
@@ -28,19 +30,20 @@ _FIRST_AFTER_S = 5.0  # short runs need no review, and the start is for the firs
 class SwitchingEngine(OnnxRuntimeEngine):
     """An ONNX file whose threads follow the load of the computer; outputs do not depend on them.
 
-    It starts as ONNX Runtime is shipped. After five seconds further sessions are opened beside it,
-    and `ThreadChoice` says which one runs. When they cannot be opened, it stays as it is. One
-    thread at a time calls `infer`.
+    It starts as ONNX Runtime is shipped. A session for each other setting lies beside it, over one
+    copy of the weights; after five seconds their outputs are compared, and `ThreadChoice` says
+    which one runs. Without room for a temporary copy of the weights it stays as it is. One thread
+    at a time calls `infer`.
     """
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._sessions: list[ort.InferenceSession] = []
         self._choice: ThreadChoice | None = None
-        self._opener: threading.Thread | None = None
-        self._path, self._lock, self._closed = path, threading.Lock(), False
-        self._switched = threading.Event()
-        self._open_after_s = time.monotonic() + _FIRST_AFTER_S
-        super().__init__(path, options)
+        self._check_after_s = time.monotonic() + _FIRST_AFTER_S
+        with TemporaryDirectory(prefix="edge-ad-", ignore_cleanup_errors=True) as folder:
+            self._graph = Path(folder) / "graph.onnx"
+            super().__init__(path, options)
+            self._map_variants(path, options)
 
     @property
     def reviews(self) -> int:
@@ -48,41 +51,63 @@ class SwitchingEngine(OnnxRuntimeEngine):
         return self._choice.reviews if self._choice else 0
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._sessions, self._choice = [], None
-        self._switched.set()
+        self._sessions, self._choice = [], None
         super().close()
 
+    def _open(self, path: Path, options: EngineOptions) -> ort.InferenceSession:
+        if physical_cores() > 1:
+            try:
+                return open_session(path, options, self._graph)
+            except IncompatibleError as error:  # perhaps there is no room for the copy
+                _log.info("%s", error)
+        return open_session(path, options)
+
+    def _map_variants(self, path: Path, options: EngineOptions) -> None:
+        """Go on with the sessions that share their weights, where there are any."""
+        if not self._graph.exists():
+            return
+        batch = self._random_batch()
+        expected = self.infer(batch)
+        del self.session  # before the others take memory
+        return_freed_memory()
+        try:
+            sessions = map_variants(self._graph)
+            self.session = sessions[0]
+            if not all(map(np.array_equal, self.infer(batch), expected)):
+                raise ValueError("mapping the weights changes the outputs")
+        except Exception as error:  # ONNX Runtime's errors share no base; the line runs without
+            self._note_fixed(error)
+            self.session = open_session(path, options)
+            return
+        self._sessions = sessions
+
     def _run(self, batch: Image) -> Prediction:
-        if self._choice is None:
-            self._open_variants()
+        choice = self._choice
+        if choice is None:
+            if self._sessions and time.monotonic() > self._check_after_s:
+                self._check_after_s = float("inf")
+                threading.Thread(target=self._check, name="engine threads", daemon=True).start()
             return super()._run(batch)
-        self._switched.set()
-        self.session = self._sessions[self._choice.next(len(batch))]
+        self.session = self._sessions[choice.next(len(batch))]
         began = time.perf_counter()
         prediction = super()._run(batch)
-        self._choice.measured(len(batch), time.perf_counter() - began)
+        choice.measured(len(batch), time.perf_counter() - began)
         return prediction
 
-    def _open_variants(self) -> None:
-        """Open the other sessions in a thread, once, when it is time."""
-        if self._opener is None and time.monotonic() > self._open_after_s and physical_cores() > 1:
-            self._opener = threading.Thread(target=self._open, name="engine threads", daemon=True)
-            self._opener.start()
-
-    def _open(self) -> None:
-        size = (self.manifest.batch or 1, *self.manifest.size_hw, 3)
-        batch = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    def _check(self) -> None:
+        """Allow the other settings if they change nothing."""
+        sessions = self._sessions
         try:
-            sessions = open_variants(self._path, self.session, batch)
-        except Exception as error:  # ONNX Runtime's errors share no base; the line runs without
-            _log.info("%s: its threads stay one per core: %s", self.name, error)
+            check_equal(sessions, self._random_batch())
+        except Exception as error:
+            self._note_fixed(error)
             return
-        with self._lock:
-            if self._closed:
-                return
-            self.session = sessions[0]
-            self._sessions, self._choice = sessions, ThreadChoice(len(sessions))
-        self._switched.wait()  # then no call uses the first session any more
-        return_freed_memory()
+        if self._sessions:  # not closed meanwhile
+            self._choice = ThreadChoice(len(sessions))
+
+    def _note_fixed(self, error: Exception) -> None:
+        _log.info("%s: its threads stay one per core: %s", self.name, error)
+
+    def _random_batch(self) -> Image:
+        size = (self.manifest.batch or 1, *self.manifest.size_hw, 3)
+        return np.random.default_rng(0).integers(0, 256, size, np.uint8)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,35 +53,28 @@ def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
     return len(siblings)
 
 
-def open_variants(
-    path: Path, reference: ort.InferenceSession, batch: Image
-) -> list[ort.InferenceSession]:
-    """Return a session for each of `thread_settings`, in their order.
+def map_variants(graph: Path) -> list[ort.InferenceSession]:
+    """Return a session for each of `thread_settings` over an optimised graph, in their order.
 
-    Raises ValueError when one differs from `reference` in a single bit of its outputs for `batch`
-    or would not share its weights, OSError without room for a temporary copy of the weights, and
-    what ONNX Runtime raises.
+    The files may be deleted then: what is mapped stays. Raises ValueError for a graph that would
+    not share its weights, and what ONNX Runtime raises.
     """
+    if graph.stat().st_size > _MOST_IN_GRAPH:
+        raise ValueError("this ONNX Runtime does not write weights to a file beside the graph")
     _make_arena()
-    with TemporaryDirectory(prefix="edge-ad-") as folder:
-        graph = Path(folder) / "graph.onnx"
-        _write_optimised(path, graph)
-        if graph.stat().st_size > _MOST_IN_GRAPH:
-            raise ValueError("this ONNX Runtime does not write weights to a file beside the graph")
-        sessions = [_map(graph, threads, spin=spin) for threads, spin in thread_settings()]
-    expected = reference.run([MAP, SCORE], {INPUT: batch})
-    for session in sessions:  # the files are gone; what is mapped stays
-        outputs = session.run([MAP, SCORE], {INPUT: batch})
+    return [_map(graph, threads, spin=spin) for threads, spin in thread_settings()]
+
+
+def check_equal(sessions: Sequence[ort.InferenceSession], batch: Image) -> None:
+    """Raise ValueError when the outputs for a batch differ from the first session's in one bit."""
+    expected, *others = (session.run([MAP, SCORE], {INPUT: batch}) for session in sessions)
+    for outputs in others:
         if not all(map(np.array_equal, outputs, expected)):
             raise ValueError("another number of threads changes the outputs")
-    return sessions
 
 
-def _write_optimised(path: Path, graph: Path) -> None:
-    """Write the graph as ONNX Runtime optimises it for this processor, its weights beside it."""
-    import onnxruntime as ort
-
-    settings = session_options()
+def write_optimised(settings: ort.SessionOptions, graph: Path) -> None:
+    """Let a session write its graph as optimised for this processor, the weights beside it."""
     settings.optimized_model_filepath = str(graph)
     for key, value in (
         ("optimized_model_external_initializers_file_name", _WEIGHTS),
@@ -89,7 +82,6 @@ def _write_optimised(path: Path, graph: Path) -> None:
         ("save_external_prepacked_constant_initializers", "1"),
     ):
         settings.add_session_config_entry(f"session.{key}", value)
-    ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
 
 
 def _map(graph: Path, threads: int, *, spin: bool) -> ort.InferenceSession:

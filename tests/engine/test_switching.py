@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.engine import open_engine, switching, thread_variants
+from edge_ad.engine import onnxruntime, open_engine, switching, thread_choice, thread_variants
 from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
 from edge_ad.engine.options import EngineOptions
 from edge_ad.engine.switching import SwitchingEngine
+from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.line.config import LineConfig
 
@@ -25,6 +27,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_variants, "physical_cores", lambda: 2)
     monkeypatch.setattr(switching, "physical_cores", lambda: 2)
     monkeypatch.setattr(switching, "_FIRST_AFTER_S", 0.0)
+    monkeypatch.setattr(thread_choice, "_LOOK_EVERY_S", 0.0)
 
 
 def batch_for(engine: OnnxRuntimeEngine) -> Image:
@@ -32,13 +35,11 @@ def batch_for(engine: OnnxRuntimeEngine) -> Image:
     return np.random.default_rng(1).integers(0, 256, size, np.uint8)
 
 
-def infer_until_switched(engine: SwitchingEngine, batch: Image) -> None:
-    first = engine.session
+def infer_until_allowed(engine: SwitchingEngine, batch: Image) -> None:
     until = time.monotonic() + 60
-    while engine.session is first:
+    while engine._choice is None:
         assert time.monotonic() < until
         engine.infer(batch)
-        time.sleep(0.001)
 
 
 @pytest.mark.usefixtures("two_cores")
@@ -47,29 +48,39 @@ def test_outputs_do_not_depend_on_the_threads(path: Path) -> None:
     with OnnxRuntimeEngine(path) as plain, SwitchingEngine(path, EngineOptions()) as engine:
         batch = batch_for(plain)
         expected = plain.infer(batch)
-        infer_until_switched(engine, batch)
-        for session in thread_variants.open_variants(path, plain.session, batch):
-            engine.session = session
-            maps, scores = OnnxRuntimeEngine._run(engine, batch)
+        infer_until_allowed(engine, batch)
+        used = set()
+        while not engine.reviews:
+            maps, scores = engine.infer(batch)
+            used.add(id(engine.session))
             assert np.array_equal(maps, expected.maps)
             assert np.array_equal(scores, expected.scores)
+        assert len(used) == 3
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_without_room_for_the_weights_the_engine_stays_as_it_was(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_without_room_for_the_weights_the_engine_runs_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def nowhere(settings: Any, graph: Path) -> None:
+        settings.optimized_model_filepath = str(tmp_path / "none" / "graph.onnx")
 
-    monkeypatch.setattr(thread_variants, "_write_optimised", full)
-    with caplog.at_level("INFO"), SwitchingEngine(GREEN, EngineOptions()) as engine:
-        first, until = engine.session, time.monotonic() + 60
-        while "No space left" not in caplog.text:
-            assert time.monotonic() < until
-            engine.infer(batch_for(engine))
+    monkeypatch.setattr(onnxruntime, "write_optimised", nowhere)
+    with OnnxRuntimeEngine(GREEN) as plain, SwitchingEngine(GREEN, EngineOptions()) as engine:
+        batch = batch_for(plain)
+        assert np.array_equal(engine.infer(batch).maps, plain.infer(batch).maps)
+        assert engine._sessions == []
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_nothing_stays_in_the_folder_for_temporary_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with SwitchingEngine(GREEN, EngineOptions()) as engine:
+        assert len(engine._sessions) == 3
+        assert list(tmp_path.iterdir()) == []
         engine.infer(batch_for(engine))
-        assert engine.session is first
 
 
 def test_outputs_that_differ_in_a_bit_are_refused() -> None:
@@ -80,14 +91,14 @@ def test_outputs_that_differ_in_a_bit_are_refused() -> None:
             return [maps, scores]
 
     with OnnxRuntimeEngine(GREEN) as plain, pytest.raises(ValueError, match="changes the outputs"):
-        thread_variants.open_variants(GREEN, OneBitOff(), batch_for(plain))
+        thread_variants.check_equal([plain.session, OneBitOff()], batch_for(plain))
 
 
-def test_a_closed_engine_opens_nothing_more() -> None:
-    engine = SwitchingEngine(GREEN, EngineOptions())
-    engine.close()
-    engine._open()
-    assert engine.reviews == 0
+@pytest.mark.usefixtures("two_cores")
+def test_a_file_that_is_no_engine_is_refused_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no graph")
+    with pytest.raises(IncompatibleError, match="cannot load it"):
+        SwitchingEngine(tmp_path / "x.onnx", EngineOptions())
 
 
 @pytest.mark.parametrize("options", [EngineOptions(threads=1), EngineOptions(threads=2)])
