@@ -17,7 +17,6 @@ from edge_ad.methods.learning.batch import Batch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
 
 EXAMPLES = 6
 COLUMNS = ("normal", "anomalous", "mask", "anomaly map")
@@ -70,20 +69,23 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
     FigureCanvasAgg(figure)
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 1.6 * len(rows)), squeeze=False)[:, 0]
     _draw_losses(upper.subplots(), history, method)
-    draw_examples(lower, rows)
+    draw_examples(lower.subplots(), rows)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
-def draw_examples(figure: SubFigure, rows: list[list[Image]]) -> None:
-    """Draw the rows of `example_rows` with a heading over each column."""
-    grid = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
-    for axis, title in zip(grid[0], COLUMNS, strict=True):
-        axis.set_title(title)
-    for axes, images in zip(grid, rows, strict=True):
-        for axis, image in zip(axes, images, strict=True):
-            axis.imshow(image[..., ::-1])
-            axis.set_axis_off()
+def draw_examples(axes: Axes, rows: list[list[Image]]) -> None:
+    """Draw the rows of `example_rows` as one mosaic, with a heading over each column."""
+    gap = max(1, rows[0][0].shape[1] // 20)
+    margins = ((gap, gap), (gap, gap), (0, 0))
+    padded = [[np.pad(image, margins, constant_values=255) for image in row] for row in rows]
+    axes.imshow(np.vstack([np.hstack(row) for row in padded])[..., ::-1])
+    width = padded[0][0].shape[1]
+    axes.set_xticks([(column + 0.5) * width - 0.5 for column in range(len(COLUMNS))], COLUMNS)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_yticks([])
+    axes.set_frame_on(False)
 
 
 def _draw_losses(axes: Axes, history: list[dict[str, Any]], method: str) -> None:
