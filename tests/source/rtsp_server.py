@@ -22,7 +22,7 @@ _CLOCK_HZ, _FPS = 90_000, 25
 class RtspCamera:
     """Serves `frames` grey images whose level grows by 4, then does `then`.
 
-    `then` is "close" or "silence". `transports` lists what clients asked for.
+    `then` is "close", or "silence" until the test ends. `transports` lists what clients asked for.
     """
 
     frames: int = 20
@@ -64,10 +64,12 @@ class RtspCamera:
         )
         if verb == "PLAY":
             for index in range(self.frames):
-                send_image(client, np.full((48, 64, 3), 40 + 4 * index, np.uint8), index)
-                stop.wait(1 / _FPS)
+                level = min(40 + 4 * index, 255)
+                send_image(client, np.full((48, 64, 3), level, np.uint8), index)
+                if stop.wait(1 / _FPS):
+                    break
             if self.then == "silence":
-                stop.wait(30)
+                stop.wait()
             return True
         return verb == "TEARDOWN"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from edge_ad.errors import SourceLost, SourceTimeout, UsageError
 from edge_ad.frame import Frame, Grab
 from edge_ad.source.buffered import READ_AHEAD, BufferedSource, Opener
 from edge_ad.source.frame_queue import DropPolicy, FrameQueue
+from tests.timing import wait_until
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -33,36 +34,36 @@ def buffered(
     )
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end_s, "the condition did not become true"
-        time.sleep(0.002)
+class Camera:
+    """Yields `count` frames and records how far it runs ahead of the frames taken."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.read, self.taken, self.ahead = count, 0, 0, 0
+
+    def __call__(self) -> Iterator[Grab]:
+        for index in range(self.count):
+            self.read = index + 1
+            self.ahead = max(self.ahead, self.read - self.taken)
+            yield frame(index)
 
 
 def test_a_file_loses_no_frame_to_a_slow_inspector() -> None:
-    numbers = []
-    with buffered(lambda: frames(20)) as source:
+    numbers, camera = [], Camera(20)
+    with buffered(camera) as source:
         for grab in source:
-            time.sleep(0.002)
-            numbers.append(grab.index)
+            numbers.append(grab.index)  # and go on when the reader can go no further
+            wait_until(lambda: camera.read == min(20, len(numbers) + READ_AHEAD + 1))
     assert numbers == list(range(20)) and source.dropped == 0
 
 
 def test_reading_runs_ahead_by_a_bounded_number_of_frames() -> None:
-    read: list[int] = []
-
-    def endless() -> Iterator[Grab]:
-        while True:
-            read.append(len(read))
-            yield frame(len(read))
-
-    with buffered(endless) as source:
-        wait_until(lambda: len(read) == READ_AHEAD + 1)  # one more is held by the thread
-        time.sleep(0.05)
-        assert len(read) == READ_AHEAD + 1
-        next(iter(source))
-        wait_until(lambda: len(read) == READ_AHEAD + 2)
+    camera = Camera(1000)
+    with buffered(camera) as source:
+        wait_until(lambda: camera.read == READ_AHEAD + 1)  # one more is held by the thread
+        camera.taken = 1  # count each one before it is taken
+        for grab in source:
+            camera.taken = grab.index + 2
+    assert camera.read == 1000 and camera.ahead <= READ_AHEAD + 1
 
 
 def test_a_camera_gives_its_newest_frame_and_counts_the_others() -> None:
@@ -98,16 +99,16 @@ def test_frames_before_the_first_iteration_do_not_count_as_dropped() -> None:
 
 
 def test_a_held_source_starts_with_the_first_iteration() -> None:
-    started = threading.Event()
+    order = []
 
     def camera() -> Iterator[Grab]:
-        started.set()
+        order.append("grab")
         yield frame(0)
 
     with buffered(camera, live=True, hold=True) as source:
-        time.sleep(0.05)
-        assert not started.is_set()
+        order.append("iterate")
         assert [grab.index for grab in source] == [0]
+    assert order == ["iterate", "grab"]
 
 
 def test_an_error_is_raised_after_the_frames_before_it() -> None:
@@ -144,11 +145,11 @@ def test_a_device_that_never_opens_times_out() -> None:
     stuck = threading.Event()
 
     def never() -> Iterator[Grab]:
-        stuck.wait(10)
+        stuck.wait()
         return frames(1)
 
-    with pytest.raises(SourceTimeout, match=r"did not open within 0\.3 s"):
-        buffered(never, limit_s=0.3)
+    with pytest.raises(SourceTimeout, match=r"did not open within 0\.05 s"):
+        buffered(never, limit_s=0.05)
     stuck.set()
 
 
@@ -156,11 +157,11 @@ def test_a_silent_camera_times_out_and_closes() -> None:
     stuck = threading.Event()
 
     def silent() -> Iterator[Grab]:
-        stuck.wait(15)
+        stuck.wait()
         yield frame(0)
 
-    source = BufferedSource("test", silent, live=True, timeout_s=0.3, open_within_s=15)
-    with source, pytest.raises(SourceTimeout, match=r"no frame for 0\.3 s"):
+    source = BufferedSource("test", silent, live=True, timeout_s=0.05, open_within_s=15)
+    with source, pytest.raises(SourceTimeout, match=r"no frame for 0\.05 s"):
         try:
             next(iter(source))
         finally:
@@ -174,12 +175,10 @@ def test_a_driver_that_never_returns_does_not_hold_up_closing(
     stuck = threading.Event()
 
     def silent() -> Iterator[Grab]:
-        stuck.wait(10)
+        stuck.wait()
         yield frame(0)
 
-    start_s = time.monotonic()
     buffered(silent).close()
-    assert time.monotonic() - start_s < 8
     assert "its thread is left running" in caplog.text
     stuck.set()
 
@@ -203,16 +202,23 @@ def test_closing_ends_the_thread_and_releases_the_device() -> None:
 
 
 def test_closing_from_another_thread_ends_the_iteration() -> None:
-    def slow() -> Iterator[Grab]:
+    closed = threading.Event()
+
+    def endless() -> Iterator[Grab]:
         yield frame(0)
-        time.sleep(0.1)
+        closed.wait()
         yield frame(1)
 
-    source = BufferedSource("test", slow, live=True, timeout_s=10, open_within_s=1)
-    threading.Timer(0.05, source.close).start()
-    start_s = time.monotonic()
-    list(source)
-    assert time.monotonic() - start_s < 5
+    source = BufferedSource(
+        "test", endless, live=True, timeout_s=None, open_within_s=15, closed=closed
+    )
+    numbers = []
+    for grab in source:
+        numbers.append(grab.index)
+        closing = threading.Thread(target=source.close)
+        closing.start()  # while the iteration waits for another frame, or is about to
+    closing.join()
+    assert numbers == [0]
 
 
 def test_threads_that_hang_in_a_driver_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +226,7 @@ def test_threads_that_hang_in_a_driver_are_bounded(monkeypatch: pytest.MonkeyPat
     stuck, attempts = threading.Event(), 0
 
     def hanging() -> Iterator[Grab]:
-        stuck.wait(10)
+        stuck.wait()
         yield frame(0)
 
     def attempt() -> BufferedSource:

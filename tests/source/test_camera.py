@@ -1,4 +1,4 @@
-"""Cameras that work, that are missing and that stop: always within bounded time."""
+"""Cameras that work, that are missing and that stop: each ends, or the test times out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,20 +54,15 @@ def test_an_rtsp_camera_that_falls_silent_is_lost_in_time() -> None:
         serving(RtspCamera(frames=40, then="silence")) as camera,
         open_source(f"rtsp://127.0.0.1:{camera.port}/live", timeout_s=1.5) as source,
     ):
-        start_s = time.monotonic()
         with pytest.raises(SourceLost):
-            for _ in source:
-                start_s = time.monotonic()
-        assert time.monotonic() - start_s < 20  # the server stays silent for 30 s
+            list(source)
 
 
 def test_a_host_that_accepts_and_stays_silent_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/live"
-        start_s = time.monotonic()
         with pytest.raises(SourceLost) as caught:
             open_source(uri, open_within_s=1)
-        assert time.monotonic() - start_s < 20
     assert "secret" not in str(caught.value)
 
 
@@ -144,13 +138,11 @@ def test_a_camera_of_the_expected_size_is_read() -> None:
 
 
 def test_a_stream_without_end_can_be_left() -> None:
-    with (
-        serving(RtspCamera(frames=100)) as camera,
-        open_source(f"rtsp://127.0.0.1:{camera.port}/live", timeout_s=5) as source,
-    ):
-        assert len(list(itertools.islice(source, 3))) == 3
-        start_s = time.monotonic()
-    assert time.monotonic() - start_s < 20
+    with serving(RtspCamera(frames=1_000_000)) as camera:
+        uri = f"rtsp://127.0.0.1:{camera.port}/live"
+        with open_source(uri, timeout_s=5) as source:
+            assert len(list(itertools.islice(source, 3))) == 3
+        assert f"grab {uri}" not in {thread.name for thread in threading.enumerate()}
 
 
 class Driver:

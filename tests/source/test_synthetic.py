@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from edge_ad.errors import SourceLost, SourceTimeout
@@ -12,6 +10,7 @@ from edge_ad.frame_gate import FrameGate
 from edge_ad.source import open_source
 from edge_ad.source.synthetic import parse_faults
 from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
+from tests.timing import FakeClock, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 SMALL = "pattern://?width=64&height=48&"
@@ -31,24 +30,40 @@ def test_without_a_pace_every_frame_comes_and_equals_the_line() -> None:
         assert (grab.image == line.frame_at(index).image).all()
 
 
-def test_with_a_pace_it_is_live_and_keeps_time() -> None:
-    with open_source(SMALL + "fps=50&frames=26") as source:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
+    monkeypatch.setattr("edge_ad.source.synthetic.time", clock)
+    return clock
+
+
+def test_with_a_pace_it_is_live_and_keeps_time(clock: FakeClock) -> None:
+    with open_source(SMALL + "fps=64&frames=26") as source:
         assert source.live
-        start_s = time.monotonic()
-        grabs = list(source)
-        took_s = time.monotonic() - start_s
-    assert took_s >= 0.49  # 25 intervals of 20 ms
-    assert len(grabs) + source.dropped == 26
+        grabs = iter(source)
+        for index in range(25):
+            grab = next(grabs)
+            assert isinstance(grab, Frame)
+            assert (grab.index, grab.captured_s) == (index, index / 64)
+            clock.wait_for_sleeper()
+            clock.advance(1 / 64)
+        assert [grab.index for grab in grabs] == [25]
+    assert source.dropped == 0
 
 
-def test_a_slow_inspector_of_a_live_line_gets_fresh_frames_and_drops_others() -> None:
+def test_a_slow_inspector_of_a_live_line_gets_fresh_frames_and_drops_others(
+    clock: FakeClock,
+) -> None:
     numbers = []
-    with open_source(SMALL + "fps=100&frames=40") as source:
+    with open_source(SMALL + "fps=128&frames=41") as source:
         for grab in source:
             numbers.append(grab.index)
-            time.sleep(0.05)  # five frames pass meanwhile
-    assert source.dropped >= 15 and len(numbers) + source.dropped == 40
-    assert numbers == sorted(set(numbers)) and numbers[-1] == 39
+            if grab.index < 40:
+                for _ in range(5):  # frames that pass meanwhile: four too many
+                    clock.wait_for_sleeper()
+                    clock.advance(1 / 128)
+                wait_until(lambda: source.dropped == len(numbers) * 4)
+    assert source.dropped == 32 and numbers == list(range(0, 41, 5))
 
 
 @pytest.mark.parametrize(
