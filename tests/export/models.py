@@ -15,7 +15,9 @@ from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.method import Config, Method
 from edge_ad.methods.registry import MethodEntry
 from edge_ad.methods.weights import save_detector
+from tests.torch_setup import make_torch_quick
 
+make_torch_quick()
 SIZE = (32, 48)
 
 

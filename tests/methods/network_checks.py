@@ -47,12 +47,10 @@ def torch_answer(net: nn.Module, images: Image) -> Prediction:
     return Prediction(maps.numpy(), scores.numpy())
 
 
-def onnx_answer(
-    net: nn.Module, images: Image, folder: Path, *, batch: int | None = 1
-) -> tuple[Prediction, Counter[str]]:
+def onnx_answer(net: nn.Module, images: Image, folder: Path) -> tuple[Prediction, Counter[str]]:
     """Return the exported graph's output in ONNX Runtime, and a count of its operators."""
     size_hw = (images.shape[1], images.shape[2])
-    manifest = Manifest(method="destseg", size_hw=size_hw, batch=batch)
+    manifest = Manifest(method="destseg", size_hw=size_hw, batch=1)
     model = onnx_from_module(EngineGraph(net), manifest)
     path = folder / "engine.onnx"
     onnx.save(model, path)
@@ -74,13 +72,11 @@ def check_contract(net: nn.Module, score: Score) -> None:
     np.testing.assert_allclose(again, first.scores, rtol=1e-4, atol=1e-6)
 
 
-def check_parity(
-    net: nn.Module, folder: Path, *, tolerance: float = 1e-5, batch: int | None = 1
-) -> Counter[str]:
+def check_parity(net: nn.Module, folder: Path, *, tolerance: float = 1e-5) -> Counter[str]:
     """ONNX Runtime answers as torch does; returns how often each operator is in the graph."""
     images = frames(2)
     ours = torch_answer(net, images)
-    theirs, operators = onnx_answer(net, images, folder, batch=batch)
+    theirs, operators = onnx_answer(net, images, folder)
     np.testing.assert_allclose(theirs.maps, ours.maps, atol=tolerance)
     np.testing.assert_allclose(theirs.scores, ours.scores, atol=tolerance)
     return operators

@@ -15,8 +15,9 @@ from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.session import TrainConfig, train
 from tests.part_images import striped_part
+from tests.torch_setup import make_torch_quick
 
-torch.set_num_threads(1)  # nets this small lose more to handing work over than they gain
+make_torch_quick()
 
 SMALL = {"network.width": 0.125, "batch": 2, "steps": 4, "student_share": 0.5}
 

@@ -53,7 +53,7 @@ def test_a_feature_that_never_varies_gives_finite_distances() -> None:
 def test_the_network_keeps_the_contract_and_exports(tmp_path: Path) -> None:
     net = shaken(Gaussian(GaussianConfig(), SIZE), by=0.01)
     check_contract(net, Score())
-    operators = check_parity(net, tmp_path, tolerance=1e-3, batch=None)
+    operators = check_parity(net, tmp_path, tolerance=1e-3)
     assert operators["Conv"] >= 1
 
 

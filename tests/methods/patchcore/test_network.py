@@ -109,7 +109,7 @@ def test_the_weighted_score_is_equation_7() -> None:
 def test_the_exported_graph_agrees_with_torch(score: str, tmp_path: Path) -> None:
     net = _net(score=score)
     largest = float(torch_answer(net, frames(2)).maps.max())
-    operators = check_parity(net, tmp_path, tolerance=1e-5 * largest, batch=None)
+    operators = check_parity(net, tmp_path, tolerance=1e-5 * largest)
     assert operators["ReduceMin"] >= 1 and operators["Conv"] >= 1
 
 
