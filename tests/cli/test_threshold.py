@@ -19,6 +19,7 @@ from edge_ad.parts import identify
 from tests.conftest import CompletedProcess, invoke, part_image
 
 MakePath = Callable[..., Path]
+EACH = ("--parts-from", "each")  # as the images are: comparing 60 takes a second
 
 
 def threshold(*args: object) -> CompletedProcess:
@@ -46,10 +47,10 @@ def test_too_few_images_are_refused_and_nothing_is_stored(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 20)
-    done = threshold(engine, "--images", good)
+    done = threshold(engine, "--images", good, *EACH)
     assert done.returncode == 4 and "2995" in done.stderr
     assert load_sidecar(engine) is None
-    done = threshold(engine, "--images", good, "--at-best")
+    done = threshold(engine, "--images", good, *EACH, "--at-best")
     assert done.returncode == 0 and "At most 0.1" in done.stdout
     assert load_sidecar(engine) is not None
 
@@ -57,7 +58,8 @@ def test_too_few_images_are_refused_and_nothing_is_stored(
 def test_a_refusal_in_json_carries_the_figures(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    done = threshold(make_engine(score="mean"), "--images", make_folder("good", 20), "--json")
+    good = make_folder("good", 20)
+    done = threshold(make_engine(score="mean"), "--images", good, *EACH, "--json")
     result = json.loads(done.stdout)
     assert done.returncode == result["exit"] == 4 and result["error"] == "GateFailed"
     assert (result["images"], result["parts_needed"]) == (20, 2995)
@@ -118,7 +120,7 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
         pytest.importorskip("sklearn", reason="metrics need edge-ad[evaluate]")
     engine, good = make_engine(score="mean"), make_folder("good", 5)
     roi = ("--roi", "0,0,64,32")
-    done = threshold(engine, "--images", good, "--at-best", *roi)
+    done = threshold(engine, "--images", good, "--at-best", *EACH, *roi)
     assert done.returncode == 0, done.stderr
     test = good.parent / "data" / "test" / "good"
     shutil.copytree(good, test)
@@ -137,7 +139,7 @@ def test_scores_and_cost_are_plotted_also_on_refusal(
     make_engine: MakePath, make_folder: MakePath, tmp_path: Path, score: str
 ) -> None:
     pytest.importorskip("matplotlib")
-    args = ("--images", make_folder("good", 60), "--false-alarm-rate", 0.05)
+    args = ("--images", make_folder("good", 60), *EACH, "--false-alarm-rate", 0.05)
     done = threshold(make_engine(score=score), *args, "--plot", tmp_path / "scores.png")
     assert done.returncode == (0 if score == "mean" else 4), done.stderr
     assert read_image(tmp_path / "scores.png").shape == (480, 1300, 3)
@@ -147,7 +149,8 @@ def test_a_threshold_at_a_tied_maximum_is_refused_and_nothing_is_stored(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine = make_engine(threshold=None)  # the maximum of the green channel takes few values
-    done = threshold(engine, "--images", make_folder("good", 60), "--false-alarm-rate", 0.05)
+    args = ("--images", make_folder("good", 60), *EACH, "--false-alarm-rate", 0.05)
+    done = threshold(engine, *args)
     assert done.returncode == 4 and "the highest score, which" in done.stderr
     assert load_sidecar(engine) is None
 
@@ -162,7 +165,7 @@ def test_a_score_clamped_to_its_maximum_is_refused(
     model.graph.initializer.append(onnx.helper.make_tensor("top", 1, [], [0.1]))
     model.graph.node.append(onnx.helper.make_node("Min", ["raw", "top"], ["anomaly_score"]))
     onnx.save(model, engine)
-    done = threshold(engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
+    done = threshold(engine, "--images", good, *EACH, "--false-alarm-rate", 0.05, "--json")
     assert done.returncode == 4 and json.loads(done.stdout)["distinct_scores"] == 1
     assert "all 60 normal parts score exactly 0.1" in done.stderr
     assert load_sidecar(engine) is None
@@ -177,7 +180,7 @@ def test_labelled_anomalies_tell_the_escapes(
         for seed in range(5):
             image = part_image(spot=spot, seed=100 + seed) // (1 if spot else 2)
             cv2.imwrite(str(tmp_path / "bad" / kind / f"{seed}.png"), image)
-    args = ("--images", good, "--false-alarm-rate", 0.05, "--anomalies", tmp_path / "bad")
+    args = ("--images", good, *EACH, "--false-alarm-rate", 0.05, "--anomalies", tmp_path / "bad")
     done = threshold(engine, *args)
     assert done.returncode == 0, done.stderr
     assert "Escapes: 5 of 10 (50.0%; 95 % interval 18.7% to 81.3%) labelled" in done.stdout
@@ -194,7 +197,7 @@ def test_a_threshold_at_which_every_anomaly_passes_is_refused(
 ) -> None:
     engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 60)
     same = make_folder("bad", 3)
-    args = (engine, "--images", good, "--false-alarm-rate", 0.05, "--anomalies")
+    args = (engine, "--images", good, *EACH, "--false-alarm-rate", 0.05, "--anomalies")
     done = threshold(*args, same, "--json")
     assert done.returncode == 4 and "none of 3 labelled anomalies" in done.stderr
     assert json.loads(done.stdout)["escapes"]["count"] == 3
@@ -255,7 +258,7 @@ def test_a_drift_over_time_is_refused_and_its_acceptance_recorded(
     good.mkdir()
     for seed in range(60):
         cv2.imwrite(str(good / f"{seed}.png"), part_image(seed=seed) + np.uint8(seed // 2))
-    args = (engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
+    args = (engine, "--images", good, *EACH, "--false-alarm-rate", 0.05, "--json")
     done = threshold(*args)
     assert done.returncode == 4 and "drift over time (in order of numbers in names" in done.stderr
     assert load_sidecar(engine) is None

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -23,9 +24,14 @@ from tests.training.train_configs import write_parts, write_teacher
 QUICK = ("--size", "32", "--width", "0.125", "--batch", "2", "--steps", "4", "--device", "cpu")
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.pth")
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_teacher(tmp_path / "teacher.pth")
+def folder(tmp_path: Path, teacher: Path) -> Path:
+    (tmp_path / "teacher.pth").symlink_to(teacher)
     write_parts(tmp_path / "parts")
     return tmp_path
 
@@ -39,21 +45,32 @@ def invoke(arguments: list[str]) -> Result:
     return CliRunner().invoke(command, arguments)
 
 
-def test_json_is_one_object_on_stdout(folder: Path) -> None:
-    done = invoke(arguments_for(folder, "--json", "--set", "student_share=0.5", "--tiles", "1x2"))
-    assert done.exit_code == 0, done.output
-    result = json.loads(done.stdout)
-    assert result["weights"] == str(folder / "out.pt")
-    assert result["steps"] == {"student": 2, "segmentation": 2}
-    assert result["tiles"] == 20
-    assert load_detector(folder / "out.pt").manifest.geometry.tiles == (1, 2)
+class Trained(NamedTuple):
+    """The weights of an uninterrupted training and what the command printed."""
+
+    weights: Path
+    done: Result
 
 
-def test_without_json_the_result_is_printed(folder: Path) -> None:
-    done = invoke(arguments_for(folder))
-    assert done.exit_code == 0, done.output
-    assert "out.report.json" in done.stdout
-    assert "scores" in done.stdout
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Trained:
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "teacher.pth").symlink_to(teacher)
+    write_parts(folder / "parts")
+    return Trained(folder / "out.pt", invoke(arguments_for(folder)))
+
+
+def test_without_json_the_result_is_printed(trained: Trained) -> None:
+    assert trained.done.exit_code == 0, trained.done.output
+    assert "out.report.json" in trained.done.stdout
+    assert "scores" in trained.done.stdout
+
+
+def test_few_images_are_warned_about_and_the_end_says_what_comes_next(trained: Trained) -> None:
+    out = trained.done.stdout
+    assert "Collect 40 at least" in trained.done.stderr
+    assert "tiles of parts set aside for this, with synthetic anomalies: image AUROC" in out
+    assert out.splitlines()[-1] == f"next: edge-ad export {trained.weights}"
 
 
 def test_parts_set_aside_are_printed_before_the_training_and_after_it(folder: Path) -> None:
@@ -69,15 +86,27 @@ def test_what_tells_parts_apart_is_printed_as_it_is_typed(folder: Path) -> None:
     assert "parts_from: each  # flag" in done.output
 
 
-def test_options_come_from_a_file_and_flags_win(folder: Path) -> None:
+def test_one_side_is_printed_as_it_is_typed(folder: Path) -> None:
+    config = invoke(arguments_for(folder, "--size", "64", "--print-config"))
+    assert "size: 64  # flag" in config.output
+
+
+def test_json_is_one_object_and_options_come_from_a_file_unless_flags_say_otherwise(
+    folder: Path,
+) -> None:
     config = folder / "train.yaml"
-    config.write_text("seed: 3\nsize: 64\nrotation: small\nset: [lr_student=0.2]\n")
-    done = invoke(arguments_for(folder, "-c", str(config), "--json"))
+    config.write_text("seed: 3\nsize: 64\nrotation: small\nset: [lr_student=0.2]\ntiles: 1x2\n")
+    flags = ("--size", "32x64", "--set", "student_share=0.5", "--set", "lr_student=0.3")
+    done = invoke(arguments_for(folder, "-c", str(config), *flags, "--json"))
+    assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    assert result["seed"] == 3
-    assert result["size_hw"] == [32, 32]
-    assert result["settings"]["lr_student"] == 0.2
+    assert result["weights"] == str(folder / "out.pt")
+    assert result["steps"] == {"student": 2, "segmentation": 2}
+    assert (result["seed"], result["size_hw"], result["tiles"]) == (3, [32, 64], 20)
+    assert result["settings"]["lr_student"] == 0.3
     assert result["settings"]["synthesis"]["rotation"] == "small"
+    manifest = load_detector(folder / "out.pt").manifest
+    assert (manifest.geometry.tiles, manifest.size_hw) == ((1, 2), (32, 64))
 
 
 @pytest.mark.parametrize(
@@ -123,60 +152,31 @@ def test_a_wrong_size_is_refused(folder: Path, size: str) -> None:
     assert done.exit_code == 2
 
 
-def test_sizes_are_one_side_or_height_by_width(folder: Path) -> None:
-    assert invoke(arguments_for(folder, "--size", "32x64")).exit_code == 0
-    assert load_detector(folder / "out.pt").manifest.size_hw == (32, 64)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return weights of an uninterrupted training."""
-    folder = tmp_path_factory.mktemp("whole")
-    write_teacher(folder / "teacher.pth")
-    write_parts(folder / "parts")
-    assert invoke(arguments_for(folder)).exit_code == 0
-    return folder / "out.pt"
-
-
-def test_one_side_keeps_the_ratio_of_long_parts_and_two_do_not(folder: Path) -> None:
+def test_one_side_keeps_the_ratio_of_long_parts(folder: Path) -> None:
     for path in (folder / "parts").iterdir():
         write_image(path, striped_part(int(path.stem), (120, 48)))
-    for size, expected in (("64", [96, 48]), ("64x64", [64, 64])):
-        done = invoke(arguments_for(folder, "--size", size, "--json"))
-        assert json.loads(done.stdout)["size_hw"] == expected
-    config = invoke(arguments_for(folder, "--size", "64", "--print-config"))
-    assert "size: 64  # flag" in config.output
+    done = invoke(arguments_for(folder, "--size", "64", "--json"))
+    assert json.loads(done.stdout)["size_hw"] == [96, 48]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_a_checkpoint_that_resumes(
-    folder: Path,
-    whole: Path,
-    number: signal.Signals,
-    code: int,
-    monkeypatch: pytest.MonkeyPatch,
+def test_signals_leave_a_checkpoint_that_resumes(
+    folder: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = TrainingBar.update
+    update, signals = TrainingBar.update, {1: signal.SIGTERM, 3: signal.SIGINT}
 
     def update_and_signal(bar: TrainingBar, progress: TrainingProgress) -> None:
         update(bar, progress)
-        if progress.step == 2:
-            signal.raise_signal(number)
+        if progress.step in signals:
+            signal.raise_signal(signals.pop(progress.step))
 
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingBar, "update", update_and_signal)
-        assert invoke(arguments_for(folder)).exit_code == code
-    assert [path.name for path in folder.glob("out*")] == ["out.checkpoint.pt"]
+    monkeypatch.setattr(TrainingBar, "update", update_and_signal)
+    for more, code in (([], 143), (["--resume"], 130)):
+        assert invoke(arguments_for(folder, *more)).exit_code == code
+        assert [path.name for path in folder.glob("out*")] == ["out.checkpoint.pt"]
     assert invoke(arguments_for(folder, "--resume")).exit_code == 0
-    one, other = (load_detector(p).module.state_dict() for p in (whole, folder / "out.pt"))
-    assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def test_few_images_are_warned_about_and_the_end_says_what_comes_next(folder: Path) -> None:
-    done = invoke(arguments_for(folder))
-    assert "Collect 40 at least" in done.stderr
-    assert "tiles of parts set aside for this, with synthetic anomalies: image AUROC" in done.stdout
-    assert done.stdout.splitlines()[-1] == f"next: edge-ad export {folder / 'out.pt'}"
+    first, second = (load_detector(path).module.state_dict()
+                     for path in (trained.weights, folder / "out.pt"))  # fmt: skip
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_disk_too_small_for_weights_and_checkpoint_is_named_before_the_first_step(

@@ -18,17 +18,22 @@ class Trained(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.pth")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Trained:
     """Train once per session; tests read the folder and leave it as it is."""
     folder = tmp_path_factory.mktemp("trained")
-    write_teacher(folder / "teacher.pth")
+    (folder / "teacher.pth").symlink_to(teacher)
     write_parts(folder / "parts")
     return Trained(folder / "destseg.pt", run(tiny_training(folder)))
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, teacher: Path) -> Path:
     """Return a folder with a teacher and normal parts."""
-    write_teacher(tmp_path / "teacher.pth")
+    (tmp_path / "teacher.pth").symlink_to(teacher)
     write_parts(tmp_path / "parts")
     return tmp_path

@@ -11,7 +11,8 @@ from torch import nn
 from edge_ad.methods.weights import load_detector
 from edge_ad.training.averaging import WeightAverage
 from edge_ad.training.loop import Interrupted
-from tests.training.train_configs import run, tiny_training, write_parts, write_teacher
+from tests.training.conftest import Trained
+from tests.training.train_configs import run, tiny_training
 
 
 def test_the_average_is_the_weighted_sum_of_the_steps() -> None:
@@ -42,24 +43,17 @@ def test_frozen_weights_stay_and_counters_are_those_of_the_last_step() -> None:
     assert int(net[1].num_batches_tracked) == 3  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_teacher(tmp_path / "teacher.pth")
-    write_parts(tmp_path / "parts")
-    return tmp_path
-
-
-@pytest.mark.parametrize("steps_before", [1, 3])
-def test_an_averaged_training_resumes_to_the_same_weights(folder: Path, steps_before: int) -> None:
-    averaged = {"settings": {"average": 0.9, "lr_student": 0.05}}
-    run(tiny_training(folder, "last.pt", settings={"lr_student": 0.05}))
+def test_an_averaged_training_resumes_to_the_same_weights(folder: Path, trained: Trained) -> None:
+    averaged = {"settings": {"average": 0.9}}
     run(tiny_training(folder, "whole.pt", **averaged))
-    with pytest.raises(Interrupted):
-        run(tiny_training(folder, "broken.pt", **averaged), stop_after=steps_before)
+    for steps_done in (1, 3):
+        with pytest.raises(Interrupted):
+            resume = steps_done > 1
+            run(tiny_training(folder, "broken.pt", **averaged, resume=resume), steps_done)
     run(tiny_training(folder, "broken.pt", **averaged, resume=True))
     last, whole, broken = (
-        load_detector(folder / name).module.state_dict()
-        for name in ("last.pt", "whole.pt", "broken.pt")
+        load_detector(path).module.state_dict()
+        for path in (trained.weights, folder / "whole.pt", folder / "broken.pt")
     )
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
     assert any(not torch.equal(whole[key], last[key]) for key in whole)

@@ -12,7 +12,8 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.training.averaging import WeightAverage
 from edge_ad.training.best_weights import BestWeights
 from edge_ad.training.loop import Interrupted
-from tests.training.train_configs import run, tiny_training, write_parts, write_teacher
+from tests.training.conftest import Trained
+from tests.training.train_configs import run, tiny_training
 
 
 @torch.no_grad()
@@ -48,20 +49,13 @@ def test_averaged_weights_are_checked_and_kept() -> None:
     assert weight == checked[2] and 16 < weight < 18
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_teacher(tmp_path / "teacher.pth")
-    write_parts(tmp_path / "parts")
-    return tmp_path
-
-
 def test_a_checked_training_reports_its_checks_and_resumes_to_the_same_weights(
-    folder: Path,
+    folder: Path, trained: Trained
 ) -> None:
     config = {"settings": {"checks": 2, "steps": 16, "lr_student": 0.05, "average": 0.5}}
     report = run(tiny_training(folder, "whole.pt", **config))
     assert len(report["checks"]) == 2
-    assert run(tiny_training(folder, "last.pt"))["checks"] == []
+    assert trained.report["checks"] == []
     with pytest.raises(Interrupted):
         run(tiny_training(folder, "broken.pt", **config), stop_after=15)
     assert (

@@ -78,6 +78,11 @@ def test_learning_rates_fall_over_the_tail_of_a_phase(
         )
         return optimizer
 
+    def end_here(*_: object) -> None:
+        raise Killed
+
     monkeypatch.setattr(DeSTSegTrainer, "begin", begin_watched)
-    run(tiny_training(folder, settings={"steps": 8, "lr_tail": tail}))
+    monkeypatch.setattr(DeSTSegTrainer, "choose", end_here)
+    with pytest.raises(Killed):
+        run(tiny_training(folder, settings={"steps": 8, "lr_tail": tail}))
     assert used == pytest.approx([0.4 * rate for rate in rates] + [0.1 * rate for rate in rates])

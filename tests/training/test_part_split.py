@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from edge_ad.parts import identify
 from edge_ad.preprocess import Preprocess
 from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
 from edge_ad.training.part_split import PartSplit, hold_back, split_by_part, training_images
-from edge_ad.training.session import train
 from tests.part_images import striped_part
-from tests.training.train_configs import run, tiny_training, write_teacher
+from tests.training.train_configs import run, tiny_training
 
 EXPOSURES = 2
 
@@ -134,27 +132,16 @@ def test_folders_below_images_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_teacher(tmp_path / "teacher.pth")
+def folder(tmp_path: Path, teacher: Path) -> Path:
+    (tmp_path / "teacher.pth").symlink_to(teacher)
     write_exposures(tmp_path / "parts", 10)
     return tmp_path
 
 
-def test_the_lists_travel_with_the_weights(folder: Path) -> None:
-    report = run(tiny_training(folder, part_id="part([0-9]+)"))
-    record = load_detector(folder / "destseg.pt").manifest.data_split
-    assert record is not None and record.rule == "--part-id part([0-9]+)"
-    assert report["split"]["threshold"] == {"images": 4, "parts": 2}
-    sets = {"trained": record.trained, "selection": record.selection, "threshold": record.threshold}
-    for path in (folder / "parts").iterdir():
-        inside = [use for use, images in sets.items() if images.has_image(*identify(path))]
-        assert len(inside) == 1
-        assert sets[inside[0]].has_part(path.name[4:6])
-
-
-def test_a_set_aside_image_does_not_change_the_weights(
+def test_the_lists_travel_with_the_weights_and_no_other_image_is_drawn(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_image(folder / "parts" / "other.png", striped_part(99))
     drawn: set[int] = set()
     draw = BatchSampler.draw
 
@@ -164,11 +151,18 @@ def test_a_set_aside_image_does_not_change_the_weights(
         return batch
 
     monkeypatch.setattr(BatchSampler, "draw", watched)
-    config = tiny_training(folder, part_id="part([0-9]+)", settings={"steps": 40})
-    train(config, threading.Event(), lambda progress: None)
+    report = run(tiny_training(folder, part_id="part([0-9]+)", settings={"steps": 40}))
+    assert [Path(name).name for name in report["skipped"]] == ["other.png"], "of an unknown part"
+    assert report["images"] == 20
     record = load_detector(folder / "destseg.pt").manifest.data_split
+    assert record is not None and record.rule == "--part-id part([0-9]+)"
+    assert report["split"]["threshold"] == {"images": 4, "parts": 2}
+    sets = {"trained": record.trained, "selection": record.selection, "threshold": record.threshold}
     paths = training_images(folder / "parts")
-    assert record is not None
+    for path in paths:
+        inside = [use for use, images in sets.items() if images.has_image(*identify(path))]
+        assert len(inside) == (path.name != "other.png")
+        assert not inside or sets[inside[0]].has_part(path.name[4:6])
     trained = {n for n, path in enumerate(paths) if record.trained.has_image(*identify(path))}
     assert drawn == trained
 
@@ -181,13 +175,6 @@ def test_another_split_does_not_resume(folder: Path) -> None:
         run(config, stop_after=1)
     with pytest.raises(UsageError, match="another training: parts was"):
         run(replace(config, part_id="(part[0-9]+_exp[0-9])", resume=True))
-
-
-def test_images_whose_part_is_unknown_are_left_out_and_named(folder: Path) -> None:
-    write_image(folder / "parts" / "other.png", striped_part(99))
-    report = run(tiny_training(folder, part_id="part([0-9]+)"))
-    assert [Path(name).name for name in report["skipped"]] == ["other.png"]
-    assert report["images"] == 20
 
 
 def test_a_manifest_without_lists_stays_readable() -> None:
