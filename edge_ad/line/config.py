@@ -13,6 +13,7 @@ from edge_ad.errors import UsageError
 from edge_ad.line.alarm import AlarmRule, PartRule
 from edge_ad.line.trigger_input import FREE
 from edge_ad.source.named import NamedSource, name_sources, split_name
+from edge_ad.source.open import is_triggered
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class LineConfig:
             raise UsageError(f"camera {source.name} has no engine, and the line has none for all.")
         same = _same_file(engine, self.engine)
         trigger = _chosen(camera.trigger, self.trigger)
+        triggered = trigger != FREE or is_triggered(source.uri)
         return ResolvedCamera(
             name=source.name,
             uri=source.uri,
@@ -164,7 +166,7 @@ class LineConfig:
             expected_anomalous=_chosen(camera.expected_anomalous, self.expected_anomalous),
             frames_per_part=_chosen(camera.frames_per_part, self.frames_per_part),
             rule=camera.rule or self.rule,
-            part=_chosen(camera.part, self.part) if trigger == FREE else PartRule.FRAME,
+            part=PartRule.FRAME if triggered else _chosen(camera.part, self.part),
             verdict_within_s=_chosen(camera.verdict_within_s, self.verdict_within_s),
             trigger=trigger,
             trigger_delay_s=_chosen(camera.trigger_delay_s, self.trigger_delay_s),

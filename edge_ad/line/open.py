@@ -32,7 +32,7 @@ from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import Source, open_source
 from edge_ad.source.late import LateSource
-from edge_ad.source.open import is_live, presence, waits
+from edge_ad.source.open import is_live, is_triggered, presence, waits
 from edge_ad.uri import without_credentials
 
 _OPEN_TOGETHER_S = 3.0  # a line with an absent camera starts this much later at most
@@ -95,6 +95,11 @@ def check_camera_trigger(camera: ResolvedCamera) -> None:
         raise UsageError(
             f"{camera.name} is not live: its frames were captured before any trigger. Leave "
             "--trigger out; with --part frame, every frame is a part."
+        )
+    if camera.trigger != FREE and is_triggered(camera.uri):
+        raise UsageError(
+            f"{camera.name} is triggered twice: by the trigger= of its URI, and by --trigger "
+            f"{camera.trigger}. Leave one out."
         )
 
 

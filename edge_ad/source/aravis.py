@@ -58,6 +58,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "arv_camera_set_gain_auto": (None, [c_void_p, c_int, _ERROR]),
     "arv_camera_set_frame_rate": (None, [c_void_p, c_double, _ERROR]),
     "arv_camera_set_pixel_format_from_string": (None, [c_void_p, c_char_p, _ERROR]),
+    "arv_camera_set_trigger": (None, [c_void_p, c_char_p, _ERROR]),
     "arv_camera_get_exposure_time": (c_double, [c_void_p, _ERROR]),
     "arv_buffer_new_allocate": (c_void_p, [c_size_t]),
     "arv_buffer_get_status": (c_int, [c_void_p]),
@@ -162,6 +163,10 @@ class AravisCamera:
     def set_pixel_format(self, name: str) -> None:
         """Set the pixel format by its GenICam name."""
         _call("arv_camera_set_pixel_format_from_string", self._camera, name.encode())
+
+    def set_trigger(self, source: str) -> None:
+        """Let every frame wait for a trigger from this source, such as Line1."""
+        _call("arv_camera_set_trigger", self._camera, source.encode())
 
     def exposure(self) -> float:
         """Return the exposure time in microseconds."""

@@ -16,6 +16,7 @@ from edge_ad.source.frame_queue import DropPolicy, FrameQueue, to_source_error
 _open: weakref.WeakSet[BufferedSource] = weakref.WeakSet()
 _abandoned: dict[str, list[threading.Thread]] = {}
 _MOST_ABANDONED = 3  # threads that hang in one source's driver
+TRIGGERED_AHEAD = 8  # frames of parts that wait for their verdict
 READ_AHEAD = 3  # decoded frames in the queue; enough to bridge one slow inspection
 CLOSE_WITHIN_S = 2.0
 _log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ class BufferedSource(ClosedAtExit):
     The opener opens the device or raises within `open_within_s`; a camera driver may take longer or
     hang. Every `iter` continues where the last one stopped. With `hold`, the thread grabs nothing
     until somebody iterates. Without it, a camera's frames are drained from the start, so that the
-    first one inspected is fresh; those drained before do not count as dropped.
+    first one inspected is fresh; those drained before do not count as dropped. `queued` is how many
+    frames of a live source may wait, if more than its newest.
 
     Sources left open are closed when the interpreter exits: a thread inside OpenCV at that time
     would abort the process and hide its exit code.
@@ -45,6 +47,7 @@ class BufferedSource(ClosedAtExit):
         open_within_s: float,
         hold: bool = False,
         closed: threading.Event | None = None,
+        queued: int | None = None,
     ) -> None:
         self.name = name
         self.live = live
@@ -52,7 +55,7 @@ class BufferedSource(ClosedAtExit):
         self._closed = closed or threading.Event()
         self._recorded: Callable[[int], None] | None = None
         policy, capacity = (DropPolicy.NEWEST, 1) if live else (DropPolicy.EVERY, READ_AHEAD)
-        self._queue = FrameQueue(name, policy, capacity)
+        self._queue = FrameQueue(name, policy, queued or capacity)
         _check_abandoned(name)
         self._opened, self._may_grab = threading.Event(), threading.Event()
         self._failure: BaseException | None = None

@@ -86,8 +86,12 @@ def _apply(camera: AravisCamera, request: SourceRequest) -> None:
     }
     options = request.uri.options
     try:
-        if option := "format" if "format" in options else "":
-            camera.set_pixel_format(options["format"])
+        for option, set_text in (
+            ("format", camera.set_pixel_format),
+            ("trigger", camera.set_trigger),
+        ):
+            if option in options:
+                set_text(options[option])
         for option in setters.keys() & options.keys():
             setters[option](number(request.uri, option, 0))
     except AravisError as error:

@@ -14,7 +14,7 @@ from edge_ad.frame import Grab
 from edge_ad.images import BitDepth
 from edge_ad.secret import in_folder, with_secrets
 from edge_ad.source.base import Source, SourceRequest
-from edge_ad.source.buffered import BufferedSource
+from edge_ad.source.buffered import TRIGGERED_AHEAD, BufferedSource
 from edge_ad.source.registry import CAMERAS, find_camera
 from edge_ad.uri import Uri, without_credentials
 
@@ -46,7 +46,8 @@ def open_source(
         partial(kind.load_opener(), request),
         live=kind.is_live(parsed),
         hold=kind.starts_late,
-        timeout_s=None if kind.waits else timeout_s,
+        timeout_s=None if kind.waits or kind.is_triggered(parsed) else timeout_s,
+        queued=TRIGGERED_AHEAD if kind.is_triggered(parsed) else None,
         open_within_s=open_within_s,
         closed=closed,
     )
@@ -66,6 +67,12 @@ def is_live(uri: str) -> bool:
     """Return whether the source at `uri` delivers its newest frame only, without opening it."""
     parsed = parse_uri(uri)
     return find_camera(parsed.scheme).is_live(parsed)
+
+
+def is_triggered(uri: str) -> bool:
+    """Return whether the camera at `uri` is triggered itself, so that each frame is a part."""
+    parsed = parse_uri(uri)
+    return find_camera(parsed.scheme).is_triggered(parsed)
 
 
 def waits(uri: str) -> bool:

@@ -73,6 +73,7 @@ def _find(factory: Any, request: SourceRequest) -> Any:
 
 def _apply(camera: Any, request: SourceRequest) -> None:
     nodes, options = camera.GetNodeMap(), request.uri.options
+    _set_trigger(nodes, request)
     if "format" in options:
         _set(nodes, ("PixelFormat",), options["format"], request.name, "format")
     if "fps" in options and nodes.GetNode("AcquisitionFrameRateEnable"):
@@ -85,6 +86,16 @@ def _apply(camera: Any, request: SourceRequest) -> None:
         if automatic is not None and genicam.IsWritable(automatic):
             automatic.SetValue("Off")
         _set(nodes, names, value, request.name, option)
+
+
+def _set_trigger(nodes: Any, request: SourceRequest) -> None:
+    """Let the camera wait for a trigger at an input, or run freely as it may not have before."""
+    trigger = request.uri.options.get("trigger")
+    if trigger is None:
+        return
+    _set(nodes, ("TriggerSelector",), "FrameStart", request.name, "trigger")
+    _set(nodes, ("TriggerSource",), trigger, request.name, "trigger")
+    _set(nodes, ("TriggerMode",), "On", request.name, "trigger")
 
 
 def _set(nodes: Any, names: tuple[str, ...], value: float | str, camera: str, option: str) -> None:
@@ -109,7 +120,7 @@ def _limits(node: Any) -> str:
 def _grabs(camera: Any, request: SourceRequest) -> Iterator[Grab]:
     name = request.name
     try:
-        camera.StartGrabbing(pylon.GrabStrategy_LatestImageOnly)
+        camera.StartGrabbing(_strategy(request))
         for index in itertools.count():
             result = _next_result(camera, request)
             if result is None:
@@ -122,6 +133,12 @@ def _grabs(camera: Any, request: SourceRequest) -> Iterator[Grab]:
         raise SourceLost(f"{name}: the camera stopped delivering: {_reason(error)}.") from error
     finally:
         camera.Close()
+
+
+def _strategy(request: SourceRequest) -> Any:
+    if "trigger" in request.uri.options:  # each frame is a part
+        return pylon.GrabStrategy_OneByOne
+    return pylon.GrabStrategy_LatestImageOnly
 
 
 def _next_result(camera: Any, request: SourceRequest) -> Any:

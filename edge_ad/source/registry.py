@@ -20,7 +20,7 @@ class CameraKind(UriKind):
     The opener runs in the grabbing thread and raises SourceLost or UsageError. A `live` source
     delivers its newest frame only; `live_rule` names a function that decides that by the URI.
     With `starts_late`, it begins to deliver when somebody iterates; one that `waits` may be without
-    a frame for any time. `back_end` is the part of
+    a frame for any time, as may one whose `trigger` option is given. `back_end` is the part of
     OpenCV that it needs; `presence` names a function that says cheaply, by the URI, whether a lost
     camera is back. `name` is for lists, `short_forms` need no scheme.
     """
@@ -40,6 +40,10 @@ class CameraKind(UriKind):
             return self.live
         rule: Callable[[Uri], bool] = pkgutil.resolve_name(self.live_rule)
         return rule(uri)
+
+    def is_triggered(self, uri: Uri) -> bool:
+        """Return whether the camera at `uri` is triggered itself: each of its frames is a part."""
+        return "trigger" in self.options and "trigger" in uri.options
 
     def load_presence(self) -> Callable[[Uri], bool] | None:
         """Import the function that says whether a camera is back, None where there is none."""
@@ -143,6 +147,7 @@ CAMERAS = (
             "gain": "as the camera counts it",
             "fps": "frames per second",
             "format": "pixel format, such as Mono8, Mono12 or BayerRG8",
+            "trigger": "input whose signal takes each frame, such as Line1; every frame is a part",
             "bit_depth": "bits that a Mono16 sensor fills, such as 12",
         },
     ),
@@ -158,6 +163,7 @@ CAMERAS = (
             "gain": "as the camera counts it",
             "fps": "frames per second",
             "format": "pixel format, such as Mono8, Mono12 or BayerRG8",
+            "trigger": "input whose signal takes each frame, such as Line1; every frame is a part",
             "bit_depth": "bits that a Mono16 sensor fills, such as 12",
         },
         extra="pylon",

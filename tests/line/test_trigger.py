@@ -275,6 +275,16 @@ def test_files_cannot_be_triggered(make_engine: MakePath, make_folder: MakePath)
             pass
 
 
+def test_a_camera_with_a_trigger_of_its_own_delivers_parts_and_takes_no_other(
+    make_engine: MakePath,
+) -> None:
+    config = LineConfig(("pylon://?trigger=Line1", "pylon://"), make_engine())
+    assert [camera.part for camera in config.resolve()] == [PartRule.FRAME, PartRule.STREAM]
+    with pytest.raises(UsageError, match="is triggered twice"):
+        with open_line(LineConfig(("pylon://?trigger=Line1",), make_engine(), trigger="software")):
+            pass
+
+
 def test_a_camera_that_dies_misses_its_triggers_and_serves_them_again_later(
     make_engine: MakePath,
 ) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -63,6 +64,31 @@ def test_a_camera_is_read_lost_when_it_is_killed_and_read_again() -> None:
                 pass
     with fake_camera("EDGEAD1"), open_source("genicam://EDGEAD1", timeout_s=20) as source:
         assert any(isinstance(grab, Frame) for grab in itertools.islice(source, 5))
+
+
+@needs_aravis
+@pytest.mark.slow
+def test_a_triggered_camera_waits_for_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    cameras: list[aravis.AravisCamera] = []
+    start = aravis.AravisCamera.start
+
+    def started(camera: aravis.AravisCamera) -> None:
+        start(camera)
+        cameras.append(camera)
+
+    monkeypatch.setattr(aravis.AravisCamera, "start", started)
+    uri = "genicam://EDGEAD3?trigger=Software"
+    with fake_camera("EDGEAD3"), open_source(uri, timeout_s=0.01) as source:
+        library, *_ = aravis._libraries()
+        fire = library.arv_camera_software_trigger
+        fire.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        signals = threading.Timer(0.5, lambda: fire(cameras[0]._camera, None))
+        signals.start()
+        (frame,) = itertools.islice(source, 1)
+        signals.join()
+        assert isinstance(frame, Frame) and frame.index == 0
+        with pytest.raises(UsageError, match="trigger=Line9 is refused"):
+            open_source("genicam://EDGEAD3?trigger=Line9")
 
 
 @needs_aravis

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,3 +82,32 @@ def test_a_camera_that_answers_is_there() -> None:
     for uri, there in ((f"pylon://{SERIAL}", True), ("pylon://", True), ("pylon://4711", False)):
         ask = presence(uri)
         assert ask is not None and ask() is there
+
+
+def test_a_triggered_camera_waits_for_its_signal_for_any_time_and_queues_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pypylon import pylon
+
+    cameras: list[Any] = []
+    make = pylon.InstantCamera
+
+    def made(device: Any) -> Any:
+        cameras.append(make(device))
+        return cameras[-1]
+
+    monkeypatch.setattr(pylon, "InstantCamera", made)
+    with open_source(f"pylon://{SERIAL}?trigger=Software", timeout_s=0.01) as source:
+        signals = threading.Timer(0.3, _fire, [cameras, 3])
+        signals.start()
+        frames = take(source, 3)
+        signals.join()
+    assert [frame.index for frame in frames] == [0, 1, 2] and source.dropped == 0
+    with pytest.raises(UsageError, match=r"trigger=Line9 is refused: it has Software, Line1"):
+        open_source(f"pylon://{SERIAL}?trigger=Line9")
+
+
+def _fire(cameras: list[Any], times: int) -> None:
+    for _ in range(times):
+        assert cameras[0].WaitForFrameTriggerReady(5000)
+        cameras[0].TriggerSoftware.Execute()
