@@ -14,8 +14,9 @@ from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.line.alarm import Alarm, AlarmRule
+from edge_ad.line.camera import Camera
 from edge_ad.line.inspector import Inspector, Thresholds
-from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.outlet.base import Outlets
 from edge_ad.source.buffered import BufferedSource

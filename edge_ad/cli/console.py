@@ -16,6 +16,7 @@ from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.drawing import draw_regions, draw_text
+from edge_ad.setting import SettingChange, change_text
 
 _COLOUR = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.INVALID: "yellow"}
 _TITLE = "edge-ad"
@@ -44,6 +45,9 @@ class Console(Outlet):
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         click.echo(self._camera(event) + _format_alarm(event))
+
+    def setting_changed(self, change: SettingChange) -> None:
+        click.echo(f"{change.camera}  SETTING {change_text(change)}")
 
     def _camera(self, record: Inspection | AlarmEvent) -> str:
         return f"{record.camera}  " if self._named else ""

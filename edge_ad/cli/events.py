@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TYPES = (
     *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "retention"),
-    *("outlet_fault", "outbox", "ack", "mark"),
+    *("outlet_fault", "outbox", "ack", "mark", "setting", "control"),
 )
 _KINDS = ("defect", "camera_fault", "reject_rate")
 _TIME = "an age (30m, 8h, 2d) or a time (2026-11-28T06:00)"
@@ -146,6 +146,8 @@ def format_event(event: Record) -> str:
     """Return an event as one line, with the time of day here."""
     from datetime import datetime
 
+    from edge_ad.setting import values_text
+
     when = datetime.fromisoformat(event["time_utc"]).astimezone()
     head = f"{event['seq']:6d}  {when.isoformat(sep=' ', timespec='seconds')}"
     words = [event["type"], event.get("kind"), event.get("step"), event.get("alarm")]
@@ -157,6 +159,9 @@ def format_event(event: Record) -> str:
         words.append(f"score {event['score']:.4g} / {event['threshold']:.4g}")
     if event.get("count") is not None:
         words.append(f"count {event['count']}")
+    if event["type"] == "setting":
+        words = ["setting", f"{values_text(event['kind'], event['old'], event['new'])}"]
+        words += [f"({event['step']})" if event["step"] != "set" else "", f"by {event['who']}"]
     if event.get("refers") is not None:
         words.append(f"of {event['refers']} by {event.get('who')}")
     words.append(event.get("reason"))

@@ -18,6 +18,7 @@ EXAMPLES = {
     "threshold": "edge-ad threshold draem.onnx --images more-good/ --false-alarm-rate 0.01",
     "run": "edge-ad run --camera 0 --engine draem.onnx -o shift/",
     "service": "edge-ad service line1 --camera 0 --engine draem.onnx -o line1/",
+    "ctl": 'edge-ad ctl shift/ threshold 0.42 --camera top --reason "new varnish"',
     "events": "edge-ad events shift/ --since 8h --type alarm",
     "outbox": "edge-ad outbox shift/ --retry",
     "outlet": "edge-ad outlet test mqtt://broker.local/hall/3",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -26,7 +27,6 @@ from edge_ad.outlet.registry import outlet_help
 from edge_ad.source.registry import camera_help
 
 if TYPE_CHECKING:
-    from edge_ad.cli.console import Window
     from edge_ad.cli.run_outputs import Outputs
     from edge_ad.line.config import LineConfig
     from edge_ad.line.health import Watchdog
@@ -234,7 +234,7 @@ def command(
         line = stack.enter_context(open_line(config, stop=stop))
         outputs.open(line)  # a refused start has made and removed nothing
         watchdog = Watchdog(line, SystemdNotifier(), outputs.store_problem)
-        result = _watch(line, duration_s, outputs.window, watchdog)
+        result = _watch(line, duration_s, outputs, watchdog)
         outputs.finish(result)
     line.raise_errors()
     _fail_on_lost_records(result)
@@ -275,11 +275,12 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
 
 
 def _watch(
-    line: Supervisor, duration_s: float | None, window: Window | None, watchdog: Watchdog
+    line: Supervisor, duration_s: float | None, outputs: Outputs, watchdog: Watchdog
 ) -> dict[str, Any]:
     """Run the line to its end, while the main thread handles signals and the window."""
-    until = time.monotonic() + duration_s if duration_s else float("inf")
+    until, window = time.monotonic() + duration_s if duration_s else math.inf, outputs.window
     line.start()
+    outputs.started()
     watchdog.started()
     while not line.wait(0.02 if window else 0.2):
         watchdog.step()
@@ -290,6 +291,7 @@ def _watch(
         if line.stop.is_set():
             break
     watchdog.stopping()
+    outputs.stopping()
     return line.finish()
 
 

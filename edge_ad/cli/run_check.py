@@ -55,7 +55,7 @@ def format_check(result: dict[str, Any]) -> str:
         )
         for camera in result["cameras"]
     ]  # fmt: skip
-    lines = [*_aligned(rows), ""]
+    lines = [*aligned(rows), ""]
     for engine in result["engines"]:
         changed = ", ".join(f"{name} {value}" for name, value in engine["options"].items())
         about = f" ({changed})" if changed else ""
@@ -139,7 +139,8 @@ def _geometry(geometry: dict[str, Any]) -> str:
     return "; ".join(parts) or "whole frame"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows of a table, with columns as wide as their longest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()

@@ -14,6 +14,7 @@ from edge_ad.cli.session import discard_stdout
 
 if TYPE_CHECKING:
     from edge_ad.cli.console import Window
+    from edge_ad.control.line_control import LineControl
     from edge_ad.line.supervisor import Supervisor
     from edge_ad.outlet.evidence import EvidenceFolder
     from edge_ad.store.retention import Retention
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Outputs:
     """Terminal, window and output folder of a run.
 
-    `window` is set by `check`, `line`, `store` and `evidence` by `open`.
+    `window` is set by `check`; `line`, `store`, `evidence` and `control` by `open`.
     """
 
     as_json: bool
@@ -43,6 +44,7 @@ class Outputs:
     line: Supervisor | None = None
     store: Store | None = None
     evidence: EvidenceFolder | None = None
+    control: LineControl | None = None
 
     def check(self) -> None:
         """Raise when `open` would fail; change nothing."""
@@ -77,6 +79,16 @@ class Outputs:
             self._open_folder(self.folder, line)
         if self.window is not None:
             line.outlets.add(self.window)
+
+    def started(self) -> None:
+        """Note that the line has started: it can be controlled."""
+        if self.control is not None:
+            self.control.start()
+
+    def stopping(self) -> None:
+        """Note that the line is about to stop."""
+        if self.control is not None:
+            self.control.close()
 
     def store_problem(self) -> str:
         """Return why nothing can be recorded until the line starts again, empty when it can."""
@@ -119,6 +131,7 @@ class Outputs:
 
     def _open_folder(self, folder: Path, line: Supervisor) -> None:
         from edge_ad.cli.output import making_output_folder
+        from edge_ad.control.line_control import LineControl
         from edge_ad.engine.lasting import LastingEngine
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import JsonFile, Kept
@@ -140,6 +153,7 @@ class Outputs:
         if self.samples_bytes:
             line.outlets.add(SampleFolder(self.store, self.samples_bytes))
         line.use_store(self.store)
+        self.control = LineControl(line, self.store)
         if self.log_inspections != "none":
             kept = Kept(self.log_inspections)
             line.outlets.add(JsonFile(folder / "inspections.jsonl", kept=kept))

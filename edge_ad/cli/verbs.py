@@ -28,6 +28,7 @@ VERBS = {
     "threshold": "Set the rejection threshold from good images.",
     "run": "Inspect frames and raise alarms.",
     "service": "Print a systemd unit that runs a line.",
+    "ctl": "Control a running line: state, threshold, rule, pause.",
     "events": "List, follow and mark the events of a line.",
     "outbox": "List, retry and drop what waits for a line's outlets.",
     "outlet": "Send a test alarm to an outlet.",

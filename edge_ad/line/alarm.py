@@ -64,7 +64,7 @@ class Alarm:
         rate_check: RateCheck | None = None,
         part_rule: PartRule = PartRule.STREAM,
     ) -> None:
-        self._rule = rule
+        self._rule, self._next_rule = rule, rule
         self.part_rule = part_rule
         self.rate_check = rate_check
         self._next_id = next_id
@@ -77,8 +77,28 @@ class Alarm:
         """Whether a camera fault stands."""
         return AlarmKind.CAMERA_FAULT in self._active
 
+    @property
+    def active(self) -> tuple[AlarmEvent, ...]:
+        """The last steps of the alarms that are active."""
+        return tuple(self._active.values())
+
+    @property
+    def rule(self) -> AlarmRule:
+        """The rule, which may be replaced at any time: it holds from the next inspection.
+
+        An active alarm stays active until the new rule ends it.
+        """
+        return self._next_rule
+
+    @rule.setter
+    def rule(self, rule: AlarmRule) -> None:
+        check_rule(rule)
+        self._next_rule = rule
+
     def update(self, inspection: Inspection) -> list[AlarmEvent]:
         """Take one inspection and return the alarm events it causes, in order."""
+        if self._next_rule is not self._rule:
+            self._take_rule(self._next_rule)
         invalid = inspection.verdict is Verdict.INVALID
         events = self._step(AlarmKind.CAMERA_FAULT, self._is_faulty(invalid), inspection)
         if not invalid:
@@ -95,6 +115,14 @@ class Alarm:
         self._active[AlarmKind.CAMERA_FAULT] = changed
         return [changed]
 
+    def pause(self, frame: int) -> list[AlarmEvent]:
+        """End all active alarms, because the camera is paused, and forget what led to them."""
+        self._defect = Debounce(self._rule.k, self._rule.n)
+        self._fault = Debounce(1, self._rule.n)
+        if self.damping is not None:
+            self.damping = Damping()
+        return self.finish(frame)
+
     def finish(self, frame: int) -> list[AlarmEvent]:
         """End all active alarms, because the run ends at `frame`."""
         active, self._active = self._active, {}
@@ -103,6 +131,11 @@ class Alarm:
             replace(alarm, event=AlarmStep.END, frame=frame, time_utc=now)
             for alarm in active.values()
         ]
+
+    def _take_rule(self, rule: AlarmRule) -> None:
+        self._rule = rule
+        self._defect = self._defect.changed(rule.k, rule.n)
+        self._fault = self._fault.changed(1, rule.n)
 
     def _debounced(self, inspection: Inspection) -> list[AlarmEvent]:
         if self.part_rule is PartRule.FRAME:
@@ -127,10 +160,20 @@ class Alarm:
     def _check_rate(self, inspection: Inspection) -> list[AlarmEvent]:
         rejected = inspection.verdict is Verdict.REJECT
         check = self.rate_check
+        if check is not None and check.threshold not in (None, inspection.threshold):
+            return self._end_rate(inspection)
         if check is None or not check.update(inspection.frame, rejected=rejected):
             return []
         about = replace(inspection, score=math.nan, regions=(), reason=check.reason())
         return [self._begin(AlarmKind.REJECT_RATE, about)]
+
+    def _end_rate(self, inspection: Inspection) -> list[AlarmEvent]:
+        """End the alarm on the rate of rejects: its threshold is no longer the one in use."""
+        active = self._active.pop(AlarmKind.REJECT_RATE, None)
+        if active is None:
+            return []
+        reason = "The threshold was changed, so its guarantee is not checked any more."
+        return [replace(_at(inspection, active, AlarmStep.END), reason=reason)]
 
     def _counts_as_reject(self, inspection: Inspection) -> bool:
         limit = inspection.threshold

@@ -17,6 +17,13 @@ class Debounce:
         self._recent: deque[bool] = deque(maxlen=n)
         self.raised = False
 
+    def changed(self, k: int, n: int) -> Debounce:
+        """Return a debounce of another rule that goes on from the last frames of this one."""
+        other = Debounce(k, n)
+        other._recent.extend(self._recent)
+        other.raised = self.raised
+        return other
+
     def update(self, rejected: bool) -> bool:  # noqa: FBT001 - a frame's only input
         """Take one frame's verdict and return whether the alarm is raised."""
         self._recent.append(rejected)

@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.line.camera import Camera
+from edge_ad.line.supervisor import Supervisor
 from edge_ad.machine.systemd import SystemdNotifier
 
 _log = logging.getLogger(__name__)

@@ -69,6 +69,8 @@ class Inspector:
     `camera` is the name in its inspections; without one it is the frames' source. A verdict that
     takes longer than `verdict_within_s` is INVALID.
 
+    `thresholds` may be replaced at any time: they hold from the next verdict.
+
     An image file that the geometry does not fit is INVALID; `misfit` is the last such error.
     """
 
@@ -87,7 +89,8 @@ class Inspector:
     ) -> None:
         self._camera = camera
         self._within_s = verdict_within_s
-        self._engine, self._thresholds, self._gate = engine, thresholds, gate
+        self._engine, self._gate = engine, gate
+        self.thresholds = thresholds
         self._scorer = Scorer(engine, geometry)
         self._overlapping = engine if overlap and isinstance(engine, OverlappingEngine) else None
 
@@ -149,12 +152,13 @@ class Inspector:
         score, anomaly_map = self._scorer.read(prediction, hw)
         if math.isnan(score):
             return self._invalid(frame, "the engine output contains NaN or Inf"), None
-        rejected = score > self._thresholds.image
+        thresholds = self.thresholds  # one for the whole verdict
+        rejected = score > thresholds.image
         inspection = Inspection(
             verdict=Verdict.REJECT if rejected else Verdict.PASS,
             score=score,
-            threshold=self._thresholds.image,
-            regions=find_regions(anomaly_map, self._thresholds.pixel) if rejected else (),
+            threshold=thresholds.image,
+            regions=find_regions(anomaly_map, thresholds.pixel) if rejected else (),
             frame=frame.index,
             source=frame.source,
             camera=self._camera or frame.source,
@@ -166,7 +170,7 @@ class Inspector:
         return Inspection(
             verdict=Verdict.INVALID,
             score=_NO_SCORE,
-            threshold=self._thresholds.image,
+            threshold=self.thresholds.image,
             frame=grab.index,
             source=grab.source,
             camera=self._camera or grab.source,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_ad.engine import Batcher, Engine, EngineOptions
 from edge_ad.errors import UsageError
@@ -18,6 +19,7 @@ from edge_ad.line.drift import ExpectedImages
 from edge_ad.line.inspector import Thresholds
 from edge_ad.line.rate_check import RateCheck
 from edge_ad.manifest import check_geometry, load_sidecar
+from edge_ad.setting import Setting
 
 EngineKey = tuple[Path, EngineOptions]
 
@@ -118,6 +120,23 @@ def expected_images(camera: ResolvedCamera, geometry: Geometry) -> ExpectedImage
     return ExpectedImages(key, stored.reference)
 
 
+def configured(camera: ResolvedCamera, judge: Judge) -> dict[Setting, Any]:
+    """Return what is configured about a camera's threshold, with all that it depends on.
+
+    A threshold set by a person is for this engine under this geometry, and instead of this one.
+    """
+    sidecar = load_sidecar(camera.engine)
+    state = camera.engine.stat()
+    file = sidecar.engine_sha256 if sidecar else f"{state.st_size} bytes at {state.st_mtime_ns}"
+    return {
+        Setting.THRESHOLD: {
+            "threshold": judge.thresholds.image,
+            "engine": file,
+            "geometry": " ".join(judge.geometry.flags(Geometry())),
+        }
+    }
+
+
 def rate_check(camera: ResolvedCamera) -> RateCheck | None:
     """Return the check of the rate that the stored threshold guarantees, None for a given one.
 
@@ -131,4 +150,4 @@ def rate_check(camera: ResolvedCamera) -> RateCheck | None:
     frames = camera.frames_per_part or stored.frames_per_part or 1
     if camera.part is PartRule.FRAME:
         frames = 1
-    return RateCheck(rate + share * (1 - rate), frames)
+    return RateCheck(rate + share * (1 - rate), frames, threshold=stored.image)

@@ -15,9 +15,19 @@ from edge_ad.source import Source
 
 
 def watch(source: Source, inspector: Inspector, recorder: Recorder, stop: threading.Event) -> None:
-    """Inspect the frames of a source until it ends, the tally is full or `stop` is set."""
-    for inspected in inspect_all(recorder.tally.watched(source), inspector):
-        recorder.judged(inspected)
+    """Inspect the frames of a source until it ends, the tally is full or `stop` is set.
+
+    During a pause, frames of a free-running camera are passed over, files wait, and triggers are
+    not served.
+    """
+    pause, tally = recorder.pause, recorder.tally
+    grabs, free_running = tally.watched(source), recorder.is_free_running(source)
+    for inspected in inspect_all(pause.passing(grabs) if free_running else grabs, inspector):
+        if not source.live and pause.on:
+            tally.under_way_since = None  # it waits for a person
+            if not pause.wait_resumed(stop):
+                return
+        recorder.judged(inspected, free_running=free_running)
         source.recorded(inspected.inspection.frame)
         if not source.live:
             recorder.outlets.wait_for_room()

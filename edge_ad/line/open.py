@@ -20,13 +20,22 @@ from functools import partial
 from edge_ad.errors import UsageError
 from edge_ad.frame_gate import FrameGate
 from edge_ad.line.alarm import Alarm, check_rule
+from edge_ad.line.camera import Camera
 from edge_ad.line.config import LineConfig, ResolvedCamera
 from edge_ad.line.inspector import Inspector
-from edge_ad.line.judge import Judge, engine_key, expected_images, open_engines, prepare, rate_check
-from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.line.judge import (
+    Judge,
+    configured,
+    engine_key,
+    expected_images,
+    open_engines,
+    prepare,
+    rate_check,
+)
+from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Trigger, TriggeredSource, TriggerLimits
-from edge_ad.line.trigger_input import FREE, check_trigger, open_trigger
+from edge_ad.line.trigger_input import FREE, SOFTWARE, check_trigger, open_trigger
 from edge_ad.outlet.base import OfCameras, Outlet, Outlets
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
@@ -163,6 +172,8 @@ def _open_camera(
         is_there=presence(uri),
         trigger=trigger,
         expected=expected_images(camera, judge.geometry),
+        software_trigger=camera.trigger == SOFTWARE,
+        configured=configured(camera, judge),
     )
 
 

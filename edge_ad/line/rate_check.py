@@ -65,17 +65,23 @@ class RateCheck:
     """Watches the verdicts of one camera; `update` returns true once, when too many are rejected.
 
     With `frames_per_part` N above 1, N frames in a row count as one part, rejected if any of them
-    is, and the next N are passed over, since they may show the end of the same part.
+    is, and the next N are passed over, since they may show the end of the same part. The guarantee
+    is that of `threshold`: verdicts under another one are not to be counted; None means any.
     """
 
     def __init__(
-        self, guaranteed_rate: float, frames_per_part: int = 1, level: float = LEVEL
+        self,
+        guaranteed_rate: float,
+        frames_per_part: int = 1,
+        level: float = LEVEL,
+        threshold: float | None = None,
     ) -> None:
         if not 0 < guaranteed_rate < 1:
             raise UsageError(
                 f"the guaranteed rate must lie between 0 and 1, got {guaranteed_rate:g}."
             )
         self._guaranteed_rate, self._level, self._frames = guaranteed_rate, level, frames_per_part
+        self.threshold = threshold
         self._every = math.ceil(_START_EVERY / guaranteed_rate)
         self._in_part, self._part_rejected = 0, False
         self._parts = self._rejected = 0

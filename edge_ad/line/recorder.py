@@ -10,16 +10,19 @@ from edge_ad.clock import now_utc
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.alarm import Alarm, PartRule
 from edge_ad.line.inspector import InspectedFrame
+from edge_ad.line.pause import Pause
 from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Trigger
 from edge_ad.outlet.base import Evidence, Outlets
+from edge_ad.source import Source
 
 
 @dataclass
 class Recorder:
     """Gives every inspection of one camera its part number and time, and records it.
 
-    Any thread may call it. With a `trigger`, a verdict that it no longer waits for is dropped.
+    Any thread may call it. With a `trigger`, a verdict that it no longer waits for is dropped;
+    without, one of a live camera that comes during a `pause` is.
     """
 
     alarm: Alarm
@@ -27,16 +30,33 @@ class Recorder:
     tally: Tally
     next_part: Callable[[], int]
     trigger: Trigger | None = None
+    pause: Pause = field(default_factory=Pause)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def judged(self, inspected: InspectedFrame) -> None:
+    def judged(self, inspected: InspectedFrame, *, free_running: bool = False) -> None:
         """Record a frame that the inspector has judged."""
         if self.trigger is None or self.trigger.served():
-            self.record(inspected)
+            self.record(inspected, free_running=free_running)
 
-    def record(self, inspected: InspectedFrame) -> None:
-        """Count a frame, and send it and the alarm events it causes to the outlets."""
+    def is_free_running(self, source: Source) -> bool:
+        """Return whether frames come unasked: nothing is lost by passing them over."""
+        return source.live and self.trigger is None
+
+    def paused(self) -> None:
+        """End the alarms of a camera that has just been paused."""
         with self._lock:
+            last = self.tally.last
+            for event in self.alarm.pause(last.frame if last else 0):
+                self.outlets.alarmed(event, Evidence())
+
+    def record(self, inspected: InspectedFrame, *, free_running: bool = False) -> None:
+        """Count a frame, and send it and the alarm events it causes to the outlets.
+
+        A frame of a `free_running` camera that is paused by now is dropped.
+        """
+        with self._lock:
+            if free_running and self.pause.on:
+                return
             inspection = self._send(inspected)
             for event in self.alarm.update(inspection):
                 self.tally.count_alarm(event)

@@ -10,7 +10,7 @@ from edge_ad.line.tally import percentiles_ms
 from edge_ad.outlet.base import Outlets
 
 if TYPE_CHECKING:
-    from edge_ad.line.supervisor import Camera
+    from edge_ad.line.camera import Camera
 
 
 def summary(cameras: list[Camera], outlets: Outlets, elapsed_s: float) -> dict[str, Any]:

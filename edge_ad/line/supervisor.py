@@ -8,66 +8,27 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge_ad.engine import Engine
 from edge_ad.errors import EdgeAdError, EngineLost, SourceLost, UsageError
-from edge_ad.frame import BadFrame
-from edge_ad.inspection import Inspection
-from edge_ad.line.alarm import Alarm, PartRule
-from edge_ad.line.drift import DriftWatch, ExpectedImages
-from edge_ad.line.inspector import Inspector
+from edge_ad.line.alarm import PartRule
+from edge_ad.line.camera import Camera
+from edge_ad.line.drift import DriftWatch
 from edge_ad.line.loop import watch
 from edge_ad.line.recorder import Recorder
-from edge_ad.line.reopening import BackOff, Damping
 from edge_ad.line.summary import summary
-from edge_ad.line.tally import Tally
-from edge_ad.line.trigger import Missed, Trigger
+from edge_ad.line.trigger import Trigger
 from edge_ad.outlet.base import Evidence, OfCameras, Outlets
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.history import History
-from edge_ad.source import Source
 from edge_ad.store.event import EventType
 from edge_ad.store.store import Store
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5  # for a camera that is back before its next attempt is due
-
-
-@dataclass
-class Camera:
-    """One source with its inspector and alarm; `reopen` opens the source again after a loss.
-
-    `is_there` says cheaply whether a lost camera is back; `back_off` decides when it is tried. With
-    a `trigger`, `source` and `reopen` deliver triggered frames only. `expected` is what its images
-    are like.
-    """
-
-    source: Source
-    reopen: Callable[[], Source]
-    inspector: Inspector
-    alarm: Alarm
-    tally: Tally
-    name: str = ""  # the source's name when empty
-    dropped_before: int = 0  # by sources that were lost and reopened
-    reopened: int = 0
-    error: Exception | None = None
-    is_there: Callable[[], bool] | None = None
-    trigger: Trigger | None = None
-    expected: ExpectedImages = field(default_factory=ExpectedImages)
-    back_off: BackOff = field(default_factory=BackOff)
-
-    def __post_init__(self) -> None:
-        self.name = self.name or self.source.name
-        if self.source.live and self.alarm.damping is None:
-            self.alarm.damping = Damping()
-
-    @property
-    def dropped(self) -> int:
-        """Frames that a newer one replaced before they were inspected."""
-        return self.dropped_before + self.source.dropped
 
 
 @dataclass
@@ -120,8 +81,13 @@ class Supervisor:
         self._began = time.perf_counter()
         self.outlets.started([camera.name for camera in self.cameras], self.store)
         for camera in self.cameras:
-            recorder = Recorder(
-                camera.alarm, self.outlets, camera.tally, self.next_part, camera.trigger
+            recorder = camera.recorder = Recorder(
+                camera.alarm,
+                self.outlets,
+                camera.tally,
+                self.next_part,
+                camera.trigger,
+                camera.pause,
             )
             self._threads.append(_thread(camera.name, self._run, camera, recorder))
             if camera.trigger is not None:
@@ -198,7 +164,7 @@ class Supervisor:
         """Record triggers that were not served, as they come."""
         while (missed := trigger.wait_missed()) is not None:
             try:
-                recorder.missed(_missed_part(camera, missed), time.monotonic() - missed.at_s)
+                recorder.missed(camera.missed_part(missed), time.monotonic() - missed.at_s)
             except Exception:
                 _log.exception("%s: a missed trigger could not be recorded", camera.name)
             if camera.tally.is_full():
@@ -207,7 +173,7 @@ class Supervisor:
     def _run(self, camera: Camera, recorder: Recorder) -> None:
         try:
             while not self._watch_once(camera, recorder):
-                if not self._reopen(camera):
+                if not self._reopen(camera, recorder):
                     return
         except BaseException as error:  # crosses over to raise_errors
             camera.tally.under_way_since = None
@@ -233,24 +199,27 @@ class Supervisor:
         return True
 
     def _record_loss(self, camera: Camera, recorder: Recorder, lost: SourceLost) -> None:
-        """Record the missing frame as INVALID, like a black one."""
+        """Record the missing frame as INVALID, like a black one; later if the camera is paused."""
+        camera.loss = lost if camera.pause.on else None
+        if camera.loss is not None:
+            return
         faults = camera.tally.camera_faults
-        recorder.record(camera.inspector(_missing(camera, f"lost: {lost}")))
+        recorder.record(camera.inspector(camera.missing(f"lost: {lost}")))
         if camera.alarm.damping is not None:
             camera.alarm.damping.lost()
         if camera.tally.camera_faults > faults:  # a flapping camera is logged once, too
-            _log.warning("%s%s Trying to open it again.", _prefix(camera), lost)
+            _log.warning("%s%s Trying to open it again.", camera.prefix, lost)
 
     def _report_end(self, camera: Camera, recorder: Recorder, error: BaseException) -> None:
         """Raise the fault of a camera that ends with an error, whatever still works."""
         known = isinstance(error, EdgeAdError)
         reason = f"ended: {error}" if known else f"ended: {type(error).__name__}: {error}"
         try:
-            recorder.ended(camera.inspector(_missing(camera, reason)).inspection)
+            recorder.ended(camera.inspector(camera.missing(reason)).inspection)
         except Exception:
             _log.exception("%s: its fault could not be recorded", camera.name)
 
-    def _reopen(self, camera: Camera) -> bool:
+    def _reopen(self, camera: Camera, recorder: Recorder) -> bool:
         """Open a lost camera again and return true, or false when the line stops."""
         camera.source.close()
         camera.back_off.lost()
@@ -258,9 +227,12 @@ class Supervisor:
             try:
                 source = camera.reopen()
             except SourceLost:
-                if camera.back_off.away_s() > self.reopen_for_s:
+                if camera.loss is not None:
+                    self._record_loss(camera, recorder, camera.loss)
+                elif camera.back_off.away_s() > self.reopen_for_s:
                     raise
                 continue
+            camera.loss = None
             camera.dropped_before += camera.source.dropped
             camera.source = source
             camera.reopened += 1
@@ -271,15 +243,18 @@ class Supervisor:
         return False
 
     def _pause(self, camera: Camera) -> bool:
-        """Wait for the next attempt, or until the camera is back; return whether the line stops."""
+        """Wait for the next attempt; return whether the line stops.
+
+        The attempt is due when the camera is back, and when one that was lost is resumed.
+        """
         pause_s, is_there = camera.back_off.pause_s(), camera.is_there
-        if is_there is None or is_there():
-            return self.stop.wait(pause_s)
+        if is_there is not None and is_there():
+            is_there = None
         until = time.monotonic() + pause_s
         while (left_s := until - time.monotonic()) > 0:
             if self.stop.wait(min(left_s, _LOOK_EVERY_S)):
                 return True
-            if is_there():
+            if (is_there is not None and is_there()) or (camera.loss and not camera.pause.on):
                 return False
         return self.stop.is_set()
 
@@ -290,18 +265,6 @@ def needs_store(outlet: str) -> UsageError:
         f"{outlet} keeps its events in the output folder until they are delivered, so that none is "
         "lost. Give a folder with -o DIR."
     )
-
-
-def _missing(camera: Camera, reason: str) -> BadFrame:
-    """Return the frame that did not come."""
-    index = camera.tally.last.frame + 1 if camera.tally.last else 0
-    return BadFrame(reason, index, time.monotonic(), camera.source.name)
-
-
-def _missed_part(camera: Camera, missed: Missed) -> Inspection:
-    """Return the part that a missed trigger asked for."""
-    inspection = camera.inspector(_missing(camera, f"missed_trigger: {missed.reason}")).inspection
-    return replace(inspection, missed_triggers=missed.count)
 
 
 def _thread(name: str, target: Callable[..., None], *arguments: object) -> threading.Thread:
@@ -315,8 +278,3 @@ def _as_exception(error: BaseException, name: str) -> Exception:
     failure = EdgeAdError(f"{name}: ended by {type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure
-
-
-def _prefix(camera: Camera) -> str:
-    """Return the beginning of a message whose rest names the source: the camera's own name."""
-    return "" if camera.name == camera.source.name else f"{camera.name}: "

@@ -42,11 +42,15 @@ class Missed:
 
 @dataclass
 class TriggerCounts:
-    """Triggers: `fired` = `served` + `missed` + one that may be under way."""
+    """Triggers: `fired` = `served` + `missed` + one that may be under way.
+
+    `ignored` are those that came while the camera was paused.
+    """
 
     fired: int = 0
     served: int = 0
     missed: int = 0
+    ignored: int = 0
 
 
 class _State(Enum):
@@ -72,15 +76,19 @@ class Trigger:
         self._state = _State.IDLE
         self._fired_s = 0.0
         self._watched = self._closed = False
+        self.paused = False
         self._missed: deque[Missed] = deque()
         self._changed = threading.Condition()
 
     def fire(self, moment_s: float | None = None) -> bool:
         """Ask for a frame captured after `moment_s` (monotonic, default now).
 
-        Return False when the trigger is missed already.
+        Return False when the trigger is missed already, or ignored because of a pause.
         """
         with self._changed:
+            if self.paused:
+                self.counts.ignored += 1
+                return False
             self.counts.fired += 1
             moment_s = self._clock() if moment_s is None else moment_s
             if not self._watched:
@@ -95,6 +103,8 @@ class Trigger:
     def input_lost(self, reason: str) -> None:
         """Note that what fires this trigger is gone: parts may pass without being asked for."""
         with self._changed:
+            if self.paused:
+                return
             self.counts.fired += 1
             self._miss(reason, self._clock())
 

@@ -12,6 +12,7 @@ from edge_ad.event import AlarmEvent
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection
 from edge_ad.preprocess import AnomalyMap
+from edge_ad.setting import SettingChange
 
 if TYPE_CHECKING:
     from edge_ad.store.store import Store
@@ -83,6 +84,12 @@ class Outlet:
         """
         return ""
 
+    def setting_changed(self, change: SettingChange) -> None:
+        """Receive a change of a camera's threshold, rule or pause.
+
+        While a camera is paused, no verdict comes, and the last one does not hold any more.
+        """
+
     def wait_for_room(self) -> None:
         """Wait, for a few seconds at most, until a burst of parts can be kept.
 
@@ -120,6 +127,10 @@ class OfCameras(Outlet):
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         if event.camera in self._cameras:
             self._outlet.alarmed(event, evidence)
+
+    def setting_changed(self, change: SettingChange) -> None:
+        if change.camera in self._cameras:
+            self._outlet.setting_changed(change)
 
     def wait_for_room(self) -> None:
         self._outlet.wait_for_room()
@@ -160,6 +171,9 @@ class Outlets(Outlet):
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self._call_each(lambda outlet: outlet.alarmed(event, evidence))
+
+    def setting_changed(self, change: SettingChange) -> None:
+        self._call_each(lambda outlet: outlet.setting_changed(change))
 
     def wait_for_room(self) -> None:
         for outlet in tuple(self._outlets):  # without the lock: other cameras go on

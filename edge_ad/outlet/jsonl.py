@@ -14,7 +14,13 @@ from typing import TextIO
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.outlet.records import alarm_record, inspection_record, reject_record
+from edge_ad.outlet.records import (
+    alarm_record,
+    inspection_record,
+    reject_record,
+    setting_record,
+)
+from edge_ad.setting import SettingChange
 from edge_ad.uri import Uri
 
 _ROTATE_BYTES, _OLD_FILES = 64 << 20, 4
@@ -52,6 +58,10 @@ class _JsonOutlet(Outlet, ABC):
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         if self._kept in (Kept.BOTH, Kept.ALARMS):
             self._write(alarm_record(event))
+
+    def setting_changed(self, change: SettingChange) -> None:
+        if self._kept in (Kept.BOTH, Kept.ALARMS):
+            self._write(setting_record(change))
 
     def _write(self, record: Mapping[str, object]) -> None:
         self._write_line(json.dumps(record, allow_nan=False))

@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Region
+from edge_ad.setting import SettingChange
 
 
 def inspection_record(inspection: Inspection) -> dict[str, Any]:
@@ -59,6 +60,21 @@ def alarm_record(event: AlarmEvent) -> dict[str, Any]:
     }
     optional = {"file": event.file, "reason": event.reason, "test": event.test}
     return record | {key: value for key, value in optional.items() if value}
+
+
+def setting_record(change: SettingChange) -> dict[str, Any]:
+    """Return the record of a change of a camera's threshold, rule or pause."""
+    record = {
+        "type": "setting",
+        "camera": change.camera,
+        "setting": change.setting.value,
+        "step": change.step.value,
+        "old": change.old,
+        "new": change.new,
+        "who": change.who,
+        "time_utc": change.time_utc,
+    }
+    return record | ({"reason": change.reason} if change.reason else {})
 
 
 def region_records(regions: Sequence[Region]) -> list[dict[str, Any]]:

@@ -33,6 +33,8 @@ class EventType(str, Enum):
     OUTBOX = "outbox"  # events for an outlet given up or sent again, with who and their count
     ACK = "ack"  # a person has seen the event that `refers` names
     MARK = "mark"  # a person has called it a false alarm or real
+    SETTING = "setting"  # a threshold, rule or pause changed while the line ran, by whom
+    CONTROL = "control"  # messages to the control socket that were refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class StoreEvent:
     `step` is that of an alarm, a line (start, stop) or an outlet's fault (new, end), or what a mark
     says; `alarm` the alarm's id; `source` names the outlet of a fault. `refers` is the `seq` of the
     event that an acknowledgement or mark is about. `evidence` is a file's path within the folder of
-    the store.
+    the store. `old` and `new` are a setting's values, in JSON.
     """
 
     type: EventType
@@ -64,6 +66,8 @@ class StoreEvent:
     evidence: str = ""
     refers: int | None = None
     count: int | None = None
+    old: str = ""
+    new: str = ""
 
 
 _COLUMNS = tuple(StoreEvent.__dataclass_fields__)
@@ -178,7 +182,8 @@ def close_open_alarms(connection: sqlite3.Connection) -> int:
 
 def from_row(row: sqlite3.Row) -> StoreEvent:
     """Return the event of a row."""
-    values = {name: row[name] for name in _COLUMNS if row[name] is not None}
+    known = set(row.keys())  # a store of an older version has fewer
+    values = {name: row[name] for name in _COLUMNS if name in known and row[name] is not None}
     regions = json.loads(values.pop("regions", "[]"))
     values["regions"] = tuple(
         Region(**{**region, "peak_xy": tuple(region["peak_xy"])}) for region in regions

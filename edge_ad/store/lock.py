@@ -18,6 +18,17 @@ def check_free(folder: Path) -> None:
         os.close(_locked(path, os.O_RDONLY))
 
 
+def is_locked(folder: Path) -> bool:
+    """Return whether a line runs in the folder."""
+    try:
+        check_free(folder)
+    except UsageError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def lock_folder(folder: Path) -> int:
     """Lock the folder and return the file descriptor that holds the lock.
 

@@ -10,13 +10,32 @@ from edge_ad.errors import OutletLost, UsageError
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.reading import open_reading
 from edge_ad.store.schema import DATABASE, connect
+from edge_ad.store.store import Store
 
+_WITHIN_S = 2.0
 MARKS = ("false-alarm", "real")
 
 
 def acknowledge(folder: Path, ids: Sequence[str], who: str, note: str = "") -> list[int]:
     """Note that `who` has seen events, and return the notes' `seq`. See `add_notes`."""
     return add_notes(folder, ids, StoreEvent(EventType.ACK, who=who, reason=note))
+
+
+def acknowledge_through(store: Store, ids: Sequence[str], who: str, note: str = "") -> bool:
+    """Do the same through the store of a running line, and return whether it is on the disk.
+
+    Raises UsageError for an event that the store does not have.
+    """
+    folder = store.path.parent
+    with open_reading(folder) as reading:
+        events = [_find(reading, folder, name) for name in ids]
+    ack = StoreEvent(EventType.ACK, who=who, reason=note)
+
+    def insert_all(connection: sqlite3.Connection) -> None:
+        for event in events:
+            insert(connection, _about(ack, event))
+
+    return store.put_and_wait(insert_all, _WITHIN_S)
 
 
 def mark(folder: Path, ids: Sequence[str], mark_as: str, who: str, note: str = "") -> list[int]:

@@ -19,7 +19,7 @@ Record = dict[str, Any]
 COLUMNS = (
     *("seq", "id", "type", "camera", "time_utc", "step", "kind", "alarm", "part", "frame"),
     *("verdict", "score", "threshold", "reason", "source", "file", "evidence", "regions"),
-    *("who", "refers", "count", "acknowledged", "marked"),
+    *("who", "refers", "count", "old", "new", "acknowledged", "marked"),
 )
 _AT_ONCE = 1_000  # events a read: a long one would keep the line from emptying its log
 _POLL_S = 0.2
@@ -136,6 +136,7 @@ def to_record(row: sqlite3.Row, store: str) -> Record:
     record |= {"camera": row["camera"], "time_utc": row["time_utc"]}
     names = set(row.keys()) - {*record, "regions"}
     record |= {name: row[name] for name in COLUMNS if name in names and row[name] is not None}
+    record |= {name: json.loads(record[name]) for name in ("old", "new") if name in record}
     if row["regions"] is not None:
         record["regions"] = json.loads(row["regions"])
     if record["type"] in ("ack", "mark"):  # notes are not noted upon

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from edge_ad.errors import DataError, IncompatibleError
 
 DATABASE = "line.db"
-VERSION = 3
+VERSION = 4
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -54,7 +54,14 @@ CREATE TABLE samples (
     part INTEGER PRIMARY KEY, camera TEXT NOT NULL, time_utc TEXT NOT NULL, kind TEXT NOT NULL,
     score REAL, threshold REAL, file TEXT NOT NULL, bytes INTEGER NOT NULL);
 """
-_STEPS = (_TABLES, _OUTBOX, _DRIFT)  # what each version added
+_SETTINGS = """
+CREATE TABLE settings (
+    camera TEXT NOT NULL, name TEXT NOT NULL, kept TEXT NOT NULL,
+    PRIMARY KEY (camera, name)) WITHOUT ROWID;
+ALTER TABLE events ADD COLUMN old TEXT;
+ALTER TABLE events ADD COLUMN new TEXT;
+"""
+_STEPS = (_TABLES, _OUTBOX, _DRIFT, _SETTINGS)  # what each version added
 
 
 def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:

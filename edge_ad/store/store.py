@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -101,6 +102,28 @@ class Store(ClosedAtExit):
         """Wait until all that was handed over is committed; return False after `timeout_s`."""
         return self._writer.flush(timeout_s)
 
+    def put_and_wait(self, job: Job, within_s: float) -> bool:
+        """Hand over a job and return whether it is committed within that time.
+
+        One that is not is still written later, unless it is lost. Never call it in the writer's
+        thread or that of a camera.
+        """
+        ran, committed = threading.Event(), threading.Event()
+
+        def run(connection: sqlite3.Connection) -> None:
+            job(connection)
+            ran.set()
+
+        def note() -> None:
+            if ran.is_set():
+                committed.set()
+
+        self.committed.append(note)
+        try:
+            return self.put(run) and committed.wait(within_s)
+        finally:
+            self.committed.remove(note)
+
     def close(self) -> None:
         """Write what is queued and unlock the folder; a second call does nothing."""
         if self._closed:
@@ -114,7 +137,7 @@ class Store(ClosedAtExit):
         os.close(self._lock)
 
     def _notify(self) -> None:
-        for function in self.committed:
+        for function in tuple(self.committed):  # others may come and go meanwhile
             function()
 
     def _give_up(self, made: list[Path]) -> None:

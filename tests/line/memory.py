@@ -7,6 +7,7 @@ import threading
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection
 from edge_ad.outlet.base import Evidence, Outlet
+from edge_ad.setting import SettingChange
 
 
 class Memory(Outlet):
@@ -15,6 +16,7 @@ class Memory(Outlet):
     def __init__(self) -> None:
         self.inspections: list[Inspection] = []
         self.events: list[AlarmEvent] = []
+        self.changes: list[SettingChange] = []
         self.received = threading.Event()
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
@@ -23,6 +25,9 @@ class Memory(Outlet):
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self.events.append(event)
+
+    def setting_changed(self, change: SettingChange) -> None:
+        self.changes.append(change)
 
     def of(self, source: str) -> list[Inspection]:
         """Return the inspections of sources whose name contains `source`."""

@@ -20,11 +20,12 @@ from edge_ad.frame import Frame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.inspection import Verdict
 from edge_ad.line.alarm import Alarm, AlarmRule
+from edge_ad.line.camera import Camera
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.open import open_line
 from edge_ad.line.reopening import BackOff
-from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.outlet.base import Outlets
 from edge_ad.source import ScriptedSource

@@ -16,10 +16,11 @@ from edge_ad.frame import BadFrame, Frame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.inspection import Verdict
 from edge_ad.line.alarm import Alarm, AlarmRule, PartRule
+from edge_ad.line.camera import Camera
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.open import open_line
-from edge_ad.line.supervisor import Camera, Supervisor
+from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Missed, Trigger, TriggeredSource, TriggerLimits
 from edge_ad.line.trigger_input import check_trigger

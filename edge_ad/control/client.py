@@ -1,0 +1,88 @@
+"""Send requests to a running line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_ad.control.address import SOCKET, connect_to
+from edge_ad.errors import EdgeAdError, OutletLost, UsageError
+from edge_ad.store.lock import is_locked
+from edge_ad.store.schema import DATABASE
+
+_STARTS_WITHIN_S = 5.0  # a line that holds its folder may not have opened its socket yet
+_ANSWERS_WITHIN_S = 10.0
+_LONGEST_ANSWER = 8 << 20
+
+
+class LineAway(EdgeAdError):
+    """No line runs in a folder, or it does not answer."""
+
+
+class RequestRefused(EdgeAdError):
+    """The line refused a request; the exit code is that of its reason."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def request(folder: Path, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Send one message to the line that runs in a folder and return its answer.
+
+    Raises UsageError for a folder that is no line's, LineAway when no line answers, RequestRefused
+    when it refuses.
+    """
+    if not (folder / DATABASE).is_file():
+        raise UsageError(
+            f"{folder} has no {DATABASE}. Expected the output folder of a line: "
+            "edge-ad run ... -o DIR"
+        )
+    try:
+        answer = _exchange(folder, json.dumps(message).encode() + b"\n")
+    except OSError as error:
+        raise _away(folder, error) from error
+    if not answer.pop("ok", False):
+        code = answer.get("exit", UsageError.exit_code)
+        raise RequestRefused(f"the line refused: {answer.get('error')}", int(code))
+    return answer
+
+
+def _exchange(folder: Path, line: bytes) -> dict[str, Any]:
+    until = time.monotonic() + _STARTS_WITHIN_S
+    while True:
+        try:
+            connection = connect_to(folder / SOCKET, _ANSWERS_WITHIN_S)
+            break
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > until or not is_locked(folder):
+                raise
+            time.sleep(0.1)
+    with connection:
+        with contextlib.suppress(BrokenPipeError):  # refused at once: the answer says why
+            connection.sendall(line)
+        return _read_answer(connection.makefile("rb"))
+
+
+def _read_answer(stream: Any) -> dict[str, Any]:
+    line = stream.readline(_LONGEST_ANSWER)
+    if not line.endswith(b"\n"):
+        raise ConnectionResetError("the line closed the connection")
+    answer = json.loads(line)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _away(folder: Path, error: OSError) -> EdgeAdError:
+    path = folder / SOCKET
+    if isinstance(error, PermissionError):
+        return OutletLost(f"{path}: only the user of the line and root may control it.")
+    if isinstance(error, TimeoutError):
+        return LineAway(f"the line in {folder} did not answer within {_ANSWERS_WITHIN_S:g} s.")
+    if not is_locked(folder):
+        return LineAway(f"no line runs in {folder}. Start one with: edge-ad run ... -o {folder}")
+    return LineAway(f"{path}: the line does not answer ({error.strerror or error}).")

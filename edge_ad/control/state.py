@@ -1,0 +1,52 @@
+"""The state of a camera, as `edge-ad ctl DIR state` shows it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from edge_ad.line.alarm import PartRule
+from edge_ad.line.camera import Camera
+from edge_ad.line.settings import LineSettings
+
+
+def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
+    """Return the state of one camera as JSON values."""
+    tally, alarm, last = camera.tally, camera.alarm, camera.tally.last
+    record: dict[str, Any] = {
+        "camera": camera.name,
+        "source": camera.source.name,
+        "state": condition(camera),
+        "threshold": camera.inspector.thresholds.image,
+        "set_by_hand": [setting.value for setting in settings.set_by_hand(camera.name)],
+        "part": alarm.part_rule.value,
+        "frames": tally.frames,
+        "judged": tally.judged,
+        "rejected": tally.rejected,
+        "invalid": tally.invalid,
+        "dropped": camera.dropped,
+        "alarms": [{"id": event.id, "kind": event.kind.value} for event in alarm.active],
+        "last": None if last is None else {"verdict": last.verdict.value, "frame": last.frame},
+    }
+    if alarm.part_rule is PartRule.STREAM:
+        record["rule"] = asdict(alarm.rule)
+    check = alarm.rate_check
+    if check is not None:
+        checked = check.threshold in (None, camera.inspector.thresholds.image)
+        record["rate_check"] = check.summary().as_json() | {"active": checked}
+    if camera.trigger is not None:
+        record["triggers"] = asdict(camera.trigger.counts)
+    if camera.error is not None:
+        record["error"] = str(camera.error)
+    return record
+
+
+def condition(camera: Camera) -> str:
+    """Return `paused`, `ended`, `fault`, `waiting` (no frame yet) or `judging`."""
+    if camera.pause.on:
+        return "paused"
+    if camera.error is not None:
+        return "ended"
+    if camera.alarm.has_fault:
+        return "fault"
+    return "judging" if camera.tally.frames else "waiting"
