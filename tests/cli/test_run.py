@@ -251,7 +251,7 @@ def test_a_full_disk_is_reported_and_every_frame_is_judged(
 ) -> None:
     parts = make_folder("parts", 300, bright=tuple(range(300)))
     words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "o", "--quiet")
-    done = run_with_room(80_000, *words)
+    done = run_with_room(120_000, *words)
     assert "frames     300  (judged 300" in done.stdout, done.stderr
     assert done.returncode == 6 and "records were lost" in done.stderr
     assert "Traceback" not in done.stderr
