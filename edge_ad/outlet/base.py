@@ -128,6 +128,9 @@ class OfCameras(Outlet):
         if event.camera in self._cameras:
             self._outlet.alarmed(event, evidence)
 
+    def test(self) -> str:
+        return self._outlet.test()
+
     def setting_changed(self, change: SettingChange) -> None:
         if change.camera in self._cameras:
             self._outlet.setting_changed(change)

@@ -30,7 +30,7 @@ def test_it_hears_of_its_own_cameras_at_the_start() -> None:
     assert started == ["side"]
 
 
-@pytest.mark.parametrize("wrapper", [OfCameras, Outlets])
-def test_a_wrapper_passes_on_every_method(wrapper: type[Outlet]) -> None:
+@pytest.mark.parametrize(("wrapper", "but"), [(OfCameras, set()), (Outlets, {"test"})])
+def test_a_wrapper_passes_on_every_method(wrapper: type[Outlet], but: set[str]) -> None:
     methods = {name for name, value in vars(Outlet).items() if callable(value)}
-    assert {name for name in methods if name[0] != "_"} <= set(vars(wrapper))
+    assert {name for name in methods if name[0] != "_"} - but <= set(vars(wrapper))
