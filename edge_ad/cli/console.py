@@ -120,13 +120,18 @@ def format_summary(result: dict[str, Any]) -> str:
             f"guarantee  {state}  ({check['rejected']} of {check['parts']} parts rejected; "
             f"of normal ones at most {100 * check['guaranteed_rate']:.2g} %)"
         )
-    lines += [
-        f"outlet     {outlet['outlet']}: {outlet['delivered']} delivered"
-        + (f", {outlet['dead']} refused" if outlet["dead"] else "")
-        + (f", {outlet['waiting']} wait for the next start" if outlet["waiting"] else "")
-        for outlet in result.get("outbox", ())
-    ]
+    lines += [_format_outlet(outlet) for outlet in result.get("outbox", ())]
     return "\n".join(lines)
+
+
+def _format_outlet(outlet: dict[str, Any]) -> str:
+    parts = [f"{outlet['delivered']} delivered"]
+    if outlet["dead"]:
+        parts.append(f"{outlet['dead']} refused")
+    if outlet["waiting"]:
+        parts.append(f"{outlet['waiting']} wait for the next start")
+    reason = f" ({outlet['error']})" if outlet.get("error") else ""
+    return f"outlet     {outlet['outlet']}: {', '.join(parts)}{reason}"
 
 
 def _format_inspection(inspection: Inspection) -> str:

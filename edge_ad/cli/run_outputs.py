@@ -125,9 +125,13 @@ class Outputs:
 
         if self.folder is None or self.line is None or self.line.deliveries is None:
             return
-        if counts := self.line.deliveries.summary():
-            waits = {state["outlet"]: state["waiting"] for state in read_outbox(self.folder)}
-            result["outbox"] = [each | {"waiting": waits.get(each["outlet"], 0)} for each in counts]
+        states = {state["outlet"]: state for state in read_outbox(self.folder)}
+        for counts in self.line.deliveries.summary():
+            state = states.get(counts["outlet"], {"waiting": 0})
+            left = {"waiting": state["waiting"]}
+            if state["waiting"] and state["error"]:
+                left["error"] = state["error"]
+            result.setdefault("outbox", []).append(counts | left)
 
     def _open_folder(self, folder: Path, line: Supervisor) -> None:
         from edge_ad.cli.output import making_output_folder

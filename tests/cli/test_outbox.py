@@ -65,7 +65,7 @@ def test_what_is_refused_or_waits_is_listed_retried_and_dropped(
     outlet, folder = script(tmp_path, "raise SystemExit(75)"), tmp_path / "o"
     monkeypatch.setattr("edge_ad.outlet.delivery._HOPELESS_S", 0.05)
     done = invoke(*line, "--outlet", outlet, "-o", folder)
-    assert done.returncode == 0 and "wait for the next start" in done.stdout
+    assert done.returncode == 0 and "wait for the next start (exit code 75)" in done.stdout
     (state,) = map(json.loads, invoke("outbox", folder, "--json").stdout.splitlines())
     assert state["waiting"] >= 2 and state["active"] and state["error"] == "exit code 75"
     text = invoke("outbox", folder).stdout
