@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from edge_ad.cli.options import emit
 from edge_ad.cli.session import discard_stdout
+from edge_ad.errors import EdgeAdError
 
 if TYPE_CHECKING:
     from edge_ad.cli.console import Window
@@ -125,8 +127,12 @@ class Outputs:
 
         if self.folder is None or self.line is None or self.line.deliveries is None:
             return
-        states = {state["outlet"]: state for state in read_outbox(self.folder)}
-        for counts in self.line.deliveries.summary():
+        delivered = self.line.deliveries.summary()
+        states = {}
+        if delivered:
+            with contextlib.suppress(EdgeAdError):  # a store that failed, which is reported
+                states = {state["outlet"]: state for state in read_outbox(self.folder)}
+        for counts in delivered:
             state = states.get(counts["outlet"], {"waiting": 0})
             left = {"waiting": state["waiting"]}
             if state["waiting"] and state["error"]:
