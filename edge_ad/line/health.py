@@ -80,9 +80,13 @@ class Watchdog:
 
 
 def format_status(cameras: list[Camera]) -> str:
-    """Return counts of all cameras, and those in fault."""
+    """Return counts of all cameras, and those in fault or paused."""
     tallies = [camera.tally for camera in cameras]
     frames, rejected = sum(t.frames for t in tallies), sum(t.rejected for t in tallies)
     text = f"{frames} frames, {rejected} rejected, {sum(t.invalid for t in tallies)} invalid"
-    faulty = [camera.name for camera in cameras if camera.alarm.has_fault]
-    return f"{text}; in fault: {', '.join(faulty)}" if faulty else text
+    for state, names in (
+        ("in fault", [camera.name for camera in cameras if camera.alarm.has_fault]),
+        ("paused", [camera.name for camera in cameras if camera.pause.on]),
+    ):
+        text += f"; {state}: {', '.join(names)}" if names else ""
+    return text

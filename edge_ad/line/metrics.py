@@ -148,6 +148,8 @@ class LineCounts:
         yield _counter("reconnects", "Times a camera was opened again.", ("camera",), reopened)
         up = {(camera.name,): float(not camera.alarm.has_fault) for camera in cameras}
         yield _gauge("camera_up", "1 without, 0 with a camera fault.", ("camera",), up)
+        paused = {(camera.name,): float(camera.pause.on) for camera in cameras}
+        yield _gauge("camera_paused", "1 while a person has paused it.", ("camera",), paused)
         missed = {(name,): trigger.counts.missed for name, trigger in self._line.triggers.items()}
         yield _counter("missed_triggers", "Triggers without a verdict.", ("camera",), missed)
 

@@ -11,13 +11,15 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 class CameraStates:
     """Follows alarms. A camera is `waiting` until its first verdict, then `ok`.
 
-    An alarm makes it `alarm`, a fault of the camera `fault`, the end of the line `stopped`.
+    An alarm makes it `alarm`, a fault of the camera `fault`, a person `paused`, the end of the line
+    `stopped`. After a pause it is `waiting` again.
     """
 
     def __init__(self) -> None:
         self._open: dict[str, dict[str, AlarmEvent]] = {}
         self._judged: set[str] = set()
         self._stopped: set[str] = set()
+        self._paused: set[str] = set()
         self._lock = threading.Lock()
 
     def judged(self, camera: str) -> bool:
@@ -38,6 +40,12 @@ class CameraStates:
                 alarms[event.id] = event
             return before.keys() != alarms.keys()
 
+    def pause(self, camera: str, *, on: bool) -> None:
+        """Note the beginning or end of a pause."""
+        with self._lock:
+            self._judged.discard(camera)
+            self._paused.add(camera) if on else self._paused.discard(camera)
+
     def stop(self, camera: str) -> None:
         """Note the end of the line."""
         with self._lock:
@@ -48,6 +56,8 @@ class CameraStates:
         with self._lock:
             if camera in self._stopped:
                 return {"state": "stopped"}
+            if camera in self._paused:
+                return {"state": "paused"}
             alarms = list(self._open.get(camera, {}).values())
             faults = [event for event in alarms if event.kind is AlarmKind.CAMERA_FAULT]
             if not alarms:

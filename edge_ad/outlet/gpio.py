@@ -15,6 +15,7 @@ from edge_ad.gpio import GpioPlace, OutputLine, choice, parse_place
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.pulses import PulseSchedule
+from edge_ad.setting import Setting, SettingChange
 from edge_ad.uri import Uri, number
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ class GpioOutlet(Outlet):
     """Pulses for every part that is rejected or INVALID, and holds as long as an alarm stands.
 
     A pulse begins `delay_s` after the part's trigger or capture. Without verdicts (before the
-    start, after the end, while a camera is gone) the line is at its fail-safe level, by default
-    active. A reject that comes too late for its part, or that the chip does not take, is raised as
-    OSError by the next call, so that it is counted.
+    start, after the end, while a camera is gone or paused) the line is at its fail-safe level, by
+    default active. A reject that comes too late for its part, or that the chip does not take, is
+    raised as OSError by the next call, so that it is counted.
     """
 
     def __init__(
@@ -109,6 +110,12 @@ class GpioOutlet(Outlet):
             elif stands and self._options.failsafe and event.reason.startswith(_GONE):
                 self._hold(f"gone {event.camera}", self._clock(), stands=True)
         self._raise_late_error()
+
+    def setting_changed(self, change: SettingChange) -> None:
+        """Hold the fail-safe level during a pause, and after it until the first verdict."""
+        if change.setting is Setting.PAUSED and change.new and self._options.failsafe:
+            with self._changed:
+                self._hold(f"gone {change.camera}", self._clock(), stands=True)
 
     def test(self) -> str:
         """Pulse once. Raises OSError when the chip does not take it."""

@@ -3,7 +3,7 @@
 PREFIX/available        online or offline, retained; offline is the will
 PREFIX/events           durable events, QoS 1
 PREFIX/CAMERA/verdict   the newest inspection, QoS 0, not retained
-PREFIX/CAMERA/state     waiting, ok, alarm, fault or stopped, retained
+PREFIX/CAMERA/state     waiting, ok, alarm, fault, paused or stopped, retained
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from edge_ad.outlet.latest import LatestValues
 from edge_ad.outlet.mqtt_session import Broker, MqttSession
 from edge_ad.outlet.records import inspection_record
 from edge_ad.outlet.tls import refuse_tls_options, tls_context
+from edge_ad.setting import Setting, SettingChange
 from edge_ad.uri import Uri, whole_number
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class MqttOutlet(DurableOutlet):
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         if self._states.alarmed(event):
             self._show_state(event.camera)
+
+    def setting_changed(self, change: SettingChange) -> None:
+        if change.setting is Setting.PAUSED:
+            self._states.pause(change.camera, on=bool(change.new))
+            self._show_state(change.camera)
 
     def connect(self) -> None:
         if self._session is not None and not self._session.lost:

@@ -14,6 +14,7 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection
 from edge_ad.outlet.base import Evidence, Outlet, TriggerInput
 from edge_ad.outlet.modbus_map import CameraState, encode
+from edge_ad.setting import Setting, SettingChange
 from edge_ad.uri import Uri, number
 
 if TYPE_CHECKING:
@@ -111,6 +112,15 @@ class PlcOutlet(Outlet):
             state.fault(stands=event.event is not AlarmStep.END)
         self._changed()
         self._check()
+
+    def setting_changed(self, change: SettingChange) -> None:
+        with self._lock:
+            state = self._states.get(change.camera)
+            if state is None or change.setting is not Setting.PAUSED:
+                return
+            state.paused = bool(change.new)
+            state.newest = None  # it says nothing about the next part
+        self._changed()
 
     def blocks(self) -> list[list[int]]:
         """Return the words of each camera's block."""

@@ -69,6 +69,7 @@ def test_a_scrape_has_the_counts_of_the_line(line: Supervisor) -> None:
     for name in ("dropped_total", "reconnects_total"):
         assert samples[f"edge_ad_{name}", (top,)] == 0
     assert samples["edge_ad_camera_up", (top,)] == 1
+    assert samples["edge_ad_camera_paused", (top,)] == 0
     assert samples["edge_ad_store_writable", ()] == 1
     assert samples["edge_ad_lost_events_total", ()] == 0
     assert samples["edge_ad_store_bytes", ()] > 4096

@@ -15,12 +15,14 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.registry import open_outlet
+from edge_ad.setting import Setting, SettingChange, SettingStep
 from tests.conftest import invoke
 from tests.gpio import FakeGpio
 
 gpiod = pytest.importorskip("gpiod")
 ALARM = AlarmEvent(AlarmStep.NEW, "a", AlarmKind.DEFECT, "uri", 1, 1, 1, 0.9, 0.5, camera="top")
 FAULT = replace(ALARM, kind=AlarmKind.CAMERA_FAULT, reason="lost: no frame for 10 s")
+PAUSED = SettingChange("top", Setting.PAUSED, SettingStep.SET, old=False, new=True, who="anna")
 Gpio = Any
 
 
@@ -113,7 +115,12 @@ def test_the_line_is_at_its_fail_safe_level_while_there_are_no_verdicts(gpio: Fa
         wait_for(gpio, "-_-_-")
         judge(outlet, part(Verdict.PASS))
         wait_for(gpio, "-_-_-_")
-    assert levels(gpio) == "-_-_-_-" and gpio.released == 1, "after the end"
+        outlet.setting_changed(PAUSED)
+        wait_for(gpio, "-_-_-_-")
+        outlet.setting_changed(replace(PAUSED, new=False))
+        judge(outlet, part(Verdict.PASS))
+        wait_for(gpio, "-_-_-_-_")
+    assert levels(gpio) == "-_-_-_-_-" and gpio.released == 1, "after the end"
 
 
 def test_parts_on_their_way_at_the_end_are_still_rejected(gpio: FakeGpio) -> None:
