@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 _REOPEN_S = 1.0
 _DRAIN_S = 10.0  # at the end, for parts that are still on their way
 _GONE = ("lost:", "ended:")  # reasons of camera faults after which no frame comes
+_TOO_LATE = "a reject came after its part had passed the rejector"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class GpioOptions:
-    """Times of the pulse, and levels: which is active, and which is driven without verdicts."""
+    """Times of the pulse, and levels: which is active, and which is driven without verdicts.
+
+    A camera is without verdicts `stale_s` after its last one.
+    """
 
     pulse_s: float = 0.05
     delay_s: float = 0.0
     active_low: bool = False
     failsafe: bool = True
+    stale_s: float = float("inf")
 
 
 def open_gpio(uri: Uri) -> GpioOutlet:
@@ -44,7 +49,10 @@ def open_gpio(uri: Uri) -> GpioOutlet:
         number(uri, "delay_ms", 0.0) / 1e3,
         choice(uri, "active_low", {"0": 0, "1": 1}) == "1",
         choice(uri, "failsafe", {"reject": 1, "pass": 0}) == "reject",
+        number(uri, "stale_ms", 0.0) / 1e3 or float("inf"),
     )
+    if not options.failsafe and options.stale_s != float("inf"):
+        raise UsageError(f"{uri}: option stale_ms has no effect with failsafe=pass.")
     if options.delay_s > 3600:
         raise UsageError(f"{uri}: option delay_ms must be up to an hour, got {options.delay_s} s.")
     return GpioOutlet(parse_place(uri), options)
@@ -66,6 +74,7 @@ class GpioOutlet(Outlet):
         self._schedule = PulseSchedule(options.delay_s, options.pulse_s)
         self._cameras: tuple[str, ...] = ()
         self._moments: dict[str, float] = {}  # of each camera's last part
+        self._judged_s: dict[str, float] = {}  # when each camera's last verdict came
         self._changed = threading.Condition()
         self._error: OSError | None = None
         self._closed = False
@@ -85,10 +94,12 @@ class GpioOutlet(Outlet):
         self._thread.start()
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
-        moment_s = self._clock() - inspection.latency_s
+        now_s = self._clock()
+        moment_s = now_s - inspection.latency_s
         with self._changed:
             self._moments[inspection.camera] = moment_s
             if inspection.verdict is not Verdict.INVALID:
+                self._judged_s[inspection.camera] = now_s
                 self._hold(f"gone {inspection.camera}", moment_s, stands=False)
             elif self._options.failsafe and inspection.reason.startswith(_GONE):
                 self._hold(f"gone {inspection.camera}", moment_s, stands=True)
@@ -146,10 +157,7 @@ class GpioOutlet(Outlet):
     def _pulse(self, moment_s: float) -> None:
         late_s = self._schedule.pulse(moment_s, self._clock())
         if late_s > self._options.pulse_s and self._options.delay_s:
-            self._error = OSError(
-                "a reject came after its part had passed the rejector. Give more delay_ms, or "
-                "place the rejector further from the camera"
-            )
+            self._error = OSError(f"{_TOO_LATE}. Give more delay_ms, or a rejector further away")
         self._changed.notify_all()
 
     def _hold(self, key: str, moment_s: float, *, stands: bool) -> None:
@@ -177,21 +185,41 @@ class GpioOutlet(Outlet):
     def _next_level(self) -> bool | None:
         """Wait for a level other than the line's, and return it; None when all is done."""
         with self._changed:
-            until_s = float("inf")
+            drained_s = float("inf")
             while True:
                 now_s = self._clock()
-                level = self._schedule.active(now_s)
                 if self._closed:
-                    until_s = min(until_s, now_s + _DRAIN_S)
-                    if self._options.failsafe or now_s >= min(until_s, self._schedule.last_end_s()):
+                    drained_s = min(drained_s, now_s + _DRAIN_S)
+                    if self._is_done(now_s, drained_s):
                         return None
-                change_s = self._schedule.next_change_s(now_s)
-                full_s = self._rose_s + self._options.pulse_s
-                if not level and now_s < full_s:  # it rose late: a rejector needs its whole pulse
-                    level, change_s = True, full_s
+                level, change_s = self._due(now_s)
                 if level is not self._level or self._line is None:
                     return level
-                self._changed.wait(None if change_s is None else change_s - now_s)
+                self._changed.wait(None if change_s == float("inf") else change_s - now_s)
+
+    def _is_done(self, now_s: float, drained_s: float) -> bool:
+        """Return whether a line that ends needs no more pulses: its fail-safe level is one."""
+        return self._options.failsafe or now_s >= min(drained_s, self._schedule.last_end_s())
+
+    def _due(self, now_s: float) -> tuple[bool, float]:
+        """Return the level that the line should have, and when that changes by itself."""
+        change_s = self._schedule.next_change_s(now_s)
+        stale_s = min(self._judged_s.values(), default=float("inf")) + self._options.stale_s
+        if now_s >= stale_s:
+            return True, float("inf")
+        if self._schedule.active(now_s):
+            self._note_late_pulse()
+            return True, min(self._schedule.next_change_s(now_s), stale_s)
+        full_s = self._rose_s + self._options.pulse_s
+        if now_s < full_s:  # it rose late: a rejector needs its whole pulse
+            return True, full_s
+        return False, min(change_s, stale_s)
+
+    def _note_late_pulse(self) -> None:
+        """Report a pulse that this thread could not begin while it should have lasted."""
+        late_s, self._schedule.late_s = self._schedule.late_s, 0.0
+        if late_s and self._options.delay_s:
+            self._error = OSError(f"{_TOO_LATE}: this computer was busy, by {late_s * 1e3:.0f} ms")
 
     def _drive(self, level: bool) -> None:  # noqa: FBT001
         try:

@@ -12,13 +12,16 @@ class PulseSchedule:
     """Keeps several parts between camera and rejector apart by time; overlapping pulses are one.
 
     Times are seconds on one clock. A part that is at the camera at t is at the rejector at
-    t + `delay_s`, where a pulse lasts `pulse_s`.
+    t + `delay_s`, where a pulse lasts `pulse_s`. A pulse that nobody asked for while it lasted is
+    not lost: it comes when somebody does, and `late_s` is by how much the latest of them was late.
     """
 
     def __init__(self, delay_s: float, pulse_s: float) -> None:
         self._delay_s, self._pulse_s = delay_s, pulse_s
         self._spans: list[tuple[float, float]] = []  # apart from each other, in order
         self._holds: dict[str, float] = {}  # begin, without an end so far
+        self._active_s = float("-inf")  # when `active` was true last
+        self.late_s = 0.0
 
     def pulse(self, moment_s: float, now_s: float) -> float:
         """Add the pulse for a part, and return by how many seconds it is too late, 0 if in time."""
@@ -38,17 +41,22 @@ class PulseSchedule:
             self._add(begin_s, max(moment_s + self._delay_s, begin_s + self._pulse_s))
 
     def active(self, now_s: float) -> bool:
-        """Return whether the rejector is active; times before `now_s` are forgotten."""
+        """Return whether the rejector is active; what is over at `now_s` is forgotten."""
         while self._spans and self._spans[0][1] <= now_s:
-            del self._spans[0]
+            begin_s, _ = self._spans.pop(0)
+            if self._active_s < begin_s:
+                self.late_s = max(self.late_s, now_s - begin_s)
+                self._add(now_s, now_s + self._pulse_s)
         held = any(begin_s <= now_s for begin_s in self._holds.values())
-        return held or bool(self._spans and self._spans[0][0] <= now_s)
+        active = held or bool(self._spans and self._spans[0][0] <= now_s)
+        self._active_s = now_s if active else self._active_s
+        return active
 
-    def next_change_s(self, now_s: float) -> float | None:
-        """Return when `active` may change next, None when only a call can change it."""
+    def next_change_s(self, now_s: float) -> float:
+        """Return when `active` may change next, infinity when only a call can change it."""
         times = [time_s for span in self._spans for time_s in span]
         later = [time_s for time_s in (*times, *self._holds.values()) if time_s > now_s]
-        return min(later, default=None)
+        return min(later, default=float("inf"))
 
     def last_end_s(self) -> float:
         """Return when the last pulse ends, minus infinity when there is none."""

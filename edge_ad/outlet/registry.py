@@ -147,6 +147,7 @@ OUTLETS: tuple[UriKind, ...] = (
             "pulse_ms": "how long a pulse lasts, 50",
             "active_low": "1: a pulse is the low level, 0",
             "failsafe": "reject (active) or pass, without verdicts; reject",
+            "stale_ms": "also so long after a camera's last verdict, never",
         },
         extra="gpio",
     ),

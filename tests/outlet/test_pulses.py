@@ -40,6 +40,17 @@ def test_a_part_that_has_passed_is_pulsed_at_once_and_told_how_late() -> None:
     assert drawn(schedule, 10) == ".....###.."
 
 
+def test_a_pulse_that_nobody_looked_at_in_time_comes_late_and_is_not_lost() -> None:
+    schedule = PulseSchedule(0.0, 0.3)
+    schedule.pulse(0.1, 0.0)
+    schedule.pulse(0.9, 0.0)
+    assert not schedule.active(0.0) and schedule.active(0.6), "0.1 to 0.4 has passed"
+    assert schedule.late_s == pytest.approx(0.5)
+    assert [schedule.active(at) for at in (0.89, 0.91, 1.19, 1.21)] == [True, True, True, False]
+    schedule.pulse(2.0, 1.3)
+    assert schedule.active(2.1) and not schedule.active(2.5), "this one was served"
+
+
 def test_a_hold_lasts_until_its_release_and_a_pulse_at_least() -> None:
     schedule = PulseSchedule(0.2, 0.3)
     schedule.hold("a", 0.0)
@@ -65,7 +76,7 @@ def test_the_schedule_is_active_exactly_while_a_part_is_there(
     for part in parts:
         schedule.pulse(float(part), float("-inf"))
     now, changes = -1.0, 0
-    while (change := schedule.next_change_s(now)) is not None:
+    while (change := schedule.next_change_s(now)) < float("inf"):
         now, changes = change, changes + 1
         there = any(0 <= now + 0.5 - (part + delay) < length for part in parts)
         assert schedule.active(now + 0.5) is there
