@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TypeAlias
 from unittest import mock
 
+import click
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_ad.cli import edge_ad as edge_ad_group
 from edge_ad.cli import main
+from edge_ad.cli.verbs import VERBS
 from edge_ad.files import sha256
 from edge_ad.manifest import Sidecar, Threshold, save_sidecar
 
@@ -33,6 +36,26 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real images at {folder} (set EDGE_AD_SHARED)")
     return folder
+
+
+def command_of(words: str) -> click.Command:
+    """Return the command that words like `run` or `bundle install` name."""
+    command: click.Command = edge_ad_group
+    for word in words.split():
+        assert isinstance(command, click.Group), words
+        below = command.get_command(click.Context(command), word)
+        assert below is not None, f"no such verb: {words}"
+        command = below
+    return command
+
+
+def all_verbs() -> list[str]:
+    """Return the verbs, and for those with actions each action in place of the verb."""
+    return [
+        f"{verb} {action}".strip()
+        for verb in VERBS
+        for action in getattr(command_of(verb), "commands", {"": None})
+    ]
 
 
 CompletedProcess: TypeAlias = subprocess.CompletedProcess[str]

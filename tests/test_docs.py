@@ -7,10 +7,9 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 
-from edge_ad.cli import edge_ad
+from tests.conftest import command_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "edge_ad/sample/README.md"])
@@ -32,10 +31,11 @@ def mentions(page: Path) -> list[str]:
     return _INLINE.findall(page.read_text(encoding="utf-8"))
 
 
-def command_of(verb: str) -> click.Command:
-    command = edge_ad.get_command(click.Context(edge_ad), verb)
-    assert command is not None, f"no such verb: {verb}"
-    return command
+def split_command(words: list[str]) -> tuple[str, list[str]]:
+    """Return a verb, with its action if it has some, and the arguments."""
+    actions = getattr(command_of(words[0]), "commands", {})
+    count = 2 if len(words) > 1 and words[1] in actions else 1
+    return " ".join(words[:count]), words[count:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -44,16 +44,17 @@ def test_commands_parse(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, content in _YAML.findall(page.read_text(encoding="utf-8")):
         (tmp_path / name).write_text(content, encoding="utf-8")
     for line in commands(page):
-        verb, *arguments = shlex.split(line)[1:]
+        verb, arguments = split_command(shlex.split(line)[1:])
         command_of(verb).make_context(verb, arguments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_mentioned_commands_have_known_options(page: Path) -> None:
     for mention in mentions(page):
-        verb, *arguments = shlex.split(mention)[1:]
-        if verb.isupper():
+        words = shlex.split(mention)[1:]
+        if words[0].isupper():
             continue  # a placeholder: `edge-ad VERB --help`
+        verb, arguments = split_command(words)
         known = {name for option in command_of(verb).params for name in option.opts} | {"--help"}
         assert {word for word in arguments if word.startswith("--")} <= known, mention
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 import edge_ad
-from edge_ad.cli.verbs import VERBS
-from tests.conftest import invoke
+from tests.conftest import all_verbs, invoke
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("edge_ad", "export", "calibration")
@@ -68,9 +67,9 @@ def test_help_loads_only_click() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", list(VERBS))
+@pytest.mark.parametrize("verb", all_verbs())
 def test_every_verb_has_help_and_the_shared_options(verb: str) -> None:
-    done = invoke(verb, "--help")
+    done = invoke(*verb.split(), "--help")
     for option in ("--json", "--config", "--print-config"):
         assert option in done.stdout, f"{verb} has no {option}"
 

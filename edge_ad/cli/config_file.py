@@ -85,7 +85,7 @@ def read_config_file(
     with the option that each is; none for verbs without such a list. Raises UsageError for a file
     that cannot be read or is not YAML; other problems are in the result.
     """
-    placed = _load(path)
+    placed = load_keys(path)
     reader = _Reader(path, placed, known, ctx)
     content = dict(placed.content)
     listed = content.pop(CAMERA_LIST, None) if camera_keys else None
@@ -98,7 +98,8 @@ def read_config_file(
     )
 
 
-def _load(path: Path) -> PlacedYaml:
+def load_keys(path: Path) -> PlacedYaml:
+    """Return the keys of a file as written. Raises UsageError for one that is none."""
     try:
         placed = parse_placed_yaml(decode(path.read_bytes()))
     except OSError as error:
@@ -230,7 +231,7 @@ class _Reader:
     ) -> tuple[ClickValue, Any] | None:
         """Return a value as click expects it and converted, None for an empty or wrong one."""
         try:
-            given = _in_folder(param, key, to_click(param, value, key), self.path.parent)
+            given = in_folder(param, key, to_click(param, value, key), self.path.parent)
             return None if given is None else (given, param.type_cast_value(self.ctx, given))
         except UsageError as error:
             self.problem(at, str(error))
@@ -242,7 +243,7 @@ class _Reader:
         return place_text(self.path, place)
 
 
-def _in_folder(param: click.Parameter, key: str, value: ClickValue, folder: Path) -> ClickValue:
+def in_folder(param: click.Parameter, key: str, value: ClickValue, folder: Path) -> ClickValue:
     """Return a value whose relative paths are relative to the folder."""
     if not (isinstance(param.type, click.Path) or key in ("camera", "source", "outlet")):
         return value

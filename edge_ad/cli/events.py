@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TYPES = (
     *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "retention"),
-    *("outlet_fault", "outbox", "ack", "mark", "setting", "control"),
+    *("outlet_fault", "outbox", "bundle", "ack", "mark", "setting", "control"),
 )
 _KINDS = ("defect", "camera_fault", "reject_rate")
 _TIME = "an age (30m, 8h, 2d) or a time (2026-11-28T06:00)"
@@ -128,6 +128,7 @@ def _note(folder: Path, *, as_json: bool, **options: Any) -> None:
 
 
 def user_name() -> str:
+    """Return who is at the keyboard, for records."""
     """Return the name of the person at the terminal."""
     try:
         return getpass.getuser()

@@ -62,8 +62,11 @@ def key_of(param: click.Parameter) -> str:
 
 
 def variable_prefix(ctx: click.Context) -> str:
-    """Return the beginning of a verb's variables: `EDGE_AD_RUN_`."""
-    return f"{PREFIX}{ctx.info_name or ctx.command.name}_".upper()
+    """Return the beginning of a verb's variables: `EDGE_AD_RUN_`, `EDGE_AD_BUNDLE_SIGN_`."""
+    names, above = [ctx.info_name or ctx.command.name], ctx.parent
+    while above is not None and above.parent is not None:
+        names, above = [above.info_name, *names], above.parent
+    return f"{PREFIX}{'_'.join(filter(None, names))}_".replace("-", "_").upper()
 
 
 def config_variable(ctx: click.Context) -> Path | None:

@@ -36,6 +36,8 @@ VERBS = {
     "samples": "List the images that a line has kept for training.",
     "report": "Write one page about a shift: parts, alarms, images.",
     "sheet": "Draw the newest evidence images of a line on one sheet.",
+    "bundle": "Sign what a line runs, install it on devices, take it back.",
+    "keys": "Make signing keys, and say which ones a device trusts.",
     "bench": "Measure the speed of engine and loop.",
     "inspect": "Describe a file and its origin.",
     "doctor": "List what this machine has and what is missing.",
@@ -57,6 +59,8 @@ class Verbs(click.Group):
         assert isinstance(command, click.Command)
         command.name = cmd_name  # the function behind it is called `command` in every module
         command.epilog = command.epilog or _epilog(cmd_name)
+        for action, below in getattr(command, "commands", {}).items():
+            below.epilog = _epilog(f"{cmd_name} {action}")
         return command
 
     def invoke(self, ctx: click.Context) -> object:
@@ -82,7 +86,7 @@ class Verbs(click.Group):
 
 def _epilog(verb: str) -> str:
     """Return the end of a verb's help; after a backspace character click does not wrap lines."""
-    variable = f"EDGE_AD_{verb}_CONFIG".upper()
+    variable = f"EDGE_AD_{verb.replace(' ', '_')}_CONFIG".upper()
     return f"\b\nExample:\n  {EXAMPLES[verb]}\n\nEvery option is a variable too, like {variable}."
 
 

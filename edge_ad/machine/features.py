@@ -20,6 +20,7 @@ _EXTRAS = {
     "calibrate": "quantizing to int8",
     "openvino": "engines on OpenVINO (--runtime openvino)",
     "metrics": "metrics for Prometheus (run --metrics)",
+    "bundle": "signed bundles (bundle, keys)",
     "pylon": "Basler cameras (pylon://)",
     "modbus": "Modbus TCP (outlets modbus-tcp://, modbus-client://)",
     "gpio": "GPIO lines (outlet gpio://, --trigger gpio:)",

@@ -31,6 +31,7 @@ class EventType(str, Enum):
         "outlet_fault"  # an outlet that `source` names does not take events, or does again
     )
     OUTBOX = "outbox"  # events for an outlet given up or sent again, with who and their count
+    BUNDLE = "bundle"  # a version of what the line runs was installed, accepted or taken back
     ACK = "ack"  # a person has seen the event that `refers` names
     MARK = "mark"  # a person has called it a false alarm or real
     SETTING = "setting"  # a threshold, rule or pause changed while the line ran, by whom
@@ -41,10 +42,11 @@ class EventType(str, Enum):
 class StoreEvent:
     """One event. Fields that its type does not have are empty.
 
-    `step` is that of an alarm, a line (start, stop) or an outlet's fault (new, end), or what a mark
-    says; `alarm` the alarm's id; `source` names the outlet of a fault. `refers` is the `seq` of the
-    event that an acknowledgement or mark is about. `evidence` is a file's path within the folder of
-    the store. `old` and `new` are a setting's values, in JSON.
+    `step` is that of an alarm, a line (start, stop), an outlet's fault (new, end) or a bundle
+    (install, accept, rollback), or what a mark says; `alarm` the alarm's id; `source` names the
+    outlet of a fault. `refers` is the `seq` of the event that an acknowledgement or mark is about.
+    `evidence` is a file's path within the folder of the store. `old` and `new` are
+    a setting's values, in JSON.
     """
 
     type: EventType

@@ -11,19 +11,11 @@ from pathlib import Path
 import click
 import pytest
 
-from edge_ad.cli import edge_ad
 from edge_ad.cli.examples import EXAMPLES
-from edge_ad.cli.verbs import VERBS
-from tests.conftest import invoke
+from tests.conftest import all_verbs, command_of, invoke
 
 
-def command_of(verb: str) -> click.Command:
-    command = edge_ad.get_command(click.Context(edge_ad), verb)
-    assert command is not None
-    return command
-
-
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", all_verbs())
 def test_the_help_ends_with_an_example_that_parses(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,8 +24,9 @@ def test_the_help_ends_with_an_example_that_parses(
     monkeypatch.chdir(tmp_path)
     shown = " ".join(command_of(verb).get_help(click.Context(command_of(verb))).split())
     assert f"Example: {EXAMPLES[verb]} Every option" in shown
-    program, name, *arguments = shlex.split(EXAMPLES[verb])
-    assert (program, name) == ("edge-ad", verb)
+    program, *arguments = shlex.split(EXAMPLES[verb])
+    names, arguments = arguments[: verb.count(" ") + 1], arguments[verb.count(" ") + 1 :]
+    assert (program, " ".join(names)) == ("edge-ad", verb)
     command_of(verb).make_context(verb, arguments)
 
 

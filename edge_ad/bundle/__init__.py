@@ -1,0 +1,1 @@
+"""Bundles: what one line runs, signed in one file, installed alike on forty devices."""

@@ -1,0 +1,228 @@
+"""The folder of an installed product, and its record of versions.
+
+DIR/current          link to the version that the line runs; it alone decides
+DIR/versions/7-…/    unpacked bundles: the current one and the one before
+DIR/state.json       product, highest version ever installed, history
+DIR/incoming/        what an install works in; worth nothing without it
+DIR/site.yaml        what is particular to this device, written by people
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_ad.bundle.durable import make_folder, point_link, sync_folder, write_durably
+from edge_ad.clock import now_utc
+from edge_ad.errors import DataError, OutletLost, UsageError
+
+_HISTORY = 50  # versions
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Installation(_Strict):
+    """One installation of a version; `folder` is its name in `versions`.
+
+    `plans` says of each ONNX file what became of its plan. `removed_for` is why it was taken back.
+    """
+
+    version: int
+    folder: str
+    manifest_sha256: str
+    installed_utc: str
+    who: str
+    source: str
+    signers: tuple[str, ...]
+    older_allowed: bool = False
+    plans: dict[str, str] = {}
+    removed_for: str = ""
+    removed_utc: str = ""
+    removed_by: str = ""
+
+
+class Switch(_Strict):
+    """A switch of `current` that has begun; it has happened if the link leads to `to`."""
+
+    kind: Literal["install", "rollback"]
+    to: str
+    previous: str
+    reason: str = ""
+    who: str = ""
+
+
+class Watch(_Strict):
+    """The first minutes of a version: since when, and the outcome once it is known."""
+
+    folder: str
+    since_utc: str
+    restarted_utc: str = ""
+    outcome: Literal["", "accepted", "rolled back"] = ""
+    reason: str = ""
+
+
+class State(_Strict):
+    """The content of `state.json`. `highest` never falls; names of folders are empty for none."""
+
+    product: str
+    highest: Annotated[int, Field(ge=0)] = 0
+    current: str = ""
+    previous: str = ""
+    history: tuple[Installation, ...] = ()
+    switch: Switch | None = None
+    watch: Watch | None = None
+
+    def find(self, folder: str) -> Installation | None:
+        """Return the newest installation in a folder of `versions`."""
+        return next((one for one in reversed(self.history) if one.folder == folder), None)
+
+
+class BundleFolder:
+    """The paths of an installed product."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.link, self.versions = self.path / "current", self.path / "versions"
+        self.incoming, self.site = self.path / "incoming", self.path / "site.yaml"
+        self.downloads = self.path / "downloads"
+        self._state, self._lock = self.path / "state.json", self.path / "install.lock"
+
+    @property
+    def linked(self) -> str:
+        """The name of the folder that `current` leads to; empty for none."""
+        return Path(os.readlink(self.link)).name if self.link.is_symlink() else ""
+
+    def version(self, folder: str) -> Path:
+        """Return the path of an unpacked version."""
+        return self.versions / folder
+
+    def load(self) -> State | None:
+        """Return the state, None before the first install. Raises DataError when it is damaged."""
+        try:
+            return State.model_validate_json(self._state.read_bytes())
+        except FileNotFoundError:
+            if self.link.is_symlink():
+                raise DataError(
+                    f"{self._state} is missing, but versions are installed. Restore it, or install "
+                    "into another folder."
+                ) from None
+            return None
+        except (ValidationError, ValueError) as error:
+            raise DataError(
+                f"{self._state} is damaged ({str(error).splitlines()[0]}). The line is not "
+                "affected. Restore the file, or install into another folder."
+            ) from error
+
+    def save(self, state: State) -> None:
+        """Write the state. Raises OSError."""
+        kept = state.model_copy(update={"history": state.history[-_HISTORY:]})
+        text = json.dumps(kept.model_dump(mode="json"), indent=1)
+        write_durably(self._state, f"{text}\n".encode())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep other installs out. Raises UsageError, OutletLost."""
+        try:
+            make_folder(self.path)
+            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise OutletLost(f"{self.path}: cannot be written ({error.strerror}).") from error
+        try:
+            _lock(handle, self.path)
+            yield
+        finally:
+            os.close(handle)
+
+    def recover(self) -> State | None:
+        """Finish or forget what an interrupted install has begun; return the state. Needs the lock.
+
+        Raises DataError, OSError.
+        """
+        state = self.load()
+        if state is not None and state.switch is not None:
+            state = self._resolve(state, state.switch)
+            self.save(state)
+        shutil.rmtree(self.incoming, ignore_errors=True)
+        return state
+
+    def switch(self, state: State, switch: Switch) -> None:
+        """Note a switch and let `current` lead to its folder; `finish` completes it."""
+        self.save(state.model_copy(update={"switch": switch}))
+
+    def point(self, folder: str) -> None:
+        """Let `current` lead to a version: the moment of the switch."""
+        point_link(self.link, f"{self.versions.name}/{folder}")
+
+    def finish(self) -> State:
+        """Record a switch that has happened, and return the state."""
+        state = self.load()
+        assert state is not None and state.switch is not None
+        state = self._resolve(state, state.switch)
+        self.save(state)
+        return state
+
+    def prune(self, state: State) -> None:
+        """Remove versions that are neither current nor the one before."""
+        kept = {state.current, state.previous, self.linked}
+        for path in self.versions.iterdir() if self.versions.is_dir() else ():
+            if path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+        if self.versions.is_dir():
+            sync_folder(self.versions)
+
+    def _resolve(self, state: State, switch: Switch) -> State:
+        if self.linked != switch.to:
+            return state.model_copy(update={"switch": None})
+        if switch.kind == "install":
+            watch = Watch(folder=switch.to, since_utc=now_utc())
+            return state.model_copy(
+                update={
+                    "switch": None, "current": switch.to, "previous": switch.previous,
+                    "watch": watch,
+                }
+            )  # fmt: skip
+        return _taken_back(state, switch)
+
+
+def _taken_back(state: State, switch: Switch) -> State:
+    """Return the state after a rollback: the version stays in the history with the reason."""
+    removed = {"removed_for": switch.reason, "removed_utc": now_utc(), "removed_by": switch.who}
+    history = tuple(
+        one.model_copy(update=removed) if one.folder == state.current else one
+        for one in state.history
+    )
+    watch = state.watch
+    if watch is not None and not watch.outcome:
+        watch = watch.model_copy(update={"outcome": "rolled back", "reason": switch.reason})
+    return state.model_copy(
+        update={
+            "switch": None, "current": switch.to, "previous": "", "history": history,
+            "watch": watch,
+        }
+    )  # fmt: skip
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+        raise UsageError(
+            f"another install or rollback{f' (process {holder})' if holder else ''} works in "
+            f"{path}. Wait for its end."
+        ) from None
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except OSError:  # the number is for people: a full disk does not hinder the lock
+        pass

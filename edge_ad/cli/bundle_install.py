@@ -1,0 +1,323 @@
+"""`edge-ad bundle install`, `watch`, `rollback` and `site`: what changes a device."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_ad.cli.bundle_options import (
+    FILE,
+    FOLDER,
+    restart_option,
+    run_restart,
+    trust_option,
+)
+from edge_ad.cli.options import emit, shared
+from edge_ad.cli.signals import Signals
+from edge_ad.errors import EdgeAdError, UsageError
+
+if TYPE_CHECKING:
+    from edge_ad.bundle.install import InstallResult
+    from edge_ad.bundle.state import State
+
+_DIR = click.argument("folder", metavar="DIR", type=FOLDER)
+
+
+@click.command()
+@click.argument("source", metavar="BUNDLE")
+@click.option("--into", "folder", required=True, type=FOLDER, metavar="DIR", help="Device folder.")
+@trust_option
+@click.option("--allow-older", is_flag=True, help="Install an older version, or one taken back.")
+@restart_option
+@click.option("--watch", is_flag=True, help="Then watch it, as edge-ad bundle watch does.")
+@click.option("--ca", type=FILE, help="Certificates to trust for https instead of the system's.")
+@click.option(
+    "--max-mib",
+    default=4096,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Largest file to fetch.",
+)
+@shared
+def install(*, source: str, folder: Path, as_json: bool, **options: Any) -> None:
+    """Install BUNDLE, a file or an https:// address, and switch the line to it.
+
+    Signature, content, expiry, version and target are checked before anything is unpacked; then
+    plans are built where there is a GPU, the line is checked, and the test images are judged. A
+    failure at any step leaves the running version as it is.
+    """
+    with Signals(_Interrupt()):
+        result = _install(source, folder, options)
+    installed = _installed(folder, result)
+    restarted = False
+    if options["restart"] and result.tested is not None:
+        restarted = _restart(folder, result.state.current, options["restart"])
+    emit(installed | {"restarted": restarted}) if as_json else click.echo(
+        _format_installed(installed, options["restart"])
+    )
+    if options["watch"]:
+        _watch(folder, options["restart"], as_json=as_json)
+
+
+@click.command()
+@_DIR
+@restart_option
+@shared
+def watch(*, folder: Path, restart: str | None, as_json: bool) -> None:
+    """Watch the first minutes of the version in DIR, and take it back if it misbehaves.
+
+    The line's store has its rejects, invalid parts, camera faults and starts, before and since the
+    switch; the limits are the bundle's. Ends with exit code 0 when the version is accepted, with 4
+    when it was taken back. The reason is an event of type `bundle`. It may be started again at any
+    time.
+    """
+    _watch(folder, restart, as_json=as_json)
+
+
+@click.command()
+@_DIR
+@click.option("--reason", default="by hand", show_default=True, help="Why; it is kept.")
+@restart_option
+@shared
+def rollback(*, folder: Path, reason: str, restart: str | None, as_json: bool) -> None:
+    """Switch DIR back to the version before."""
+    from edge_ad.bundle.install import roll_back
+    from edge_ad.cli.events import user_name
+
+    state = roll_back(folder, reason, who := user_name())
+    notes = _record(folder, "rollback", f"{_name(state)}: {reason}", who)
+    if restart:
+        run_restart(restart)
+    if as_json:
+        emit({"type": "rollback", "current": state.current, "reason": reason, "notes": notes})
+    else:
+        click.echo("\n".join([f"{folder}: back to {_name(state)}", *notes]))
+
+
+@click.command()
+@_DIR
+@shared
+def site(*, folder: Path, as_json: bool) -> None:
+    """Check DIR/site.yaml after an edit, and bring it into the line file of the current version."""
+    from edge_ad.bundle.durable import write_durably
+    from edge_ad.bundle.manifest import DEVICE_LINE
+    from edge_ad.bundle.state import BundleFolder
+
+    paths = BundleFolder(folder)
+    if not paths.linked:
+        raise UsageError(f"{folder}: nothing is installed there.")
+    with paths.locked():
+        state = paths.recover()
+        current = state.find(state.current) if state else None
+        if current is None:
+            raise UsageError(f"{folder}: nothing is installed there.")
+        version = paths.version(current.folder)
+        engines = engines_of(current.plans)
+        text = _line_text(version, version, paths.path, engines)
+        write_durably(version / DEVICE_LINE, text.encode())
+    line = paths.link / DEVICE_LINE
+    if as_json:
+        emit({"type": "site", "line": str(line)})
+    else:
+        click.echo(f"{line}: written; it holds from the line's next start")
+
+
+def engines_of(plans: dict[str, str]) -> dict[str, str]:
+    """Return by ONNX file the plan that was built for it on this device."""
+    from edge_ad.bundle.manifest import plan_name
+    from edge_ad.bundle.plans import BUILT
+
+    return {onnx: plan_name(onnx) for onnx, text in plans.items() if text.startswith(BUILT)}
+
+
+class _Interrupt(threading.Event):
+    """Turns the first Ctrl-C or `kill` into an end at once: what has begun is left behind."""
+
+    def set(self) -> None:
+        raise KeyboardInterrupt
+
+
+def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResult:
+    from edge_ad.bundle.download import forget_download
+    from edge_ad.bundle.durable import make_folder
+    from edge_ad.bundle.install import InstallRequest
+    from edge_ad.bundle.install import install as install_bundle
+    from edge_ad.bundle.trust import load_trust
+    from edge_ad.cli.events import user_name
+    from edge_ad.errors import DataError
+    from edge_ad.uri import without_credentials
+
+    trust = load_trust(options["trust"])
+    remote = "://" in source
+    make_folder(folder)
+    path = _fetch(source, folder, options) if remote else Path(source)
+
+    def write_line(staging: Path, version: Path, engines: dict[str, str]) -> None:
+        from edge_ad.bundle.durable import write_durably
+        from edge_ad.bundle.manifest import DEVICE_LINE
+
+        text = _line_text(staging, version, folder.absolute(), engines)
+        write_durably(staging / DEVICE_LINE, text.encode())
+
+    request = InstallRequest(
+        folder=folder,
+        bundle=path,
+        trust=trust,
+        write_line=write_line,
+        source=without_credentials(source),
+        who=user_name(),
+        allow_older=options["allow_older"],
+        on_step=_show_step,
+    )
+    try:
+        result = install_bundle(request)
+    except DataError:
+        if remote:
+            forget_download(path)  # so that the next attempt begins at its start
+        raise
+    if remote:
+        forget_download(path)
+    if result.tested is not None:
+        _record(folder, "install", _name(result.state), request.who)
+    return result
+
+
+def _fetch(source: str, folder: Path, options: dict[str, Any]) -> Path:
+    import time
+
+    from edge_ad.bundle.download import Download, fetch_bundle
+    from edge_ad.bundle.state import BundleFolder
+
+    return fetch_bundle(
+        Download(
+            source,
+            BundleFolder(folder).downloads,
+            options["max_mib"] << 20,
+            time.sleep,
+            ca=options["ca"],
+            progress=lambda text: click.echo(text, err=True),
+        )
+    )
+
+
+def _show_step(step: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"  {step}", err=True)
+
+
+def _line_text(staging: Path, version: Path, home: Path, engines: dict[str, str]) -> str:
+    """Return the line file of this device, after checking that the line can start with it."""
+    from edge_ad.bundle.manifest import LINE
+    from edge_ad.cli.bundle_line import (
+        check_line_file,
+        check_sources,
+        device_line,
+        read_line_file,
+    )
+    from edge_ad.strict_yaml import dump_yaml
+
+    bundled = read_line_file(staging / LINE)
+    site_file = home / "site.yaml"
+    own = read_line_file(site_file) if site_file.exists() else {}
+    tried = device_line(bundled, own, home, staging, engines)
+    check_sources(tried, site_file)
+    check_line_file(tried, f"{LINE} with {site_file}")
+    line = device_line(bundled, own, home, version, engines)
+    return f"# made by edge-ad bundle from {LINE} and {site_file}; edit that one\n{dump_yaml(line)}"
+
+
+def _record(folder: Path, step: Any, reason: str, who: str) -> list[str]:
+    """Add an event to the line's store; return notes on what went wrong."""
+    from edge_ad.bundle.events import record_bundle_event
+    from edge_ad.bundle.output import output_of
+
+    problem = record_bundle_event(output_of(folder), step, reason, who)
+    return [problem] if problem else []
+
+
+def _name(state: State) -> str:
+    current = state.find(state.current)
+    return f"{state.product} version {current.version if current else '?'}"
+
+
+def _restart(folder: Path, installed: str, restart: str) -> bool:
+    """Start the line again; when that fails, take the version back and start the one before."""
+    from edge_ad.bundle.install import note_restart, roll_back
+    from edge_ad.cli.events import user_name
+
+    note_restart(folder)
+    try:
+        run_restart(restart)
+    except EdgeAdError as error:
+        reason = f"the line could not be started again: {error}".rstrip(".")
+        try:
+            state = roll_back(folder, reason, user_name(), only=installed)
+        except UsageError:  # the first version here: there is none to go back to
+            raise error from None
+        _record(folder, "rollback", f"{_name(state)}: {reason}", user_name())
+        with suppress(EdgeAdError):
+            run_restart(restart)
+        raise EdgeAdError(f"{reason}. {folder} is back at {_name(state)}.") from error
+    return True
+
+
+def _watch(folder: Path, restart: str | None, *, as_json: bool) -> None:
+    from edge_ad.bundle.supervise import watch_version
+    from edge_ad.cli.events import user_name
+
+    stop = threading.Event()
+    with Signals(stop) as signals:
+        result = watch_version(
+            folder,
+            stop,
+            user_name(),
+            restart=(lambda: run_restart(restart)) if restart else None,
+            progress=_show_step,
+        )
+    if stop.is_set():
+        click.echo("interrupted; the same command goes on", err=True)
+        sys.exit(128 + (signals.received or signal.SIGINT))
+    emit({"type": "watch"} | result) if as_json else click.echo(
+        f"{folder}: {result['version']} {result['outcome']}: {result['reason']}"
+    )
+
+
+def _installed(folder: Path, result: InstallResult) -> dict[str, Any]:
+    manifest, state = result.bundle.manifest, result.state
+    current = state.find(state.current)
+    return {
+        "type": "install",
+        "folder": str(folder),
+        "product": manifest.product,
+        "version": manifest.version,
+        "current": state.current,
+        "previous": state.previous,
+        "signed_by": list(result.bundle.signers),
+        "self_test": result.tested.as_json() if result.tested else None,
+        "plans": current.plans if current else {},
+        "changed": result.tested is not None,
+    }
+
+
+def _format_installed(facts: dict[str, Any], restart: str | None) -> str:
+    name = f"{facts['folder']}: {facts['product']} version {facts['version']}"
+    if not facts["changed"]:
+        return f"{name} is installed already, and whole"
+    test = facts["self_test"]
+    lines = [
+        f"{name} is current, signed by {', '.join(facts['signed_by'])}",
+        f"self-test: {test['images']} images, scores within "
+        f"{test['worst_share_of_tolerance']:.0%} of the tolerance, {test['latency_ms']:.1f} ms",
+        *(f"{name}: {text}" for name, text in facts["plans"].items()),
+    ]
+    if not restart:
+        lines.append(
+            f"next: start the line again with edge-ad run -c {facts['folder']}/current/run.yaml"
+        )
+    return "\n".join(lines)

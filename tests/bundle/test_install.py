@@ -1,0 +1,326 @@
+"""Installing bundles: what is installed, what is refused, and that the running line stays."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from edge_ad.bundle.health import read_status
+from edge_ad.bundle.install import STEPS, roll_back
+from edge_ad.bundle.manifest import SelfTest, Target
+from edge_ad.bundle.signing import new_key
+from edge_ad.bundle.state import BundleFolder
+from edge_ad.errors import GateFailed, IncompatibleError, OutletLost, UsageError
+from tests.bundle.conftest import Workshop, trusting
+
+ROLLBACK_STEPS = ("note", "switch", "finish")
+
+
+def test_an_installed_version_is_current_and_whole(workshop: Workshop) -> None:
+    result = workshop.install(workshop.bundle(1))
+    folder, files = workshop.running()
+    assert folder == result.state.current and folder.startswith("1-")
+    assert files["green.onnx"] == (workshop.staging / "green.onnx").read_bytes()
+    assert result.tested is not None and result.tested.images == 2 and result.tested.worst < 1
+    status = read_status(workshop.device, workshop.trust)
+    assert status.problems == [] and status.notes == []
+    assert status.current is not None and status.current.version == 1
+
+
+def test_the_version_before_is_kept_and_older_ones_are_removed(workshop: Workshop) -> None:
+    for version in (1, 2, 3):
+        state = workshop.install(workshop.bundle(version)).state
+    kept = sorted(path.name[:2] for path in (workshop.device / "versions").iterdir())
+    assert kept == ["2-", "3-"] and state.highest == 3 and state.previous.startswith("2-")
+
+
+def test_the_same_bundle_again_changes_nothing(workshop: Workshop) -> None:
+    bundle = workshop.bundle(1)
+    first = workshop.install(bundle)
+    again = workshop.install(bundle)
+    assert again.tested is None and again.state == first.state
+
+
+def test_a_damaged_version_is_reported_and_installed_afresh(workshop: Workshop) -> None:
+    bundle = workshop.bundle(1)
+    workshop.install(bundle)
+    (workshop.device / "current" / "green.onnx").write_bytes(b"gone")
+    problems = read_status(workshop.device, None).problems
+    assert len(problems) == 1 and "missing or changed: green.onnx" in problems[0]
+    assert workshop.install(bundle).tested is not None
+    assert read_status(workshop.device, None).problems == []
+
+
+def test_rolling_back_returns_to_the_version_before_with_the_reason(workshop: Workshop) -> None:
+    for version in (1, 2):
+        workshop.install(workshop.bundle(version))
+    state = roll_back(workshop.device, "rejects good parts", "maria")
+    assert workshop.running()[0] == state.current and state.current.startswith("1-")
+    removed = [one for one in state.history if one.removed_for]
+    assert [(one.version, one.removed_for, one.removed_by) for one in removed] == [
+        (2, "rejects good parts", "maria")
+    ]
+    with pytest.raises(UsageError, match="no version before the current one"):
+        roll_back(workshop.device, "", "maria")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_version_or_one_taken_back_needs_a_person(
+    workshop: Workshop, version: int
+) -> None:
+    old = workshop.bundle(version)
+    for bundle in (workshop.bundle(1) if version == 2 else old, workshop.bundle(2)):
+        workshop.install(bundle)
+    if version == 2:
+        roll_back(workshop.device, "rejects good parts", "maria")
+    before = workshop.running()
+    with pytest.raises(IncompatibleError, match="--allow-older"):
+        workshop.install(old)
+    assert workshop.running() == before
+    state = workshop.install(old, allow_older=True).state
+    assert state.highest == 2 and state.history[-1].older_allowed
+    assert workshop.running()[0].startswith(f"{version}-")
+
+
+def test_two_bundles_with_one_version_are_refused(workshop: Workshop) -> None:
+    workshop.install(workshop.bundle(1))
+    with pytest.raises(IncompatibleError, match="another bundle with that version"):
+        workshop.install(workshop.bundle(1, note="another one"))
+
+
+def past() -> str:
+    return (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"product": "bottles"}, "is the product bottles, here is plates"),
+        ({"expires_utc": past()}, "has expired"),
+        ({"target": Target(architecture="riscv64")}, "for the architecture riscv64"),
+        ({"target": Target(machines=("line-*", "x"))}, r"for the machines line-\*, x"),
+        (
+            {"created_utc": "2999-01-01T00:00:00+00:00", "expires_utc": "3000-01-01T00:00:00"},
+            "Set the clock",
+        ),
+    ],
+)
+def test_a_bundle_that_is_not_for_this_device_is_refused(
+    workshop: Workshop, changes: dict[str, Any], message: str
+) -> None:
+    workshop.have_installed()
+    before = workshop.running()
+    with pytest.raises(IncompatibleError, match=message):
+        workshop.install(workshop.bundle(2, **changes))
+    assert workshop.running() == before
+
+
+def test_a_bundle_for_this_machine_is_installed(workshop: Workshop) -> None:
+    here = os.uname()
+    target = Target(architecture=here.machine, machines=("other", here.nodename[:3] + "*"))
+    workshop.install(workshop.bundle(1, target=target, expires_utc="2999-01-01T00:00:00+00:00"))
+    assert workshop.running()[0].startswith("1-")
+
+
+def test_keys_are_rotated_by_signing_twice(workshop: Workshop) -> None:
+    old, new = new_key(), new_key()
+    both = workshop.bundle(1, [old, new])
+    for key in (old, new):
+        result = workshop.install(both, workshop.folder / str(key), trust=trusting(key.public))
+        assert result.bundle.signers == ["key 0"]
+
+
+@pytest.mark.parametrize("case", ["unknown", "revoked", "unsigned"])
+def test_a_bundle_that_nobody_trusted_has_signed_is_refused(workshop: Workshop, case: str) -> None:
+    key = new_key()
+    trust = workshop.trust
+    if case == "revoked":
+        trust = trust.adding("lost", key.public).revoking(key.public.key_id, "laptop stolen")
+    bundle = workshop.bundle(1, [] if case == "unsigned" else [key])
+    expected = {"unknown": "not in the trust file", "revoked": "laptop stolen",
+                "unsigned": "nobody has signed it"}  # fmt: skip
+    with pytest.raises(IncompatibleError, match=expected[case]):
+        workshop.install(bundle, trust=trust)
+    assert workshop.running() == ("", {})
+    if case == "revoked":  # the signature of another key suffices
+        workshop.install(workshop.bundle(2, [key, workshop.key]), trust=trust)
+
+
+@pytest.mark.parametrize("what", ["score", "verdict", "latency"])
+def test_a_failed_self_test_leaves_the_version_before(workshop: Workshop, what: str) -> None:
+    workshop.have_installed()
+    before = workshop.running()
+    test = workshop.manifest(2).self_test
+    first = test.images[0]
+    changes: dict[str, Any] = {
+        "score": {"score": 0.3},
+        "verdict": {"verdict": "REJECT"},
+        "latency": {},
+    }[what]
+    images = (first.model_copy(update=changes), *test.images[1:])
+    latency_ms = 1e-6 if what == "latency" else None
+    failing = SelfTest(cameras=test.cameras, images=images, latency_ms=latency_ms)
+    with pytest.raises(GateFailed, match="the self-test failed"):
+        workshop.install(workshop.bundle(2, self_test=failing))
+    assert workshop.running() == before and not (workshop.device / "incoming").exists()
+
+
+def test_without_a_gpu_the_onnx_file_runs_and_the_reason_is_kept(workshop: Workshop) -> None:
+    state = workshop.install(workshop.bundle(1, plans=("green.onnx",))).state
+    assert "runs as ONNX" in state.history[-1].plans["green.onnx"]
+
+
+def test_a_second_install_at_once_is_refused(workshop: Workshop) -> None:
+    bundle, refusals = workshop.bundle(1), []
+
+    def second(step: str) -> None:
+        if step == "self-test":
+            with pytest.raises(UsageError, match=f"another install.*process {os.getpid()}") as info:
+                workshop.install(bundle)
+            refusals.append(info.value.exit_code)
+
+    workshop.install(bundle, on_step=second)
+    assert refusals == [2] and workshop.running()[0].startswith("1-")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_full_disk_at_any_step_leaves_a_line_that_runs(workshop: Workshop, step: str) -> None:
+    second = workshop.bundle(2)
+    workshop.have_installed()
+    before = workshop.running()
+
+    def full(now: str) -> None:
+        if now == step:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "the disk")
+
+    with pytest.raises(OutletLost, match="No space left on device") as info:
+        workshop.install(second, on_step=full)
+    switched = step in ("finish", "prune")
+    assert workshop.running()[0].startswith("2-" if switched else "1-")
+    assert switched or (workshop.running() == before and "goes on with 1-" in str(info.value))
+    workshop.install(second)
+    assert workshop.running()[0].startswith("2-")
+    assert read_status(workshop.device, workshop.trust).problems == []
+
+
+def test_a_bundle_larger_than_the_disk_is_refused_before_it_is_read(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = workshop.manifest(1)
+    entry = manifest.files[0].model_copy(update={"size": 8**11 - 1})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(1 << 20))
+    changed = manifest.model_copy(update={"files": (entry, *manifest.files[1:])})
+    with pytest.raises(OutletLost, match="MiB are needed, 1 MiB are free"):
+        workshop.install(workshop.write(changed.to_bytes(), []))
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` returns, as far as it is used."""
+
+    free: int
+
+
+def die(at: str) -> Callable[[str], None]:
+    def on_step(step: str) -> None:
+        if step == at:
+            os._exit(9)
+
+    return on_step
+
+
+def in_child(call: Callable[[], object]) -> int:
+    """Run a call in a fork and return the child's exit code: 9 when it died at its step."""
+    child = os.fork()
+    if child == 0:
+        try:
+            call()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "self-test"])
+def test_a_kill_at_any_step_leaves_a_line_that_runs(workshop: Workshop, step: str) -> None:
+    second, third = (workshop.bundle(version) for version in (2, 3))
+    workshop.have_installed()
+    before = workshop.running()
+    assert kill_install(workshop, second, step) == 9
+    switched = step in ("finish", "prune")
+    assert switched or workshop.running() == before
+    status = read_status(workshop.device, workshop.trust)
+    assert status.problems == []
+    assert status.current is not None and status.current.version == (2 if switched else 1)
+    state = workshop.install(third).state
+    assert workshop.running()[0].startswith("3-") and state.switch is None
+    assert state.previous.startswith("2-" if switched else "1-")
+    assert not (workshop.device / "incoming").exists()
+
+
+def kill_install(workshop: Workshop, bundle: Path, step: str) -> int:
+    """Install in a process that dies at a step; engines must not be opened in a fork."""
+    if STEPS.index(step) < STEPS.index("self-test"):
+        return in_child(lambda: workshop.install(bundle, on_step=die(step)))
+    code = (
+        "import os, sys; from pathlib import Path; "
+        "from edge_ad.bundle.install import InstallRequest, install; "
+        "from edge_ad.bundle.trust import Trust; from tests.bundle.conftest import write_line; "
+        "install(InstallRequest(Path(sys.argv[1]), Path(sys.argv[2]), "
+        "Trust.model_validate_json(sys.argv[3]), write_line, 'b', 'test', "
+        "on_step=lambda step: os._exit(9) if step == sys.argv[4] else None))"
+    )
+    arguments = [str(workshop.device), str(bundle), workshop.trust.model_dump_json(), step]
+    return subprocess.run([sys.executable, "-c", code, *arguments], check=False).returncode
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("step", ROLLBACK_STEPS)
+def test_a_kill_during_a_rollback_leaves_a_line_that_runs(workshop: Workshop, step: str) -> None:
+    for version in (1, 2):
+        workshop.install(workshop.bundle(version))
+    assert in_child(lambda: roll_back(workshop.device, "bad", "test", die(step))) == 9
+    switched = step == "finish"
+    assert workshop.running()[0].startswith("1-" if switched else "2-")
+    assert read_status(workshop.device, None).problems == []
+    if switched:
+        with pytest.raises(IncompatibleError, match="taken back"):
+            workshop.install(workshop.bundle(2))
+    workshop.install(workshop.bundle(3))
+    assert workshop.running()[0].startswith("3-")
+
+
+def test_a_lock_of_a_dead_process_does_not_hinder(workshop: Workshop) -> None:
+    workshop.device.mkdir()
+    lock = workshop.device / "install.lock"
+    lock.write_text("99999\n")
+    workshop.install(workshop.bundle(1))
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released
+
+
+def test_a_damaged_record_is_refused_and_the_line_untouched(workshop: Workshop) -> None:
+    workshop.have_installed()
+    before = workshop.running()
+    (workshop.device / "state.json").write_text("{")
+    with pytest.raises(UsageError, match="is damaged"):
+        workshop.install(workshop.bundle(2))
+    (workshop.device / "state.json").unlink()
+    with pytest.raises(UsageError, match="is missing, but versions are installed"):
+        BundleFolder(workshop.device).load()
+    assert workshop.running() == before
+
+
+def test_the_steps_are_those_that_are_named(workshop: Workshop) -> None:
+    steps: list[str] = []
+    workshop.install(workshop.bundle(1), on_step=steps.append)
+    assert steps == list(STEPS)
