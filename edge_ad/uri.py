@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -24,6 +25,9 @@ _SECRET_PATH = re.compile(
     r"(https://(?:hooks\.slack\.com|[^/\s]*\.webhook\.office\.com|discord(?:app)?\.com)/)[^#\s]+"
 )
 _FRAGMENT = re.compile(r"#((?:[a-z][a-z0-9_-]*=[^#&]*)(?:&[a-z][a-z0-9_-]*=[^#&]*)*)$")
+
+
+_RELATIVE_PROGRAM = re.compile(r"[^/\s\"'][^\s\"']*/")  # one without a slash is on the PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class UriKind:
         place, mark, query = self._split_options(rest)
         if self.place_is_path and place:
             place = str(folder / place)
+        elif self.syntax == "command" and _RELATIVE_PROGRAM.match(place):
+            place = os.path.join(folder, place)
         options = [
             f"{name}={quote(str(folder / unquote_plus(value)), safe='/')}"
             if name in self.path_options and unquote_plus(value) not in self.path_options[name]

@@ -257,7 +257,7 @@ def _relative(key: str, text: str, folder: Path) -> str:
     if key == "outlet":
         from edge_ad.outlet.registry import outlet_in_folder
 
-        return outlet_in_folder(text, folder)
+        return outlet_in_folder(text, folder.resolve())  # the outbox knows outlets by their URI
     if key == "source":
         from edge_ad.source.open import camera_in_folder
 

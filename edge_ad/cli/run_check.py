@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,10 +39,22 @@ def check_run(
         config, outputs = made
         check = check_line(config) if config.cameras else check
         check.attempt(outputs.check)
+        if outputs.folder is None:
+            for uri in check.outlets:
+                check.attempt(partial(_check_durable, uri))
     _raise(of_file, check.problems, [entry.where for entry in usable_cameras(ctx) or ()])
     assert made is not None
     result = _result(check, made[1])
     emit(result) if as_json else click.echo(format_check(result))
+
+
+def _check_durable(uri: str) -> None:
+    """Raise UsageError for an outlet that needs an output folder."""
+    from edge_ad.line.supervisor import needs_store
+    from edge_ad.outlet.registry import is_durable
+
+    if is_durable(uri):
+        raise needs_store(without_credentials(uri))
 
 
 def format_check(result: dict[str, Any]) -> str:

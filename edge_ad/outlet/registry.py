@@ -203,6 +203,14 @@ def check_outlet(text: str) -> None:
     _resolve(text)
 
 
+def is_durable(text: str) -> bool:
+    """Return whether an outlet of a known kind keeps its events in the line's store."""
+    scheme = with_secrets(text).partition(":")[0]
+    return any(
+        scheme in kind.schemes and isinstance(kind, OutletKind) and kind.durable for kind in OUTLETS
+    )
+
+
 def outlet_help() -> str:
     """Return the help text of `--outlet`."""
     prefixes = ", ".join(prefix for kind in OUTLETS for prefix in kind.prefixes)
