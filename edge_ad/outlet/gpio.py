@@ -188,11 +188,11 @@ class GpioOutlet(Outlet):
             drained_s = float("inf")
             while True:
                 now_s = self._clock()
+                level, change_s = self._due(now_s)  # a pulse that is late is still to come
                 if self._closed:
                     drained_s = min(drained_s, now_s + _DRAIN_S)
                     if self._is_done(now_s, drained_s):
                         return None
-                level, change_s = self._due(now_s)
                 if level is not self._level or self._line is None:
                     return level
                 self._changed.wait(None if change_s == float("inf") else change_s - now_s)
