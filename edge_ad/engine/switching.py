@@ -39,6 +39,7 @@ class SwitchingEngine(OnnxRuntimeEngine):
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._sessions: list[ort.InferenceSession] = []
         self._choice: ThreadChoice | None = None
+        self._turn = threading.Lock()  # two runs at once would take twice the working memory
         self._check_after_s = time.monotonic() + _FIRST_AFTER_S
         with TemporaryDirectory(prefix="edge-ad-", ignore_cleanup_errors=True) as folder:
             self._graph = Path(folder) / "graph.onnx"
@@ -49,6 +50,11 @@ class SwitchingEngine(OnnxRuntimeEngine):
     def reviews(self) -> int:
         """How often the settings were compared."""
         return self._choice.reviews if self._choice else 0
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether they are being compared."""
+        return self._choice is not None and self._choice.reviewing
 
     def close(self) -> None:
         self._sessions, self._choice = [], None
@@ -87,7 +93,8 @@ class SwitchingEngine(OnnxRuntimeEngine):
             if self._sessions and time.monotonic() > self._check_after_s:
                 self._check_after_s = float("inf")
                 threading.Thread(target=self._check, name="engine threads", daemon=True).start()
-            return super()._run(batch)
+            with self._turn:
+                return super()._run(batch)
         self.session = self._sessions[choice.next(len(batch))]
         began = time.perf_counter()
         prediction = super()._run(batch)
@@ -98,10 +105,11 @@ class SwitchingEngine(OnnxRuntimeEngine):
         """Allow the other settings if they change nothing."""
         sessions = self._sessions
         try:
-            check_equal(sessions, self._random_batch())
+            check_equal(sessions, self._random_batch(), self._turn)
         except Exception as error:
             self._note_fixed(error)
             return
+        return_freed_memory()  # of the start, too
         if self._sessions:  # not closed meanwhile
             self._choice = ThreadChoice(len(sessions))
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from edge_ad.machine.load import OtherLoad
 
-ROUNDS, BLOCK = 8, 3  # of a review; the first call of a block is not counted: its threads sleep
+ROUNDS, BLOCK = 4, 6  # of a review
+_SETTLING = 2  # calls at the beginning of a block, not counted: threads wake and find their cores
 CALLS_PER_REVIEW = 12_000
 _MOST_SAVED = 2.0  # reviews: one in reserve for a change
 _MARGIN = 0.03  # by which another setting must be faster
@@ -53,6 +54,11 @@ class ThreadChoice:
         self._load: float | None = None  # None: not reviewed yet
         self._changed = False
         self._review: _Review | None = None
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether settings are tried in turn."""
+        return self._review is not None
 
     def next(self, length: int) -> int:
         """Return the setting for a call with a batch of this length."""
@@ -123,7 +129,7 @@ class _Review:
 
     def measured(self, seconds: float) -> bool:
         """Note the time of a call, and return whether it was the last."""
-        if self._at % BLOCK:
+        if self._at % BLOCK >= _SETTLING:
             self._times[self.setting].append(seconds)
         self._at += 1
         return self._at == len(self._calls)

@@ -2,7 +2,7 @@
 
 ONNX Runtime fixes the threads of a session when it opens it, and each session loads weights and
 keeps working memory of its own. Here the optimised graph is written once with its weights beside
-it; every further session maps that file instead of reading it, and all share one arena.
+it; that file is mapped, every session is given the same weights, and all share one arena.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import numpy as np
 from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.frame import Image
 from edge_ad.machine.host import usable_cores
+from edge_ad.onnx_graph.external import external_weights
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -62,13 +64,22 @@ def map_variants(graph: Path) -> list[ort.InferenceSession]:
     if graph.stat().st_size > _MOST_IN_GRAPH:
         raise ValueError("this ONNX Runtime does not write weights to a file beside the graph")
     _make_arena()
-    return [_map(graph, threads, spin=spin) for threads, spin in thread_settings()]
+    weights = _map_weights(graph)
+    return [_open(graph, weights, threads, spin=spin) for threads, spin in thread_settings()]
 
 
-def check_equal(sessions: Sequence[ort.InferenceSession], batch: Image) -> None:
-    """Raise ValueError when the outputs for a batch differ from the first session's in one bit."""
-    expected, *others = (session.run([MAP, SCORE], {INPUT: batch}) for session in sessions)
-    for outputs in others:
+def check_equal(
+    sessions: Sequence[ort.InferenceSession], batch: Image, turn: AbstractContextManager[object]
+) -> None:
+    """Raise ValueError when the outputs for a batch differ from the first session's in one bit.
+
+    Each runs in a turn of its own.
+    """
+    expected = None
+    for session in sessions:
+        with turn:
+            outputs = session.run([MAP, SCORE], {INPUT: batch})
+        expected = expected or outputs
         if not all(map(np.array_equal, outputs, expected)):
             raise ValueError("another number of threads changes the outputs")
 
@@ -79,19 +90,45 @@ def write_optimised(settings: ort.SessionOptions, graph: Path) -> None:
     for key, value in (
         ("optimized_model_external_initializers_file_name", _WEIGHTS),
         ("optimized_model_external_initializers_min_size_in_bytes", "1024"),
-        ("save_external_prepacked_constant_initializers", "1"),
     ):
         settings.add_session_config_entry(f"session.{key}", value)
 
 
-def _map(graph: Path, threads: int, *, spin: bool) -> ort.InferenceSession:
+def _map_weights(graph: Path) -> list[tuple[str, ort.OrtValue]]:
+    """Return the weights beside a graph by name, in the pages of their file."""
+    import onnxruntime as ort
+
+    file = graph.with_name(_WEIGHTS)
+    if not file.exists():  # a graph without any
+        return []
+    content = np.memmap(file, np.uint8, "r")
+    return [
+        (
+            weight.name,
+            ort.OrtValue.ortvalue_from_numpy(
+                content[weight.offset : weight.offset + weight.length]
+                .view(weight.dtype)
+                .reshape(weight.shape)
+            ),
+        )
+        for weight in external_weights(graph.read_bytes())
+    ]
+
+
+def _open(
+    graph: Path, weights: Sequence[tuple[str, ort.OrtValue]], threads: int, *, spin: bool
+) -> ort.InferenceSession:
     import onnxruntime as ort
 
     settings = session_options(threads)
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     settings.add_session_config_entry("session.use_env_allocators", "1")
     settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
-    return ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    for name, value in weights:
+        settings.add_initializer(name, value)
+    session = ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    session.edge_ad_weights = weights  # they must live as long as the session
+    return session
 
 
 def session_options(threads: int = 0) -> ort.SessionOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_outputs_that_differ_in_a_bit_are_refused() -> None:
             return [maps, scores]
 
     with OnnxRuntimeEngine(GREEN) as plain, pytest.raises(ValueError, match="changes the outputs"):
-        thread_variants.check_equal([plain.session, OneBitOff()], batch_for(plain))
+        thread_variants.check_equal([plain.session, OneBitOff()], batch_for(plain), nullcontext())
 
 
 @pytest.mark.usefixtures("two_cores")
