@@ -80,4 +80,4 @@ def _send(outlet: Outlet, name: str) -> str:
     if answer := outlet.test():
         return answer
     outlet.alarmed(event, Evidence())
-    return "taken"
+    return outlet.answer or "taken"

@@ -153,8 +153,9 @@ class Conditions:
 
 def message(record: Mapping[str, Any]) -> str:
     """Return what people read of an alarm."""
+    test = "TEST: " if record.get("test") else ""
     if record.get("reason"):
-        return str(record["reason"])
+        return f"{test}{record['reason']}"
     part = f"part {record['part']}" if record.get("part") else f"frame {record['frame']}"
     return (
         f"defect on {part}: score {record['peak_score']:.4g}, threshold {record['threshold']:.4g}"

@@ -18,7 +18,7 @@ FILTER_REFERENCES = 16  # between them, since each is evaluated as often as it i
 
 MIN_INTERVAL_MS, MAX_INTERVAL_MS = 50.0, 60_000.0  # between notifications
 MIN_IDLE_MS, MAX_IDLE_MS = 5_000.0, 60_000.0  # after which an idle session ends
-LOGIN_S = 10.0  # for a connection to become a session
+LOGIN_S = 30.0  # for a connection to become a session
 
 MESSAGE_BYTES = 1 << 20  # of one request, in chunks of 64 KiB
 PENDING = 50  # requests of one connection that wait

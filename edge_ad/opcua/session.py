@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -14,6 +15,7 @@ from asyncua.server.internal_session import InternalSession
 from edge_ad.opcua import limits
 from edge_ad.opcua.filters import check_filter, within
 
+_log = logging.getLogger(__name__)
 caller: ContextVar[str] = ContextVar("caller")  # the user whose method call runs
 
 
@@ -81,7 +83,9 @@ class GuardedSession(InternalSession):
         params.RequestedPublishingInterval = within(
             params.RequestedPublishingInterval, limits.MIN_INTERVAL_MS, limits.MAX_INTERVAL_MS
         )
-        return await super().create_subscription(params, callback, request_callback)
+        result = await super().create_subscription(params, callback, request_callback)
+        self._share_logger(result.SubscriptionId)
+        return result
 
     async def create_monitored_items(
         self, params: ua.CreateMonitoredItemsParameters
@@ -133,6 +137,12 @@ class GuardedSession(InternalSession):
         own = self._own_subscriptions()
         ids = [number if number in own else 0 for number in ids]  # nobody has number 0
         return await super().delete_subscriptions(ids)
+
+    def _share_logger(self, number: int) -> None:
+        """Give up the logger that asyncua makes for each subscription, and never deletes."""
+        service = self.subscription_service.subscriptions[number].monitored_item_srv
+        logging.Logger.manager.loggerDict.pop(service.logger.name, None)
+        service.logger = _log
 
     def _own_subscriptions(self) -> list[int]:
         every, own = self.subscription_service.subscriptions, self.session_id

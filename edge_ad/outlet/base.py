@@ -49,8 +49,10 @@ class Outlet:
 
     Calls come from several camera threads, one at a time. Return quickly: the line waits. Raise
     OSError when a record could not be delivered; it is counted and the line goes on. `name` stands
-    in messages about it.
+    in messages about it; `answer` is what the other side said last, for `edge-ad outlet test`.
     """
+
+    answer = ""
 
     @property
     def name(self) -> str:

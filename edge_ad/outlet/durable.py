@@ -41,7 +41,6 @@ class DurableOutlet(Outlet):
     types: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
     folder: Path | None = None
-    answer = ""
     is_test = False
 
     @property

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import edge_ad
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.event import AlarmEvent
-from edge_ad.inspection import Inspection
+from edge_ad.inspection import Inspection, Verdict
 from edge_ad.opcua.settings import ServerSettings
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.opcua_feed import Feed
@@ -45,7 +45,7 @@ class OpcUaOutlet(Outlet):
     """
 
     def __init__(self, name: str, settings: ServerSettings) -> None:
-        self._name = name
+        self._name, self._url = name, settings.url
         began = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
         self._feed = Feed(began)
         self._process = ServerProcess(name, settings, self._feed)
@@ -64,9 +64,26 @@ class OpcUaOutlet(Outlet):
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self._feed.alarm(event)
+        if event.test:
+            self._show_test(event)
 
     def close(self) -> None:
         self._process.close()
+
+    def _show_test(self, event: AlarmEvent) -> None:
+        """Show a simulated result too, and wait until clients can read it. Raises OSError."""
+        self._feed.result(
+            Inspection(
+                Verdict.REJECT,
+                event.peak_score,
+                event.threshold,
+                camera=event.camera,
+                time_utc=event.time_utc,
+            ),
+            test=True,
+        )
+        self._process.wait_until_serving()
+        self.answer = f"serves {self._url}"
 
 
 def server_settings(uri: Uri) -> ServerSettings:

@@ -22,6 +22,7 @@ class _Result:
     inspection: Inspection
     counts: dict[str, int]
     at_s: float
+    test: bool = False
 
 
 @dataclass
@@ -61,12 +62,12 @@ class Feed:
             self._names, self._names_waits = list(names), True
             self._changed.notify()
 
-    def result(self, inspection: Inspection) -> None:
-        """Take the result of one part."""
+    def result(self, inspection: Inspection, *, test: bool = False) -> None:
+        """Take the result of one part, or of a test."""
         with self._changed:
             counts = self._counts.setdefault(inspection.camera, Counter())
             counts[inspection.verdict.value] += 1
-            result = _Result(inspection, dict(counts), time.monotonic())
+            result = _Result(inspection, dict(counts), time.monotonic(), test)
             self._newest[inspection.camera] = result
             if inspection.verdict is Verdict.REJECT:
                 self._waiting.pop(inspection.camera, None)
@@ -138,6 +139,7 @@ class Feed:
         record = inspection_record(inspection)
         record["result_id"] = f"{self._began}-{inspection.camera}-{inspection.part:08d}"
         record["latency_s"] = inspection.latency_s
+        record["test"] = result.test
         return {"result": record, "counts": result.counts, "at_s": result.at_s}
 
 

@@ -22,7 +22,7 @@ from edge_ad.store.store import Store
 
 _log = logging.getLogger(__name__)
 
-_START_S = 90.0  # a loaded small computer takes ten seconds
+_START_S = 300.0  # a computer with much else to do takes a minute
 _HANGS_S = 15.0  # without a sign of life
 _FULL_S = 5.0  # that the server does not read
 _STEADY_S = 10.0  # in which a server must live for its fault to end
@@ -43,6 +43,7 @@ class ServerProcess:
         self._closing = threading.Event()
         self._server: _Server | None = None
         self._reason = ""  # of the fault that stands
+        self._serving = threading.Event()
         self._pause_s = _FIRST_PAUSE_S
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
@@ -53,6 +54,13 @@ class ServerProcess:
     def use_store(self, store: Store | None) -> None:
         """Record faults and acknowledgements in a store."""
         self._store = store
+
+    def wait_until_serving(self) -> None:
+        """Wait until clients can connect. Raises OSError when the server could not be started."""
+        until_s = time.monotonic() + _START_S
+        while not self._serving.wait(0.05):
+            if self._reason or time.monotonic() > until_s:
+                raise OSError(self._reason or "the server has not started")
 
     def close(self) -> None:
         """Let the server show that the line has stopped, and end it.
@@ -82,14 +90,17 @@ class ServerProcess:
         server = _Server(self._settings, self._heard)
         self._server = server
         try:
-            server.wait_until_ready(self._closing)
+            if not server.wait_until_ready(self._closing):
+                return
             server.send(self._feed.everything())
+            self._serving.set()
             began_s = time.monotonic()
             while not self._closing.is_set():
                 server.check()
                 server.send([*self._feed.take(BEAT_S), {"beat": True}])
                 if time.monotonic() - began_s > _STEADY_S:
                     self._steady()
+            self._steady()
             server.send([*self._feed.take(0.0), {"stop": True}])
             server.wait(LINGER_S + _FULL_S)
         finally:
@@ -161,13 +172,19 @@ class _Server:
         )
         self._reader.start()
 
-    def wait_until_ready(self, closing: threading.Event) -> None:
-        """Wait until clients can connect, or the line stops. Raises OSError when it never does."""
+    def wait_until_ready(self, closing: threading.Event) -> bool:
+        """Wait until clients can connect; return false when the line stops before. Raises OSError.
+
+        A line that ends so early leaves nothing to show.
+        """
         until_s = time.monotonic() + _START_S
-        while not self._ready.wait(0.1) and not closing.is_set():
+        while not self._ready.wait(0.1):
             self._check_alive()
+            if closing.is_set():
+                return False
             if time.monotonic() > until_s:
                 raise TimeoutError(f"the server has not started within {_START_S:g} s")
+        return True
 
     def check(self) -> None:
         """Raise OSError when the process has died or hangs."""

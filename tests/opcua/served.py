@@ -84,7 +84,7 @@ class Served:
         for event in events:
             self.outlet.alarmed(event, NOTHING)
 
-    def wait_until_ready(self, timeout_s: float = 60) -> None:
+    def wait_until_ready(self, timeout_s: float = 250) -> None:
         until = time.monotonic() + timeout_s
         while True:
             try:
