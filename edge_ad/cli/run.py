@@ -262,7 +262,7 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
         show=options["show"],
         folder=options["output"],
         overwrite=options["overwrite"],
-        named=len(config.cameras) > 1 or is_named(config.cameras[0]),
+        named=len(config.cameras) > 1 or any(map(is_named, config.cameras)),
         log_inspections=options["log_inspections"],
         retention=Retention(
             options["keep_days"], options["keep_events"], options["keep_mib"] << 20

@@ -144,6 +144,25 @@ cameras:
         assert message in found, f"{message}\nnot in:\n{found}"
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cameras: {}\nengine: [1]", "cameras expects a list with a camera in it"),
+        ("cameras: []", "cameras expects a list with a camera in it"),
+        ("cameras: [{name: a}]", "this camera has no source"),
+        ("camera: top\ncameras: [side]\nengine: green.onnx", "camera and cameras exclude"),
+        ("cameras: [[]]", "a camera in cameras is a mapping with source, or NAME=URI"),
+    ],
+)
+def test_a_list_that_is_none_is_refused_by_check_and_run(
+    folder: Path, text: str, message: str
+) -> None:
+    path = write(folder, text)
+    assert any(message in problem for problem in problems(path))
+    done = invoke("run", "-c", path)
+    assert done.returncode == 2 and message in done.stderr
+
+
 def test_a_run_lists_all_problems_of_its_file_with_their_places(folder: Path) -> None:
     path = write(folder, "engin: a\ncameras:\n  - {source: top, threshold: x}\n")
     done = invoke("run", "-c", path, "--json")
