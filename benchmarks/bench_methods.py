@@ -63,7 +63,7 @@ def save(run: Run, seeds: list[dict[str, Any]], others: list[str]) -> Path:
     first = {name: seeds[0][name] for name in METRICS}
     data = run.folder(run.data)
     measured, samples = measure_precisions(weights.with_suffix(".onnx"), data, others, first)
-    metrics = {"data": run.data, "seeds": len(seeds), **summary(seeds), **measured}
+    metrics = {"data": run.label, "seeds": len(seeds), **summary(seeds), **measured}
     metrics["engine_ms"] = measured["precisions"]["fp32"]["engine_ms"]
     metrics |= {name: report[name] for name in COSTS} | {"load_average": os.getloadavg()[0]}
     settings: dict[str, Any] = {
@@ -73,7 +73,7 @@ def save(run: Run, seeds: list[dict[str, Any]], others: list[str]) -> Path:
     }
     settings |= {"seed": [seed["seed"] for seed in seeds]}
     return write_result(
-        "methods", f"{run.name}-{run.data}", "all",
+        "methods", f"{run.name}-{run.label}", "all",
         metrics=metrics,
         settings=settings | {name: report[name] for name in SETTINGS},
         samples={"seeds": seeds, **samples},
@@ -85,7 +85,7 @@ def time_again(run: Run) -> Path:
 
     Raises FileNotFoundError when the file or an engine is not there.
     """
-    path = RESULTS / file_name("cpu", "methods", f"{run.name}-{run.data}", "all")
+    path = RESULTS / file_name("cpu", "methods", f"{run.name}-{run.label}", "all")
     record = json.loads(path.read_text(encoding="utf-8"))
     metrics, fp32 = record["metrics"], run.weights(record["settings"]["seed"][0])
     names = {"fp32": ".onnx", "fp16": ".fp16.onnx", "int8": ".int8.onnx"}
@@ -125,7 +125,7 @@ def main() -> None:
     options = options_given()
     for data in options.data.split(","):
         for name in options.methods.split(","):
-            run = Run(name, data, options.shared, options.out)
+            run = Run(name, data, options.shared, options.out, options.side)
             if options.stage == "time":
                 print(time_again(run))
                 continue

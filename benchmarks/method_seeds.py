@@ -48,6 +48,12 @@ class Run:
     data: str
     shared: Path
     out: Path
+    side: int | None = None  # in place of the method's
+
+    @property
+    def label(self) -> str:
+        """Return the data set with a side of its own, as tables show it."""
+        return f"{self.data}_{self.side}_px" if self.side else self.data
 
     @property
     def method(self) -> str:
@@ -63,7 +69,8 @@ class Run:
         return "line" if self.data in LINES else self.data
 
     def weights(self, seed: int) -> Path:
-        return self.out / f"{self.name.replace('+', '_')}-{self.trained_on}-{seed}.pt"
+        side = f"-{self.side}" if self.side else ""
+        return self.out / f"{self.name.replace('+', '_')}-{self.trained_on}{side}-{seed}.pt"
 
     def folder(self, name: str) -> Path:
         """Return the folder of a data set; a generated one is written the first time."""
@@ -78,7 +85,7 @@ class Run:
 def train(run: Run, seed: int, options: Any) -> None:
     """Train the edge preset; its report is beside the weights, with the processor minutes."""
     weights = run.weights(seed)
-    side = str(options.side or SIDES.get(run.method, SIDE))
+    side = str(run.side or SIDES.get(run.method, SIDE))
     words = ["--method", run.method, "--preset", "edge", "--size", side, "--device", "cpu"]
     words += ["--data", str(run.folder(run.trained_on)), "--seed", str(seed)]
     words += ["--threads", str(options.threads), "--arithmetic", options.arithmetic]

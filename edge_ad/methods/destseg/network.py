@@ -119,11 +119,11 @@ class DeSTSeg(nn.Module):
         self.teacher = ResNet18(TEACHER)
         self.student = Student(size_hw, config.width)
         self.segmentation = Segmentation(size_hw, config.width)
-        self.prior: GaussianPrior | None = None
-        if config.prior == "gaussian":
-            self.prior = GaussianPrior(PRIOR_CHANNELS, self.sizes[1], size_hw)
         self.normalised = ImageNetNorm()
         _initialise(self)
+        self.prior: GaussianPrior | None = None  # drawn last, so that the rest is as without it
+        if config.prior == "gaussian":
+            self.prior = GaussianPrior(PRIOR_CHANNELS, self.sizes[1], size_hw)
         self.teacher.requires_grad_(requires_grad=False)
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:

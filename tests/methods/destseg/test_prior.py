@@ -44,6 +44,15 @@ def test_the_prior_reads_the_teacher_that_runs_anyway(tmp_path: Path) -> None:
     assert convolutions == check_parity(plain, tmp_path)["Conv"] + 1
 
 
+def test_a_training_with_the_prior_begins_as_one_without() -> None:
+    states = []
+    for prior in ("none", "gaussian"):
+        torch.manual_seed(0)
+        config = DeSTSegConfig(width=0.125, branch="distance", prior=prior, top_k=10)
+        states.append(DeSTSeg(config, SIZE).state_dict())
+    assert all(torch.equal(states[1][key], value) for key, value in states[0].items())
+
+
 def test_training_fits_the_prior_in_one_pass(parts: Path, backbone: Path, tmp_path: Path) -> None:
     given = {"network__prior": "gaussian"}
     config = tiny_config("destseg", parts, tmp_path / "x.pt", backbone, **given)
