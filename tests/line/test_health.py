@@ -55,11 +55,17 @@ class Line:
         self.now, self.store_problem = 100.0, ""
         self.tallies = [Tally(), Tally()]
         self.faults = [False, False]
+        self.paused: set[str] = set()
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def watchdog(self) -> Watchdog:
         cameras = [
-            SimpleNamespace(name=name, tally=tally, alarm=SimpleNamespace(has_fault=fault))
+            SimpleNamespace(
+                name=name,
+                tally=tally,
+                alarm=SimpleNamespace(has_fault=fault),
+                pause=SimpleNamespace(on=name in self.paused),
+            )
             for name, tally, fault in zip(("top", "side"), self.tallies, self.faults, strict=True)
         ]
         line = cast("Supervisor", SimpleNamespace(cameras=cameras))
@@ -125,11 +131,11 @@ def test_a_store_without_its_writer_ends_the_feeding(
 
 
 def test_the_status_is_sent_when_it_changes(manager: Manager, line: Line) -> None:
-    line.faults = [False, True]
+    line.faults, line.paused = [False, True], {"top"}
     watchdog = line.watchdog()
     watchdog.step()
     (status,) = [text for text in manager.messages() if text.startswith("STATUS")]
-    assert status == "STATUS=0 frames, 0 rejected, 0 invalid; in fault: side"
+    assert status == "STATUS=0 frames, 0 rejected, 0 invalid; in fault: side; paused: top"
     line.now += 11
     watchdog.step()
     assert not any(text.startswith("STATUS") for text in manager.messages())
