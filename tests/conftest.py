@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -25,6 +26,13 @@ from edge_ad.cli import main
 from edge_ad.cli.verbs import VERBS
 from edge_ad.files import sha256
 from edge_ad.manifest import Sidecar, Threshold, save_sidecar
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of garbage collection, which would look through it each time."""
+    gc.collect()
+    gc.freeze()
+
 
 ROOT = Path(__file__).resolve().parent.parent
 

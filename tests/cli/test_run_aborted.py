@@ -50,10 +50,10 @@ sys.exit(6)
 """
 
 
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Long enough that its thread is still reading when the error comes."""
-    path = tmp_path / "line.avi"
+    path = tmp_path_factory.mktemp("video") / "line.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 480))
     rng = np.random.default_rng(0)
     frames = [rng.integers(20, 200, (480, 640, 3)).astype(np.uint8) for _ in range(4)]

@@ -108,11 +108,11 @@ def test_exposures_of_few_parts_do_not_narrow_an_interval() -> None:
 def test_the_interval_covers_the_true_auroc_about_as_often_as_it_says() -> None:
     """The true AUROC of two normal distributions 1.2 apart is 0.802."""
     covered = 0
-    for seed in range(60):
+    for seed in range(30):
         scored = [replace(item, mask=None) for item in images(25, 25, seed)]  # scores alone
         low, high = intervals(scored, each(scored))["image_auroc"]
         covered += low <= 0.802 <= high
-    assert covered >= 51  # 57 expected; fewer happen once in a hundred at 90 % coverage
+    assert covered >= 23  # 28 expected; fewer happen once in a hundred at 90 % coverage
 
 
 @pytest.mark.parametrize(("normal", "anomalous"), [(1, 5), (5, 1), (5, 0)])

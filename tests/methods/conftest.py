@@ -1,4 +1,4 @@
-"""Data and weights for the methods' tests; each method is trained and exported once per session."""
+"""Data and weights for the methods' tests; each method is trained once per session."""
 
 from __future__ import annotations
 
@@ -47,32 +47,49 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Exported(NamedTuple):
-    """A method's report, weights and engine file, and how often each operator is in its graph."""
+class Trained(NamedTuple):
+    """A method's report and weights."""
 
     report: dict[str, Any]
+    weights: Path
+
+
+class Exported(NamedTuple):
+    """A method's weights and engine file, and how often each operator is in its graph."""
+
     weights: Path
     engine: Path
     operators: Counter[str]
 
 
 @pytest.fixture(scope="session")
-def exported(
+def trained(
     tmp_path_factory: pytest.TempPathFactory, parts: Path, backbone: Path
-) -> Callable[[str], Exported]:
-    """Trains a method for a few steps and exports it, at the first call for that method."""
+) -> Callable[[str], Trained]:
+    """Return a function that trains a method for a few steps, at its first call."""
+
+    @cache
+    def train_once(method: str) -> Trained:
+        weights = tmp_path_factory.mktemp(method) / "x.pt"
+        config = tiny_config(method, parts, weights, backbone)
+        return Trained(train(config, threading.Event(), lambda progress: None), weights)
+
+    return train_once
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Callable[[str], Trained]) -> Callable[[str], Exported]:
+    """Return a function that exports what `trained` trains; most take seconds, in slow tests."""
 
     @cache
     def export(method: str) -> Exported:
-        weights = tmp_path_factory.mktemp(method) / "x.pt"
-        config = tiny_config(method, parts, weights, backbone)
-        report = train(config, threading.Event(), lambda progress: None)
+        weights = trained(method).weights
         detector = load_detector(weights)
-        manifest = detector.manifest.model_copy(update={"batch": 2})  # an open one takes seconds
+        manifest = detector.manifest.model_copy(update={"batch": None})
         model = onnx_from_module(EngineGraph(detector.module), manifest)
         engine = weights.with_suffix(".onnx")
         onnx.save(model, engine)
         operators = Counter(node.op_type for node in model.graph.node)
-        return Exported(report, weights, engine, operators)
+        return Exported(weights, engine, operators)
 
     return export

@@ -84,19 +84,6 @@ def run_on_footage(*options: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_the_shipped_detector_detects_the_first_defect() -> None:
-    """The whole footage is a slow test."""
-    truth = read_truth(HERE / "footage.mp4.yaml")
-    first = truth["defects"][0]["part"]
-    shown = [frame for frame, defects in truth["visible"].items() if defects[0]["part"] == first]
-    result = compare(
-        run_on_footage("--frames", max(shown) + 1),
-        {"defects": truth["defects"][:1], "visible": {n: truth["visible"][n] for n in shown}},
-    )
-    assert len(result.kinds) == 1
-    require_all_detected(result)
-
-
 @pytest.mark.slow
 def test_the_shipped_detector_detects_every_defect_and_nothing_else() -> None:
     result = compare(run_on_footage(), read_truth(HERE / "footage.mp4.yaml"))

@@ -119,5 +119,6 @@ def test_the_map_is_in_range_and_of_any_size() -> None:
     assert 0 <= anomaly_map.min().item() and anomaly_map.max().item() < 1
 
 
+@pytest.mark.slow
 def test_the_exported_graph_gathers_whole_channels(exported: Callable[[str], Exported]) -> None:
     assert not exported("clflow").operators.keys() & {"GatherND", "ScatterND"}

@@ -29,17 +29,28 @@ def test_scores_that_do_not_vary_give_no_infinity() -> None:
     assert ScoreSpread.of(torch.full((5,), 2.0)) == (2.0, 1e-12)
 
 
-def test_the_prior_reads_the_teacher_that_runs_anyway(tmp_path: Path) -> None:
+def _with_and_without_prior() -> tuple[DeSTSeg, DeSTSeg]:
     config = DeSTSegConfig(width=0.125, branch="distance", prior="gaussian", top_k=10)
     net = shaken(DeSTSeg(config, SIZE), by=0.01)
     plain = DeSTSeg(config.model_copy(update={"prior": "none"}), SIZE).eval()
     state = {k: v for k, v in net.state_dict().items() if not k.startswith("prior.")}
     plain.load_state_dict(state)
+    assert isinstance(net, DeSTSeg)
+    return net, plain
+
+
+def test_the_prior_is_fused_with_the_map_of_the_branch() -> None:
+    net, plain = _with_and_without_prior()
     rgb = torch.rand(2, 3, *SIZE)
-    assert isinstance(net, DeSTSeg) and net.prior is not None
+    assert net.prior is not None
     with torch.no_grad():
         distance = net.prior.distance(net.levels(rgb)[0][PRIOR])
         torch.testing.assert_close(net(rgb)[0], net.prior.fused(plain(rgb)[0], distance))
+
+
+@pytest.mark.slow
+def test_the_exported_prior_reads_the_teacher_that_runs_anyway(tmp_path: Path) -> None:
+    net, plain = _with_and_without_prior()
     convolutions = check_parity(net, tmp_path, tolerance=1e-4)["Conv"]
     assert convolutions == check_parity(plain, tmp_path)["Conv"] + 1
 

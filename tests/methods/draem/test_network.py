@@ -52,6 +52,7 @@ def test_the_contract_holds() -> None:
     check_contract(shaken(DRAEM(SMALL, SIZE)), METHOD.score(SMALL, SIZE))
 
 
+@pytest.mark.slow
 def test_the_exported_graph_has_no_softmax(exported: Callable[[str], Exported]) -> None:
     assert "Softmax" not in exported("draem").operators
 

@@ -105,7 +105,9 @@ def test_the_weighted_score_is_equation_7() -> None:
         assert observed == pytest.approx(weight * distances[patch, row], rel=1e-3)
 
 
-@pytest.mark.parametrize("score", ["patches", "map", "weighted"])
+@pytest.mark.parametrize(
+    "score", [pytest.param(s, marks=pytest.mark.slow) for s in ("patches", "map")] + ["weighted"]
+)
 def test_the_exported_graph_agrees_with_torch(score: str, tmp_path: Path) -> None:
     net = _net(score=score)
     largest = float(torch_answer(net, frames(2)).maps.max())
