@@ -28,9 +28,10 @@ class Camera:
 
     `is_there` says cheaply whether a lost camera is back; `back_off` decides when it is tried. With
     a `trigger`, `source` and `reopen` deliver triggered frames only; a `software_trigger` is fired
-    by programs. `expected` is what its images are like. `configured` is what the configuration says
-    about settings that may be changed while the line runs, with all that they depend on. `loss` is
-    a loss during a pause, which becomes a fault when the camera is resumed.
+    by programs. With its `own_trigger` (an input of the camera) every frame is a part. `expected`
+    is what its images are like. `configured` is what the configuration says about settings that may
+    be changed while the line runs, with all that they depend on. `loss` is a loss during a pause,
+    which becomes a fault when the camera is resumed.
     """
 
     source: Source
@@ -45,11 +46,13 @@ class Camera:
     is_there: Callable[[], bool] | None = None
     trigger: Trigger | None = None
     software_trigger: bool = False
+    own_trigger: bool = False
     expected: ExpectedImages = field(default_factory=ExpectedImages)
     configured: Mapping[Setting, Any] = field(default_factory=dict)
     pause: Pause = field(default_factory=Pause)
     recorder: Recorder | None = None  # while the line runs
     loss: SourceLost | None = None
+    _dropped_parts: int = 0
     back_off: BackOff = field(default_factory=BackOff)
 
     def __post_init__(self) -> None:
@@ -66,6 +69,14 @@ class Camera:
     def prefix(self) -> str:
         """The beginning of a message whose rest names the source: the camera's own name."""
         return "" if self.name == self.source.name else f"{self.name}: "
+
+    def dropped_parts(self) -> Inspection | None:
+        """Return the part for frames that were dropped since the last call, where each is one."""
+        new, self._dropped_parts = self.dropped - self._dropped_parts, self.dropped
+        if not self.own_trigger or new <= 0:
+            return None
+        reason = f"{new} parts came faster than they can be judged"
+        return self.missed_part(Missed(reason, time.monotonic(), new))
 
     def missing(self, reason: str) -> BadFrame:
         """Return the frame that did not come."""

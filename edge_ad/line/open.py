@@ -172,6 +172,7 @@ def _open_camera(
         is_there=presence(uri),
         trigger=trigger,
         expected=expected_images(camera, judge.geometry),
+        own_trigger=is_triggered(uri),
         software_trigger=camera.trigger == SOFTWARE,
         configured=configured(camera, judge),
     )

@@ -22,7 +22,8 @@ class Recorder:
     """Gives every inspection of one camera its part number and time, and records it.
 
     Any thread may call it. With a `trigger`, a verdict that it no longer waits for is dropped;
-    without, one of a live camera that comes during a `pause` is.
+    without, one of a live camera that comes during a `pause` is. `dropped_parts` returns the part
+    for frames dropped since its last call, where that is one.
     """
 
     alarm: Alarm
@@ -31,12 +32,15 @@ class Recorder:
     next_part: Callable[[], int]
     trigger: Trigger | None = None
     pause: Pause = field(default_factory=Pause)
+    dropped_parts: Callable[[], Inspection | None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def judged(self, inspected: InspectedFrame, *, free_running: bool = False) -> None:
         """Record a frame that the inspector has judged."""
         if self.trigger is None or self.trigger.served():
             self.record(inspected, free_running=free_running)
+        if (dropped := self.dropped_parts()) is not None:
+            self.missed(dropped, 0.0)
 
     def is_free_running(self, source: Source) -> bool:
         """Return whether frames come unasked: nothing is lost by passing them over."""

@@ -88,6 +88,7 @@ class Supervisor:
                 self.next_part,
                 camera.trigger,
                 camera.pause,
+                camera.dropped_parts,
             )
             self._threads.append(_thread(camera.name, self._run, camera, recorder))
             if camera.trigger is not None:

@@ -196,10 +196,10 @@ def source() -> Paced:
     return Paced()
 
 
-def supervisor(source: Paced, engine: ScriptedEngine, trigger: Trigger) -> Supervisor:
+def supervisor(source: Paced, engine: ScriptedEngine, trigger: Trigger | None) -> Supervisor:
     alarm = Alarm(AlarmRule(), lambda: "a", part_rule=PartRule.FRAME)
     inspector = Inspector(engine, Thresholds(0.5, 0.5), FrameGate(live=True), camera="top")
-    triggered = TriggeredSource(source, trigger)
+    triggered = TriggeredSource(source, trigger) if trigger else source
     camera = Camera(triggered, lambda: triggered, inspector, alarm, Tally(), "top", trigger=trigger)
     return Supervisor([camera], Outlets([Parts()]))
 
@@ -284,6 +284,26 @@ def test_a_camera_with_a_trigger_of_its_own_delivers_parts_and_takes_no_other(
     with pytest.raises(UsageError, match="is triggered twice"):
         with open_line(LineConfig(("pylon://?trigger=Line1",), make_engine(), trigger="software")):
             pass
+
+
+def test_parts_that_a_triggered_camera_drops_are_invalid(source: Paced) -> None:
+    line = supervisor(source, ScriptedEngine(), None)
+    (camera,) = line.cameras
+    camera.own_trigger = True
+    parts = parts_of(line)
+    line.start()
+    for dropped, records in ((0, 1), (3, 2), (3, 1)):
+        source.dropped = dropped
+        source.deliver()
+        for _ in range(records):
+            assert parts.came.acquire(timeout=20)
+    summary = line.finish()
+    assert [part.verdict for part in parts.inspections] == [
+        Verdict.PASS, Verdict.PASS, Verdict.INVALID, Verdict.PASS,
+    ]  # fmt: skip
+    missed = parts.inspections[2]
+    assert missed.missed_triggers == 3 and "3 parts came faster" in missed.reason
+    assert (summary["judged"], summary["invalid"], summary["dropped"]) == (3, 1, 3)
 
 
 def test_a_camera_that_dies_misses_its_triggers_and_serves_them_again_later(
