@@ -105,6 +105,7 @@ class _SameHost(HTTPRedirectHandler):
         """Return the request for the new place. Raises SourceLost for another server."""
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if (new.scheme, _host(new)) != (old.scheme, _host(old)):
+            fp.close()
             raise SourceLost(
                 f"{without_credentials(req.full_url)} redirects to another server, "
                 f"{new.scheme}://{_host(new)}. Give that URL if it is the right one."
@@ -123,6 +124,7 @@ def _attempt(opener: Any, request: Request, download: Download) -> str:
         with opener.open(request, timeout=_TIMEOUT_S) as answer:
             return _receive(answer, begun, download)
     except HTTPError as error:
+        error.close()
         if error.code == 416:  # what is here is no part of what is there
             forget_download(path)
         if error.code in (416, 429) or error.code >= 500:

@@ -161,11 +161,8 @@ def test_a_failed_self_test_leaves_the_version_before(workshop: Workshop, what: 
     before = workshop.running()
     test = workshop.manifest(2).self_test
     first = test.images[0]
-    changes: dict[str, Any] = {
-        "score": {"score": 0.3},
-        "verdict": {"verdict": "REJECT"},
-        "latency": {},
-    }[what]
+    changes: dict[str, Any] = {"score": 0.3} if what == "score" else {}
+    changes |= {"verdict": "REJECT"} if what == "verdict" else {}
     images = (first.model_copy(update=changes), *test.images[1:])
     latency_ms = 1e-6 if what == "latency" else None
     failing = SelfTest(cameras=test.cameras, images=images, latency_ms=latency_ms)
