@@ -10,12 +10,13 @@ from typing import Any
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server import monitored_item_service
 from asyncua.server.internal_session import InternalSession
 
 from edge_ad.opcua import limits
 from edge_ad.opcua.filters import check_filter, within
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(monitored_item_service.__name__)  # one that loggers below can hang on
 caller: ContextVar[str] = ContextVar("caller")  # the user whose method call runs
 
 
