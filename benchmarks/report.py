@@ -131,11 +131,19 @@ SECTIONS = {
         "per second of a line without outlet, with a broker and with one that is away. The "
         "machine was busy: a load of 9 on two cores.",
     ),
+    "line": (
+        "The line itself",
+        "On an engine that costs nothing. Soak: frames of 64x64 pixels at once, one in 500 rejected, "
+        "with store and evidence images; growth of the process after 200 000 frames. Eight: cameras "
+        "of 640x480 at 30 frames/s. Others: the slowest of three such cameras beside one that is "
+        "dead, hangs, or is ten times slower, and its rate over that beside a healthy one.",
+    ),
     "threads": (
         "Threads under load",
         "The sample engine beside busy processes: fixed settings of ONNX Runtime's threads, and "
-        "`run`, which chooses among them while it runs; in turn, in blocks of 20 calls. The "
-        "machine was shared; this process and the busy ones had priority over the others'.",
+        "`run`, which chooses among them while it runs; in turn, in blocks of 20 calls, without "
+        "the calls that try other settings (one in 250). The machine was shared: these processes "
+        "had priority over the others', which still took caches and moved threads.",
     ),
     "verdict": (
         "From image file to verdict",
@@ -145,7 +153,11 @@ SECTIONS = {
         "int8 at 128x128 with and without the Gaussian prior, untrained, since speed does not "
         "depend on the weights.",
     ),
-    "start": ("Start", "A fresh process, from the command to its first verdict."),
+    "start": (
+        "Start",
+        "A fresh process, from the command to its first verdict, and its memory over the footage: "
+        "resident, and its own part of it, in which shared libraries count in parts (PSS).",
+    ),
     "parts": (
         "Parts",
         "Parts found from the images, and from names with groups joined that show one part, "

@@ -31,7 +31,7 @@ def command(*, folder: Path, as_json: bool) -> None:
 
 
 def drift_record(camera: str, quantity: str, state: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of one quantity; `reference` and `now` are None in the first hour."""
+    """Return what is known of one quantity; `reference` is None in the first hour."""
     return {
         "camera": camera,
         "quantity": quantity,

@@ -172,6 +172,8 @@ class _Quantity:
     def state(self) -> dict[str, Any]:
         """Return everything that a restart needs, and `edge-ad drift` shows."""
         state: dict[str, Any] = {"key": self._key, "origin": self._origin, "first": self._first}
+        if self._first:
+            state["now"] = median(self._first)
         if self._test is not None:
             state |= {
                 "reference": asdict(self._test.reference),

@@ -156,7 +156,9 @@ def test_without_a_reference_the_first_hour_is_one(
 ) -> None:
     with watching(tmp_path / "out", expected) as feed:
         feed.minutes(31, 118)
-    assert asked(tmp_path / "out")["brightness"]["minutes_to_reference"] == 30
+    row = asked(tmp_path / "out")["brightness"]
+    assert (row["minutes_to_reference"], row["reference"]) == (30, None)
+    assert row["now"] == pytest.approx(118, abs=1)
     assert "reference in 30 min" in invoke("drift", tmp_path / "out").stdout
     with watching(tmp_path / "out", expected) as feed:
         feed.minutes(40, 118)
