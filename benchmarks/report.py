@@ -133,10 +133,11 @@ SECTIONS = {
     ),
     "line": (
         "The line itself",
-        "On an engine that costs nothing. Soak: frames of 64x64 pixels at once, one in 500 rejected, "
-        "with store and evidence images; growth of the process after 200 000 frames. Eight: cameras "
-        "of 640x480 at 30 frames/s. Others: the slowest of three such cameras beside one that is "
-        "dead, hangs, or is ten times slower, and its rate over that beside a healthy one.",
+        "On an engine that costs nothing. Soak: frames of 64x64 pixels at once, one in 500 "
+        "rejected, with store and evidence images; growth of the process after 200 000 frames. "
+        "Eight: cameras of 640x480 at 30 frames/s. Others: the slowest of three such cameras "
+        "beside one that is dead, hangs, or is ten times slower, and its rate over that beside a "
+        "healthy one.",
     ),
     "threads": (
         "Threads under load",
