@@ -5,11 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,6 +14,7 @@ import pytest
 from edge_ad.bundle.health import read_status
 from edge_ad.bundle.install import STEPS, roll_back
 from edge_ad.bundle.manifest import SelfTest, Target
+from edge_ad.bundle.self_test import SelfTestResult
 from edge_ad.bundle.signing import new_key
 from edge_ad.bundle.state import BundleFolder
 from edge_ad.errors import GateFailed, IncompatibleError, OutletLost, UsageError
@@ -247,12 +245,16 @@ def in_child(call: Callable[[], object]) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("step", [step for step in STEPS if step != "self-test"])
-def test_a_kill_at_any_step_leaves_a_line_that_runs(workshop: Workshop, step: str) -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_at_any_step_leaves_a_line_that_runs(
+    workshop: Workshop, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = SelfTestResult(2, 0.0, 1.0)  # engines must not be opened in a fork
+    monkeypatch.setattr("edge_ad.bundle.install.run_self_test", lambda *_: passed)
     second, third = (workshop.bundle(version) for version in (2, 3))
     workshop.have_installed()
     before = workshop.running()
-    assert kill_install(workshop, second, step) == 9
+    assert in_child(lambda: workshop.install(second, on_step=die(step))) == 9
     switched = step in ("finish", "prune")
     assert switched or workshop.running() == before
     status = read_status(workshop.device, workshop.trust)
@@ -262,22 +264,6 @@ def test_a_kill_at_any_step_leaves_a_line_that_runs(workshop: Workshop, step: st
     assert workshop.running()[0].startswith("3-") and state.switch is None
     assert state.previous.startswith("2-" if switched else "1-")
     assert not (workshop.device / "incoming").exists()
-
-
-def kill_install(workshop: Workshop, bundle: Path, step: str) -> int:
-    """Install in a process that dies at a step; engines must not be opened in a fork."""
-    if STEPS.index(step) < STEPS.index("self-test"):
-        return in_child(lambda: workshop.install(bundle, on_step=die(step)))
-    code = (
-        "import os, sys; from pathlib import Path; "
-        "from edge_ad.bundle.install import InstallRequest, install; "
-        "from edge_ad.bundle.trust import Trust; from tests.bundle.conftest import write_line; "
-        "install(InstallRequest(Path(sys.argv[1]), Path(sys.argv[2]), "
-        "Trust.model_validate_json(sys.argv[3]), write_line, 'b', 'test', "
-        "on_step=lambda step: os._exit(9) if step == sys.argv[4] else None))"
-    )
-    arguments = [str(workshop.device), str(bundle), workshop.trust.model_dump_json(), step]
-    return subprocess.run([sys.executable, "-c", code, *arguments], check=False).returncode
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -1,0 +1,181 @@
+"""`edge-ad bundle` as its user calls it: from a line file to a device that goes back."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from edge_ad.cli.bundle_line import bundled_line, device_line, read_line_file
+from edge_ad.errors import UsageError
+from tests.conftest import CompletedProcess, MakeEngine, invoke, part_image
+
+pytest.importorskip("cryptography")
+
+LINE = """\
+engine: green.onnx
+alarm-k: 1
+cameras:
+  - name: top
+    source: rtsp://line:${ENV:TOP}@10.0.0.5/stream
+    threshold: 0.4
+  - name: side
+"""
+SITE = """\
+output: shift
+cameras:
+  - {name: top, source: "pattern://"}
+  - {name: side, source: "pattern://", roi: [0, 0, 32, 32], threshold: 0.45}
+"""
+
+
+@pytest.fixture
+def plant(tmp_path: Path, make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a line file, its engine, images to test with, and a trusted key."""
+    monkeypatch.chdir(tmp_path)
+    make_engine()
+    Path("line.yaml").write_text(LINE)
+    Path("known").mkdir()
+    for name, spot in (("good", False), ("bad", True)):
+        cv2.imwrite(f"known/{name}.png", part_image(spot=spot))
+    assert invoke("keys", "new", "release.key").returncode == 0
+    assert invoke("keys", "trust", "release.key.pub", "--trust", "trust.yaml").returncode == 0
+    return tmp_path
+
+
+def create(version: int, *options: object, line: str = "line.yaml") -> CompletedProcess:
+    return invoke(
+        *("bundle", "create", line, "--product", "plates", "--version", version),
+        *("--self-test", "known", "-o", f"{version}.edgead", *options),
+    )
+
+
+def install(version: int, *options: object) -> CompletedProcess:
+    trust = ("--into", "device", "--trust", "trust.yaml")
+    return invoke("bundle", "install", f"{version}.edgead", *trust, *options)
+
+
+def status() -> dict[str, Any]:
+    return dict(json.loads(invoke("bundle", "status", "device", "--json").stdout))
+
+
+@pytest.mark.slow
+def test_from_a_line_file_to_a_device_and_back(plant: Path) -> None:
+    assert "not signed; next: edge-ad bundle sign" in create(7).stdout
+    unsigned = install(7)
+    assert unsigned.returncode == 3 and "nobody has signed it" in unsigned.stderr
+    assert invoke("bundle", "sign", "7.edgead", "--key", "release.key").returncode == 0
+    assert "release.key" in invoke("bundle", "verify", "7.edgead", "--trust", "trust.yaml").stdout
+    assert "self-test   4 images for 2 cameras" in invoke("bundle", "inspect", "7.edgead").stdout
+    nowhere = install(7)
+    assert nowhere.returncode == 2 and "camera side: this device does not say" in nowhere.stderr
+    Path("device/site.yaml").write_text(SITE)
+    done = install(7)
+    assert done.returncode == 0, done.stderr
+    assert "plates version 7 is current" in done.stdout and "4 images" in done.stdout
+    assert status()["version"] == 7
+    checked = invoke("run", "-c", "device/current/run.yaml", "--check", "--json")
+    cameras = {camera["camera"]: camera for camera in json.loads(checked.stdout)["cameras"]}
+    assert cameras["top"]["threshold"] == 0.4 and cameras["side"]["threshold"] == 0.45
+    assert cameras["side"]["geometry"]["roi_xywh"] == [0, 0, 32, 32]
+    folder = os.path.realpath(plant / "device")
+    assert json.loads(checked.stdout)["output"] == f"{folder}/shift"
+    assert create(8, "--key", "release.key").returncode == 0
+    failed = install(8, "--restart", "false")
+    assert failed.returncode == 1 and "device is back at plates version 7" in failed.stderr
+    state = status()
+    assert state["version"] == 7 and state["taken_back"][0]["version"] == 8
+    again = install(8)
+    assert again.returncode == 3 and "taken back" in again.stderr
+    assert json.loads(install(8, "--allow-older", "--restart", "true", "--json").stdout)[
+        "restarted"
+    ]
+    back = invoke("bundle", "rollback", "device", "--reason", "bad")
+    assert back.returncode == 0 and "back to plates version 7" in back.stdout
+
+
+def test_what_devices_could_not_run_is_not_made(plant: Path) -> None:
+    del plant
+    Path("green.onnx.yaml").unlink()
+    done = create(7)
+    assert done.returncode == 2 and "has no threshold yet" in done.stderr
+    assert not Path("7.edgead").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("engine: absent.onnx", "there is no such engine"),
+        ("camera: 0", "names no engine"),
+        ("engine: green.onnx\nengin: 3", "Did you mean 'engine'"),
+        ("engine: green.onnx\ncamera: rtsp://line:secret@h/s", "has a password"),
+        ("engine: green.onnx\noutlet: 'https://u:secret@h/hook'", "has a password"),
+        ("engine: green.onnx\ncameras:\n- {source: '0'}", "a camera has no name"),
+    ],
+)
+def test_a_line_file_that_is_unfit_is_refused(plant: Path, line: str, message: str) -> None:
+    (plant / "line.yaml").write_text(line)
+    done = create(7)
+    assert done.returncode == 2 and message in done.stderr and "secret" not in done.stderr
+    assert not Path("7.edgead").exists()
+
+
+def test_an_image_near_the_threshold_is_refused(plant: Path) -> None:
+    image = part_image()
+    image[8:20, 20:32] = 102  # of 255, which is 0.4
+    cv2.imwrite(str(plant / "known" / "near.png"), image)
+    done = create(7)
+    assert (
+        done.returncode == 2 and "near.png" in done.stderr and "near the threshold" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [("--expires", "2020-01-01"), ("--version", 0), ("--expires", "x")]
+)
+def test_wrong_options_are_refused(plant: Path, options: tuple[object, ...]) -> None:
+    del plant
+    assert create(7, *options).returncode == 2
+
+
+def test_a_site_may_not_have_cameras_that_the_bundle_has_not(plant: Path) -> None:
+    bundled, files = bundled_line(plant / "line.yaml")
+    assert sorted(files) == ["green.onnx", "green.onnx.yaml"]
+    (plant / "site.yaml").write_text("cameras:\n- {name: front, source: '0'}\n")
+    site = read_line_file(plant / "site.yaml")
+    with pytest.raises(UsageError, match=r"camera front, which .* It has: top, side"):
+        device_line(bundled, site, plant, plant / "versions" / "7", {})
+
+
+def test_paths_are_those_of_the_bundle_or_of_the_device(plant: Path) -> None:
+    text = "engine: green.onnx\noutlet: file:a.jsonl\ncamera: top=part.mp4\n"
+    (plant / "line.yaml").write_text(text)
+    bundled, _ = bundled_line(plant / "line.yaml")
+    home, version = Path("/srv/line1"), Path("/srv/line1/versions/7")
+    line = device_line(bundled, {}, home, version, {"green.onnx": "green.plan"})
+    assert line["engine"] == "/srv/line1/versions/7/green.plan"
+    assert line["output"] == "/srv/line1/output"
+    assert "/srv/line1/a.jsonl" in str(line["outlet"])
+    assert "/srv/line1/part.mp4" in str(line["camera"])
+
+
+def test_a_command_s_variables_have_its_whole_name(
+    plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del plant
+    monkeypatch.setenv("EDGE_AD_BUNDLE_VERIFY_TRUST", "trust.yaml")
+    done = invoke("bundle", "verify", "absent.edgead")
+    assert done.returncode == 2 and "absent.edgead: cannot be read" in done.stderr
+    monkeypatch.setenv("EDGE_AD_BUNDLE_VERIFY_TRUTS", "x")
+    assert "EDGE_AD_BUNDLE_VERIFY_TRUST'?" in invoke("bundle", "verify", "absent.edgead").stderr
+
+
+@pytest.mark.parametrize("action", ["status", "rollback", "site", "watch"])
+def test_a_folder_without_a_product_is_an_error(plant: Path, action: str) -> None:
+    done = invoke("bundle", action, plant / "nowhere")
+    assert done.returncode == 2 and "nothing is installed there" in done.stderr
+    assert not (plant / "nowhere").exists()
