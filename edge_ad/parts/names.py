@@ -6,6 +6,7 @@ them with two images. Names that merely number the images say nothing about part
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,8 @@ _VIEWS = (
 _MARKED = re.compile(rf"(?:^|[-_. ])((?:{_MARK})[-_ ]?[0-9][0-9a-z]*)(?=[-_. ]|$)", re.I)
 _VIEW = re.compile(rf"^(.+?)(?:[-_. ](?:{_VIEWS}))+(?:[-_. ]\d{{1,3}})?$", re.I)
 _NUMBERED = re.compile(r"^(.*[a-z0-9)])[-_. ]\(?(\d{1,2})\)?$", re.I)
+_CROP = re.compile(r"^(.*[a-z0-9)])[-_. ][xy]?(\d{2,5})$", re.I)
+_CROP_STEP = 16  # pixels; crops lie at multiples of it, running numbers do not
 _SERIES = re.compile(
     r"^(.*?)(?:exp(?:osure)?|ev|light|led|cam(?:era)?|view)[-_]?(\d+)[-_](?:num|nr|no|n|frame|img)?"
     r"[-_]?(\d+)$",
@@ -176,6 +179,21 @@ def _numbered(stems: Sequence[str]) -> list[str] | None:
     return [match[1] for match in matches if match]
 
 
+def _crops(stems: Sequence[str]) -> list[str] | None:
+    """Find pixel offsets after an id, the same for several ids: `0001_0512`, `0001_0768`.
+
+    Crops of one photo are not independent.
+    """
+    matches = [_CROP.match(stem) for stem in stems]
+    if not all(matches):
+        return None
+    offsets = [int(match[2]) for match in matches if match]
+    step, repeated = math.gcd(*offsets), len(set(offsets)) < len(offsets)
+    if not repeated or step == 0 or step % _CROP_STEP:
+        return None
+    return [match[1] for match in matches if match]
+
+
 def _timed(stems: Sequence[str]) -> list[str] | None:
     """Find times of day like `20261128_143501_123`, taken in bursts with pauses between."""
     times = [time_in(stem) for stem in stems]
@@ -193,5 +211,6 @@ PATTERNS = (
     Pattern("exposure series in the names", _series, inferred=True),
     Pattern("views of an id in the names", _views),
     Pattern("a count after an id in the names", _numbered),
+    Pattern("offsets of crops after an id in the names", _crops),
     Pattern("bursts of times in the names", _timed, inferred=True),
 )

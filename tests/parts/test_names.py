@@ -43,6 +43,7 @@ def _groups(names: Sequence[str]) -> list[list[str]] | None:
         [["exp1_num_1.jpg", "exp2_num_2.jpg"], ["exp1_num_3.jpg", "exp2_num_4.jpg"]],
         # an exposure series may begin anywhere
         [["exp3_num_11.jpg", "exp1_num_12.jpg"], ["exp3_num_93.jpg", "exp1_num_94.jpg"]],
+        [["0001_000_01_0512.png", "0001_000_01_0768.png"], ["0002_000_01_0512.png"]],
         [["c_20261128_143501.png", "c_20261128_143502.png"],
          ["c_20261128_143601.png", "c_20261128_143602.png"],
          ["c_20261128_150001.png", "c_20261128_150002.png"]],
@@ -60,6 +61,7 @@ def test_a_common_pattern_gives_the_parts(parts: list[list[str]]) -> None:
         ["part_1.png", "part_2.png", "part_3.png"],  # every image another part: just a number
         ["part7_001.png", "part7_002.png"],  # one product, perhaps: says nothing about parts
         ["0001_000_01_0512.png", "0001_000_01_0768.png", "0001_000_02_0256.png"],
+        ["a_0100.png", "a_0200.png", "b_0100.png"],  # every hundredth frame, not crops
         ["A17_top.png", "A17_left.png", "other.png"],
         ["img_20261128_143501.png", "img_20261128_143511.png", "img_20261128_143521.png",
          "img_20261128_143531.png"],  # one image every 10 s
