@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_ad.control.address import SOCKET
 from edge_ad.errors import OutletLost, UsageError
 from edge_ad.store.lock import LOCK, check_free
 from edge_ad.store.schema import DATABASE
@@ -21,7 +22,7 @@ _OF_A_RUN = (
     "contact-sheet.jpg",
     "summary.json",
 )
-_BEFORE_DATABASE = {LOCK}  # a line that was killed at once has left no more
+_BEFORE_DATABASE = {LOCK, SOCKET}  # a line that was killed at once has left no more
 _LEAST_MIB = 16  # below it, logs and reports fail too
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edge_ad.setting import values_text
 from edge_ad.store.reading import Record
 from edge_ad.store.shift import CameraShift, Shift
 
@@ -147,11 +148,21 @@ def _notices(shift: Shift) -> Iterable[str]:
         yield f"<h2>{_newest('The line itself', shift.notice_count, len(shift.notices))}</h2>"
         rows = [
             [_local(event["time_utc"]), event["type"], event.get("step", ""),
-             str(event.get("count", "")),
-             ": ".join(event[name] for name in ("source", "reason") if event.get(name))]
+             str(event.get("count", "")), ": ".join(filter(None, _words(event)))]
             for event in shift.notices
         ]  # fmt: skip
         yield _table(("when", "what", "", "events", "reason"), rows)
+
+
+def _words(event: Record) -> Iterable[str | None]:
+    """Yield what happened, to whom, by whom and why."""
+    yield event["camera"] if event["type"] in ("setting", "drift") else None
+    yield event.get("source")
+    if event["type"] == "setting":
+        yield f"{values_text(event['kind'], event['old'], event['new'])}, by {event['who']}"
+    elif event["type"] == "control":
+        yield event.get("who")
+    yield event.get("reason")
 
 
 def _newest(name: str, count: int, shown: int) -> str:

@@ -12,7 +12,10 @@ from edge_ad.store.reading import EventFilter, Record, open_reading, read_open
 
 _ALARMS = 200  # listed, and as many rejected parts; a shift with more has another problem
 _NOTICES = 100
-_NOTICE_TYPES = ("line", "engine", "drift", "lost", "retention", "outlet_fault", "outbox")
+_NOTICE_TYPES = (
+    *("line", "engine", "drift", "lost", "retention", "outlet_fault", "outbox"),
+    *("setting", "control"),
+)
 _BARS = 48
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440)  # minutes a bar
 
