@@ -10,6 +10,7 @@ several times, in parts (PSS, read every 20 ms).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
@@ -55,8 +56,9 @@ def peaks_mib() -> tuple[float, float]:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             break
-        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-        own = max(own, *map(int, re.findall(r"^Pss: +(\d+)", rollup, re.MULTILINE)), 0)
+        with contextlib.suppress(ProcessLookupError):  # it is ending
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            own = max(own, *map(int, re.findall(r"^Pss: +(\d+)", rollup, re.MULTILINE)), 0)
         time.sleep(0.02)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
