@@ -144,6 +144,7 @@ async def stay(url: str, until: float, steady: Steady) -> None:
         kind = await client.nodes.base_event_type.get_child(f"{namespace}:ResultReadyEventType")
         subscription = await client.create_subscription(50, steady)
         await subscription.subscribe_events(client.nodes.server, kind)
+        steady.line.sent.clear()
         await asyncio.sleep(until - time.monotonic())
         steady.line.ended.set()
         await asyncio.sleep(_REST_S)  # for what is under way

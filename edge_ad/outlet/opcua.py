@@ -26,7 +26,7 @@ from edge_ad.store.store import Store
 from edge_ad.uri import Uri, host_and_port, number
 
 _PORT = 4840
-_LEFT_S = 3.0  # for the server of a line that has just ended to leave its port
+_LEFT_S = 6.0  # for the server of a line that has just ended to leave its port
 _SHORTEST = 8  # characters of a password
 
 
