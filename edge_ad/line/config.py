@@ -166,7 +166,7 @@ class LineConfig:
             expected_anomalous=_chosen(camera.expected_anomalous, self.expected_anomalous),
             frames_per_part=_chosen(camera.frames_per_part, self.frames_per_part),
             rule=camera.rule or self.rule,
-            part=PartRule.FRAME if triggered else _chosen(camera.part, self.part),
+            part=PartRule.FRAME if triggered else _part_rule(_chosen(camera.part, self.part)),
             verdict_within_s=_chosen(camera.verdict_within_s, self.verdict_within_s),
             trigger=trigger,
             trigger_delay_s=_chosen(camera.trigger_delay_s, self.trigger_delay_s),
@@ -182,6 +182,15 @@ _T = TypeVar("_T")
 
 def _chosen(own: _T | None, default: _T) -> _T:
     return default if own is None else own
+
+
+def _part_rule(text: str) -> PartRule:
+    """Return a rule, also one given by its name. Raises UsageError for one that is none."""
+    try:
+        return PartRule(text)
+    except ValueError:
+        names = " or ".join(rule.value for rule in PartRule)
+        raise UsageError(f"a part is {names}, got '{text}'.") from None
 
 
 def is_named(camera: str | CameraConfig) -> bool:

@@ -281,6 +281,10 @@ def test_a_camera_with_a_trigger_of_its_own_delivers_parts_and_takes_no_other(
 ) -> None:
     config = LineConfig(("pylon://?trigger=Line1", "pylon://"), make_engine())
     assert [camera.part for camera in config.resolve()] == [PartRule.FRAME, PartRule.STREAM]
+    by_name = LineConfig(("0",), make_engine(), part="frame")  # type: ignore[arg-type]
+    assert by_name.resolve()[0].part is PartRule.FRAME
+    with pytest.raises(UsageError, match="a part is stream or frame, got 'image'"):
+        LineConfig(("0",), make_engine(), part="image").resolve()  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="is triggered twice"):
         with open_line(LineConfig(("pylon://?trigger=Line1",), make_engine(), trigger="software")):
             pass
