@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from edge_ad.secret import with_secrets
 from edge_ad.uri import without_credentials
 
 _CHUNK = 1 << 18
+_SPARE_BYTES = 32 << 20
 _TIMEOUT_S = 30.0  # without a byte
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _NAME = header(MANIFEST, 0)[:100]  # how every bundle begins
@@ -164,6 +166,7 @@ def _receive(answer: Any, begun: int, download: Download) -> str:
             f"{download.label} has {total >> 20} MiB, at most {download.largest_bytes >> 20} MiB "
             "are fetched. If it is right: --max-mib"
         )
+    _check_room(download.folder, (total or 0) - begun)
     validator = headers.get("ETag") or headers.get("Last-Modified") or ""
     if validator.startswith("W/"):  # says nothing about bytes
         validator = ""
@@ -172,6 +175,16 @@ def _receive(answer: Any, begun: int, download: Download) -> str:
     if total is not None and arrived != total:
         return f"{arrived} of {total} bytes have arrived"
     return ""
+
+
+def _check_room(folder: Path, missing: int) -> None:
+    """Raise OutletLost when a download would fill the disk that the line writes to."""
+    free = shutil.disk_usage(folder).free
+    if free < missing + _SPARE_BYTES:
+        raise OutletLost(
+            f"{folder}: {missing + _SPARE_BYTES >> 20} MiB are needed, {free >> 20} MiB are free. "
+            "Make room."
+        )
 
 
 def _append(answer: Any, begun: int, download: Download) -> int:

@@ -45,18 +45,21 @@ OnStep = Callable[[str], None]
 class InstallRequest:
     """What to install where, on whose word.
 
+    `bundle` is a file, or a function that fetches it while other installs are kept out. `again`
+    installs what is current already, as after an update of TensorRT.
     `write_line` writes the line file of this device for an unpacked version and raises when the
     line could not start with it; it receives the version's folder, the folder that it will have,
     and the engines that take the place of the bundle's.
     """
 
     folder: Path
-    bundle: Path
+    bundle: Path | Callable[[], Path]
     trust: Trust
     write_line: Callable[[Path, Path, dict[str, str]], None]
     source: str
     who: str
     allow_older: bool = False
+    again: bool = False
     on_step: OnStep = lambda step: None
 
 
@@ -80,9 +83,10 @@ def install(request: InstallRequest) -> InstallResult:
     with folder.locked(), _untouched(folder), ExitStack() as stack:
         state = folder.recover()
         request.on_step("check")
-        file = stack.enter_context(open_bundle(request.bundle))
+        path = request.bundle if isinstance(request.bundle, Path) else request.bundle()
+        file = stack.enter_context(open_bundle(path))
         bundle = _checked(file, request, state)
-        if state is not None and _is_current(folder, state, bundle):
+        if state is not None and not request.again and _is_current(folder, state, bundle):
             return InstallResult(bundle, state, None)
         stack.callback(shutil.rmtree, folder.incoming, ignore_errors=True)
         name = _free_name(folder, bundle)

@@ -23,6 +23,7 @@ from edge_ad.cli.signals import Signals
 from edge_ad.errors import EdgeAdError, UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.bundle.download import Download
     from edge_ad.bundle.install import InstallResult
     from edge_ad.bundle.state import State
 
@@ -34,6 +35,9 @@ _DIR = click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--into", "folder", required=True, type=FOLDER, metavar="DIR", help="Device folder.")
 @trust_option
 @click.option("--allow-older", is_flag=True, help="Install an older version, or one taken back.")
+@click.option(
+    "--again", is_flag=True, help="Also if it is current, as after an update of TensorRT."
+)
 @restart_option
 @click.option("--watch", is_flag=True, help="Then watch it, as edge-ad bundle watch does.")
 @click.option("--ca", type=FILE, help="Certificates to trust for https instead of the system's.")
@@ -144,8 +148,7 @@ class _Interrupt(threading.Event):
 
 
 def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResult:
-    from edge_ad.bundle.download import forget_download
-    from edge_ad.bundle.durable import make_folder
+    from edge_ad.bundle.download import fetch_bundle, forget_download
     from edge_ad.bundle.install import InstallRequest
     from edge_ad.bundle.install import install as install_bundle
     from edge_ad.bundle.trust import load_trust
@@ -155,8 +158,7 @@ def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResul
 
     trust = load_trust(options["trust"])
     remote = "://" in source
-    make_folder(folder)
-    path = _fetch(source, folder, options) if remote else Path(source)
+    download = _download(source, folder, options)
 
     def write_line(staging: Path, version: Path, engines: dict[str, str]) -> None:
         from edge_ad.bundle.durable import write_durably
@@ -167,42 +169,41 @@ def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResul
 
     request = InstallRequest(
         folder=folder,
-        bundle=path,
+        bundle=(lambda: fetch_bundle(download)) if remote else Path(source),
         trust=trust,
         write_line=write_line,
         source=without_credentials(source),
         who=user_name(),
         allow_older=options["allow_older"],
+        again=options["again"],
         on_step=_show_step,
     )
     try:
         result = install_bundle(request)
     except DataError:
         if remote:
-            forget_download(path)  # so that the next attempt begins at its start
+            forget_download(download.path)  # so that the next attempt begins at its start
         raise
     if remote:
-        forget_download(path)
+        forget_download(download.path)
     if result.tested is not None:
         _record(folder, "install", _name(result.state), request.who)
     return result
 
 
-def _fetch(source: str, folder: Path, options: dict[str, Any]) -> Path:
+def _download(source: str, folder: Path, options: dict[str, Any]) -> Download:
     import time
 
-    from edge_ad.bundle.download import Download, fetch_bundle
+    from edge_ad.bundle.download import Download
     from edge_ad.bundle.state import BundleFolder
 
-    return fetch_bundle(
-        Download(
-            source,
-            BundleFolder(folder).downloads,
-            options["max_mib"] << 20,
-            time.sleep,
-            ca=options["ca"],
-            progress=lambda text: click.echo(text, err=True),
-        )
+    return Download(
+        source,
+        BundleFolder(folder).downloads,
+        options["max_mib"] << 20,
+        time.sleep,
+        ca=options["ca"],
+        progress=lambda text: click.echo(text, err=True),
     )
 
 

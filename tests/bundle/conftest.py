@@ -105,10 +105,11 @@ class Workshop:
 
     def install(
         self,
-        bundle: Path,
+        bundle: Path | Callable[[], Path],
         into: Path | None = None,
         *,
         allow_older: bool = False,
+        again: bool = False,
         on_step: Callable[[str], None] = lambda step: None,
         trust: Trust | None = None,
     ) -> InstallResult:
@@ -121,6 +122,7 @@ class Workshop:
                 source=str(bundle),
                 who="test",
                 allow_older=allow_older,
+                again=again,
                 on_step=on_step,
             )
         )

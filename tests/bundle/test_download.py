@@ -11,16 +11,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from edge_ad.bundle.archive import header
 from edge_ad.bundle.download import Download, fetch_bundle
-from edge_ad.errors import DataError, EdgeAdError, SourceLost, UsageError
+from edge_ad.errors import DataError, EdgeAdError, OutletLost, SourceLost, UsageError
 
 pytest.importorskip("cryptography")
 
 DATA = header("manifest.json", 5) + bytes(range(256)) * 3000
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` returns, as far as it is used."""
+
+    free: int
 
 
 @dataclass
@@ -192,6 +199,13 @@ def test_garbage_ends_at_its_first_bytes(make: Download, server: Server) -> None
 def test_a_file_that_is_too_large_is_not_fetched(make: Download, server: Server) -> None:
     server.data = DATA * 10
     with pytest.raises(SourceLost, match="--max-mib"):
+        fetch_bundle(make)
+    assert not make.path.exists()
+
+
+def test_a_download_does_not_fill_the_disk(make: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(32 << 20))
+    with pytest.raises(OutletLost, match="32 MiB are needed, 32 MiB are free"):
         fetch_bundle(make)
     assert not make.path.exists()
 

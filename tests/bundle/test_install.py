@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from edge_ad.bundle.health import read_status
 from edge_ad.bundle.install import STEPS, roll_back
 from edge_ad.bundle.manifest import SelfTest, Target
+from edge_ad.bundle.plans import BUILT
 from edge_ad.bundle.self_test import SelfTestResult
 from edge_ad.bundle.signing import new_key
 from edge_ad.bundle.state import BundleFolder
@@ -46,6 +48,45 @@ def test_the_same_bundle_again_changes_nothing(workshop: Workshop) -> None:
     first = workshop.install(bundle)
     again = workshop.install(bundle)
     assert again.tested is None and again.state == first.state
+
+
+def test_the_same_bundle_is_installed_again_on_request(workshop: Workshop) -> None:
+    bundle = workshop.bundle(1)
+    first = workshop.install(bundle).state
+    again = workshop.install(bundle, again=True)
+    assert again.tested is not None and again.state.previous == first.current
+    assert read_status(workshop.device, workshop.trust).problems == []
+
+
+def test_a_plan_takes_the_place_of_its_onnx_file(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[object] = []
+
+    def build(folder: Path, names: Sequence[str], _: object) -> dict[str, str]:
+        (folder / "green.plan").write_bytes(b"compiled")
+        return {name: f"{BUILT}a GPU" for name in names}
+
+    def judge(_: Path, __: SelfTest, engines: dict[str, str]) -> SelfTestResult:
+        used.append(engines)
+        return SelfTestResult(2, 0.0, 1.0)
+
+    monkeypatch.setattr("edge_ad.bundle.install.build_plans", build)
+    monkeypatch.setattr("edge_ad.bundle.install.run_self_test", judge)
+    workshop.install(workshop.bundle(1, plans=("green.onnx",)))
+    assert used == [{"green.onnx": "green.plan"}]
+    assert workshop.running()[1]["green.plan"] == b"compiled"
+
+
+def test_a_bundle_is_fetched_while_other_installs_are_kept_out(workshop: Workshop) -> None:
+    def fetch() -> Path:
+        with pytest.raises(UsageError, match="another install"):
+            workshop.install(bundle)
+        return bundle
+
+    bundle = workshop.bundle(1)
+    workshop.install(fetch)
+    assert workshop.running()[0].startswith("1-")
 
 
 def test_a_damaged_version_is_reported_and_installed_afresh(workshop: Workshop) -> None:
