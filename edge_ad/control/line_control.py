@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
+from collections.abc import Mapping
 
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.control.commands import Commands
+from edge_ad.control.messages import parse_request
 from edge_ad.control.refusals import Refusals
 from edge_ad.control.server import ControlSocket
-from edge_ad.errors import OutletLost
+from edge_ad.errors import EdgeAdError, OutletLost, UsageError
 from edge_ad.line.settings import LineSettings
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.store.event import EventType, StoreEvent
@@ -34,11 +37,14 @@ class LineControl(ClosedAtExit):
             raise OutletLost(f"{store.path}: cannot be read ({error}).") from error
         self._refusals = Refusals(self._record_refused)
         self._socket: ControlSocket | None = None
+        self._commands: Commands | None = None
 
     def start(self) -> None:
         """Open the socket, after the line has started; a line goes on without one."""
         self.settings.announce()
         commands = Commands(self._line, self.settings, self._store, self._refusals)
+        self._commands = commands
+        self._line.outlets.controlled(self._ask)
         folder = self._store.path.parent
         try:
             self._socket = ControlSocket(folder, commands, self._refusals)
@@ -49,9 +55,21 @@ class LineControl(ClosedAtExit):
             )
 
     def close(self) -> None:
-        """Remove the socket."""
+        """Remove the socket, and refuse what outlets ask from now on."""
+        self._commands = None
         if self._socket is not None:
             self._socket.close()
+
+    def _ask(self, request: Mapping[str, object], who: str) -> Mapping[str, object]:
+        """Answer a request that came through an outlet; what is refused is reported once."""
+        commands = self._commands
+        try:
+            if commands is None:
+                raise UsageError("the line is stopping.")
+            return commands(parse_request(json.dumps(request).encode()), who)
+        except EdgeAdError as error:
+            self._refusals.add(who, str(error))
+            return {"type": "error", "message": str(error)}
 
     def _record_refused(self, user: str, reason: str, count: int) -> None:
         _log.warning("control: a message of %s was refused: %s", user, reason)

@@ -44,6 +44,9 @@ class TriggerInput(Protocol):
     def fire(self) -> bool: ...
 
 
+Ask = Callable[[Mapping[str, object], str], Mapping[str, object]]  # request, who -> answer
+
+
 class Outlet:
     """Base of all outlets. Every method does nothing; override those you need.
 
@@ -66,6 +69,12 @@ class Outlet:
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
         """Receive the names of the line's cameras, and its store if any, before the first frame."""
+
+    def controlled(self, ask: Ask) -> None:
+        """Receive what answers the requests of `edge-ad ctl`, once the line runs with a store.
+
+        Outlets that take commands ask it, under a name of who asks; it may wait, and never raises.
+        """
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         """Receive one inspected frame."""
@@ -118,6 +127,9 @@ class OfCameras(Outlet):
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
         self._outlet.started([name for name in cameras if name in self._cameras], store)
 
+    def controlled(self, ask: Ask) -> None:
+        self._outlet.controlled(ask)
+
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if inspection.camera in self._cameras:
             self._outlet.inspected(inspection, evidence)
@@ -167,6 +179,9 @@ class Outlets(Outlet):
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
         self._call_each(lambda outlet: outlet.started(cameras, store))
+
+    def controlled(self, ask: Ask) -> None:
+        self._call_each(lambda outlet: outlet.controlled(ask))
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self._call_each(lambda outlet: outlet.inspected(inspection, evidence))

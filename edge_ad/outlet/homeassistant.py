@@ -1,4 +1,4 @@
-"""Home Assistant's MQTT device discovery: one device for a line, four entities for each camera.
+"""Home Assistant's MQTT device discovery: one device for a line, its entities for each camera.
 
 https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 """
@@ -6,7 +6,7 @@ https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import edge_ad
@@ -17,7 +17,9 @@ def discovery_topic(discovery_prefix: str, prefix: str) -> str:
     return f"{discovery_prefix}/device/{_id(prefix)}/config"
 
 
-def discovery(prefix: str, cameras: Mapping[str, str]) -> dict[str, Any]:
+def discovery(
+    prefix: str, cameras: Mapping[str, str], commands: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the discovery message; `cameras` has the level of topics for each camera's name."""
     origin = {"name": "edge-ad", "sw": edge_ad.__version__}
     return {
@@ -27,13 +29,19 @@ def discovery(prefix: str, cameras: Mapping[str, str]) -> dict[str, Any]:
         "cmps": {
             f"{_id(level)}_{name}": {**component, "unique_id": f"{_id(prefix)}_{_id(level)}_{name}"}
             for camera, level in cameras.items()
-            for name, component in _components(camera, f"{prefix}/{level}").items()
+            for name, component in _components(camera, f"{prefix}/{level}", commands).items()
         },
     }
 
 
-def _components(camera: str, topics: str) -> dict[str, dict[str, str]]:
+def _components(camera: str, topics: str, commands: Sequence[str]) -> dict[str, dict[str, object]]:
+    taken: dict[str, dict[str, object]] = {
+        "trigger": {"p": "button", "name": f"{camera} trigger"},
+        "threshold": _sensor(f"{camera} threshold", f"{topics}/verdict", "threshold")
+        | {"p": "number", "min": -1e6, "max": 1e6, "step": 0.001, "mode": "box"},
+    }
     return {
+        **{name: taken[name] | {"command_topic": f"{topics}/command/{name}"} for name in commands},
         "alarm": _binary(f"{camera} alarm", f"{topics}/state", "alarm"),
         "fault": _binary(f"{camera} fault", f"{topics}/state", "fault"),
         "verdict": _sensor(f"{camera} verdict", f"{topics}/verdict", "verdict"),
@@ -42,7 +50,7 @@ def _components(camera: str, topics: str) -> dict[str, dict[str, str]]:
     }
 
 
-def _binary(name: str, topic: str, state: str) -> dict[str, str]:
+def _binary(name: str, topic: str, state: str) -> dict[str, object]:
     return {
         "p": "binary_sensor",
         "name": name,
@@ -52,7 +60,7 @@ def _binary(name: str, topic: str, state: str) -> dict[str, str]:
     }
 
 
-def _sensor(name: str, topic: str, key: str) -> dict[str, str]:
+def _sensor(name: str, topic: str, key: str) -> dict[str, object]:
     template = f"{{{{ value_json.{key} }}}}"
     return {"p": "sensor", "name": name, "state_topic": topic, "value_template": template}
 

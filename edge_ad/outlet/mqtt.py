@@ -4,6 +4,7 @@ PREFIX/available        online or offline, retained; offline is the will
 PREFIX/events           durable events, QoS 1
 PREFIX/CAMERA/verdict   the newest inspection, QoS 0, not retained
 PREFIX/CAMERA/state     waiting, ok, alarm, fault, paused or stopped, retained
+PREFIX/CAMERA/command   see `mqtt_commands`
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from edge_ad.clock import now_utc
-from edge_ad.errors import Refused, UsageError
+from edge_ad.errors import Refused, UsageError, naming
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection
-from edge_ad.outlet.base import Evidence
+from edge_ad.outlet.base import Ask, Evidence
 from edge_ad.outlet.camera_state import CameraStates
 from edge_ad.outlet.durable import DurableOutlet, Record
 from edge_ad.outlet.homeassistant import discovery, discovery_topic
 from edge_ad.outlet.latest import LatestValues
+from edge_ad.outlet.mqtt_commands import MqttCommands, parse_commands
 from edge_ad.outlet.mqtt_session import Broker, MqttSession
 from edge_ad.outlet.records import inspection_record
 from edge_ad.outlet.tls import refuse_tls_options, tls_context
@@ -72,6 +74,7 @@ def open_mqtt(uri: Uri) -> DurableOutlet:
         ),
         prefix,
         discovery_prefix=home,
+        commands=_commands(uri),
     )
 
 
@@ -83,7 +86,14 @@ class MqttOutlet(DurableOutlet):
 
     window = _WINDOW
 
-    def __init__(self, broker: Broker, prefix: str, *, discovery_prefix: str = "") -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        prefix: str,
+        *,
+        discovery_prefix: str = "",
+        commands: Sequence[str] = (),
+    ) -> None:
         self._broker, self._prefix, self._home = broker, prefix, discovery_prefix
         self._session: MqttSession | None = None
         self._latest = LatestValues()
@@ -91,6 +101,9 @@ class MqttOutlet(DurableOutlet):
         self._levels: dict[str, str] = {}
         self._lock = threading.Lock()
         self._leaving = False
+        self._allowed = commands
+        who = f"mqtt {broker.host}/{prefix}"
+        self._commands = MqttCommands(commands, prefix, who, self._show_answer)
 
     def started(self, cameras: Sequence[str], store: Store | None) -> None:
         for camera in cameras:
@@ -98,6 +111,12 @@ class MqttOutlet(DurableOutlet):
             self._show_state(camera)
         if self._home:
             self._latest.put(*self._discovery(), retain=True)
+
+    def controlled(self, ask: Ask) -> None:
+        self._commands.begin(ask)
+        session = self._session
+        if session is not None and self._commands.topics:
+            session.subscribe(self._commands.topics)
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         topic = f"{self._prefix}/{self._level(inspection.camera)}/verdict"
@@ -124,8 +143,9 @@ class MqttOutlet(DurableOutlet):
         session = MqttSession(self._broker, self.window, self._received)
         try:
             session.wait(self._say("online", session))
-            topics = {self._broker.will[0]: 1}
+            topics = {self._broker.will[0]: 1} | self._commands.topics
             session.subscribe(topics | ({f"{self._home}/status": 0} if self._home else {}))
+            session.wait_for_subscription()
         except BaseException:
             session.close()
             raise
@@ -150,6 +170,7 @@ class MqttOutlet(DurableOutlet):
         for camera in self._levels:
             self._states.stop(camera)
             self._show_state(camera)
+        self._commands.close()
         session = self._session
         self._leaving = True
         if session is not None and not session.lost and not self.is_test:
@@ -169,7 +190,7 @@ class MqttOutlet(DurableOutlet):
     def _say(self, state: str, session: MqttSession) -> Any:
         return session.publish(self._broker.will[0], state.encode(), qos=1, retain=True)
 
-    def _received(self, topic: str, payload: bytes) -> None:
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001
         """Answer what others publish; called in the session's thread, which must not wait."""
         session = self._session
         if session is None or session.lost or self._leaving:
@@ -178,12 +199,19 @@ class MqttOutlet(DurableOutlet):
             self._say("online", session)  # the will of a connection before this one came late
         elif topic == f"{self._home}/status" and payload == b"online":
             self._latest.repeat()
+        else:
+            cameras = {level: camera for camera, level in self._levels.items()}
+            self._commands.received(topic, payload, cameras, retained=retained)
+
+    def _show_answer(self, level: str, answer: Mapping[str, object]) -> None:
+        payload = json.dumps({**answer, "time_utc": now_utc()}).encode()
+        self._latest.put(f"{self._prefix}/{level}/answer", lambda: payload, retain=False)
 
     def _discovery(self) -> tuple[str, Callable[[], bytes]]:
         levels = dict(self._levels)
         return (
             discovery_topic(self._home, self._prefix),
-            lambda: json.dumps(discovery(self._prefix, levels)).encode(),
+            lambda: json.dumps(discovery(self._prefix, levels, self._allowed)).encode(),
         )
 
     def _show_state(self, camera: str) -> None:
@@ -207,6 +235,11 @@ class MqttOutlet(DurableOutlet):
         if session is not None:
             self._latest.end()
             session.close()
+
+
+def _commands(uri: Uri) -> tuple[str, ...]:
+    with naming(uri):
+        return parse_commands(uri.options.get("commands", ""))
 
 
 def _tester(broker: Broker) -> Broker:

@@ -6,6 +6,8 @@ session that is lost is thrown away with everything in it.
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,10 +22,12 @@ from edge_ad.errors import Refused
 if TYPE_CHECKING:
     import ssl
 
+_log = logging.getLogger(__name__)
+
 _CONNECT_S = 5.0
 _ANSWER_S = 10.0  # for CONNACK and PUBACK
 
-OnMessage = Callable[[str, bytes], None]  # topic, payload
+OnMessage = Callable[[str, bytes, bool], None]  # topic, payload, whether it was retained
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,14 @@ class MqttSession:
         self.lost = ""
         self._refused: dict[int, str] = {}
         self._largest = 0  # bytes of a packet; 0 means any
-        self._answered = threading.Event()
+        self._answered, self._subscribed = threading.Event(), threading.Event()
         self._client = _client(broker, window)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_message = lambda client, data, message: on_message(
-            message.topic, bytes(message.payload)
+            message.topic, bytes(message.payload), bool(message.retain)
         )
         try:
             self._client.connect(broker.host, broker.port, broker.keepalive_s)
@@ -91,8 +96,15 @@ class MqttSession:
             raise Refused(f"the broker does not take it: {reason}")
 
     def subscribe(self, topics: Mapping[str, int]) -> None:
-        """Receive messages on topics, each with its QoS."""
+        """Receive messages on topics, each with its QoS, from some time soon."""
+        self._subscribed.clear()
         self._client.subscribe(list(topics.items()))
+
+    def wait_for_subscription(self) -> None:
+        """Wait until the broker has answered the last subscription. Raises OSError."""
+        if not self._subscribed.wait(_ANSWER_S):
+            raise TimeoutError(f"no answer to a subscription in {_ANSWER_S:g} s")
+        self.check()
 
     def check(self) -> None:
         """Raise ConnectionError when the session is lost."""
@@ -119,6 +131,12 @@ class MqttSession:
     def _on_disconnect(self, client: Client, data: Any, flags: Any, code: Any, extra: Any) -> None:
         self.lost = self.lost or f"the connection is lost: {code}"
         self._answered.set()
+        self._subscribed.set()
+
+    def _on_subscribe(self, client: Client, data: Any, mid: int, codes: Any, extra: Any) -> None:
+        if refused := [str(code) for code in codes if code.is_failure]:
+            _log.warning("%s: the broker refuses a subscription: %s", client.host, refused[0])
+        self._subscribed.set()
 
     def _on_publish(self, client: Client, data: Any, mid: int, code: Any, extra: Any) -> None:
         if code.is_failure:
@@ -133,6 +151,7 @@ def _client(broker: Broker, window: int) -> Client:
         reconnect_on_failure=False,
     )
     client.connect_timeout = _CONNECT_S
+    client.on_socket_open = _send_at_once
     client.max_inflight_messages_set(window + 4)  # events, and the session's own messages
     if broker.will[0]:
         client.will_set(*broker.will, qos=1, retain=True)
@@ -141,3 +160,8 @@ def _client(broker: Broker, window: int) -> Client:
     if broker.context is not None:
         client.tls_set_context(broker.context)
     return client
+
+
+def _send_at_once(client: Client, data: Any, connection: Any) -> None:
+    """Keep a small message from waiting 40 ms for the acknowledgement of the one before it."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

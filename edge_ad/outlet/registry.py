@@ -83,6 +83,7 @@ OUTLETS: tuple[UriKind, ...] = (
             "client_id": "as the broker knows the line, made of host name and prefix",
             "keepalive_s": "seconds after which a broken connection is noticed, 30",
             "discovery": "homeassistant announces the cameras there",
+            "commands": "trigger, threshold: those that the line takes; without it none",
             **TLS_OPTIONS,
         },
         extra="mqtt",
