@@ -11,6 +11,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.errors import UsageError
 
+_LONGEST_REASON = 500
 _OPTIONS = {  # of each command, besides --json
     "state": (),
     "threshold": ("camera", "undo", "reason"),
@@ -45,6 +46,9 @@ def command(
     from edge_ad.control.client import request
 
     options["all"] = options.pop("all_")
+    options["reason"] = " ".join(options["reason"].split())
+    if len(options["reason"]) > _LONGEST_REASON:
+        raise UsageError(f"--reason has more than {_LONGEST_REASON} characters.")
     _refuse_useless(action, options)
     answer = request(folder, _message(action, values, options))
     emit(answer) if as_json else click.echo("\n".join(_lines(answer)))

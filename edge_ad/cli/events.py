@@ -163,6 +163,8 @@ def format_event(event: Record) -> str:
     if event["type"] == "setting":
         words = ["setting", f"{values_text(event['kind'], event['old'], event['new'])}"]
         words += [f"({event['step']})" if event["step"] != "set" else "", f"by {event['who']}"]
+    if event["type"] == "control":
+        words.append(f"by {event['who']}")
     if event.get("refers") is not None:
         words.append(f"of {event['refers']} by {event.get('who')}")
     words.append(event.get("reason"))

@@ -12,7 +12,7 @@ from edge_ad.errors import UsageError
 LONGEST_BYTES = 64 << 10
 ALL_CAMERAS = "*"
 
-Text = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -105,7 +105,8 @@ class MalformedMessage(UsageError):
 def parse_request(line: bytes) -> Request:
     """Return the request in one line. Raises MalformedMessage, which says what was expected."""
     try:
-        content = json.loads(line, object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = line.decode()  # json would take UTF-16 as well
+        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedMessage(f"not one JSON object a line: {error}") from error
     if not isinstance(content, dict):
@@ -133,4 +134,5 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False, include_input=False)[:3]:
         place = ".".join(str(part) for part in problem["loc"][1:])
         parts.append(f"{place}: {problem['msg']}" if place else str(problem["msg"]))
-    return "; ".join(parts)[:500]
+    text = "; ".join(parts)[:500]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -130,6 +130,9 @@ def test_what_the_line_has_not_is_refused_without_an_event(
         (b'{"command": "acknowledge", "ids": []}', "ids: "),
         (b'{"command": "pause", "camera": 5}', "camera: "),
         (b'{"command": "pause", "reason": "' + b"x" * 501 + b'"}', "reason: "),
+        (b'{"command": "pause", "reason": "two\\nlines"}', "reason: "),
+        (b'{"command": "state", "\\u001b[2J": 1}', r"\?\[2J: Extra inputs"),
+        ('{"command": "state"}'.encode("utf-16"), "can't decode"),
     ],
 )
 def test_a_message_has_known_keys_of_their_types(line: bytes, reason: str) -> None:
