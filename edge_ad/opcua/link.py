@@ -1,8 +1,8 @@
 """The pipe to the line: one JSON object a line, in both directions.
 
-From the line: the settings, then `cameras`, `result`, `alarm`, `beat`, `acknowledged` and `stop`.
-To the line: `ready`, `beat`, `acknowledge`, `report` and `failed`. The line's end of a pipe closes
-when the line dies.
+From the line: the settings, then `cameras`, `paused`, `result`, `alarm`, `beat`, `acknowledged` and
+`stop`. To the line: `ready`, `beat`, `acknowledge`, `report` and `failed`. The line's end of a pipe
+closes when the line dies.
 """
 
 from __future__ import annotations

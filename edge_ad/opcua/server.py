@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -107,6 +108,8 @@ class LineServer:
             self._stopped = True
         for camera in message.get("cameras", []):
             await self._camera(camera)
+        if "paused" in message:
+            await self._pause(**message["paused"])
         if "result" in message:
             await self._take_result(message["result"], message["counts"], message["at_s"])
         if "alarm" in message:
@@ -115,6 +118,13 @@ class LineServer:
             await self._conditions.update(record)
             state.fault = self._conditions.fault(state.name)
             await self._refresh_camera(state)
+
+    async def _pause(self, *, camera: str, paused: bool, forget: bool) -> None:
+        state = await self._camera(camera)
+        state.paused = paused
+        if forget:
+            state.at_s = -math.inf
+        await self._refresh_camera(state)
 
     async def _take_result(
         self, result: Mapping[str, Any], counts: Mapping[str, int], at_s: float

@@ -21,7 +21,7 @@ class VisionState(str, Enum):
 
     PREOPERATIONAL = "Preoperational"  # no verdict yet
     OPERATIONAL = "Operational"  # the last verdict is PASS or REJECT, and fresh
-    ERROR = "Error"  # a camera fault, an INVALID frame, or no verdict for too long
+    ERROR = "Error"  # a camera fault, a pause, an INVALID frame, or no verdict for too long
     HALTED = "Halted"  # the line has stopped or died
 
 
@@ -57,12 +57,15 @@ class ShownCamera:
     at_s: float = -math.inf
     counts: Mapping[str, int] = field(default_factory=dict)
     fault: str = ""  # why the camera's fault stands
+    paused: bool = False
     beats: int = 0  # seconds in which it was operational
 
     def state(self, now_s: float, stale_s: float, *, alive: bool) -> tuple[VisionState, str]:
         """Return the state and, unless it is operational, why."""
         if not alive:
             return VisionState.HALTED, "the line has stopped or cannot be reached"
+        if self.paused:
+            return VisionState.ERROR, "the camera is paused"
         if self.fault:
             return VisionState.ERROR, self.fault
         if self.result is None:

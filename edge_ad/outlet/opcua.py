@@ -22,6 +22,7 @@ from edge_ad.opcua.settings import ServerSettings
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.opcua_feed import Feed
 from edge_ad.outlet.opcua_process import ServerProcess
+from edge_ad.setting import Setting, SettingChange
 from edge_ad.store.store import Store
 from edge_ad.uri import Uri, host_and_port, number
 
@@ -66,6 +67,10 @@ class OpcUaOutlet(Outlet):
         self._feed.alarm(event)
         if event.test:
             self._show_test(event)
+
+    def setting_changed(self, change: SettingChange) -> None:
+        if change.setting is Setting.PAUSED:
+            self._feed.paused(change.camera, paused=bool(change.new))
 
     def close(self) -> None:
         self._process.close()

@@ -47,6 +47,8 @@ class Feed:
         self._changed = threading.Condition()
         self._names: list[str] = []
         self._names_waits = False
+        self._paused: dict[str, bool] = {}
+        self._pauses: dict[str, bool] = {}  # that wait: whether there was one
         self._counts: dict[str, Counter[str]] = {}
         self._newest: dict[str, _Result] = {}  # of each camera, for a new server
         self._waiting: dict[str, _Result] = {}
@@ -93,6 +95,15 @@ class Feed:
                 self._dropped_steps = True
             self._changed.notify()
 
+    def paused(self, camera: str, *, paused: bool) -> None:
+        """Take a pause of a camera or its end; what was judged before holds no more."""
+        with self._changed:
+            self._paused[camera] = paused
+            self._pauses[camera] = self._pauses.get(camera, False) or paused
+            self._newest.pop(camera, None)
+            self._waiting.pop(camera, None)
+            self._changed.notify()
+
     def acknowledged(self, alarm: str, who: str, comment: str) -> None:
         """Note who has acknowledged an alarm, for a server that starts again."""
         with self._changed:
@@ -104,11 +115,13 @@ class Feed:
         """Return what a new server must know; nothing waits then."""
         with self._changed:
             self._names_waits = self._dropped_steps = False
+            self._pauses.clear()
             self._waiting.clear()
             self._rejects.clear()
             self._steps.clear()
             return [
                 {"cameras": self._names},
+                *(_pause(camera, paused, paused) for camera, paused in self._paused.items()),
                 *(self._message(result) for result in self._newest.values()),
                 *(alarm.message() for alarm in self._alarms.values()),
             ]
@@ -118,6 +131,11 @@ class Feed:
         with self._changed:
             self._changed.wait_for(self._has_any, timeout_s)
             names, self._names_waits = self._names if self._names_waits else [], False
+            pauses = [
+                _pause(camera, self._paused[camera], forget)
+                for camera, forget in self._pauses.items()
+            ]
+            self._pauses = {}
             rejects, self._rejects = list(self._rejects), deque()
             newest, self._waiting = list(self._waiting.values()), {}
             alarms, self._steps = list(self._steps), deque()
@@ -125,10 +143,12 @@ class Feed:
                 alarms, self._dropped_steps = list(self._alarms.values()), False
         messages = [self._message(result) for result in [*rejects, *newest]]
         cameras = [{"cameras": names}] if names else []
-        return [*cameras, *messages, *(alarm.message() for alarm in alarms)]
+        return [*cameras, *pauses, *messages, *(alarm.message() for alarm in alarms)]
 
     def _has_any(self) -> bool:
-        return bool(self._names_waits or self._rejects or self._waiting or self._steps)
+        return bool(
+            self._names_waits or self._pauses or self._rejects or self._waiting or self._steps
+        )
 
     def _replaces_last(self, event: AlarmEvent) -> bool:
         last = self._steps[-1].event if self._steps else None
@@ -141,6 +161,10 @@ class Feed:
         record["latency_s"] = inspection.latency_s
         record["test"] = result.test
         return {"result": record, "counts": result.counts, "at_s": result.at_s}
+
+
+def _pause(camera: str, paused: bool, forget: bool) -> Message:  # noqa: FBT001
+    return {"paused": {"camera": camera, "paused": paused, "forget": forget}}
 
 
 def _shorten(queue: deque[Any]) -> int:

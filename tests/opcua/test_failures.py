@@ -79,6 +79,14 @@ def test_a_line_that_goes_silent_or_dies_is_no_pass(bare: BareServer) -> None:
         async with bare.served.connected() as peer:
             bare.judged(1)
             await peer.wait_until("top/Result.Pass", bool)
+            bare.feed.paused("top", paused=True)
+            bare.send(*bare.feed.take(0.0))
+            await peer.wait_for("top/Reason", "the camera is paused")
+            assert (await peer.read(*VERDICTS))[1] == (False, "UncertainLastUsableValue")
+            bare.feed.paused("top", paused=False)
+            bare.send(*bare.feed.take(0.0))
+            bare.judged(1)
+            await peer.wait_until("top/Result.Pass", bool)
             beats = asyncio.create_task(_beat(bare))
             await peer.wait_for("top/VisionState", "Error")
             assert (await peer.read(*VERDICTS))[1:] == [

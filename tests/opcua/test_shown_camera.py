@@ -55,6 +55,14 @@ def test_every_variable_has_a_value(verdict: str | None) -> None:
     assert set(camera(verdict).values(10.0, 2.0, alive=True)) == set(CAMERA)
 
 
+def test_a_paused_camera_is_no_pass() -> None:
+    state = camera("PASS")
+    state.paused = True
+    values = state.values(10.0, 2.0, alive=True)
+    assert values["Result.Pass"] == (False, Quality.LAST)
+    assert values["Reason"][0] == "the camera is paused"
+
+
 def test_an_invalid_frame_has_no_score() -> None:
     state: Any = camera("INVALID")
     state.result = {**state.result, "score": None, "reason": "black frame"}

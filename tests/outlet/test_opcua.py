@@ -176,6 +176,23 @@ def test_updates_of_an_alarm_replace_each_other() -> None:
     assert [each["alarm"]["frame"] for each in feed.take(0.0)] == [1, 49]
 
 
+def test_what_was_judged_before_a_pause_holds_no_more() -> None:
+    feed = Feed("x")
+    feed.result(part(1))
+    feed.paused("top", paused=True)
+    paused = {"camera": "top", "paused": True, "forget": True}
+    assert feed.take(0.0) == [{"paused": paused}]
+    assert feed.everything() == [{"cameras": []}, {"paused": paused}]
+    feed.paused("top", paused=False)
+    feed.result(part(2))
+    first, second = feed.take(0.0)
+    assert first == {"paused": {"camera": "top", "paused": False, "forget": False}}
+    assert parts([second]) == [2]
+    feed.paused("top", paused=True)
+    feed.paused("top", paused=False)
+    assert feed.take(0.0) == [{"paused": {"camera": "top", "paused": False, "forget": True}}]
+
+
 def test_a_new_server_learns_everything() -> None:
     feed = Feed("x")
     feed.cameras(["top", "side"])
