@@ -254,6 +254,10 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
 
     if options["log_inspections"] != "none" and options["output"] is None:
         raise UsageError("--log-inspections writes to the output folder. Give one with -o DIR.")
+    if options["metrics"] is not None:
+        from edge_ad.line.metrics import parse_address
+
+        parse_address(options["metrics"])
     if options["keep_samples_mib"] and options["output"] is None:
         raise UsageError("--keep-samples-mib writes to the output folder. Give one with -o DIR.")
     return Outputs(

@@ -167,3 +167,8 @@ def test_a_line_without_a_store_has_no_figures_of_one(
     with open_line(LineConfig((str(make_folder("parts", 1)),), make_engine())) as line:
         names = {metric.name for metric in LineCounts(line).collect()}
     assert "edge_ad_frames" in names and "edge_ad_store_bytes" not in names
+
+
+def test_check_finds_a_wrong_address(make_engine: MakePath) -> None:
+    done = invoke("run", "--camera", "0", "--engine", make_engine(), "--check", "--metrics", "x")
+    assert done.returncode == 2 and "'x' is no address" in done.stdout + done.stderr
