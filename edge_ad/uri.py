@@ -58,7 +58,8 @@ class UriKind:
     `place` is all of it, "url-fragment" for the same with our options in the fragment, which is
     never sent (`https://host/path?theirs=1#name=value`), "command" for `scheme:place#name=value`,
     and "text" for `scheme:place` taken literally.
-    `opener` is "module:function", imported on first use; `extra` is the one that it needs. With
+    `opener` is "module:function", imported on first use; `extra` is the one that it needs.
+    `checker` is a function, too, that reads the URI as the opener does and opens nothing. With
     `place_is_path`, `place` is a path; `path_options` are options that are paths, but for words.
     """
 
@@ -69,6 +70,7 @@ class UriKind:
     syntax: Syntax = "options"
     options: Mapping[str, str] = field(default_factory=dict)
     extra: str = ""
+    checker: str = ""
     place_is_path: bool = False
     path_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -108,6 +110,11 @@ class UriKind:
             options = _FRAGMENT.search(rest)
             return (rest[: options.start()], "#", options[1]) if options else (rest, "", "")
         return rest.partition("?")
+
+    def check(self, uri: Uri) -> None:
+        """Raise what the opener raises for a wrong URI, as far as `checker` knows it."""
+        if self.checker:
+            pkgutil.resolve_name(self.checker)(uri)
 
     def load_opener(self) -> Callable[..., Any]:
         """Import the opener. Raises MissingExtra when a package of the extra is not installed."""

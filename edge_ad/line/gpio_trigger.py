@@ -27,13 +27,14 @@ _REOPEN_S = 1.0
 
 def open_gpio_trigger(uri: Uri, triggers: Sequence[Trigger]) -> GpioTrigger:
     """Open the line of a URI. Raises OSError, UsageError."""
-    return GpioTrigger(
-        triggers,
-        parse_place(uri),
-        edge=EDGES[choice(uri, "edge", EDGES)],
-        bias=BIASES[choice(uri, "bias", BIASES)],
-        debounce_s=number(uri, "debounce_ms", 0.0) / 1e3,
-    )
+    place, edge, bias, debounce_s = parse_gpio_trigger(uri)
+    return GpioTrigger(triggers, place, edge=edge, bias=bias, debounce_s=debounce_s)
+
+
+def parse_gpio_trigger(uri: Uri) -> tuple[GpioPlace, GpioEdge, GpioBias, float]:
+    """Return line, edge, bias and debounce time in seconds. Raises UsageError."""
+    edge, bias = EDGES[choice(uri, "edge", EDGES)], BIASES[choice(uri, "bias", BIASES)]
+    return parse_place(uri), edge, bias, number(uri, "debounce_ms", 0.0) / 1e3
 
 
 class GpioTrigger(ClosedAtExit):

@@ -24,6 +24,7 @@ TRIGGERS = (
         example="gpio:gpiochip0/17?edge=rising&debounce_ms=5",
         description="an edge on a line of a GPIO chip, with the time that the kernel notes",
         opener="edge_ad.line.gpio_trigger:open_gpio_trigger",
+        checker="edge_ad.line.gpio_trigger:parse_gpio_trigger",
         syntax="path",
         options={
             "edge": "rising or falling, rising",
@@ -39,8 +40,8 @@ def check_trigger(text: str) -> None:
     """Raise UsageError for what is no trigger, MissingExtra when its package is missing."""
     if text not in (FREE, SOFTWARE):
         kind = _kind(text)
-        kind.parse(text)
         kind.load_opener()
+        kind.check(kind.parse(text))
 
 
 def open_trigger(text: str, triggers: Sequence[Trigger]) -> AbstractContextManager[Any]:

@@ -42,8 +42,8 @@ class GpioOptions:
     stale_s: float = float("inf")
 
 
-def open_gpio(uri: Uri) -> GpioOutlet:
-    """Open the line of a URI, at its fail-safe level. Raises OSError, UsageError."""
+def parse_gpio(uri: Uri) -> tuple[GpioPlace, GpioOptions]:
+    """Read a URI. Raises UsageError."""
     options = GpioOptions(
         number(uri, "pulse_ms", 50.0, least=1.0) / 1e3,
         number(uri, "delay_ms", 0.0) / 1e3,
@@ -55,7 +55,12 @@ def open_gpio(uri: Uri) -> GpioOutlet:
         raise UsageError(f"{uri}: option stale_ms has no effect with failsafe=pass.")
     if options.delay_s > 3600:
         raise UsageError(f"{uri}: option delay_ms must be up to an hour, got {options.delay_s} s.")
-    return GpioOutlet(parse_place(uri), options)
+    return parse_place(uri), options
+
+
+def open_gpio(uri: Uri) -> GpioOutlet:
+    """Open the line of a URI, at its fail-safe level. Raises OSError, UsageError."""
+    return GpioOutlet(*parse_gpio(uri))
 
 
 class GpioOutlet(Outlet):

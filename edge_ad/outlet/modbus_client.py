@@ -32,6 +32,11 @@ _log = logging.getLogger(__name__)
 
 def open_modbus_client(uri: Uri) -> ModbusWriter:
     """Prepare to write to a PLC, which may be absent. Raises UsageError."""
+    return ModbusWriter(*parse_client(uri))
+
+
+def parse_client(uri: Uri) -> tuple[str, int, int, int, PlcOptions]:
+    """Return host, port, register and unit of a URI, and its options. Raises UsageError."""
     place, _, address = uri.place.partition("/")
     host, port = host_and_port(Uri(uri.scheme, place), "", _PORT)
     if not host or not re.fullmatch(r"\d{0,5}", address) or int(address or 0) > 0xFFFF - LENGTH:
@@ -42,7 +47,7 @@ def open_modbus_client(uri: Uri) -> ModbusWriter:
     unit = whole_number(uri, "unit", 1)
     if unit > 255:
         raise UsageError(f"{uri}: option unit must be 0 to 255, got {unit}.")
-    return ModbusWriter(host, port, int(address or 0), unit, parse_plc_options(uri))
+    return host, port, int(address or 0), unit, parse_plc_options(uri)
 
 
 class ModbusWriter(PlcOutlet):

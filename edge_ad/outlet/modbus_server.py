@@ -47,11 +47,16 @@ _log = logging.getLogger(__name__)
 
 
 def open_modbus_server(uri: Uri) -> ModbusServer:
-    """Open the port of a URI, on loopback unless it names a host. Raises OSError, UsageError."""
+    """Open the port of a URI. Raises OSError, UsageError."""
+    return ModbusServer(*parse_server(uri))
+
+
+def parse_server(uri: Uri) -> tuple[str, int, PlcOptions]:
+    """Return host (loopback unless it is named), port and options. Raises UsageError."""
     if "/" in uri.place:
         raise UsageError(f"{uri}: expected HOST:PORT and nothing after it.")
     host, port = host_and_port(uri, "127.0.0.1", _PORT)
-    return ModbusServer(host, port, parse_plc_options(uri))
+    return host, port, parse_plc_options(uri)
 
 
 class ModbusServer(PlcOutlet):

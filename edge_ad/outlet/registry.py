@@ -114,6 +114,7 @@ OUTLETS: tuple[UriKind, ...] = (
         description="a Modbus TCP server with the newest result of each camera, for a PLC that "
         "polls, see [Modbus](modbus.md)",
         opener="edge_ad.outlet.modbus_server:open_modbus_server",
+        checker="edge_ad.outlet.modbus_server:parse_server",
         options={
             "camera": "the only camera, by its name; without it all, 100 registers apart",
             "stale_ms": "after how long a result is no longer valid, 2000",
@@ -129,6 +130,7 @@ OUTLETS: tuple[UriKind, ...] = (
         description="writes the newest result of each camera into a PLC that is a Modbus TCP "
         "server, from a holding register on, see [Modbus](modbus.md#plcs-that-are-servers)",
         opener="edge_ad.outlet.modbus_client:open_modbus_client",
+        checker="edge_ad.outlet.modbus_client:parse_client",
         options={
             "camera": "the only camera, by its name; without it all, 100 registers apart",
             "stale_ms": "after how long a result is no longer valid, 2000",
@@ -143,6 +145,7 @@ OUTLETS: tuple[UriKind, ...] = (
         description="a pulse on a GPIO line for every part that is rejected or INVALID, when it "
         "reaches the rejector, see [GPIO](gpio.md)",
         opener="edge_ad.outlet.gpio:open_gpio",
+        checker="edge_ad.outlet.gpio:parse_gpio",
         options={
             "delay_ms": "from the part's trigger or capture to the pulse, 0",
             "pulse_ms": "how long a pulse lasts, 50",
@@ -201,7 +204,10 @@ def outlet_in_folder(text: str, folder: Path) -> str:
 
 def check_outlet(text: str) -> None:
     """Raise what `open_outlet` would raise before it opens anything."""
-    _resolve(text)
+    _, uri = _resolve(text)
+    for kind in OUTLETS:
+        if uri.scheme in kind.schemes:
+            kind.check(uri)
 
 
 def is_durable(text: str) -> bool:

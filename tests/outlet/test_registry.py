@@ -11,7 +11,7 @@ from edge_ad.errors import IncompatibleError, MissingExtra, OutletLost, UsageErr
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.outlet.registry import OUTLETS, OutletKind, open_outlet, outlet_help
+from edge_ad.outlet.registry import OUTLETS, OutletKind, check_outlet, open_outlet, outlet_help
 from edge_ad.uri import UriKind
 from tests.conftest import ROOT
 
@@ -45,6 +45,23 @@ def test_an_unknown_scheme_names_the_known_ones(text: str, message: str) -> None
 def test_a_file_that_cannot_be_opened_is_a_lost_outlet(tmp_path: Path) -> None:
     with pytest.raises(OutletLost, match=r"cannot be opened \(No such file or directory\)"):
         open_outlet(f"file:{tmp_path / 'none' / 'alarms.jsonl'}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modbus-tcp://:5020?words=middle", "must be big or little"),
+        ("modbus-client://10.0.0.9/first", "expected HOST:PORT/ADDRESS"),
+        ("gpio://17", "expected CHIP/LINE"),
+    ],
+)
+def test_a_check_reads_a_uri_and_opens_nothing(text: str, message: str) -> None:
+    pytest.importorskip("gpiod")
+    pytest.importorskip("pymodbus")
+    with pytest.raises(UsageError, match=message):
+        check_outlet(text)
+    for good in ("modbus-tcp://1.2.3.4:1", "modbus-client://10.0.0.9", "gpio://gpiochip99/1"):
+        check_outlet(good)
 
 
 @KINDS
