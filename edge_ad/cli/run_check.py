@@ -38,7 +38,8 @@ def check_run(
     if made is not None:
         config, outputs = made
         check = check_line(config) if config.cameras else check
-        check.attempt(outputs.check)
+        if not _is_running(outputs):  # its own configuration may be checked before a restart
+            check.attempt(outputs.check)
         if outputs.folder is None:
             for uri in check.outlets:
                 check.attempt(partial(_check_durable, uri))
@@ -46,6 +47,13 @@ def check_run(
     assert made is not None
     result = _result(check, made[1])
     emit(result) if as_json else click.echo(format_check(result))
+
+
+def _is_running(outputs: Outputs) -> bool:
+    """Return whether a line runs in the output folder."""
+    from edge_ad.store.lock import is_locked
+
+    return outputs.folder is not None and is_locked(outputs.folder)
 
 
 def _check_durable(uri: str) -> None:
@@ -75,7 +83,8 @@ def format_check(result: dict[str, Any]) -> str:
         lines.append(f"engine {engine['engine']}{about}: {', '.join(engine['cameras'])}")
     for outlet in result["outlets"]:
         lines.append(f"outlet {outlet['outlet']}: {', '.join(outlet['cameras'])}")
-    lines.append(f"output {result['output'] or 'none'}")
+    running = ", where a line runs now" if result["running"] else ""
+    lines.append(f"output {result['output'] or 'none'}{running}")
     lines.append("The line can start. Cameras and outlets were not opened.")
     return "\n".join(lines)
 
@@ -115,6 +124,7 @@ def _result(check: LineCheck, outputs: Outputs) -> dict[str, Any]:
             for uri, of in check.outlets.items()
         ],
         "output": None if outputs.folder is None else str(outputs.folder),
+        "running": _is_running(outputs),
     }
 
 

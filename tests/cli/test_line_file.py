@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edge_ad.store.store import Store
 from edge_ad.strict_yaml import parse_yaml
 from tests.conftest import invoke
 from tests.test_docs import PAGES
@@ -102,6 +104,15 @@ def test_check_prints_what_would_run_and_starts_nothing(folder: Path) -> None:
     assert re.search(r"^top .* 2 +the configuration +whole frame +1 of 3$", done.stdout, re.M)
     assert "file:" in done.stdout and "The line can start." in done.stdout
     assert not (folder / "out").exists() and not (folder / "top.jsonl").exists()
+
+
+def test_the_file_of_a_running_line_can_be_checked(folder: Path) -> None:
+    (folder / "out").mkdir()
+    path = write(folder, _CAMERAS + "output: out\n")
+    with contextlib.closing(Store(folder / "out")):
+        done = invoke("run", "-c", path, "--check")
+        assert done.returncode == 0 and "where a line runs now" in done.stdout
+        assert invoke("run", "-c", path).returncode == 2
 
 
 def test_check_lists_every_problem_at_once(folder: Path) -> None:
