@@ -8,6 +8,8 @@ no links, devices, extended headers, other names or sizes.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -44,6 +46,8 @@ def open_bundle(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error}).") from error
     with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UsageError(f"{path}: not a file. A bundle is read twice, which a pipe cannot be.")
         yield file
 
 

@@ -101,7 +101,8 @@ def check_version(
             f"{label} is the product {manifest.product}, here is {state.product}. Install it into "
             "a folder of its own."
         )
-    if allow_older:
+    current = state.find(state.current)
+    if allow_older or (current is not None and current.manifest_sha256 == bundle.sha256):
         return
     if manifest.version < state.highest:
         raise IncompatibleError(

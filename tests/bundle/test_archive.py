@@ -16,7 +16,7 @@ import pytest
 from edge_ad.bundle.archive import header
 from edge_ad.bundle.checks import verify_bundle
 from edge_ad.bundle.manifest import BundleManifest, name_problem, names_problems
-from edge_ad.errors import DataError, EdgeAdError
+from edge_ad.errors import DataError, EdgeAdError, UsageError
 from tests.bundle.conftest import Workshop, member
 
 
@@ -175,6 +175,13 @@ def test_another_kind_of_file_is_named(workshop: Workshop, kind: str) -> None:
     path.write_bytes(data.get(kind, buffer.getvalue()))
     expected = {"gz": "gzip", "zip": "a zip archive", "html": "HTML", "tar": "other bytes"}[kind]
     refused(workshop, path, f"not a bundle: manifest.json was expected at byte 0, got {expected}")
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/", "absent.edgead"])
+def test_what_is_no_file_is_refused(workshop: Workshop, path: str) -> None:
+    with pytest.raises(UsageError, match=r"not a file|cannot be read"):
+        workshop.install(Path(path))
+    assert workshop.running() == ("", {})
 
 
 def test_signatures_have_one_way_to_be_written(workshop: Workshop) -> None:

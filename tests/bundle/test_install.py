@@ -130,6 +130,15 @@ def test_an_older_version_or_one_taken_back_needs_a_person(
     assert workshop.running()[0].startswith(f"{version}-")
 
 
+def test_what_is_current_is_not_older(workshop: Workshop) -> None:
+    first = workshop.bundle(1)
+    workshop.install(first)
+    workshop.install(workshop.bundle(2))
+    roll_back(workshop.device, "bad", "test")
+    assert workshop.install(first).tested is None
+    assert workshop.install(first, again=True).tested is not None
+
+
 def test_two_bundles_with_one_version_are_refused(workshop: Workshop) -> None:
     workshop.install(workshop.bundle(1))
     with pytest.raises(IncompatibleError, match="another bundle with that version"):
