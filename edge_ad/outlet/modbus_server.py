@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from edge_ad.store.store import Store
 
 _PORT = 5020  # 502 needs rights that a line should not have
+_START_WITHIN_S = 30.0
 _FAREWELL_S = 0.2  # for masters to read that the line has stopped
 _MOST_CONNECTIONS = 32
 _STATUS = next(field.address for field in FIELDS if field.name == "status")
@@ -86,7 +87,8 @@ class ModbusServer(PlcOutlet):
         super().started(cameras, store)
         self._acknowledged = {number: [0, 0] for number in range(len(self._cameras))}
         self._thread.start()
-        self._serving.wait(5.0)
+        if not self._serving.wait(_START_WITHIN_S) or not self._thread.is_alive():
+            raise OSError("the Modbus server did not start")
 
     def test(self) -> str:
         """Read the first block as a master does. Raises OSError when nobody answers."""
@@ -100,6 +102,11 @@ class ModbusServer(PlcOutlet):
             client.close()  # type: ignore[no-untyped-call]
         error_name = ErrorCode(int(decode(answer.registers)["error"])).name.lower()
         return f"a master reads {len(answer.registers)} registers, error {error_name}"
+
+    def _check(self) -> None:
+        """Raise OSError for each verdict that no master can read any more."""
+        if self._serving.is_set() and not self._thread.is_alive():
+            raise OSError("the Modbus server has ended")
 
     def close(self) -> None:
         """Show masters that the line has stopped, then close all connections."""
@@ -118,6 +125,8 @@ class ModbusServer(PlcOutlet):
             asyncio.run(self._serve())
         except Exception:
             _log.exception("%s: ended by an unexpected error", self.name)
+        finally:
+            self._serving.set()
 
     async def _serve(self) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()

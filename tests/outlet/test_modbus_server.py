@@ -263,6 +263,25 @@ def test_a_uri_that_is_wrong_is_refused(uri: str, message: str) -> None:
         open_outlet(uri)
 
 
+def test_a_server_that_dies_is_counted_with_every_verdict(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("edge_ad.outlet.modbus_server.ModbusServer._serve", fail)
+    with pytest.raises(OSError, match="did not start"):
+        with serving():
+            pass
+    assert "ended by an unexpected error" in caplog.text
+    server: Server = open_outlet(f"modbus-tcp://127.0.0.1:{free_port()}")
+    with pytest.raises(OSError, match="did not start"):
+        server.started(["top"], None)
+    with pytest.raises(OSError, match="has ended"):
+        server.inspected(part(1), Evidence())
+    server.close()
+
+
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         uri = f"modbus-tcp://127.0.0.1:{taken.getsockname()[1]}"
