@@ -22,6 +22,7 @@ _EXTRAS = {
     "metrics": "metrics for Prometheus (run --metrics)",
     "bundle": "signed bundles (bundle, keys)",
     "pylon": "Basler cameras (pylon://)",
+    "mqtt": "MQTT brokers (outlets mqtt://, mqtts://)",
     "modbus": "Modbus TCP (outlets modbus-tcp://, modbus-client://)",
     "gpio": "GPIO lines (outlet gpio://, --trigger gpio:)",
     "opcua": "an OPC UA server (outlet opcua://)",

@@ -10,6 +10,7 @@ import pytest
 from edge_ad.errors import IncompatibleError, MissingExtra, OutletLost, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
+from edge_ad.machine.features import extra_features
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.registry import OUTLETS, OutletKind, check_outlet, open_outlet, outlet_help
 from edge_ad.uri import UriKind
@@ -75,6 +76,12 @@ def test_an_entry_is_opened_explained_and_documented(kind: UriKind) -> None:
     durable = " (durable)" if isinstance(kind, OutletKind) and kind.durable else ""
     row = f"| `{kind.example}` | {kind.description}{durable} | {options} |"
     assert row in (ROOT / "docs" / "outlets.md").read_text()
+
+
+@KINDS
+def test_doctor_names_the_extra_of_an_outlet(kind: UriKind) -> None:
+    missing = {kind.extra: ["some-package"]} if kind.extra else {}
+    assert len(list(extra_features(missing))) == len(missing)
 
 
 @pytest.fixture
