@@ -40,8 +40,9 @@ def command(
 ) -> None:
     """Control the line that runs in an output folder.
 
-    COMMAND is state, threshold VALUE, rule, pause, resume, ack ID..., or trigger. A change holds
-    from the next frame and over restarts, and is an event with who, when and why.
+    COMMAND is state, threshold VALUE, rule, pause [CAMERA], resume [CAMERA], trigger [CAMERA], or
+    ack ID... A change holds from the next frame and over restarts, and is an event with who, when
+    and why.
     """
     from edge_ad.control.client import request
 
@@ -100,13 +101,29 @@ def _rule(action: str, values: tuple[str, ...], options: dict[str, Any]) -> dict
     return {"command": "set_rule", **given}
 
 
+def _of_camera(action: str, values: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Take the camera as a value too: `pause top`."""
+    if not values:
+        return {"command": action}
+    if len(values) > 1:
+        raise UsageError(f"{action} takes one camera, got {' '.join(values)}. Or give --all.")
+    if options["camera"] or options["all"]:
+        raise UsageError(f"{action}: '{values[0]}' and --camera or --all exclude each other.")
+    return {"command": action, "camera": values[0]}
+
+
 def _ack(action: str, values: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     if not values:
         raise UsageError("ack takes one ID or more, as printed by edge-ad events.")
     return {"command": "acknowledge", "ids": list(values)}
 
 
-_SPECIFIC = {"threshold": _threshold, "rule": _rule, "ack": _ack}
+_SPECIFIC = {
+    "threshold": _threshold,
+    "rule": _rule,
+    "ack": _ack,
+    **dict.fromkeys(("pause", "resume", "trigger"), _of_camera),
+}
 
 
 def _no_values(action: str, values: tuple[str, ...]) -> None:

@@ -49,6 +49,7 @@ def test_a_rule_is_changed(running: RunningLine) -> None:
 def test_cameras_are_paused_and_resumed(running: RunningLine) -> None:
     assert ctl(running, "pause", "--all").count("paused by") == 2
     assert "paused is so already" in ctl(running, "pause", "--camera", "top")
+    assert "paused is so already" in ctl(running, "pause", "top")
     state = json.loads(ctl(running, "state", "--json"))
     assert [camera["state"] for camera in state["cameras"]] == ["paused", "paused"]
     answer = json.loads(ctl(running, "resume", "--camera", "top", "--json"))
@@ -75,6 +76,8 @@ def test_alarms_are_acknowledged(running: RunningLine) -> None:
         (["rule", "--camera", "top", "--alarm-k", 9], "1 <= k <= n, got 9 of 3"),
         (["pause", "--all", "--camera", "top"], "--all and --camera exclude each other"),
         (["state", "--camera", "top"], "--camera has no effect with state"),
+        (["pause", "top", "--camera", "top"], "'top' and --camera or --all exclude each other"),
+        (["pause", "top", "side"], "pause takes one camera, got top side"),
         (["pause", "--undo"], "--undo has no effect with pause"),
         (["ack"], "ack takes one ID or more"),
         (["trigger", "--camera", "top"], "no software trigger"),
