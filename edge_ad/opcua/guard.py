@@ -66,7 +66,7 @@ class GuardedServer(InternalServer):
         self.min_session_timeout_ms = limits.MIN_IDLE_MS
         self.max_session_timeout_ms = limits.MAX_IDLE_MS
         self.max_unacked_messages_per_subscription = limits.UNREAD
-        self.max_monitored_item_queue_size = limits.QUEUE
+        self.max_monitored_item_queue_size = limits.EVENT_QUEUE
         self.max_pending_messages_per_connection = limits.PENDING
         self.max_connections = limits.CONNECTIONS
         self.max_pending_activation_seconds = limits.LOGIN_S

@@ -94,7 +94,10 @@ class GuardedSession(InternalSession):
         self._check_own(params.SubscriptionId)
         self._check_items(params.ItemsToCreate)
         for item in params.ItemsToCreate:
-            check_filter(item.ItemToMonitor.AttributeId, item.RequestedParameters.Filter)
+            attribute, asked = item.ItemToMonitor.AttributeId, item.RequestedParameters
+            check_filter(attribute, asked.Filter)
+            if attribute != ua.AttributeIds.EventNotifier:
+                asked.QueueSize = min(asked.QueueSize or limits.QUEUE, limits.QUEUE)
         return await super().create_monitored_items(params)
 
     async def modify_monitored_items(

@@ -23,6 +23,7 @@ from edge_ad.store.store import Store
 _log = logging.getLogger(__name__)
 
 _START_S = 300.0  # a computer with much else to do takes a minute
+_PACE_S = 0.025  # between messages: clients are notified every 50 ms at most
 _HANGS_S = 15.0  # without a sign of life
 _FULL_S = 5.0  # that the server does not read
 _STEADY_S = 10.0  # in which a server must live for its fault to end
@@ -98,6 +99,7 @@ class ServerProcess:
             while not self._closing.is_set():
                 server.check()
                 server.send([*self._feed.take(BEAT_S), {"beat": True}])
+                self._closing.wait(_PACE_S)
                 if time.monotonic() - began_s > _STEADY_S:
                     self._steady()
             self._steady()

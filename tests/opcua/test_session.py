@@ -19,8 +19,38 @@ from edge_ad.opcua.settings import ServerSettings  # noqa: E402
 from edge_ad.opcua.shown_camera import Quality  # noqa: E402
 
 
+def make_server() -> GuardedServer:
+    return GuardedServer(ServerSettings("127.0.0.1", 4840, "urn:x"), Reports(lambda text: None))
+
+
+@pytest.mark.parametrize(("asked_ms", "given_ms"), [(0, 5e3), (3.6e6, 6e4), (3e4, 3e4)])
+def test_the_time_that_a_session_may_be_idle_has_limits(asked_ms: float, given_ms: float) -> None:
+    async def create() -> float:
+        session = make_server().create_session(("10.0.0.9", 1), external=True)
+        asked = ua.CreateSessionParameters(RequestedSessionTimeout=asked_ms)
+        return float((await session.create_session(asked)).RevisedSessionTimeout)
+
+    assert asyncio.run(create()) == given_ms
+
+
+def test_an_idle_session_ends_with_its_subscriptions() -> None:
+    server = make_server()
+
+    async def idle() -> None:
+        session = server.create_session(("10.0.0.9", 1), external=True)
+        await session.create_session(ua.CreateSessionParameters())
+        session.session_timeout = 0.01
+        session.activate_session(ua.ActivateSessionParameters(), None)
+        await session.create_subscription(ua.CreateSubscriptionParameters(), print)
+        while server.subscription_service.subscriptions:
+            await asyncio.sleep(0.01)
+        assert not session.is_activated()
+
+    asyncio.run(asyncio.wait_for(idle(), 60))
+
+
 def test_a_subscription_that_ended_leaves_nothing() -> None:
-    server = GuardedServer(ServerSettings("127.0.0.1", 4840, "urn:x"), Reports(lambda text: None))
+    server = make_server()
 
     async def subscribe() -> None:
         for _ in range(20):
