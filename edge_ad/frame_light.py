@@ -12,7 +12,7 @@ from edge_ad.frame import Image
 _STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
 
 
-class Light(NamedTuple):
+class FrameLight(NamedTuple):
     """Brightness in grey levels, and the variance of the Laplacian of a sample of the pixels.
 
     Sharpness is comparable between images of one size only.
@@ -22,7 +22,7 @@ class Light(NamedTuple):
     sharpness: float
 
 
-def light_of(image: Image) -> Light:
+def light_of(image: Image) -> FrameLight:
     """Measure a uint8 (H, W, 3) BGR image."""
     grey = cv2.cvtColor(np.ascontiguousarray(image[::_STEP, ::_STEP]), cv2.COLOR_BGR2GRAY)
-    return Light(float(grey.mean()), float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+    return FrameLight(float(grey.mean()), float(cv2.Laplacian(grey, cv2.CV_32F).var()))

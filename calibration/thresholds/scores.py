@@ -14,7 +14,7 @@ from edge_ad.engine import Engine
 from edge_ad.errors import DataError, naming
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
-from edge_ad.frame_light import Light, light_of
+from edge_ad.frame_light import FrameLight, light_of
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import ImageReference
 from edge_ad.scoring import Scorer
@@ -44,7 +44,7 @@ class NormalScores:
     left_out: dict[str, str] = field(default_factory=dict)
     geometry: Geometry = field(default_factory=Geometry)
     parts: list[str] = field(default_factory=list)
-    light: list[Light] = field(default_factory=list)
+    light: list[FrameLight] = field(default_factory=list)
     size_hw: tuple[int, int] = (0, 0)
 
     def add(

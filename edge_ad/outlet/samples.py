@@ -14,7 +14,7 @@ from edge_ad.frame import Image
 from edge_ad.images import encode_image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
-from edge_ad.store.samples import Sample, add_sample
+from edge_ad.store.samples import KeptSample, add_sample
 from edge_ad.store.store import Store
 
 _FOLDER = "samples"
@@ -95,7 +95,7 @@ class SampleFolder(Outlet):
         file = f"{_FOLDER}/part-{inspection.part:08d}-{kind}.png"
         data = encode_image(image, ".png")
         write_bytes(self._folder / file, data)
-        sample = Sample(
+        sample = KeptSample(
             part=inspection.part,
             camera=inspection.camera,
             time_utc=inspection.time_utc,

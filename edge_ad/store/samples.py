@@ -20,7 +20,7 @@ _OLDEST = f"SELECT part, file, bytes FROM samples ORDER BY {_MARK} IS NOT NULL, 
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class KeptSample:
     """One image kept; `file` is its path within the folder of the store."""
 
     part: int
@@ -33,7 +33,9 @@ class Sample:
     bytes: int
 
 
-def add_sample(connection: sqlite3.Connection, sample: Sample, folder: Path, limit: int) -> None:
+def add_sample(
+    connection: sqlite3.Connection, sample: KeptSample, folder: Path, limit: int
+) -> None:
     """List an image, and delete the oldest beyond `limit` bytes; those somebody marked go last."""
     connection.execute(_INSERT, astuple(sample))
     (total,) = connection.execute("SELECT sum(bytes) FROM samples").fetchone()
