@@ -115,6 +115,14 @@ SECTIONS = {
         "second and last 10 000), then single ones (milliseconds to the commit) beside what the "
         "disk takes to keep 4 KiB. The machine was busy: a load of 12 on two cores.",
     ),
+    "bundle": (
+        "Bundles",
+        "A signed bundle damaged at random (bits, bytes, blocks removed, doubled, swapped, mixed "
+        "with another signed version) and offered to an install; and installs killed (SIGKILL) 20 "
+        "times in each of their 12 steps, at its beginning and at random moments, each followed by "
+        "an install that must succeed. A broken line has a link that leads nowhere, or a file that "
+        "is missing or changed.",
+    ),
     "plc": (
         "Verdicts to a PLC",
         "Milliseconds from a verdict, at 30 frames/s with an engine that costs nearly nothing, to "

@@ -20,9 +20,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,6 +41,11 @@ from edge_ad.errors import EdgeAdError
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = ROOT / "tests" / "engines" / "green-32-b1.onnx"
 _SHORTEST_S = 0.002  # of a step, for the moment of a kill
+_MUTATED = ("offered", "accepted", "line changed")
+_KILLED = (
+    *("kills", "broken lines", "new version after the kill", "failed", "ended before the kill"),
+    *("next install failed", "next install not current"),
+)
 
 
 @dataclass
@@ -251,19 +257,26 @@ def main() -> None:
         assert in_child(lambda: factory.install(first)) == 0
         kills, times = kill_installs(factory, given.kills, given.seed)
         mutations = offer_mutations(factory, given.mutations, given.seed)
-    zero = {"broken lines": 0, "failed": 0, "next install failed": 0, "next install not current": 0}
+    settings = {"seed": given.seed, "kills_a_step": given.kills, "steps": list(STEPS)}
+    samples = {"step_s": {step: round(seconds, 5) for step, seconds in times.items()}}
+    save("mutated", mutations, _MUTATED, settings, {})
+    save("killed", kills, _KILLED, settings, samples)
+
+
+def save(
+    model: str,
+    counts: Counter[str],
+    shown: Sequence[str],
+    settings: dict[str, Any],
+    samples: dict[str, Any],
+) -> None:
+    """Write the counts that are shown as metrics, the others as samples."""
+    metrics = {name.replace(" ", "_"): counts[name] for name in shown}
+    others = {name: count for name, count in sorted(counts.items()) if name not in shown}
     path = write_result(
-        "bundle",
-        "soak",
-        "all",
-        metrics={
-            "mutated": {"accepted": 0} | dict(sorted(mutations.items())),
-            "killed": zero | dict(kills),
-        },
-        settings={"seed": given.seed, "kills_a_step": given.kills, "steps": list(STEPS)},
-        samples={"step_s": {step: round(seconds, 5) for step, seconds in times.items()}},
+        "bundle", model, "all", metrics=metrics, settings=settings, samples=samples | others
     )
-    print(path, json.dumps(dict(mutations)), json.dumps(dict(kills)))
+    print(path, json.dumps(metrics))
 
 
 if __name__ == "__main__":
