@@ -34,7 +34,9 @@ def green(images: Image) -> Prediction:
     return Prediction(maps, maps.max(axis=(1, 2)))
 
 
-def open_fake(path: Path, options: EngineOptions = DEFAULT_OPTIONS) -> TensorRTEngine:
+def open_fake(
+    path: Path, options: EngineOptions = DEFAULT_OPTIONS, *, for_line: bool = False
+) -> TensorRTEngine:
     """Open a plan on the fake GPU; it predicts what the tests' engines predict."""
     cuda, manifest = FakeCuda(), read_plan_sidecar(path).manifest
     assert manifest is not None
