@@ -107,6 +107,14 @@ SECTIONS = {
         "Each of the 31 blocks measured alone in int8, and all but it.",
     ),
     "loop": ("The loop", "`edge-ad run` on a video against the engine alone, in turn."),
+    "opcua": (
+        "OPC UA clients",
+        "For 100 s, ten clients connect to a line's server, subscribe to every variable and leave, "
+        "half of them by dropping the connection, while two cameras have fifty results a second. "
+        "The memory of the server (MiB, medians of a third of the time), what handing over a "
+        "result costs the line (microseconds), and how late a client that stays hears of a reject "
+        "(ms). The machine was busy: a load of 19 on two cores.",
+    ),
     "store": (
         "The store",
         "A line that rejects every part, killed at 200 random moments and started again: what was "
