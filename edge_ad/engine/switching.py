@@ -73,13 +73,13 @@ class SwitchingEngine(OnnxRuntimeEngine):
         if not self._graph.exists():
             return
         batch = self._mixed_batch()
-        expected = self.infer(batch)
+        expected = self._run(batch)
         del self.session  # before the others take memory
         return_freed_memory()
         try:
             sessions = map_variants(self._graph)
             self.session = sessions[0]
-            if not all(map(np.array_equal, self.infer(batch), expected)):
+            if not all(map(np.array_equal, self._run(batch), expected)):
                 raise ValueError("mapping the weights changes the outputs")
         except Exception as error:  # ONNX Runtime's errors share no base; the line runs without
             self._note_fixed(error)
