@@ -184,8 +184,7 @@ def close_open_alarms(connection: sqlite3.Connection) -> int:
 
 def from_row(row: sqlite3.Row) -> StoreEvent:
     """Return the event of a row."""
-    known = set(row.keys())  # a store of an older version has fewer
-    values = {name: row[name] for name in _COLUMNS if name in known and row[name] is not None}
+    values = {name: row[name] for name in _COLUMNS if row[name] is not None}
     regions = json.loads(values.pop("regions", "[]"))
     values["regions"] = tuple(
         Region(**{**region, "peak_xy": tuple(region["peak_xy"])}) for region in regions

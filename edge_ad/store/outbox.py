@@ -111,8 +111,6 @@ def read_outbox(folder: Path) -> list[Record]:
     waits, `dead`, and `error` with `error_utc`, the last reason why it did not take an event.
     """
     with open_reading(folder) as connection:
-        if not _has_outbox(connection):
-            return []
         states = [dict(row) for row in connection.execute(_STATUS)]
     return [state | {"active": bool(state["active"])} for state in states]
 
@@ -123,8 +121,6 @@ def read_dead_letters(folder: Path, outlets: Sequence[str]) -> list[Record]:
     The event is under `event`. Raises like `open_reading`.
     """
     with open_reading(folder) as connection:
-        if not _has_outbox(connection):
-            return []
         store = connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()[0]
         rows = connection.execute(
             "SELECT name, attempts, dead_letters.reason AS refused, "
@@ -206,11 +202,6 @@ def _check_known(folder: Path, outlets: Sequence[str]) -> None:
             raise UsageError(
                 f"{folder} has no outlet '{name}'. It has: {', '.join(known) or 'none'}."
             )
-
-
-def _has_outbox(connection: sqlite3.Connection) -> bool:
-    """Return whether the store has an outbox; those of version 1, read as they are, have none."""
-    return bool(connection.execute("PRAGMA user_version").fetchone()[0] >= 2)
 
 
 def _joined(values: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from edge_ad.errors import DataError, IncompatibleError
 
 DATABASE = "line.db"
-VERSION = 4
+VERSION = 1
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -18,7 +18,7 @@ CREATE TABLE events (
     type TEXT NOT NULL, step TEXT, kind TEXT, alarm TEXT,
     camera TEXT, source TEXT, file TEXT, part INTEGER, frame INTEGER,
     time_utc TEXT NOT NULL, verdict TEXT, score REAL, threshold REAL, regions TEXT,
-    reason TEXT, who TEXT, evidence TEXT, refers INTEGER, count INTEGER);
+    reason TEXT, who TEXT, evidence TEXT, refers INTEGER, count INTEGER, old TEXT, new TEXT);
 CREATE INDEX events_time ON events (time_utc);
 CREATE INDEX events_refers ON events (refers) WHERE refers IS NOT NULL;
 CREATE INDEX events_alarm ON events (alarm) WHERE alarm IS NOT NULL;
@@ -31,9 +31,6 @@ CREATE TABLE statistics (
     dropped INTEGER NOT NULL, scores TEXT NOT NULL, latency_ms TEXT,
     brightness REAL, sharpness REAL);
 CREATE INDEX statistics_minute ON statistics (minute);
-INSERT INTO meta VALUES ('store', lower(hex(randomblob(4)))), ('next_part', 1);
-"""
-_OUTBOX = """
 CREATE TABLE outlets (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, active INTEGER NOT NULL,
     types TEXT NOT NULL, cameras TEXT NOT NULL,
@@ -45,23 +42,17 @@ CREATE TABLE dead_letters (
     outlet INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL,
     reason TEXT NOT NULL, time_utc TEXT NOT NULL, PRIMARY KEY (outlet, seq)) WITHOUT ROWID;
 CREATE INDEX dead_letters_seq ON dead_letters (seq);
-"""
-_DRIFT = """
 CREATE TABLE drift (
     camera TEXT NOT NULL, quantity TEXT NOT NULL, minute TEXT NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (camera, quantity)) WITHOUT ROWID;
 CREATE TABLE samples (
     part INTEGER PRIMARY KEY, camera TEXT NOT NULL, time_utc TEXT NOT NULL, kind TEXT NOT NULL,
     score REAL, threshold REAL, file TEXT NOT NULL, bytes INTEGER NOT NULL);
-"""
-_SETTINGS = """
 CREATE TABLE settings (
     camera TEXT NOT NULL, name TEXT NOT NULL, kept TEXT NOT NULL,
     PRIMARY KEY (camera, name)) WITHOUT ROWID;
-ALTER TABLE events ADD COLUMN old TEXT;
-ALTER TABLE events ADD COLUMN new TEXT;
+INSERT INTO meta VALUES ('store', lower(hex(randomblob(4)))), ('next_part', 1);
 """
-_STEPS = (_TABLES, _OUTBOX, _DRIFT, _SETTINGS)  # what each version added
 
 
 def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:
@@ -95,19 +86,17 @@ def connect_reading(path: Path) -> sqlite3.Connection:
 
 
 def create(path: Path) -> None:
-    """Make the database, complete one whose maker was killed, or add what an older version lacks.
+    """Make the database, or complete one whose maker was killed.
 
     Raises sqlite3.Error; DataError or IncompatibleError for a file that is no store's.
     """
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        version = _version(path, connection)
-        if version == VERSION:
+        if _version(path, connection):
             return
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        missing = "".join(_STEPS[version:])
-        connection.executescript(f"BEGIN;{missing}PRAGMA user_version={VERSION};COMMIT;")
+        connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={VERSION};COMMIT;")
     finally:
         connection.close()
 
