@@ -61,7 +61,7 @@ def test_the_output_folder_holds_log_image_sheet_and_summary(
     assert summary["alarms"] == 1 and summary["part"] == "stream"
     assert summary["evidence"] == {"written": 3, "lost": 0, "deleted": 0}
     assert sorted(path.name for path in out.iterdir()) == [
-        "contact-sheet.jpg", "evidence", "line.db", "line.lock", "summary.json",
+        "contact-sheet.jpg", "drift", "evidence", "line.db", "line.lock", "summary.json",
     ]  # fmt: skip
     assert invoke(*words, "--quiet", "--log-inspections", "all").returncode == 0
     assert len(list((out / "evidence").glob("*.jpg"))) == 6
