@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -16,8 +14,9 @@ from edge_ad.engine import Batcher, Engine, Prediction, ScriptedEngine, open_eng
 from edge_ad.errors import EngineLost
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
+from tests.engine.patience import PatientCondition
+from tests.timing import FakeClock, wait_until
 
-T = TypeVar("T")
 ENGINES = Path(__file__).resolve().parent.parent / "engines"
 
 
@@ -28,22 +27,25 @@ def images_of(count: int, seed: int = 0) -> Image:
 class RecordingEngine(ScriptedEngine):
     """Records the number of images of every call, and checks that calls do not overlap.
 
-    A call takes `call_s` seconds. It returns the same arrays every time. The call of number
+    A call returns the same arrays every time. It begins with `on_call`. The call of number
     `fails_at` fails.
     """
 
-    def __init__(self, batch: int | None, *, call_s: float = 0.0, fails_at: int = 0) -> None:
+    def __init__(
+        self, batch: int | None, on_call: Callable[[], None] | None = None, fails_at: int = 0
+    ) -> None:
         super().__init__()
         self.manifest = Manifest(method="scripted", size_hw=(32, 32), batch=batch)
         self.sizes: list[int] = []
-        self._call_s, self._fails_at = call_s, fails_at
+        self._on_call, self._fails_at = on_call, fails_at
         self._in_use = threading.Lock()
         self._maps = np.empty((64, 32, 32), np.float32)
 
     def infer(self, batch: Image) -> Prediction:
         assert self._in_use.acquire(blocking=False), "two threads in one engine"
         try:
-            time.sleep(self._call_s)
+            if self._on_call is not None:
+                self._on_call()
             self.sizes.append(len(batch))
             if len(self.sizes) == self._fails_at:
                 raise EngineLost("the GPU is gone")
@@ -52,27 +54,6 @@ class RecordingEngine(ScriptedEngine):
             return Prediction(self._maps[: len(batch)], prediction.scores)
         finally:
             self._in_use.release()
-
-
-class PatientCondition(threading.Condition):
-    """Records the timeouts of its waits and counts those that expired; waits `patience_s` instead.
-
-    The machine's load then decides nothing: a call waits long for its clients, or not at all.
-    """
-
-    def __init__(self, patience_s: float) -> None:
-        super().__init__()
-        self.expired = 0
-        self.timeouts: list[float] = []
-        self._patience_s = patience_s
-
-    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        if timeout is None:
-            return super().wait_for(predicate)
-        self.timeouts.append(timeout)
-        result = super().wait_for(predicate, self._patience_s)
-        self.expired += not result
-        return result
 
 
 def run_in_threads(jobs: Sequence[Callable[[], object]]) -> None:
@@ -122,23 +103,35 @@ def test_onnx_runtime_gives_batched_frames_the_result_of_single_ones(name: str) 
 
 @pytest.mark.parametrize(("batch", "cameras"), [(2, 2), (3, 3), (None, 4)])
 def test_steady_cameras_share_their_calls(batch: int | None, cameras: int) -> None:
-    """All but the first calls, before the clients are known, take every camera's frame."""
-    engine = RecordingEngine(batch, call_s=0.04)
-    batcher = Batcher(engine, condition=PatientCondition(2))
-    run_in_threads([camera(batcher.client(), 10, 1, seed) for seed in range(cameras)])
+    """All but the first and last calls take every camera's frame."""
+    engine = run_together(batch, [1] * cameras, calls=10)
     assert sum(engine.sizes) == 10 * cameras
-    assert len(engine.sizes) <= 14, engine.sizes
+    assert len(engine.sizes) <= 10 + cameras, engine.sizes
 
 
-def test_a_call_never_exceeds_the_engines_batch() -> None:
-    engine = RecordingEngine(3, call_s=0.002)
-    batcher = Batcher(engine)
-    run_in_threads([camera(batcher.client(), 20, 2, seed) for seed in range(3)])
-    assert set(engine.sizes) == {2}
-    engine = RecordingEngine(None, call_s=0.002)
-    batcher = Batcher(engine)
-    run_in_threads([camera(batcher.client(), 20, 3, seed) for seed in range(4)])
-    assert max(engine.sizes) <= 8
+def run_together(batch: int | None, sizes: Sequence[int], calls: int) -> RecordingEngine:
+    """Let cameras call an engine whose first call lasts until each of them has a request."""
+    condition = PatientCondition(30)
+    engine = RecordingEngine(batch, lambda: wait_until(lambda: condition.notified >= len(sizes)))
+    batcher = Batcher(engine, condition=condition)
+    jobs = [camera(batcher.client(), calls, size, seed) for seed, size in enumerate(sizes)]
+    run_in_threads([until_one_ends(job, condition) for job in jobs])
+    return engine
+
+
+def until_one_ends(job: Callable[[], None], condition: PatientCondition) -> Callable[[], None]:
+    """Return a job at whose end no call waits for its clients any longer."""
+
+    def run() -> None:
+        job()
+        condition.give_up()
+
+    return run
+
+
+@pytest.mark.parametrize(("batch", "size", "most"), [(3, 2, 2), (None, 3, 6)])
+def test_a_call_never_exceeds_the_engines_batch(batch: int | None, size: int, most: int) -> None:
+    assert max(run_together(batch, [size] * 4, calls=20).sizes) == most
 
 
 def test_an_engine_for_one_image_makes_no_client_wait() -> None:
@@ -162,15 +155,17 @@ def test_a_camera_that_stops_delays_the_others_once() -> None:
     assert expired == [1, 1, 1]
 
 
-@pytest.mark.parametrize(("patience_s", "most_s"), [(60, 5), (0, 0)])
-def test_the_wait_is_at_most_the_patience_and_half_a_call(patience_s: float, most_s: float) -> None:
-    condition = PatientCondition(0)
-    engine = RecordingEngine(2, call_s=0.01)
+@pytest.mark.parametrize(("patience_s", "waits_s"), [(60, 0.25), (0.1, 0.1), (0, 0)])
+def test_the_wait_is_at_most_the_patience_and_half_a_call(
+    monkeypatch: pytest.MonkeyPatch, patience_s: float, waits_s: float
+) -> None:
+    clock, condition = FakeClock(), PatientCondition(0)
+    monkeypatch.setattr("edge_ad.engine.batcher.time", clock)
+    engine = RecordingEngine(2, lambda: clock.advance(0.5))
     batcher = Batcher(engine, patience_s=patience_s, condition=condition)
     for client in (batcher.client(), batcher.client()):
         client.infer(images_of(1))
-    assert condition.timeouts[0] == 0  # no call has been timed yet
-    assert 0 <= condition.timeouts[1] <= most_s
+    assert condition.timeouts == [0, waits_s]  # at first no call has been timed yet
 
 
 def test_a_failed_call_raises_in_each_of_its_clients_and_the_next_call_works() -> None:

@@ -100,9 +100,10 @@ def test_a_camera_that_dies_does_not_hold_the_others(make_engine: MakePath) -> N
 
 def test_stopping_ends_cameras_that_wait_for_each_other(make_engine: MakePath) -> None:
     cameras = ("pattern://?fps=20", "pattern://?fps=3&seed=2")
-    with open_line(LineConfig(cameras, make_engine(batch=3)), []) as line:
+    memory = Memory()
+    with open_line(LineConfig(cameras, make_engine(batch=3)), [memory]) as line:
         line.start()
-        assert not line.wait(0.5)
+        assert memory.received.wait(30)
         line.stop.set()
         result = line.finish()
     assert not {thread.name for thread in threading.enumerate()} & set(cameras)
