@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _FIRST_AFTER_S = 5.0  # short runs need no review, and the start is for the first verdict
+_CHECKED_WITHIN_S = 10.0
 
 
 class SwitchingEngine(OnnxRuntimeEngine):
@@ -39,6 +40,7 @@ class SwitchingEngine(OnnxRuntimeEngine):
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._sessions: list[ort.InferenceSession] = []
         self._choice: ThreadChoice | None = None
+        self._checking: threading.Thread | None = None
         self._turn = threading.Lock()  # two runs at once would take twice the working memory
         self._check_after_s = time.monotonic() + _FIRST_AFTER_S
         with TemporaryDirectory(prefix="edge-ad-", ignore_cleanup_errors=True) as folder:
@@ -58,6 +60,8 @@ class SwitchingEngine(OnnxRuntimeEngine):
 
     def close(self) -> None:
         self._sessions, self._choice = [], None
+        if self._checking is not None:  # the end of the process would abort it within the runtime
+            self._checking.join(_CHECKED_WITHIN_S)
         super().close()
 
     def _open(self, path: Path, options: EngineOptions) -> ort.InferenceSession:
@@ -92,7 +96,10 @@ class SwitchingEngine(OnnxRuntimeEngine):
         if choice is None:
             if self._sessions and time.monotonic() > self._check_after_s:
                 self._check_after_s = float("inf")
-                threading.Thread(target=self._check, name="engine threads", daemon=True).start()
+                self._checking = threading.Thread(
+                    target=self._check, name="engine threads", daemon=True
+                )
+                self._checking.start()
             with self._turn:
                 return super()._run(batch)
         self.session = self._sessions[choice.next(len(batch))]
