@@ -145,9 +145,8 @@ SECTIONS = {
         "restarted and the line killed at random moments, with a slow subscriber; 200 a second for "
         "five minutes. Milliseconds from the verdict to the subscriber, of events, which are on "
         "the disk first, and of verdicts, beside what the disk takes to keep 4 KiB (`sync`). "
-        "Frames per second of a line without outlet, with a broker and with one that is away, in "
-        "turn. The machine was shared, at loads of 15 to 20 on two cores; `priority` in the files "
-        "says what went before others.",
+        "The machine was shared, at loads of 9 to 20 on two cores; `priority` in the files says "
+        "what went before others: without it, latency is that of the scheduler.",
     ),
     "line": (
         "The line itself",
