@@ -180,4 +180,4 @@ def test_yaml_that_readers_disagree_about_is_refused(faults: Path, name: str, me
 
 def test_no_is_a_camera_of_that_name(faults: Path) -> None:
     done = invoke("run", "--print-config", "-c", faults / "yaml" / "no.yaml")
-    assert 'camera: ["no"]' in done.stdout.replace("'", '"'), done.stdout
+    assert f"camera: [{faults / 'yaml' / 'no'}]" in done.stdout, done.stdout

@@ -57,7 +57,7 @@ def test_the_stated_rate_is_that_of_the_limit() -> None:
 
 @pytest.mark.parametrize("images", [50, 300])
 def test_false_alarms_keep_the_rate_where_each_minute_has_one_part(images: int) -> None:
-    """A low limit shows it in a short time; references are drawn anew, minutes independent."""
+    """A low limit shows it in a short time; references differ, minutes are independent."""
     limit, chains, count = 6.0, 100, 300
     alarms = 0
     for _ in range(chains):
