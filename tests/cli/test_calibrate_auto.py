@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.calibration.int8_models import Tiny, images, labelled
-from tests.calibration.int8_models import calibrate as run
+from tests.calibration.int8_models import Tiny, calibrate, images, labelled
+
+run = partial(calibrate, "--parts-from", "each")
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ def _left_out(*words: object) -> list[str]:
 def test_calibrate(tmp_path: Path, normal: Path) -> None:
     engine, tests = Tiny().save(tmp_path / "tiny.onnx"), labelled(tmp_path / "labelled", 12)
     words = ("--test", tests, "--max-auroc-loss", 1, "--max-pixel-ap-loss", 1, "--max-float", 0)
-    names = _left_out("calibrate", engine, "--images", normal, *words, "--method", "minmax")
+    ranges = ("--method", "minmax", "--parts-from", "each")
+    names = _left_out("calibrate", engine, "--images", normal, *words, *ranges)
     assert names == ["000.png", "broken.png", "list.tga"]
 
 

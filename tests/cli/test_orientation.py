@@ -21,6 +21,7 @@ from tests.images.files import encoded, stored_as
 
 Twins = tuple[Path, Path]
 COUNT = 40
+EACH = ("--parts-from", "each")
 CORNER = ("--roi", "0,0,20,20")  # of 40x40: another part of the image where it is turned
 
 
@@ -108,7 +109,7 @@ def test_calibrate(twins: Twins, tmp_path: Path) -> None:
     def ranges(folder: Path) -> str:
         engine = Tiny().save(tmp_path / folder.name / "tiny.onnx")
         words = ("--method", "minmax", "--no-gate", "--synthetic-anomalies", 0)
-        (result,) = _json("calibrate", engine, "--images", folder, *words)
+        (result,) = _json("calibrate", engine, "--images", folder, *EACH, *words)
         text = Path(result["ranges"]).read_text()
         return re.sub(r"sha256: .*", "", text)
 
@@ -131,7 +132,7 @@ def test_labelled_images(tmp_path: Path, verb: str) -> None:
             return {key: result[key] for key in ("image_auroc", "pixel_ap", "aupro", "iap")}
         words = ("--method", "minmax", "--max-auroc-loss", 1, "--max-pixel-ap-loss", 1)
         images = ("--images", upright / "test" / "good", "--samples", 8, "--max-float", 0)
-        result = _json("calibrate", engine, "--test", folder, *images, *words)[-1]
+        result = _json("calibrate", engine, "--test", folder, *EACH, *images, *words)[-1]
         return dict(result["gate"]["fp32"])
 
     first, second = figures(upright), figures(turned)
