@@ -83,7 +83,7 @@ $(VENV)/runtime-tests: $(VENV)/runtime
 # without a GPU; it has wheels for x86-64 Linux only, and elsewhere the tests that need it skip.
 $(VENV)/everything: $(VENV)/runtime
 	$(PIP) $(TORCH)
-	$(PIP) --editable '.[all,test,lint]'
+	$(PIP) --editable '.[all,gpio,modbus,mqtt,opcua,test,lint]'
 	if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 		$(PIP) tensorrt-rtx-cu13-libs==$(RTX) tensorrt-rtx-cu13-bindings==$(RTX) && \
 		$(PIP) --no-deps tensorrt-rtx-cu13==$(RTX); \
