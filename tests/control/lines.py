@@ -37,7 +37,7 @@ class Tap:
         self._grabs: list[Grab] = []
         self._lost = self._closed = False
         self._changed = threading.Condition()
-        self._index = 0
+        self._index = self.under_way = 0
 
     def give(self, script: str) -> None:
         with self._changed:
@@ -64,10 +64,11 @@ class Tap:
                     self._lost = False
                     raise SourceLost(f"{self.name}: no frame.")
                 grab = self._grabs.pop(0)
+                self.under_way += 1
             yield grab
 
     def recorded(self, index: int) -> None:
-        pass
+        self.under_way -= 1
 
     def close(self) -> None:
         with self._changed:
@@ -129,6 +130,7 @@ class RunningLine:
         before = len(self.verdicts(name))
         self.taps[name].give(script)
         wait_for(lambda: len(self.verdicts(name)) >= before + len(script))
+        wait_for(lambda: not self.taps[name].under_way)  # alarms follow their inspection
         return self.verdicts(name)[before:]
 
     def verdicts(self, name: str) -> list[str]:

@@ -21,7 +21,7 @@ from edge_ad.uri import Uri
         ("v4l2:///dev/video3?format=MJPG", Uri("v4l2", "/dev/video3", {"format": "MJPG"})),
         ("rtsp://u:p@cam/a?b=c", Uri("rtsp", "rtsp://u:p@cam/a?b=c")),
         ("csi://1?flip=2", Uri("csi", "1", {"flip": "2"})),
-        ("gst:videotestsrc ! appsink", Uri("gst", "videotestsrc ! appsink")),
+        ("gst:videotestsrc ! appsink", Uri("gst", "videotestsrc ! appsink", separator=":")),
         ("pattern://?seed=4", Uri("pattern", "", {"seed": "4"})),
         ("file:///data/a.mp4", Uri("file", "/data/a.mp4")),
         ("no such.mp4", Uri("file", "no such.mp4")),
