@@ -127,10 +127,11 @@ class RunningLine:
 
     def judge(self, name: str, script: str) -> list[str]:
         """Deliver frames, wait until they are judged, and return their verdicts."""
-        before = len(self.verdicts(name))
+        before, unjudged = len(self.verdicts(name)), self.taps[name].under_way
         self.taps[name].give(script)
         wait_for(lambda: len(self.verdicts(name)) >= before + len(script))
-        wait_for(lambda: not self.taps[name].under_way)  # alarms follow their inspection
+        # alarms follow their inspection; frames of a pause are never recorded
+        wait_for(lambda: self.taps[name].under_way <= unjudged)
         return self.verdicts(name)[before:]
 
     def verdicts(self, name: str) -> list[str]:
