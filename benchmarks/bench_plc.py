@@ -6,7 +6,7 @@ A line judges synthetic frames with an engine that costs nearly nothing, and rej
 run, on one clock, from the call of the first outlet to: the read that shows the part's id to a
 Modbus master (another process, which polls each millisecond), the write that reaches a PLC (another
 one, pymodbus' server), and the call that drives the line of a stand-in for a GPIO chip. How late a
-process that only sleeps is woken meanwhile tells the machine's share.
+process that only sleeps is woken meanwhile shows the machine's share.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """Return the data set with a side of its own, as tables show it."""
+        """Return the data set with its own side, as tables show it."""
         return f"{self.data}_{self.side}_px" if self.side else self.data
 
     @property
@@ -151,7 +151,7 @@ def false_alarms(
     """Count rejected parts of those never seen, and their images; None without a threshold."""
     if "refused" in threshold:
         return None
-    among = (How.TABLE, How.CAPTURE, How.NAMES, How.EACH)  # as evaluate tells parts apart
+    among = (How.TABLE, How.CAPTURE, How.NAMES, How.EACH)  # as evaluate distinguishes parts
     normal = [Path(path) for path in scores if Path(path).parent.name == "good"]
     limit = _limit(threshold)
     rejected = {path for path in normal if scores[str(path)] > limit}

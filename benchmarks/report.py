@@ -112,7 +112,7 @@ SECTIONS = {
         "For 100 s, ten clients connect to a line's server, subscribe to every variable and leave, "
         "half of them by dropping the connection, while two cameras have fifty results a second. "
         "The memory of the server (MiB, medians of a third of the time), what handing over a "
-        "result costs the line (microseconds), and how late a client that stays hears of a reject "
+        "result costs the line (microseconds), and how late a client that stays receives a reject "
         "(ms). The machine was busy: a load of 19 on two cores.",
     ),
     "store": (

@@ -50,7 +50,7 @@ _KILLED = (
 
 @dataclass
 class Factory:
-    """Makes bundles of one product, each with a version of its own."""
+    """Makes bundles of one product, each with its own version."""
 
     folder: Path
     staging: Path

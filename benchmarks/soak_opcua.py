@@ -7,7 +7,7 @@ changes and leaves: half of the times by closing its session, else by dropping i
 that the server has to find out. Meanwhile two cameras have fifty results a second, a tenth of them
 rejects with an alarm. One client stays. Counted are sessions, the memory of the server at the
 beginning and at the end, what handing over a result costs the line, and how late the client that
-stays hears of a reject.
+stays receives a reject.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Line(threading.Thread):
 
 
 class Steady:
-    """The client that stays: how late it hears of each reject."""
+    """The client that stays: how late it receives each reject."""
 
     def __init__(self, line: Line) -> None:
         self.line = line

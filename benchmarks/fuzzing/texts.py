@@ -54,7 +54,7 @@ def sidecars(rng: Rng, folder: Path) -> bool:
     content = {"schema_version": 1, "engine_sha256": _engine_sha(), "threshold": _THRESHOLD}
     sidecar_path(engine).write_bytes(_mutated(content, rng))
     done = verb("inspect", engine, "--json")
-    assert done.code == 0, f"an engine is described whatever lies beside it: {done.err}"
+    assert done.code == 0, f"an engine is described, regardless of files beside it: {done.err}"
     sidecar = with_name(engine, lambda: load_sidecar(engine))
     assert sidecar is not None
     if sidecar.threshold is not None:

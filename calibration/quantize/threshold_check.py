@@ -154,7 +154,7 @@ class ThresholdCheck:
 def parts_of_samples(
     eval_set: EvalSet, folder: Path | None, part_id: str | None, how: How | None
 ) -> dict[Path, str]:
-    """Return the part of each normal sample, as `evaluate` tells them apart."""
+    """Return the part of each normal sample, as `evaluate` distinguishes them."""
     assigned = assign_parts(
         [sample.path for sample in eval_set.samples if not sample.anomalous],
         part_id=part_id,

@@ -74,7 +74,7 @@ def profile_layers(
 ) -> list[LayerCost]:
     """Return the layers that ONNX Runtime runs, after its own fusions, in their order.
 
-    Raises IncompatibleError for a plan: TensorRT has a profiler of its own.
+    Raises IncompatibleError for a plan: TensorRT has its own profiler.
     """
     if engine.suffix != ".onnx":
         raise IncompatibleError(

@@ -99,7 +99,7 @@ def check_version(
     if manifest.product != state.product:
         raise IncompatibleError(
             f"{label} is the product {manifest.product}, here is {state.product}. Install it into "
-            "a folder of its own."
+            "its own folder."
         )
     current = state.find(state.current)
     if allow_older or (current is not None and current.manifest_sha256 == bundle.sha256):
@@ -116,7 +116,7 @@ def check_version(
         if past.manifest_sha256 != bundle.sha256:
             raise IncompatibleError(
                 f"{label} is version {manifest.version}, and another bundle with that version was "
-                "installed here. Give every bundle a version of its own."
+                "installed here. Give every bundle its own version."
             )
         if past.removed_for:
             raise IncompatibleError(

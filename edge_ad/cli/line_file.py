@@ -1,4 +1,4 @@
-"""A line file: the options of `run` as keys, and a list of cameras with settings of their own."""
+"""A line file: the options of `run` as keys, and a list of cameras with their own settings."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def listed_cameras(ctx: click.Context) -> list[CameraEntry] | None:
     """Return the cameras that the line file lists, None when it does not.
 
     Raises InvalidConfig when an option of the command line or the environment would mean the
-    default only, while cameras have a value of their own.
+    default only, while cameras have their own value.
     """
     entries = usable_cameras(ctx)
     if entries is None:

@@ -213,7 +213,7 @@ def command(
 
     Live cameras are judged by their newest frame, files frame by frame. The run ends with the
     files, with --frames or --duration-s, or with Ctrl-C, and prints a summary. A line file (-c) may
-    list cameras with settings of their own.
+    list cameras with their own settings.
     """
     from edge_ad.line.health import Watchdog
     from edge_ad.line.open import open_line

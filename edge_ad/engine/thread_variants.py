@@ -1,7 +1,7 @@
 """Open an ONNX file several times with other threads, over one copy of its weights.
 
 ONNX Runtime fixes the threads of a session when it opens it, and each session loads weights and
-keeps working memory of its own. Here the optimised graph is written once with its weights beside
+keeps its own working memory. Here the optimised graph is written once with its weights beside
 it; that file is mapped, every session is given the same weights, and all share one arena.
 """
 
@@ -73,7 +73,7 @@ def check_equal(
 ) -> None:
     """Raise ValueError when the outputs for a batch differ from the first session's in one bit.
 
-    Each runs in a turn of its own.
+    Each runs in its own turn.
     """
     expected = None
     for session in sessions:

@@ -25,7 +25,7 @@ class PartRule(str, Enum):
     """What one part is."""
 
     STREAM = "stream"  # whatever passes while an alarm lives: rejects are debounced and merged
-    FRAME = "frame"  # every frame: each rejected one is an event of its own
+    FRAME = "frame"  # every frame: each rejected one is its own event
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class LineConfig:
     """Cameras, engine, thresholds, alarm rule and outlets of a line.
 
         `cameras` are URIs, each with a name if it has one (`top=rtsp://…`), or `CameraConfig` for
-    cameras with settings of their own; the other fields are the defaults of all cameras. `outlets`
+    cameras with their own settings; the other fields are the defaults of all cameras. `outlets`
     are URIs. A threshold of None is read from the engine's sidecar. `expected_anomalous` is the
     share of parts that are anomalous, for the check of the reject rate; `frames_per_part` is how
     many frames in a row show one part, by default as the threshold says. `part` says what one part

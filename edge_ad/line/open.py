@@ -88,13 +88,13 @@ def open_line(
 def outlet_cameras(
     of_all: Sequence[str], cameras: Sequence[ResolvedCamera]
 ) -> dict[str, frozenset[str] | None]:
-    """Return the outlets' URIs, each once, with the cameras that it hears of; None means all."""
-    hears: dict[str, frozenset[str] | None] = dict.fromkeys(of_all)
+    """Return each outlet's URI once, with the cameras whose records it gets; None means all."""
+    receives: dict[str, frozenset[str] | None] = dict.fromkeys(of_all)
     for camera in cameras:
         for uri in camera.outlets:
-            before = hears.get(uri, frozenset())
-            hears[uri] = None if before is None else before | {camera.name}
-    return hears
+            before = receives.get(uri, frozenset())
+            receives[uri] = None if before is None else before | {camera.name}
+    return receives
 
 
 def check_camera_trigger(camera: ResolvedCamera) -> None:

@@ -23,15 +23,15 @@ class TryLater(ConnectionError):
 class DurableOutlet(Outlet):
     """Base of outlets that receive events at least once, in order, also after a crash.
 
-    `connect`, `deliver` and `check` run in a thread of the outlet alone: they may block, best for
-    no more than some seconds. Events are the records of `edge-ad events --json`, with a unique
+    `connect` and `deliver` run in a thread of the outlet alone: they may block, best for no more
+    than some seconds. Events are the records of `edge-ad events --json`, with a unique
     `id`; one that was delivered just before a crash is delivered again, under the same id.
 
     `types` of events are what the user chose with `events=`, by default as the line decides;
-    `cameras` those that it hears of, all if empty. `identity` is the URI without options and
-    credentials, under which events wait, also for the next run; `folder` is the store's, where
-    evidence images are. All are set before the first call. `answer` is what the other side
-    said last. With `is_test`, `edge-ad outlet test` is calling, maybe beside a line that runs:
+    `cameras` those whose events it receives, all if empty. `identity` is the URI without options
+    and credentials, under which events wait, also for the next run; `folder` is the store's, where
+    evidence images are. All are set before the first call. `answer` is the other side's last one,
+    in words. With `is_test`, `edge-ad outlet test` is calling, maybe beside a line that runs:
     nothing but the event should be visible.
     """
 

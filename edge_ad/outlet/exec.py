@@ -18,7 +18,7 @@ from edge_ad.uri import Uri, number
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 _TAIL_BYTES = 4096
-_LOOK_EVERY_MS = 50  # for the end of a command whose output a child of its own holds open
+_LOOK_EVERY_MS = 50  # for the end of a command whose output one of its children holds open
 
 
 def open_exec(uri: Uri) -> DurableOutlet:
@@ -40,7 +40,7 @@ def open_exec(uri: Uri) -> DurableOutlet:
 class ExecOutlet(DurableOutlet):
     """Delivered means exit code 0; 75 (EX_TEMPFAIL) and a time-out mean to try again without end.
 
-    Any other exit code refuses the event. The command has a process group of its own, which is
+    Any other exit code refuses the event. The command has its own process group, which is
     killed after `timeout_s`.
     """
 

@@ -1,4 +1,4 @@
-"""Latency at a fixed rate, with a clock of its own."""
+"""Latency at a fixed rate, with its own clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Line files: cameras with settings of their own, all problems at once, the schema of editors."""
+"""Line files: cameras with their own settings, all problems at once, the schema of editors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggers on a line: a part for each, misses reported, cameras with a trigger of their own."""
+"""Triggers on a line: a part for each, misses reported, cameras with their own trigger."""
 
 from __future__ import annotations
 
