@@ -140,6 +140,12 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> ScalarNode:
+        """Escape text with a next-line character, which readers fold in the other styles."""
+        if "\x85" in data:
+            return self.represent_scalar(f"{_PREFIX}str", data, style='"')
+        return super().represent_str(data)
+
 
 def _parse(
     text: str, loader_type: type[_Loader], on_duplicate: Callable[[Node, str], None]
@@ -233,6 +239,7 @@ def _register() -> None:
     for name, construct in constructors.items():
         _Loader.yaml_constructors[_PREFIX + name] = construct
     _Loader.yaml_constructors[None] = _unknown_tag
+    _Dumper.add_representer(str, _Dumper.represent_str)
     _AsWrittenLoader.yaml_constructors = _Loader.yaml_constructors
 
 

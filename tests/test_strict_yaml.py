@@ -111,6 +111,13 @@ def test_as_written_keeps_numbers_and_booleans_as_text() -> None:
     assert parse_yaml(text, as_written=True) == expected
 
 
+@pytest.mark.parametrize("text", ["\x85", "a\x85b", "\u2028", "a\u2029", "\x0b", "\ufeff", "\r"])
+@pytest.mark.parametrize("flow", [False, None, True])
+def test_unusual_characters_are_read_back(text: str, flow: bool | None) -> None:  # noqa: FBT001
+    for value in ({"a": text}, {"a": {text: None}}):
+        assert parse_yaml(dump_yaml(value, flow=flow)) == value
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.recursive(
