@@ -82,11 +82,20 @@ def test_a_triggered_camera_waits_for_its_signal(monkeypatch: pytest.MonkeyPatch
         library, *_ = aravis._libraries()
         fire = library.arv_camera_software_trigger
         fire.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-        signals = threading.Timer(0.5, lambda: fire(cameras[0]._camera, None))
+        taken = threading.Event()
+
+        def signal() -> None:
+            while not taken.wait(0.5):
+                fire(cameras[0]._camera, None)
+
+        signals = threading.Thread(target=signal)
         signals.start()
-        (frame,) = itertools.islice(source, 1)
-        signals.join()
-        assert isinstance(frame, Frame) and frame.index == 0
+        try:  # a busy machine may lose packets of a frame, which is then a BadFrame
+            frame = next(grab for grab in source if isinstance(grab, Frame))
+        finally:
+            taken.set()
+            signals.join()
+        assert frame.image.ndim == 3
         with pytest.raises(UsageError, match="trigger=Line9 is refused"):
             open_source("genicam://EDGEAD3?trigger=Line9")
 
