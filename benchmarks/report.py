@@ -111,11 +111,11 @@ SECTIONS = {
     "loop": ("The loop", "`edge-ad run` on a video against the engine alone, in turn."),
     "opcua": (
         "OPC UA clients",
-        "For 100 s, ten clients connect to a line's server, subscribe to every variable and leave, "
+        "For ten minutes, ten clients connect to a line's server, subscribe to every variable and leave, "
         "half of them by dropping the connection, while two cameras have fifty results a second. "
         "The memory of the server (MiB, medians of a third of the time), what handing over a "
         "result costs the line (microseconds), and how late a client that stays receives a reject "
-        "(ms). The machine was busy: a load of 19 on two cores.",
+        "(ms). Other work ran on the two cores meanwhile.",
     ),
     "store": (
         "The store",
@@ -145,7 +145,7 @@ SECTIONS = {
         "What a store recorded against what a subscriber of a real Mosquitto received: 10 000 "
         "events made while the broker is away (`away`), then 500 a second while the broker is "
         "restarted and the line killed at random moments, with a slow subscriber; 200 a second for "
-        "five minutes. Milliseconds from the verdict to the subscriber, of events, which are on "
+        "ten minutes. Milliseconds from the verdict to the subscriber, of events, which are on "
         "the disk first, and of verdicts, beside what the disk takes to keep 4 KiB (`sync`). "
         "The machine was shared, at loads of 9 to 20 on two cores; `priority` in the files says "
         "what went before others: without it, latency is that of the scheduler.",
