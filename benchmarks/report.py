@@ -111,8 +111,9 @@ SECTIONS = {
     "loop": ("The loop", "`edge-ad run` on a video against the engine alone, in turn."),
     "opcua": (
         "OPC UA clients",
-        "For ten minutes, ten clients connect to a line's server, subscribe to every variable and leave, "
-        "half of them by dropping the connection, while two cameras have fifty results a second. "
+        "For ten minutes, ten clients connect to a line's server, subscribe to every variable and "
+        "leave, half of them by dropping the connection, while two cameras have fifty results a "
+        "second. "
         "The memory of the server (MiB, medians of a third of the time), what handing over a "
         "result costs the line (microseconds), and how late a client that stays receives a reject "
         "(ms). Other work ran on the two cores meanwhile.",
