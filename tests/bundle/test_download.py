@@ -131,7 +131,7 @@ def server(certificate: Path) -> Iterator[Server]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         http.daemon_threads = True
         http.socket = context.wrap_socket(http.socket, server_side=True)
-        state.url = f"https://localhost:{http.server_port}/7.edgead"
+        state.url = f"https://127.0.0.1:{http.server_port}/7.edgead"
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield state
@@ -259,7 +259,7 @@ def test_a_certificate_that_is_not_trusted_is_refused(make: Download) -> None:
 def test_a_server_that_is_not_there_is_tried_again(make: Download, tmp_path: Path) -> None:
     waits: list[float] = []
     gone = Download(
-        "https://localhost:1/x", tmp_path, 1 << 20, waits.append, ca=make.ca, attempts=3
+        "https://127.0.0.1:1/x", tmp_path, 1 << 20, waits.append, ca=make.ca, attempts=3
     )
     with pytest.raises(SourceLost, match=r"no connection.*3 times"):
         fetch_bundle(gone)
@@ -278,7 +278,7 @@ def test_passwords_are_sent_and_not_shown(
     make: Download, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLANT", "s3cret/")
-    url = server.url.replace("localhost", "line:${ENV:PLANT}@localhost")
+    url = server.url.replace("127.0.0.1", "line:${ENV:PLANT}@127.0.0.1")
     server.statuses = [404]
     with pytest.raises(EdgeAdError) as info:
         fetch_bundle(Download(url, make.folder, 4 << 20, make.wait, ca=make.ca))

@@ -31,17 +31,17 @@ def test_a_file_receives_a_marked_alarm(tmp_path: Path) -> None:
 
 def test_a_broker_shows_nothing_but_the_alarm(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker, subscriber(broker.port) as hall:
-        done = invoke("outlet", "test", f"mqtt://localhost:{broker.port}/hall/3", "--json")
+        done = invoke("outlet", "test", f"mqtt://127.0.0.1:{broker.port}/hall/3", "--json")
         wait_until(lambda: hall.messages)
-        assert json.loads(done.stdout)["answer"] == f"acknowledged by localhost:{broker.port}"
+        assert json.loads(done.stdout)["answer"] == f"acknowledged by 127.0.0.1:{broker.port}"
     assert [topic for topic, _, _ in hall.messages] == ["hall/3/events"]
 
 
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("mqtt://localhost:{port}/x", "Connection refused"),
-        ("http://localhost:{port}/x", "Connection refused"),
+        ("mqtt://127.0.0.1:{port}/x", "Connection refused"),
+        ("http://127.0.0.1:{port}/x", "Connection refused"),
         (f"exec:{sys.executable} -c 'raise SystemExit(4)'", "exit code 4"),
     ],
 )
@@ -56,5 +56,5 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("paho", "edge_ad.outlet.mqtt"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "paho", None)
-    done = invoke("outlet", "test", "mqtt://localhost/x")
+    done = invoke("outlet", "test", "mqtt://127.0.0.1/x")
     assert done.returncode == 3 and "pip install 'edge-ad[mqtt]'" in done.stderr

@@ -43,7 +43,7 @@ def line(tmp_path: Path) -> Path:
 
 
 def mqtt(port: int, options: str = "events=reject", scheme: str = "mqtt") -> DurableOutlet:
-    outlet = open_outlet(f"{scheme}://localhost:{port}/hall/3?{options}")
+    outlet = open_outlet(f"{scheme}://127.0.0.1:{port}/hall/3?{options}")
     assert isinstance(outlet, DurableOutlet)
     return outlet
 
@@ -68,7 +68,7 @@ def test_events_arrive_in_order_with_their_ids(broker: Mosquitto, line: Path, ve
         rejects(store, range(100))
         wait_until(lambda: len(hall.of("hall/3/events")) == 100)
     assert hall.of("hall/3/events") == events(line, "reject")
-    assert outlet.name == f"mqtt://localhost:{broker.port}/hall/3"
+    assert outlet.name == f"mqtt://127.0.0.1:{broker.port}/hall/3"
 
 
 def test_availability_is_retained_and_is_the_will(broker: Mosquitto, line: Path) -> None:
@@ -93,7 +93,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_killed_line_is_offline(broker: Mosquitto) -> None:
-    uri = f"mqtt://localhost:{broker.port}/hall/3"
+    uri = f"mqtt://127.0.0.1:{broker.port}/hall/3"
     subprocess.run([sys.executable, "-c", _KILLED, uri], check=False)
     with subscriber(broker.port) as hall:
         wait_until(lambda: "offline" in hall.of("hall/3/available"))
@@ -194,13 +194,13 @@ def test_user_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     config = ("allow_anonymous false", f"password_file {passwords}")
     with Mosquitto(tmp_path, *config) as broker:
         for version in ("3.1.1", "5"):
-            uri = f"mqtt://line:${{ENV:MQTT_PASSWORD}}@localhost:{broker.port}/h?version={version}"
+            uri = f"mqtt://line:${{ENV:MQTT_PASSWORD}}@127.0.0.1:{broker.port}/h?version={version}"
             outlet = open_outlet(uri)
             assert isinstance(outlet, DurableOutlet)
-            assert outlet.name == f"mqtt://localhost:{broker.port}/h"
+            assert outlet.name == f"mqtt://127.0.0.1:{broker.port}/h"
             outlet.connect()
             outlet.close()
-            wrong = open_outlet(f"mqtt://line:wrong@localhost:{broker.port}/h?version={version}")
+            wrong = open_outlet(f"mqtt://line:wrong@127.0.0.1:{broker.port}/h?version={version}")
             assert isinstance(wrong, DurableOutlet)
             with pytest.raises(
                 ConnectionError, match="the broker refuses the connection: Not authori"

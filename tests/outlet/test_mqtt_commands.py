@@ -44,7 +44,7 @@ class Line:
 
 
 def outlet(port: int, commands: str) -> tuple[DurableOutlet, Line]:
-    mqtt = open_outlet(f"mqtt://localhost:{port}/hall/3?commands={commands}")
+    mqtt = open_outlet(f"mqtt://127.0.0.1:{port}/hall/3?commands={commands}")
     assert isinstance(mqtt, DurableOutlet)
     mqtt.started(["top", "a/b"], None)
     line = Line()
@@ -86,7 +86,7 @@ def test_a_command_is_asked_of_the_line_and_answered(
     mqtt, line = outlet(broker.port, "trigger,threshold")
     hall.publish(f"hall/3/{topic}", payload)
     wait_until(lambda: line.asked)
-    assert line.asked == [request_] and line.who == "mqtt localhost/hall/3"
+    assert line.asked == [request_] and line.who == "mqtt 127.0.0.1/hall/3"
     level = topic.split("/")[0]
     wait_until(lambda: hall.of(f"hall/3/{level}/answer"))
     assert hall.of(f"hall/3/{level}/answer")[0]["type"] == "taken"
@@ -114,7 +114,7 @@ def test_a_retained_command_is_none(broker: Mosquitto, hall: Subscriber) -> None
 def test_commands_are_taken_when_the_line_starts_after_the_connection(
     broker: Mosquitto, hall: Subscriber
 ) -> None:
-    mqtt, line = open_outlet(f"mqtt://localhost:{broker.port}/hall/3?commands=trigger"), Line()
+    mqtt, line = open_outlet(f"mqtt://127.0.0.1:{broker.port}/hall/3?commands=trigger"), Line()
     assert isinstance(mqtt, DurableOutlet)
     mqtt.connect()
     mqtt.controlled(line)
@@ -162,4 +162,4 @@ def test_a_flood_is_answered_and_not_queued(broker: Mosquitto, hall: Subscriber)
 
 def test_an_unknown_command_is_refused_at_the_start() -> None:
     with pytest.raises(UsageError, match="commands are trigger and threshold, got 'pause'"):
-        open_outlet("mqtt://localhost/?commands=trigger,pause")
+        open_outlet("mqtt://127.0.0.1/?commands=trigger,pause")

@@ -30,7 +30,7 @@ time.sleep(1000)
 
 
 def start_line(folder: Path, port: int, count: int, pause_s: float) -> subprocess.Popen[bytes]:
-    uri = f"mqtt://localhost:{port}/hall/3?events=reject"
+    uri = f"mqtt://127.0.0.1:{port}/hall/3?events=reject"
     command = [sys.executable, "-c", _LINE, str(folder), uri, str(count), str(pause_s)]
     return subprocess.Popen(command)
 
@@ -53,7 +53,7 @@ def test_10_000_alarms_without_a_broker_and_kills_with_messages_in_flight_lose_n
             away.wait()
         away = start_line(line, broker.port, 200, 0.001)
     with broker:
-        wait_until(lambda: state(line, f"mqtt://localhost:{broker.port}/hall/3")["waiting"] == 0)
+        wait_until(lambda: state(line, f"mqtt://127.0.0.1:{broker.port}/hall/3")["waiting"] == 0)
         away.kill()
         away.wait()
         kept = [event["id"] for event in events(line, "reject")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import ssl
 import threading
@@ -10,6 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 @dataclass
@@ -48,7 +53,7 @@ def web_server(context: ssl.SSLContext | None = None) -> Iterator[Received]:
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         scheme = "https" if context else "http"
-        received.url = f"{scheme}://localhost:{server.server_port}"
+        received.url = f"{scheme}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
@@ -80,7 +85,7 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.join(20)
 
 
-def certificate(folder: Path, name: str = "localhost", *, days: int = 1) -> Path:
+def certificate(folder: Path, name: str = "127.0.0.1", *, days: int = 1) -> Path:
     """Make a self-signed certificate with its key in one PEM file; with negative days, expired."""
     from datetime import datetime, timedelta, timezone
 
@@ -99,7 +104,7 @@ def certificate(folder: Path, name: str = "localhost", *, days: int = 1) -> Path
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=10))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alternative(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -110,3 +115,13 @@ def certificate(folder: Path, name: str = "localhost", *, days: int = 1) -> Path
     path = folder / f"{name}-{days}.pem"
     path.write_bytes(pem)
     return path
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    """Return a name for a certificate, as the kind that it is."""
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
