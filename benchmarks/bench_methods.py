@@ -75,9 +75,16 @@ def save(run: Run, seeds: list[dict[str, Any]], others: list[str]) -> Path:
     return write_result(
         "methods", f"{run.name}-{run.label}", "all",
         metrics=metrics,
-        settings=settings | {name: report[name] for name in SETTINGS},
+        settings=settings | {name: _without_place(report[name], run.shared) for name in SETTINGS},
         samples={"seeds": seeds, **samples},
     )  # fmt: skip
+
+
+def _without_place(setting: Any, shared: Path) -> Any:
+    """Return a setting without where this machine keeps the shared images."""
+    if isinstance(setting, str) and setting.startswith(str(shared)):
+        return f"../shared{setting.removeprefix(str(shared))}"
+    return setting
 
 
 def time_again(run: Run) -> Path:
