@@ -94,7 +94,7 @@ class Steady:
 
 
 class Counter:
-    """Counts what a client hears."""
+    """Counts what a client receives."""
 
     def __init__(self) -> None:
         self.changes = self.events = 0

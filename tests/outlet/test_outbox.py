@@ -14,6 +14,15 @@ from edge_ad.store.store import Store
 from tests.outlet.peer import Peer, events, rejects, state
 
 
+def leave_waiting(folder: Path, count: int) -> None:
+    """Let a line end with so many rejects that wait for an outlet out of reach."""
+    peer = Peer()
+    peer.unreachable = True
+    with Store(folder) as store:
+        Deliveries(store, [peer], ())
+        rejects(store, range(count))
+
+
 def test_retention_deletes_delivered_events_first(tmp_path: Path) -> None:
     peer = Peer()
     peer.unreachable = True
@@ -28,11 +37,7 @@ def test_retention_deletes_delivered_events_first(tmp_path: Path) -> None:
 
 
 def test_beyond_its_cap_the_oldest_waiting_events_are_given_up_and_counted(tmp_path: Path) -> None:
-    peer = Peer()
-    peer.unreachable = True
-    with Store(tmp_path) as store:
-        Deliveries(store, [peer], ())
-        rejects(store, range(30))
+    leave_waiting(tmp_path, 30)
     with closing(connect(tmp_path / "line.db")) as connection:
         delete_old(connection, Retention(count=40))
     (given_up,) = events(tmp_path, "outbox")
@@ -42,11 +47,7 @@ def test_beyond_its_cap_the_oldest_waiting_events_are_given_up_and_counted(tmp_p
 
 
 def test_when_only_waiting_events_are_left_they_are_given_up(tmp_path: Path) -> None:
-    peer = Peer()
-    peer.unreachable = True
-    with Store(tmp_path) as store:
-        Deliveries(store, [peer], ())
-        rejects(store, range(30))
+    leave_waiting(tmp_path, 30)
     with closing(connect(tmp_path / "line.db")) as connection:
         for _ in range(5):
             delete_old(connection, Retention(size_bytes=1))
