@@ -106,7 +106,9 @@ def measure_plan(plan: Path, count: int) -> tuple[dict[str, Any], dict[str, list
 def measure_loop(plan: Path, footage: Path) -> dict[str, Any]:
     """Measure the loop and the engine alone alternately, on the same images."""
     config = LineConfig((str(footage),), plan, threshold=sys.float_info.max)
-    result = bench_loop(config, rounds=5)
+    (camera,) = config.resolve()
+    with camera.open_engine() as engine:
+        result = bench_loop(engine, config, rounds=5)
     return {
         "loop_ratio": round(result.ratio, 4),
         "loop_fps": round(result.loop_fps, 2),

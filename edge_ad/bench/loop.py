@@ -87,25 +87,25 @@ def load_batches(
     return [preprocess(frame.image) for frame in itertools.islice(decoded(uri), at_most)]
 
 
-def bench_loop(config: LineConfig, *, rounds: int = 5) -> LoopBench:
+def bench_loop(engine: Engine, config: LineConfig, *, rounds: int = 5) -> LoopBench:
     """Measure the loop and the engine alone on a file's frames, alternately, `rounds` times.
 
-    The source must be a file or folder, since a camera sets its own rate. `config.frames` limits
-    the frames of a round; 0 means all.
+    `engine` is the configuration's, open; the line opens another, as `run` does. The source must be
+    a file or folder, since a camera sets its own rate. `config.frames` limits the frames of a
+    round; 0 means all.
     """
     (camera,) = config.resolve()
-    with camera.open_engine() as engine:
-        geometry = engine.manifest.geometry.changed(camera.geometry)
-        batches = load_batches(camera.uri, engine, config.frames or 10_000, geometry)
-        time_engine(engine, batches, duration_s=0.0, at_most=1)
-        measured: list[Round] = []
-        latency: list[float] = []
-        engine_calls: list[float] = []
-        for _ in range(rounds):
-            calls = _call_each(engine, batches)
-            loop_fps = _run_loop(config, latency)
-            engine_calls += calls
-            measured.append(Round(len(batches) / sum(calls), loop_fps))
+    geometry = engine.manifest.geometry.changed(camera.geometry)
+    batches = load_batches(camera.uri, engine, config.frames or 10_000, geometry)
+    time_engine(engine, batches, duration_s=0.0, at_most=1)
+    measured: list[Round] = []
+    latency: list[float] = []
+    engine_calls: list[float] = []
+    for _ in range(rounds):
+        calls = _call_each(engine, batches)
+        loop_fps = _run_loop(config, latency)
+        engine_calls += calls
+        measured.append(Round(len(batches) / sum(calls), loop_fps))
     return LoopBench(tuple(measured), len(batches), tuple(latency), tuple(engine_calls))
 
 

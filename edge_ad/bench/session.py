@@ -107,7 +107,7 @@ class BenchSession:
 
     def time_loop(self, rounds: int) -> None:
         """Measure the whole loop beside the engine, on the camera's frames."""
-        bench = bench_loop(self.config, rounds=rounds)
+        bench = bench_loop(self.engine, self.config, rounds=rounds)
         self.samples["loop"] = list(bench.latency_s)
         if not bench.stable:
             self.unstable.append("the last three rounds of the loop")
