@@ -8,6 +8,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
@@ -24,9 +25,8 @@ _SECRET = re.compile(
 _SECRET_PATH = re.compile(
     r"(https://(?:hooks\.slack\.com|[^/\s]*\.webhook\.office\.com|discord(?:app)?\.com)/)[^#\s]+"
 )
+_CAMERA_NAME = re.compile(r"^[^:/=]+=")
 _FRAGMENT = re.compile(r"#((?:[a-z][a-z0-9_-]*=[^#&]*)(?:&[a-z][a-z0-9_-]*=[^#&]*)*)$")
-
-
 _RELATIVE_PROGRAM = re.compile(r"[^/\s\"'][^\s\"']*/")  # one without a slash is on the PATH
 
 
@@ -165,6 +165,19 @@ def without_credentials(text: str) -> str:
     for pattern, kept in ((_SECRET_PATH, r"\1***"), (_USER, ""), (_SECRET, r"\1***")):
         text = pattern.sub(kept, text)
     return text
+
+
+def with_hidden_credentials(text: str) -> str:
+    """Return a URI, or NAME=URI, with `***` for its credentials; references to secrets stay."""
+    if not _NETWORK.match(_CAMERA_NAME.sub("", text)):
+        return text
+    for pattern, kept in ((_SECRET_PATH, r"\1***"), (_USER, "***@"), (_SECRET, r"\1***")):
+        text = pattern.sub(partial(_hidden, kept), text)
+    return text
+
+
+def _hidden(kept: str, match: re.Match[str]) -> str:
+    return match[0] if "${" in match[0] else match.expand(kept)
 
 
 def check_options(uri: Uri, known: Collection[str]) -> None:

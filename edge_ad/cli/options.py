@@ -30,6 +30,7 @@ from edge_ad.cli.settings import (
     read_settings,
 )
 from edge_ad.machine.opencv import require_opencv
+from edge_ad.uri import with_hidden_credentials
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -95,7 +96,9 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+    if isinstance(value, str):
+        return with_hidden_credentials(value)
+    return value if isinstance(value, (bool, int, float, type(None))) else str(value)
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Results as JSON on stdout.")

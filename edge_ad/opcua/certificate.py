@@ -17,11 +17,12 @@ from edge_ad.errors import UsageError
 
 _YEARS = 10
 _KEY_BITS = 2048  # the most that Basic256Sha256 is sure to be tested with by clients
+CERTIFICATE_FILES = ("certificate.pem", "key.pem")
 
 
 def own_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     """Return certificate and key in a folder, and make them when there are none. Raises OSError."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    certificate, key = (folder / name for name in CERTIFICATE_FILES)
     if certificate.exists() or key.exists():
         return certificate, key
     folder.mkdir(parents=True, exist_ok=True)

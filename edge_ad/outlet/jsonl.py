@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
@@ -11,6 +12,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
+from edge_ad.errors import UsageError
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
@@ -29,6 +31,17 @@ _ROTATE_BYTES, _OLD_FILES = 64 << 20, 4
 def open_file(uri: Uri) -> Outlet:
     """Open `file:PATH`, which receives alarms and rejected parts. Raises OSError."""
     return JsonFile(Path(uri.place), kept=Kept.ALARMS)
+
+
+def check_file(uri: Uri) -> None:
+    """Raise UsageError for a file that cannot be appended to."""
+    path = Path(uri.place)
+    place = path if path.exists() else path.parent
+    if path.is_dir() or not os.access(place, os.W_OK):
+        raise UsageError(
+            f"{uri}: cannot be written. Expected a file that exists or can be made in a folder "
+            "that exists."
+        )
 
 
 class Kept(str, Enum):

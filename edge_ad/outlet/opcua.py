@@ -38,6 +38,11 @@ def open_opcua(uri: Uri) -> Outlet:
     return OpcUaOutlet(str(uri), settings)
 
 
+def parse_opcua(uri: Uri) -> ServerSettings:
+    """Read the options as `open_opcua` does; a certificate that it would make is not made."""
+    return server_settings(uri, make=False)
+
+
 class OpcUaOutlet(Outlet):
     """Hands states and alarms to the server, which is started again when it dies.
 
@@ -91,8 +96,11 @@ class OpcUaOutlet(Outlet):
         self.answer = f"serves {self._url}"
 
 
-def server_settings(uri: Uri) -> ServerSettings:
-    """Read the options of a URI. Raises UsageError for what would not be safe."""
+def server_settings(uri: Uri, *, make: bool = True) -> ServerSettings:
+    """Read the options of a URI, and `make` the certificate that `pki` does not have yet.
+
+    Raises UsageError for what would not be safe.
+    """
     if importlib.util.find_spec("asyncua") is None:
         raise MissingExtra("opcua://", "asyncua", "opcua")
     user, _, address = uri.place.rpartition("@")
@@ -100,14 +108,15 @@ def server_settings(uri: Uri) -> ServerSettings:
         replace(uri, place=address.rstrip("/"), shown=str(uri)), "127.0.0.1", _PORT
     )
     users = {**_one_user(uri, user), **_users_of(uri)}
-    certificate, key = _certificate(uri, host)
+    certificate, key = _certificate(uri, host, make=make)
+    encrypted = certificate is not None or "pki" in uri.options
     near = _is_loopback(host)
-    if not near and not (users and certificate):
+    if not near and not (users and encrypted):
         raise UsageError(
             f"{uri}: {host} can be reached from other machines, so users and a certificate are "
             "needed. Give opcua://NAME:${ENV:PASSWORD}@HOST:PORT?pki=DIR, or serve on 127.0.0.1."
         )
-    if users and not certificate:
+    if users and not encrypted:
         raise UsageError(
             f"{uri}: users log in over an encrypted connection only, which needs a certificate. "
             "Give pki=DIR to have one made there, or certificate=FILE and key=FILE."
@@ -190,7 +199,7 @@ def _checked(uri: Uri, users: dict[str, str]) -> dict[str, str]:
     return users
 
 
-def _certificate(uri: Uri, host: str) -> tuple[Path | None, Path | None]:
+def _certificate(uri: Uri, host: str, *, make: bool) -> tuple[Path | None, Path | None]:
     options = uri.options
     given = [name for name in ("certificate", "key") if name in options]
     if len(given) == 1 or (given and "pki" in options):
@@ -199,9 +208,11 @@ def _certificate(uri: Uri, host: str) -> tuple[Path | None, Path | None]:
         return Path(options["certificate"]), Path(options["key"])
     if "pki" not in options:
         return None, None
-    from edge_ad.opcua.certificate import own_certificate
+    from edge_ad.opcua.certificate import CERTIFICATE_FILES, own_certificate
 
     folder = Path(options["pki"])
+    if not make and not any((folder / name).exists() for name in CERTIFICATE_FILES):
+        return None, None
     try:
         return own_certificate(folder, host)
     except OSError as error:

@@ -60,6 +60,7 @@ OUTLETS: tuple[UriKind, ...] = (
         description="appends alarm events to a file, one JSON object a line; at 64 MiB it becomes "
         "`NAME.1`, and four old files are kept",
         opener="edge_ad.outlet.jsonl:open_file",
+        checker="edge_ad.outlet.jsonl:check_file",
         syntax="text",
         place_is_path=True,
     ),
@@ -161,6 +162,7 @@ OUTLETS: tuple[UriKind, ...] = (
         description="an OPC UA server in a process beside the line: state, results, counters and "
         "alarms of each camera, see [OPC UA](opcua.md)",
         opener="edge_ad.outlet.opcua:open_opcua",
+        checker="edge_ad.outlet.opcua:parse_opcua",
         options={
             "stale_ms": "age at which a result counts no more, 2000",
             "anonymous": "read or no; read on 127.0.0.1 only, unless given",
@@ -204,10 +206,13 @@ def outlet_in_folder(text: str, folder: Path) -> str:
 
 def check_outlet(text: str) -> None:
     """Raise what `open_outlet` would raise before it opens anything."""
+    if is_durable(text):  # its opener makes no connection
+        return open_outlet(text).close()
     _, uri = _resolve(text)
     for kind in OUTLETS:
         if uri.scheme in kind.schemes:
             kind.check(uri)
+    return None
 
 
 def is_durable(text: str) -> bool:

@@ -117,6 +117,21 @@ def test_a_variable_names_the_file_and_lists_are_written_as_in_yaml(
     assert content["engine"] == "a.onnx" and content["frames"] == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "printed"),
+    [
+        ("top=rtsp://line:hunter2@10.0.0.5/s", "top=rtsp://***@10.0.0.5/s"),
+        ("rtsp://line:${ENV:PASSWORD}@10.0.0.5/s", "rtsp://line:${ENV:PASSWORD}@10.0.0.5/s"),
+        ("watch:a@b", "watch:a@b"),
+    ],
+)
+def test_credentials_are_not_printed(given: str, printed: str) -> None:
+    done = invoke("run", "--camera", given, "--outlet", "https://a/b#secret=hunter2",
+                  "--print-config")  # fmt: skip
+    content = parse_yaml(done.stdout)
+    assert content["camera"] == [printed] and content["outlet"] == ["https://a/b#secret=***"]
+
+
 def test_arguments_have_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_AD_VERIFY_REFERENCE", "a.onnx")
     monkeypatch.setenv("EDGE_AD_VERIFY_OTHER", "b.onnx")

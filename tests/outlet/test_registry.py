@@ -65,6 +65,31 @@ def test_a_check_reads_a_uri_and_opens_nothing(text: str, message: str) -> None:
         check_outlet(good)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file:/none/alarms.jsonl", "cannot be written"),
+        ("exec:no-such-program-here", "there is no command"),
+        ("https://mes.local/alarms#template=fax", "template is one of"),
+        ("https://mes.local/alarms#events=lunch", "lunch"),
+    ],
+)
+def test_a_check_finds_what_opening_would_refuse(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_outlet(text)
+
+
+def test_a_check_makes_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("asyncua")
+    check_outlet(f"file:{tmp_path / 'alarms.jsonl'}")
+    check_outlet(f"opcua://line:long%20enough@0.0.0.0:4840?pki={tmp_path / 'pki'}")
+    with pytest.raises(UsageError, match="users and a certificate are needed"):
+        check_outlet(f"opcua://0.0.0.0:4840?pki={tmp_path / 'pki'}")
+    with pytest.raises(UsageError, match="cannot be read"):
+        check_outlet(f"opcua://127.0.0.1?pki={tmp_path / 'pki'}&users={tmp_path / 'users'}")
+    assert not list(tmp_path.iterdir())
+
+
 @KINDS
 def test_an_entry_is_opened_explained_and_documented(kind: UriKind) -> None:
     try:
