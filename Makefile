@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Tests of the rooms that a device runs, without those of verbs that import torch or onnx.
 RUNTIME_TESTS := $(wildcard tests/test_*.py) $(addprefix tests/, calibration/thresholds cli control \
-	dataset describe engine images line machine opcua outlet parts sample source store synthesis \
+	dataset describe engine images line machine opcua outlet page parts sample source store synthesis \
 	synthetic_line)
 WORKSTATION := torch|onnx |(tests|edge_ad)\.(export|methods|training|calibration\.(quantize|ranges|int8))
 WORKSTATION_TESTS = $(shell grep -lE '^(import|from) ($(WORKSTATION))' tests/cli/*.py)

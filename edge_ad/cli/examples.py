@@ -19,6 +19,7 @@ EXAMPLES = {
     "run": "edge-ad run --camera 0 --engine draem.onnx -o shift/",
     "service": "edge-ad service line1 --camera 0 --engine draem.onnx -o line1/",
     "ctl": 'edge-ad ctl shift/ threshold 0.42 --camera top --reason "new varnish"',
+    "page": "edge-ad page shift/ --listen 127.0.0.1:8080",
     "events": "edge-ad events shift/ --since 8h --type alarm",
     "outbox": "edge-ad outbox shift/ --retry",
     "outlet": "edge-ad outlet test mqtt://broker.local/hall/3",

@@ -17,6 +17,7 @@ _NEEDS = {
     "attention": ("train", ("torch",)),
     "evaluate": ("evaluate", ("sklearn", "scipy", "rich")),
     "export": ("export", ("torch", "onnx", "onnxscript", "onnxruntime")),
+    "page": ("page", ("aiohttp", "jinja2")),
     "convert": ("export", ("onnx", "onnxruntime")),
     "calibrate": (
         "calibrate",

@@ -29,6 +29,7 @@ VERBS = {
     "run": "Inspect frames and raise alarms.",
     "service": "Print a systemd unit that runs a line.",
     "ctl": "Control a running line: state, threshold, rule, pause.",
+    "page": "Serve the operator's page of a line to browsers.",
     "events": "List, follow and mark the events of a line.",
     "outbox": "List, retry and drop what waits for a line's outlets.",
     "outlet": "Send a test alarm to an outlet.",

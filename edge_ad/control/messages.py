@@ -14,11 +14,16 @@ ALL_CAMERAS = "*"
 
 Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Person = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Message(BaseModel):
+    """`by` is the person for whom a program asks, such as the page."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    by: Person | None = None
 
 
 class _OfCamera(_Message):

@@ -160,7 +160,8 @@ class ControlSocket(ClosedAtExit):
             self._refusals.add(peer.name, str(error))
             return {"ok": False, "error": str(error)}
         try:
-            return {"ok": True, **self._answer(request, peer.name)}
+            who = f"{request.by} (through {peer.name})" if request.by else peer.name
+            return {"ok": True, **self._answer(request, who)}
         except EdgeAdError as error:
             return {"ok": False, "error": str(error), "exit": error.exit_code}
         except Exception as error:  # a bug must not take the connection's slot with it

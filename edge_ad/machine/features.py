@@ -20,6 +20,7 @@ _EXTRAS = {
     "calibrate": "quantizing to int8",
     "openvino": "engines on OpenVINO (--runtime openvino)",
     "metrics": "metrics for Prometheus (run --metrics)",
+    "page": "the operator's page (page)",
     "bundle": "signed bundles (bundle, keys)",
     "pylon": "Basler cameras (pylon://)",
     "mqtt": "MQTT brokers (outlets mqtt://, mqtts://)",

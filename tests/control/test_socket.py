@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import socket
@@ -79,6 +80,13 @@ def test_commands_reach_the_line_and_who_is_the_user(running: RunningLine) -> No
     state = request(running.folder, {"command": "state"})
     assert [camera["state"] for camera in state["cameras"]] == ["paused", "paused"]
     assert state["cameras"][1]["set_by_hand"] == ["rule", "paused"]
+
+
+def test_a_program_names_the_person_it_asks_for(running: RunningLine) -> None:
+    message = {"command": "pause", "camera": "top", "by": "anna"}
+    who = request(running.folder, message)["settings"][0]["who"]
+    assert who == f"anna (through {getpass.getuser()})"
+    request(running.folder, {"command": "resume", "camera": "top"})
 
 
 def test_events_are_acknowledged(running: RunningLine) -> None:

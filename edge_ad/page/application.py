@@ -1,0 +1,185 @@
+"""The application: routes, guards and errors, around the views."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from edge_ad.control.client import LineAway, RequestRefused
+from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.page.guard import AllowedHosts, Handler, check_request, protect
+from edge_ad.page.render import render, static_files
+from edge_ad.page.routes import MENU, ROUTES, Route
+from edge_ad.page.texts import best_language, languages, read_texts
+from edge_ad.page.view import (
+    Answer,
+    Content,
+    Html,
+    Json,
+    NotAllowed,
+    NotThere,
+    PageRequest,
+    Person,
+)
+
+_log = logging.getLogger(__name__)
+_THREADS = 4  # views at work; more would only wait for the disk
+_MOST_BYTES = 64 << 10  # of a POST
+_STATUS: dict[type[EdgeAdError], int] = {
+    NotThere: 404,
+    NotAllowed: 403,
+    RequestRefused: 409,
+    UsageError: 400,
+    LineAway: 503,
+}
+_YEAR = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    """What a page serves and to whom.
+
+    `language` is "" for the browser's. `local` is who uses a page without users.
+    """
+
+    folder: Path
+    hosts: AllowedHosts
+    local: Person
+    language: str = ""
+
+
+class PageApplication:
+    """Answers requests with the views of `routes`."""
+
+    def __init__(self, settings: PageSettings, routes: Sequence[Route] = ROUTES) -> None:
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(_THREADS, "view")
+        self.app = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BYTES)
+        self.app.on_response_prepare.append(_protect)
+        self.app.on_cleanup.append(self._cleanup)
+        for name in static_files():
+            self.app.router.add_get(f"/static/{name}", _static(name))
+        for route in routes:
+            self.app.router.add_route(route.method, route.path, self._handler(route))
+
+    def _handler(self, route: Route) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            asked = await self._asked(request)
+            _allow(asked, route)
+            return await self._in_thread(lambda: _response(route.view(asked), asked, route.path))
+
+        return handle
+
+    async def _asked(self, request: web.Request) -> PageRequest:
+        body = await _body(request) if request.method == "POST" else {}
+        query = {name: request.query.getall(name) for name in request.query}
+        path = dict(request.match_info) if request.match_info.http_exception is None else {}
+        settings = self._settings
+        language = settings.language or best_language(
+            request.headers.get("Accept-Language", ""), languages()
+        )
+        texts = read_texts(language)
+        return PageRequest(settings.folder, settings.local, texts, query, path, body)
+
+    async def _in_thread(self, work: Callable[[], web.Response]) -> web.Response:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            check_request(request, self._settings.hosts)
+            return await handler(request)
+        except web.HTTPException as error:
+            text = "" if error.status == 404 else error.text or error.reason
+            return await self._problem(request, error.status, text)
+        except EdgeAdError as error:
+            return await self._problem(request, _status(error), str(error))
+        except Exception:
+            _log.exception("%s %s", request.method, request.path)
+            return await self._problem(request, 500, "")
+
+    async def _problem(self, request: web.Request, status: int, message: str) -> web.Response:
+        """Return an error as the one who asked can read it: JSON for a script, else a page."""
+        if request.method not in ("GET", "HEAD") or request.path.startswith("/api/"):
+            return web.json_response({"error": message}, status=status)
+        if status in (403, 421):  # without anything of this line
+            return web.Response(text=message, status=status)
+        request = request.clone(method="GET")
+        asked = await self._asked(request)
+        text = message or asked.texts("error_404" if status == 404 else "error_inside")
+        page = Html("error.html", {"message": text})
+        return await self._in_thread(lambda: _response(page, asked, "", status))
+
+    async def _cleanup(self, app: web.Application) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _allow(asked: PageRequest, route: Route) -> None:
+    if not asked.may(route.role):
+        raise NotAllowed(asked.texts("not_allowed", role=route.role.name.lower()))
+
+
+def _status(error: EdgeAdError) -> int:
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
+
+
+def _response(answer: Answer, asked: PageRequest, here: str, status: int = 200) -> web.Response:
+    if isinstance(answer, Html):
+        text = render(answer, asked, MENU, here)
+        return web.Response(text=text, content_type="text/html", status=status)
+    if isinstance(answer, Json):
+        return web.json_response(dict(answer.values), dumps=_dumps)
+    return _content(answer)
+
+
+def _content(answer: Content) -> web.Response:
+    response = web.Response(body=_read(answer.data), content_type=answer.kind)
+    if answer.download:
+        name = quote(answer.download)
+        response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
+    return response
+
+
+def _read(data: bytes | Path) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    try:
+        return data.read_bytes()
+    except OSError:
+        raise NotThere(f"{data.name} is not kept any more.") from None
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        content = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UsageError("expected one JSON object.")
+    return content
+
+
+def _static(name: str) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        data, kind = static_files()[name]
+        headers = {"Cache-Control": _YEAR}
+        return web.Response(body=data, content_type=kind, charset="utf-8", headers=headers)
+
+    return handle
+
+
+async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+    protect(request, response)
+
+
+def _dumps(values: Any) -> str:
+    return json.dumps(values, allow_nan=False)

@@ -1,0 +1,85 @@
+"""Serve a page until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Callable
+
+from aiohttp import web
+
+from edge_ad.errors import OutletLost, UsageError
+from edge_ad.page.application import PageApplication, PageSettings
+
+_CLOSES_WITHIN_S = 2.0
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`, `[IPV6]:PORT` or `PORT`. Raises UsageError."""
+    host, _, port = text.rpartition(":")
+    digits = port.isascii() and port.isdigit() and int(port[:6]) <= 65535
+    if not digits or (host and host.strip("[]") == ""):
+        raise UsageError(
+            f"'{text}' is no address to listen on. Expected HOST:PORT, such as 127.0.0.1:8080."
+        )
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def serve(settings: PageSettings, listener: socket.socket, started: Callable[[], None]) -> bool:
+    """Serve until SIGINT or SIGTERM; return whether it was SIGINT. `started` is called once."""
+    return asyncio.run(_serve(settings, listener, started))
+
+
+async def _serve(
+    settings: PageSettings, listener: socket.socket, started: Callable[[], None]
+) -> bool:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    runner = web.AppRunner(
+        PageApplication(settings).app, access_log=None, shutdown_timeout=_CLOSES_WITHIN_S
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        started()
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+    return received[0] == signal.SIGINT
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one. Raises OutletLost or UsageError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise UsageError(
+            f"--listen: there is no address '{host}' ({error.strerror or error})."
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise OutletLost(_not_listening(host, port, error)) from error
+    return listener
+
+
+def _not_listening(host: str, port: int, error: OSError) -> str:
+    hint = ""
+    if error.errno == errno.EADDRINUSE:
+        hint = " Another program listens there, perhaps the page of another line: choose a port."
+    return f"cannot listen on {host}:{port} ({error.strerror}).{hint}"

@@ -1,0 +1,116 @@
+"""A page on a free port, in a thread, and a client for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from edge_ad.page.application import PageApplication, PageSettings
+from edge_ad.page.guard import AllowedHosts
+from edge_ad.page.routes import ROUTES, Route
+from edge_ad.page.server import open_listener
+from edge_ad.page.view import Person, Role
+from edge_ad.store.event import StoreEvent
+from edge_ad.store.retention import Retention
+from edge_ad.store.store import Store
+
+ADMIN = Person("anna", Role.ADMIN)
+LIMIT_S = 20.0
+
+
+@dataclass
+class PageAnswer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class ServedPage:
+    """A running page; requests are those of its own browser unless headers say otherwise."""
+
+    port: int
+    cookie: str = ""
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def get(self, path: str, **headers: str) -> PageAnswer:
+        return self.ask("GET", path, headers)
+
+    def post(self, path: str, values: object = None, **headers: str) -> PageAnswer:
+        own = {"Content-Type": "application/json", "X-Edge-Ad": "page"}
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask("POST", path, own | sent, json.dumps(values or {}).encode())
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> PageAnswer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
+        given = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        given = {name: value for name, value in given.items() if value}
+        if self.cookie:
+            given.setdefault("Cookie", self.cookie)
+        with contextlib.closing(connection):
+            connection.request(method, path, body or None, given)
+            answer = connection.getresponse()
+            data = answer.read().decode("utf-8", "replace")
+            return PageAnswer(answer.status, dict(answer.getheaders()), data)
+
+
+@contextlib.contextmanager
+def served(folder: Path, routes: Sequence[Route] = ROUTES, **settings: Any) -> Iterator[ServedPage]:
+    """Serve the page of a folder to its own computer, as `ADMIN` unless `settings` differ."""
+    hosts = AllowedHosts(frozenset(), loopback=True)
+    given: dict[str, Any] = {
+        "folder": folder,
+        "hosts": hosts,
+        "local": ADMIN,
+        "language": "en",
+    } | settings
+    application = PageApplication(PageSettings(**given), routes)
+    started, stop = threading.Event(), threading.Event()
+    loop = asyncio.new_event_loop()
+    with open_listener("127.0.0.1", 0) as listener:
+
+        async def run() -> None:
+            runner = web.AppRunner(application.app, access_log=None, shutdown_timeout=1.0)
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            started.set()
+            await loop.run_in_executor(None, stop.wait)
+            await runner.cleanup()
+            await loop.shutdown_default_executor()
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(run(),), name="page")
+        thread.start()
+        try:
+            assert started.wait(LIMIT_S)
+            yield ServedPage(listener.getsockname()[1])
+        finally:
+            stop.set()
+            thread.join(LIMIT_S)
+            loop.close()
+
+
+def make_store(folder: Path, events: Sequence[StoreEvent] = ()) -> Path:
+    """Make a line's folder with some events, as a line that has ended leaves it."""
+    store = Store(folder, Retention())
+    for event in events:
+        assert store.record(event)
+    store.close()
+    return folder

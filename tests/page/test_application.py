@@ -1,0 +1,121 @@
+"""Every request gets an answer that fits it, and the texts of the page are complete."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_ad.errors import UsageError
+from edge_ad.page.render import static_files
+from edge_ad.page.routes import ROUTES, Route
+from edge_ad.page.texts import best_language, languages, read_texts
+from edge_ad.page.view import Json, PageRequest, Person, Role
+from edge_ad.store.event import EventType, StoreEvent
+from tests.page.served import ADMIN, ServedPage, make_store, served
+
+XSS = "<script>alert(1)</script>\"'>"
+
+
+def broken(request: PageRequest) -> Json:
+    raise RuntimeError("secret of the inside")
+
+
+def wrong(request: PageRequest) -> Json:
+    raise UsageError("a wrong value <b>")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPage]:
+    alarm = StoreEvent(EventType.ALARM, "new", "camera_fault", "a1", camera=XSS, reason=XSS)
+    folder = make_store(tmp_path_factory.mktemp("line"), [alarm])
+    more = (Route("GET", "/broken", Role.VIEWER, broken), Route("GET", "/wrong", Role.ADMIN, wrong))
+    with served(folder, (*ROUTES, *more)) as page:
+        yield page
+
+
+def test_names_and_reasons_are_text_and_never_markup(page: ServedPage) -> None:
+    answer = page.get("/")
+    assert answer.status == 200
+    assert "<script>alert" not in answer.text
+    assert answer.text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2  # camera and reason
+
+
+def test_errors_are_pages_with_their_reason_and_nothing_of_the_inside(page: ServedPage) -> None:
+    assert "There is no such page" in page.get("/nothing").text
+    wrong = page.get("/wrong")
+    assert (wrong.status, "a wrong value &lt;b&gt;" in wrong.text) == (400, True)
+    inside = page.get("/broken")
+    assert (inside.status, "secret" in inside.text) == (500, False)
+
+
+def test_a_store_that_has_gone_is_an_answer_too(tmp_path: Path) -> None:
+    with served(make_store(tmp_path)) as page:
+        (tmp_path / "line.db").unlink()
+        assert page.get("/").status == 400
+
+
+def test_a_browser_gets_its_language(tmp_path: Path) -> None:
+    with served(make_store(tmp_path), language="") as page:
+        assert '<html lang="de">' in page.get("/", Accept_Language="de-CH, en;q=0.5").text
+        assert '<html lang="en">' in page.get("/", Accept_Language="fr, *;q=x").text
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("de;q=0, en", "en"),
+        ("en;q=0.3, de;q=0.9", "de"),
+        ("fr-FR, de;q=0.1", "de"),
+        (";;;,=,q", "en"),
+    ],
+)
+def test_the_best_language_is_the_browsers_first_that_is_there(
+    accepted: str, language: str
+) -> None:
+    assert best_language(accepted, languages()) == language
+
+
+def test_all_languages_have_the_same_texts_with_the_same_places() -> None:
+    english = read_texts("en").words
+    for language in languages():
+        words = read_texts(language).words
+        assert words.keys() == english.keys()
+        for key, text in words.items():
+            assert text.strip(), key
+            assert _places(text) == _places(english[key]), key
+
+
+def _places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_what_browsers_load_is_light_and_comes_from_here() -> None:
+    assert sum(len(data) for data, _ in static_files().values()) < 250 << 10
+    for name, (data, _) in static_files().items():
+        text = data.decode().replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text and "https://" not in text, name
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "nan", "10001", "9" * 30, "", "\u0661"])
+def test_numbers_of_an_address_are_checked(text: str, tmp_path: Path) -> None:
+    request = PageRequest(tmp_path, ADMIN, read_texts("en"), {"n": [text or " "]})
+    with pytest.raises(UsageError, match="n: expected a whole number"):
+        request.count("n", 1, at_most=10_000)
+
+
+@pytest.mark.parametrize("value", [None, True, "x", "1e999", "nan", [], 10**400])
+def test_numbers_of_a_body_are_finite(value: object, tmp_path: Path) -> None:
+    request = PageRequest(tmp_path, ADMIN, read_texts("en"), body={"n": value})
+    with pytest.raises(UsageError, match="n: expected a number"):
+        request.number("n")
+
+
+def test_a_route_is_for_its_role_and_those_above(tmp_path: Path) -> None:
+    route = Route("GET", "/wrong", Role.ADMIN, wrong)
+    with served(make_store(tmp_path), (route,), local=Person("ben", Role.OPERATOR)) as page:
+        assert page.get("/wrong").status == 403
