@@ -73,7 +73,10 @@ class StoreEvent:
 
 
 _COLUMNS = tuple(StoreEvent.__dataclass_fields__)
-_INSERT = f"INSERT INTO events ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_INSERT = (
+    f"INSERT INTO events ({', '.join(_COLUMNS)}, area_px) "
+    f"VALUES ({', '.join('?' * len(_COLUMNS))}, ?)"
+)
 _ENQUEUE = (
     "INSERT INTO outbox SELECT id, ? FROM outlets WHERE active AND instr(types, ?) AND name <> ? "
     "AND (cameras = '' OR ? = '' OR instr(cameras, ?))"
@@ -147,7 +150,8 @@ def insert(connection: sqlite3.Connection, event: StoreEvent) -> int:
     """
     timed = event if event.time_utc else replace(event, time_utc=now_utc())
     values = [_column(getattr(timed, name)) for name in _COLUMNS]
-    seq = connection.execute(_INSERT, values).lastrowid
+    largest = max((region.area_px for region in event.regions), default=None)
+    seq = connection.execute(_INSERT, [*values, largest]).lastrowid
     assert seq is not None
     _enqueue(connection, event, seq)
     if event.type is EventType.ALARM and event.step == AlarmStep.END:

@@ -27,7 +27,7 @@ _ABOUT = (
     "(SELECT {what} FROM events AS note WHERE note.type = '{type}' AND "
     "(note.refers = events.seq OR note.alarm = events.alarm) ORDER BY note.seq DESC LIMIT 1)"
 )
-_SELECT = (
+SELECT = (
     f"SELECT events.*, {_ABOUT.format(what='who', type='ack')} AS acknowledged, "
     f"{_ABOUT.format(what='step', type='mark')} AS marked FROM events"
 )
@@ -113,7 +113,7 @@ def read_open(
 ) -> Iterator[Record]:
     """Yield the events of an open store that match and have a `seq` above `after`."""
     where, values = chosen.where()
-    store = connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()[0]
+    store = store_id(connection)
     if chosen.limit is not None:
         newest = f"SELECT seq FROM events WHERE {where} ORDER BY seq DESC LIMIT ?"
         rows = connection.execute(
@@ -123,11 +123,16 @@ def read_open(
             return
         after = max(after, rows[0] - 1)
     while rows := connection.execute(
-        f"{_SELECT} WHERE seq > ? AND {where} ORDER BY seq LIMIT ?", [after, *values, _AT_ONCE]
+        f"{SELECT} WHERE seq > ? AND {where} ORDER BY seq LIMIT ?", [after, *values, _AT_ONCE]
     ).fetchall():
         for row in rows:
             yield to_record(row, store)
         after = rows[-1]["seq"]
+
+
+def store_id(connection: sqlite3.Connection) -> str:
+    """Return the name that tells this store's events from those of others."""
+    return str(connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()[0])
 
 
 def to_record(row: sqlite3.Row, store: str) -> Record:

@@ -1,0 +1,193 @@
+"""Make a labelled data set in MVTec AD's layout of the parts that somebody has marked.
+
+False alarms are normal images, real ones `test/defect`. There are no masks: the regions of an event
+are the detector's opinion, not the truth. Only images as the camera took them are of use, so that
+evidence images, which are drawn upon, are not among them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from edge_ad.images import SUFFIXES
+from edge_ad.store.reading import Record
+from edge_ad.store.samples import read_samples
+
+NormalFolder = Literal["test", "train"]
+_CHUNK = 256 << 10
+_NO_IMAGE = (
+    "no image of it as the camera took it was kept. Start the line with --keep-samples-mib, or "
+    "inspect a folder that is named by its whole path"
+)
+_README = """\
+Images of inspected parts that people marked, in the layout of MVTec AD.
+
+{normal}/good   {good} marked as false alarms: normal
+test/defect    {defect} marked as real: anomalous
+events.jsonl   what is known of each, and which are missing why
+
+There are no masks, so figures are those of whole images.
+
+edge-ad evaluate ENGINE --images .
+edge-ad threshold ENGINE --images train/good
+"""
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image with its label and the event it is from; `name` is its path in the data set."""
+
+    name: str
+    file: Path
+    event: Record
+
+
+@dataclass
+class LabelledSelection:
+    """What a data set will hold: `images`, and the events `left_out` with the reason for each."""
+
+    normal_in: NormalFolder
+    images: list[LabelledImage] = field(default_factory=list)
+    left_out: list[tuple[Record, str]] = field(default_factory=list)
+
+    @property
+    def good(self) -> int:
+        """Count the normal images."""
+        return sum(image.name.split("/")[1] == "good" for image in self.images)
+
+    @property
+    def defect(self) -> int:
+        """Count the anomalous images."""
+        return len(self.images) - self.good
+
+
+def select_labelled(
+    folder: Path, events: Iterable[Record], normal_in: NormalFolder = "test"
+) -> LabelledSelection:
+    """Find the images of marked events. Raises like `open_reading`.
+
+    A part is there once, though its alarm may be marked as well; one that is marked both ways is
+    left out.
+    """
+    selection = LabelledSelection(normal_in)
+    samples = {sample["part"]: sample["file"] for sample in read_samples(folder)}
+    parts: dict[object, list[Record]] = {}
+    for event in events:
+        if event["type"] in ("reject", "alarm"):
+            part = shown_part(event)
+            parts.setdefault(event["seq"] if part is None else ("part", part), []).append(event)
+    for same in parts.values():
+        event, marks = same[0], {one["marked"] for one in same if one.get("marked")}
+        file = _image_file(folder, event, samples)
+        if len(marks) > 1:
+            selection.left_out.append((event, "marked as a false alarm and as real"))
+        elif not marks:
+            selection.left_out.append((event, "not marked as a false alarm or real"))
+        elif file is None:
+            selection.left_out.append((event, _NO_IMAGE))
+        else:
+            place = f"{normal_in}/good" if marks == {"false-alarm"} else "test/defect"
+            name = f"{place}/{_plain_name(event)}{file.suffix.lower()}"
+            selection.images.append(LabelledImage(name, file, event | {"marked": marks.pop()}))
+    return selection
+
+
+def write_zip(selection: LabelledSelection) -> Iterator[bytes]:
+    """Yield a zip archive piece by piece, so that its size is no matter of memory."""
+    sink = _Sink()
+    lines, counts = [], {"good": 0, "defect": 0}
+    with zipfile.ZipFile(sink, "w") as archive:
+        for image in selection.images:
+            try:
+                file = image.file.open("rb")
+            except OSError as error:  # deleted to make room, meanwhile
+                reason = f"its image cannot be read ({error.strerror})"
+                lines.append(_about(image.event) | {"left_out": reason})
+                continue
+            with file, archive.open(_entry(image.name, image.event), "w") as entry:
+                while data := file.read(_CHUNK):
+                    entry.write(data)
+                    yield sink.take()
+            counts[image.name.split("/")[1]] += 1
+            lines.append({"file": image.name} | _about(image.event))
+        lines += [_about(event) | {"left_out": reason} for event, reason in selection.left_out]
+        archive.writestr("events.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        archive.writestr("README.txt", _README.format(normal=selection.normal_in, **counts))
+    yield sink.take()
+
+
+def shown_part(event: Record) -> int | None:
+    """Return the part that an event's evidence shows: of an alarm, its worst."""
+    shown = re.search(r"part-(\d+)\.jpg$", str(event.get("evidence", "")))
+    return int(shown[1]) if shown else event.get("part")
+
+
+def _image_file(folder: Path, event: Record, samples: dict[int, str]) -> Path | None:
+    """Return an event's image as the camera took it, if there is one."""
+    part = shown_part(event)
+    if part in samples:
+        return inside(folder, samples[part])
+    source, name = str(event.get("source", "")), str(event.get("file", ""))
+    if part != event.get("part") or not name or not Path(source).is_absolute():
+        return None
+    place = Path(source)
+    file = inside(place if place.is_dir() else place.parent, name)
+    if file is None or file.suffix.lower() not in SUFFIXES:
+        return None
+    judged = datetime.fromisoformat(event["time_utc"]).timestamp()
+    return file if file.stat().st_mtime <= judged else None  # else it is another image by now
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """Return a file below a folder, None for one that is not there or lies elsewhere."""
+    try:
+        path = (folder / name).resolve()
+        return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # names that are none, loops of links
+        return None
+
+
+def _plain_name(event: Record) -> str:
+    """Return a file name that every system takes and no layout mistakes for a mask's."""
+    camera = re.sub(r"[^A-Za-z0-9]+", "_", str(event["camera"] or "")).strip("_")[:60]
+    return f"{camera or 'camera'}-part-{shown_part(event) or event['seq']:08d}"
+
+
+def _entry(name: str, event: Record) -> zipfile.ZipInfo:
+    moment = datetime.fromisoformat(event["time_utc"]).timetuple()[:6]
+    entry = zipfile.ZipInfo(name, max(moment, (1980, 1, 1, 0, 0, 0)))
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _about(event: Record) -> Record:
+    names = ("id", "type", "camera", "part", "time_utc", "score", "threshold", "marked", "alarm")
+    return {name: event[name] for name in names if name in event}
+
+
+class _Sink(io.RawIOBase):
+    """Collects what an archive writes until it is taken; it cannot be sought in."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        piece = bytes(data)  # type: ignore[call-overload]
+        self._data += piece
+        return len(piece)
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        data, self._data = bytes(self._data), bytearray()
+        return data
