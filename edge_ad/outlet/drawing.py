@@ -45,6 +45,19 @@ def draw_evidence(
     return np.vstack([above, np.hstack([left, right]), _legend(2 * size[0], threshold)])
 
 
+def panels(evidence: Image, lines: int = 2) -> tuple[Image, Image]:
+    """Return the two panels of an evidence image: the frame with its regions, and with the map.
+
+    `lines` are those of its caption. An image that is too small for one is both.
+    """
+    height, width = evidence.shape[:2]
+    top, bottom = _bar_height(lines), _bar_height(1)
+    if height <= top + bottom or width < 2:
+        return evidence, evidence
+    inner = evidence[top : height - bottom]
+    return inner[:, : width // 2], inner[:, width // 2 :]
+
+
 def draw_text(
     image: Image, text: str, corner: tuple[int, int], scale: float = _FONT_SCALE
 ) -> Image:
@@ -86,7 +99,11 @@ def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -
 
 
 def _bar(width: int, lines: int) -> Image:
-    return np.full((lines * _LINE_PX + 4, width, 3), _DARK, np.uint8)
+    return np.full((_bar_height(lines), width, 3), _DARK, np.uint8)
+
+
+def _bar_height(lines: int) -> int:
+    return lines * _LINE_PX + 4
 
 
 def _fitted(text: str, width: int) -> str:

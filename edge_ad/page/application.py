@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from edge_ad.page.view import (
     NotThere,
     PageRequest,
     Person,
+    Stream,
 )
 
 _log = logging.getLogger(__name__)
@@ -141,12 +142,20 @@ def _response(answer: Answer, asked: PageRequest, here: str, status: int = 200) 
     return _content(answer)
 
 
-def _content(answer: Content) -> web.Response:
-    response = web.Response(body=_read(answer.data), content_type=answer.kind)
+def _content(answer: Content | Stream) -> web.Response:
+    body = _pieces(answer) if isinstance(answer, Stream) else _read(answer.data)
+    response = web.Response(body=body, content_type=answer.kind)
     if answer.download:
         name = quote(answer.download)
         response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
     return response
+
+
+async def _pieces(stream: Stream) -> AsyncIterator[bytes]:
+    """Yield the pieces of a stream, each made in a thread."""
+    loop = asyncio.get_running_loop()
+    while (piece := await loop.run_in_executor(None, next, stream.pieces, None)) is not None:
+        yield piece
 
 
 def _read(data: bytes | Path) -> bytes:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_ad.page.dataset import dataset, dataset_zip
+from edge_ad.page.events import events, note_events, one_event
+from edge_ad.page.evidence import event_image
 from edge_ad.page.overview import overview
 from edge_ad.page.view import Role, View
 
@@ -22,5 +25,14 @@ class Route:
     menu: str = ""
 
 
-ROUTES = (Route("GET", "/", Role.VIEWER, overview, menu="menu_live"),)
+_EVENT = "/events/{seq:[0-9]{1,18}}"
+ROUTES = (
+    Route("GET", "/", Role.VIEWER, overview, menu="menu_live"),
+    Route("GET", "/events", Role.VIEWER, events, menu="menu_events"),
+    Route("GET", _EVENT, Role.VIEWER, one_event),
+    Route("GET", f"{_EVENT}/{{panel:whole|left|right|small}}", Role.VIEWER, event_image),
+    Route("POST", "/events/notes", Role.OPERATOR, note_events),
+    Route("GET", "/dataset", Role.OPERATOR, dataset),
+    Route("GET", "/dataset.zip", Role.OPERATOR, dataset_zip),
+)
 MENU = tuple(route for route in ROUTES if route.menu)

@@ -7,7 +7,7 @@ the store; it raises an EdgeAdError for what is wrong, which becomes a page or J
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -67,7 +67,19 @@ class Content:
     download: str = ""
 
 
-Answer: TypeAlias = Html | Json | Content
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Bytes that are made while they are sent, as a download of that name.
+
+    The `pieces` are taken in a thread, like a view.
+    """
+
+    pieces: Iterator[bytes]
+    kind: str
+    download: str
+
+
+Answer: TypeAlias = Html | Json | Content | Stream
 
 
 @dataclass(frozen=True, slots=True)

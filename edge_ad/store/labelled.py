@@ -23,10 +23,12 @@ from edge_ad.store.samples import read_samples
 
 NormalFolder = Literal["test", "train"]
 _CHUNK = 256 << 10
-_NO_IMAGE = (
-    "no image of it as the camera took it was kept. Start the line with --keep-samples-mib, or "
-    "inspect a folder that is named by its whole path"
-)
+REASONS = {  # why an event is left out
+    "contradiction": "marked as a false alarm and as real",
+    "unmarked": "not marked as a false alarm or real",
+    "no_image": "no image of it as the camera took it was kept. Start the line with "
+    "--keep-samples-mib, or inspect a folder that is named by its whole path",
+}
 _README = """\
 Images of inspected parts that people marked, in the layout of MVTec AD.
 
@@ -52,7 +54,7 @@ class LabelledImage:
 
 @dataclass
 class LabelledSelection:
-    """What a data set will hold: `images`, and the events `left_out` with the reason for each."""
+    """What a data set will hold, and the events `left_out`, each with a key of `REASONS`."""
 
     normal_in: NormalFolder
     images: list[LabelledImage] = field(default_factory=list)
@@ -88,11 +90,11 @@ def select_labelled(
         event, marks = same[0], {one["marked"] for one in same if one.get("marked")}
         file = _image_file(folder, event, samples)
         if len(marks) > 1:
-            selection.left_out.append((event, "marked as a false alarm and as real"))
+            selection.left_out.append((event, "contradiction"))
         elif not marks:
-            selection.left_out.append((event, "not marked as a false alarm or real"))
+            selection.left_out.append((event, "unmarked"))
         elif file is None:
-            selection.left_out.append((event, _NO_IMAGE))
+            selection.left_out.append((event, "no_image"))
         else:
             place = f"{normal_in}/good" if marks == {"false-alarm"} else "test/defect"
             name = f"{place}/{_plain_name(event)}{file.suffix.lower()}"
@@ -118,7 +120,7 @@ def write_zip(selection: LabelledSelection) -> Iterator[bytes]:
                     yield sink.take()
             counts[image.name.split("/")[1]] += 1
             lines.append({"file": image.name} | _about(image.event))
-        lines += [_about(event) | {"left_out": reason} for event, reason in selection.left_out]
+        lines += [_about(event) | {"left_out": REASONS[key]} for event, key in selection.left_out]
         archive.writestr("events.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         archive.writestr("README.txt", _README.format(normal=selection.normal_in, **counts))
     yield sink.take()

@@ -31,7 +31,11 @@ LIMIT_S = 20.0
 class PageAnswer:
     status: int
     headers: Mapping[str, str]
-    text: str
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
 
     @property
     def json(self) -> Any:
@@ -68,8 +72,7 @@ class ServedPage:
         with contextlib.closing(connection):
             connection.request(method, path, body or None, given)
             answer = connection.getresponse()
-            data = answer.read().decode("utf-8", "replace")
-            return PageAnswer(answer.status, dict(answer.getheaders()), data)
+            return PageAnswer(answer.status, dict(answer.getheaders()), answer.read())
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.images import write_image
-from edge_ad.store.labelled import LabelledSelection, inside, select_labelled, write_zip
+from edge_ad.store.labelled import REASONS, LabelledSelection, inside, select_labelled, write_zip
 from edge_ad.store.notes import mark
 from edge_ad.store.reading import EventFilter, Record, read_events
 from edge_ad.store.samples import KeptSample, add_sample
@@ -82,11 +82,16 @@ def test_events_without_a_mark_or_an_image_are_listed_with_the_reason(
     mark(line, [str(events(line)[-1]["seq"])], "real", "ann")
     selection = select_labelled(line, events(line))
     reasons = [reason for _, reason in selection.left_out]
-    assert reasons[0] == "not marked as a false alarm or real"
-    assert "Start the line with --keep-samples-mib" in reasons[1]
+    assert reasons == ["unmarked", "no_image"]
     unpack(selection, tmp_path / "set")
     about = [json.loads(row) for row in (tmp_path / "set/events.jsonl").read_text().splitlines()]
-    assert [row.get("left_out", "") for row in about] == ["", "", "", "", *reasons]
+    assert [row.get("left_out", "") for row in about] == [
+        "",
+        "",
+        "",
+        "",
+        *(REASONS[reason] for reason in reasons),
+    ]
 
 
 def test_an_alarm_and_its_part_are_one_image_unless_marks_disagree(line: Path) -> None:
@@ -97,7 +102,7 @@ def test_an_alarm_and_its_part_are_one_image_unless_marks_disagree(line: Path) -
     mark(line, ["a-2"], "false-alarm", "ann")
     selection = select_labelled(line, events(line))
     assert (selection.good, selection.defect) == (2, 1)
-    assert [reason for _, reason in selection.left_out] == ["marked as a false alarm and as real"]
+    assert [reason for _, reason in selection.left_out] == ["contradiction"]
 
 
 def test_an_image_of_an_inspected_folder_is_taken_if_it_is_still_the_same(tmp_path: Path) -> None:
