@@ -125,7 +125,7 @@ class Rules:
         if producer is not None and producer.op_type in _POOLS:
             return "pooled branch: one value per channel, nothing to gain"
         if self._target == "onnxruntime":
-            return "" if node.op_type in _INT8_ORT else f"no int8 {node.op_type} in ONNX Runtime"
+            return _slower_in_onnxruntime(node, graph)
         return _few_channels(node, graph)
 
 
@@ -173,6 +173,21 @@ def _enlarges_map(graph: GraphIndex, node: onnx.NodeProto) -> bool:
     channels = graph.tensor_types.channels
     computed = [channels.get(tensor) for _, tensor in graph.computed_inputs(node)]
     return node.op_type == "MatMul" and computed == [1]
+
+
+def _slower_in_onnxruntime(node: onnx.NodeProto, graph: GraphIndex) -> str:
+    """Return why a node has no int8 kernel in ONNX Runtime, or only one that gains nothing.
+
+    A few filters of one channel each, like the edge filters of an error map, leave its kernels
+    without a vector to fill: three at 128x128 take 0.57 ms in int8 and 0.07 ms in float, one core
+    of a Zen 4 (benchmarks/int8_layers.py).
+    """
+    if node.op_type not in _INT8_ORT:
+        return f"no int8 {node.op_type} in ONNX Runtime"
+    weight = graph.weight_of(node)
+    assert weight is not None
+    thin = node.op_type == "Conv" and weight.shape[1] == 1 and weight.shape[0] < FEW
+    return f"fewer than {FEW} filters of one channel: slower in int8" if thin else ""
 
 
 def _few_channels(node: onnx.NodeProto, graph: GraphIndex) -> str:

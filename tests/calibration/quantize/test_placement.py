@@ -68,6 +68,28 @@ def test_thin_convolutions_stay_float_for_tensorrt_only(graph: GraphIndex) -> No
     assert _rules(place(graph, "onnxruntime"))["node_stem"][0]
 
 
+@pytest.mark.parametrize(
+    ("filters", "channels", "groups", "int8"),
+    [(3, 1, 3, False), (1, 1, 1, False), (16, 1, 16, True), (3, 2, 1, True), (16, 1, 1, True)],
+)
+def test_a_few_filters_of_one_channel_stay_float_for_onnxruntime(
+    filters: int, channels: int, groups: int, *, int8: bool, tmp_path: Path
+) -> None:
+    tiny = Tiny()
+    weight = tiny.constant("edges", np.ones((filters, channels, 3, 3)))
+    tiny.constant("image3", np.ones((1, groups * channels, 8, 8)))
+    source = tiny.node("Relu", ["image3"], "edges_in")
+    tiny.node("Conv", [source, weight], "gradient", group=groups, pads=[1, 1, 1, 1])
+    tiny.node("ReduceMax", ["gradient"], "largest", keepdims=0)
+    tail = tiny.conv("after.0.weight", "gradient", filters, 16, "after")
+    tiny.node("Relu", [tail], "after_relu")
+    tiny.conv("last.0.weight", "after_relu", 16, 1, "last")
+    graph = load_graph(tiny.save(tmp_path / "edges.onnx"))
+    decided, rule = _rules(place(graph, "onnxruntime"))["node_gradient"]
+    assert decided == int8
+    assert int8 or "slower in int8" in rule
+
+
 def test_only_the_skip_input_of_a_residual_add_is_quantized_for_tensorrt(
     graph: GraphIndex,
 ) -> None:
