@@ -11,7 +11,7 @@ import math
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,8 +26,11 @@ from edge_ad.frame import Image
 RUNS = 20
 _MATRIX, _COPIED = 1024, 64 << 20  # a square's side, bytes: beyond any cache that a core has
 _CEILING_S = 1.0
+_PLAIN_WEIGHTS = {"session.disable_prepacking": "1"}
 _PRODUCTS = {"Conv", "FusedConv", "QLinearConv", "ConvInteger", "ConvTranspose"}
 _MATRICES = {"MatMul", "Gemm", "FusedMatMul", "QLinearMatMul", "MatMulInteger", "QGemm"}
+
+Events = Iterable[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +88,46 @@ def profile_layers(
         import onnxruntime as ort
     except ImportError as error:
         raise MissingExtra("bench --roofline", "onnxruntime", "onnxruntime") from error
-    with tempfile.TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
-        session = ort.InferenceSession(engine, options, providers=["CPUExecutionProvider"])
-        for _ in range(runs + 1):
-            session.run(None, {INPUT: batch})
-        return read_profile(json.loads(Path(session.end_profiling()).read_text()))
+
+    def profile(runs: int, settings: Mapping[str, str]) -> Events:
+        with tempfile.TemporaryDirectory() as folder:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads, options.log_severity_level = threads, 3
+            options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
+            for key, value in settings.items():
+                options.add_session_config_entry(key, value)
+            session = ort.InferenceSession(engine, options, providers=["CPUExecutionProvider"])
+            for _ in range(runs):
+                session.run(None, {INPUT: batch})
+            events: Events = json.loads(Path(session.end_profiling()).read_text())
+            return events
+
+    return read_profile(profile(runs + 1, {}), profile(1, _PLAIN_WEIGHTS))
 
 
-def read_profile(events: Iterable[Mapping[str, Any]]) -> list[LayerCost]:
-    """Return the layers of ONNX Runtime's profile; the first run, which warms up, is left out."""
+def read_profile(events: Events, shapes: Events = ()) -> list[LayerCost]:
+    """Return the layers of ONNX Runtime's profile; the first run, which warms up, is left out.
+
+    `shapes` is a profile of the same layers with plain weights: where a kernel stores its weights
+    in its own layout, as those of int8 do, `events` lack their shapes.
+    """
     times: dict[int, list[float]] = defaultdict(list)
     layers: dict[int, Mapping[str, Any]] = {}
-    for event in events:
-        if event.get("cat") == "Node" and str(event.get("name")).endswith("_kernel_time"):
-            number = int(event["args"]["node_index"])
-            times[number].append(event["dur"] / 1e6)
-            layers[number] = event["args"]
+    for number, event in _kernels(events):
+        times[number].append(event["dur"] / 1e6)
+        layers[number] = event["args"]
+    plain = {number: event["args"] for number, event in _kernels(shapes)}
     return [
-        _cost(layer, median(times[number][1:] or times[number]))
+        _cost(plain.get(number, layer), median(times[number][1:] or times[number]))
         for number, layer in sorted(layers.items())
     ]
+
+
+def _kernels(events: Events) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the events of layers, with the layer's number."""
+    for event in events:
+        if event.get("cat") == "Node" and str(event.get("name")).endswith("_kernel_time"):
+            yield int(event["args"]["node_index"]), event
 
 
 def group_layers(layers: Iterable[LayerCost]) -> list[LayerCost]:

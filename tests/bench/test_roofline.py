@@ -59,6 +59,15 @@ def test_operations_and_bytes_are_read_from_the_shapes() -> None:
     assert layers[0].moved_bytes == 1230
 
 
+def test_weights_in_a_kernels_own_layout_have_their_shape_from_the_plain_profile() -> None:
+    output = [1, 8, 8, 16]
+    packed = event(1, "QLinearConv", 10, [[1, 8, 8, 3], [], [], [16]], output)
+    plain = event(1, "QLinearConv", 99, [[1, 8, 8, 3], [], [], [16, 3, 5, 5], []], output)
+    (layer,) = read_profile([packed], [plain])
+    assert (layer.name, layer.flops) == ("QLinearConv 5x5", 2 * 16 * 64 * 75)
+    assert layer.seconds == pytest.approx(10e-6)
+
+
 def test_a_layers_time_is_the_median_after_the_first_run() -> None:
     times = [500, 10, 30, 20]
     (layer,) = read_profile([event(1, "Conv", dur, *CONV) for dur in times])
