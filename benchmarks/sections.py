@@ -1,0 +1,143 @@
+"""Headings of docs/benchmarks.md, and what each bench measures, in the order of the page."""
+
+from __future__ import annotations
+
+# bench -> its heading and what it measures
+SECTIONS = {
+    "training": (
+        "Training",
+        "DeSTSeg at 128x128 and a quarter of the width, trained for 20 minutes on two cores, on "
+        "the whole labelled test part.",
+    ),
+    "methods": (
+        "Methods",
+        "The edge preset of every method, in fp32. [methods.md](methods.md) has intervals, false "
+        "alarms on unseen parts, fp16, int8 and the cost of training.",
+    ),
+    "settings": (
+        "Settings of the restorers",
+        "Image AUROC of EAR and PMB with and without the mosaic, and with a higher weight on "
+        "anomalous pixels; `seed 7` is a generated line that was never used for training.",
+    ),
+    "noise": (
+        "Sensitivity to noise",
+        "How far one grey level of noise moves an anomaly map, relative to its largest value, and "
+        "the score, relative to the largest of normal images; least and most sensitive method.",
+    ),
+    "fp16": ("fp16", "fp16 against fp32 on ONNX Runtime, on labelled magnetic tiles."),
+    "int8_gate": (
+        "int8: accuracy gate",
+        "`edge-ad calibrate` with the default limits on labelled images.",
+    ),
+    "int8_quantizers": (
+        "int8: quantizers",
+        "Relative error of the anomaly map with edge-ad's Q/DQ placement and with ONNX Runtime's "
+        "quantizer, given the same images and ranges; see [int8.md](int8.md).",
+    ),
+    "int8_speed": ("int8: speed", "DeSTSeg at 256x256 in full width, on ONNX Runtime."),
+    "int8_layers": (
+        "int8: where the time goes",
+        "Milliseconds of one core a call of the edge presets at 128x128, on ONNX Runtime, and the "
+        "parts of it: convolutions and matrix products that int8 computes, those that stay float, "
+        "everything else. `limit` is what int8 would reach if its products took a quarter of "
+        "their time in fp32, all that the processor's instructions allow, and the rest as long as "
+        "in fp32; `limit free` is with products that take no time. See "
+        "[what was tried](#what-was-tried).",
+    ),
+    "int8_calibration": (
+        "int8: cost of the ranges",
+        "Collecting the ranges of 512 images, DeSTSeg at 256x256 in full width.",
+    ),
+    "int8_sensitivity": (
+        "int8: cost of the sensitivity analysis",
+        "Each of the 31 blocks measured alone in int8, and all but it.",
+    ),
+    "loop": ("The loop", "`edge-ad run` on a video against the engine alone, in turn."),
+    "opcua": (
+        "OPC UA clients",
+        "For ten minutes, ten clients connect to a line's server, subscribe to every variable and "
+        "leave, half of them by dropping the connection, while two cameras have fifty results a "
+        "second. "
+        "The memory of the server (MiB, medians of a third of the time), what handing over a "
+        "result costs the line (microseconds), and how late a client that stays receives a reject "
+        "(ms). Other work ran on the two cores meanwhile.",
+    ),
+    "store": (
+        "The store",
+        "A line that rejects every part, killed at 200 random moments and started again: what was "
+        "seen committed and is lost or damaged, parts that got a number twice, alarms left open. "
+        "And 100 000 events at once (microseconds for the line's thread and for the store, of the "
+        "second and last 10 000), then single ones (milliseconds to the commit) beside what the "
+        "disk takes to keep 4 KiB. The machine was busy: a load of 12 on two cores.",
+    ),
+    "bundle": (
+        "Bundles",
+        "A signed bundle damaged at random (bits, bytes, blocks removed, doubled, swapped, mixed "
+        "with another signed version) and offered to an install; and installs killed (SIGKILL) 20 "
+        "times in each of their 12 steps, at its beginning and at random moments, each followed by "
+        "an install that must succeed. A broken line has a link that leads nowhere, or a file that "
+        "is missing or changed.",
+    ),
+    "plc": (
+        "Verdicts to a PLC",
+        "Milliseconds from a verdict, at 30 frames/s with an engine that costs nearly nothing, to "
+        "the read that shows it to a Modbus master that polls each millisecond, to the write that "
+        "reaches a PLC, and to the GPIO library. The machine was shared; wakeup is how late a "
+        "process that only sleeps was woken meanwhile.",
+    ),
+    "outlets": (
+        "Outlets",
+        "What a store recorded against what a subscriber of a real Mosquitto received: 10 000 "
+        "events made while the broker is away (`away`), then 500 a second while the broker is "
+        "restarted and the line killed at random moments, with a slow subscriber; 200 a second for "
+        "ten minutes. Milliseconds from the verdict to the subscriber, of events, which are on "
+        "the disk first, and of verdicts, beside what the disk takes to keep 4 KiB (`sync`). "
+        "The machine was shared, at loads of 9 to 20 on two cores; `priority` in the files says "
+        "what went before others: without it, latency is that of the scheduler.",
+    ),
+    "line": (
+        "The line itself",
+        "On an engine that costs nothing. Soak: frames of 64x64 pixels at once, one in 500 "
+        "rejected, with store and evidence images; growth of the process after 200 000 frames. "
+        "Eight: cameras of 640x480 at 30 frames/s. Others: the slowest of three such cameras "
+        "beside one that is dead, hangs, or is ten times slower, and its rate over that beside a "
+        "healthy one.",
+    ),
+    "threads": (
+        "Threads under load",
+        "The sample engine beside busy processes: fixed settings of ONNX Runtime's threads, and "
+        "`run`, which chooses among them while it runs; in turn, in blocks of 20 calls, without "
+        "the calls that try other settings (one in 250). The machine was shared: these processes "
+        "had priority over the others', which still took caches and moved threads.",
+    ),
+    "verdict": (
+        "From image file to verdict",
+        "Decoding, cutting, network and score, on ONNX Runtime with one thread. Processor time is "
+        "what an idle core takes; the machine was busy, which stretches the time that passes. "
+        "PatchCore in fp32 and int8 at 224x224, trained on bottles; DeSTSeg's edge preset in "
+        "int8 at 128x128 with and without the Gaussian prior, untrained, since speed does not "
+        "depend on the weights.",
+    ),
+    "start": (
+        "Start",
+        "A fresh process, from the command to its first verdict, and its memory over the footage: "
+        "resident, and its own part of it, in which shared libraries count in parts (PSS).",
+    ),
+    "parts": (
+        "Parts",
+        "Parts found from the images, and from names with groups joined that show one part, "
+        "against listed parts; the threshold was chosen on the training tiles and the bottles. "
+        "In bottle, fabric, macaroni and metal plate every image is taken for a part, so that "
+        "each pair is a false one. By eye, bottles 069 and 070 are one bottle, and all 41 false "
+        "pairs of the training tiles are of tiles that are listed twice (123 and 125, 111 and "
+        "173). Line: frames of a plate in one region; the plates differ in the grain of the "
+        "metal alone.",
+    ),
+    "fuzz": (
+        "Mutated inputs",
+        "Files and folders with flipped bits, cut ends, exchanged values, lost and moved files, "
+        "given to the public functions and verbs. A finding is a traceback, a hang, a process that "
+        "dies, a count that does not add up, a refusal without the file's name, or a file left by "
+        "a refused verb.",
+    ),
+}
