@@ -121,7 +121,8 @@ SECTIONS = {
     "start": (
         "Start",
         "A fresh process, from the command to its first verdict, and its memory over the footage: "
-        "resident, and its own part of it, in which shared libraries count in parts (PSS).",
+        "resident, and its own part of it, in which shared libraries count in parts (PSS). "
+        "`initial` is the first start on a machine, which optimises the graph; later ones map it.",
     ),
     "parts": (
         "Parts",

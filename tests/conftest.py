@@ -37,6 +37,13 @@ def pytest_collection_finish() -> None:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what can be computed again in a folder of this run, also that of child processes."""
+    with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}):
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of real images and weights; skip the test without it."""

@@ -6,16 +6,16 @@ import logging
 import threading
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_ad.engine.base import Prediction
+from edge_ad.engine.graph_cache import GraphCache, cache_of, folder_for_graph, is_whole
 from edge_ad.engine.onnxruntime import OnnxRuntimeEngine, open_session
 from edge_ad.engine.options import EngineOptions
 from edge_ad.engine.thread_choice import ThreadChoice
-from edge_ad.engine.thread_variants import check_equal, map_variants, physical_cores
+from edge_ad.engine.thread_variants import GRAPH, check_equal, map_variants, physical_cores
 from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.machine.memory import return_freed_memory
@@ -33,8 +33,8 @@ class SwitchingEngine(OnnxRuntimeEngine):
 
     It starts as ONNX Runtime is shipped. A session for each other setting lies beside it, over one
     copy of the weights; after five seconds their outputs are compared, and `ThreadChoice` says
-    which one runs. Without room for a temporary copy of the weights it stays as it is. One thread
-    at a time calls `infer`.
+    which one runs. Without room for a copy of the weights it stays as it is. The optimised graph
+    is kept for the next start. One thread at a time calls `infer`.
     """
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
@@ -43,10 +43,10 @@ class SwitchingEngine(OnnxRuntimeEngine):
         self._checking: threading.Thread | None = None
         self._turn = threading.Lock()  # two runs at once would take twice the working memory
         self._check_after_s = time.monotonic() + _FIRST_AFTER_S
-        with TemporaryDirectory(prefix="edge-ad-", ignore_cleanup_errors=True) as folder:
-            self._graph = Path(folder) / "graph.onnx"
-            super().__init__(path, options)
-            self._map_variants(path, options)
+        self._graph: Path | None = None  # where the optimised graph is to be written
+        cache = cache_of(path) if physical_cores() > 1 else None
+        if not (cache and self._open_kept(cache, path, options)):
+            self._open_file(cache, path, options)
 
     @property
     def reviews(self) -> int:
@@ -64,32 +64,63 @@ class SwitchingEngine(OnnxRuntimeEngine):
             self._checking.join(_CHECKED_WITHIN_S)
         super().close()
 
+    def _open_kept(self, cache: GraphCache, path: Path, options: EngineOptions) -> bool:
+        """Open the graph that an earlier start has optimised; return whether that went well."""
+        graph = cache.graph()
+        if graph is None:
+            return False
+        try:
+            self._sessions = map_variants(graph)
+            super().__init__(path, options)
+            if cache.answers(self._run(self._mixed_batch())):
+                return True
+            _log.info("%s answers otherwise than when it was written", graph)
+        except Exception as error:  # ONNX Runtime's errors share no base; the file itself is left
+            _log.info("%s cannot be used: %s", graph, error)
+        self._sessions = []
+        cache.remove()
+        return False
+
+    def _open_file(self, cache: GraphCache | None, path: Path, options: EngineOptions) -> None:
+        """Open the file, and keep its optimised graph where it could be mapped."""
+        with folder_for_graph(cache) as folder:
+            self._graph = folder / GRAPH if physical_cores() > 1 else None
+            super().__init__(path, options)
+            answer = self._map_variants(self._graph, path, options)
+            if cache and answer and is_whole(path):
+                cache.keep(folder, answer)
+
     def _open(self, path: Path, options: EngineOptions) -> ort.InferenceSession:
-        if physical_cores() > 1:
+        if self._sessions:
+            return self._sessions[0]
+        if self._graph is not None:
             try:
                 return open_session(path, options, self._graph)
             except IncompatibleError as error:  # perhaps there is no room for the copy
                 _log.info("%s", error)
         return open_session(path, options)
 
-    def _map_variants(self, path: Path, options: EngineOptions) -> None:
-        """Go on with the sessions that share their weights, where there are any."""
-        if not self._graph.exists():
-            return
+    def _map_variants(
+        self, graph: Path | None, path: Path, options: EngineOptions
+    ) -> Prediction | None:
+        """Go on with the sessions that share their weights; return what they answer to a batch."""
+        if graph is None or not graph.exists():
+            return None
         batch = self._mixed_batch()
         expected = self._run(batch)
         del self.session  # before the others take memory
         return_freed_memory()
         try:
-            sessions = map_variants(self._graph)
+            sessions = map_variants(graph)
             self.session = sessions[0]
             if not all(map(np.array_equal, self._run(batch), expected)):
                 raise ValueError("mapping the weights changes the outputs")
-        except Exception as error:  # ONNX Runtime's errors share no base; the line runs without
+        except Exception as error:  # as above; the line runs without
             self._note_fixed(error)
             self.session = open_session(path, options)
-            return
+            return None
         self._sessions = sessions
+        return expected
 
     def _run(self, batch: Image) -> Prediction:
         choice = self._choice

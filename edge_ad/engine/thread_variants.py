@@ -24,7 +24,7 @@ from edge_ad.onnx_graph.external import external_weights
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-_WEIGHTS = "weights.bin"
+GRAPH, WEIGHTS = "graph.onnx", "weights.bin"  # the files of an optimised graph
 _MOST_IN_GRAPH = 8 << 20  # bytes; a larger one has its weights inside, which would multiply
 _SAME_AS_REQUESTED = 1  # how the arena grows: powers of two would waste up to a half
 
@@ -88,7 +88,7 @@ def write_optimised(settings: ort.SessionOptions, graph: Path) -> None:
     """Let a session write its graph as optimised for this processor, the weights beside it."""
     settings.optimized_model_filepath = str(graph)
     for key, value in (
-        ("optimized_model_external_initializers_file_name", _WEIGHTS),
+        ("optimized_model_external_initializers_file_name", WEIGHTS),
         ("optimized_model_external_initializers_min_size_in_bytes", "1024"),
     ):
         settings.add_session_config_entry(f"session.{key}", value)
@@ -98,7 +98,7 @@ def _map_weights(graph: Path) -> list[tuple[str, ort.OrtValue]]:
     """Return the weights beside a graph by name, in the pages of their file."""
     import onnxruntime as ort
 
-    file = graph.with_name(_WEIGHTS)
+    file = graph.with_name(WEIGHTS)
     if not file.exists():  # a graph without any
         return []
     content = np.memmap(file, np.uint8, "r")

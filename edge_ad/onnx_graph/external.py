@@ -32,7 +32,7 @@ class ExternalWeight:
     length: int
 
 
-def external_weights(model: bytes) -> Iterator[ExternalWeight]:
+def external_weights(model: bytes | memoryview) -> Iterator[ExternalWeight]:
     """Yield the external initializers of a serialized model whose type numpy has, in order."""
     for number, graph, _ in fields(model):
         if number != _GRAPH:

@@ -24,7 +24,8 @@ GREEN = Path(__file__).parent.parent / "engines" / "green-16-b1.onnx"
 
 
 @pytest.fixture
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(thread_variants, "physical_cores", lambda: 2)
     monkeypatch.setattr(switching, "physical_cores", lambda: 2)
     monkeypatch.setattr(switching, "_FIRST_AFTER_S", 0.0)
@@ -78,6 +79,7 @@ def test_nothing_stays_in_the_folder_for_temporary_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")  # no room there
     with SwitchingEngine(GREEN, EngineOptions()) as engine:
         assert len(engine._sessions) == 3
         assert list(tmp_path.iterdir()) == []

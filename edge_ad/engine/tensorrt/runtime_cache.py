@@ -7,12 +7,12 @@ user's cache folder, one file per plan, GPU and version, so that the next start 
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from edge_ad.engine.tensorrt.runtimes import TensorRT
 from edge_ad.files import write_bytes
+from edge_ad.machine.cache import cache_folder
 from edge_ad.plan_record import TargetGpu
 
 _log = logging.getLogger(__name__)
@@ -62,8 +62,7 @@ def configure(
 
 def cache_file(plan_sha256: str, version: str, gpu: TargetGpu) -> Path:
     """Return a path like `~/.cache/edge-ad/0123456789abcdef-1.7.1.116-sm8.9.kernels`."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "edge-ad" / f"{plan_sha256[:16]}-{version}-sm{gpu.compute_capability}.kernels"
+    return cache_folder() / f"{plan_sha256[:16]}-{version}-sm{gpu.compute_capability}.kernels"
 
 
 def _read(path: Path) -> bytes:

@@ -1,0 +1,131 @@
+"""Keep graphs that ONNX Runtime has optimised, so that the next start only maps them.
+
+Optimising a graph takes most of a start and three times the memory of running it. The result
+depends on the file, on ONNX Runtime's version and on the processor, which make its folder's name.
+Beside it stands what the graph has answered to one batch: an entry is used when its files are
+those that were written and the answer is the same, bit for bit; another is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from edge_ad.engine.base import Prediction
+from edge_ad.engine.thread_variants import GRAPH, WEIGHTS
+from edge_ad.files import sha256
+from edge_ad.machine.cache import cache_folder
+from edge_ad.onnx_graph.external import external_weights
+
+_log = logging.getLogger(__name__)
+_CHECK = "check.json"
+_MOST = 8  # entries kept, a few tens of MiB each
+_CPU_FLAGS = ("flags", "Features")  # in /proc/cpuinfo, on x86 and on Arm
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCache:
+    """The entry of one ONNX file. `folder` may not exist, and need not be writable."""
+
+    folder: Path
+
+    def graph(self) -> Path | None:
+        """Return the optimised graph, or None for no entry or one whose files have changed."""
+        try:
+            digests = json.loads((self.folder / _CHECK).read_text())["files"]
+            if digests == _digests(self.folder):
+                (self.folder / _CHECK).touch()
+                return self.folder / GRAPH
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _log.info("%s cannot be used: %s", self.folder, error)
+        self.remove()
+        return None
+
+    def answers(self, prediction: Prediction) -> bool:
+        """Return whether the graph answered the same to the same batch when it was written."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            check = json.loads((self.folder / _CHECK).read_text())
+            return bool(check["answer"] == _digest(prediction))
+        return False
+
+    def remove(self) -> None:
+        """Remove the entry; one that stays is found out again."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, written: Path, prediction: Prediction) -> None:
+        """Move the folder of a graph here, with what it answered. Best effort: logs a failure."""
+        check = {"files": _digests(written), "answer": _digest(prediction)}
+        try:
+            (written / _CHECK).write_text(json.dumps(check))
+            self.remove()
+            written.rename(self.folder)
+            _remove_oldest(self.folder.parent)
+        except OSError as error:  # another process was first, or the disk is full
+            _log.info("%s is not kept for the next start: %s", self.folder, error)
+
+
+def cache_of(path: Path) -> GraphCache | None:
+    """Return the entry of an ONNX file, or None where the user has no folder for it."""
+    import onnxruntime as ort
+
+    try:
+        content, root = sha256(path), cache_folder()
+    except OSError:
+        return None
+    return GraphCache(root / "graphs" / f"{content[:24]}-{ort.__version__}-{_processor()}")
+
+
+@contextlib.contextmanager
+def folder_for_graph(cache: GraphCache | None) -> Iterator[Path]:
+    """Give a folder beside the cache's entries, or a temporary one where none can be made."""
+    parent = cache.folder.parent if cache else None
+    try:
+        if parent:
+            parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = TemporaryDirectory(prefix=".new-", dir=parent, ignore_cleanup_errors=True)
+    except OSError:
+        made = TemporaryDirectory(prefix="edge-ad-", ignore_cleanup_errors=True)
+    with made as name:
+        folder = Path(name) / "graph"
+        folder.mkdir()
+        yield folder
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether an ONNX file has all its weights inside, so that its digest says all."""
+    return not any(external_weights(np.memmap(path, np.uint8, "r").data))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in (GRAPH, WEIGHTS) if (folder / name).exists()}
+
+
+def _digest(prediction: Prediction) -> str:
+    return hashlib.sha256(prediction.maps.tobytes() + prediction.scores.tobytes()).hexdigest()
+
+
+def _processor() -> str:
+    """Return a digest of what the processor can do."""
+    found = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        found += next((line for line in lines if line.startswith(_CPU_FLAGS)), "")
+    return hashlib.sha256(found.encode()).hexdigest()[:8]
+
+
+def _remove_oldest(root: Path) -> None:
+    checks = sorted(root.glob(f"*/{_CHECK}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for check in checks[_MOST:]:
+        shutil.rmtree(check.parent, ignore_errors=True)
