@@ -43,9 +43,45 @@ def request(folder: Path, message: Mapping[str, Any]) -> dict[str, Any]:
             "edge-ad run ... -o DIR"
         )
     try:
-        answer = _exchange(folder, json.dumps(message).encode() + b"\n")
+        return _accepted(_exchange(folder, json.dumps(message).encode() + b"\n"))
     except OSError as error:
         raise _away(folder, error) from error
+
+
+class LineLink:
+    """A connection for many requests to the line of a folder, from one thread at a time.
+
+    It is opened when it is needed, also again after the line was away.
+    """
+
+    def __init__(self, folder: Path, answers_within_s: float = _ANSWERS_WITHIN_S) -> None:
+        self._path, self._within_s = folder / SOCKET, answers_within_s
+        self._stream: Any = None
+
+    def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one message and return its answer. Raises LineAway at once, or RequestRefused."""
+        try:
+            if self._stream is None:
+                with connect_to(self._path, self._within_s) as connection:
+                    self._stream = connection.makefile("rwb")
+            self._stream.write(json.dumps(message).encode() + b"\n")
+            self._stream.flush()
+            return _accepted(_read_answer(self._stream))
+        except OSError as error:
+            self.close()
+            reason = error.strerror or error
+            raise LineAway(f"{self._path}: the line does not answer ({reason}).") from error
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another one."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with contextlib.suppress(OSError):  # what was not sent yet
+                stream.close()
+
+
+def _accepted(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer that is no refusal. Raises RequestRefused for one that is."""
     if not answer.pop("ok", False):
         code = answer.get("exit", UsageError.exit_code)
         raise RequestRefused(f"the line refused: {answer.get('error')}", int(code))

@@ -10,6 +10,7 @@ from edge_ad.control.messages import (
     ALL_CAMERAS,
     AcknowledgeEvents,
     FireTrigger,
+    GetLive,
     GetState,
     PauseCamera,
     Request,
@@ -24,6 +25,7 @@ from edge_ad.errors import UsageError
 from edge_ad.line.settings import Applied, LineSettings
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.trigger_input import SOFTWARE
+from edge_ad.outlet.latest_frames import LatestFrames
 from edge_ad.outlet.records import setting_record
 from edge_ad.setting import Setting
 from edge_ad.store.notes import acknowledge_through
@@ -36,13 +38,19 @@ class Commands:
     """What the control socket of a line can do. Raises UsageError for what the line has not."""
 
     def __init__(
-        self, line: Supervisor, settings: LineSettings, store: Store, refusals: Refusals
+        self,
+        line: Supervisor,
+        settings: LineSettings,
+        store: Store,
+        refusals: Refusals,
+        latest: LatestFrames,
     ) -> None:
         self._line, self._settings, self._store = line, settings, store
-        self._refusals = refusals
+        self._refusals, self._latest = refusals, latest
         self._began_s = time.monotonic()
         self._answers: dict[type, Callable[[Any, str], Answer]] = {
             GetState: self._state,
+            GetLive: self._live,
             SetThreshold: self._set_threshold,
             SetRule: self._set_rule,
             UndoSetting: self._undo,
@@ -56,7 +64,17 @@ class Commands:
         """Return the answer to a request of a user."""
         return self._answers[type(request)](request, who)
 
-    def _state(self, request: GetState, who: str) -> Answer:
+    def _live(self, request: GetLive, who: str) -> Answer:
+        latest = self._latest.records(request.known)
+        under_way = self._line.under_way()
+        answer = self._state(request, who) | {"type": "live"}
+        for camera in answer["cameras"]:
+            name = camera["camera"]
+            camera["latest"] = latest.get(name)
+            camera["under_way"] = under_way.get(name)
+        return answer
+
+    def _state(self, request: GetState | GetLive, who: str) -> Answer:
         return {
             "type": "state",
             "folder": str(self._store.path.parent.absolute()),

@@ -15,6 +15,7 @@ from edge_ad.control.server import ControlSocket
 from edge_ad.errors import EdgeAdError, OutletLost, UsageError
 from edge_ad.line.settings import LineSettings
 from edge_ad.line.supervisor import Supervisor
+from edge_ad.outlet.latest_frames import LatestFrames
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.settings import read_kept
 from edge_ad.store.store import Store
@@ -36,13 +37,15 @@ class LineControl(ClosedAtExit):
         except sqlite3.Error as error:
             raise OutletLost(f"{store.path}: cannot be read ({error}).") from error
         self._refusals = Refusals(self._record_refused)
+        self._latest = LatestFrames()
+        line.outlets.add(self._latest)
         self._socket: ControlSocket | None = None
         self._commands: Commands | None = None
 
     def start(self) -> None:
         """Open the socket, after the line has started; a line goes on without one."""
         self.settings.announce()
-        commands = Commands(self._line, self.settings, self._store, self._refusals)
+        commands = Commands(self._line, self.settings, self._store, self._refusals, self._latest)
         self._commands = commands
         self._line.outlets.controlled(self._ask)
         folder = self._store.path.parent

@@ -39,6 +39,16 @@ class GetState(_Message):
     command: Literal["state"]
 
 
+class GetLive(_Message):
+    """Return the state, and the latest inspection of each camera.
+
+    With `known`, the part of each camera that the asker has, later ones come with their frames.
+    """
+
+    command: Literal["live"]
+    known: Annotated[dict[Name, int], Field(max_length=1000)] | None = None
+
+
 class SetThreshold(_OfCamera):
     """Reject above another score."""
 
@@ -91,6 +101,7 @@ class FireTrigger(_Message):
 
 Request: TypeAlias = Annotated[
     GetState
+    | GetLive
     | SetThreshold
     | SetRule
     | UndoSetting

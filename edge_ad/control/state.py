@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from edge_ad.event import AlarmEvent
 from edge_ad.line.alarm import PartRule
 from edge_ad.line.camera import Camera
 from edge_ad.line.settings import LineSettings
@@ -25,7 +26,7 @@ def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
         "rejected": tally.rejected,
         "invalid": tally.invalid,
         "dropped": camera.dropped,
-        "alarms": [{"id": event.id, "kind": event.kind.value} for event in alarm.active],
+        "alarms": [_alarm(event) for event in alarm.active],
         "last": None if last is None else {"verdict": last.verdict.value, "frame": last.frame},
     }
     if alarm.part_rule is PartRule.STREAM:
@@ -39,6 +40,11 @@ def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
     if camera.error is not None:
         record["error"] = str(camera.error)
     return record
+
+
+def _alarm(event: AlarmEvent) -> dict[str, str]:
+    reason = {"reason": event.reason} if event.reason else {}
+    return {"id": event.id, "kind": event.kind.value} | reason
 
 
 def condition(camera: Camera) -> str:

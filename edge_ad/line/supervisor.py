@@ -51,6 +51,7 @@ class Supervisor:
     store: Store | None = None
     durable: list[DurableOutlet] = field(default_factory=list)
     deliveries: Deliveries | None = field(default=None, init=False)
+    history: History | None = field(default=None, init=False)
     _threads: list[threading.Thread] = field(default_factory=list, init=False)
     _trigger_threads: list[threading.Thread] = field(default_factory=list, init=False)
 
@@ -66,7 +67,8 @@ class Supervisor:
         self.outlets.add(
             DriftWatch(store, {camera.name: camera.expected for camera in self.cameras})
         )
-        self.outlets.add(History(store, self.dropped))
+        self.history = History(store, self.dropped)
+        self.outlets.add(self.history)
         for outlet in self.durable:  # closed after the history, which lets them deliver the rest
             cameras = frozenset(outlet.cameras)
             self.outlets.add(OfCameras(outlet, cameras) if cameras else outlet)
@@ -121,6 +123,10 @@ class Supervisor:
     def dropped(self) -> dict[str, int]:
         """Return how many frames of each camera a newer one replaced before they were inspected."""
         return {camera.name: camera.dropped for camera in self.cameras}
+
+    def under_way(self) -> dict[str, dict[str, Any]]:
+        """Return each camera's counts by verdict that the store's statistics do not have yet."""
+        return self.history.under_way() if self.history is not None else {}
 
     def halt(self) -> None:
         """Stop and close all sources; an inference under way is still finished."""

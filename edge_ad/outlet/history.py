@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Verdict
@@ -35,6 +36,10 @@ class History(Outlet):
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self._store.record(alarm_event(event))
+
+    def under_way(self) -> dict[str, dict[str, Any]]:
+        """Return each camera's counts by verdict of the minute that is under way."""
+        return self._statistics.under_way()
 
     def close(self) -> None:
         self._statistics.flush()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from edge_ad.control.client import LineAway, RequestRefused
 from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.page.feed import LiveFeed
 from edge_ad.page.guard import AllowedHosts, Handler, check_request, protect
 from edge_ad.page.render import render, static_files
 from edge_ad.page.routes import MENU, ROUTES, Route
@@ -30,6 +32,7 @@ from edge_ad.page.view import (
     PageRequest,
     Person,
     Stream,
+    View,
 )
 
 _log = logging.getLogger(__name__)
@@ -66,6 +69,8 @@ class PageApplication:
         self._pool = ThreadPoolExecutor(_THREADS, "view")
         self.app = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BYTES)
         self.app.on_response_prepare.append(_protect)
+        self._feed = LiveFeed(settings.folder)
+        self.app.on_shutdown.append(self._shutdown)
         self.app.on_cleanup.append(self._cleanup)
         for name in static_files():
             self.app.router.add_get(f"/static/{name}", _static(name))
@@ -76,7 +81,9 @@ class PageApplication:
         async def handle(request: web.Request) -> web.StreamResponse:
             asked = await self._asked(request)
             _allow(asked, route)
-            return await self._in_thread(lambda: _response(route.view(asked), asked, route.path))
+            if route.view is None:
+                return await self._feed.stream(request, asked.texts, lambda: True)
+            return await self._in_thread(partial(_answered, route.view, asked, route.path))
 
         return handle
 
@@ -120,6 +127,9 @@ class PageApplication:
         page = Html("error.html", {"message": text})
         return await self._in_thread(lambda: _response(page, asked, "", status))
 
+    async def _shutdown(self, app: web.Application) -> None:
+        await self._feed.close()
+
     async def _cleanup(self, app: web.Application) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -131,6 +141,10 @@ def _allow(asked: PageRequest, route: Route) -> None:
 
 def _status(error: EdgeAdError) -> int:
     return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
+
+
+def _answered(view: View, asked: PageRequest, here: str) -> web.Response:
+    return _response(view(asked), asked, here)
 
 
 def _response(answer: Answer, asked: PageRequest, here: str, status: int = 200) -> web.Response:

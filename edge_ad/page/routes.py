@@ -10,24 +10,28 @@ from dataclasses import dataclass
 from edge_ad.page.dataset import dataset, dataset_zip
 from edge_ad.page.events import events, note_events, one_event
 from edge_ad.page.evidence import event_image
-from edge_ad.page.overview import overview
+from edge_ad.page.live import live
 from edge_ad.page.view import Role, View
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One address: GET shows, POST changes. With `menu`, a key of the texts, it has a link."""
+    """One address: GET shows, POST changes. With `menu`, a key of the texts, it has a link.
+
+    Without a view it is the WebSocket of the live view.
+    """
 
     method: str
     path: str
     role: Role
-    view: View
+    view: View | None = None
     menu: str = ""
 
 
 _EVENT = "/events/{seq:[0-9]{1,18}}"
 ROUTES = (
-    Route("GET", "/", Role.VIEWER, overview, menu="menu_live"),
+    Route("GET", "/", Role.VIEWER, live, menu="menu_live"),
+    Route("GET", "/live/feed", Role.VIEWER),
     Route("GET", "/events", Role.VIEWER, events, menu="menu_events"),
     Route("GET", _EVENT, Role.VIEWER, one_event),
     Route("GET", f"{_EVENT}/{{panel:whole|left|right|small}}", Role.VIEWER, event_image),

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,14 @@ class MinuteStatistics:
         if image is not None and now - current.looked_s > _LOOK_EVERY_S:
             current.looked_s = now
             _look(current, image)
+
+    def under_way(self) -> dict[str, dict[str, Any]]:
+        """Return the counts by verdict that were not handed over yet, with their minute."""
+        return {
+            camera: {"minute": minute.minute}
+            | {verdict.value: minute.verdicts[verdict] for verdict in Verdict}
+            for camera, minute in list(self._minutes.items())
+        }
 
     def flush(self) -> None:
         """Hand over all minutes begun."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from edge_ad.page.application import PageApplication, PageSettings
@@ -73,6 +74,59 @@ class ServedPage:
             connection.request(method, path, body or None, given)
             answer = connection.getresponse()
             return PageAnswer(answer.status, dict(answer.getheaders()), answer.read())
+
+
+class Tab:
+    """A tab with the live view: asks for messages, one at a time; `frames` are JPEGs by camera."""
+
+    def __init__(self, page: ServedPage, **headers: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._page, self._headers = page, headers
+        self.frames: dict[str, bytes] = {}
+
+    def __enter__(self) -> Tab:
+        self._loop.run_until_complete(self._open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run_until_complete(self._close())
+        self._loop.close()
+
+    async def _open(self) -> None:
+        self._session = aiohttp.ClientSession()
+        headers = {"Origin": f"http://{self._page.host}", "Cookie": self._page.cookie}
+        address = f"http://{self._page.host}/live/feed"
+        try:
+            self._socket = await self._session.ws_connect(address, headers=headers | self._headers)
+        except BaseException:
+            await self._session.close()
+            raise
+
+    async def _close(self) -> None:
+        await self._socket.close()
+        await self._session.close()
+
+    def say(self, text: str) -> None:
+        self._loop.run_until_complete(self._socket.send_str(text))
+
+    def next(self) -> dict[str, Any]:
+        """Ask for the next message and return its state."""
+        self.say("next")
+        data = self._loop.run_until_complete(self._socket.receive_bytes(timeout=LIMIT_S))
+        length = int.from_bytes(data[:4], "big")
+        state: dict[str, Any] = json.loads(data[4 : 4 + length])
+        at = 4 + length
+        for camera in state["cameras"]:
+            if camera["bytes"]:
+                self.frames[camera["camera"]] = data[at : at + camera["bytes"]]
+            at += camera["bytes"]
+        assert at == len(data)
+        return state
+
+    def is_closed(self) -> bool:
+        """Wait for the next message and return whether it is the end."""
+        message = self._loop.run_until_complete(self._socket.receive(timeout=LIMIT_S))
+        return message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
 
 
 @contextlib.contextmanager

@@ -13,10 +13,7 @@ from edge_ad.page.render import static_files
 from edge_ad.page.routes import ROUTES, Route
 from edge_ad.page.texts import best_language, languages, read_texts
 from edge_ad.page.view import Json, PageRequest, Person, Role
-from edge_ad.store.event import EventType, StoreEvent
 from tests.page.served import ADMIN, ServedPage, make_store, served
-
-XSS = "<script>alert(1)</script>\"'>"
 
 
 def broken(request: PageRequest) -> Json:
@@ -29,18 +26,10 @@ def wrong(request: PageRequest) -> Json:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPage]:
-    alarm = StoreEvent(EventType.ALARM, "new", "camera_fault", "a1", camera=XSS, reason=XSS)
-    folder = make_store(tmp_path_factory.mktemp("line"), [alarm])
+    folder = make_store(tmp_path_factory.mktemp("line"))
     more = (Route("GET", "/broken", Role.VIEWER, broken), Route("GET", "/wrong", Role.ADMIN, wrong))
     with served(folder, (*ROUTES, *more)) as page:
         yield page
-
-
-def test_names_and_reasons_are_text_and_never_markup(page: ServedPage) -> None:
-    answer = page.get("/")
-    assert answer.status == 200
-    assert "<script>alert" not in answer.text
-    assert answer.text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2  # camera and reason
 
 
 def test_errors_are_pages_with_their_reason_and_nothing_of_the_inside(page: ServedPage) -> None:
@@ -54,7 +43,7 @@ def test_errors_are_pages_with_their_reason_and_nothing_of_the_inside(page: Serv
 def test_a_store_that_has_gone_is_an_answer_too(tmp_path: Path) -> None:
     with served(make_store(tmp_path)) as page:
         (tmp_path / "line.db").unlink()
-        assert page.get("/").status == 400
+        assert "does not run" in page.get("/").text
 
 
 def test_a_browser_gets_its_language(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""The live view: each camera with its verdict, the last hour, and what to do about faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edge_ad.control.client import LineLink
+from edge_ad.page.render import local_time
+from edge_ad.page.snapshot import Snapshot, look, read_hour
+from edge_ad.page.texts import Texts
+from edge_ad.page.view import Answer, Html, PageRequest
+
+_WITHIN_S = 2.0  # a line that hangs must not keep the page from its first answer
+_SHOWN_SCORE = 2.0  # times the threshold at the end of the scale
+
+
+def live(request: PageRequest) -> Answer:
+    """Show all cameras; their frames follow through the page's WebSocket."""
+    link = LineLink(request.folder, _WITHIN_S)
+    try:
+        snapshot = look(link, read_hour(request.folder))
+    finally:
+        link.close()
+    return Html("live.html", {"now": live_values(snapshot, request.texts)})
+
+
+def live_values(snapshot: Snapshot, t: Texts) -> dict[str, Any]:
+    """Return a snapshot in the words of a language, as JSON values."""
+    if snapshot.line is None:
+        names = sorted(snapshot.hour.counts)
+        cameras = [_camera(_absent(name), snapshot, t) for name in names]
+    else:
+        cameras = [_camera(camera, snapshot, t) for camera in snapshot.line["cameras"]]
+    return {
+        "running": snapshot.line is not None,
+        "problems": list(_problems(snapshot, t)),
+        "cameras": cameras,
+    }
+
+
+def _absent(name: str) -> dict[str, Any]:
+    """Return the state of a camera whose line does not run."""
+    return {
+        "camera": name,
+        "state": "stopped",
+        "latest": None,
+        "under_way": None,
+        "alarms": [],
+        "set_by_hand": [],
+    }
+
+
+def _camera(camera: Mapping[str, Any], snapshot: Snapshot, t: Texts) -> dict[str, Any]:
+    latest = camera["latest"] if camera["state"] not in ("stopped", "paused") else None
+    counts = snapshot.counts(camera)
+    judged = counts.passed + counts.rejected
+    return {
+        "camera": camera["camera"],
+        "state": camera["state"],
+        "state_text": t.word("state", camera["state"]),
+        "counts": t("live_counts", parts=_grouped(counts.parts), rejected=_grouped(counts.rejected))
+        + (f" ({counts.rejected / judged:.1%})" if counts.rejected else ""),
+        "invalid": t("live_invalid", count=_grouped(counts.invalid)) if counts.invalid else "",
+        "by_hand": t("live_by_hand") if "threshold" in camera["set_by_hand"] else "",
+        "faults": [_fault(alarm, t) for alarm in camera["alarms"]],
+        **_verdict(camera["state"], latest, t),
+    }
+
+
+def _verdict(state: str, latest: Mapping[str, Any] | None, t: Texts) -> dict[str, Any]:
+    """Return the last verdict: words, where the score is on the scale, and its regions."""
+    if latest is None:
+        return {"verdict": "NONE", "verdict_text": t.word("state", state), "part": None} | {
+            "score_text": "",
+            "when": "",
+            "level": None,
+            "regions": [],
+            "size": None,
+        }
+    score, threshold = latest.get("score"), latest["threshold"]
+    relative = score is not None and threshold > 0
+    boxes = [[region[key] for key in ("x", "y", "width", "height")] for region in latest["regions"]]
+    return {
+        "verdict": latest["verdict"],
+        "verdict_text": t.word("verdict", latest["verdict"]),
+        "part": latest["part"],
+        "score_text": latest.get("reason") or _score_text(score, threshold, t),
+        "when": t("live_when", part=latest["part"], time=local_time(latest["time_utc"])[11:]),
+        "level": round(max(0.0, min(score / threshold / _SHOWN_SCORE, 1.0)), 4)
+        if relative
+        else None,
+        "regions": boxes,
+        "size": latest.get("size_wh"),
+    }
+
+
+def _score_text(score: float | None, threshold: float, t: Texts) -> str:
+    if score is None:  # beyond what a float can hold
+        return t("live_no_score")
+    if threshold > 0:
+        return t("live_times", times=f"{score / threshold:.2f}", score=f"{score:.3g}")
+    return t("live_score", score=f"{score:.3g}", threshold=f"{threshold:.3g}")
+
+
+def _fault(alarm: Mapping[str, str], t: Texts) -> dict[str, str]:
+    """Return an alarm in words, and what a person can do about it."""
+    reason = alarm.get("reason", "")
+    key = f"advice_{reason.partition(':')[0].replace(' ', '_')}"
+    if key not in t.words:
+        key = f"advice_{alarm['kind']}"
+    return {"kind": t.word("kind", alarm["kind"]), "reason": reason, "advice": t.words.get(key, "")}
+
+
+def _problems(snapshot: Snapshot, t: Texts) -> Iterator[dict[str, str]]:
+    """Yield what is wrong with the line as a whole."""
+    hour = snapshot.hour
+    if snapshot.hangs:
+        yield {"kind": t("live_hangs"), "reason": "", "advice": t("advice_hangs")}
+    elif snapshot.line is None:
+        since = t("live_since", time=local_time(hour.line_utc)) if hour.line_utc else ""
+        yield {"kind": t("live_stopped"), "reason": since, "advice": t("advice_stopped")}
+    else:
+        if problem := snapshot.line["store"]["problem"]:
+            yield {"kind": t("live_store"), "reason": problem, "advice": t("advice_store")}
+        for reason, count in snapshot.line["outlet_faults"].items():
+            lost = t("live_lost", reason=reason, count=count)
+            yield {"kind": t("live_outlet"), "reason": lost, "advice": t("advice_outlet")}
+    if hour.problem:
+        yield {"kind": t("live_store"), "reason": hour.problem, "advice": t("advice_store")}
+    for name, error, waiting in hour.outlets:
+        waits = t("live_waiting", name=name, error=error, count=waiting)
+        yield {"kind": t("live_outlet"), "reason": waits, "advice": t("advice_outlet")}
+
+
+def _grouped(count: int) -> str:
+    """Return a count with thin spaces between thousands, as both languages can read it."""
+    return f"{count:,}".replace(",", "\u202f")
