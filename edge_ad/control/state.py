@@ -9,6 +9,7 @@ from edge_ad.event import AlarmEvent
 from edge_ad.line.alarm import PartRule
 from edge_ad.line.camera import Camera
 from edge_ad.line.settings import LineSettings
+from edge_ad.manifest import Threshold
 
 
 def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
         "camera": camera.name,
         "source": camera.source.name,
         "state": condition(camera),
+        "engine": camera.engine,
         "threshold": camera.inspector.thresholds.image,
         "set_by_hand": [setting.value for setting in settings.set_by_hand(camera.name)],
         "part": alarm.part_rule.value,
@@ -29,6 +31,8 @@ def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
         "alarms": [_alarm(event) for event in alarm.active],
         "last": None if last is None else {"verdict": last.verdict.value, "frame": last.frame},
     }
+    if camera.stored is not None:
+        record["guarantee"] = guarantee(camera.stored)
     if alarm.part_rule is PartRule.STREAM:
         record["rule"] = asdict(alarm.rule)
     check = alarm.rate_check
@@ -45,6 +49,23 @@ def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
 def _alarm(event: AlarmEvent) -> dict[str, str]:
     reason = {"reason": event.reason} if event.reason else {}
     return {"id": event.id, "kind": event.kind.value} | reason
+
+
+def guarantee(stored: Threshold) -> dict[str, Any]:
+    """Return what a stored threshold guarantees, and on what grounds."""
+    record: dict[str, Any] = {
+        "threshold": stored.image,
+        "rate": stored.false_alarm_rate,
+        "confidence": stored.confidence,
+        "by": stored.by,
+        "parts": stored.parts or stored.images,
+        "estimate": stored.folds > 0,
+    }
+    if stored.escapes is not None:
+        record["escapes"] = stored.escapes.model_dump(include={"count", "images", "kind"})
+    if stored.reference is not None:
+        record["scores"] = list(stored.reference.score)
+    return record
 
 
 def condition(camera: Camera) -> str:

@@ -18,6 +18,7 @@ from edge_ad.line.recorder import Recorder
 from edge_ad.line.reopening import BackOff, Damping
 from edge_ad.line.tally import Tally
 from edge_ad.line.trigger import Missed, Trigger
+from edge_ad.manifest import Threshold
 from edge_ad.setting import Setting
 from edge_ad.source import Source
 
@@ -30,7 +31,8 @@ class Camera:
     a `trigger`, `source` and `reopen` deliver triggered frames only; a `software_trigger` is fired
     by programs. With its `own_trigger` (an input of the camera) every frame is a part. `expected`
     is what its images are like. `configured` is what the configuration says about settings that may
-    be changed while the line runs, with all that they depend on. `loss` is a loss during a pause,
+    be changed while the line runs, with all that they depend on. `stored` is the threshold beside
+    `engine`, a file, if it fits the camera's geometry. `loss` is a loss during a pause,
     which becomes a fault when the camera is resumed.
     """
 
@@ -49,6 +51,8 @@ class Camera:
     own_trigger: bool = False
     expected: ExpectedImages = field(default_factory=ExpectedImages)
     configured: Mapping[Setting, Any] = field(default_factory=dict)
+    engine: str = ""
+    stored: Threshold | None = None
     pause: Pause = field(default_factory=Pause)
     recorder: Recorder | None = None  # while the line runs
     loss: SourceLost | None = None

@@ -18,7 +18,7 @@ from edge_ad.line.config import ResolvedCamera
 from edge_ad.line.drift import ExpectedImages
 from edge_ad.line.inspector import Thresholds
 from edge_ad.line.rate_check import RateCheck
-from edge_ad.manifest import check_geometry, load_sidecar
+from edge_ad.manifest import Threshold, check_geometry, load_sidecar
 from edge_ad.setting import Setting
 
 EngineKey = tuple[Path, EngineOptions]
@@ -112,12 +112,18 @@ def resolve_thresholds(
 
 def expected_images(camera: ResolvedCamera, geometry: Geometry) -> ExpectedImages:
     """Return what the images of the stored threshold are like, if it was set for the geometry."""
-    sidecar = load_sidecar(camera.engine)
-    stored = sidecar.threshold if sidecar else None
-    if sidecar is None or stored is None or geometry.differences(stored.geometry):
+    sidecar, stored = load_sidecar(camera.engine), stored_threshold(camera, geometry)
+    if sidecar is None or stored is None:
         return ExpectedImages(str(camera.engine.resolve()))
     key = f"{sidecar.engine_sha256[:16]} {stored.data_sha256[:16]} {stored.image:g}"
     return ExpectedImages(key, stored.reference)
+
+
+def stored_threshold(camera: ResolvedCamera, geometry: Geometry) -> Threshold | None:
+    """Return the threshold beside the camera's engine, if it was set for the geometry."""
+    sidecar = load_sidecar(camera.engine)
+    stored = sidecar.threshold if sidecar else None
+    return None if stored is None or geometry.differences(stored.geometry) else stored
 
 
 def configured(camera: ResolvedCamera, judge: Judge) -> dict[Setting, Any]:

@@ -31,6 +31,7 @@ from edge_ad.line.judge import (
     open_engines,
     prepare,
     rate_check,
+    stored_threshold,
 )
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
@@ -175,6 +176,8 @@ def _open_camera(
         own_trigger=is_triggered(uri),
         software_trigger=camera.trigger == SOFTWARE,
         configured=configured(camera, judge),
+        engine=str(camera.engine),
+        stored=stored_threshold(camera, judge.geometry),
     )
 
 

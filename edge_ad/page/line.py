@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge_ad.control.client import LineAway
 from edge_ad.control.client import request as ask
+from edge_ad.errors import OutletLost
 from edge_ad.page.view import PageRequest
 
 
@@ -14,3 +16,11 @@ def ask_line(request: PageRequest, command: str, **values: object) -> dict[str, 
     Raises LineAway when no line runs, RequestRefused with the reason when it refuses.
     """
     return ask(request.folder, {"command": command, "by": request.person.name[:100], **values})
+
+
+def line_state(request: PageRequest) -> tuple[dict[str, Any] | None, str]:
+    """Return the running line's state, or None and why there is none."""
+    try:
+        return ask_line(request, "state"), ""
+    except (LineAway, OutletLost) as error:
+        return None, str(error)

@@ -19,8 +19,10 @@ def grouped(texts: Texts, value: int) -> str:
 
 
 def percent(texts: Texts, share: float | None) -> str:
-    """Return a share in percent, with enough digits to tell small ones from none."""
+    """Return a share in percent, to three digits; "-" where there is none."""
     if share is None:
         return "-"
-    digits = 1 if share >= 0.1 else 2 if share >= 0.001 or not share else 4
-    return f"{share:.{digits}%}".replace(".", texts("decimal_point")).replace("%", "\u202f%")
+    text = localised(texts, 100 * share, 3)
+    if text == "100" and share < 1:
+        text = localised(texts, 99.9)
+    return f"{text}\u202f%"

@@ -11,6 +11,7 @@ from edge_ad.page.dataset import dataset, dataset_zip
 from edge_ad.page.events import events, note_events, one_event
 from edge_ad.page.evidence import event_image
 from edge_ad.page.live import live
+from edge_ad.page.threshold import ask_what_if, set_threshold, threshold, undo_threshold
 from edge_ad.page.view import Role, View
 
 
@@ -38,5 +39,9 @@ ROUTES = (
     Route("POST", "/events/notes", Role.OPERATOR, note_events),
     Route("GET", "/dataset", Role.OPERATOR, dataset),
     Route("GET", "/dataset.zip", Role.OPERATOR, dataset_zip),
+    Route("GET", "/threshold", Role.VIEWER, threshold, menu="menu_threshold"),
+    Route("GET", "/api/what-if", Role.VIEWER, ask_what_if),
+    Route("POST", "/threshold", Role.ADMIN, set_threshold),
+    Route("POST", "/threshold/undo", Role.ADMIN, undo_threshold),
 )
 MENU = tuple(route for route in ROUTES if route.menu)

@@ -138,16 +138,23 @@ class PageRequest:
             raise UsageError(f"{name}: expected a text.")
         return " ".join(value.split())
 
+    def decimal(self, name: str) -> float:
+        """Return a finite number of the address."""
+        return _finite(name, self.one(name))
+
     def number(self, name: str) -> float:
         """Return a finite number of the body, also one written as text."""
-        value = self.body.get(name)
-        try:
-            number = float(value) if isinstance(value, (int, float, str)) else math.nan
-        except (ValueError, OverflowError):
-            number = math.nan
-        if not math.isfinite(number) or isinstance(value, bool):
-            raise UsageError(f"{name}: expected a number, got '{str(value)[:40]}'.")
-        return number
+        return _finite(name, self.body.get(name))
+
+
+def _finite(name: str, value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or isinstance(value, bool):
+        raise UsageError(f"{name}: expected a number, got '{str(value)[:40]}'.")
+    return number
 
 
 View: TypeAlias = Callable[[PageRequest], Answer]

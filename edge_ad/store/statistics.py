@@ -24,6 +24,7 @@ from edge_ad.inspection import Inspection, Verdict
 from edge_ad.store.writer import Job
 
 _PER_OCTAVE = 16  # bins: 4.4 % wide
+_LARGEST = 1e300  # of a finite score that a bin is computed for
 _SMALLEST = 1e-4  # scores around 0 are binned linearly
 _TIMES_KEPT = 20_000  # latencies a minute
 _LOOK_EVERY_S = 1.0  # brightness and sharpness
@@ -104,12 +105,18 @@ _INSERT = "INSERT INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 def score_bin(score: float) -> int:
     """Return the number of the histogram's bin for a score: logarithmic, the sign kept."""
     if not math.isfinite(score):  # an engine whose score overflows
-        score = math.copysign(1e300, score)
-    return round(math.copysign(_PER_OCTAVE * math.log2(1 + abs(score) / _SMALLEST), score))
+        score = math.copysign(_LARGEST, score)
+    return round(bin_place(score))
 
 
-def bin_score(number: int) -> float:
-    """Return the score in the middle of a bin."""
+def bin_place(score: float) -> float:
+    """Return where a finite score lies among the bins, whose middles are whole numbers."""
+    size = min(abs(score), _LARGEST)
+    return math.copysign(_PER_OCTAVE * math.log2(1 + size / _SMALLEST), score)
+
+
+def bin_score(number: float) -> float:
+    """Return the score in the middle of a bin, or at a place between them."""
     return math.copysign(_SMALLEST * (2 ** (abs(number) / _PER_OCTAVE) - 1), number)
 
 
