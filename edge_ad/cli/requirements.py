@@ -13,7 +13,7 @@ from edge_ad.errors import MissingExtra
 
 # verb: extra of setup.cfg, import names
 _NEEDS = {
-    "train": ("train", ("torch", "sklearn", "matplotlib", "rich")),
+    "train": ("train", ("torch", "matplotlib", "rich")),
     "attention": ("train", ("torch",)),
     "evaluate": ("evaluate", ("sklearn", "scipy", "rich")),
     "export": ("export", ("torch", "onnx", "onnxscript", "onnxruntime")),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 EXAMPLES = 6
+CURVES_IN, EXAMPLE_IN = 3, 1.6  # inches of the image's height
 COLUMNS = ("normal", "anomalous", "mask", "anomaly map")
 
 
@@ -65,11 +66,15 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3 + 1.6 * len(rows)), layout="constrained")
+    height = CURVES_IN + EXAMPLE_IN * len(rows)
+    figure = Figure(figsize=(11, height))
     FigureCanvasAgg(figure)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 1.6 * len(rows)), squeeze=False)[:, 0]
-    _draw_losses(upper.subplots(), history, method)
-    draw_examples(lower.subplots(), rows)
+    curves = figure.add_axes(
+        (0.06, 1 - (CURVES_IN - 0.5) / height, 0.93, (CURVES_IN - 0.9) / height)
+    )
+    _draw_losses(curves, history, method)
+    examples = figure.add_axes((0.01, 0.1 / height, 0.98, 1 - (CURVES_IN + 0.4) / height))
+    draw_examples(examples, rows)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_ad.evaluation.ranking import auroc, average_precision
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.synthesis.kinds import KINDS
 
@@ -27,10 +28,11 @@ def measure(held_back: Batch, branches: Branches) -> BranchFigures:
     The image score decides what a line rejects, so the selection score is image AUROC, the mean
     over the kinds of anomalies (`by_kind`), some of which no training uses; pixel AP only decides
     between near equals, since it flatters a branch that was trained on anomalies of these kinds.
-    `branches` takes rgb and returns each branch's maps and scores. Tiles whose anomaly drew an
-    empty mask count for pixels only. Without any anomaly all figures are 0.5.
+    `branches` takes rgb and returns each branch's maps and scores; it gets a normal tile once,
+    however many of the copies are of it. Tiles whose anomaly drew an empty mask count for pixels
+    only. Without any anomaly all figures are 0.5.
     """
-    normal = _predict(held_back.normal, branches)
+    normal = _predict_normal(held_back, branches)
     anomalous = _predict(held_back.anomalous, branches)
     mask: NDArray[np.bool_] = held_back.mask[:, 0].bool().numpy()
     kinds = _kinds(held_back)
@@ -40,6 +42,13 @@ def measure(held_back: Batch, branches: Branches) -> BranchFigures:
 def best(figures: Mapping[B, Mapping[str, Any]]) -> B:
     """Return the branch of the highest selection score; the first of equals."""
     return max(figures, key=lambda branch: figures[branch]["selection_score"])
+
+
+def _predict_normal(held_back: Batch, branches: Branches) -> dict[str, _Outputs]:
+    """Return the outputs for the normal tile of each copy."""
+    _, first, tile = np.unique(held_back.tile.numpy(), return_index=True, return_inverse=True)
+    distinct = _predict(held_back.normal[first], branches)
+    return {branch: (maps[tile], scores[tile]) for branch, (maps, scores) in distinct.items()}
 
 
 def _predict(images: Tensor, branches: Branches) -> dict[str, _Outputs]:
@@ -63,19 +72,15 @@ def _kinds(held_back: Batch) -> NDArray[np.str_]:
 def _figures(
     normal: _Outputs, anomalous: _Outputs, mask: NDArray[np.bool_], kinds: NDArray[np.str_]
 ) -> dict[str, Any]:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     shown = mask.reshape(len(mask), -1).max(axis=1)  # tiles whose mask is not empty
     if not shown.any():
         return _as_report({}, 0.5)
-    by_kind = {}
-    for kind in dict.fromkeys(kinds[shown].tolist()):
-        scores = anomalous[1][shown & (kinds == kind)]
-        labels = np.repeat([0, 1], [len(mask), len(scores)])
-        by_kind[kind] = float(roc_auc_score(labels, np.concatenate([normal[1], scores])))
-    truth = np.concatenate([np.zeros_like(mask), mask])
-    maps = np.concatenate([normal[0], anomalous[0]])
-    return _as_report(by_kind, float(average_precision_score(truth.ravel(), maps.ravel())))
+    by_kind = {
+        kind: auroc(normal[1], anomalous[1][shown & (kinds == kind)])
+        for kind in dict.fromkeys(kinds[shown].tolist())
+    }
+    pixels = np.concatenate([normal[0].ravel(), anomalous[0][~mask]])
+    return _as_report(by_kind, average_precision(pixels, anomalous[0][mask]))
 
 
 def _as_report(by_kind: dict[str, float], precision: float) -> dict[str, Any]:

@@ -56,3 +56,20 @@ def test_every_kind_of_anomaly_counts_alike_however_many_samples_it_has() -> Non
     assert measured["by_kind"]["texture"] == 1
     assert measured["by_kind"]["structural"] < 0.95
     assert measured["image_auroc"] == pytest.approx(sum(measured["by_kind"].values()) / 2)
+
+
+def test_a_tile_that_several_anomalies_were_added_to_is_shown_to_the_net_once() -> None:
+    torch.manual_seed(0)
+    batch = held_back(10)
+    tile = torch.tensor([7, 7, 7, 2, 2, 2, 2, 9, 9, 9])
+    of_tile = torch.tensor([0, 0, 0, 1, 1, 1, 1, 2, 2, 2])
+    repeated = batch._replace(tile=tile, normal=batch.normal[of_tile])
+    shown: list[int] = []
+
+    def counting(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        shown.append(len(rgb))
+        return branches(rgb)
+
+    figures = measure(repeated, counting)
+    assert shown == [3, 10]
+    assert figures == measure(repeated._replace(tile=torch.arange(10)), branches)
