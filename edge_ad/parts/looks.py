@@ -88,15 +88,20 @@ class _Pairs:
     def __init__(self, details: Sequence[Detail]) -> None:
         self._details = details
         self.common: Agreement = np.zeros(0, np.float32)
-        self._known: dict[Pair, float] = {}
+        self._compared: dict[Pair, Agreement] = {}
 
     def agreements(self, pairs: Sequence[Pair]) -> Agreement:
-        """Return the agreement (n, cells) of pairs of images."""
+        """Return the agreement (n, cells) of pairs of images; each pair is compared once."""
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._compared]
+        self._compared |= zip(new, self._compare(new), strict=True)
+        return np.stack([self._compared[pair] for pair in pairs])
+
+    def _compare(self, pairs: Sequence[Pair]) -> list[Agreement]:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the pairs are spread over the cores, not the rows of a patch
         try:
             with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-                return np.stack(list(pool.map(self._agreement, pairs)))
+                return list(pool.map(self._agreement, pairs))
         finally:
             cv2.setNumThreads(threads)
 
@@ -109,19 +114,16 @@ class _Pairs:
         excess = np.nan_to_num(np.clip(agreements - self.common, 0, None))
         return np.asarray(excess.sum(1) / np.maximum(possible.sum(1), 1e-6), np.float32)
 
-    def scores(self, pairs: Sequence[Pair]) -> list[float]:
-        """Return the excess of pairs; each pair is compared once."""
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
-        if new:
-            self._known |= dict(zip(new, self.excess(self.agreements(new)).tolist(), strict=True))
-        return [self._known[pair] for pair in pairs]
+    def scores(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """Return the excess of pairs (n,)."""
+        return self.excess(self.agreements(pairs))
 
     def _agreement(self, pair: Pair) -> Agreement:
         return agreement(self._details[pair[0]], self._details[pair[1]])
 
 
 def _join(groups: Groups, pairs: _Pairs, similar: Sequence[Pair]) -> None:
-    scores = np.array(pairs.scores(similar))
+    scores = pairs.scores(similar)
     for index in np.argsort(-scores, kind="stable"):
         if scores[index] < _SAME:
             return
