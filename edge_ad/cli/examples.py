@@ -27,6 +27,8 @@ EXAMPLES = {
     "samples": "edge-ad samples shift/ --kind borderline",
     "report": "edge-ad report shift/ --since 8h -o shift.html",
     "sheet": "edge-ad sheet shift/",
+    "rejudge": "edge-ad rejudge --engine new.onnx --against old.onnx --images archive/ "
+    "-o month.parquet",
     "bundle": "edge-ad bundle install plates-7.edgead --into /srv/line1",
     "bundle create": "edge-ad bundle create line.yaml --product plates --version 7 "
     "--self-test known/ --key release.key -o plates-7.edgead",

@@ -16,6 +16,7 @@ _NEEDS = {
     "train": ("train", ("torch", "matplotlib", "rich")),
     "attention": ("train", ("torch",)),
     "evaluate": ("evaluate", ("sklearn", "scipy", "rich")),
+    "rejudge": ("rejudge", ("pyarrow",)),
     "export": ("export", ("torch", "onnx", "onnxscript", "onnxruntime")),
     "page": ("page", ("aiohttp", "jinja2")),
     "convert": ("export", ("onnx", "onnxruntime")),

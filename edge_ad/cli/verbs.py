@@ -37,6 +37,7 @@ VERBS = {
     "samples": "List the images that a line has kept for training.",
     "report": "Write one page about a shift: parts, alarms, images.",
     "sheet": "Draw the newest evidence images of a line on one sheet.",
+    "rejudge": "Judge an archive of images again.",
     "bundle": "Sign what a line runs, install it on devices, take it back.",
     "keys": "Make signing keys, and say which ones a device trusts.",
     "bench": "Measure the speed of engine and loop.",

@@ -22,6 +22,8 @@ _EXTRAS = {
     "metrics": "metrics for Prometheus (run --metrics)",
     "page": "the operator's page (page)",
     "bundle": "signed bundles (bundle, keys)",
+    "rejudge": "judging archives again (rejudge)",
+    "ray": "archives on a Ray cluster (rejudge --ray)",
     "pylon": "Basler cameras (pylon://)",
     "mqtt": "MQTT brokers (outlets mqtt://, mqtts://)",
     "modbus": "Modbus TCP (outlets modbus-tcp://, modbus-client://)",

@@ -1,0 +1,141 @@
+"""Judge the outstanding parts of a job with Ray Data: the only module that imports ray.
+
+An actor of Ray is a worker of `runner`: it opens the engines once, and judges whole parts. Only
+paths travel to it and only rows come back, so images must have the same paths on every node. When a
+node dies, Ray gives its parts to another; this process stores each part once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no reports to anybody
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
+
+try:
+    import ray
+    import ray.data
+except ImportError as error:
+    from edge_ad.errors import MissingExtra
+
+    raise MissingExtra("rejudge --ray", "ray", "ray") from error
+
+from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.rejudge.job import RejudgeJob
+from edge_ad.rejudge.judge import ArchiveJudge, JudgeConfig
+from edge_ad.rejudge.runner import Judged, WorkerFailure
+from edge_ad.rejudge.table import Schema, from_bytes, make_table, to_bytes
+
+LOCAL = "local"
+
+
+class RayJudge:
+    """An actor: a batch is one part, the answer its rows or the error."""
+
+    def __init__(self, config: JudgeConfig, schema: Schema) -> None:
+        self._schema = schema
+        self._judge: ArchiveJudge | None = None
+        self._failure: WorkerFailure | None = None
+        try:
+            self._judge = ArchiveJudge(config)
+        except EdgeAdError as error:  # Ray would start the actor again and again
+            self._failure = WorkerFailure(str(error), error.exit_code)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        rows, failures = list[bytes](), list[str]()
+        for paths in batch["paths"]:
+            table, failure = self._answer(list(paths))
+            rows.append(table)
+            failures.append(failure)
+        return {"part": list(batch["part"]), "rows": rows, "failure": failures}
+
+    def _answer(self, paths: list[str]) -> tuple[bytes, str]:
+        failure = self._failure
+        if failure is None:
+            assert self._judge is not None
+            try:
+                return to_bytes(make_table(self._judge.judge_all(paths), self._schema)), ""
+            except EdgeAdError as error:
+                failure = WorkerFailure(str(error), error.exit_code)
+        return b"", f"{failure.exit_code} {failure.message}"
+
+
+def judge_on_ray(
+    job: RejudgeJob, config: JudgeConfig, stop: threading.Event, workers: int, address: str
+) -> Judged:
+    """Yield the tables of outstanding parts as the actors of a cluster end them.
+
+    `address` is a cluster's, or "local" for one on this machine, which ends with the job. Raises
+    the error of a worker, UsageError for a cluster that cannot be reached.
+    """
+    _connect(address, workers)
+    try:
+        parts = [{"part": index, "paths": list(job.part(index))} for index in job.outstanding]
+        rows = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
+            RayJudge,
+            batch_size=1,
+            fn_constructor_args=(config, job.schema),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(parts))),
+            num_cpus=1,
+            num_gpus=1 if _needs_gpu(config) else 0,
+        )
+        stored = set[int]()
+        for row in rows.iter_rows():
+            if stop.is_set():
+                return
+            _raise_failure(row["failure"])
+            if row["part"] not in stored:  # a node that died may have sent it before
+                stored.add(row["part"])
+                yield int(row["part"]), from_bytes(row["rows"])
+    except ray.exceptions.RayError as error:
+        raise EdgeAdError(
+            f"Ray ended the job: {_first_line(error)}. What is judged is kept: give the same "
+            "command again."
+        ) from error
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str, workers: int) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address == LOCAL:
+            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise UsageError(
+            f"--ray {address}: no Ray cluster there ({_first_line(error)}). Start one with: ray "
+            "start --head, and give HOST:6379; or use --ray local."
+        ) from error
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    if cores < workers:
+        ray.shutdown()
+        raise UsageError(
+            f"--workers {workers}: the Ray cluster has {cores} CPU cores, and a worker needs one."
+        )
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _needs_gpu(config: JudgeConfig) -> bool:
+    engines = (config.engine, config.against)
+    return any(
+        engine is not None and (engine.engine.endswith(".plan") or engine.options.device == "cuda")
+        for engine in engines
+    )
+
+
+def _raise_failure(text: str) -> None:
+    if text:
+        code, _, message = text.partition(" ")
+        WorkerFailure(message, int(code)).raise_it()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
