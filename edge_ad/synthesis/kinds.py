@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_ad.frame import Image
 from edge_ad.synthesis.anomalies import SynthesisConfig, SyntheticAnomaly, synthesize
+from edge_ad.synthesis.fine import add_hairline, add_specks
 from edge_ad.synthesis.perlin import Mask
 from edge_ad.synthesis.textures import Textures
 from edge_ad.synthesis.unseen import add_light_spot, add_seamless_patch
@@ -22,6 +23,8 @@ TRAINED = {
 UNSEEN: dict[str, Callable[..., tuple[Image, Mask]]] = {
     "seamless patch": add_seamless_patch,
     "light spot": add_light_spot,
+    "specks": add_specks,
+    "hairline": add_hairline,
 }
 KINDS = (*TRAINED, *UNSEEN)
 

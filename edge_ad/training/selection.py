@@ -14,7 +14,7 @@ from edge_ad.synthesis.kinds import KINDS, anomaly_of
 from edge_ad.synthesis.textures import Textures
 from edge_ad.training.data import batch_of
 
-SAMPLES = (60, 150)  # minimum and maximum; a fifth of them each kind
+SAMPLES = (63, 154)  # minimum and maximum; an equal number of each kind
 
 
 def selection_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -36,14 +37,15 @@ def test_unseen_kinds_keep_a_grey_tile_grey_and_leave_the_rest_alone(kind: str) 
 
 
 def test_no_training_draws_an_unseen_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge_ad.synthesis import kinds, unseen
+    from edge_ad.synthesis import fine, kinds, unseen
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("drawn in training")
 
-    for module in (kinds, unseen):
-        for name in ("add_seamless_patch", "add_light_spot"):
-            monkeypatch.setattr(module, name, refuse)
+    for name, draw in UNSEEN.items():
+        home = fine if draw in (fine.add_specks, fine.add_hairline) else unseen
+        monkeypatch.setattr(home, draw.__name__, refuse)
+        monkeypatch.setitem(kinds.UNSEEN, name, refuse)
     mixed = SynthesisConfig(structural_share=0.4, cut_paste_share=0.3)
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -55,3 +57,28 @@ def test_a_uniform_tile_gets_an_empty_mask_and_not_an_endless_search() -> None:
     rng = np.random.default_rng(0)
     sample = anomaly_of("seamless patch", tile, ProceduralTextures((32, 32)), rng, grey=False)
     assert not sample.mask.any()
+
+
+def test_fine_defects_are_as_small_on_a_large_tile_as_on_a_small_one() -> None:
+    for kind, most_px in (("specks", 4 * 25), ("hairline", 4 * 60)):
+        for size in ((64, 64), (256, 256)):
+            for seed in range(12):
+                tile = striped_part(2, size)
+                _, mask = UNSEEN[kind](tile, np.random.default_rng(seed), grey=True)
+                assert 0 < mask.sum() <= most_px
+
+
+def test_a_hairline_is_one_to_three_pixels_wide() -> None:
+    for seed in range(12):
+        tile = striped_part(2, (128, 128))
+        _, mask = UNSEEN["hairline"](tile, np.random.default_rng(seed), grey=True)
+        assert not cv2.erode(mask.astype(np.uint8), np.ones((4, 4), np.uint8)).any()
+
+
+def test_fine_defects_lie_on_the_part() -> None:
+    tile = np.full((64, 64, 3), 20, np.uint8)
+    tile[20:44, 20:44] = 180
+    for seed in range(20):
+        _, mask = UNSEEN["specks"](tile, np.random.default_rng(seed), grey=False)
+        centres = np.argwhere(mask)
+        assert not len(centres) or (centres.min() >= 16 and centres.max() < 48)

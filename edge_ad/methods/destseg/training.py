@@ -35,7 +35,7 @@ from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
 from edge_ad.methods.learning.settings import LearningRate, LossWeight, Steps, TrainingSettings
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
 
-WHY = "highest selection score on held-out normal tiles and synthetic anomalies of five kinds"
+WHY = "highest selection score on held-out normal tiles and synthetic anomalies of all kinds"
 NAMED = "named by the user"
 TOP_K_GAIN = 0.005  # of the selection score; a smaller one is chance
 STUDENT, SEGMENTATION, GAUSSIAN = "student", "segmentation", "gaussian"
