@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 _OPTIONS = (
     *("engine", "roi", "ignore", "tiles", "overlap", "bit_depth", "threshold", "pixel_threshold"),
     *("expected_anomalous", "frames_per_part", "alarm_k", "alarm_n", "hysteresis", "timeout_s"),
-    *("part", "verdict_within_s", "trigger", "trigger_delay_ms", "trigger_within_ms", "outlet"),
+    *(
+        "isolate",
+        "part",
+        "verdict_within_s",
+        "trigger",
+        "trigger_delay_ms",
+        "trigger_within_ms",
+        "outlet",
+    ),
 )
 _OF_ENGINES = tuple(field.name for field in fields(EngineOptions))
 _WITH_ENGINE = ("threshold", "pixel_threshold", "roi", "ignore", "tiles", "overlap")
@@ -30,7 +38,7 @@ _GEOMETRY = {"roi": "roi_xywh", "ignore": "ignore", "tiles": "tiles", "overlap":
 _RULE = {"alarm_k": "k", "alarm_n": "n", "hysteresis": "hysteresis"}
 _PLAIN = (
     *("engine", "bit_depth", "threshold", "pixel_threshold", "expected_anomalous"),
-    *("frames_per_part", "timeout_s", "verdict_within_s"),
+    *("frames_per_part", "timeout_s", "verdict_within_s", "isolate"),
 )
 _OF_CAMERAS = (
     click.Option(["--name"], help="Name in records, messages and evidence images."),
@@ -85,6 +93,7 @@ def line_config(ctx: click.Context, options: Mapping[str, Any]) -> LineConfig:
         frames=options["frames"],
         bit_depth=options["bit_depth"],
         timeout_s=options["timeout_s"],
+        isolate=options["isolate"],
         reopen_for_s=math.inf if options["reopen_for_s"] is None else options["reopen_for_s"],
         require_cameras=options["require_cameras"],
         engine_options=options["engine_options"],

@@ -189,6 +189,12 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     help="Give a lost camera up after this time. Default: never.",
 )
 @click.option(
+    "--isolate",
+    is_flag=True,
+    help="Read each live camera in a process of its own, which is killed and started again when "
+    "the camera's driver hangs or crashes.",
+)
+@click.option(
     "--require-cameras",
     is_flag=True,
     help="Refuse to start when a camera is absent. Default: start, and report it as a fault.",

@@ -44,6 +44,7 @@ class CameraConfig:
     outlets: tuple[str, ...] = ()
     bit_depth: int | None = None
     timeout_s: float | None = None
+    isolate: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class ResolvedCamera:
     outlets: tuple[str, ...]
     bit_depth: int | None
     timeout_s: float
+    isolate: bool
 
     def open_engine(self) -> Engine:
         """Load and warm up the camera's engine."""
@@ -93,8 +95,9 @@ class LineConfig:
     `verdict_within_s` from the trigger. `geometry` replaces parts of the geometry that the engine
     was trained with: any of `roi_xywh`, `ignore`, `tiles` and `overlap`. `frames` limits each
     camera, 0 means no limit. `bit_depth` is that of 16-bit cameras and files, None for that of the
-    training images. With `require_cameras`, a camera that is absent at the start is an error;
-    without, it is a camera fault.
+    training images. With `isolate`, each live camera is read in a process of its own. With
+    `require_cameras`, a camera that is absent at the start is an error; without, it is a camera
+    fault.
     """
 
     cameras: tuple[str | CameraConfig, ...]
@@ -114,6 +117,7 @@ class LineConfig:
     frames: int = 0
     bit_depth: int | None = None
     timeout_s: float = 10.0
+    isolate: bool = False
     reopen_for_s: float = math.inf
     require_cameras: bool = False
     engine_options: EngineOptions = field(default_factory=EngineOptions)
@@ -174,6 +178,7 @@ class LineConfig:
             outlets=camera.outlets,
             bit_depth=_chosen(camera.bit_depth, self.bit_depth),
             timeout_s=_chosen(camera.timeout_s, self.timeout_s),
+            isolate=_chosen(camera.isolate, self.isolate),
         )
 
 

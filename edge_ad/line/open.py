@@ -145,7 +145,13 @@ def _open_camera(
 ) -> Camera:
     alarm = Alarm(camera.rule, next_alarm_id, rate_check(camera), camera.part)
     uri = camera.uri
-    reopen = partial(open_source, uri, timeout_s=camera.timeout_s, bit_depth=judge.depth)
+    reopen = partial(
+        open_source,
+        uri,
+        timeout_s=camera.timeout_s,
+        bit_depth=judge.depth,
+        isolated=camera.isolate,
+    )
     late = is_live(uri) and not config.require_cameras
     opener = partial(LateSource, without_credentials(uri), reopen) if late else reopen
     source: Source = stack.enter_context(opener())

@@ -15,6 +15,7 @@ from edge_ad.images import BitDepth
 from edge_ad.secret import in_folder, with_secrets
 from edge_ad.source.base import Source, SourceRequest
 from edge_ad.source.buffered import TRIGGERED_AHEAD, BufferedSource
+from edge_ad.source.isolated import open_isolated
 from edge_ad.source.registry import CAMERAS, find_camera
 from edge_ad.uri import Uri, without_credentials
 
@@ -29,22 +30,25 @@ def open_source(
     timeout_s: float = 10.0,
     open_within_s: float = 15.0,
     bit_depth: BitDepth | None = None,
+    isolated: bool = False,
 ) -> Source:
     """Open a camera, video, image, folder of images or the synthetic line; use it with `with`.
 
     `timeout_s` limits the wait for each frame, unless the kind waits without limit, and
     `open_within_s` that for the device. `bit_depth` is the one that values of 16 bits are read
     with; None finds that of a folder. Raises SourceLost for a source that does not exist or does
-    not open, UsageError for a malformed URI.
+    not open, UsageError for a malformed URI. An `isolated` live source has a process of its own.
     """
     parsed = parse_uri(uri)
     kind, name = find_camera(parsed.scheme), without_credentials(uri)
     closed = threading.Event()
     request = SourceRequest(parsed, name, timeout_s, open_within_s, bit_depth, closed)
+    live = kind.is_live(parsed)
+    opener = open_isolated if isolated and live else kind.load_opener()
     return BufferedSource(
         name,
-        partial(kind.load_opener(), request),
-        live=kind.is_live(parsed),
+        partial(opener, request),
+        live=live,
         hold=kind.starts_late,
         timeout_s=None if kind.waits or kind.is_triggered(parsed) else timeout_s,
         queued=TRIGGERED_AHEAD if kind.is_triggered(parsed) else None,
