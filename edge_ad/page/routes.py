@@ -12,6 +12,7 @@ from edge_ad.page.events import events, note_events, one_event
 from edge_ad.page.evidence import event_image
 from edge_ad.page.live import live
 from edge_ad.page.threshold import ask_what_if, set_threshold, threshold, undo_threshold
+from edge_ad.page.trends import trends
 from edge_ad.page.view import Role, View
 
 
@@ -43,5 +44,6 @@ ROUTES = (
     Route("GET", "/api/what-if", Role.VIEWER, ask_what_if),
     Route("POST", "/threshold", Role.ADMIN, set_threshold),
     Route("POST", "/threshold/undo", Role.ADMIN, undo_threshold),
+    Route("GET", "/trends", Role.VIEWER, trends, menu="menu_trends"),
 )
 MENU = tuple(route for route in ROUTES if route.menu)

@@ -129,7 +129,10 @@ class PageRequest:
     def time(self, name: str, default: str = "") -> str:
         """Return a time as text in UTC, given as an age (8h) or in ISO 8601; empty without one."""
         text = self.one(name, default)
-        return parse_time(text) if text else ""
+        time = parse_time(text) if text else ""
+        if time and not "1980" < time < "2200":  # spans before and after it are times, too
+            raise UsageError(f"{name}: expected a time from 1980 to 2199, got '{text[:40]}'.")
+        return time
 
     def field(self, name: str, default: str | None = None) -> str:
         """Return a text of the body, one line."""
