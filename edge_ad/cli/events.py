@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TYPES = (
     *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "retention"),
-    *("outlet_fault", "outbox", "bundle", "ack", "mark", "setting", "control"),
+    *("outlet_fault", "outbox", "bundle", "page", "ack", "mark", "setting", "control"),
 )
 _KINDS = ("defect", "camera_fault", "reject_rate")
 _TIME = "an age (30m, 8h, 2d) or a time (2026-11-28T06:00)"

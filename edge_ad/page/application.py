@@ -17,20 +17,25 @@ from aiohttp import web
 
 from edge_ad.control.client import LineAway, RequestRefused
 from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.page.door import Door, LoginRefused, TooManyLogins
 from edge_ad.page.feed import LiveFeed
 from edge_ad.page.guard import AllowedHosts, Handler, check_request, protect
+from edge_ad.page.login import needs_login
 from edge_ad.page.render import render, static_files
 from edge_ad.page.routes import MENU, ROUTES, Route
 from edge_ad.page.texts import best_language, languages, read_texts
+from edge_ad.page.users import UserFile
 from edge_ad.page.view import (
     Answer,
     Content,
+    Entry,
     Html,
     Json,
     NotAllowed,
     NotThere,
     PageRequest,
     Person,
+    Role,
     Stream,
     View,
 )
@@ -40,11 +45,14 @@ _THREADS = 4  # views at work; more would only wait for the disk
 _MOST_BYTES = 64 << 10  # of a POST
 _STATUS: dict[type[EdgeAdError], int] = {
     NotThere: 404,
+    LoginRefused: 401,
+    TooManyLogins: 429,
     NotAllowed: 403,
     RequestRefused: 409,
     UsageError: 400,
     LineAway: 503,
 }
+_SESSION = "X-Session"  # from a view to its cookie; never sent
 _YEAR = "public, max-age=31536000, immutable"
 
 
@@ -52,13 +60,17 @@ _YEAR = "public, max-age=31536000, immutable"
 class PageSettings:
     """What a page serves and to whom.
 
-    `language` is "" for the browser's. `local` is who uses a page without users.
+    `language` is "" for the browser's. `local` is who uses a page without users. `cookie` is the
+    name of the one with the session; it is for TLS only where the page is.
     """
 
     folder: Path
     hosts: AllowedHosts
     local: Person
     language: str = ""
+    users: UserFile | None = None
+    cookie: str = "edge-ad"
+    tls: bool = False
 
 
 class PageApplication:
@@ -66,6 +78,7 @@ class PageApplication:
 
     def __init__(self, settings: PageSettings, routes: Sequence[Route] = ROUTES) -> None:
         self._settings = settings
+        self._door = Door(settings.users, settings.folder) if settings.users else None
         self._pool = ThreadPoolExecutor(_THREADS, "view")
         self.app = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BYTES)
         self.app.on_response_prepare.append(_protect)
@@ -80,10 +93,13 @@ class PageApplication:
     def _handler(self, route: Route) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             asked = await self._asked(request)
+            if needs_login(asked) and route.role > Role.NOBODY:
+                return self._to_login(request, asked, route)
             _allow(asked, route)
             if route.view is None:
-                return await self._feed.stream(request, asked.texts, lambda: True)
-            return await self._in_thread(partial(_answered, route.view, asked, route.path))
+                return await self._feed.stream(request, asked.texts, partial(self._still, asked))
+            work = partial(_answered, route.view, asked, route.path)
+            return self._with_session(await self._in_thread(work))
 
         return handle
 
@@ -96,7 +112,41 @@ class PageApplication:
             request.headers.get("Accept-Language", ""), languages()
         )
         texts = read_texts(language)
-        return PageRequest(settings.folder, settings.local, texts, query, path, body)
+        person, entry = settings.local, None
+        if self._door is not None:
+            token = request.cookies.get(settings.cookie, "")
+            person = self._door.person(token)
+            entry = Entry(self._door, token, request.remote or "")
+        return PageRequest(settings.folder, person, texts, query, path, body, entry)
+
+    def _still(self, asked: PageRequest) -> bool:
+        """Return whether somebody who looks may still do so: sessions end, and users go."""
+        entry = asked.entry
+        return entry is None or entry.door.person(entry.token).role >= Role.VIEWER
+
+    def _to_login(self, request: web.Request, asked: PageRequest, route: Route) -> web.Response:
+        """Return where to log in, and after that the view that was asked for."""
+        if request.method != "GET" or route.view is None:
+            return web.json_response({"error": asked.texts("login_first")}, status=401)
+        to = quote(request.path_qs[:1000], safe="/")
+        return web.Response(status=303, headers={"Location": f"/login?to={to}"})
+
+    def _with_session(self, response: web.Response) -> web.Response:
+        """Set or remove the cookie of a session, which no script and no other site can read."""
+        token = response.headers.pop(_SESSION, None)
+        if token is None:
+            return response
+        if token:
+            response.set_cookie(
+                self._settings.cookie,
+                token,
+                httponly=True,
+                samesite="Strict",
+                secure=self._settings.tls,
+            )
+        else:
+            response.del_cookie(self._settings.cookie)
+        return response
 
     async def _in_thread(self, work: Callable[[], web.Response]) -> web.Response:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -105,6 +155,9 @@ class PageApplication:
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             check_request(request, self._settings.hosts)
+        except web.HTTPException as error:  # without anything of this line
+            return web.json_response({"error": error.text}, status=error.status)
+        try:
             return await handler(request)
         except web.HTTPException as error:
             text = "" if error.status == 404 else error.text or error.reason
@@ -119,10 +172,10 @@ class PageApplication:
         """Return an error as the one who asked can read it: JSON for a script, else a page."""
         if request.method not in ("GET", "HEAD") or request.path.startswith("/api/"):
             return web.json_response({"error": message}, status=status)
-        if status in (403, 421):  # without anything of this line
-            return web.Response(text=message, status=status)
         request = request.clone(method="GET")
         asked = await self._asked(request)
+        if needs_login(asked):
+            return web.Response(text=message or str(status), status=status)
         text = message or asked.texts("error_404" if status == 404 else "error_inside")
         page = Html("error.html", {"message": text})
         return await self._in_thread(lambda: _response(page, asked, "", status))
@@ -136,7 +189,7 @@ class PageApplication:
 
 def _allow(asked: PageRequest, route: Route) -> None:
     if not asked.may(route.role):
-        raise NotAllowed(asked.texts("not_allowed", role=route.role.name.lower()))
+        raise NotAllowed(asked.texts("not_allowed", role=asked.texts.word("role", route.role.name)))
 
 
 def _status(error: EdgeAdError) -> int:
@@ -152,7 +205,8 @@ def _response(answer: Answer, asked: PageRequest, here: str, status: int = 200) 
         text = render(answer, asked, MENU, here)
         return web.Response(text=text, content_type="text/html", status=status)
     if isinstance(answer, Json):
-        return web.json_response(dict(answer.values), dumps=_dumps)
+        headers = {} if answer.session is None else {_SESSION: answer.session}
+        return web.json_response(dict(answer.values), dumps=_dumps, headers=headers)
     return _content(answer)
 
 

@@ -27,7 +27,8 @@ def render(page: Html, request: PageRequest, menu: Sequence[Route], here: str) -
         **page.values,
         t=request.texts,
         person=request.person,
-        line=request.folder.resolve().name,
+        line=request.folder.resolve().name if request.person.role else "",
+        logged_in=request.entry is not None and request.person.role > 0,
         menu=[route for route in menu if request.may(route.role)],
         here=here,
     )

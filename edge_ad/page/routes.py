@@ -11,6 +11,7 @@ from edge_ad.page.dataset import dataset, dataset_zip
 from edge_ad.page.events import events, note_events, one_event
 from edge_ad.page.evidence import event_image
 from edge_ad.page.live import live
+from edge_ad.page.login import log_in, log_out, login_page
 from edge_ad.page.threshold import ask_what_if, set_threshold, threshold, undo_threshold
 from edge_ad.page.trends import trends
 from edge_ad.page.view import Role, View
@@ -34,6 +35,9 @@ _EVENT = "/events/{seq:[0-9]{1,18}}"
 ROUTES = (
     Route("GET", "/", Role.VIEWER, live, menu="menu_live"),
     Route("GET", "/live/feed", Role.VIEWER),
+    Route("GET", "/login", Role.NOBODY, login_page),
+    Route("POST", "/login", Role.NOBODY, log_in),
+    Route("POST", "/logout", Role.NOBODY, log_out),
     Route("GET", "/events", Role.VIEWER, events, menu="menu_events"),
     Route("GET", _EVENT, Role.VIEWER, one_event),
     Route("GET", f"{_EVENT}/{{panel:whole|left|right|small}}", Role.VIEWER, event_image),

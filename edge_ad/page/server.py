@@ -6,7 +6,9 @@ import asyncio
 import errno
 import signal
 import socket
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 
@@ -27,13 +29,44 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def serve(settings: PageSettings, listener: socket.socket, started: Callable[[], None]) -> bool:
+def serve(
+    settings: PageSettings,
+    listener: socket.socket,
+    started: Callable[[], None],
+    tls: ssl.SSLContext | None = None,
+) -> bool:
     """Serve until SIGINT or SIGTERM; return whether it was SIGINT. `started` is called once."""
-    return asyncio.run(_serve(settings, listener, started))
+    return asyncio.run(_serve(settings, listener, started, tls))
+
+
+def server_tls(cert: Path, key: Path | None) -> ssl.SSLContext:
+    """Return the TLS settings of a server. Raises UsageError for files that are unfit."""
+    for path in filter(None, (cert, key)):
+        if not path.is_file():
+            raise UsageError(f"there is no file '{path}'.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or (error.args[-1] if error.args else error)
+        raise UsageError(
+            f"--cert {cert}: cannot be used ({reason}). Expected a certificate and its private key "
+            "in PEM, without a password."
+        ) from error
+    return context
+
+
+def _no_password() -> str:
+    """Refuse a key with a password, for which OpenSSL would ask at the terminal."""
+    raise ValueError("its key has a password")
 
 
 async def _serve(
-    settings: PageSettings, listener: socket.socket, started: Callable[[], None]
+    settings: PageSettings,
+    listener: socket.socket,
+    started: Callable[[], None],
+    tls: ssl.SSLContext | None,
 ) -> bool:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     received: list[int] = []
@@ -49,7 +82,7 @@ async def _serve(
     )
     await runner.setup()
     try:
-        await web.SockSite(runner, listener).start()
+        await web.SockSite(runner, listener, ssl_context=tls).start()
         started()
         await stopped.wait()
     finally:

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_ad.clock import parse_time
 from edge_ad.errors import UsageError
 from edge_ad.page.texts import Texts
+
+if TYPE_CHECKING:
+    from edge_ad.page.door import Door
 
 
 class Role(IntEnum):
@@ -53,9 +56,10 @@ class Html:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """An object for the script of the page."""
+    """An object for the script of the page; `session` begins one by its token, "" ends it."""
 
     values: Mapping[str, Any]
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,15 @@ Answer: TypeAlias = Html | Json | Content | Stream
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """How somebody comes in, on a page with users: the token of a session, and the address."""
+
+    door: Door
+    token: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class PageRequest:
     """One request to a view: the line's folder, what was asked, and who asks.
 
@@ -96,6 +109,7 @@ class PageRequest:
     query: Mapping[str, Sequence[str]] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
+    entry: Entry | None = None
 
     def may(self, role: Role) -> bool:
         """Return whether the person has a role."""

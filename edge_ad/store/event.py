@@ -32,6 +32,7 @@ class EventType(str, Enum):
     )
     OUTBOX = "outbox"  # events for an outlet given up or sent again, with who and their count
     BUNDLE = "bundle"  # a version of what the line runs was installed, accepted or taken back
+    PAGE = "page"  # somebody logged in to the page or out, or was refused, from an address
     ACK = "ack"  # a person has seen the event that `refers` names
     MARK = "mark"  # a person has called it a false alarm or real
     SETTING = "setting"  # a threshold, rule or pause changed while the line ran, by whom

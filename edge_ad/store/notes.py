@@ -65,6 +65,26 @@ def add_notes(folder: Path, ids: Sequence[str], note: StoreEvent) -> list[int]:
     return notes
 
 
+def add_event(folder: Path, event: StoreEvent) -> None:
+    """Add an event of a program beside the line, also while the line writes.
+
+    Raises UsageError for a folder without a store, OutletLost when it cannot be written.
+    """
+    path = folder / DATABASE
+    if not path.is_file():
+        raise UsageError(f"{folder} has no {DATABASE}.")
+    try:
+        connection = connect(path, busy_s=10.0)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            insert(connection, event)
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise OutletLost(f"{path}: cannot be written ({error}).") from error
+
+
 def _find(connection: sqlite3.Connection, folder: Path, name: str) -> sqlite3.Row:
     store = connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()[0]
     number = name.removeprefix(f"{store}-")

@@ -171,3 +171,13 @@ def make_store(folder: Path, events: Sequence[StoreEvent] = ()) -> Path:
         assert store.record(event)
     store.close()
     return folder
+
+
+def user_file(folder: Path, **roles: str) -> Path:
+    """Write a file of users with these roles, whose passwords nobody knows."""
+    path = folder / "page-users.yaml"
+    digest = f"pbkdf2-sha256$600000${'A' * 24}${'A' * 43}="
+    lines = [f"  {name}: {{role: {role}, password: {digest}}}" for name, role in roles.items()]
+    path.write_text("\n".join(("users:", *lines)) + "\n")
+    path.chmod(0o600)
+    return path
