@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import secrets
 import threading
 import time
@@ -19,6 +20,7 @@ from edge_ad.page.view import Person, Role
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.notes import add_event
 
+_log = logging.getLogger(__name__)
 NOBODY = Person("", Role.NOBODY)
 # failed logins of one address: so many within so many seconds
 _LIMITS = ((1, 1.0), (5, 60.0), (20, 3600.0))
@@ -152,8 +154,8 @@ class Door:
         )
         try:
             add_event(self._folder, event)
-        except EdgeAdError:  # a store that cannot be written, which the line reports
-            pass
+        except EdgeAdError as error:
+            _log.warning("%s of %s at %s is not recorded: %s", step, who or "?", address, error)
 
 
 def _network(address: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -103,7 +102,7 @@ def test_files_outside_the_table_are_not_there(path: str, pages: Pages) -> None:
     assert pages.by_role[Role.ADMIN].get(path).status == 404
 
 
-def test_no_answer_has_a_password_hash(pages: Pages, tmp_path: Path) -> None:
+def test_no_answer_has_a_password_hash(pages: Pages) -> None:
     for route in ROUTES:
         if route.method == "GET":
             assert "pbkdf2" not in pages.by_role[Role.ADMIN].get(address(route)).text
