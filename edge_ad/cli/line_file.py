@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 _OPTIONS = (
     *("engine", "roi", "ignore", "tiles", "overlap", "bit_depth", "threshold", "pixel_threshold"),
     *("expected_anomalous", "frames_per_part", "alarm_k", "alarm_n", "hysteresis", "timeout_s"),
-    *(
-        "isolate",
-        "part",
-        "verdict_within_s",
-        "trigger",
-        "trigger_delay_ms",
-        "trigger_within_ms",
-        "outlet",
-    ),
+    *("part", "verdict_within_s", "trigger", "trigger_delay_ms", "trigger_within_ms", "outlet"),
+    "isolate",
 )
 _OF_ENGINES = tuple(field.name for field in fields(EngineOptions))
 _WITH_ENGINE = ("threshold", "pixel_threshold", "roi", "ignore", "tiles", "overlap")

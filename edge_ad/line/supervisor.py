@@ -135,13 +135,18 @@ class Supervisor:
         self.wait(5.0)
         self._close_sources()  # one may have been opened again meanwhile
 
-    def raise_errors(self) -> None:
-        """Raise the error that ended a camera, or SourceLost when all its frames were INVALID."""
+    def raise_errors(self, *, terminated: bool = False) -> None:
+        """Raise the error that ended a camera, or SourceLost when all its frames were INVALID.
+
+        For a line that somebody has `terminated`, a live camera without a frame is a fault that
+        was recorded, and no error.
+        """
         errors = [camera.error for camera in self.cameras if camera.error is not None]
         for error in sorted(errors, key=lambda error: not isinstance(error, EngineLost)):
             raise error
         for camera in self.cameras:
-            if camera.tally.frames and not camera.tally.judged:
+            absent = terminated and camera.source.live and camera.inspector.misfit is None
+            if camera.tally.frames and not camera.tally.judged and not absent:
                 assert camera.tally.last is not None
                 if camera.inspector.misfit is not None:  # options that fit no image
                     raise camera.inspector.misfit

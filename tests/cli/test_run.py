@@ -217,11 +217,18 @@ def test_a_bad_configuration_file_is_named(tmp_path: Path, text: str, message: s
     assert done.returncode == 2 and message in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("camera", "number", "code"),
+    [
+        ("pattern://?fps=20", signal.SIGINT, 130),
+        ("pattern://?fps=20", signal.SIGTERM, 0),
+        ("v4l2:///dev/video987", signal.SIGTERM, 0),  # stopping a service is no failure of it
+    ],
+)
 def test_a_signal_finishes_with_the_summary(
-    make_engine: MakePath, number: signal.Signals, code: int
+    make_engine: MakePath, camera: str, number: signal.Signals, code: int
 ) -> None:
-    words = ("run", "--camera", "pattern://?fps=20", "--engine", make_engine(), "--json")
+    words = ("run", "--camera", camera, "--engine", make_engine(), "--json")
     with subprocess.Popen(
         [*EDGE_AD, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
