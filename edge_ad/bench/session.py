@@ -12,6 +12,7 @@ from typing import Any
 
 from edge_ad.bench.capacity import find_capacity, run_trial
 from edge_ad.bench.engine_calls import measure_energy, random_batch, time_engine
+from edge_ad.bench.estimate import estimate_devices
 from edge_ad.bench.figure import STAGE
 from edge_ad.bench.loop import bench_loop, decoded
 from edge_ad.bench.pace import run_at_rate
@@ -31,6 +32,7 @@ from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.judge import resolve_thresholds
 from edge_ad.machine.energy import energy_meters
+from edge_ad.machine.host import processor_flags
 from edge_ad.manifest import load_sidecar
 
 _IN_MEMORY = 256 << 20  # bytes of frames that streams cycle over
@@ -161,12 +163,19 @@ class BenchSession:
         limits = {"rate_hz": rate_hz, "latency_ms": latency_ms}
         self.result["capacity"] = limits | found.as_json()
 
-    def measure_roofline(self) -> None:
-        """Put each group of layers beside what this machine could do."""
+    def measure_layers(self, *, roofline: bool, estimate: bool) -> None:
+        """Put each group of layers beside what this machine, or other devices, could do."""
         engine, options = self.config.engine, self.config.engine_options
         assert engine is not None
         layers = profile_layers(engine, random_batch(self.engine), options.threads)
-        self.result["roofline"] = describe_roofline(layers, measure_ceilings())
+        ceilings = measure_ceilings()
+        if roofline:
+            self.result["roofline"] = describe_roofline(layers, ceilings)
+        if estimate:
+            precision = self.engine.manifest.precision
+            self.result["estimate"] = estimate_devices(
+                layers, ceilings, precision, processor_flags()
+            )
 
     def run_scenario(self, scenario: Scenario) -> None:
         """Run one of MLPerf's scenarios on the engine alone."""

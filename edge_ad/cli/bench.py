@@ -96,6 +96,9 @@ class Counts(click.ParamType[Any]):
 )
 @click.option("--roofline", is_flag=True, help="Show what each kind of layer costs, of ONNX files.")
 @click.option(
+    "--estimate", is_flag=True, help="Estimate the time on Jetsons and RTX cards, of ONNX files."
+)
+@click.option(
     "--scenario",
     type=click.Choice(["single-stream", "multi-stream", "offline"]),
     help="Measure the engine by MLPerf's rules.",
@@ -208,6 +211,7 @@ def _measure(
     duration_s: float,
     warmup_ms: float,
     roofline: bool,
+    estimate: bool,
     scenario: Literal["single-stream", "multi-stream", "offline"] | None,
     **loop: Any,
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
@@ -222,8 +226,8 @@ def _measure(
         session.time_engine()
         if batches:
             session.sweep_batches(batches)
-        if roofline:
-            session.measure_roofline()
+        if roofline or estimate:
+            session.measure_layers(roofline=roofline, estimate=estimate)
         if config.cameras:
             _measure_loop(session, **loop)
         return session.finish(), session.samples

@@ -46,6 +46,8 @@ def _sections(result: Mapping[str, Any]) -> Iterator[list[str]]:
             yield _sweep(result[key])
     if "roofline" in result:
         yield _roofline(result["roofline"])
+    if "estimate" in result:
+        yield _estimate(result["estimate"])
     if "capacity" in result:
         yield _capacity(result["capacity"])
     if "scenario" in result:
@@ -125,6 +127,22 @@ def _roofline(roofline: Mapping[str, Any]) -> list[str]:
         f"Ceilings of this machine: {roofline['gflops_ceiling']} GFLOP/s, "
         f"{roofline['gbytes_ceiling']} GB/s. The layers take {roofline['layers_ms']:.2f} ms; they "
         f"must take {roofline['least_ms']:.2f} ms.",
+    ]
+
+
+def _estimate(estimate: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (row["device"], f"{row['estimate_ms']:.2f}", f"{row['at_least_ms']:.2f}")
+        for row in estimate["devices"]
+    ]
+    here, least = estimate["here_ms"], estimate["here_at_least_ms"]
+    disturbed = here < least
+    return [
+        *_table(("estimate, not measured", "ms", "at least"), rows),
+        "From published peaks. 'At least' is the time at them; the estimate is as many times "
+        f"longer as this machine takes: {here:.2f} ms for {least:.2f}. Its own peaks alone are off "
+        f"by {estimate['error']:.0%}.",
+        *["They were measured too low: something else works here. Try again."][: int(disturbed)],
     ]
 
 

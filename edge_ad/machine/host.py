@@ -64,6 +64,13 @@ def _processor(root: Path) -> str:
     return match[1].strip() if match else ""
 
 
+def processor_flags(root: Path = ROOT) -> frozenset[str]:
+    """Return the instruction sets that the processor says it has, like `avx512_vnni`."""
+    pattern = r"^(?:flags|Features)\s*:\s*(.+)$"
+    match = re.search(pattern, _text(root / "proc/cpuinfo"), re.MULTILINE)
+    return frozenset(match[1].split()) if match else frozenset()
+
+
 def _memory_mib(root: Path) -> int:
     match = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
     return int(match[1]) // 1024 if match else 0

@@ -133,3 +133,10 @@ def test_options_of_the_loop_need_a_camera(
     done = bench("--engine", make_engine(), *options)
     assert done.returncode == 2
     assert "Give --camera" in done.stderr
+
+
+def test_layers_are_put_beside_this_machine_and_others(make_engine: MakePath) -> None:
+    done = bench("--engine", make_engine(), "--roofline", "--estimate")
+    assert done.returncode == 0, done.stderr
+    for text in ("of ceiling", "estimate, not measured", "Jetson AGX Orin", "peaks alone"):
+        assert text in done.stdout

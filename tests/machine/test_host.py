@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from edge_ad.machine.camera import read_cameras
-from edge_ad.machine.host import Jetson, read_host, read_jetson
+from edge_ad.machine.host import Jetson, processor_flags, read_host, read_jetson
 
 RELEASE = (
     "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan\n"
@@ -23,6 +25,12 @@ def test_processor_and_memory_come_from_proc(tmp_path: Path) -> None:
     host = read_host(tmp_path)
     assert (host.processor, host.memory_mib) == ("Example CPU 9", 4000)
     assert host.cores >= 1
+
+
+@pytest.mark.parametrize("key", ["flags\t\t", "Features\t"])
+def test_instruction_sets_come_from_proc(key: str, tmp_path: Path) -> None:
+    write(tmp_path, "proc/cpuinfo", f"model name\t: CPU\n{key}: fpu avx512_vnni\n")
+    assert processor_flags(tmp_path) == {"fpu", "avx512_vnni"}
 
 
 def test_a_system_without_proc_is_still_described(tmp_path: Path) -> None:
