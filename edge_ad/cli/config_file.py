@@ -22,15 +22,6 @@ CAMERA_LIST = "cameras"  # the key of a line's cameras
 
 
 @dataclass(frozen=True)
-class CameraEntry:
-    """One camera of a line file: its values, converted as those of options, by key."""
-
-    where: str  # file, line and column
-    values: Mapping[str, Any]
-    places: Mapping[str, str]  # of its keys
-
-
-@dataclass(frozen=True)
 class FileProblem:
     """One thing that is wrong with a file, and its line and column where they are known."""
 
@@ -47,6 +38,20 @@ class FileProblem:
         if self.place is not None:
             record["line"], record["column"] = self.place
         return record
+
+
+@dataclass(frozen=True)
+class CameraEntry:
+    """One camera of a line file: its values, converted as those of options, by key."""
+
+    file: Path
+    place: Place | None
+    values: Mapping[str, Any]
+    places: Mapping[str, str]  # of its keys
+
+    def problem(self, message: str) -> FileProblem:
+        """Return a problem of this camera."""
+        return FileProblem(self.file, self.place, message)
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ class _Reader:
                 self.problem(
                     at, "this camera has no source. Give one, like source: rtsp://HOST/PATH"
                 )
-        return CameraEntry(self._where(self.placed.places.get(at)), values, places)
+        return CameraEntry(self.path, self.placed.places.get(at), values, places)
 
     def _checked_name(self, position: int, cameras: list[CameraEntry]) -> Mapping[str, Any]:
         """Return a camera's values, without a name that is none or that one before it has."""

@@ -18,10 +18,10 @@ from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.line_file import LineCommand, line_config
 from edge_ad.cli.line_schema import line_schema
 from edge_ad.cli.options import emit, shared
-from edge_ad.cli.run_check import check_run
+from edge_ad.cli.run_check import check_run, explain
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number, NumberRange
-from edge_ad.errors import UsageError
+from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.line.trigger_input import trigger_help
 from edge_ad.outlet.registry import outlet_help
 from edge_ad.source.registry import camera_help
@@ -237,7 +237,11 @@ def command(
         signals = stack.enter_context(Signals(stop))
         config, outputs = _parts(options, as_json=as_json)
         outputs.check()
-        line = stack.enter_context(open_line(config, stop=stop))
+        try:
+            line = stack.enter_context(open_line(config, stop=stop))
+        except (UsageError, IncompatibleError):
+            explain(ctx, lambda: (config, outputs))
+            raise
         outputs.open(line)  # a refused start has made and removed nothing
         watchdog = Watchdog(line, SystemdNotifier(), outputs.store_problem)
         result = _watch(line, duration_s, outputs, watchdog)

@@ -17,7 +17,7 @@ from edge_ad.errors import InvalidConfig
 from edge_ad.uri import without_credentials
 
 if TYPE_CHECKING:
-    from edge_ad.cli.config_file import FileProblem
+    from edge_ad.cli.config_file import CameraEntry, FileProblem
     from edge_ad.cli.run_outputs import Outputs
     from edge_ad.line.check import CheckedCamera, LineCheck, Problem
     from edge_ad.line.config import LineConfig
@@ -30,6 +30,21 @@ def check_run(
 
     `parts` makes the run's parts from the options. Raises InvalidConfig with all problems.
     """
+    made, check = _checked(ctx, parts)
+    result = _result(check, made[1])
+    emit(result) if as_json else click.echo(format_check(result))
+
+
+def explain(ctx: click.Context, parts: Callable[[], tuple[LineConfig, Outputs]]) -> None:
+    """Raise InvalidConfig with all that keeps a line file's cameras from running, and where."""
+    if usable_cameras(ctx):
+        _checked(ctx, parts)
+
+
+def _checked(
+    ctx: click.Context, parts: Callable[[], tuple[LineConfig, Outputs]]
+) -> tuple[tuple[LineConfig, Outputs], LineCheck]:
+    """Return the parts of a run and what a check found. Raises InvalidConfig with all problems."""
     from edge_ad.line.check import LineCheck, check_line
 
     of_file: list[FileProblem] = ctx.meta.get(PROBLEMS, [])
@@ -43,10 +58,9 @@ def check_run(
         if outputs.folder is None:
             for uri in check.outlets:
                 check.attempt(partial(_check_durable, uri))
-    _raise(of_file, check.problems, [entry.where for entry in usable_cameras(ctx) or ()])
+    _raise(of_file, check.problems, usable_cameras(ctx) or ())
     assert made is not None
-    result = _result(check, made[1])
-    emit(result) if as_json else click.echo(format_check(result))
+    return made, check
 
 
 def _is_running(outputs: Outputs) -> bool:
@@ -89,14 +103,20 @@ def format_check(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _raise(of_file: Sequence[FileProblem], found: Sequence[Problem], places: Sequence[str]) -> None:
+def _raise(
+    of_file: Sequence[FileProblem], found: Sequence[Problem], entries: Sequence[CameraEntry]
+) -> None:
     """Raise InvalidConfig if there are problems; those of a file's cameras have their places."""
     facts = [problem.as_json() for problem in of_file]
     texts = [str(problem) for problem in of_file]
     for problem in found:
-        listed = problem.camera is not None and bool(places)
-        texts.append((places[problem.camera or 0] if listed else "") + problem.message)
-        facts.append({"message": texts[-1], "exit": problem.exit_code})
+        if problem.camera is not None and entries:
+            placed = entries[problem.camera].problem(problem.message)
+            texts.append(str(placed))
+            facts.append(placed.as_json() | {"exit": problem.exit_code})
+        else:
+            texts.append(problem.message)
+            facts.append({"message": problem.message, "exit": problem.exit_code})
     if not texts:
         return
     codes = {problem.exit_code for problem in found} | {2 for _ in of_file}

@@ -70,6 +70,7 @@ def check_line(config: LineConfig) -> LineCheck:
     and outlets are not opened: whether they are there shows when the line runs.
     """
     check = LineCheck()
+    check.attempt(lambda: check_rule(config.rule))
     names = check.attempt(config.name_cameras) or []
     sound = [_is_sound(check, position, name.uri) for position, name in enumerate(names)]
     resolved = [
@@ -80,7 +81,8 @@ def check_line(config: LineConfig) -> LineCheck:
     with ExitStack() as stack:
         engines = _open_engines(check, resolved, stack)
         for position, camera in resolved:
-            _check_camera(check, position, camera, engines.get(engine_key(camera)), sound[position])
+            engine = engines.get(engine_key(camera))
+            _check_camera(check, config, position, camera, engine, sound[position])
     check.outlets = outlet_cameras(config.outlets, [camera for _, camera in resolved])
     for uri in check.outlets:
         check.attempt(partial(check_outlet, uri))
@@ -113,12 +115,14 @@ def _is_sound(check: LineCheck, position: int, uri: str) -> bool:
 
 def _check_camera(
     check: LineCheck,
+    config: LineConfig,
     position: int,
     camera: ResolvedCamera,
     engine: SharedEngine | None,
     sound_source: bool,  # noqa: FBT001
 ) -> None:
-    check.attempt(lambda: check_rule(camera.rule), position)
+    if camera.rule != config.rule:
+        check.attempt(lambda: check_rule(camera.rule), position)
     check.attempt(lambda: check_camera_trigger(camera), position)
     if engine is None:
         return

@@ -60,11 +60,17 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def problems(path: Path, *words: object) -> list[str]:
-    """Return the problems that `--check` lists, without the file's name."""
+    """Return the problems that `--check` lists, with their lines and columns."""
     done = invoke("run", "-c", path, "--check", "--json", *words)
     assert done.returncode == 2, done.stdout
-    listed: list[dict[str, str]] = json.loads(done.stdout)["problems"]
-    return [problem["message"].replace(str(path), "FILE") for problem in listed]
+    listed: list[dict[str, Any]] = json.loads(done.stdout)["problems"]
+    assert all(problem.get("file", str(path)) == str(path) for problem in listed)
+    return [_text(problem).replace(str(path), "FILE") for problem in listed]
+
+
+def _text(problem: dict[str, Any]) -> str:
+    place = "FILE: line {line}, column {column}: ".format(**problem) if "line" in problem else ""
+    return place + str(problem["message"])
 
 
 def test_each_camera_has_its_own_threshold_rule_and_outlets(folder: Path) -> None:
@@ -181,6 +187,17 @@ def test_a_run_lists_all_problems_of_its_file_with_their_places(folder: Path) ->
     places = [(problem["line"], problem["column"]) for problem in listed]
     assert done.returncode == 2 and places == [(1, 1), (3, 19)]
     assert "2 problems:" in done.stderr and "line 3, column 19: threshold expects" in done.stderr
+
+
+def test_a_run_that_cannot_open_its_line_lists_all_problems_too(folder: Path) -> None:
+    """One for the whole line has no place; the cameras' have theirs."""
+    text = "engine: green.onnx\nalarm_k: 5\nalarm_n: 3\ncameras:\n"
+    text += "  - {source: top}\n  - {source: side, engine: none.onnx}\n"
+    done = invoke("run", "-c", write(folder, text), "--json")
+    listed = json.loads(done.stdout)["problems"]
+    assert done.returncode == 2
+    assert [problem.get("line") for problem in listed] == [None, 6]
+    assert "1 <= k <= n" in listed[0]["message"] and "no engine at" in listed[1]["message"]
 
 
 @pytest.mark.parametrize(
