@@ -120,6 +120,18 @@ class Browser:
         """End the browser."""
         self._ask("DELETE", self._path)
 
+    @contextlib.contextmanager
+    def other_tab(self) -> Iterator[None]:
+        """Look at another tab within the block; this one is hidden meanwhile."""
+        first = self._command("GET", "/window", None)
+        other = self._command("POST", "/window/new", {"type": "tab"})["handle"]
+        self._command("POST", "/window", {"handle": other})
+        try:
+            yield
+        finally:
+            self._command("DELETE", "/window", None)
+            self._command("POST", "/window", {"handle": first})
+
     def _find(self, selector: str) -> str:
         values = {"using": "css selector", "value": selector}
         return str(self._command("POST", "/element", values)[_ELEMENT])

@@ -130,7 +130,9 @@ class Tab:
 
 
 @contextlib.contextmanager
-def served(folder: Path, routes: Sequence[Route] = ROUTES, **settings: Any) -> Iterator[ServedPage]:
+def served(
+    folder: Path, routes: Sequence[Route] = ROUTES, *, port: int = 0, **settings: Any
+) -> Iterator[ServedPage]:
     """Serve the page of a folder to its own computer, as `ADMIN` unless `settings` differ."""
     hosts = AllowedHosts(frozenset(), loopback=True)
     given: dict[str, Any] = {
@@ -142,7 +144,7 @@ def served(folder: Path, routes: Sequence[Route] = ROUTES, **settings: Any) -> I
     application = PageApplication(PageSettings(**given), routes)
     started, stop = threading.Event(), threading.Event()
     loop = asyncio.new_event_loop()
-    with open_listener("127.0.0.1", 0) as listener:
+    with open_listener("127.0.0.1", port) as listener:
 
         async def run() -> None:
             runner = web.AppRunner(application.app, access_log=None, shutdown_timeout=1.0)
