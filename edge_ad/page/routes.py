@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_ad.page.audit import audit
 from edge_ad.page.dataset import dataset, dataset_zip
 from edge_ad.page.events import events, note_events, one_event
 from edge_ad.page.evidence import event_image
+from edge_ad.page.health import change_outbox, health, pause_camera, set_rule
 from edge_ad.page.live import live
 from edge_ad.page.login import log_in, log_out, login_page
 from edge_ad.page.threshold import ask_what_if, set_threshold, threshold, undo_threshold
@@ -49,5 +51,10 @@ ROUTES = (
     Route("POST", "/threshold", Role.ADMIN, set_threshold),
     Route("POST", "/threshold/undo", Role.ADMIN, undo_threshold),
     Route("GET", "/trends", Role.VIEWER, trends, menu="menu_trends"),
+    Route("GET", "/health", Role.VIEWER, health, menu="menu_health"),
+    Route("POST", "/cameras/pause", Role.OPERATOR, pause_camera),
+    Route("POST", "/cameras/rule", Role.ADMIN, set_rule),
+    Route("POST", "/outbox", Role.ADMIN, change_outbox),
+    Route("GET", "/audit", Role.VIEWER, audit, menu="menu_audit"),
 )
 MENU = tuple(route for route in ROUTES if route.menu)
