@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import zlib
 
+import cv2
 import numpy as np
 
 from edge_ad.frame import Frame, Image
@@ -41,16 +42,16 @@ class FrameGate:
 
     def fault(self, frame: Frame) -> str:
         """Return the reason why this frame cannot be judged, or an empty string."""
-        if fault := content_fault(frame.image):
-            return fault
-        if fault := self._size_fault(frame):
+        if fault := _size_fault(frame.image):
             return fault
         sample = _subsample(frame.image)
+        if fault := _exposure_fault(sample) or self._changed_size(frame):
+            return fault
         if not frame.file and _is_torn(frame.image):
             return "torn: the end of the image is a single colour"
         return self._live_fault(frame, sample) if self.live else ""
 
-    def _size_fault(self, frame: Frame) -> str:
+    def _changed_size(self, frame: Frame) -> str:
         """Compare a frame's size with the first one's: every region would be somewhere else.
 
         Files of a folder may differ in size.
@@ -84,10 +85,14 @@ class FrameGate:
 
 def content_fault(image: Image) -> str:
     """Return why an image (H, W, 3) of any origin cannot show a part, or an empty string."""
+    return _size_fault(image) or _exposure_fault(_subsample(image))
+
+
+def _size_fault(image: Image) -> str:
     height, width = image.shape[:2]
     if min(height, width) < _SMALLEST_PX:
         return f"too small: {width}x{height} pixels, expected at least {_SMALLEST_PX} a side"
-    return _exposure_fault(_subsample(image))
+    return ""
 
 
 def _exposure_fault(sample: Image) -> str:
@@ -99,7 +104,10 @@ def _exposure_fault(sample: Image) -> str:
 
 
 def _subsample(image: Image) -> Image:
-    return np.ascontiguousarray(image[::_STRIDE, ::_STRIDE])
+    """Return every 8th pixel of every 8th row, which OpenCV gathers faster than numpy."""
+    height, width = (side // _STRIDE for side in image.shape[:2])
+    whole = image[: height * _STRIDE, : width * _STRIDE]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _is_torn(image: Image) -> bool:
