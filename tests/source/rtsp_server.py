@@ -70,6 +70,7 @@ class RtspCamera:
                     break
             if self.then == "silence":
                 stop.wait()
+            _hang_up(client, stop)
             return True
         return verb == "TEARDOWN"
 
@@ -81,6 +82,15 @@ class RtspCamera:
         if verb == "SETUP":
             return "", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
         return "", "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
+
+
+def _hang_up(client: socket.socket, stop: threading.Event) -> None:
+    """End the stream; closing at once would take back what the client has not read yet."""
+    client.shutdown(socket.SHUT_WR)
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            if not client.recv(4096):
+                return
 
 
 def send_image(client: socket.socket, image: Image, index: int) -> None:
