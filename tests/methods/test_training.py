@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +20,10 @@ from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.registry import METHODS
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector
-from edge_ad.training.loop import Interrupted, TrainingProgress
-from edge_ad.training.session import TrainConfig, train
+from edge_ad.training.loop import Interrupted
 from tests.methods.conftest import Exported, Trained
 from tests.methods.tiny_settings import SIZE, tiny_config
-
-
-def _train(config: TrainConfig) -> dict[str, Any]:
-    return train(config, threading.Event(), lambda progress: None)
+from tests.training.runs import run
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -72,15 +67,9 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     trained: Callable[[str], Trained],
 ) -> None:
     halted = tiny_config(method, parts, tmp_path / "x.pt", backbone)
-    stop = threading.Event()
-
-    def stop_at_three(progress: TrainingProgress) -> None:
-        if progress.step == 3:
-            stop.set()
-
     with pytest.raises(Interrupted):
-        train(halted, stop, stop_at_three)
-    _train(replace(halted, resume=True))
+        run(halted, stop_after=3)
+    run(replace(halted, resume=True))
     paths = (trained(method).weights, tmp_path / "x.pt")
     one, other = (load_detector(path).module.state_dict() for path in paths)
     for key, value in one.items():
@@ -119,7 +108,7 @@ def test_attention_is_read_from_a_file_and_not_trained(
     net = DigitAttention() if attention == "mnist" else ViT(SHAPES["dino_vits8"], (64, 64))
     torch.save(net.state_dict(), tmp_path / "attention.pth")
     given = {"network__attention": attention}
-    _train(tiny_config("ear", parts, tmp_path / "x.pt", tmp_path / "attention.pth", **given))
+    run(tiny_config("ear", parts, tmp_path / "x.pt", tmp_path / "attention.pth", **given))
     state = load_detector(tmp_path / "x.pt").module.state_dict()
     for key, value in net.state_dict().items():
         if key != "pos_embed":  # fitted to another grid
@@ -131,5 +120,5 @@ def test_a_loss_that_is_not_finite_stops_training(
 ) -> None:
     config = tiny_config("pmb", parts, tmp_path / "x.pt", backbone, lr=1e30)
     with pytest.raises(EdgeAdError, match=r"the loss became .* at step \d.*like --set lr=3.3e\+29"):
-        _train(config)
+        run(config)
     assert not (tmp_path / "x.pt").exists()

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.training.train_configs import run, tiny_training, write_parts, write_teacher
+from tests.training.runs import run
+from tests.training.train_configs import tiny_training, write_parts, write_teacher
 
 
 class Trained(NamedTuple):
@@ -28,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     (folder / "teacher.pth").symlink_to(teacher)
     write_parts(folder / "parts")
-    return Trained(folder / "destseg.pt", run(tiny_training(folder)))
+    return Trained(folder / "destseg.pt", run(tiny_training(folder), whole=True))
 
 
 @pytest.fixture

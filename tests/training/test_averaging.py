@@ -12,7 +12,8 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.training.averaging import WeightAverage
 from edge_ad.training.loop import Interrupted
 from tests.training.conftest import Trained
-from tests.training.train_configs import run, tiny_training
+from tests.training.runs import run
+from tests.training.train_configs import tiny_training
 
 
 def test_the_average_is_the_weighted_sum_of_the_steps() -> None:

@@ -13,7 +13,8 @@ from edge_ad.training.averaging import WeightAverage
 from edge_ad.training.best_weights import BestWeights
 from edge_ad.training.loop import Interrupted
 from tests.training.conftest import Trained
-from tests.training.train_configs import run, tiny_training
+from tests.training.runs import run
+from tests.training.train_configs import tiny_training
 
 
 @torch.no_grad()
@@ -52,12 +53,12 @@ def test_averaged_weights_are_checked_and_kept() -> None:
 def test_a_checked_training_reports_its_checks_and_resumes_to_the_same_weights(
     folder: Path, trained: Trained
 ) -> None:
-    config = {"settings": {"checks": 2, "steps": 16, "lr_student": 0.05, "average": 0.5}}
+    config = {"settings": {"checks": 2, "steps": 8, "lr_student": 0.05, "average": 0.5}}
     report = run(tiny_training(folder, "whole.pt", **config))
     assert len(report["checks"]) == 2
     assert trained.report["checks"] == []
     with pytest.raises(Interrupted):
-        run(tiny_training(folder, "broken.pt", **config), stop_after=15)
+        run(tiny_training(folder, "broken.pt", **config), stop_after=7)
     assert (
         run(tiny_training(folder, "broken.pt", **config, resume=True))["checks"] == report["checks"]
     )

@@ -25,7 +25,8 @@ from edge_ad.scoring import Scorer
 from edge_ad.training.loop import Interrupted
 from edge_ad.training.session import TrainConfig, train
 from tests.methods.tiny_settings import tiny_config
-from tests.training.train_configs import run, write_parts, write_teacher
+from tests.training.runs import run
+from tests.training.train_configs import write_parts, write_teacher
 
 FOLDS = 3
 ODD = "004.png"
@@ -41,7 +42,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     config = tiny_config("gaussian", folder / "parts", folder / "out.pt", folder / "teacher.pth",
                          steps=None, set_aside__selection=0.0)  # fmt: skip
     config = replace(config, folds=FOLDS, parts_from=How.EACH)
-    assert run(config)["split"]["folds"] == FOLDS
+    assert run(config, whole=True)["split"]["folds"] == FOLDS
     return config
 
 

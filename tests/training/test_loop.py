@@ -16,7 +16,8 @@ from edge_ad.training import checkpoint
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.session import train
 from tests.training.conftest import Trained
-from tests.training.train_configs import run, tiny_training
+from tests.training.runs import run
+from tests.training.train_configs import tiny_training
 
 
 class Killed(BaseException):

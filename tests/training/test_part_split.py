@@ -19,7 +19,8 @@ from edge_ad.preprocess import Preprocess
 from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
 from edge_ad.training.part_split import PartSplit, hold_back, split_by_part, training_images
 from tests.part_images import striped_part
-from tests.training.train_configs import run, tiny_training
+from tests.training.runs import run
+from tests.training.train_configs import tiny_training
 
 EXPOSURES = 2
 
@@ -151,7 +152,7 @@ def test_the_lists_travel_with_the_weights_and_no_other_image_is_drawn(
         return batch
 
     monkeypatch.setattr(BatchSampler, "draw", watched)
-    report = run(tiny_training(folder, part_id="part([0-9]+)", settings={"steps": 40}))
+    report = run(tiny_training(folder, part_id="part([0-9]+)", settings={"steps": 8}))
     assert [Path(name).name for name in report["skipped"]] == ["other.png"], "of an unknown part"
     assert report["images"] == 20
     record = load_detector(folder / "destseg.pt").manifest.data_split

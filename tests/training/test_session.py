@@ -20,7 +20,8 @@ from edge_ad.training.checkpoint import checkpoint_path
 from edge_ad.training.loop import Interrupted
 from tests.part_images import striped_part
 from tests.training.conftest import Trained
-from tests.training.train_configs import run, tiny_training, write_parts
+from tests.training.runs import run
+from tests.training.train_configs import tiny_training, write_parts
 
 
 def state_of(path: Path) -> dict[str, torch.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import torch
 from edge_ad.methods.destseg.training import TRAINING
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.learning.settings import parse_settings
-from edge_ad.training.loop import TrainingProgress
-from edge_ad.training.session import TrainConfig, train
+from edge_ad.training.session import TrainConfig
 from tests.part_images import striped_part
 from tests.torch_setup import make_torch_quick
 
@@ -48,14 +46,3 @@ def tiny_training(folder: Path, output: str = "destseg.pt", **changes: Any) -> T
         "device": "cpu",
     }
     return TrainConfig(**{**chosen, **changes})
-
-
-def run(config: TrainConfig, stop_after: int | None = None) -> dict[str, Any]:
-    """Train; set `stop` after `stop_after` steps."""
-    stop = threading.Event()
-
-    def on_step(progress: TrainingProgress) -> None:
-        if progress.step == stop_after:
-            stop.set()
-
-    return train(config, stop, on_step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ import torch
 from edge_ad.methods.destseg.network import PRIOR, DeSTSeg, DeSTSegConfig
 from edge_ad.methods.layers.gaussian_prior import GaussianPrior, ScoreSpread
 from edge_ad.methods.weights import load_detector
-from edge_ad.training.session import train
 from tests.methods.network_checks import SIZE, check_parity, shaken
 from tests.methods.tiny_settings import tiny_config
+from tests.training.runs import run
 
 
 def test_maps_are_added_in_deviations_of_normal_scores() -> None:
@@ -67,7 +66,7 @@ def test_a_training_with_the_prior_begins_as_one_without() -> None:
 def test_training_fits_the_prior_in_one_pass(parts: Path, backbone: Path, tmp_path: Path) -> None:
     given = {"network__prior": "gaussian"}
     config = tiny_config("destseg", parts, tmp_path / "x.pt", backbone, **given)
-    report = train(config, threading.Event(), lambda progress: None)
+    report = run(config)
     passed = math.ceil(report["split"]["trained"]["images"] / 2)
     assert report["steps"]["gaussian"] == passed and report["choice"]["measured"].keys() == {
         "segmentation",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from edge_ad.methods.layers.gaussian_distance import SHRINKAGE, GaussianDistance
 from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.weights import load_detector
-from edge_ad.training.session import train
 from tests.methods.network_checks import SIZE, check_contract, check_parity, shaken
 from tests.methods.tiny_settings import tiny_config
+from tests.training.runs import run
 
 
 def test_the_distance_is_mahalanobis_of_the_shrunk_covariance() -> None:
@@ -61,7 +60,7 @@ def test_one_pass_sets_the_gaussian_and_leaves_no_trace_of_training(
     parts: Path, backbone: Path, tmp_path: Path
 ) -> None:
     config = tiny_config("gaussian", parts, tmp_path / "x.pt", backbone, steps=None, batch=3)
-    report = train(config, threading.Event(), lambda progress: None)
+    report = run(config)
     assert report["steps"] == {"collect": math.ceil(report["split"]["trained"]["images"] / 3)}
     state = load_detector(tmp_path / "x.pt").module.state_dict()
     assert not any("moments" in name for name in state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.patchcore import training as patchcore_training
 from edge_ad.methods.patchcore.coreset import STARTS, greedy_coreset, project
 from edge_ad.methods.patchcore.training import PatchCoreTrainer
-from edge_ad.training.session import train
 from tests.methods.tiny_settings import SIZE, tiny_config
+from tests.training.runs import run
 
 
 def test_the_coreset_is_the_authors_greedy_choice() -> None:
@@ -60,7 +59,7 @@ def test_one_pass_collects_every_patch_of_every_tile(
     parts: Path, backbone: Path, tmp_path: Path
 ) -> None:
     config = tiny_config("patchcore", parts, tmp_path / "x.pt", backbone, steps=None, batch=3)
-    report = train(config, threading.Event(), lambda progress: None)
+    report = run(config)
     tiles = report["split"]["trained"]["images"]
     assert report["steps"] == {"collect": -(-tiles // 3)}
     patches = report["steps"]["collect"] * 3 * (SIZE[0] // 8) * (SIZE[1] // 8)
@@ -71,7 +70,7 @@ def test_a_time_budget_neither_cuts_nor_repeats_the_pass(
     parts: Path, backbone: Path, tmp_path: Path
 ) -> None:
     config = tiny_config("patchcore", parts, tmp_path / "x.pt", backbone, steps=None)
-    report = train(replace(config, budget_minutes=1e-6), threading.Event(), lambda progress: None)
+    report = run(replace(config, budget_minutes=1e-6))
     assert report["steps"] == {"collect": math.ceil(report["split"]["trained"]["images"] / 2)}
 
 
