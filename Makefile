@@ -79,11 +79,12 @@ $(VENV)/runtime-tests: $(VENV)/runtime
 	$(fit_opencv)
 	@touch $@
 
-# torch is pinned and comes first: what follows then finds it satisfied. TensorRT-RTX builds plans
+# torch is pinned and comes first: what follows then finds it satisfied. scikit-learn is what tests
+# compare metrics with. TensorRT-RTX builds plans
 # without a GPU; it has wheels for x86-64 Linux only, and elsewhere the tests that need it skip.
 $(VENV)/everything: $(VENV)/runtime
 	$(PIP) $(TORCH)
-	$(PIP) --editable '.[all,gpio,modbus,mqtt,opcua,test,lint]'
+	$(PIP) --editable '.[all,gpio,modbus,mqtt,opcua,test,lint]' 'scikit-learn>=1.3'
 	if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 		$(PIP) tensorrt-rtx-cu13-libs==$(RTX) tensorrt-rtx-cu13-bindings==$(RTX) && \
 		$(PIP) --no-deps tensorrt-rtx-cu13==$(RTX); \

@@ -57,7 +57,7 @@ def _figures(engine: Path, data: Path) -> dict[str, Any]:
 
 
 def test_masks_of_ones_give_the_figures_of_their_twins(faults: Path, engine: Path) -> None:
-    pytest.importorskip("sklearn")
+    pytest.importorskip("scipy")
     ones, plain = (_figures(engine, faults / "masks" / name) for name in ("mask01", "plain"))
     assert ones == plain and None not in ones.values()
 
@@ -65,7 +65,7 @@ def test_masks_of_ones_give_the_figures_of_their_twins(faults: Path, engine: Pat
 def test_masks_of_ones_among_others_count_as_they_do(
     faults: Path, engine: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("sklearn")
+    pytest.importorskip("scipy")
     mixed = shutil.copytree(faults / "masks" / "mixed", tmp_path / "mixed")
     before = _figures(engine, mixed)
     for path in (mixed / "ground_truth").rglob("*.png"):

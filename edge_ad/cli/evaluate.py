@@ -72,7 +72,7 @@ def command(
     nothing. Parts come from --part-id or --parts-from, else from parts.csv, from what capture
     wrote, or from patterns of names; else each image counts as a part.
     """
-    _require("sklearn", "scipy", "rich", *(["matplotlib"] if output else []))
+    _require("scipy", "rich", *(["matplotlib"] if output else []))
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.report import write_report
 

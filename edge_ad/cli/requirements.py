@@ -15,14 +15,14 @@ from edge_ad.errors import MissingExtra
 _NEEDS = {
     "train": ("train", ("torch", "matplotlib", "rich")),
     "attention": ("train", ("torch",)),
-    "evaluate": ("evaluate", ("sklearn", "scipy", "rich")),
+    "evaluate": ("evaluate", ("scipy", "rich")),
     "rejudge": ("rejudge", ("pyarrow",)),
     "export": ("export", ("torch", "onnx", "onnxscript", "onnxruntime")),
     "page": ("page", ("aiohttp", "jinja2")),
     "convert": ("export", ("onnx", "onnxruntime")),
     "calibrate": (
         "calibrate",
-        ("onnx", "onnxruntime", "sklearn", "scipy", "matplotlib", "rich"),
+        ("onnx", "onnxruntime", "scipy", "matplotlib", "rich"),
     ),
 }
 

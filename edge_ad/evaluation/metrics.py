@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 
 from edge_ad.errors import EdgeAdError
 from edge_ad.evaluation.curves import (
@@ -24,6 +23,7 @@ from edge_ad.evaluation.curves import (
     roc,
 )
 from edge_ad.evaluation.pixels import Pixels, pool_pixels
+from edge_ad.evaluation.ranking import auroc
 
 __all__ = [
     "Pixels",
@@ -43,8 +43,8 @@ _RECALL_SLACK = 1e-9  # recalls are fractions of small integers
 
 def image_auroc(scores: Sequence[float], anomalous: Sequence[bool]) -> float | None:
     """Return the probability that an anomalous image outscores a normal one; ties count half."""
-    values = _finite(scores)
-    return float(roc_auc_score(anomalous, values)) if _both(np.asarray(anomalous)) else None
+    values, labels = _finite(scores), np.asarray(anomalous, np.bool_)
+    return auroc(values[~labels], values[labels]) if _both(labels) else None
 
 
 def best_threshold(scores: Sequence[float], anomalous: Sequence[bool]) -> float | None:
@@ -53,13 +53,14 @@ def best_threshold(scores: Sequence[float], anomalous: Sequence[bool]) -> float 
     Images above it are rejected. It is fitted on the labels it is then evaluated with, so its
     figures are optimistic: use it to look at misses.
     """
-    values = _finite(scores)
-    if not _both(np.asarray(anomalous)):
+    values, labels = _finite(scores), np.asarray(anomalous, np.bool_)
+    if not _both(labels):
         return None
-    precisions, recalls, thresholds = precision_recall_curve(anomalous, values)
-    total = np.maximum(precisions + recalls, np.finfo(float).tiny)
-    f1 = 2 * precisions * recalls / total
-    lowest = float(thresholds[int(f1[:-1].argmax())])  # the last point has no threshold
+    thresholds = np.unique(values)
+    hits = labels.sum() - np.searchsorted(np.sort(values[labels]), thresholds)
+    rejected = len(values) - np.searchsorted(np.sort(values), thresholds)
+    f1 = 2 * hits / (rejected + labels.sum())
+    lowest = float(thresholds[int(f1.argmax())])
     below = values[values < lowest]
     return (lowest + float(below.max())) / 2 if below.size else float(np.nextafter(lowest, -np.inf))
 
@@ -109,7 +110,8 @@ def iap_at(pixels: Pixels, recall: float) -> float | None:
 
 
 def _area(curve: Curve) -> float:
-    return float(auc(curve.x, curve.y))
+    """Return the area under a curve by the trapezoidal rule."""
+    return float(np.sum(np.diff(curve.x) * (curve.y[1:] + curve.y[:-1])) / 2)
 
 
 def _both(anomalous: NDArray[np.bool_]) -> bool:

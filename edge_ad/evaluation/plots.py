@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import roc_curve
 
 from edge_ad.dataset import NORMAL
 from edge_ad.evaluation.curves import Curve
 from edge_ad.evaluation.metrics import FPR_LIMIT
 from edge_ad.evaluation.predictions import ScoredImage
+from edge_ad.evaluation.ranking import roc_points
 from edge_ad.evaluation.summary import defect_types
 from edge_ad.files import replacing
 
@@ -44,11 +44,13 @@ def write_curves(
 def _draw_image_roc(axes: Axes, scored: Sequence[ScoredImage]) -> None:
     for kind in ["all", *defect_types(scored)]:
         shown = [item for item in scored if kind == "all" or item.sample.kind in (NORMAL, kind)]
-        labels = [item.sample.anomalous for item in shown]
-        if any(labels) and not all(labels):
-            false_rate, true_rate, _ = roc_curve(labels, [item.score for item in shown])
+        normal, anomalous = (
+            np.array([item.score for item in shown if item.sample.anomalous is label])
+            for label in (False, True)
+        )
+        if len(normal) and len(anomalous):
             style = {"color": "black", "linewidth": 2} if kind == "all" else {"linewidth": 1}
-            axes.plot(false_rate, true_rate, label=kind, **style)
+            axes.plot(*roc_points(normal, anomalous), label=kind, **style)
     axes.set(title="images: ROC", xlabel="normal rejected", ylabel="anomalous rejected")
     _frame(axes)
 

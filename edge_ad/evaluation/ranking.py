@@ -1,6 +1,6 @@
 """How well scores rank anomalous above normal: exact, for the tens of millions of pixels too.
 
-Both figures need only the order of the scores, so that one sort of them is all it takes.
+The figures need only the order of the scores, so that one sort of them is all it takes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,18 @@ def average_precision(normal: Scores, anomalous: Scores) -> float:
     hits = np.cumsum(count[::-1])[::-1]
     false_alarms = len(ranked) - np.searchsorted(ranked, thresholds)
     return float(np.sum(count * hits / (hits + false_alarms)) / len(anomalous))
+
+
+def roc_points(normal: Scores, anomalous: Scores) -> tuple[Scores, Scores]:
+    """Return the shares (k,) of normal and of anomalous scores that reach each threshold.
+
+    From above all scores to the lowest one. Neither may be empty; raises EdgeAdError for NaN and
+    infinity.
+    """
+    thresholds = np.unique(np.concatenate([_finite(normal), _finite(anomalous)]))[::-1]
+    shares = [1 - np.searchsorted(np.sort(scores), thresholds) / len(scores)
+              for scores in (normal, anomalous)]  # fmt: skip
+    return np.append(0, shares[0]), np.append(0, shares[1])
 
 
 def _finite(scores: Scores) -> Scores:

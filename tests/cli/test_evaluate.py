@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import CompletedProcess, invoke
 
-pytest.importorskip("sklearn", reason="metrics need edge-ad[evaluate]")
+pytest.importorskip("scipy", reason="metrics need edge-ad[evaluate]")
 
 MakePath = Callable[..., Path]
 

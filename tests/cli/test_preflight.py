@@ -101,7 +101,7 @@ def test_a_full_disk_is_named_at_the_start(
     make_engine: MakePath, make_folder: MakePath, tmp_path: Path, verb: str
 ) -> None:
     if verb == "evaluate":
-        pytest.importorskip("sklearn")
+        pytest.importorskip("scipy")
     parts, engine, out = make_folder("parts", 3), make_engine(), tmp_path / "out"
     words: dict[str, list[Any]] = {
         "run": ["--camera", parts, "--engine", engine, "-o", out],

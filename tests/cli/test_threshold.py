@@ -117,7 +117,7 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
     make_engine: MakePath, make_folder: MakePath, verb: tuple[object, ...]
 ) -> None:
     if verb[0] == "evaluate":
-        pytest.importorskip("sklearn", reason="metrics need edge-ad[evaluate]")
+        pytest.importorskip("scipy", reason="metrics need edge-ad[evaluate]")
     engine, good = make_engine(score="mean"), make_folder("good", 5)
     roi = ("--roi", "0,0,64,32")
     done = threshold(engine, "--images", good, "--at-best", *EACH, *roi)

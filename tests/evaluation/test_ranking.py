@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from edge_ad.errors import EdgeAdError
-from edge_ad.evaluation.ranking import auroc, average_precision
+from edge_ad.evaluation.ranking import auroc, average_precision, roc_points
 
 
 @pytest.mark.parametrize("levels", [2, 7, 1_000_000])
@@ -22,10 +22,12 @@ def test_figures_are_those_of_scikit_learn_with_and_without_ties(
     assert auroc(*both) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     expected = average_precision_score(labels, scores)
     assert average_precision(*both) == pytest.approx(expected, abs=1e-12)
+    false_rate, true_rate, _ = roc_curve(labels, scores, drop_intermediate=False)
+    np.testing.assert_allclose(roc_points(*both), (false_rate, true_rate), atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("figure", [auroc, average_precision])
+@pytest.mark.parametrize("figure", [auroc, average_precision, roc_points])
 def test_scores_that_cannot_be_ranked_are_refused(figure, bad) -> None:  # type: ignore[no-untyped-def]
     fine, broken = np.ones(3), np.array([1, bad, 2])
     for pair in ((fine, broken), (broken, fine)):
