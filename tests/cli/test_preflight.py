@@ -23,7 +23,9 @@ ARGUMENTS = {
     "train": ["--data", "parts", "-o", "out/a.pt"],
     "attention": ["--digits", "parts", "-o", "out/a.pt"],
     "evaluate": ["a.onnx", "--data", "parts", "-o", "out"],
+    "rejudge": ["--engine", "a.onnx", "--images", "parts", "-o", "out/a.parquet"],
     "export": ["a.pt", "-o", "out/a.onnx"],
+    "page": ["out"],
     "convert": ["a.onnx", "--precision", "fp16", "-o", "out/a.onnx"],
     "calibrate": ["a.onnx", "--images", "parts", "-o", "out/a.onnx"],
 }
