@@ -2,7 +2,7 @@
 
 A thread that hangs in a driver can only be left behind, with the device and its memory; a process
 can be killed, and the system takes both back. It costs a copy of each image, and the memory of a
-Python with its camera libraries, about 60 MiB a camera.
+Python with its camera libraries, about 50 MiB a camera besides what processes share.
 """
 
 from __future__ import annotations
