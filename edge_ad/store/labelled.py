@@ -11,18 +11,19 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from edge_ad.images import SUFFIXES
-from edge_ad.store.reading import Record
+from edge_ad.store.reading import EventFilter, Record, read_events
 from edge_ad.store.samples import read_samples
 
 NormalFolder = Literal["test", "train"]
 _CHUNK = 256 << 10
+_LEADING = 10  # frames and events before an alarm that may have led to it
 REASONS = {  # why an event is left out
     "contradiction": "marked as a false alarm and as real",
     "unmarked": "not marked as a false alarm or real",
@@ -34,22 +35,28 @@ Images of inspected parts that people marked, in the layout of MVTec AD.
 
 {normal}/good   {good} marked as false alarms: normal
 test/defect    {defect} marked as real: anomalous
+parts.csv      which images show one part: those of one alarm
 events.jsonl   what is known of each, and which are missing why
 
 There are no masks, so figures are those of whole images.
 
-edge-ad evaluate ENGINE --images .
+edge-ad evaluate ENGINE --data .
 edge-ad threshold ENGINE --images train/good
+edge-ad train --data . -o WEIGHTS.pt
 """
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image with its label and the event it is from; `name` is its path in the data set."""
+    """An image with its label and the event it is from; `name` is its path in the data set.
+
+    Images with the same `part` show one, as the line saw it.
+    """
 
     name: str
     file: Path
     event: Record
+    part: str
 
 
 @dataclass
@@ -81,6 +88,7 @@ def select_labelled(
     """
     selection = LabelledSelection(normal_in)
     samples = {sample["part"]: sample["file"] for sample in read_samples(folder)}
+    part_of = _PartsByAlarm(folder)
     parts: dict[object, list[Record]] = {}
     for event in events:
         if event["type"] in ("reject", "alarm"):
@@ -98,14 +106,15 @@ def select_labelled(
         else:
             place = f"{normal_in}/good" if marks == {"false-alarm"} else "test/defect"
             name = f"{place}/{_plain_name(event)}{file.suffix.lower()}"
-            selection.images.append(LabelledImage(name, file, event | {"marked": marks.pop()}))
+            event |= {"marked": marks.pop()}
+            selection.images.append(LabelledImage(name, file, event, part_of(event)))
     return selection
 
 
 def write_zip(selection: LabelledSelection) -> Iterator[bytes]:
     """Yield a zip archive piece by piece, so that its size is no matter of memory."""
     sink = _Sink()
-    lines, counts = [], {"good": 0, "defect": 0}
+    lines, counts, parts = [], {"good": 0, "defect": 0}, list[tuple[str, str]]()
     with zipfile.ZipFile(sink, "w") as archive:
         for image in selection.images:
             try:
@@ -119,11 +128,47 @@ def write_zip(selection: LabelledSelection) -> Iterator[bytes]:
                     entry.write(data)
                     yield sink.take()
             counts[image.name.split("/")[1]] += 1
+            parts.append((image.name, image.part))
             lines.append({"file": image.name} | _about(image.event))
         lines += [_about(event) | {"left_out": REASONS[key]} for event, key in selection.left_out]
+        archive.writestr("parts.csv", _table(parts))
+        here = "train/good/"
+        if normal := [(name[len(here) :], part) for name, part in parts if name.startswith(here)]:
+            archive.writestr(f"{here}parts.csv", _table(normal))
         archive.writestr("events.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         archive.writestr("README.txt", _README.format(normal=selection.normal_in, **counts))
     yield sink.take()
+
+
+class _PartsByAlarm:
+    """Names the part that an event shows: that of its alarm, where a line judges a stream."""
+
+    def __init__(self, folder: Path) -> None:
+        self._alarms: dict[str, list[Record]] = {}
+        for step in read_events(folder, EventFilter(types=("defect",))):
+            self._alarms.setdefault(step["alarm"], []).append(step)
+
+    def __call__(self, event: Record) -> str:
+        """Return a name that events of the same part share."""
+        if event["type"] == "alarm":
+            return str(event["alarm"])
+        owner = next((name for name, steps in self._alarms.items() if _within(event, steps)), None)
+        return owner or f"part-{shown_part(event) or event['seq']}"
+
+
+def _within(event: Record, steps: Sequence[Record]) -> bool:
+    """Return whether a reject belongs to an alarm, which its first frames have led to."""
+    first, last = steps[0], steps[-1]
+    if event["camera"] != first["camera"] or "frame" not in event or "frame" not in first:
+        return False
+    ended = last["step"] == "end" and (event["seq"], event["frame"]) > (last["seq"], last["frame"])
+    leads = first["seq"] - _LEADING <= event["seq"]
+    return leads and first["frame"] - _LEADING <= event["frame"] and not ended
+
+
+def _table(parts: Sequence[tuple[str, str]]) -> str:
+    """Return the table that says which images show one part (`edge_ad.parts.listed`)."""
+    return "".join(f"{name},{part}\n" for name, part in [("image", "part"), *parts])
 
 
 def shown_part(event: Record) -> int | None:

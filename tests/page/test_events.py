@@ -203,7 +203,7 @@ def test_marked_parts_are_downloaded_as_a_data_set(fresh: tuple[Path, ServedPage
     assert re.search(r"line-\d{4}-\d\d-\d\d-marked.zip", answer.headers["Content-Disposition"])
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         folders = [name.rpartition("/")[0] for name in archive.namelist()]
-    assert folders == ["train/good", "train/good", "test/defect", "", ""]
+    assert folders == ["train/good", "train/good", "test/defect", "", "train/good", "", ""]
     assert page.get("/dataset.zip?camera=top&noted=real").status == 404
 
 

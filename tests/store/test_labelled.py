@@ -14,6 +14,7 @@ import pytest
 
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.images import write_image
+from edge_ad.parts.listed import from_table
 from edge_ad.store.labelled import REASONS, LabelledSelection, inside, select_labelled, write_zip
 from edge_ad.store.notes import mark
 from edge_ad.store.reading import EventFilter, Record, read_events
@@ -103,6 +104,26 @@ def test_an_alarm_and_its_part_are_one_image_unless_marks_disagree(line: Path) -
     selection = select_labelled(line, events(line))
     assert (selection.good, selection.defect) == (2, 1)
     assert [reason for _, reason in selection.left_out] == ["contradiction"]
+
+
+def test_frames_of_one_alarm_are_one_part(tmp_path: Path) -> None:
+    with writing(tmp_path / "line") as writer:
+        writer.reject("06:00", frame=50)
+        for frame in (100, 101):
+            writer.reject("06:00", frame=frame)
+        writer.alarm("06:00", part=3, peak_part=3, frame=101)
+        writer.reject("06:00", frame=102)
+        writer.alarm("06:00", "end", part=4, peak_part=3, frame=105)
+        writer.reject("06:01", frame=300)
+        for part in range(1, 6):
+            keep(writer, part)
+    mark(tmp_path / "line", ["1", "2", "3", "5", "7"], "false-alarm", "ann")
+    selection = select_labelled(tmp_path / "line", events(tmp_path / "line"), "train")
+    assert [image.part for image in selection.images] == ["part-1", *["a-1"] * 3, "part-5"]
+    unpack(selection, tmp_path / "set")
+    images = normal_images(tmp_path / "set/train/good")
+    parts, left_out = from_table(images, tmp_path / "set/train/good") or ({}, {})
+    assert len(set(parts.values())) == 3 and left_out == {}
 
 
 def test_an_image_of_an_inspected_folder_is_taken_if_it_is_still_the_same(tmp_path: Path) -> None:

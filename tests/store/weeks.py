@@ -51,10 +51,10 @@ class Writer:
         self, clock: str, step: str = "new", name: str = "a-1", score: float = 0.9, **fields: Any
     ) -> int:
         """Add a step of an alarm and return its `seq`."""
-        about: dict[str, Any] = {"kind": AlarmKind.DEFECT, "camera": "top", "part": 1}
+        about: dict[str, Any] = {"kind": AlarmKind.DEFECT, "camera": "top", "part": 1, "frame": 1}
         about |= {"peak_part": 1} | fields
         event = AlarmEvent(
-            AlarmStep(step), name, source="uri", frame=1, first_frame=1, peak_frame=1,
+            AlarmStep(step), name, source="uri", first_frame=1, peak_frame=1,
             peak_score=score, threshold=0.5, time_utc=at(clock), **about,
         )  # fmt: skip
         return insert(self.connection, alarm_event(event))
