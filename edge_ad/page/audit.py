@@ -13,12 +13,12 @@ from edge_ad.store.reading import EventFilter, Record
 from edge_ad.store.search import EventSearch, find_events
 
 WHATS = {
-    "all": ("setting", "mark", "ack", "outbox", "bundle", "control", "login"),
+    "all": ("setting", "mark", "ack", "outbox", "bundle", "control", "page"),
     "setting": ("setting",),
     "mark": ("mark", "ack"),
     "outbox": ("outbox",),
     "bundle": ("bundle",),
-    "control": ("control", "login"),
+    "control": ("control", "page"),
 }
 _NEWEST = 1 << 60
 
@@ -55,7 +55,7 @@ def _row(texts: Texts, event: Record) -> dict[str, Any]:
         "change": _change(texts, event),
         "reason": event.get("reason", ""),
         "seq": refers if refers is not None else event["seq"],
-        "refused": event["type"] == "control",
+        "refused": event["type"] == "control" or event.get("step") == "refused",
     }
 
 
@@ -66,7 +66,7 @@ def _change(texts: Texts, event: Record) -> str:
         return f"{value_text(event['old'])} \u2192 {value_text(event['new'])}{step}"
     if event["type"] == "mark":
         return texts(f"noted_{event['step']}")
-    if event["type"] in ("outbox", "bundle"):
+    if event["type"] in ("outbox", "bundle", "page"):
         return texts.word("audit", event.get("step", ""))
     count = event.get("count")
     return "" if count is None else str(count)

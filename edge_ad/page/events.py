@@ -204,7 +204,14 @@ def times(texts: Texts, event: Record) -> str:
         return ""
     if threshold <= 0:
         return texts("event_above", score=localised(texts, score), than=localised(texts, threshold))
-    return texts("event_times", times=localised(texts, score / threshold, 2))
+    return texts("event_times", times=_ratio(texts, score / threshold))
+
+
+def _ratio(texts: Texts, ratio: float) -> str:
+    """Return a ratio to two digits, and near 1 to as many as tell it from 1."""
+    least = 3 if ratio < 2 else 2
+    texts_of = (localised(texts, ratio, digits) for digits in range(least, 7))
+    return next((text for text in texts_of if text != "1"), "1")
 
 
 def _strength(event: Record) -> float | None:

@@ -42,7 +42,8 @@ def _plain(texts: Texts, value: float) -> str:
 
 
 def _ms(texts: Texts, value: float) -> str:
-    return f"{localised(texts, value, 3)} ms"
+    value, unit = (value / 1000, "s") if abs(value) >= 1000 else (value, "ms")
+    return f"{localised(texts, value, 3)} {unit}"
 
 
 _QUANTITIES = (

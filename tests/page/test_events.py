@@ -13,6 +13,8 @@ import pytest
 
 from edge_ad.images import write_image
 from edge_ad.outlet.drawing import draw_evidence, panels
+from edge_ad.page.events import times
+from edge_ad.page.texts import read_texts
 from edge_ad.page.view import Person, Role
 from edge_ad.preprocess import AnomalyMap
 from edge_ad.store.event import EventType, StoreEvent, insert
@@ -205,6 +207,22 @@ def test_marked_parts_are_downloaded_as_a_data_set(fresh: tuple[Path, ServedPage
         folders = [name.rpartition("/")[0] for name in archive.namelist()]
     assert folders == ["train/good", "train/good", "test/defect", "", "train/good", "", ""]
     assert page.get("/dataset.zip?camera=top&noted=real").status == 404
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "words"),
+    [
+        (1.15, 0.5, "2.3 times the threshold"),
+        (0.6355, 0.5, "1.27 times the threshold"),
+        (0.50001, 0.5, "1.00002 times the threshold"),
+        (61.0, 0.5, "120 times the threshold"),
+        (-0.2, -0.3, "-0.2, threshold -0.3"),
+        (None, 0.5, ""),
+    ],
+)
+def test_a_score_is_said_in_thresholds(score: float | None, threshold: float, words: str) -> None:
+    event = {"score": score, "threshold": threshold} if score is not None else {}
+    assert times(read_texts("en"), event) == words
 
 
 def test_panels_are_the_halves_of_an_evidence_image() -> None:
