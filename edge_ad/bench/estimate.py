@@ -19,7 +19,7 @@ _INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class DeviceSpec:
     """Published peaks of a GPU, dense: 10^12 operations a second, and 10^9 bytes a second.
 
     Half the figures with sparsity, where only those are published. `fp16` accumulates in fp32.
@@ -35,14 +35,14 @@ class Device:
 # Jetson: module data sheets of NVIDIA, GPU alone (an AGX's or NX's total counts its DLAs too), in
 # the fastest power mode; Thor's int8 is its fp8's. Cards: data sheets and architecture papers.
 DEVICES = (
-    Device("Jetson Orin Nano 8GB Super", 2.1, 16.7, 33.4, 102),
-    Device("Jetson Orin NX 16GB", 1.9, 15.0, 30.1, 102),
-    Device("Jetson AGX Orin 64GB", 5.3, 42.5, 85.0, 205),
-    Device("Jetson Thor T5000", 8.1, 258.0, 517.0, 273),
-    Device("RTX A2000 12GB", 8.0, 32.0, 64.0, 288),
-    Device("RTX 3060", 12.7, 25.6, 102.0, 360),
-    Device("RTX 4060", 15.1, 30.2, 121.0, 272),
-    Device("RTX 4090", 82.6, 165.2, 660.6, 1008),
+    DeviceSpec("Jetson Orin Nano 8GB Super", 2.1, 16.7, 33.4, 102),
+    DeviceSpec("Jetson Orin NX 16GB", 1.9, 15.0, 30.1, 102),
+    DeviceSpec("Jetson AGX Orin 64GB", 5.3, 42.5, 85.0, 205),
+    DeviceSpec("Jetson Thor T5000", 8.1, 258.0, 517.0, 273),
+    DeviceSpec("RTX A2000 12GB", 8.0, 32.0, 64.0, 288),
+    DeviceSpec("RTX 3060", 12.7, 25.6, 102.0, 360),
+    DeviceSpec("RTX 4060", 15.1, 30.2, 121.0, 272),
+    DeviceSpec("RTX 4090", 82.6, 165.2, 660.6, 1008),
 )
 
 
