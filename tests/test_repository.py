@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ def files(suffix: str, folders: tuple[str, ...] = CODE) -> Iterator[Path]:
         for path in sorted((ROOT / folder).rglob(f"*{suffix}")):
             if not any(part.is_symlink() for part in path.parents):
                 yield path
+
+
+@cache
+def syntax(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def test_every_package_is_listed() -> None:
@@ -88,7 +94,7 @@ def test_no_public_class_name_stands_in_two_modules() -> None:
     names = Counter(
         node.name
         for path in files(".py", PACKAGES)
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in syntax(path).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert [name for name, count in names.items() if count > 1] == []
@@ -98,7 +104,7 @@ def test_functions_and_files_are_short() -> None:
     lengths = [
         node.end_lineno - node.lineno + 1
         for path in files(".py", PACKAGES)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(syntax(path))
         if isinstance(node, ast.FunctionDef) and node.end_lineno
     ]
     assert statistics.median(lengths) < 9

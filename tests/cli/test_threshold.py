@@ -30,7 +30,7 @@ def test_a_threshold_is_stored_and_the_line_uses_it(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 60)
-    done = threshold(engine, "--images", good, "--false-alarm-rate", 0.05, "--json")
+    done = threshold(engine, "--images", good, *EACH, "--false-alarm-rate", 0.05, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["images"], result["parts_needed"], result["near_duplicates"]) == (60, 59, 0)

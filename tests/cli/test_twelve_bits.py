@@ -100,7 +100,7 @@ def test_calibrate_takes_the_depth_of_the_training_or_of_the_images(
         manifest = MANIFEST.model_copy(update={"bit_depth": bits if trained else None})
         onnx.save(Tiny().model(manifest), engine)
         good = ("--images", parts / name, "--test", tests[name], "--method", "minmax")
-        result = _run("calibrate", engine, *good, *limits)
+        result = _run("calibrate", engine, *good, *limits, "--parts-from", "each")
         figures.append((result["gate"]["fp32"], load_table(Path(result["ranges"])).tensors))
     assert figures[0] == figures[1]
 

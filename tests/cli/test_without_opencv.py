@@ -63,7 +63,8 @@ def test_doctor_works_and_says_what_to_install(broken: Path) -> None:
 
 
 def test_the_list_of_verbs_needs_no_opencv(broken: Path) -> None:
-    assert all(verb in edge_ad(broken, "--help").stdout for verb in VERBS)
+    listed = edge_ad(broken, "--help").stdout
+    assert [verb for verb in VERBS if verb not in listed] == []
 
 
 @pytest.mark.parametrize(

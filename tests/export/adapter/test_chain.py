@@ -37,6 +37,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return succeed
 
 
+def images_of(normal: Path) -> list[object]:
+    """Return the options for images of a part each, which are not compared to find that out."""
+    return ["--images", normal, "--parts-from", "each"]
+
+
 @pytest.mark.parametrize("name", GRAPHS)
 def test_it_is_imported_to_one_form(name: str, run: Run) -> None:
     options = GRAPHS[name](Path("theirs.onnx"))
@@ -55,13 +60,13 @@ def test_it_is_imported_converted_judged_and_compared(name: str, run: Run, norma
     run("import", "theirs.onnx", "-o", "part.onnx", *options)
     run("convert", "part.onnx", "--precision", "fp16")
     for target in ("onnxruntime", "tensorrt"):
-        words = ["--images", normal, "--target", target, "--no-gate", "--method", "minmax"]
+        words = [*images_of(normal), "--target", target, "--no-gate", "--method", "minmax"]
         int8 = f"part.{target}.onnx"
         run("calibrate", "part.onnx", *words, "--samples", 8, "-o", int8)
         run("verify", "part.onnx", int8, "--images", normal, "--frames", 8)
     run("verify", "part.onnx", "part.fp16.onnx", "--images", normal, "--frames", 8)
-    rate = ["--false-alarm-rate", 0.2, "--confidence", 0.9, "--parts-from", "each"]
-    run("threshold", "part.onnx", "--images", normal, *rate)
+    rate = ["--false-alarm-rate", 0.2, "--confidence", 0.9]
+    run("threshold", "part.onnx", *images_of(normal), *rate)
     run("run", "--camera", normal, "--engine", "part.onnx", "-o", "out", "--json")
 
 
@@ -73,7 +78,7 @@ def test_it_is_compiled_in_every_precision(name: str, run: Run, normal: Path) ->
     options = GRAPHS[name](Path("theirs.onnx"))
     run("import", "theirs.onnx", "-o", "part.onnx", *options)
     run("convert", "part.onnx", "--precision", "fp16")
-    words = ["--images", normal, "--target", "tensorrt", "--no-gate", "--method", "minmax"]
+    words = [*images_of(normal), "--target", "tensorrt", "--no-gate", "--method", "minmax"]
     run("calibrate", "part.onnx", *words, "--samples", 8)
     for engine in ("part.onnx", "part.fp16.onnx", "part.int8.onnx"):
         run("build", engine, "--runtime", "tensorrt-rtx")
