@@ -3,6 +3,7 @@
 # make test-all  the tests, then the slow ones
 # make test-runtime  the tests of what a device installs, without torch and onnx
 # make test-bare demo and those tests on a Debian with nothing but Python, make and git (needs root)
+# make test-arm  the same on an emulated aarch64, with fewer tests (needs root, qemu-user and time)
 # make lint      ruff, mypy, import-linter
 # make docs      the documentation as a site in site/
 # make sample    make the shipped footage and detector again (needs TEACHER, ResNet-18 weights)
@@ -19,6 +20,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUNTIME_TESTS := $(wildcard tests/test_*.py) $(addprefix tests/, calibration/thresholds cli control \
 	dataset describe engine images line machine opcua outlet page parts sample source store synthesis \
 	synthetic_line)
+ARM_TESTS := tests/test_detector.py tests/test_preprocess.py tests/test_scoring.py \
+	tests/test_frame_gate.py tests/test_inspection.py tests/test_manifest.py tests/images \
+	tests/engine/test_onnxruntime.py tests/engine/test_batcher.py tests/line/test_alarm.py \
+	tests/line/test_loop.py tests/store tests/source/test_files.py tests/machine
 WORKSTATION := torch|onnx |(tests|edge_ad)\.(export|methods|training|calibration\.(quantize|ranges|int8))
 WORKSTATION_TESTS = $(shell grep -lE '^(import|from) ($(WORKSTATION))' tests/cli/*.py)
 
@@ -32,7 +37,7 @@ define fit_opencv
 	$(PIP) "opencv-python-headless>=4.8" && $(BIN)/python -c "import cv2"; }
 endef
 
-.PHONY: demo test test-slow test-all test-runtime test-bare lint docs sample clean
+.PHONY: demo test test-slow test-all test-runtime test-bare test-arm arm-checks lint docs sample clean
 
 demo: $(VENV)/runtime
 	$(BIN)/edge-ad run --camera edge_ad/sample/footage.mp4 --engine edge_ad/sample/engine.onnx \
@@ -54,6 +59,18 @@ test-runtime: $(VENV)/runtime-tests
 
 test-bare:
 	BARE_OR_SKIP=$(BARE_OR_SKIP) .ci/bare
+
+test-arm:
+	BARE_OR_SKIP=$(BARE_OR_SKIP) BARE_ARCH=arm64 .ci/bare
+
+# What is checked on the emulated machine: aarch64 wheels, engines, images, store, the loop, and the
+# first frames of the demo.
+arm-checks: $(VENV)/runtime-tests
+	$(BIN)/python -m pytest -q -m "not slow and not full" -o timeout=1800 --junitxml=arm-tests.xml \
+		$(PYTEST) $(ARM_TESTS)
+	$(BIN)/edge-ad run --camera edge_ad/sample/footage.mp4 --engine edge_ad/sample/engine.onnx \
+		--frames 12 --log-inspections all --output arm-demo --overwrite
+	$(BIN)/python .ci/arm_summary.py arm-tests.xml arm-demo arm-checks.json
 
 lint: $(VENV)/everything
 	$(BIN)/ruff format --check .

@@ -21,6 +21,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.plan_record import BuildOptions, BuildRecord, build_command
 from edge_ad.precision import Precision
 from edge_ad.strict_yaml import dump_yaml, load_yaml
+from edge_ad.triton import SIDECAR_PARAMETER, ServedModel, TritonClient, served_model
 
 METADATA_KEY = "edge_ad.manifest"
 Positive = Annotated[int, Field(ge=1)]
@@ -175,6 +176,9 @@ def load_sidecar(engine: Path) -> Sidecar | None:
 
     Raises IncompatibleError when it is malformed or was written for another engine file.
     """
+    served = served_model(engine)
+    if served is not None:
+        return _served_sidecar(served)
     path = sidecar_path(engine)
     if not path.exists():
         return None
@@ -190,6 +194,33 @@ def load_sidecar(engine: Path) -> Sidecar | None:
             f"got {actual[:12]}{size} of {engine.name}. {_fix(engine, sidecar)}"
         )
     return sidecar
+
+
+def _served_sidecar(served: ServedModel) -> Sidecar | None:
+    """Return the sidecar that `edge-ad export-triton` put into the model's configuration."""
+    client = TritonClient(served)
+    try:
+        parameters = client.config().get("parameters") or {}
+        text = parameters[SIDECAR_PARAMETER]["string_value"]
+    except (KeyError, TypeError):
+        return None
+    finally:
+        client.close()
+    return _validated(Sidecar, text, str(served))
+
+
+def engine_sha256(engine: Path) -> str:
+    """Return the digest of an engine file; of a served model, that of the exported file."""
+    if served_model(engine) is None:
+        return sha256(engine)
+    sidecar = load_sidecar(engine)
+    if sidecar is None:
+        raise IncompatibleError(
+            f"{served_model(engine)}: the model's configuration has no parameter "
+            f"{SIDECAR_PARAMETER}, so it is not known which engine it is. Make the model "
+            "repository again with: edge-ad export-triton"
+        )
+    return sidecar.engine_sha256
 
 
 def set_threshold(engine: Path, threshold: Threshold) -> Path:

@@ -8,10 +8,11 @@ from typing import Any
 
 from edge_ad.bench.comparison import Change, compare_samples
 from edge_ad.errors import DataError
-from edge_ad.files import sha256, write_text
+from edge_ad.files import write_text
 from edge_ad.machine.clocks import read_clocks
 from edge_ad.machine.gpu import read_gpus
 from edge_ad.machine.host import read_host, read_jetson
+from edge_ad.manifest import engine_sha256
 from edge_ad.provenance import utc_now, versions
 
 SCHEMA = 1
@@ -21,7 +22,7 @@ def conditions(engine: Path) -> dict[str, Any]:
     """Return what a figure depends on: file, machine, load, clocks, driver and versions."""
     host, gpus, jetson = read_host(), read_gpus(), read_jetson()
     known = {
-        "engine_sha256": sha256(engine),
+        "engine_sha256": engine_sha256(engine),
         "date_utc": utc_now(),
         "processor": host.processor,
         "cores": host.cores,

@@ -34,6 +34,7 @@ from edge_ad.line.judge import resolve_thresholds
 from edge_ad.machine.energy import energy_meters
 from edge_ad.machine.host import processor_flags
 from edge_ad.manifest import load_sidecar
+from edge_ad.triton import engine_text
 
 _IN_MEMORY = 256 << 20  # bytes of frames that streams cycle over
 _STAGED = 2000  # frames: seconds to a minute
@@ -65,7 +66,7 @@ class BenchSession:
         self.result |= {
             "type": "bench",
             "schema": SCHEMA,
-            "engine": str(self.config.engine),
+            "engine": engine_text(engine),
             "method": manifest.method,
             "precision": manifest.precision,
             "load_average": known["load_average"],

@@ -259,6 +259,8 @@ def in_folder(param: click.Parameter, key: str, value: ClickValue, folder: Path)
 
 def _relative(key: str, text: str, folder: Path) -> str:
     """Return a path or URI with its relative paths relative to the folder."""
+    if key == "engine" and text.startswith("triton://"):
+        return text
     if key == "outlet":
         from edge_ad.outlet.registry import outlet_in_folder
 

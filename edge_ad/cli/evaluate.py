@@ -186,13 +186,14 @@ def _name_left_out(reasons: list[str]) -> None:
 
 def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> dict[str, Any]:
     """Return the artifact, data and geometry that were evaluated."""
-    from edge_ad.files import sha256
+    from edge_ad.manifest import engine_sha256
+    from edge_ad.triton import engine_text
 
     manifest = engine.manifest
     return {
         "type": "evaluation",
-        "artifact": str(artifact),
-        "sha256": sha256(artifact),
+        "artifact": engine_text(artifact),
+        "sha256": engine_sha256(artifact),
         "data": str(data),
         "method": manifest.method,
         "precision": manifest.precision,

@@ -11,6 +11,7 @@ EXAMPLES = {
     "import": "edge-ad import model.onnx --adapter anomalib -o model.edge.onnx",
     "evaluate": "edge-ad evaluate draem.onnx --data labelled/ -o report/",
     "export": "edge-ad export draem.pt -o draem.onnx",
+    "export-triton": "edge-ad export-triton draem.onnx --repository models/ --image good/part.png",
     "convert": "edge-ad convert draem.onnx --precision fp16 -o draem.fp16.onnx",
     "calibrate": "edge-ad calibrate draem.onnx --images good/ --target tensorrt",
     "build": "edge-ad build draem.onnx -o draem.plan",

@@ -17,6 +17,7 @@ _NEEDS = {
     "attention": ("train", ("torch",)),
     "evaluate": ("evaluate", ("scipy", "rich")),
     "rejudge": ("rejudge", ("pyarrow",)),
+    "export-triton": ("triton", ("google", "tritonclient")),
     "export": ("export", ("torch", "onnx", "onnxscript", "onnxruntime")),
     "page": ("page", ("aiohttp", "jinja2")),
     "convert": ("export", ("onnx", "onnxruntime")),

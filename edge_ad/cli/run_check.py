@@ -14,6 +14,7 @@ from edge_ad.cli.options import emit
 from edge_ad.cli.settings import PROBLEMS
 from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.errors import InvalidConfig
+from edge_ad.triton import engine_text
 from edge_ad.uri import without_credentials
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _result(check: LineCheck, outputs: Outputs) -> dict[str, Any]:
     names = [checked.camera.name for checked in check.cameras]
     engines: dict[tuple[str, EngineOptions], list[str]] = {}
     for checked in check.cameras:
-        key = (str(checked.camera.engine), checked.camera.engine_options)
+        key = (engine_text(checked.camera.engine), checked.camera.engine_options)
         engines.setdefault(key, []).append(checked.camera.name)
     return {
         "type": "check",
@@ -153,7 +154,7 @@ def _camera(checked: CheckedCamera) -> dict[str, Any]:
     return {
         "camera": camera.name,
         "source": without_credentials(camera.uri),
-        "engine": str(camera.engine),
+        "engine": engine_text(camera.engine),
         "threshold": judge.thresholds.image,
         "pixel_threshold": judge.thresholds.pixel,
         "threshold_from": "the sidecar" if camera.threshold is None else "the configuration",

@@ -118,6 +118,7 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
     from edge_ad.cli.threshold_format import format_result, result_of, warnings
     from edge_ad.engine import open_engine
 
+    _refuse_served(engine)
     _check_early(engine, plot)
     request = _request(options)
     with open_engine(engine, options["engine_options"]) as loaded:
@@ -163,6 +164,17 @@ def _request(options: dict[str, Any]) -> Request:
         at_best=options["at_best"],
         allow_drift=options["allow_drift"],
     )
+
+
+def _refuse_served(engine: Path) -> None:
+    from edge_ad.errors import UsageError
+    from edge_ad.triton import served_model
+
+    if served_model(engine) is not None:
+        raise UsageError(
+            f"{served_model(engine)}: a server's model keeps no threshold of ours. Set it on the "
+            "engine file, and export that again with: edge-ad export-triton"
+        )
 
 
 def _check_early(engine: Path, plot: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import keyword
+import re
 
 import click
 
@@ -21,6 +22,7 @@ VERBS = {
     "import": "Import a checkpoint trained elsewhere as weights.",
     "evaluate": "Measure a detector on labelled images.",
     "export": "Export weights as an engine file.",
+    "export-triton": "Write engines as models of a Triton server.",
     "convert": "Convert an engine file to another precision.",
     "calibrate": "Quantize an engine file to int8, with an accuracy gate.",
     "build": "Compile an engine file for TensorRT.",
@@ -55,7 +57,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        name = cmd_name + "_" * keyword.iskeyword(cmd_name)
+        name = cmd_name.replace("-", "_") + "_" * keyword.iskeyword(cmd_name)
         module = importlib.import_module(f"edge_ad.cli.{name}")
         command = module.command
         assert isinstance(command, click.Command)
@@ -88,7 +90,7 @@ class Verbs(click.Group):
 
 def _epilog(verb: str) -> str:
     """Return the end of a verb's help; after a backspace character click does not wrap lines."""
-    variable = f"EDGE_AD_{verb.replace(' ', '_')}_CONFIG".upper()
+    variable = f"EDGE_AD_{re.sub('[ -]', '_', verb)}_CONFIG".upper()
     return f"\b\nExample:\n  {EXAMPLES[verb]}\n\nEvery option is a variable too, like {variable}."
 
 

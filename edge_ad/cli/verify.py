@@ -55,7 +55,11 @@ def command(
     from the threshold than that precision explains (1 %, fp16 2 %, int8 10 %), ends with exit
     code 4. Every image is compared twice, the second time with a synthetic anomaly.
     """
-    with output_file(sheet or other.with_name(f"{other.name}.verify.png"), ".png") as image:
+    from edge_ad.triton import served_model
+
+    beside = Path(other.name) if served_model(other) else other  # a server's model has no folder
+    sheet = sheet or beside.with_name(f"{beside.name}.verify.png")
+    with output_file(sheet, ".png") as image:
         result = _compare(reference, other, image, limits)
     if as_json:
         emit({"type": "verify", **result})

@@ -57,7 +57,7 @@ class OnnxFileEngine(ClosedAtExit, ABC):
             )
 
 
-def check_contract(actual: Tensors, manifest: Manifest, path: Path) -> None:
+def check_contract(actual: Tensors, manifest: Manifest, path: Path | str) -> None:
     """Compare a graph's inputs and outputs, by name, with the contract; types as ONNX says them."""
     batch, (height, width) = manifest.batch, manifest.size_hw
     expected = {

@@ -9,6 +9,7 @@ from edge_ad.engine.base import Engine
 from edge_ad.engine.lasting import LastingEngine, LastingOverlappingEngine
 from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.errors import UsageError
+from edge_ad.triton import served_model
 
 _COMMANDS = {
     ".onnx": "edge-ad export WEIGHTS.pt -o {path}",
@@ -25,8 +26,14 @@ def open_engine(
     follow the computer's load, unless `options` has their number; outputs do not depend on it.
 
     Raises UsageError for a missing file or unknown kind, IncompatibleError for a file that breaks
-    the contract or does not fit this machine.
+    the contract or does not fit this machine; for an address of an inference server
+    (`triton://HOST:PORT/MODEL`), EngineLost when it does not answer.
     """
+    served = served_model(path)
+    if served is not None:
+        from edge_ad.engine.triton import TritonEngine
+
+        return LastingEngine(partial(TritonEngine, served)) if for_line else TritonEngine(served)
     path = Path(path)
     if path.suffix not in _COMMANDS:
         kinds = " or ".join(_COMMANDS)

@@ -20,6 +20,7 @@ from edge_ad.line.inspector import Thresholds
 from edge_ad.line.rate_check import RateCheck
 from edge_ad.manifest import Threshold, check_geometry, load_sidecar
 from edge_ad.setting import Setting
+from edge_ad.triton import served_model
 
 EngineKey = tuple[Path, EngineOptions]
 
@@ -98,6 +99,11 @@ def resolve_thresholds(
     sidecar = load_sidecar(engine)
     stored = sidecar.threshold if sidecar else None
     if image is None:
+        if stored is None and served_model(engine) is not None:
+            raise UsageError(
+                f"{served_model(engine)} has no threshold. Set one on the engine file with edge-ad "
+                "threshold and export it again with edge-ad export-triton (or give --threshold)."
+            )
         if stored is None:
             raise UsageError(
                 f"{engine} has no threshold yet. Set one from images of good parts with: "
@@ -132,8 +138,7 @@ def configured(camera: ResolvedCamera, judge: Judge) -> dict[Setting, Any]:
     A threshold set by a person is for this engine under this geometry, and instead of this one.
     """
     sidecar = load_sidecar(camera.engine)
-    state = camera.engine.stat()
-    file = sidecar.engine_sha256 if sidecar else f"{state.st_size} bytes at {state.st_mtime_ns}"
+    file = sidecar.engine_sha256 if sidecar else _file_state(camera.engine)
     return {
         Setting.THRESHOLD: {
             "threshold": judge.thresholds.image,
@@ -141,6 +146,14 @@ def configured(camera: ResolvedCamera, judge: Judge) -> dict[Setting, Any]:
             "geometry": " ".join(judge.geometry.flags(Geometry())),
         }
     }
+
+
+def _file_state(engine: Path) -> str:
+    """Return what changes when a file is replaced; the address of a served model."""
+    if served_model(engine) is not None:
+        return str(served_model(engine))
+    state = engine.stat()
+    return f"{state.st_size} bytes at {state.st_mtime_ns}"
 
 
 def rate_check(camera: ResolvedCamera) -> RateCheck | None:

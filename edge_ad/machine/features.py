@@ -23,6 +23,7 @@ _EXTRAS = {
     "page": "the operator's page (page)",
     "bundle": "signed bundles (bundle, keys)",
     "rejudge": "judging archives again (rejudge)",
+    "triton": "models for a Triton server (export-triton)",
     "ray": "archives on a Ray cluster (rejudge --ray)",
     "pylon": "Basler cameras (pylon://)",
     "mqtt": "MQTT brokers (outlets mqtt://, mqtts://)",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no reports to anybody
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
@@ -30,6 +32,7 @@ from edge_ad.rejudge.runner import Judged, WorkerFailure
 from edge_ad.rejudge.table import Schema, from_bytes, make_table, to_bytes
 
 LOCAL = "local"
+_REACHED_WITHIN_S = 10.0
 
 
 class RayJudge:
@@ -105,8 +108,9 @@ def _connect(address: str, workers: int) -> None:
         if address == LOCAL:
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
         else:
+            _reach(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise UsageError(
             f"--ray {address}: no Ray cluster there ({_first_line(error)}). Start one with: ray "
             "start --head, and give HOST:6379; or use --ray local."
@@ -120,6 +124,14 @@ def _connect(address: str, workers: int) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _reach(address: str) -> None:
+    """Raise OSError or ValueError when nothing listens there: Ray would wait for minutes."""
+    parts = urlsplit(f"//{address}")
+    if not parts.hostname or parts.port is None:
+        raise ValueError("expected HOST:PORT")
+    socket.create_connection((parts.hostname, parts.port), _REACHED_WITHIN_S).close()
 
 
 def _needs_gpu(config: JudgeConfig) -> bool:

@@ -14,13 +14,14 @@ from typing import Any
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine import Engine, EngineOptions, open_engine
 from edge_ad.errors import DataError, IncompatibleError, SourceLost
-from edge_ad.files import sha256
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, ImageReader
 from edge_ad.line.inspector import InspectedFrame, Inspector, Thresholds
+from edge_ad.manifest import engine_sha256
 from edge_ad.rejudge.table import AGAINST, Row, as_region, finite, shown_path
+from edge_ad.triton import served_model
 
 # of a disk or server that fails or is gone, which says nothing about an image
 _STORAGE = frozenset(
@@ -42,7 +43,9 @@ class JudgeEngine:
     def open(self) -> Engine:
         """Load the engine. Raises IncompatibleError for another file than was meant."""
         path = Path(self.engine)
-        if path.is_file() and (actual := sha256(path)) != self.sha256:
+        if (served_model(path) or path.is_file()) and (
+            actual := engine_sha256(path)
+        ) != self.sha256:
             raise IncompatibleError(
                 f"{path} on {os.uname().nodename}: expected the engine with sha256 "
                 f"{self.sha256[:12]}, got {actual[:12]}. Copy the same file to every machine."

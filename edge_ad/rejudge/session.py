@@ -14,9 +14,9 @@ from typing import Any
 import edge_ad
 from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.errors import SourceLost
-from edge_ad.files import sha256
 from edge_ad.images import BitDepth, agreed_depth, find_depth
 from edge_ad.line.judge import resolve_thresholds
+from edge_ad.manifest import engine_sha256
 from edge_ad.rejudge.comparison import compare_results, write_sheet
 from edge_ad.rejudge.job import RejudgeJob, open_job
 from edge_ad.rejudge.judge import JudgeConfig, JudgeEngine
@@ -24,6 +24,7 @@ from edge_ad.rejudge.listing import ArchiveListing, list_archive
 from edge_ad.rejudge.progress import RejudgeProgress
 from edge_ad.rejudge.runner import Judged, judge_here, judge_in_processes
 from edge_ad.rejudge.table import read_columns
+from edge_ad.triton import engine_text, served_model
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ class RejudgeSession:
         depth = agreed_depth(str(path), manifest.bit_depth, bits)
         if depth is None:
             depth = find_depth([Path(name) for name in self._listed().paths])
-        absolute = os.path.abspath(path)
+        absolute = str(served_model(path) or os.path.abspath(path))
         engine_options = dataclasses.replace(options, threads=self._threads())
-        return JudgeEngine(absolute, sha256(path), engine_options, used, thresholds), depth
+        return JudgeEngine(absolute, engine_sha256(path), engine_options, used, thresholds), depth
 
     def _threads(self) -> int:
         """Return the arithmetic threads of each worker: together, they use every core once."""
@@ -188,7 +189,7 @@ class RejudgeSession:
         judged = job.judged - job.resumed if job else 0
         summary: dict[str, Any] = {
             "output": str(output),
-            "engine": str(self._config.engine),
+            "engine": engine_text(self._config.engine),
             "images": images,
             "pass": verdicts["PASS"],
             "reject": verdicts["REJECT"],
@@ -216,7 +217,7 @@ class RejudgeSession:
         write_sheet(sheet, largest, judge)
         flips = sum(count for step, count in verdicts.items() if len(set(step.split(">"))) == 2)
         return {
-            "engine": str(self._config.against),
+            "engine": engine_text(self._config.against or ""),
             "verdicts": verdicts,
             "flips": flips,
             "same": sum(verdicts.values()) - flips,
