@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -158,6 +158,7 @@ class TritonClient:
         return answer
 
     def _garbage(self, what: str) -> EngineLost:
+        self.close()  # what follows on it would be garbage, too
         return EngineLost(
             f"{self._served}: the answer is not that of an inference server ({what[:200]}). Check "
             "host and port; Triton's HTTP port is 8000."
@@ -249,6 +250,8 @@ def _read(response: HTTPResponse, limit: int) -> tuple[int, int | None, bytes]:
     body = response.read(limit + 1)
     if len(body) > limit:
         raise HTTPException(f"more than {limit} bytes")
+    if response.length:
+        raise IncompleteRead(body, response.length)
     length = response.headers.get(_LENGTH_HEADER)
     return response.status, int(length) if length else None, body
 
