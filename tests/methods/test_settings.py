@@ -46,6 +46,12 @@ def test_every_method_has_the_preset_edge_and_its_own_network_settings(method: s
     assert "synthesis.rotation" in setting_names(training)
 
 
+def test_choices_of_numbers_are_set_by_text_too() -> None:
+    given = {"network.levels": ["1", " 2"], "network.patch": "5"}
+    network = parse_settings(load_training("patchcore"), given).network.model_dump()
+    assert (network["levels"], network["patch"]) == ((1, 2), 5)
+
+
 def test_a_name_with_a_dot_reaches_into_the_network() -> None:
     settings = parse_settings(load_training("pmb"), {"network.items": "32"})
     network = settings.network.model_dump()

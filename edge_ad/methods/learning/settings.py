@@ -105,7 +105,7 @@ def parse_settings(
     value that does not fit.
     """
     nested: dict[str, Any] = {}
-    for name, value in {**_preset(training, preset), **given}.items():
+    for name, value in {**_preset(training, preset), **_numbers(given)}.items():
         _check_name(training, name)
         group, dot, member = name.partition(".")
         if dot:
@@ -119,6 +119,15 @@ def parse_settings(
         where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
         message = f"setting {where}: {first['msg']}, got {first['input']!r}."
         raise UsageError(message) from error
+
+
+def _numbers(value: Any) -> Any:
+    """Return whole numbers given as text as numbers: a choice of numbers takes no text."""
+    if isinstance(value, dict):
+        return {name: _numbers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_numbers(member) for member in value]
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
 def _group(training: MethodTraining, name: str) -> BaseModel:
