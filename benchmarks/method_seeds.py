@@ -40,6 +40,9 @@ SETS = ("magnetic_tile", "mvtec_bottle", "aitex_fabric_01", "visa_macaroni1", "m
         *LINES)  # fmt: skip
 
 
+REVERSE = "_reverse"  # a set whose normal test images are trained on, and the others tested
+
+
 @dataclass(frozen=True)
 class Run:
     """What to train: a method, with its prior after a plus, on a data set, and where files lie."""
@@ -73,13 +76,13 @@ class Run:
         return self.out / f"{self.name.replace('+', '_')}-{self.trained_on}{side}-{seed}.pt"
 
     def folder(self, name: str) -> Path:
-        """Return the folder of a data set; a generated one is written the first time."""
-        if name not in LINES:
-            return self.shared / "data" / name
+        """Return the folder of a data set; generated and reversed ones are made the first time."""
         folder = self.out / name
-        if not folder.exists():
+        if name in LINES and not folder.exists():
             _write_line(folder, LINES[name])
-        return folder
+        elif name.endswith(REVERSE) and not folder.exists():
+            _reverse(self.shared / "data" / name.removesuffix(REVERSE), folder)
+        return folder if folder.exists() else self.shared / "data" / name
 
 
 def train(run: Run, seed: int, options: Any) -> None:
@@ -206,3 +209,16 @@ def _write_line(folder: Path, seed: int) -> None:
         os.rename(new, folder)
     except OSError:  # the other one was first
         shutil.rmtree(new)
+
+
+def _reverse(data: Path, folder: Path) -> None:
+    """Link a data set whose normal training and test images have changed places."""
+    for use in ("train", "test"):
+        (folder / use).mkdir(parents=True)
+    (folder / "train" / "good").symlink_to((data / "test" / "good").resolve())
+    for kind in (data / "test").iterdir():
+        goal = data / "train" / "good" if kind.name == "good" else kind
+        (folder / "test" / kind.name).symlink_to(goal.resolve())
+    for beside in ("ground_truth", "parts.csv"):
+        if (data / beside).exists():
+            (folder / beside).symlink_to((data / beside).resolve())
