@@ -41,6 +41,11 @@ def own_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     return certificate, key
 
 
+def valid_until(certificate: Path) -> datetime:
+    """Return when the first certificate of a file in PEM form ends. Raises OSError, ValueError."""
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
 def application_uri(certificate: Path, key: Path) -> str:
     """Return the application URI of a certificate.
 

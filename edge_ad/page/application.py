@@ -61,7 +61,8 @@ class PageSettings:
     """What a page serves and to whom.
 
     `language` is "" for the browser's. `local` is who uses a page without users. `cookie` is the
-    name of the one with the session; it is for TLS only where the page is.
+    name of the one with the session; it is for TLS only where the page is. `certificate` is
+    the file of the page's own.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class PageSettings:
     users: UserFile | None = None
     cookie: str = "edge-ad"
     tls: bool = False
+    certificate: Path | None = None
 
 
 class PageApplication:
@@ -117,7 +119,8 @@ class PageApplication:
             token = request.cookies.get(settings.cookie, "")
             person = self._door.person(token)
             entry = Entry(self._door, token, request.remote or "")
-        return PageRequest(settings.folder, person, texts, query, path, body, entry)
+        own = settings.certificate
+        return PageRequest(settings.folder, person, texts, query, path, body, entry, own)
 
     def _still(self, asked: PageRequest) -> bool:
         """Return whether somebody who looks may still do so: sessions end, and users go."""

@@ -15,6 +15,7 @@ from edge_ad.clock import now_utc
 from edge_ad.errors import UsageError
 from edge_ad.machine.gpu import read_gpu_load
 from edge_ad.machine.host import read_host
+from edge_ad.page.certificates import certificate_ends
 from edge_ad.page.line import ask_line, line_state
 from edge_ad.page.numbers import grouped, localised, percent
 from edge_ad.page.texts import Texts
@@ -47,6 +48,7 @@ def health(request: PageRequest) -> Answer:
             "outlets": read_outbox(request.folder),
             "disk": _disk(texts, request.folder),
             "gpu": [(f"gpu_{name}", localised(texts, value, 3)) for name, _, value in _gpu()],
+            "certificates": certificate_ends(request.folder, request.certificate),
             "versions": _versions(),
             "running": _duration(texts, state["running_s"]) if state else "",
             "number": partial(localised, texts),

@@ -100,7 +100,8 @@ class PageRequest:
     """One request to a view: the line's folder, what was asked, and who asks.
 
     `query` has the values of the address by name; `path` those of the route's `{name}` parts;
-    `body` the JSON object of a POST. The readers below raise UsageError for what is unfit.
+    `body` the JSON object of a POST; `certificate` is the file of the page's own. The readers below
+    raise UsageError for what is unfit.
     """
 
     folder: Path
@@ -110,6 +111,7 @@ class PageRequest:
     path: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
     entry: Entry | None = None
+    certificate: Path | None = None
 
     def may(self, role: Role) -> bool:
         """Return whether the person has a role."""

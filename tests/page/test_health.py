@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_ad.opcua.certificate import own_certificate, valid_until
+from edge_ad.page.certificates import certificate_ends, end_of
 from edge_ad.page.view import Person, Role
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.notes import mark
@@ -80,6 +83,25 @@ def test_what_cannot_be_done_says_why(
     with served(ended) as page:
         answer = page.post(path, body)
         assert answer.status == status and answer.json["error"]
+
+
+def test_certificates_say_when_they_end(tmp_path: Path) -> None:
+    folder, now = tmp_path / "line", datetime.now(timezone.utc)
+    with writing(folder):
+        pass
+    certificate, _ = own_certificate(folder / "pki", "localhost")
+    (folder / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nno\n")
+    (folder / "note.pem").write_text("no certificate at all")
+    ends = {end.name: end.state for end in certificate_ends(folder, certificate)}
+    assert ends == {str(certificate): "ok", "broken.pem": "unread"}
+    until = valid_until(certificate)
+    assert timedelta(days=3600) < until - now < timedelta(days=3700)
+    for age, state in ((until - timedelta(days=29), "soon"), (until, "over")):
+        assert end_of(certificate, "x", age).state == state
+    with served(folder) as page:
+        text = page.get("/health").text
+    assert "<dt>pki/certificate.pem</dt>" in text and "valid until 20" in text
+    assert "cannot be read" in text and "key.pem" not in text
 
 
 def test_cameras_are_paused_and_their_rule_changed_from_the_page(tmp_path: Path) -> None:
