@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md")
 RESULTS = "benchmarks/results"
 _CODE_LINK = re.compile(
-    r"\[([^\]]+)\]\((?:\.\./)+(?:edge_ad|export|calibration|benchmarks|examples|tests)/[^)]*\)"
+    r"\[([^\]]+)\]\((?:\.\./)+(?:edge_ad|export|calibration|benchmarks|examples|packaging|tests)/[^)]*\)"
 )
 
 

@@ -36,10 +36,19 @@ class _Report:
 
 
 @click.command()
+@click.option("--fix", is_flag=True, help="Print one shell script that installs what is missing.")
 @shared
-def command(*, as_json: bool) -> None:
-    """Print what this machine has, and for each feature what is missing and how to install it."""
+def command(*, fix: bool, as_json: bool) -> None:
+    """Print what this machine has, and for each feature what is missing and how to install it.
+
+    With --fix, the same as one script: read it, delete what you do not need, and run it with sh.
+    """
     report = _examine()
+    if fix:
+        from edge_ad.machine.fix_script import fix_script
+
+        script = fix_script(report.features)
+        return emit({"type": "fix", "script": script}) if as_json else click.echo(script, nl=False)
     if as_json:
         return emit({"type": "doctor", **asdict(report)})
     for line in _format_lines(report):

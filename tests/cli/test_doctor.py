@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from click.testing import CliRunner
 
 from edge_ad.cli.doctor import command
 from edge_ad.machine import gpu, host
+from edge_ad.machine.features import Feature
+from edge_ad.machine.fix_script import fix_script
 from edge_ad.machine.gpu import GpuDevice, Gpus
 from edge_ad.machine.host import Jetson
 
@@ -21,6 +24,32 @@ def test_json_holds_machine_engines_and_features() -> None:
     assert report["opencv"]["version"]
     assert report["engines"][0]["name"] == "onnxruntime"
     assert {"name", "missing", "fix"} == set(report["features"][0])
+
+
+def test_one_script_installs_what_is_missing() -> None:
+    script = CliRunner().invoke(command, ["--fix"]).stdout
+    report = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
+    assert subprocess.run(["sh", "-n"], input=script, text=True).returncode == 0
+    for feature in report["features"]:
+        shown = " ".join(f"# {feature['name']}: needs {feature['missing']}".split())
+        assert (shown in script) == bool(feature["missing"])
+
+
+def test_the_script_joins_extras_and_leaves_advice_to_people() -> None:
+    script = fix_script(
+        [
+            Feature("training", "the Python package torch", "pip install 'edge-ad[train]'"),
+            Feature("images"),
+            Feature("reports", "the Python package rich", "pip install 'edge-ad[evaluate]'"),
+            Feature("USB cameras", "a camera", "plug one in, then: ls /dev/video*"),
+            Feature("CSI", "GStreamer", "sudo apt install x"),
+            Feature("RTSP", "GStreamer", "sudo apt install x"),
+        ]
+    )
+    commands = [line for line in script.splitlines() if line and not line.startswith("#")]
+    assert commands == ["set -eu", "pip install 'edge-ad[train,evaluate]'", "sudo apt install x"]
+    assert "# plug one in, then: ls /dev/video*" in script
+    assert "Nothing is missing" in fix_script([Feature("images")])
 
 
 def test_every_missing_feature_is_listed_in_words() -> None:
