@@ -15,6 +15,8 @@ from edge_ad.calibration.quantize.qdq import quantize
 from tests.calibration.int8_models import Tiny, images, labelled
 from tests.conftest import invoke
 
+EACH = ("--parts-from", "each")
+
 
 def _breaking(original: Callable[..., ModelProto], value: float) -> Callable[..., ModelProto]:
     """Return a quantizer whose graphs multiply the score by `value`."""
@@ -40,7 +42,7 @@ def test_an_output_that_is_no_number_fails_the_gate(
     monkeypatch.setattr(name, _breaking(quantize, value))
     engine, out = Tiny().save(tmp_path / "tiny.onnx"), tmp_path / "out.int8.onnx"
     folders = ("--images", images(tmp_path / "normal", 16), "--test", labelled(tmp_path / "l", 8))
-    done = invoke("calibrate", engine, "-o", out, *folders, "--max-float", 1, "--json")
+    done = invoke("calibrate", engine, "-o", out, *folders, *EACH, "--max-float", 1, "--json")
     assert done.returncode == 4, done.stderr
     assert "its output contains NaN or Inf; image_auroc cannot be computed" in done.stderr
     report = json.loads(done.stdout.splitlines()[0])

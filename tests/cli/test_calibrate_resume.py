@@ -18,7 +18,8 @@ from edge_ad.images import list_images
 from tests.calibration.int8_models import Tiny, images
 from tests.conftest import invoke
 
-LOOSE = ("--max-auroc-loss", "1", "--max-pixel-ap-loss", "1")
+EACH = ("--parts-from", "each")  # comparing the images takes most of the time
+LOOSE = (*EACH, "--max-auroc-loss", "1", "--max-pixel-ap-loss", "1")
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ main()
 def test_a_killed_pass_over_the_images_resumes(
     engine: Path, normal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [str(engine), "--images", str(normal), "--method", "mse", "--no-gate"]
+    words = [str(engine), "--images", str(normal), *EACH, "--method", "mse", "--no-gate"]
     kill_after(STOP_AFTER_6_IMAGES, words, "observed", 6)
     assert (tmp_path / ".tiny.int8.unfinished.npz").exists()
     observed: list[str] = []
@@ -130,7 +131,7 @@ def test_a_killed_pass_over_the_images_resumes(
 def test_the_checkpoint_of_another_pass_is_not_used(
     engine: Path, normal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = (engine, "--images", normal, "--method", "mse", "--no-gate", "--resume")
+    words = (engine, "--images", normal, *EACH, "--method", "mse", "--no-gate", "--resume")
     checkpoint = tmp_path / ".tiny.int8.unfinished.npz"
     np.savez(checkpoint, identity="another")
     assert invoke("calibrate", *words).returncode == 0

@@ -11,7 +11,7 @@ from edge_ad.errors import IncompatibleError
 from tests.calibration.int8_models import Tiny, images, labelled
 from tests.conftest import invoke
 
-NO_GATE = ("--no-gate", "--method", "minmax")
+NO_GATE = ("--parts-from", "each", "--no-gate", "--method", "minmax")
 
 
 @pytest.fixture
