@@ -145,7 +145,7 @@ def part_image(
 
 
 def edge_ad(
-    *arguments: object, stdout: int = subprocess.PIPE, timeout_s: float = 60
+    *arguments: object, stdout: int = subprocess.PIPE, timeout_s: float = 180
 ) -> CompletedProcess:
     """Run `edge-ad` in a separate process, for tests of the process itself; else see `invoke`."""
     command = [sys.executable, "-m", "edge_ad", *map(str, arguments)]

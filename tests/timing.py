@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-LIMIT_S = 30  # of a wait that would never end; no test reaches it on any machine
+LIMIT_S = 90  # of a wait that would never end; no test reaches it on any machine
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     """Wait until the condition holds, which another thread or process brings about."""
     end_s = time.monotonic() + LIMIT_S
     while not condition():

@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import invoke
 from tests.outlet.mosquitto import Mosquitto, subscriber
-from tests.outlet.peer import wait_until
 from tests.outlet.web import web_server
+from tests.timing import wait_until
 
 
 def test_a_web_server_receives_a_marked_alarm() -> None:

@@ -25,7 +25,7 @@ from edge_ad.store.store import Store
 from tests.line.memory import Memory
 from tests.line.test_open import part_frame
 
-LIMIT_S = 20.0
+LIMIT_S = 90.0
 
 
 class Tap:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +10,7 @@ from edge_ad.errors import SourceLost, UsageError
 from edge_ad.line.trigger import Trigger
 from edge_ad.line.trigger_input import open_trigger
 from tests.gpio import FakeGpio
+from tests.timing import wait_until
 
 gpiod = pytest.importorskip("gpiod")
 URI = "gpio:gpiochip0/17?edge=falling&bias=pull-up&debounce_ms=50"
@@ -39,13 +39,6 @@ class Fired(Trigger):
 @pytest.fixture
 def triggers() -> Iterator[list[Fired]]:
     yield [Fired(), Fired()]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
 
 
 def test_an_edge_fires_every_camera_at_the_kernel_s_time(

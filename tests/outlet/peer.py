@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,13 +43,6 @@ class Peer(DurableOutlet):
 def rejects(store: Store, parts: range) -> None:
     for part in parts:
         store.record(StoreEvent(EventType.REJECT, camera="top", part=part))
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.002)
 
 
 def state(folder: Path, name: str = "peer") -> Record:

@@ -19,7 +19,8 @@ from edge_ad.outlet.durable import DurableOutlet, Record
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.outbox import read_dead_letters, retry, waiting
 from edge_ad.store.store import Store
-from tests.outlet.peer import Peer, events, rejects, state, wait_until
+from tests.outlet.peer import Peer, events, rejects, state
+from tests.timing import wait_until
 
 
 def test_events_are_delivered_in_order_with_their_ids(tmp_path: Path) -> None:

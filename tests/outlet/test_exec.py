@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from edge_ad.errors import Refused, UsageError
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
+from tests.timing import wait_until
 
 RECORD = {"seq": 7, "id": "store-7", "type": "alarm", "regions": [{"x": 1}] * 20_000}
 
@@ -81,10 +81,13 @@ def test_closing_ends_a_delivery_under_way(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=deliver)
     thread.start()
-    until = time.monotonic() + 20
-    while thread.is_alive() and time.monotonic() < until:
+
+    def ended() -> bool:
         outlet.close()
         thread.join(0.05)
+        return not thread.is_alive()
+
+    wait_until(ended)
     assert len(raised) == 1
 
 

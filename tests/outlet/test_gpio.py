@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from edge_ad.outlet.registry import open_outlet
 from edge_ad.setting import Setting, SettingChange, SettingStep
 from tests.conftest import invoke
 from tests.gpio import FakeGpio
+from tests.timing import wait_until
 
 gpiod = pytest.importorskip("gpiod")
 ALARM = AlarmEvent(AlarmStep.NEW, "a", AlarmKind.DEFECT, "uri", 1, 1, 1, 0.9, 0.5, camera="top")
@@ -180,13 +181,6 @@ def error_of(outlet: Gpio) -> str:
     except OSError as error:
         return str(error)
     return ""
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(

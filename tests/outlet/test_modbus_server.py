@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.modbus_map import ACKNOWLEDGE, BLOCK, BUFFER, LENGTH, ErrorCode, Status, decode
 from edge_ad.outlet.registry import open_outlet
 from tests.conftest import invoke
+from tests.timing import wait_until
 
 client_module = pytest.importorskip("pymodbus.client")
 ModbusException = pytest.importorskip("pymodbus.exceptions").ModbusException
@@ -79,13 +79,6 @@ def block(client: Any, number: int = 0) -> dict[str, float]:
 def acknowledge(client: Any, part: float, number: int = 0) -> None:
     words = [int(part) >> 16, int(part) & 0xFFFF]
     assert not client.write_registers(number * BLOCK + ACKNOWLEDGE, words).isError()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
 
 
 def test_every_camera_has_a_block_in_both_kinds_of_registers_and_its_bits() -> None:

@@ -21,8 +21,9 @@ from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.store.store import Store
 from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
-from tests.outlet.peer import events, rejects, state, wait_until
+from tests.outlet.peer import events, rejects, state
 from tests.outlet.web import certificate
+from tests.timing import wait_until
 
 # paho leaves the socket of a failed handshake to the collector
 UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

@@ -12,7 +12,7 @@ from edge_ad.errors import UsageError
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
 from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
-from tests.outlet.peer import wait_until
+from tests.timing import wait_until
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.outlet.mosquitto import Mosquitto, Subscriber
-from tests.outlet.peer import events, state, wait_until
+from tests.outlet.peer import events, state
+from tests.timing import wait_until
 
 _LINE = """
 import sys, time

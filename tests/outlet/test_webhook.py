@@ -22,8 +22,9 @@ from edge_ad.outlet.durable import DurableOutlet, TryLater
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.store.outbox import read_dead_letters
 from edge_ad.store.store import Store
-from tests.outlet.peer import events, rejects, wait_until
+from tests.outlet.peer import events, rejects
 from tests.outlet.web import certificate, raw_server, web_server
+from tests.timing import wait_until
 
 RECORD = {
     "seq": 7, "id": "store-7", "type": "alarm", "camera": "top <1>", "step": "new",
