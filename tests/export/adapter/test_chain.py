@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from tests.conftest import CompletedProcess, invoke
 from tests.export.adapter.foreign_graphs import GRAPHS
 
 FAST = ("uint8",)  # the others are slow together, and each graph is imported in any case
-Run = Callable[..., CompletedProcess]
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +24,29 @@ def normal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images(tmp_path_factory.mktemp("images") / "normal", 24)
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that runs a command in the test's folder and expects exit code 0."""
-    monkeypatch.chdir(tmp_path)
+def run(*words: object) -> CompletedProcess:
+    """Run a command and expect exit code 0."""
+    result = invoke(*words)
+    assert result.returncode == 0, f"{words}: {result.stderr or result.stdout}"
+    return result
 
-    def succeed(*words: object) -> CompletedProcess:
-        result = invoke(*words)
-        assert result.returncode == 0, f"{words}: {result.stderr or result.stdout}"
-        return result
 
-    return succeed
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory, normal: Path) -> Callable[[str], Path]:
+    """Return a function that makes a folder of a graph's engines in every precision, once."""
+
+    @cache
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("graph")
+        options, part = GRAPHS[name](folder / "theirs.onnx"), folder / "part.onnx"
+        run("import", folder / "theirs.onnx", "-o", part, *options)
+        run("convert", part, "--precision", "fp16")
+        for target in ("onnxruntime", "tensorrt"):
+            words = [*images_of(normal), "--target", target, "--no-gate", "--method", "minmax"]
+            run("calibrate", part, *words, "--samples", 8, "-o", folder / f"part.{target}.onnx")
+        return folder
+
+    return make
 
 
 def images_of(normal: Path) -> list[object]:
@@ -43,7 +55,10 @@ def images_of(normal: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_it_is_imported_to_one_form(name: str, run: Run) -> None:
+def test_it_is_imported_to_one_form(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     options = GRAPHS[name](Path("theirs.onnx"))
     result = json.loads(run("import", "theirs.onnx", "-o", "part.onnx", *options, "--json").stdout)
     assert (result["opset"], result["ir_version"]) == (18, 8)
@@ -55,16 +70,12 @@ def test_it_is_imported_to_one_form(name: str, run: Run) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in GRAPHS]
 )
-def test_it_is_imported_converted_judged_and_compared(name: str, run: Run, normal: Path) -> None:
-    options = GRAPHS[name](Path("theirs.onnx"))
-    run("import", "theirs.onnx", "-o", "part.onnx", *options)
-    run("convert", "part.onnx", "--precision", "fp16")
-    for target in ("onnxruntime", "tensorrt"):
-        words = [*images_of(normal), "--target", target, "--no-gate", "--method", "minmax"]
-        int8 = f"part.{target}.onnx"
-        run("calibrate", "part.onnx", *words, "--samples", 8, "-o", int8)
-        run("verify", "part.onnx", int8, "--images", normal, "--frames", 8)
-    run("verify", "part.onnx", "part.fp16.onnx", "--images", normal, "--frames", 8)
+def test_it_is_imported_converted_judged_and_compared(
+    name: str, folder_of: Callable[[str], Path], normal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder_of(name))
+    for other in ("part.onnxruntime.onnx", "part.tensorrt.onnx", "part.fp16.onnx"):
+        run("verify", "part.onnx", other, "--images", normal, "--frames", 8)
     rate = ["--false-alarm-rate", 0.2, "--confidence", 0.9]
     run("threshold", "part.onnx", *images_of(normal), *rate)
     run("run", "--camera", normal, "--engine", "part.onnx", "-o", "out", "--json")
@@ -72,13 +83,11 @@ def test_it_is_imported_converted_judged_and_compared(name: str, run: Run, norma
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
-def test_it_is_compiled_in_every_precision(name: str, run: Run, normal: Path) -> None:
+def test_it_is_compiled_in_every_precision(
+    name: str, folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "tensorrt-rtx" not in installed():
         pytest.skip("TensorRT-RTX is not installed")
-    options = GRAPHS[name](Path("theirs.onnx"))
-    run("import", "theirs.onnx", "-o", "part.onnx", *options)
-    run("convert", "part.onnx", "--precision", "fp16")
-    words = [*images_of(normal), "--target", "tensorrt", "--no-gate", "--method", "minmax"]
-    run("calibrate", "part.onnx", *words, "--samples", 8)
-    for engine in ("part.onnx", "part.fp16.onnx", "part.int8.onnx"):
+    monkeypatch.chdir(folder_of(name))
+    for engine in ("part.onnx", "part.fp16.onnx", "part.tensorrt.onnx"):
         run("build", engine, "--runtime", "tensorrt-rtx")
