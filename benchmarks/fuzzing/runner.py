@@ -28,6 +28,7 @@ from fuzzing import folders, images, labels, models, texts
 
 Attempt = Callable[[np.random.Generator, Path], bool]
 HANG_S = 20  # of processor time; the slowest valid input takes a tenth of a second
+STUCK_S = 300  # of wall-clock time, after which the process ends, as beside others it may be slow
 MEMORY_GIB = 8  # of address space; libraries alone take two
 KINDS: dict[str, Attempt] = {
     "images": images.images,
@@ -121,7 +122,7 @@ def attempt(kind: str, seed: int, index: int) -> tuple[str, str]:
 @contextlib.contextmanager
 def _limited() -> Iterator[None]:
     """Raise Hang after HANG_S; where native code does not return to Python, end the process."""
-    faulthandler.dump_traceback_later(HANG_S * 15, exit=True)  # of wall-clock time
+    faulthandler.dump_traceback_later(STUCK_S, exit=True)
     before = signal.signal(signal.SIGVTALRM, _raise_hang)
     signal.setitimer(signal.ITIMER_VIRTUAL, HANG_S)
     try:
