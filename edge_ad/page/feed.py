@@ -29,7 +29,7 @@ _PACE_S = 0.2  # between frames
 _STATUS_S = 1.0  # a message even when no part came, so that a browser knows that we live
 _ASKS_WITHIN_S = 30.0  # a tab that does not ask is gone
 _TAKES_WITHIN_S = 10.0  # and one that does not read
-_CLOSES_WITHIN_S = 1.0
+_CLOSES_WITHIN_S = 0.5
 _MOST_TABS = 32
 _LENGTH = struct.Struct("!I")  # of the JSON before the frames
 
@@ -43,7 +43,7 @@ class LiveFeed:
         self._hour, self._hour_s = StoreHour(), float("-inf")
         self._frames: dict[str, tuple[int, bytes]] = {}  # part and JPEG of each camera
         self._snapshot = Snapshot(None, self._hour)
-        self._changed = asyncio.Condition()
+        self._changed, self._stopping = asyncio.Condition(), asyncio.Lock()
         self._turn = self._first_turn = 0  # looks at the line, and those before this reader
         self._sockets: set[web.WebSocketResponse] = set()
         self._reader: asyncio.Task[None] | None = None
@@ -120,13 +120,14 @@ class LiveFeed:
                 await self._stop()
 
     async def _stop(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._pool, self._link.close)
-        self._frames = {}
+        async with self._stopping:
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                reader.cancel()
+                await asyncio.gather(reader, return_exceptions=True)
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._pool, self._link.close)
+            self._frames = {}
 
     async def _read(self) -> None:
         """Ask the line again and again, at most every `_PACE_S`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from aiohttp import web
 from edge_ad.errors import OutletLost, UsageError
 from edge_ad.page.application import PageApplication, PageSettings
 
-_CLOSES_WITHIN_S = 2.0
+_CLOSES_WITHIN_S = 1.0
+_ENDS_WITHIN_S = 4.0  # whatever a view waits for
+_NICE = 10
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -35,7 +39,11 @@ def serve(
     started: Callable[[], None],
     tls: ssl.SSLContext | None = None,
 ) -> bool:
-    """Serve until SIGINT or SIGTERM; return whether it was SIGINT. `started` is called once."""
+    """Serve until SIGINT or SIGTERM; return whether it was SIGINT. `started` is called once.
+
+    The process gives way to the line, and to everything else.
+    """
+    os.nice(_NICE)
     return asyncio.run(_serve(settings, listener, started, tls))
 
 
@@ -85,9 +93,17 @@ async def _serve(
         await web.SockSite(runner, listener, ssl_context=tls).start()
         started()
         await stopped.wait()
+        _end_within(_ENDS_WITHIN_S, 130 if received[0] == signal.SIGINT else 0)
     finally:
         await runner.cleanup()
     return received[0] == signal.SIGINT
+
+
+def _end_within(seconds: float, code: int) -> None:
+    """End the process after a time, if it has not ended: it holds nothing that could be lost."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def open_listener(host: str, port: int) -> socket.socket:

@@ -1,0 +1,77 @@
+"""`edge-ad page`: what it refuses, users, and its process."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_ad.page.users import UserFile
+from edge_ad.page.view import Role
+from tests.conftest import invoke
+from tests.page.served import LIMIT_S, ServedPage, Tab, make_store, user_file
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--listen", "0.0.0.0:0"], "Missing: a certificate: --cert FILE --key FILE; a user:"),
+        (["--listen", "[::]:0"], "which needs TLS and a login"),
+        (["--listen", "8080x"], "is no address to listen on"),
+        (["--listen", "127.0.0.1:65536"], "is no address to listen on"),
+        (["--cert", "none.pem"], "there is no file 'none.pem'"),
+        (["--key", "none.pem"], "--key belongs to a certificate"),
+        (["--users", "none.yaml"], "none.yaml: cannot be read"),
+        (["--add-user", "anna"], "--add-user NAME and --role belong together"),
+        (["--role", "admin"], "--add-user NAME and --role belong together"),
+    ],
+)
+def test_what_is_unfit_is_refused_before_it_listens(
+    options: list[str], reason: str, tmp_path: Path
+) -> None:
+    done = invoke("page", make_store(tmp_path), *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+
+
+def test_users_do_not_replace_tls(tmp_path: Path) -> None:
+    user_file(make_store(tmp_path), anna="admin")
+    done = invoke("page", tmp_path, "--listen", "0.0.0.0:0")
+    assert done.returncode == 2
+    assert "Missing: a certificate: --cert FILE --key FILE. Or listen" in done.stderr
+
+
+def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
+    done = invoke("page", tmp_path)
+    assert done.returncode == 2 and "has no line.db" in done.stderr
+
+
+def test_a_user_is_added_with_a_password_from_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_store(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a long password\n"))
+    done = invoke("page", tmp_path, "--add-user", "anna", "--role", "viewer", "--json")
+    assert json.loads(done.stdout)["name"] == "anna"
+    assert UserFile(tmp_path / "page-users.yaml").read()["anna"].role is Role.VIEWER
+    assert "a long password" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_page_ends_on_request_with_tabs_that_do_not_close(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge_ad", "page", str(make_store(tmp_path))]
+    process = subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0", "--json"], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with Tab(ServedPage(int(url.rsplit(":", 1)[1].strip("/")))) as tab:
+            tab.next()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT_S) == 0
