@@ -3,8 +3,8 @@
     python benchmarks/fuzz_page.py [--requests 10000] [--seed 0]
 
 Every address of the table of routes, with odd values in its places, its queries, headers and
-bodies, as an admin; raw bytes in between. A finding is an answer of 500, none at all, or a page that
-does not answer afterwards. Exits with 1 when there is one.
+bodies, as an admin; raw bytes in between. A finding is an answer of 500, none at all, or a page
+that does not answer afterwards. Exits with 1 when there is one.
 """
 
 from __future__ import annotations
@@ -158,7 +158,6 @@ def ask(port: int, data: bytes) -> str:
     with socket.create_connection(("127.0.0.1", port), timeout=_WITHIN_S) as connection:
         try:
             connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(64)
             while answer and len(answer) < 12:
                 answer += connection.recv(64)

@@ -43,6 +43,7 @@ from edge_ad.page.view import (
 _log = logging.getLogger(__name__)
 _THREADS = 4  # views at work; more would only wait for the disk
 _MOST_BYTES = 64 << 10  # of a POST
+_BODY_WITHIN_S = 10.0
 _STATUS: dict[type[EdgeAdError], int] = {
     NotThere: 404,
     LoginRefused: 401,
@@ -88,9 +89,13 @@ class PageApplication:
         self.app.on_shutdown.append(self._shutdown)
         self.app.on_cleanup.append(self._cleanup)
         for name in static_files():
-            self.app.router.add_get(f"/static/{name}", _static(name))
+            self._add("GET", f"/static/{name}", _static(name))
         for route in routes:
-            self.app.router.add_route(route.method, route.path, self._handler(route))
+            self._add(route.method, route.path, self._handler(route))
+        self._add("*", "/{nothing:.*}", _not_there)
+
+    def _add(self, method: str, path: str, handler: Handler) -> None:
+        self.app.router.add_route(method, path, handler, expect_handler=_expect)
 
     def _handler(self, route: Route) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -167,6 +172,8 @@ class PageApplication:
             return await self._problem(request, error.status, text)
         except EdgeAdError as error:
             return await self._problem(request, _status(error), str(error))
+        except ConnectionError:
+            raise  # who asked has left
         except Exception:
             _log.exception("%s %s", request.method, request.path)
             return await self._problem(request, 500, "")
@@ -239,8 +246,12 @@ def _read(data: bytes | Path) -> bytes:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
+    if (request.content_length or 0) > _MOST_BYTES:
+        raise web.HTTPRequestEntityTooLarge(_MOST_BYTES, request.content_length or 0)
     try:
-        content = json.loads(await request.read())
+        content = json.loads(await asyncio.wait_for(request.read(), _BODY_WITHIN_S))
+    except asyncio.TimeoutError:
+        raise web.HTTPRequestTimeout(text="the body did not come in time") from None
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
@@ -255,6 +266,19 @@ def _static(name: str) -> Handler:
         return web.Response(body=data, content_type=kind, charset="utf-8", headers=headers)
 
     return handle
+
+
+async def _not_there(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """Let a client send its body that asks first; aiohttp fails at other words that are no text."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
 
 
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:

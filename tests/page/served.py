@@ -18,7 +18,7 @@ from aiohttp import web
 from edge_ad.page.application import PageApplication, PageSettings
 from edge_ad.page.guard import AllowedHosts
 from edge_ad.page.routes import ROUTES, Route
-from edge_ad.page.server import open_listener
+from edge_ad.page.server import make_runner, open_listener
 from edge_ad.page.view import Person, Role
 from edge_ad.store.event import StoreEvent
 from edge_ad.store.retention import Retention
@@ -147,12 +147,16 @@ def served(
     with open_listener("127.0.0.1", port) as listener:
 
         async def run() -> None:
-            runner = web.AppRunner(application.app, access_log=None, shutdown_timeout=1.0)
+            runner = make_runner(application)
             await runner.setup()
             await web.SockSite(runner, listener).start()
             started.set()
             await loop.run_in_executor(None, stop.wait)
             await runner.cleanup()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
             await loop.shutdown_default_executor()
 
         thread = threading.Thread(target=loop.run_until_complete, args=(run(),), name="page")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from edge_ad.page.guard import AllowedHosts
 from edge_ad.page.routes import ROUTES, Route
 from edge_ad.page.view import Answer, Json, PageRequest, Role
-from tests.page.served import ServedPage, make_store, served
+from tests.page.served import LIMIT_S, ServedPage, make_store, served
 
 
 def echo(request: PageRequest) -> Answer:
@@ -65,6 +66,17 @@ def test_deep_and_broken_json_is_refused(page: ServedPage) -> None:
     headers = {"Content-Type": "application/json", "X-Edge-Ad": "page"}
     for body in (b"[" * 50_000, b'{"a":', b"\xff", b"null"):
         assert page.ask("POST", "/echo", headers, body).status == 400
+
+
+@pytest.mark.parametrize(("expect", "status"), [("\udced", 417), ("x", 417), ("100-Continue", 200)])
+def test_only_a_body_may_be_expected(page: ServedPage, expect: str, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", page.port), timeout=LIMIT_S) as connection:
+        head = (
+            f"GET / HTTP/1.1\r\nHost: {page.host}\r\nConnection: close\r\nExpect: {expect}\r\n\r\n"
+        )
+        connection.sendall(head.encode("utf-8", "surrogateescape"))
+        answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    assert f"HTTP/1.1 {status} " in answer and " 500 " not in answer
 
 
 def test_every_answer_has_the_headers_that_protect_it(page: ServedPage) -> None:
