@@ -47,6 +47,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="NAME",
     help="Answer to this name too, such as that of a proxy; repeats.",
 )
+@click.option("--with-stdin", is_flag=True, hidden=True, help="End with the standard input.")
 @click.option("--lang", type=click.Choice(["en", "de"]), help="Language. Default: the browser's.")
 @shared
 def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None:
@@ -77,9 +78,10 @@ def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None
             if as_json:
                 emit({"type": "page", "url": url, "folder": str(folder)})
             else:
-                click.echo(f"The page of {folder} is at {url} (Ctrl-C ends it)")
+                end = "" if options["with_stdin"] else " (Ctrl-C ends it)"
+                click.echo(f"The page of {folder} is at {url}{end}")
 
-        if serve(settings, listener, started, tls):
+        if serve(settings, listener, started, tls, with_stdin=options["with_stdin"]):
             raise KeyboardInterrupt
 
 

@@ -204,6 +204,7 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     metavar="[HOST:]PORT",
     help="Serve metrics to Prometheus there; HOST is 127.0.0.1 unless given.",
 )
+@click.option("--page", metavar="HOST:PORT", help="Serve the line's page there (edge-ad page).")
 @engine_options
 @click.option("--show", is_flag=True, help="Show frames and regions in a window.")
 @click.option("--quiet", is_flag=True, help="Print alarms and the summary only.")
@@ -268,6 +269,13 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
         from edge_ad.line.metrics import parse_address
 
         parse_address(options["metrics"])
+    page = None
+    if options["page"] is not None:
+        from edge_ad.cli.run_page import RunPage
+
+        page = RunPage(options["page"])
+        if options["output"] is None:
+            raise UsageError("--page shows what is in the output folder. Give one with -o DIR.")
     if options["keep_samples_mib"] and options["output"] is None:
         raise UsageError("--keep-samples-mib writes to the output folder. Give one with -o DIR.")
     return Outputs(
@@ -284,6 +292,7 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
         evidence_count=options["evidence_count"],
         evidence_bytes=options["evidence_mib"] << 20,
         metrics=options["metrics"],
+        page=page,
         samples_bytes=options["keep_samples_mib"] << 20,
     )
 

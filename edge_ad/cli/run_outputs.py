@@ -16,6 +16,7 @@ from edge_ad.errors import EdgeAdError
 
 if TYPE_CHECKING:
     from edge_ad.cli.console import Window
+    from edge_ad.cli.run_page import RunPage
     from edge_ad.control.line_control import LineControl
     from edge_ad.line.supervisor import Supervisor
     from edge_ad.outlet.evidence import EvidenceFolder
@@ -41,6 +42,7 @@ class Outputs:
     evidence_count: int
     evidence_bytes: int
     metrics: str | None = None
+    page: RunPage | None = None
     samples_bytes: int = 0
     window: Window | None = None
     line: Supervisor | None = None
@@ -86,9 +88,13 @@ class Outputs:
         """Note that the line has started: it can be controlled."""
         if self.control is not None:
             self.control.start()
+        if self.page is not None and self.folder is not None:
+            self.page.start(self.folder)
 
     def stopping(self) -> None:
         """Note that the line is about to stop."""
+        if self.page is not None:
+            self.page.stop()
         if self.control is not None:
             self.control.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from aiohttp import web
 from edge_ad.errors import OutletLost, UsageError
 from edge_ad.page.application import PageApplication, PageSettings
 
+_protocol_log = logging.getLogger("edge_ad.page.protocol")
 _CLOSES_WITHIN_S = 1.0
 _ENDS_WITHIN_S = 4.0  # whatever a view waits for
 _NICE = 10
@@ -38,13 +40,17 @@ def serve(
     listener: socket.socket,
     started: Callable[[], None],
     tls: ssl.SSLContext | None = None,
+    *,
+    with_stdin: bool = False,
 ) -> bool:
     """Serve until SIGINT or SIGTERM; return whether it was SIGINT. `started` is called once.
+
+    With `with_stdin` it ends when the standard input does: with the process that started it.
 
     The process gives way to the line, and to everything else.
     """
     os.nice(_NICE)
-    return asyncio.run(_serve(settings, listener, started, tls))
+    return asyncio.run(_serve(settings, listener, started, tls, with_stdin=with_stdin))
 
 
 def server_tls(cert: Path, key: Path | None) -> ssl.SSLContext:
@@ -75,6 +81,8 @@ async def _serve(
     listener: socket.socket,
     started: Callable[[], None],
     tls: ssl.SSLContext | None,
+    *,
+    with_stdin: bool,
 ) -> bool:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     received: list[int] = []
@@ -85,18 +93,30 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
-    runner = web.AppRunner(
-        PageApplication(settings).app, access_log=None, shutdown_timeout=_CLOSES_WITHIN_S
-    )
+    if with_stdin:
+        loop.add_reader(0, stop, signal.SIGTERM)
+    runner = make_runner(PageApplication(settings))
     await runner.setup()
     try:
         await web.SockSite(runner, listener, ssl_context=tls).start()
         started()
         await stopped.wait()
+        loop.remove_reader(0)
         _end_within(_ENDS_WITHIN_S, 130 if received[0] == signal.SIGINT else 0)
     finally:
         await runner.cleanup()
     return received[0] == signal.SIGINT
+
+
+def make_runner(application: PageApplication) -> web.AppRunner:
+    """Return what serves an application; requests that are no HTTP leave nothing in the log."""
+    _protocol_log.setLevel(logging.CRITICAL)
+    return web.AppRunner(
+        application.app,
+        access_log=None,
+        shutdown_timeout=_CLOSES_WITHIN_S,
+        logger=_protocol_log,
+    )
 
 
 def _end_within(seconds: float, code: int) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from edge_ad.cli.run_page import RunPage
+from edge_ad.page.server import open_listener
 from edge_ad.page.users import UserFile
 from edge_ad.page.view import Role
 from tests.conftest import invoke
+from tests.control.lines import wait_for
 from tests.page.served import LIMIT_S, ServedPage, Tab, make_store, user_file
 
 
@@ -75,3 +80,33 @@ def test_the_page_ends_on_request_with_tabs_that_do_not_close(tmp_path: Path) ->
             tab.next()
             process.send_signal(signal.SIGTERM)
             assert process.wait(LIMIT_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--page", "127.0.0.1:8080"], "Give one with -o DIR"),
+        (["--page", "0.0.0.0:8080", "-o", "x"], "a line serves its page to this computer"),
+        (["--page", "here", "-o", "x"], "is no address to listen on"),
+    ],
+)
+def test_a_line_serves_its_page_to_its_computer_only(options: list[str], reason: str) -> None:
+    done = invoke("run", "--camera", "pattern://", "--engine", "x.onnx", *options)
+    assert done.returncode == 2 and reason in done.stderr
+
+
+@pytest.mark.slow
+def test_the_page_of_a_line_ends_with_it(tmp_path: Path) -> None:
+    with open_listener("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+    page = RunPage(f"127.0.0.1:{port}")
+    page.start(make_store(tmp_path))
+    wait_for(lambda: is_served(port))
+    assert ServedPage(port).get("/").status == 200
+    page.stop()
+    assert not is_served(port)
+
+
+def is_served(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
