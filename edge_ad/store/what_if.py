@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from edge_ad.clock import as_utc
@@ -38,6 +38,11 @@ _REJECTS = (
     "SELECT time_utc, score FROM events WHERE type = 'reject' AND camera = ? AND time_utc >= ? "
     "AND time_utc < ? AND score IS NOT NULL"
 )
+_CHANGES = (
+    "FROM events WHERE type = 'setting' AND kind = 'threshold' AND camera = ? AND time_utc >= ? "
+    "AND time_utc < ? ORDER BY seq"
+)
+_CHANGED = 50  # changes, the newest, whose spans are told apart
 _PEAK = "SELECT max(score) FROM events WHERE type = 'alarm' AND alarm = ?"
 
 
@@ -54,12 +59,12 @@ class MarkedPart:
 
 
 @dataclass(frozen=True)
-class ScoreHistory:
-    """The scores of one camera's parts in the whole minutes of a span.
+class ScoreSpan:
+    """Scores of whole minutes under the same thresholds.
 
     `judged` parts, `rejected` of them. `bins` counts all scores by their bin
-    (`edge_ad.store.statistics`). `exact` are scores of rejected parts, ascending, and `passed` the
-    bins of the rest; the rejects of a minute whose events are not all there count among the latter.
+    (`edge_ad.store.statistics`). `exact` are scores of rejected parts, and `passed` the bins of the
+    rest; the rejects of a minute whose events are not all there count among the latter.
     `thresholds` are those that are known to have been in force.
     """
 
@@ -69,6 +74,23 @@ class ScoreHistory:
     exact: list[float]
     passed: Counter[int]
     thresholds: frozenset[float]
+
+    def above(self, threshold: float) -> tuple[int, int]:
+        """Return the least and the most parts that can have had a score above a threshold."""
+        own = score_bin(threshold)
+        least = sum(score > threshold for score in self.exact)
+        higher = sum(count for number, count in self.passed.items() if number > own)
+        is_known = bool(self.thresholds) and len(self.exact) == self.rejected and not higher
+        if is_known and threshold >= max(self.thresholds):  # what passed was not above those
+            return least, least
+        return least + higher, least + higher + self.passed[own]
+
+
+@dataclass(frozen=True)
+class ScoreHistory:
+    """The scores of one camera's parts in the whole minutes of a span, and what was marked."""
+
+    spans: list[ScoreSpan]
     marked: list[MarkedPart]
 
     @staticmethod
@@ -76,17 +98,26 @@ class ScoreHistory:
         """Read the minutes from `since` to `until` (texts in UTC). Raises like `open_reading`."""
         since, until = since[:16], until[:16]
         with open_reading(folder) as connection:
-            minutes = _Minutes(connection, camera, since, until)
-            exact, passed = minutes.split()
-            return ScoreHistory(
-                judged=minutes.judged,
-                rejected=sum(minutes.rejected.values()),
-                bins=minutes.bins,
-                exact=exact,
-                passed=passed,
-                thresholds=frozenset(_thresholds(connection, camera, since, until)),
-                marked=_read_marked(connection, camera, since, until),
-            )
+            spans = [
+                _read_span(connection, camera, begin, end)
+                for begin, end in _steady(connection, camera, since, until)
+            ]
+            return ScoreHistory(spans, _read_marked(connection, camera, since, until))
+
+    @property
+    def judged(self) -> int:
+        """Parts with a score."""
+        return sum(span.judged for span in self.spans)
+
+    @property
+    def rejected(self) -> int:
+        """Parts that were rejected."""
+        return sum(span.rejected for span in self.spans)
+
+    @property
+    def bins(self) -> Counter[int]:
+        """All scores, counted by their bin."""
+        return sum((span.bins for span in self.spans), Counter[int]())
 
 
 @dataclass(frozen=True)
@@ -116,18 +147,15 @@ class WhatIf:
 
 def what_if(history: ScoreHistory, threshold: float) -> WhatIf:
     """Return what a threshold would have rejected: scores above it, as on the line."""
-    own = score_bin(threshold)
-    above = len(history.exact) - bisect_right(history.exact, threshold)
-    higher = sum(count for number, count in history.passed.items() if number > own)
-    unsure = 0 if _bounds_passed(history, threshold, higher) else history.passed[own]
+    bounds = [span.above(threshold) for span in history.spans]
     real = [part for part in history.marked if part.marked == "real"]
     false = [part for part in history.marked if part.marked == "false-alarm"]
     return WhatIf(
         threshold=threshold,
         judged=history.judged,
         rejected=history.rejected,
-        least=above + higher,
-        most=above + higher + unsure,
+        least=sum(least for least, _ in bounds),
+        most=sum(most for _, most in bounds),
         escapes=[part for part in real if part.score <= threshold],
         spared=[part for part in false if part.score <= threshold],
         marked_real=len(real),
@@ -135,38 +163,42 @@ def what_if(history: ScoreHistory, threshold: float) -> WhatIf:
     )
 
 
-def _bounds_passed(history: ScoreHistory, threshold: float, higher: int) -> bool:
-    """Return whether no part that passed can have had a score above this threshold."""
-    known = bool(history.thresholds) and len(history.exact) == history.rejected
-    return known and threshold >= max(history.thresholds) and not higher
+def _steady(
+    connection: sqlite3.Connection, camera: str, since: str, until: str
+) -> Iterator[tuple[str, str]]:
+    """Yield begin and end of the spans in which nobody changed the threshold, and of the others."""
+    rows = connection.execute(f"SELECT time_utc {_CHANGES}", (camera, since, until)).fetchall()
+    changed = [row["time_utc"][:16] for row in rows[-_CHANGED:]]
+    ends = sorted({since, until, *changed, *map(_next_minute, changed)})
+    inside = [minute for minute in ends if since <= minute <= until]
+    yield from pairwise(inside)
 
 
-class _Minutes:
-    """The statistics and rejects of one camera by minute."""
-
-    def __init__(self, connection: sqlite3.Connection, camera: str, since: str, until: str) -> None:
-        span = (camera, since, until)
-        counts = connection.execute(f"{_COUNTS} GROUP BY minute", span).fetchall()
-        self.judged = sum(row["judged"] for row in counts)
-        self.rejected: Counter[str] = Counter()
-        for row in counts:
-            self.rejected[row["minute"][:16]] += row["rejected"]
-        self.bins = Counter(
-            {int(row["number"]): row["count"] for row in connection.execute(_BINS, span)}
-        )
-        self._events: dict[str, list[float]] = defaultdict(list)
-        for row in connection.execute(_REJECTS, span):
-            self._events[row["time_utc"][:16]].append(row["score"])
-
-    def split(self) -> tuple[list[float], Counter[int]]:
-        """Return the exact scores of rejected parts, ascending, and the bins of the rest."""
-        exact = [
-            score
-            for minute, scores in self._events.items()
-            for score in scores
-            if len(scores) == self.rejected[minute]  # else some were deleted, or never counted
-        ]
-        return sorted(exact), self.bins - Counter(map(score_bin, exact))
+def _read_span(connection: sqlite3.Connection, camera: str, since: str, until: str) -> ScoreSpan:
+    span = (camera, since, until)
+    counts = connection.execute(f"{_COUNTS} GROUP BY minute", span).fetchall()
+    rejected = Counter[str]()
+    for row in counts:
+        rejected[row["minute"][:16]] += row["rejected"]
+    rows = connection.execute(_BINS, span)
+    bins = Counter({int(row["number"]): int(row["count"]) for row in rows})
+    scores: dict[str, list[float]] = defaultdict(list)
+    for row in connection.execute(_REJECTS, span):
+        scores[row["time_utc"][:16]].append(row["score"])
+    exact = [
+        score
+        for minute, of_minute in scores.items()
+        for score in of_minute
+        if len(of_minute) == rejected[minute]  # else some were deleted, or never counted
+    ]
+    return ScoreSpan(
+        judged=sum(row["judged"] for row in counts),
+        rejected=sum(rejected.values()),
+        bins=bins,
+        exact=exact,
+        passed=bins - Counter(map(score_bin, exact)),
+        thresholds=frozenset(_thresholds(connection, camera, since, until)),
+    )
 
 
 def _thresholds(
@@ -179,11 +211,7 @@ def _thresholds(
         span,
     ):
         yield row["threshold"]
-    for row in connection.execute(
-        "SELECT old, new FROM events WHERE type = 'setting' AND kind = 'threshold' AND camera = ? "
-        "AND time_utc >= ? AND time_utc < ?",
-        span,
-    ):
+    for row in connection.execute(f"SELECT old, new {_CHANGES}", span):
         yield from (float(json.loads(row[name])) for name in ("old", "new"))
 
 
@@ -205,6 +233,10 @@ def _read_marked(
             row["marked"], row["part"], row["alarm"] or "",
         )  # fmt: skip
     return sorted(parts.values(), key=lambda part: part.score)
+
+
+def _next_minute(minute: str) -> str:
+    return as_utc(datetime.fromisoformat(f"{minute}+00:00") + timedelta(minutes=1))[:16]
 
 
 def span_before(until: str, minutes: int) -> tuple[str, str]:

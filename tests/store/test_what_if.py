@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.notes import mark
 from edge_ad.store.what_if import ScoreHistory, WhatIf, span_before, what_if
 from tests.store.weeks import Writer, at, writing
@@ -72,6 +74,20 @@ def test_a_threshold_that_was_higher_leaves_passed_parts_above_the_lower_one(
         inspect(line, "06:01", [0.6, 0.65, 0.9], threshold=0.8)
     answer = asked(tmp_path, 0.5)
     assert (answer.rejected, answer.least, answer.most) == (3, 5, 5)
+
+
+def test_a_threshold_that_was_tried_for_a_moment_leaves_the_rest_exact(tmp_path: Path) -> None:
+    with writing(tmp_path) as line:
+        for minute in range(4):
+            inspect(line, f"06:0{minute}", [0.1, 0.498, 0.499, 0.9])
+        tried = StoreEvent(EventType.SETTING, "set", "threshold", camera="top", old="0.5", new="2")
+        back = replace(tried, step="undo", old="2", new="0.5", time_utc=at("06:02:30"))
+        insert(line.connection, replace(tried, time_utc=at("06:02:20")))
+        insert(line.connection, back)
+        inspect(line, "06:04", [0.1, 0.498, 0.499, 0.9])
+    answer = asked(tmp_path, 0.5)
+    assert (answer.judged, answer.rejected) == (20, 5)
+    assert (answer.least, answer.most) == (5, 7)  # two passed in the bin, in that one minute
 
 
 def test_the_minute_under_way_and_other_cameras_do_not_count(tmp_path: Path) -> None:
