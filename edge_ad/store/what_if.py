@@ -42,7 +42,7 @@ _CHANGES = (
     "FROM events WHERE type = 'setting' AND kind = 'threshold' AND camera = ? AND time_utc >= ? "
     "AND time_utc < ? ORDER BY seq"
 )
-_CHANGED = 50  # changes, the newest, whose spans are told apart
+_CHANGED = 50  # changes, the newest, that begin a span
 _PEAK = "SELECT max(score) FROM events WHERE type = 'alarm' AND alarm = ?"
 
 
