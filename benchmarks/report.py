@@ -71,7 +71,8 @@ HEADLINES = (
 # columns of benches whose files hold more figures than a table can show
 _SHOWN = {comparison.BENCH: comparison.KEPT}
 _WORDS = {"auroc": "AUROC", "ap": "AP", "aupro": "AUPRO", "iap": "IAP", "iap90": "IAP90",
-          "fps": "frames/s", "mib": "MiB", "cpu": "CPU"}  # fmt: skip
+          "fps": "frames/s", "mib": "MiB", "cpu": "CPU", "openvino": "OpenVINO",
+          "onnxruntime": "ONNX Runtime"}  # fmt: skip
 
 
 def headline_table(results: list[Record]) -> str:

@@ -35,6 +35,14 @@ SECTIONS = {
         "quantizer, given the same images and ranges; see [int8.md](int8.md).",
     ),
     "int8_speed": ("int8: speed", "DeSTSeg at 256x256 in full width, on ONNX Runtime."),
+    "runtimes": (
+        "int8 and fp32: ONNX Runtime and OpenVINO",
+        "Milliseconds a call of the same file under both, in turn, with one thread; `times "
+        "faster` is OpenVINO's, in processor time. The machine was busy, which stretches the time "
+        "that passes. The largest difference of two scores is a share of the median score: in "
+        "int8 both are as far from fp32 as from each other, so each needs its own threshold. "
+        "`edge untrained` are edge presets with seeded weights.",
+    ),
     "int8_layers": (
         "int8: where the time goes",
         "Milliseconds of one core a call of the edge presets at 128x128, on ONNX Runtime, and the "
@@ -117,6 +125,32 @@ SECTIONS = {
         "PatchCore in fp32 and int8 at 224x224, trained on bottles; DeSTSeg's edge preset in "
         "int8 at 128x128 with and without the Gaussian prior, untrained, since speed does not "
         "depend on the weights.",
+    ),
+    "neighbours_core": (
+        "Beside its neighbours",
+        "DRAEM at 256x256 with the same seeded weights, from image file to verdict: anomalib 2.7 "
+        "and AnomaVision 3.6 as their documentation shows, each in its environment, a loop as one "
+        "writes it first, and bare sessions, which only read, scale and compute. All take turns on "
+        "the same images, on one core. The machine was busy, at a load of 30: what passes (`ms`, "
+        "`first verdict s`) was stretched three times, `processor ms` is what a core works. `int8 "
+        "times faster` is edge-ad's int8 under ONNX Runtime against each, round by round; `score "
+        "apart` is the largest difference to edge-ad's fp32 scores. `anomalib OpenVINO` and `bare "
+        "OpenVINO default` compute in bfloat16, since the processor has it. `install MiB` counts "
+        "packages without pip, with torch for the CPU; of the naive loop and bare sessions it is "
+        "that of edge-ad's environment. `python benchmarks/bench_neighbours.py` makes and measures "
+        "all of it.",
+    ),
+    "neighbours": (
+        "Beside its neighbours, with all cores",
+        "The same with as many threads as each tool chooses; `int8 times faster` is of the time "
+        "that passes.",
+    ),
+    "history": (
+        "What a line has behind it",
+        "Microseconds of processor time a frame on an engine that costs nothing, store and "
+        "evidence included, one frame in 500 rejected: in a new folder, in folders with past "
+        "events and evidence images, and late in a line of 200 000 frames, as ratios to a new "
+        "folder and to its own beginning. Opening is that of the store and the evidence folder.",
     ),
     "start": (
         "Start",
