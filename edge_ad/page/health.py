@@ -18,8 +18,10 @@ from edge_ad.machine.host import read_host
 from edge_ad.page.certificates import certificate_ends
 from edge_ad.page.line import ask_line, line_state
 from edge_ad.page.numbers import grouped, localised, percent
+from edge_ad.page.render import local_time
 from edge_ad.page.texts import Texts
 from edge_ad.page.view import Answer, Html, Json, PageRequest
+from edge_ad.store.drift import read_drift
 from edge_ad.store.outbox import drop, read_outbox, retry
 from edge_ad.store.schema import DATABASE
 from edge_ad.store.search import known_cameras
@@ -42,7 +44,7 @@ def health(request: PageRequest) -> Answer:
         {
             "state": state,
             "away": away,
-            "problems": list(_problems(texts, state)),
+            "problems": [*_problems(texts, state), *_drifts(texts, request.folder)],
             "cameras": state["cameras"] if state else [],
             "known": known_cameras(request.folder),
             "outlets": read_outbox(request.folder),
@@ -102,6 +104,20 @@ def _problems(texts: Texts, state: Mapping[str, Any] | None) -> Iterator[str]:
         yield texts("health_lost", count=grouped(texts, state["store"]["lost"]))
     for reason, count in state["outlet_faults"].items():
         yield texts("health_outlet", reason=reason, count=grouped(texts, count))
+
+
+def _drifts(texts: Texts, folder: Path) -> Iterator[str]:
+    """Yield what has changed about a camera's images and is not as before yet."""
+    for (camera, quantity), state in read_drift(folder).items():
+        if since := state.get("test", {}).get("since"):
+            yield texts(
+                "health_drift",
+                quantity=texts.word("quantity", quantity),
+                camera=camera,
+                since=local_time(since.replace("Z", "+00:00")),
+                before=localised(texts, state["centre"], 3),
+                now=localised(texts, state["now"], 3),
+            )
 
 
 def _disk(texts: Texts, folder: Path) -> dict[str, Any]:

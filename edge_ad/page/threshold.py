@@ -55,7 +55,7 @@ def threshold(request: PageRequest) -> Answer:
         return Html("threshold_none.html", {"text": request.texts("threshold_no_camera")})
     if camera not in cameras:
         raise UsageError(f"camera: the line has no '{camera[:100]}'. It has: {', '.join(cameras)}.")
-    about = _about(request, camera)
+    about = about_camera(request, camera)
     week = _history(request.folder, camera, about.until, WINDOWS["week"])
     if not week.bins or about.present is None:
         text = request.texts("threshold_no_scores")
@@ -80,7 +80,7 @@ def threshold(request: PageRequest) -> Answer:
 def ask_what_if(request: PageRequest) -> Answer:
     """Return the part of the page that says what a threshold would have done."""
     camera = request.one("camera")
-    about = _about(request, camera)
+    about = about_camera(request, camera)
     if about.present is None:
         raise UsageError(f"camera: there is no '{camera[:100]}' with a threshold here.")
     asked = _asked(request, about.present)
@@ -117,7 +117,8 @@ def _asked(request: PageRequest, present: float) -> float:
     return present
 
 
-def _about(request: PageRequest, camera: str) -> CameraThreshold:
+def about_camera(request: PageRequest, camera: str) -> CameraThreshold:
+    """Return a camera's threshold, as the running line has it or the last one had."""
     state, away = line_state(request)
     cameras = state["cameras"] if state else []
     of_camera = next((one for one in cameras if one["camera"] == camera), None)
@@ -151,6 +152,7 @@ def _answer(request: PageRequest, about: CameraThreshold, asked: float) -> dict[
         "guaranteed": bool(about.guarantee and asked >= about.guarantee["threshold"]),
         "number": partial(localised, texts),
         "camera": about.camera,
+        "rule": about.state.get("rule") if about.state else None,
     }
 
 

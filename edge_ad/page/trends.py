@@ -14,6 +14,7 @@ from edge_ad.page.chart import Chart, Mark, Series, draw_chart
 from edge_ad.page.events import title
 from edge_ad.page.numbers import grouped, localised, percent
 from edge_ad.page.texts import Texts
+from edge_ad.page.threshold import about_camera
 from edge_ad.page.view import Answer, Html, PageRequest
 from edge_ad.setting import value_text
 from edge_ad.store.reading import Record
@@ -86,6 +87,7 @@ def trends(request: PageRequest) -> Answer:
     other = (
         _read(request, camera, _shifted(until, minutes, compared), minutes) if compared else None
     )
+    level = about_camera(request, camera).present if camera else None
     return Html(
         "trends.html",
         {
@@ -101,7 +103,7 @@ def trends(request: PageRequest) -> Answer:
             "charts": [
                 (quantity.name, chart)
                 for quantity in _QUANTITIES
-                if not (chart := _chart(request.texts, quantity, trend, other)).is_empty
+                if not (chart := _chart(request.texts, quantity, trend, other, level)).is_empty
             ],
             "summary": _summary(request.texts, trend, other),
             "events": [event_line(request.texts, event) for event in trend.events][::-1],
@@ -121,7 +123,13 @@ def _shifted(until: str, minutes: int, compared: str) -> str:
     return as_utc(datetime.fromisoformat(until) - timedelta(minutes=back))
 
 
-def _chart(texts: Texts, quantity: _Quantity, trend: Trend, other: Trend | None) -> Chart:
+def _chart(
+    texts: Texts,
+    quantity: _Quantity,
+    trend: Trend,
+    other: Trend | None,
+    threshold: float | None,
+) -> Chart:
     span = (_minute(trend.since), _minute(trend.until))
     series = [
         Series(kind, _values(trend, value), trend.step_minutes, quantity.bars)
@@ -137,6 +145,7 @@ def _chart(texts: Texts, quantity: _Quantity, trend: Trend, other: Trend | None)
         partial(quantity.label, texts),
         marks=[_mark(texts, event) for event in trend.events if event["type"] in _MARKED],
         from_zero=quantity.from_zero,
+        level=threshold if quantity.name == "scores" else None,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from edge_ad.opcua.certificate import own_certificate, valid_until
 from edge_ad.page.certificates import certificate_ends, end_of
 from edge_ad.page.view import Person, Role
+from edge_ad.store.drift import write_drift
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.notes import mark
 from edge_ad.store.outbox import DeadLetter, Subscription, read_outbox, settle, subscribe
@@ -83,6 +84,17 @@ def test_what_cannot_be_done_says_why(
     with served(ended) as page:
         answer = page.post(path, body)
         assert answer.status == status and answer.json["error"]
+
+
+def test_what_has_drifted_is_said_until_it_is_as_before(tmp_path: Path) -> None:
+    state = {"centre": 118.2, "now": 96.4, "test": {"since": "2026-11-28T06:10Z"}}
+    with writing(tmp_path) as line:
+        write_drift(line.connection, ("top", "brightness", "2026-11-28T06:20Z", state))
+        write_drift(line.connection, (XSS, "score", "2026-11-28T06:20Z", {"test": {"since": ""}}))
+    with served(tmp_path) as page:
+        text = page.get("/health").text
+    assert "brightness of camera top: 118 before, 96.4 since 2026-11-28" in text
+    assert text.count("before,") == 1
 
 
 def test_certificates_say_when_they_end(tmp_path: Path) -> None:

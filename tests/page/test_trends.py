@@ -61,6 +61,12 @@ def test_a_span_is_summed_up_and_drawn(page: ServedPage) -> None:
     assert "threshold, 0.5 \u2192 0.6" in text.replace("Setting changed: ", "")
 
 
+def test_the_scores_are_drawn_beside_their_threshold(page: ServedPage) -> None:
+    text = page.get(f"/trends{HOUR}&camera=%3Ci%3Etop%3C%2Fi%3E%22%27").text
+    assert text.count('<line class="level"') == 1  # the last that was set: no line runs
+    assert '<line class="level"' not in page.get(f"/trends{HOUR}&camera=side").text
+
+
 def test_two_spans_stand_side_by_side(page: ServedPage) -> None:
     text = page.get(f"/trends{HOUR}&compare=before").text
     assert summary(text)["Parts"] == ["200", "200"]
