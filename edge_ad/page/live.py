@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edge_ad.control.client import LineLink
+from edge_ad.page.numbers import grouped, localised, percent
 from edge_ad.page.render import local_time
 from edge_ad.page.snapshot import Snapshot, look, read_hour
 from edge_ad.page.texts import Texts
@@ -59,9 +60,11 @@ def _camera(camera: Mapping[str, Any], snapshot: Snapshot, t: Texts) -> dict[str
         "camera": camera["camera"],
         "state": camera["state"],
         "state_text": t.word("state", camera["state"]),
-        "counts": t("live_counts", parts=_grouped(counts.parts), rejected=_grouped(counts.rejected))
-        + (f" ({counts.rejected / judged:.1%})" if counts.rejected else ""),
-        "invalid": t("live_invalid", count=_grouped(counts.invalid)) if counts.invalid else "",
+        "counts": t(
+            "live_counts", parts=grouped(t, counts.parts), rejected=grouped(t, counts.rejected)
+        )
+        + (f" ({percent(t, counts.rejected / judged)})" if counts.rejected else ""),
+        "invalid": t("live_invalid", count=grouped(t, counts.invalid)) if counts.invalid else "",
         "by_hand": t("live_by_hand") if "threshold" in camera["set_by_hand"] else "",
         "faults": [_fault(alarm, t) for alarm in camera["alarms"]],
         **_verdict(camera["state"], latest, t),
@@ -99,8 +102,9 @@ def _score_text(score: float | None, threshold: float, t: Texts) -> str:
     if score is None:  # beyond what a float can hold
         return t("live_no_score")
     if threshold > 0:
-        return t("live_times", times=f"{score / threshold:.2f}", score=f"{score:.3g}")
-    return t("live_score", score=f"{score:.3g}", threshold=f"{threshold:.3g}")
+        times, shown = localised(t, score / threshold, 3), localised(t, score, 3)
+        return t("live_times", times=times, score=shown)
+    return t("live_score", score=localised(t, score, 3), threshold=localised(t, threshold, 3))
 
 
 def _fault(alarm: Mapping[str, str], t: Texts) -> dict[str, str]:
@@ -131,8 +135,3 @@ def _problems(snapshot: Snapshot, t: Texts) -> Iterator[dict[str, str]]:
     for name, error, waiting in hour.outlets:
         waits = t("live_waiting", name=name, error=error, count=waiting)
         yield {"kind": t("live_outlet"), "reason": waits, "advice": t("advice_outlet")}
-
-
-def _grouped(count: int) -> str:
-    """Return a count with thin spaces between thousands, as both languages can read it."""
-    return f"{count:,}".replace(",", "\u202f")

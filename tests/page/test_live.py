@@ -54,19 +54,20 @@ def page(running: RunningLine) -> Iterator[ServedPage]:
 def test_a_verdict_is_its_word_and_its_score_in_times_the_threshold() -> None:
     (tile,) = live_values(Snapshot(line(camera()), HOUR), EN)["cameras"]
     assert (tile["verdict"], tile["verdict_text"]) == ("REJECT", "REJECT")
-    assert tile["score_text"] == "2.30 times the threshold (score 1.15)"
+    assert tile["score_text"] == "2.3 times the threshold (score 1.15)"
     assert tile["level"] == 1.0 and tile["regions"] == [[1, 2, 3, 4]]
     (german,) = live_values(Snapshot(line(camera()), HOUR), DE)["cameras"]
     assert german["verdict_text"] == "AUSSCHUSS"
+    assert german["score_text"] == "2,3-mal die Schwelle (Wert 1,15)"
 
 
 def test_the_hours_counts_have_the_minute_under_way() -> None:
     (tile,) = live_values(Snapshot(line(camera()), HOUR), EN)["cameras"]
-    assert tile["counts"] == "110 parts this hour, 6 rejected (5.5%)"
+    assert tile["counts"] == "110 parts this hour, 6 rejected (5.5\u202f%)"
     assert tile["invalid"] == "1 not judged"
     old = {"minute": "2026-11-28T11:00Z", "PASS": 3, "REJECT": 1, "INVALID": 0}
     (tile,) = live_values(Snapshot(line(camera(under_way=old)), HOUR), EN)["cameras"]
-    assert tile["counts"] == "106 parts this hour, 5 rejected (4.8%)"
+    assert tile["counts"] == "106 parts this hour, 5 rejected (4.76\u202f%)"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_the_first_answer_has_everything_but_frames(page: ServedPage, running: R
     running.judge("top", "R.")
     text = page.get("/").text
     assert text.count("<article") == 2
-    assert "2 parts this hour, 1 rejected (50.0%)" in text and 'data-verdict="PASS"' in text
+    assert "2 parts this hour, 1 rejected (50\u202f%)" in text and 'data-verdict="PASS"' in text
 
 
 def test_a_cameras_name_is_text_and_never_markup(tmp_path: Path) -> None:
