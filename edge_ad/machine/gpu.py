@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.machine.host import ROOT
+from edge_ad.machine.tegrastats import read_tegrastats
 
 LIBRARY = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
@@ -105,7 +106,7 @@ _LOAD = {
 def read_gpu_load(timeout_s: float = 2.0) -> list[tuple[str, str, float]]:
     """Return name, description and value of what nvidia-smi says of the first GPU.
 
-    Empty where it is missing (a Jetson has none) or does not answer in time.
+    On a Jetson, which has none, tegrastats says it. Empty where neither answers in time.
     """
     command = ["nvidia-smi", f"--query-gpu={','.join(_LOAD)}", "--format=csv,noheader,nounits"]
     try:
@@ -113,6 +114,9 @@ def read_gpu_load(timeout_s: float = 2.0) -> list[tuple[str, str, float]]:
             command, capture_output=True, text=True, timeout=timeout_s, check=True
         )
         values = [float(value) for value in done.stdout.splitlines()[0].split(",")]
+    except FileNotFoundError:
+        known = read_tegrastats(timeout_s)
+        return [(name, text, known[name]) for name, text in _LOAD.values() if name in known]
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return []
     return [(*about, value) for about, value in zip(_LOAD.values(), values, strict=False)]

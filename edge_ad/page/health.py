@@ -177,7 +177,8 @@ def _duration(texts: Texts, seconds: float) -> str:
 
 
 def _gpu() -> list[tuple[str, str, float]]:
-    return read_gpu_load() if shutil.which("nvidia-smi") else []
+    monitors = ("nvidia-smi", "tegrastats")
+    return read_gpu_load() if any(map(shutil.which, monitors)) else []
 
 
 @cache
