@@ -65,6 +65,12 @@ class Cuda(Protocol):
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Allocate a page-locked host array: only those are copied asynchronously."""
 
+    def mapped(self, array: NDArray[Any]) -> int | None:
+        """Return the GPU's address of a page-locked array where it shares memory with the host.
+
+        None elsewhere: there, images and results are copied.
+        """
+
     def memory(self, size: int) -> int:
         """Allocate `size` bytes on the GPU and return the address. Raises CudaError."""
 

@@ -8,6 +8,9 @@ Each part of a batch uses one of two slots of page-locked buffers, and three str
 
 So the upload of one part runs beside the network on the previous one. A slot is reused only after
 its event `downloaded` was waited for, which makes the reuse safe.
+
+An integrated GPU, as a Jetson's, shares memory with the host: it reads and writes the page-locked
+buffers themselves, and both copies are left out.
 """
 
 from __future__ import annotations
@@ -115,15 +118,17 @@ class Pipeline:
         count = slot.load(part, job, minimum=self._program.batch[0])
         self._resize(count)
         slot.begun.record(self._upload)
-        self._cuda.upload(slot.images_at, slot.images[:count], self._upload)
+        if not slot.is_mapped:
+            self._cuda.upload(slot.images_at, slot.images[:count], self._upload)
         slot.uploaded.record(self._upload)
         self._compute.wait(slot.uploaded)
         slot.started.record(self._compute)
         self._launch(slot)
         slot.inferred.record(self._compute)
         self._download.wait(slot.inferred)
-        self._cuda.download(slot.maps[:count], slot.maps_at, self._download)
-        self._cuda.download(slot.scores[:count], slot.scores_at, self._download)
+        if not slot.is_mapped:
+            self._cuda.download(slot.maps[:count], slot.maps_at, self._download)
+            self._cuda.download(slot.scores[:count], slot.scores_at, self._download)
         slot.downloaded.record(self._download)
 
     def _finish_oldest(self) -> None:
@@ -191,9 +196,11 @@ class _Slot:
         self.images: Image = cuda.pinned((largest, height, width, 3), np.uint8)
         self.maps: NDArray[np.float32] = cuda.pinned((largest, height, width), np.float32)
         self.scores: NDArray[np.float32] = cuda.pinned((largest,), np.float32)
-        self.images_at = cuda.memory(self.images.nbytes)
-        self.maps_at = cuda.memory(self.maps.nbytes)
-        self.scores_at = cuda.memory(self.scores.nbytes)
+        self.is_mapped = cuda.mapped(self.images) is not None
+        self.images_at, self.maps_at, self.scores_at = (
+            cuda.mapped(array) or cuda.memory(array.nbytes)
+            for array in (self.images, self.maps, self.scores)
+        )
         self.begun, self.uploaded, self.started = _events(cuda, 3)
         self.inferred, self.downloaded = _events(cuda, 2)
         self.graph: CudaGraph | None = None

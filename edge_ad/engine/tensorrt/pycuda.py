@@ -26,6 +26,7 @@ class PyCuda:
         self._driver = _import_driver()
         with _translated(self._driver, "cannot use the GPU"):
             self._context = primary_context()
+            self._shares_memory = _shares_memory(self._driver)
         self._memory: list[Any] = []
         self._handles: list[_PyStream | _PyEvent] = []
 
@@ -41,9 +42,17 @@ class PyCuda:
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         with _translated(self._driver, f"cannot allocate {size} bytes of page-locked memory"):
-            array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
+            flags = self._driver.host_alloc_flags.DEVICEMAP if self._shares_memory else 0
+            array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype, mem_flags=flags)
         self._memory.append(array.base)
         return array
+
+    def mapped(self, array: NDArray[Any]) -> int | None:
+        if not self._shares_memory:
+            return None
+        with _translated(self._driver, "cannot map page-locked memory"):
+            base: Any = array.base
+            return int(base.get_device_pointer())
 
     def memory(self, size: int) -> int:
         with _translated(self._driver, f"cannot allocate {size} bytes of GPU memory"):
@@ -152,6 +161,14 @@ def primary_context() -> Any:
     context = driver.Device(0).retain_primary_context()
     atexit.register(context.detach)
     return context
+
+
+def _shares_memory(driver: Any) -> bool:
+    """Return whether the first GPU is integrated and reads the host's memory."""
+    device, names = driver.Device(0), driver.device_attribute
+    return bool(
+        device.get_attribute(names.INTEGRATED) and device.get_attribute(names.CAN_MAP_HOST_MEMORY)
+    )
 
 
 def _import_driver() -> Any:

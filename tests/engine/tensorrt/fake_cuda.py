@@ -116,11 +116,13 @@ class FakeCuda:
     """One gpu. `journal` lists what has run; `fails` names the entry or call that fails, and when.
 
     `fails = {"upload": 3}` lets the third upload fail; "memory" and "capture" fail at the call.
+    An `integrated` one reads and writes page-locked arrays where they are.
     """
 
     choose: Choose = lambda streams: streams[0]
     fails: dict[str, int] = field(default_factory=dict)
     captures: bool = True
+    integrated: bool = False
     journal: list[str] = field(default_factory=list)
     clock: int = 0
     graphs: int = 0
@@ -149,10 +151,22 @@ class FakeCuda:
         self._pinned.append(array)
         return array
 
+    def mapped(self, array: NDArray[Any]) -> int | None:
+        if not self.integrated:
+            return None
+        block = self._page_locked(array).reshape(-1).view(np.uint8)
+        for address, known in self._memory.items():
+            if np.shares_memory(known, block):
+                return address
+        return self._add(block)
+
     def memory(self, size: int) -> int:
         self._called("memory")
-        address, self._next_address = self._next_address, self._next_address + size + 64
-        self._memory[address] = np.full(size, _POISON, np.uint8)
+        return self._add(np.full(size, _POISON, np.uint8))
+
+    def _add(self, block: NDArray[np.uint8]) -> int:
+        address, self._next_address = self._next_address, self._next_address + len(block) + 64
+        self._memory[address] = block
         return address
 
     def stream(self) -> FakeStream:

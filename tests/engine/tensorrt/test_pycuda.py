@@ -28,6 +28,9 @@ class FakeDriver(ModuleType):
         self.depth = 0
         self.alive = 0
         self.fail = ""
+        self.integrated = False
+        self.host_alloc_flags = SimpleNamespace(DEVICEMAP=2)
+        self.device_attribute = SimpleNamespace(INTEGRATED=18, CAN_MAP_HOST_MEMORY=19)
         driver = self
 
         class Error(Exception): ...
@@ -90,13 +93,18 @@ class FakeDriver(ModuleType):
             raise self.Error("cuInit failed: no CUDA-capable device is detected")
 
     def Device(self, index: int) -> Any:  # PyCUDA's name
-        return SimpleNamespace(retain_primary_context=lambda: self.Context)
+        return SimpleNamespace(
+            retain_primary_context=lambda: self.Context,
+            get_attribute=lambda name: int(self.integrated),
+        )
 
     def mem_alloc(self, size: int) -> Any:
         return self._allocation(size)
 
-    def pagelocked_empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def pagelocked_empty(self, shape: tuple[int, ...], dtype: Any, mem_flags: int = 0) -> Any:
         memory = self._allocation()
+        assert mem_flags == (2 if self.integrated else 0), "CU_MEMHOSTALLOC_DEVICEMAP"
+        memory.get_device_pointer = lambda: 8192
 
         class Array(np.ndarray):
             base = memory
@@ -154,6 +162,16 @@ def test_closing_frees_every_handle_inside_the_context(driver: FakeDriver) -> No
     cuda.close()
     cuda.close()
     assert (driver.alive, driver.depth) == (0, 0)
+
+
+def test_page_locked_memory_is_mapped_on_an_integrated_gpu_alone(driver: FakeDriver) -> None:
+    for integrated, address in ((False, None), (True, 8192)):
+        driver.integrated = integrated
+        cuda = PyCuda()
+        with cuda.current():
+            assert cuda.mapped(cuda.pinned((2, 3), np.float32)) == address
+        cuda.close()
+    assert driver.alive == 0
 
 
 def test_gpus_are_shared_by_engines(driver: FakeDriver) -> None:
