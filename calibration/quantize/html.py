@@ -7,7 +7,7 @@ import html
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -155,7 +155,7 @@ def _sensitivity(result: dict[str, Any], float_blocks: Sequence[str]) -> str:
         axes.set(xlabel="map error")
         axes.legend()
 
-    return _figure(draw, height=2 + 0.22 * len(blocks))
+    return _figure(draw, height=2 + 0.22 * len(blocks), layout="constrained")
 
 
 def _examples(result: CalibrationResult) -> str:
@@ -188,10 +188,15 @@ def _panel(image: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _figure(draw: Callable[[Axes], None], height: float = 3.0) -> str:
+def _figure(
+    draw: Callable[[Axes], None], height: float = 3.0, layout: Literal["constrained"] | None = None
+) -> str:
+    """Return a chart; with a `layout`, which takes as long as drawing, long names fit on it."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, height), layout="constrained")
+    figure = Figure(figsize=(8, height), layout=layout)
+    if layout is None:
+        figure.subplots_adjust(left=0.09, right=0.98, bottom=0.17, top=0.96)
     draw(figure.subplots())
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=90)

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.methods.learning.trainer import load_training
+from edge_ad.parts import How
 from edge_ad.training.session import TrainConfig
 
 SIZE = (32, 32)
@@ -44,4 +45,4 @@ def tiny_config(
     given = {"steps": 4, "batch": 2, **TINY.get(method, {}), **named}
     preset = None if method in TINY else "edge"
     settings = parse_settings(load_training(method), given, preset)
-    return TrainConfig(method, data, output, SIZE, settings, teacher=teacher)
+    return TrainConfig(method, data, output, SIZE, settings, teacher=teacher, parts_from=How.EACH)
