@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
+from edge_ad.errors import UsageError
 from edge_ad.page.events import Search, read_search
 from edge_ad.page.view import Answer, Html, NotThere, PageRequest, Stream
 from edge_ad.store.labelled import LabelledSelection, NormalFolder, select_labelled, write_zip
 from edge_ad.store.reading import Record
-from edge_ad.store.search import EventSearch, find_events
+from edge_ad.store.search import EventSearch, find_by_numbers, find_events
 
 MOST = 5_000  # events of one data set
 _AT_ONCE = 500
 _PARTS = ("reject", "defect")
 _MARKED = ("false-alarm", "real")
+_CHOSEN = re.compile(r"\d{1,18}(,\d{1,18}){0,199}", re.ASCII)
 _FOLDERS: tuple[NormalFolder, ...] = ("test", "train")
 
 
@@ -24,7 +27,9 @@ def dataset(request: PageRequest) -> Answer:
     asked, selection, complete = _select(request)
     reasons = Counter(reason for _, reason in selection.left_out)
     links = {
-        place: asked.address("/dataset.zip", normal="" if place == "test" else place)
+        place: asked.address(
+            "/dataset.zip", normal="" if place == "test" else place, seq=request.one("seq")
+        )
         for place in _FOLDERS
     }
     return Html(
@@ -59,7 +64,9 @@ def _select(request: PageRequest) -> tuple[Search, LabelledSelection, bool]:
 
 
 def _marked_events(request: PageRequest, asked: Search) -> tuple[list[Record], bool]:
-    """Return the marked parts and alarms that match, oldest first."""
+    """Return the marked parts and alarms that match, or what was chosen, oldest first."""
+    if numbers := _numbers(request):
+        return find_by_numbers(request.folder, numbers), True
     chosen = asked.search.chosen
     types = tuple(kind for kind in _PARTS if not chosen.types or kind in chosen.types)
     noted = (asked.search.noted,) if asked.search.noted in _MARKED else _MARKED
@@ -70,6 +77,14 @@ def _marked_events(request: PageRequest, asked: Search) -> tuple[list[Record], b
         events += found
         complete = complete and all_of_them
     return sorted(events, key=lambda event: int(event["seq"])), complete
+
+
+def _numbers(request: PageRequest) -> list[int]:
+    """Return the events that were chosen one by one: `seq` has their numbers between commas."""
+    text = request.one("seq")
+    if text and not _CHOSEN.fullmatch(text):
+        raise UsageError(f"seq: expected numbers between commas, got '{text[:40]}'.")
+    return [int(number) for number in text.split(",")] if text else []
 
 
 def _read_all(request: PageRequest, search: EventSearch) -> tuple[list[Record], bool]:

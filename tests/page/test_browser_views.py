@@ -99,6 +99,7 @@ def test_several_events_are_marked_at_once(judged: Judged) -> None:
     browser = judged.browser
     judged.open("/events?what=reject")
     browser.click("#all")
+    judged.wait("document.getElementById('dataset').href.split(',').length === 3")
     browser.click("button[value=false-alarm]")
     judged.wait("document.querySelectorAll('.badge.false-alarm').length === 3")
     browser.click("button[value=ack]")

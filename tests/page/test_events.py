@@ -207,6 +207,13 @@ def test_marked_parts_are_downloaded_as_a_data_set(fresh: tuple[Path, ServedPage
         folders = [name.rpartition("/")[0] for name in archive.namelist()]
     assert folders == ["train/good", "train/good", "test/defect", "", "train/good", "", ""]
     assert page.get("/dataset.zip?camera=top&noted=real").status == 404
+    text = page.get("/dataset?seq=1,3,40,41").text  # chosen one by one
+    assert "1 normal images" in text and "1 anomalous images" in text
+    assert "Not marked as a false alarm or real." in text
+    assert 'href="/dataset.zip?seq=1%2C3%2C40%2C41"' in text
+    assert page.get("/dataset.zip?seq=1%2C3").status == 200
+    for wrong in ("x", "1,", "-1", "1%2C" * 300 + "1"):
+        assert page.get(f"/dataset?seq={wrong}").status == 400
 
 
 @pytest.mark.parametrize(

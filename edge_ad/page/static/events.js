@@ -1,5 +1,6 @@
 "use strict";
-// Keys: arrows go to the neighbours, R, F and A press the buttons that show them. One box ticks all.
+// Keys: arrows go to the neighbours, R, F and A press the buttons that show them. One box ticks all. A data
+// set is of the ticked events, or else of those that match.
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
@@ -18,5 +19,15 @@ if (all) {
     for (const box of document.querySelectorAll("ol.events input[type=checkbox]:not(:disabled)")) {
       box.checked = all.checked;
     }
+  });
+}
+
+const dataset = document.getElementById("dataset");
+if (dataset) {
+  const matching = dataset.href;
+  document.getElementById("list").addEventListener("change", () => {
+    const ticked = [...document.querySelectorAll("ol.events input:checked")];
+    const numbers = ticked.map((box) => box.name.slice(1));
+    dataset.href = numbers.length ? `/dataset?seq=${numbers.join(",")}` : matching;
   });
 }
