@@ -167,7 +167,7 @@ def _size(texts: Texts, size: float) -> str:
     while size >= 1024 and len(units) > 1:
         size /= 1024
         units.pop(0)
-    return f"{localised(texts, size, 3)} {units[0]}"
+    return f"{localised(texts, size, 3)}\u202f{units[0]}"
 
 
 def _duration(texts: Texts, seconds: float) -> str:

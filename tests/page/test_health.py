@@ -48,7 +48,7 @@ def test_a_line_that_has_ended_shows_what_it_left(ended: Path) -> None:
     with served(ended) as page:
         text = page.get("/health").text
     assert "No line runs in this folder." in text
-    assert '<td class="n">2 KiB</td><td class="n">1</td>' in text
+    assert '<td class="n">2\u202fKiB</td><td class="n">1</td>' in text
     assert "<b>x</b>" not in text and "https://mes/&lt;b&gt;" in text
     assert "edge-ad" in text and re.search(r"<dt>Python</dt><dd>3\.", text)
 
