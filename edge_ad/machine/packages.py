@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata, util
 
 DISTRIBUTION = "edge-ad"
@@ -50,8 +52,14 @@ def read_package(name: str) -> Package:
 
 def version_of(name: str) -> str:
     """Return the installed version of an import name; 'unknown' without package metadata."""
-    owners = metadata.packages_distributions().get(name, [])
+    owners = _owners().get(name, [])
     return metadata.version(owners[0]) if owners else "unknown"
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """Return the distributions of every import name; it reads the metadata of all of them."""
+    return metadata.packages_distributions()
 
 
 def missing_for(extra: str) -> list[str]:
