@@ -127,6 +127,7 @@ def give_way() -> None:
 def measure_line(cameras: int, count: int, pairs: int) -> None:
     """Write the percentiles of turns without and with tabs."""
     turns: dict[str, list[list[float]]] = {"alone": [], "looked_at": []}
+    shares: dict[str, list[float]] = {turn: [] for turn in turns}  # of a core, by the line
     drawn = []
     with tempfile.TemporaryDirectory() as name, running_line(Path(name), cameras) as latencies:
         with running_page(Path(name)) as (url, _):
@@ -135,8 +136,10 @@ def measure_line(cameras: int, count: int, pairs: int) -> None:
                 for turn, values in turns.items():
                     viewers = tabs(url, count, _TURN_S + 4) if turn == "looked_at" else None
                     time.sleep(_SETTLE_S + 2 * (viewers is not None))
-                    begin = time.monotonic()
+                    begin, cpu_s = time.monotonic(), time.process_time()
                     time.sleep(_TURN_S - _SETTLE_S)
+                    seconds = time.monotonic() - begin
+                    shares[turn].append(round((time.process_time() - cpu_s) / seconds, 4))
                     values.append(latencies.between(begin, time.monotonic()))
                     if viewers is not None:
                         drawn.append(int(viewers.communicate()[0]))
@@ -149,12 +152,15 @@ def measure_line(cameras: int, count: int, pairs: int) -> None:
     metrics = {
         f"{turn}_{key}": value for turn, values in whole.items() for key, value in values.items()
     }
+    metrics |= {f"{turn}_core_share": round(median(each), 4) for turn, each in shares.items()}
     metrics |= {
+        "load_average": round(os.getloadavg()[0], 1),
         "p99_ratio": round(whole["looked_at"]["p99_ms"] / whole["alone"]["p99_ms"], 4),
         "messages_a_tab_and_s": round(median(drawn) / count / (_TURN_S + 4), 2),
     }
     settings = {"cameras": cameras, "fps": _FPS, "tabs": count, "turn_s": _TURN_S, "pairs": pairs}
-    rounded = {
+    rounded: dict[str, Any] = {"core_share": shares}
+    rounded |= {
         turn: [[round(value, 2) for value in values] for values in lists]
         for turn, lists in turns.items()
     }

@@ -124,8 +124,8 @@ class Supervisor:
         """Return how many frames of each camera a newer one replaced before they were inspected."""
         return {camera.name: camera.dropped for camera in self.cameras}
 
-    def under_way(self) -> dict[str, dict[str, Any]]:
-        """Return each camera's counts by verdict that the store's statistics do not have yet."""
+    def under_way(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return each camera's counts by verdict in its last two minutes, by minute."""
         return self.history.under_way() if self.history is not None else {}
 
     def halt(self) -> None:

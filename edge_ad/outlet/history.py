@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Verdict
@@ -37,8 +36,8 @@ class History(Outlet):
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self._store.record(alarm_event(event))
 
-    def under_way(self) -> dict[str, dict[str, Any]]:
-        """Return each camera's counts by verdict of the minute that is under way."""
+    def under_way(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return each camera's counts by verdict in its last two minutes, by minute."""
         return self._statistics.under_way()
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ from edge_ad.errors import EdgeAdError
 from edge_ad.store.reading import open_reading
 
 _HOUR = (
-    "SELECT camera, sum(passed) AS passed, sum(rejected) AS rejected, sum(invalid) AS invalid, "
-    "max(minute) AS last FROM statistics WHERE minute >= ? GROUP BY camera"
+    "SELECT camera, minute, sum(passed) AS passed, sum(rejected) AS rejected, "
+    "sum(invalid) AS invalid FROM statistics WHERE minute >= ? GROUP BY camera, minute"
 )
 _WAITING = (
     "SELECT name, error, (SELECT count(*) FROM outbox WHERE outlet = id) AS waiting FROM outlets "
@@ -26,7 +26,7 @@ _STOPPED = "SELECT time_utc FROM events WHERE type = 'line' ORDER BY seq DESC LI
 
 @dataclass
 class HourCounts:
-    """Parts of one camera in the last hour."""
+    """Parts of one camera, in a minute or the hour."""
 
     passed: int = 0
     rejected: int = 0
@@ -37,17 +37,25 @@ class HourCounts:
         """All parts, judged or not."""
         return self.passed + self.rejected + self.invalid
 
+    def largest(self, other: HourCounts) -> HourCounts:
+        """Return the larger of each count, where two counted the same parts."""
+        return HourCounts(
+            max(self.passed, other.passed),
+            max(self.rejected, other.rejected),
+            max(self.invalid, other.invalid),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StoreHour:
-    """What the store says about the last hour.
+    """What the store says about the last hour: `counts` by camera and minute.
 
     `outlets` are those that do not take events: name, error, how many wait. `line_utc` is when
     the line started or stopped last, empty when the store does not know.
     """
 
     begin: str = ""  # its first minute
-    counts: Mapping[str, HourCounts] = field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, HourCounts]] = field(default_factory=dict)
     outlets: tuple[tuple[str, str, int], ...] = ()
     line_utc: str = ""
     problem: str = ""
@@ -65,13 +73,20 @@ class Snapshot:
     hangs: bool = False
 
     def counts(self, camera: Mapping[str, Any]) -> HourCounts:
-        """Return the counts of a camera's last hour, with the minute that is under way."""
-        kept = self.hour.counts.get(camera["camera"], HourCounts())
-        now = camera["under_way"]
-        if now is None or now["minute"] < self.hour.begin:
-            return kept
+        """Return the counts of a camera's last hour.
+
+        Of its last two minutes the line knows more than the store: the one under way, and the one
+        before, whose row may have come after the store was read.
+        """
+        minutes = dict(self.hour.counts.get(camera["camera"], {}))
+        for minute, by_verdict in (camera["under_way"] or {}).items():
+            if minute >= self.hour.begin:
+                counted = HourCounts(*(by_verdict[name] for name in ("PASS", "REJECT", "INVALID")))
+                minutes[minute] = counted.largest(minutes.get(minute, counted))
         return HourCounts(
-            kept.passed + now["PASS"], kept.rejected + now["REJECT"], kept.invalid + now["INVALID"]
+            sum(each.passed for each in minutes.values()),
+            sum(each.rejected for each in minutes.values()),
+            sum(each.invalid for each in minutes.values()),
         )
 
 
@@ -91,10 +106,10 @@ def read_hour(folder: Path) -> StoreHour:
     begin = as_utc(datetime.now(timezone.utc) - timedelta(minutes=59))[:16] + "Z"
     try:
         with open_reading(folder) as connection:
-            counts = {
-                row["camera"]: HourCounts(row["passed"], row["rejected"], row["invalid"])
-                for row in connection.execute(_HOUR, (begin,))
-            }
+            counts: dict[str, dict[str, HourCounts]] = {}
+            for row in connection.execute(_HOUR, (begin,)):
+                minute = HourCounts(row["passed"], row["rejected"], row["invalid"])
+                counts.setdefault(row["camera"], {})[row["minute"]] = minute
             outlets = tuple(tuple(row) for row in connection.execute(_WAITING))
             stopped = connection.execute(_STOPPED).fetchone()
     except EdgeAdError as error:

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -57,6 +56,7 @@ class MinuteStatistics:
         self._put, self._dropped = put, dropped
         self._minutes: dict[str, _Minute] = {}
         self._dropped_before: dict[str, int] = {}
+        self._recent: dict[str, dict[str, Counter[Verdict]]] = {}  # camera, then minute
 
     def count(self, inspection: Inspection, image: Image | None) -> None:
         """Add an inspection to its camera's minute."""
@@ -66,6 +66,7 @@ class MinuteStatistics:
             self.flush()
             current = self._minutes[inspection.camera] = _Minute(minute)
         current.verdicts[inspection.verdict] += 1
+        self._count_recent(inspection, minute)
         if inspection.verdict is not Verdict.INVALID:
             current.scores[score_bin(inspection.score)] += 1
         served = inspection.latency_s and not inspection.missed_triggers
@@ -76,13 +77,26 @@ class MinuteStatistics:
             current.looked_s = now
             _look(current, image)
 
-    def under_way(self) -> dict[str, dict[str, Any]]:
-        """Return the counts by verdict that were not handed over yet, with their minute."""
+    def under_way(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return each camera's counts by verdict in its last two minutes, by minute.
+
+        A reader of the store may not see the newest of its rows yet.
+        """
         return {
-            camera: {"minute": minute.minute}
-            | {verdict.value: minute.verdicts[verdict] for verdict in Verdict}
-            for camera, minute in list(self._minutes.items())
+            camera: {
+                minute: {verdict.value: counts[verdict] for verdict in Verdict}
+                for minute, counts in list(minutes.items())
+            }
+            for camera, minutes in list(self._recent.items())
         }
+
+    def _count_recent(self, inspection: Inspection, minute: str) -> None:
+        minutes = self._recent.setdefault(inspection.camera, {})
+        if minute not in minutes:
+            for old in sorted(minutes)[:-1]:
+                del minutes[old]
+            minutes[minute] = Counter()
+        minutes[minute][inspection.verdict] += 1
 
     def flush(self) -> None:
         """Hand over all minutes begun."""

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from edge_ad.control.client import LineLink
 from edge_ad.page.live import live_values
-from edge_ad.page.snapshot import HourCounts, Snapshot, StoreHour
+from edge_ad.page.snapshot import HourCounts, Snapshot, StoreHour, look
 from edge_ad.page.texts import read_texts
 from tests.control.lines import RunningLine, wait_for
 from tests.page.served import ServedPage, Tab, served
 
 EN, DE = read_texts("en"), read_texts("de")
-HOUR = StoreHour("2026-11-28T12:00Z", {"top": HourCounts(100, 5, 1)})
+HOUR = StoreHour(
+    "2026-11-28T12:00Z",
+    {"top": {"2026-11-28T12:28Z": HourCounts(95, 5, 1), "2026-11-28T12:29Z": HourCounts(5)}},
+)
 
 
 def camera(**changes: Any) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def camera(**changes: Any) -> dict[str, Any]:
         "regions": [{"x": 1, "y": 2, "width": 3, "height": 4}],
         "size_wh": [64, 48],
     }
-    under_way = {"minute": "2026-11-28T12:30Z", "PASS": 3, "REJECT": 1, "INVALID": 0}
+    under_way = {"2026-11-28T12:30Z": {"PASS": 3, "REJECT": 1, "INVALID": 0}}
     plain = {"camera": "top", "state": "judging", "alarms": [], "set_by_hand": []}
     return {**plain, "latest": latest, "under_way": under_way, **changes}
 
@@ -65,8 +69,10 @@ def test_the_hours_counts_have_the_minute_under_way() -> None:
     (tile,) = live_values(Snapshot(line(camera()), HOUR), EN)["cameras"]
     assert tile["counts"] == "110 parts this hour, 6 rejected (5.5\u202f%)"
     assert tile["invalid"] == "1 not judged"
-    old = {"minute": "2026-11-28T11:00Z", "PASS": 3, "REJECT": 1, "INVALID": 0}
-    (tile,) = live_values(Snapshot(line(camera(under_way=old)), HOUR), EN)["cameras"]
+    # a minute that the store has too counts once, and one before the hour does not count
+    known = {"2026-11-28T12:29Z": {"PASS": 5, "REJECT": 0, "INVALID": 0}}
+    old = {"2026-11-28T11:00Z": {"PASS": 3, "REJECT": 1, "INVALID": 0}}
+    (tile,) = live_values(Snapshot(line(camera(under_way=known | old)), HOUR), EN)["cameras"]
     assert tile["counts"] == "106 parts this hour, 5 rejected (4.76\u202f%)"
 
 
@@ -160,6 +166,15 @@ def test_nobody_looks_nothing_is_asked(page: ServedPage, running: RunningLine) -
 def control_clients() -> int:
     """Return how many connections to the line's control socket are open in this process."""
     return sum(thread.name == "control client" for thread in threading.enumerate())
+
+
+def test_the_hours_counts_never_go_back(tmp_path: Path) -> None:
+    with RunningLine(tmp_path, "top", "side", "lid") as running:
+        for name in ("top", "side", "lid"):  # the first part of each hands all minutes over
+            running.judge(name, "R.")
+            shown = look(LineLink(tmp_path), StoreHour())  # a store that was read before
+            tile = live_values(shown, EN)["cameras"][0]
+            assert tile["counts"] == "2 parts this hour, 1 rejected (50\u202f%)"
 
 
 def test_a_tab_that_says_something_else_is_closed(page: ServedPage) -> None:
