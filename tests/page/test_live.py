@@ -172,7 +172,9 @@ def test_the_hours_counts_never_go_back(tmp_path: Path) -> None:
     with RunningLine(tmp_path, "top", "side", "lid") as running:
         for name in ("top", "side", "lid"):  # the first part of each hands all minutes over
             running.judge(name, "R.")
-            shown = look(LineLink(tmp_path), StoreHour())  # a store that was read before
+            link = LineLink(tmp_path)
+            shown = look(link, StoreHour())  # a store that was read before
+            link.close()
             tile = live_values(shown, EN)["cameras"][0]
             assert tile["counts"] == "2 parts this hour, 1 rejected (50\u202f%)"
 
