@@ -17,6 +17,7 @@ from edge_ad.methods.registry import METHODS, MethodCost, method_costs, title_of
 from edge_ad.precision import PRECISIONS
 
 BENCH = "methods"
+USUAL_LEVELS = [2, 3]  # of a backbone; a row with others says so
 KEPT = ("image_auroc", "pixel_ap", "aupro", "engine_ms")
 _ROW = ("data", "seeds", "minutes", "processor_minutes", *KEPT, "image_auroc_interval")
 _EARLIER = ("method", "fidelity", "parameters", "GFLOPs", "data", "image AUROC", "pixel AP",
@@ -200,6 +201,9 @@ def _branches(result: Record) -> str:
 def _title(result: Record) -> str:
     prior = result["settings"].get("prior", "none")
     title = title_of(result["settings"]["method"])
+    network = result["settings"].get("settings", {}).get("network", {})
+    levels = network.get("levels", USUAL_LEVELS)
+    title += "" if levels == USUAL_LEVELS else f", levels {'+'.join(map(str, levels))}"
     return title if prior == "none" else f"{title} + {title_of(prior)}"
 
 

@@ -14,6 +14,11 @@ SECTIONS = {
         "The edge preset of every method, in fp32. [methods.md](methods.md) has intervals, false "
         "alarms on unseen parts, fp16, int8 and the cost of training.",
     ),
+    "inputs": (
+        "Input and levels of a memory bank",
+        "On parts set aside, with synthetic anomalies; no test image was read. Image AUROC over "
+        "all kinds, over the fine ones alone (specks and hairlines), and the pixel AP of these.",
+    ),
     "settings": (
         "Settings of the restorers",
         "Image AUROC of EAR and PMB with and without the mosaic, and with a higher weight on "
