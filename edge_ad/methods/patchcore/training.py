@@ -95,6 +95,8 @@ TRAINING = MethodTraining(
     PatchCoreTrainer,
     presets={
         "edge": {"network.smooth_sigma": None, "network.score": "map"},
+        # for defects of a few pixels, with a larger input: cells of 4 pixels, not of 8
+        "fine": {"network.levels": (1, 2), "network.score": "map"},
         "paper": {
             "network.backbone": "wide_resnet50_2",
             "network.pooled": (1024, 1024),
