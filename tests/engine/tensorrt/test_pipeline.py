@@ -149,24 +149,6 @@ def test_without_events_the_fake_gpu_mixes_results() -> None:
     assert not np.array_equal(host, predict(np.full((1, *SIZE, 3), 0xA5, np.uint8)).maps)
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=str)
-def test_an_integrated_gpu_works_in_the_hosts_memory_without_copies(
-    profile: tuple[int, int, int],
-) -> None:
-    cuda = FakeCuda(integrated=True)
-    with engine_on(cuda, profile) as engine:
-        for seed in range(4):
-            images = images_of(5, seed)
-            assert_prediction(engine.infer(images), images)
-        assert isinstance(engine, OverlappingEngine)
-        first, second = images_of(1, 8), images_of(1, 9)
-        engine.submit(first)
-        engine.submit(second)
-        assert_prediction(engine.collect(), first)
-        assert_prediction(engine.collect(), second)
-    assert {"upload", "download"}.isdisjoint(cuda.journal) and cuda.held == 0
-
-
 def test_launches_are_replayed_from_the_second_on() -> None:
     cuda = FakeCuda()
     with engine_on(cuda) as engine:
