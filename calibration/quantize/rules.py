@@ -113,7 +113,7 @@ class Rules:
     def _by_operator(self, node: onnx.NodeProto) -> str:
         graph = self._graph
         later = [reader for reader in graph.descendants(node) if reader.op_type in WEIGHTED]
-        if all(_enlarges_map(graph, product) for product in later):
+        if all(_enlarges_map(graph, product) or _is_thin(graph, product) for product in later):
             return "last layer: its rounding would show in the map"
         weight, producer = graph.weight_of(node), graph.producers.get(node.input[0])
         if node.op_type == "MatMul" and weight is not None and weight.ndim != 2:
@@ -184,10 +184,16 @@ def _slower_in_onnxruntime(node: onnx.NodeProto, graph: GraphIndex) -> str:
     """
     if node.op_type not in _INT8_ORT:
         return f"no int8 {node.op_type} in ONNX Runtime"
-    weight = graph.weight_of(node)
-    assert weight is not None
-    thin = node.op_type == "Conv" and weight.shape[1] == 1 and weight.shape[0] < FEW
+    thin = _is_thin(graph, node)
     return f"fewer than {FEW} filters of one channel: slower in int8" if thin else ""
+
+
+def _is_thin(graph: GraphIndex, node: onnx.NodeProto) -> bool:
+    """Return whether a convolution has a few filters of one channel each, of an image or a map."""
+    weight = graph.weight_of(node)
+    if weight is None or node.op_type != "Conv":
+        return False
+    return bool(weight.shape[1] == 1 and weight.shape[0] < FEW)
 
 
 def _few_channels(node: onnx.NodeProto, graph: GraphIndex) -> str:

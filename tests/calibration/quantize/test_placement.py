@@ -90,6 +90,23 @@ def test_a_few_filters_of_one_channel_stay_float_for_onnxruntime(
     assert int8 or "slower in int8" in rule
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_that_edge_filters_read_is_not_rounded(tmp_path: Path, target: Target) -> None:
+    tiny = Tiny()
+    tiny.constant("features", np.ones((1, 16, 8, 8)))
+    source = tiny.node("Relu", ["features"], "features_in")
+    inner = tiny.node("Relu", [tiny.conv("a.0.weight", source, 16, 16, "inner")], "inner_relu")
+    restored = tiny.conv("b.0.weight", inner, 16, 3, "restored")
+    edges = tiny.constant("edges", np.ones((3, 1, 3, 3)))
+    tiny.node("Conv", [restored, edges], "gradient", group=3, pads=[1, 1, 1, 1])
+    tiny.node("ReduceMax", ["gradient"], "largest", keepdims=0)
+    placement = place(load_graph(tiny.save(tmp_path / "restored.onnx")), target)
+    rules = _rules(placement)
+    assert rules["node_inner"][0]
+    assert rules["node_restored"][1].startswith("last layer")
+    assert "restored" not in placement.tensors
+
+
 def test_only_the_skip_input_of_a_residual_add_is_quantized_for_tensorrt(
     graph: GraphIndex,
 ) -> None:
