@@ -32,9 +32,10 @@ def add_intervals(
     than two parts have normal or have anomalous images. The same images give the same intervals.
     """
     groups = _Groups(scored, parts)
-    result["intervals"] = groups.intervals(None)
-    for kind, figures in result["by_type"].items():
-        figures["intervals"] = groups.intervals(kind)
+    overall, kinds = groups.intervals(None), result["by_type"]
+    result["intervals"] = overall
+    for kind, figures in kinds.items():  # a type alone has the images of all
+        figures["intervals"] = groups.intervals(kind) if len(kinds) > 1 else dict(overall)
 
 
 class _Groups:
