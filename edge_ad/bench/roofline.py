@@ -24,7 +24,9 @@ from edge_ad.errors import IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 
 RUNS = 20
-_MATRIX, _COPIED = 1024, 64 << 20  # a square's side, bytes: beyond any cache that a core has
+# A square's side, small enough for a busy machine to let one product pass undisturbed; and bytes,
+# beyond any cache that a core has.
+_MATRIX, _COPIED = 512, 64 << 20
 _CEILING_S = 1.0
 _PLAIN_WEIGHTS = {"session.disable_prepacking": "1"}
 _PRODUCTS = {"Conv", "FusedConv", "QLinearConv", "ConvInteger", "ConvTranspose"}
