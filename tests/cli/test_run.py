@@ -256,10 +256,10 @@ def run_with_room(room: int, *words: object) -> subprocess.CompletedProcess[str]
 def test_a_full_disk_is_reported_and_every_frame_is_judged(
     make_engine: MakePath, make_folder: MakePath, tmp_path: Path
 ) -> None:
-    parts = make_folder("parts", 300, bright=tuple(range(300)))
+    parts = make_folder("parts", 100, bright=tuple(range(100)))
     words = ("run", "--camera", parts, "--engine", make_engine(), "-o", tmp_path / "o", "--quiet")
     done = run_with_room(120_000, *words)
-    assert "frames     300  (judged 300" in done.stdout, done.stderr
+    assert "frames     100  (judged 100" in done.stdout, done.stderr
     assert done.returncode == 6 and "records were lost" in done.stderr
     assert "Traceback" not in done.stderr
 
