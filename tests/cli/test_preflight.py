@@ -25,6 +25,7 @@ ARGUMENTS = {
     "evaluate": ["a.onnx", "--data", "parts", "-o", "out"],
     "rejudge": ["--engine", "a.onnx", "--images", "parts", "-o", "out/a.parquet"],
     "export": ["a.pt", "-o", "out/a.onnx"],
+    "export-triton": ["a.onnx", "--repository", "models"],
     "page": ["out"],
     "convert": ["a.onnx", "--precision", "fp16", "-o", "out/a.onnx"],
     "calibrate": ["a.onnx", "--images", "parts", "-o", "out/a.onnx"],
