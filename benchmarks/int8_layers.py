@@ -26,7 +26,7 @@ import onnx
 import torch
 from int8_quantizers import by_edge_ad  # the script's own folder is on the path
 from results import write_result
-from torch import nn
+from untrained import spread_norms
 
 from edge_ad.bench.roofline import LayerCost, profile_layers
 from edge_ad.calibration.ranges.image_set import choose
@@ -53,14 +53,7 @@ def write_untrained(name: str, path: Path) -> None:
     settings = parse_settings(load_training(name), {}, "edge")
     method = load_method(name)
     network = method.build(settings.network, SIZE_HW).eval()
-    with torch.no_grad():
-        for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            norm.running_mean.normal_(0, 0.3)
-            norm.running_var.uniform_(0.5, 2)
-            norm.weight.uniform_(0.5, 1.5)
-            norm.bias.normal_(0, 0.2)
+    spread_norms(network)
     score = method.score(settings.network, SIZE_HW)
     manifest = Manifest(method=name, size_hw=SIZE_HW, score=score)
     onnx.save(onnx_from_module(EngineGraph(network), manifest), path)

@@ -30,7 +30,7 @@ def engine_or_untrained(engine: Path | None) -> Iterator[Path]:
 def write_untrained(path: Path) -> None:
     """Write an untrained engine; norms get statistics too, so that no layer's values vanish."""
     import torch
-    from torch import nn
+    from untrained import spread_norms  # the script's own folder is on the path
 
     from edge_ad.methods.destseg.network import METHOD, DeSTSegConfig
     from edge_ad.methods.engine_graph import EngineGraph
@@ -38,13 +38,6 @@ def write_untrained(path: Path) -> None:
     torch.manual_seed(0)
     config = DeSTSegConfig()
     network = METHOD.build(config, SIZE_HW).eval()
-    with torch.no_grad():
-        for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            norm.running_mean.normal_(0, 0.3)
-            norm.running_var.uniform_(0.5, 2)
-            norm.weight.uniform_(0.5, 1.5)
-            norm.bias.normal_(0, 0.2)
+    spread_norms(network)
     manifest = Manifest(method="destseg", size_hw=SIZE_HW, score=METHOD.score(config, SIZE_HW))
     onnx.save(onnx_from_module(EngineGraph(network), manifest), path)

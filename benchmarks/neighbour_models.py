@@ -19,6 +19,7 @@ import torch
 from neighbour_runner import SIDE, import_torchvision  # the script's own folder is on the path
 from PIL import Image
 from torch import nn
+from untrained import spread_norms
 
 import_torchvision()
 from anomalib.models import Draem  # noqa: E402  # it imports torchvision
@@ -43,14 +44,8 @@ def seeded(folder: Path) -> Any:
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(textures / "texture.png")
     torch.manual_seed(0)
     model = Draem(dtd_dir=textures, evaluator=False, visualizer=False).eval()
+    spread_norms(model)
     with torch.no_grad():
-        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            norm.running_mean.normal_(0, 0.3)
-            norm.running_var.uniform_(0.5, 2)
-            norm.weight.uniform_(0.5, 1.5)
-            norm.bias.normal_(0, 0.2)
         for name, value in (("min", 0.0), ("max", 1.0)):
             for kind in ("image", "pixel"):
                 getattr(model.post_processor, f"{kind}_{name}").fill_(value)

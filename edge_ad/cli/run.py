@@ -191,7 +191,7 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 @click.option(
     "--isolate",
     is_flag=True,
-    help="Read each live camera in a process of its own, which is killed and started again when "
+    help="Read each live camera in a separate process, which is killed and started again when "
     "the camera's driver hangs or crashes.",
 )
 @click.option(

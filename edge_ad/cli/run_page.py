@@ -40,7 +40,7 @@ class RunPage:
         command = [sys.executable, "-m", "edge_ad", "page", str(folder), "--listen", self._listen]
         self._process = subprocess.Popen(
             [*command, "--with-stdin"],
-            stdin=subprocess.PIPE,  # closed when the line ends, in whatever way
+            stdin=subprocess.PIPE,  # closed when the line ends, even by a kill
             stdout=sys.stderr.fileno(),
             start_new_session=True,  # Ctrl-C is for the line
         )

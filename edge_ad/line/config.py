@@ -95,7 +95,7 @@ class LineConfig:
     `verdict_within_s` from the trigger. `geometry` replaces parts of the geometry that the engine
     was trained with: any of `roi_xywh`, `ignore`, `tiles` and `overlap`. `frames` limits each
     camera, 0 means no limit. `bit_depth` is that of 16-bit cameras and files, None for that of the
-    training images. With `isolate`, each live camera is read in a process of its own. With
+    training images. With `isolate`, each live camera is read in a separate process. With
     `require_cameras`, a camera that is absent at the start is an error; without, it is a camera
     fault.
     """

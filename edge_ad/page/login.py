@@ -12,7 +12,7 @@ def login_page(request: PageRequest) -> Answer:
 
 
 def log_in(request: PageRequest) -> Answer:
-    """Begin a session, whatever session the browser had before."""
+    """Begin a session, and end the one that the browser had before."""
     entry = request.entry
     if entry is None:
         return Json({"ok": True})

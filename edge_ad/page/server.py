@@ -20,7 +20,7 @@ from edge_ad.page.application import PageApplication, PageSettings
 
 _protocol_log = logging.getLogger("edge_ad.page.protocol")
 _CLOSES_WITHIN_S = 1.0
-_ENDS_WITHIN_S = 4.0  # whatever a view waits for
+_ENDS_WITHIN_S = 4.0  # even if a view still waits
 _NICE = 10
 
 

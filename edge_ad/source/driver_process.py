@@ -1,6 +1,6 @@
-"""Run a camera's driver, as a process of its own: `python -m edge_ad.source.driver_process FD`.
+"""Run a camera's driver as a separate process: `python -m edge_ad.source.driver_process FD`.
 
-It ends with the line that started it, whatever the driver does.
+It ends with the line that started it, even when the driver hangs.
 """
 
 from __future__ import annotations

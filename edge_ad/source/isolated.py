@@ -1,4 +1,4 @@
-"""Read a camera in a process of its own, so that a driver that hangs or crashes can be ended.
+"""Read a camera in a separate process, so that a driver that hangs or crashes can be ended.
 
 A thread that hangs in a driver can only be left behind, with the device and its memory; a process
 can be killed, and the system takes both back. It costs a copy of each image, and the memory of a

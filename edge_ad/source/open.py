@@ -37,7 +37,7 @@ def open_source(
     `timeout_s` limits the wait for each frame, unless the kind waits without limit, and
     `open_within_s` that for the device. `bit_depth` is the one that values of 16 bits are read
     with; None finds that of a folder. Raises SourceLost for a source that does not exist or does
-    not open, UsageError for a malformed URI. An `isolated` live source has a process of its own.
+    not open, UsageError for a malformed URI. An `isolated` live source runs in a separate process.
     """
     parsed = parse_uri(uri)
     kind, name = find_camera(parsed.scheme), without_credentials(uri)

@@ -1,4 +1,4 @@
-"""Cameras in processes of their own: the same frames, and drivers that hang or crash are ended."""
+"""Cameras in separate processes: the same frames, and drivers that hang or crash are ended."""
 
 from __future__ import annotations
 
