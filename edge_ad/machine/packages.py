@@ -95,4 +95,7 @@ def _distribution_installed(name: str) -> bool:
 
 def _last_line(text: str, code: int) -> str:
     lines = text.strip().splitlines()
-    return lines[-1] if lines else f"ends the process with code {code}"
+    if code > 0 and lines:
+        return lines[-1]
+    ended = f"ends the process with code {code}"
+    return f"{ended}: {lines[-1]}" if lines else ended

@@ -137,7 +137,7 @@ def test_extras_are_read_with_those_they_contain(monkeypatch: pytest.MonkeyPatch
         pytest.param("import os; os.abort()", False, "ends the process", id="crashes"),
     ],
 )
-def test_a_package_is_tried_in_a_process_of_its_own(
+def test_a_package_is_tried_in_a_separate_process(
     source: str, *, usable: bool, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tried_package.py").write_text(source)
