@@ -55,7 +55,16 @@ def test_a_folder_becomes_a_csv_file(
     assert rows[1]["file"] == "001.png" and float(rows[1]["score"]) > 0.5
 
 
-def test_an_own_outlet_receives_the_alarms(run: Run) -> None:
+def test_an_own_outlet_receives_the_alarms(
+    run: Run, make_engine: Callable[..., Path], make_folder: Callable[..., Path]
+) -> None:
+    parts = make_folder("parts", 6, bright=(2, 3))
+    output = run("own_outlet.py", "--camera", parts, "--engine", make_engine())
+    assert output.splitlines()[-1].startswith("6 frames, 1 parts ejected")
+
+
+@pytest.mark.slow
+def test_an_own_outlet_receives_the_alarms_of_the_shipped_footage(run: Run) -> None:
     output = run("own_outlet.py", "--frames", 80)
     assert output.splitlines()[-1].startswith("80 frames, 1 parts ejected")
 

@@ -63,7 +63,7 @@ def test_it_holds_though_rates_vary_below_the_guarantee_by_what_came_before() ->
 
 
 def test_a_doubled_rate_is_found() -> None:
-    rejected = np.random.default_rng(3).random((200, 1500)) < 0.1
+    rejected = np.random.default_rng(3).random((100, 1500)) < 0.1
     crossing = first_crossing(rejected, 0.05, LEVEL)
     assert (crossing < 1500).mean() > 0.99
     assert np.median(crossing) < 600
