@@ -66,8 +66,8 @@ class GraphCache:
 
     def keep(self, written: Path, prediction: Prediction) -> None:
         """Move the folder of a graph here, with what it answered. Best effort: logs a failure."""
-        check = {"files": _digests(written), "answer": _digest(prediction)}
         try:
+            check = {"files": _digests(written), "answer": _digest(prediction)}
             (written / _CHECK).write_text(json.dumps(check))
             self.remove()
             written.rename(self.folder)
@@ -77,12 +77,15 @@ class GraphCache:
 
 
 def cache_of(path: Path) -> GraphCache | None:
-    """Return the entry of an ONNX file, or None where the user has no folder for it."""
-    import onnxruntime as ort
+    """Return the entry of an ONNX file, or None where the user has no folder for it.
 
+    None, too, without ONNX Runtime, which whoever opens the file then reports.
+    """
     try:
+        import onnxruntime as ort
+
         content, root = sha256(path), cache_folder()
-    except OSError:
+    except (ImportError, OSError):
         return None
     return GraphCache(root / "graphs" / f"{content[:24]}-{ort.__version__}-{_processor()}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from edge_ad.engine.graph_cache import GraphCache, cache_of
 from edge_ad.engine.onnxruntime import OnnxRuntimeEngine
 from edge_ad.engine.options import EngineOptions
 from edge_ad.engine.switching import SwitchingEngine
+from edge_ad.errors import MissingExtra
 
 GREEN = Path(__file__).parent.parent / "engines" / "green-16-b1.onnx"
 
@@ -148,6 +150,12 @@ def test_an_engine_runs_where_nothing_can_be_kept(
     (tmp_path / "relative-file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
     assert np.array_equal(predict().maps, expected().maps)
+
+
+def test_a_missing_runtime_is_reported_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtra, match=r"edge-ad\[onnxruntime\]"):
+        SwitchingEngine(GREEN, EngineOptions())
 
 
 def test_an_engine_runs_where_there_is_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
