@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from edge_ad.machine.camera import OpenCv, VideoDevice
 from edge_ad.machine.gpu import Gpus
@@ -93,6 +94,9 @@ def _missing_gpu(gpus: Gpus) -> list[str]:
 
 
 def _camera(name: str, back_end: str, opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
+    if back_end == "PyAV":
+        missing = not find_spec("av")
+        return Feature(name, "the package av", "pip install av") if missing else Feature(name)
     if back_end not in opencv.back_ends:
         fix = _SYSTEM_OPENCV if back_end == "GSTREAMER" else "pip install opencv-python"
         return Feature(name, f"OpenCV's {back_end} back end", fix)

@@ -1,11 +1,9 @@
-"""Open cameras with OpenCV: V4L2 devices, network streams, CSI ports, GStreamer pipelines."""
+"""Open cameras with OpenCV: V4L2 devices, CSI ports, GStreamer pipelines."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,8 +22,6 @@ from edge_ad.uri import Uri, number, whole_number
 GREY_FORMATS = {"Y10": 10, "Y12": 12, "Y14": 14, "Y16": None}  # V4L2's; Y16 may hold any depth
 _MANUAL = 1  # V4L2_EXPOSURE_MANUAL
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
-_FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # OpenCV has no other way to set the transport
-_environment = threading.Lock()
 
 
 def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
@@ -106,21 +102,6 @@ def depth_of_format(format_name: str, bits: int | None, request: SourceRequest) 
             "Choose another format, or omit the depth."
         )
     return BitDepth(bits, f"pixel format {format_name}", given=False)
-
-
-def open_network(request: SourceRequest) -> Iterator[Grab]:
-    """Open an RTSP camera, over TCP, or an HTTP stream, with time limits inside OpenCV too."""
-    name = request.name
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(request.open_within_s * 1000)]
-    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(request.timeout_s * 1000)]
-    with rtsp_over_tcp():
-        capture = cv2.VideoCapture(request.uri.place, cv2.CAP_FFMPEG, limits)
-    if not capture.isOpened():
-        raise SourceLost(
-            f"{name} does not open. Check the address, user and password with a player "
-            f"(ffplay -rtsp_transport tcp), and that the camera accepts another client."
-        )
-    return _frames(capture, name, request.depth())
 
 
 def open_csi(request: SourceRequest) -> Iterator[Grab]:
@@ -257,16 +238,3 @@ def has_gstreamer() -> bool:
     return any(
         "GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines()
     )
-
-
-@contextlib.contextmanager
-def rtsp_over_tcp() -> Iterator[None]:
-    """Select TCP unless the user chose a transport: torn frames over UDP look like defects."""
-    with _environment:
-        before = os.environ.get(_FFMPEG_OPTIONS)
-        os.environ.setdefault(_FFMPEG_OPTIONS, "rtsp_transport;tcp")
-        try:
-            yield
-        finally:
-            if before is None:
-                os.environ.pop(_FFMPEG_OPTIONS, None)

@@ -21,8 +21,8 @@ class CameraKind(UriKind):
     delivers its newest frame only; `live_rule` names a function that decides that by the URI.
     With `starts_late`, it begins to deliver when somebody iterates; one that `waits` may be without
     a frame for any time, as may one whose `trigger` option is given. `back_end` is the part of
-    OpenCV that it needs; `presence` names a function that says cheaply, by the URI, whether a lost
-    camera is back. `name` is for lists, `short_forms` need no scheme.
+    OpenCV that it needs, or PyAV; `presence` names a function that says cheaply, by the URI,
+    whether a lost camera is back. `name` is for lists, `short_forms` need no scheme.
     """
 
     name: str
@@ -80,7 +80,7 @@ CAMERAS = (
         live=False,
         options={"bit_depth": "bits that the values of 16-bit files fill, such as 12"},
         place_is_path=True,
-        back_end="FFMPEG",
+        back_end="PyAV",
     ),
     CameraKind(
         name="watched folders",
@@ -106,9 +106,9 @@ CAMERAS = (
         schemes=("rtsp", "rtsps", "http", "https"),
         example="rtsp://HOST/PATH",
         description="a network camera; RTSP goes over TCP",
-        opener="edge_ad.source.camera:open_network",
+        opener="edge_ad.source.network:open_network",
         syntax="url",
-        back_end="FFMPEG",
+        back_end="PyAV",
         presence="edge_ad.source.presence:host_answers",
     ),
     CameraKind(

@@ -18,7 +18,7 @@ FULL = OpenCv("4.12.0", ("FFMPEG", "GSTREAMER", "V4L2"), "GTK", display=True)
 CAMERA = VideoDevice("/dev/video0", "Example", readable=True)
 GPU = Gpus((GpuDevice("Example RTX", "8.9", 8192),), "580.95.05", "13.1")
 JETSON = Jetson("Example Orin", "36.4.3", "6")
-BACK_ENDS = {"USB cameras": "V4L2", "network cameras": "FFMPEG", "CSI cameras": "GSTREAMER"}
+BACK_ENDS = {"USB cameras": "V4L2", "network cameras": "PyAV", "CSI cameras": "GSTREAMER"}
 NO_DRIVER = Gpus(problem="no NVIDIA driver")
 
 
