@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,12 +14,14 @@ Polygon = Annotated[tuple[Point, ...], Field(min_length=3)]
 Rect = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)],
              Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]  # fmt: skip
 Count = Annotated[int, Field(ge=1, le=64)]
+Shrink = Literal["area", "bilinear"]
 
 
 class Geometry(BaseModel):
-    """Region of interest, ignored polygons and tiling, in frame pixels.
+    """Region of interest, ignored polygons and tiling, in frame pixels, and how tiles shrink.
 
-    `tiles` counts (rows, columns); neighbours share `overlap` of a tile's side.
+    `tiles` counts (rows, columns); neighbours share `overlap` of a tile's side. `shrink` is fixed
+    when a detector is trained or imported, so no option of a line changes it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +30,7 @@ class Geometry(BaseModel):
     ignore: tuple[Polygon, ...] = ()
     tiles: tuple[Count, Count] = (1, 1)
     overlap: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    shrink: Shrink = "area"
 
     def changed(self, parts: Mapping[str, Any]) -> Geometry:
         """Return a validated copy with some parts replaced."""

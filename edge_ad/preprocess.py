@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 from edge_ad.frame import Image
-from edge_ad.geometry import Geometry
+from edge_ad.geometry import Geometry, Shrink
 
 Map = NDArray[np.float32]
 
@@ -76,7 +76,8 @@ class Preprocess:
         (height, width), (tile_w, tile_h) = self.size_hw, layout.tile_wh
         batch = np.empty((len(layout.tiles_xy), height, width, 3), np.uint8)
         for tile, (x, y) in zip(batch, layout.tiles_xy, strict=True):
-            _resize(image[y : y + tile_h, x : x + tile_w], self.size_hw, tile)
+            part = image[y : y + tile_h, x : x + tile_w]
+            _resize(part, self.size_hw, tile, self.geometry.shrink)
         return batch
 
     def stitch(self, maps: Map, frame_hw: tuple[int, int]) -> AnomalyMap:
@@ -160,13 +161,21 @@ class Preprocess:
         return drawn.astype(np.bool_)
 
 
-def _resize(image: NDArray, size_hw: tuple[int, int], out: NDArray | None = None) -> NDArray:  # type: ignore[type-arg]
+def _resize(
+    image: NDArray,  # type: ignore[type-arg]
+    size_hw: tuple[int, int],
+    out: NDArray | None = None,  # type: ignore[type-arg]
+    shrink: Shrink = "area",
+) -> NDArray:  # type: ignore[type-arg]
     """Shrink by averaging areas, so that no thin scratch falls between samples; enlarge bilinearly.
 
     Even sizes are halved first: exact 2 x 2 means are an order of magnitude faster than OpenCV's
-    means over areas of fractional size, which do the rest.
+    means over areas of fractional size, which do the rest. `bilinear` interpolates between the four
+    nearest pixels and skips others, as the code of DRAEM and of many other detectors does.
     """
     height, width = size_hw
+    if shrink == "bilinear":
+        return cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
     while _halves(image.shape[0], height) and _halves(image.shape[1], width):
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,3 +96,13 @@ def test_masks_land_on_the_same_canvas_as_maps() -> None:
     stitched = preprocess.stitch(np.zeros((2, 50, 50), np.float32), (100, 200))
     assert canvas.shape == stitched.values.shape
     assert canvas.mean() == pytest.approx(mask.mean(), rel=0.1)
+
+
+def test_bilinear_shrinking_is_opencvs_and_skips_what_lies_between() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    bilinear = Preprocess((64, 64), Geometry(shrink="bilinear"))
+    expected = cv2.resize(frame, (64, 64), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(bilinear(frame)[0], expected)
+    scratched = np.zeros((1024, 1024, 3), np.uint8)
+    scratched[:, 509] = 255
+    assert bilinear(scratched).max() == 0 and Preprocess((64, 64))(scratched).max() > 8

@@ -1,4 +1,4 @@
-"""The options `--roi`, `--ignore`, `--tiles` and `--overlap`."""
+"""The options `--roi`, `--ignore`, `--tiles`, `--overlap` and `--shrink`."""
 
 from __future__ import annotations
 
@@ -94,3 +94,11 @@ _OPTIONS = [
         help="Overlap of neighbouring tiles, as a share of their side.",
     ),
 ]
+shrink_option = click.option(
+    "--shrink",
+    type=click.Choice(["area", "bilinear"]),
+    default="area",
+    show_default=True,
+    help="How large images become small: means of areas, which keep thin scratches; or between "
+    "the four nearest pixels, as DRAEM's code and many others do. The engine keeps to it.",
+)

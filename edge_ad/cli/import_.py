@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from edge_ad.cli.geometry import shrink_option
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.types import Number, Size
 from edge_ad.errors import MissingExtra, UsageError
+from edge_ad.geometry import Geometry, Shrink
 
 _CHECKPOINT_SIZE = (256, 256)
 
@@ -56,6 +58,7 @@ class Numbers(click.ParamType[Any]):
 @click.option("--std", type=Numbers(), help="The scaled values are divided by it.")
 @click.option("--map-output", help="Name of an ONNX file's map output.")
 @click.option("--score-output", help="Name of its score output; max: the map's maximum.")
+@shrink_option
 @shared
 def command(
     *,
@@ -64,6 +67,7 @@ def command(
     size: tuple[int, int] | None,
     batch: int | None,
     adapter: str | None,
+    shrink: Shrink,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -78,14 +82,14 @@ def command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     if any(path.suffix == ".onnx" for path in files):
-        result = _adapt(files, output, size, batch, adapter, given)
+        result = _adapt(files, output, size, batch, adapter, {**given, "shrink": shrink})
     elif adapter or given or batch:
         raise UsageError(
             "--adapter, --batch and the options for inputs and outputs are for ONNX files."
         )
     else:
         with output_file(output, ".pt") as out:
-            result = _import(files, out, size or _CHECKPOINT_SIZE)
+            result = _import(files, out, size or _CHECKPOINT_SIZE, shrink)
     emit(result) if as_json else click.echo(_format(result))
 
 
@@ -115,7 +119,9 @@ def _adapt(
         return adapt_onnx(files[0], out, Adapter(**{**fields, **given}), size, batch)
 
 
-def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
+def _import(
+    files: tuple[Path, ...], out: Path, size_hw: tuple[int, int], shrink: Shrink
+) -> dict[str, Any]:
     try:
         from edge_ad.methods.foreign import import_checkpoint
     except ImportError as error:
@@ -131,6 +137,7 @@ def _import(files: tuple[Path, ...], out: Path, size_hw: tuple[int, int]) -> dic
     manifest = Manifest(
         method=checkpoint.method,
         size_hw=checkpoint.size_hw,
+        geometry=Geometry(shrink=shrink),
         score=load_method(checkpoint.method).score(checkpoint.config, checkpoint.size_hw),
         provenance=Provenance(parent_sha256=sha256_of(files), notes=notes),
     )

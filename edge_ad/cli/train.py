@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from edge_ad.cli.bit_depth import bit_depth_option
-from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.geometry import geometry_options, shrink_option
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.parts import parts_options
@@ -98,6 +98,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--workers", type=click.IntRange(1, 64), help="Threads that draw anomalies.")
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint of an interrupted run.")
 @geometry_options
+@shrink_option
 @bit_depth_option
 @shared
 def command(*, output: Path, as_json: bool, **options: Any) -> None:
@@ -174,7 +175,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         size_hw=(size, size) if isinstance(size, int) else size,
         keep_aspect=isinstance(size, int),
         settings=parse_settings(load_training(options["method"]), given, options["preset"]),
-        geometry=Geometry().changed(options["geometry"]),
+        geometry=Geometry(shrink=options["shrink"]).changed(options["geometry"]),
         textures=options["textures"],
         teacher=options["teacher"],
         seed=options["seed"],

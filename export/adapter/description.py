@@ -9,6 +9,7 @@ from typing import Literal
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.geometry import Shrink
 from edge_ad.onnx_graph.retype import FLOATS, type_name
 
 SizeHW = tuple[int, int]
@@ -25,7 +26,7 @@ class Adapter:
 
     A value v of 0 to 255 becomes (v * scale - mean) / std. `layout` None is the graph's own,
     `scale` None is for graphs that take whole numbers. `map_output` None is the only output;
-    `score_output` None takes the maximum of the map.
+    `score_output` None takes the maximum of the map. `shrink` is how images are to be made smaller.
     """
 
     layout: Layout | None = None
@@ -35,6 +36,7 @@ class Adapter:
     std: tuple[float, ...] = (1.0,)
     map_output: str | None = None
     score_output: str | None = None
+    shrink: Shrink = "area"
 
 
 # anomalib 1.2 and later: preprocessing is in the graph, which takes RGB of 0 to 1

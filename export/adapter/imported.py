@@ -29,6 +29,7 @@ from edge_ad.export.comparison_frames import generated_frames
 from edge_ad.export.parity import TOLERANCE, Agreement, compare
 from edge_ad.files import replacing, sha256
 from edge_ad.frame import Image
+from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest, Provenance, Score
 from edge_ad.onnx_graph.load import load_onnx, set_manifest
 from edge_ad.onnx_graph.names import rename
@@ -220,6 +221,7 @@ def _manifest(foreign: ForeignGraph) -> Manifest:
         method="imported",
         size_hw=foreign.input.size_hw,
         batch=foreign.input.batch,
+        geometry=Geometry(shrink=foreign.adapter.shrink),
         score=Score(),
         provenance=stamp(Provenance(), parent_sha256=sha256(foreign.source), notes=notes),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.cli.import_ import command
+from edge_ad.detector import Detector
 from edge_ad.engine import open_engine
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.frame import Image
@@ -103,6 +105,18 @@ def test_the_manifest_says_where_it_came_from(tmp_path: Path) -> None:
     with open_engine(tmp_path / "x.onnx") as engine:
         assert engine.manifest.method == "imported" and engine.manifest.size_hw == SIZE
         assert engine.manifest.provenance.notes["imported from"] == "model.onnx"
+        assert engine.manifest.geometry.shrink == "area"
+
+
+def test_an_engine_keeps_to_the_shrinking_it_was_imported_with(tmp_path: Path) -> None:
+    source = _foreign(tmp_path / "model.onnx")
+    words = ["--adapter", "anomalib", "--shrink", "bilinear", "--size", "32x48"]
+    _import(source, "-o", tmp_path / "x.onnx", *words)
+    frame = np.random.default_rng(1).integers(0, 256, (200, 210, 3), np.uint8)
+    with Detector(tmp_path / "x.onnx", threshold=9.0) as detector:
+        score = detector(frame).score
+    seen = cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_LINEAR)[..., ::-1] / 255
+    assert score == pytest.approx((seen * COLOURS).sum(axis=-1).max(), abs=1e-5)
 
 
 @pytest.mark.parametrize(
