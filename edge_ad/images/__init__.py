@@ -18,7 +18,7 @@ from edge_ad.images.bit_depth import (
     reading,
     to_bgr8,
 )
-from edge_ad.images.container import jpeg_damage
+from edge_ad.images.container import motion_jpeg_damage
 from edge_ad.images.decode import StoredImage, read_stored
 from edge_ad.images.listing import NAMED, SUFFIXES, FolderListing, list_folder, list_images, named
 from edge_ad.images.write import encode_image, write_image
@@ -36,9 +36,9 @@ __all__ = [
     "current_depth",
     "encode_image",
     "find_depth",
-    "jpeg_damage",
     "list_folder",
     "list_images",
+    "motion_jpeg_damage",
     "named",
     "read_image",
     "read_stored",

@@ -25,6 +25,7 @@ _UNDEFINED_COLOURS = frozenset({"CMYK", "LAB"})  # no single conversion to BGR w
 _OBEYED_BY_OPENCV = frozenset({"TIFF"})  # orientation
 _JPEG = frozenset({"JPEG", "MPO"})
 _PADDED = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_HUFFMAN_TABLES = b"\xff\xc4"
 _STRAY_BYTES = 4
 _THUMBNAIL = 1  # bit of TIFF's NewSubfileType: a page that repeats another at reduced size
 _SUBFILE_TYPE, _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _ORIENTATION = 254, 258, 281, 274
@@ -133,6 +134,14 @@ def jpeg_damage(data: bytes) -> str:
         padded = match is not None and b"\0" * int(match[1]) + b"\xff\xd9" in data
         return "" if few or padded else str(error)
     return ""
+
+
+def motion_jpeg_damage(data: bytes) -> str:
+    """Return libjpeg's complaint about a JPEG of a video, which is stricter than FFmpeg's.
+
+    Many recorders and cameras leave out the standard Huffman tables; those are not checked here.
+    """
+    return jpeg_damage(data) if _HUFFMAN_TABLES in data else ""
 
 
 def _pages(image: Any) -> int:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab
-from edge_ad.images import BitDepth, to_bgr8
+from edge_ad.images import BitDepth, motion_jpeg_damage, to_bgr8
 from edge_ad.source.base import SourceRequest
 from edge_ad.uri import Uri, number, whole_number
 
 GREY_FORMATS = {"Y10": 10, "Y12": 12, "Y14": 14, "Y16": None}  # V4L2's; Y16 may hold any depth
+JPEG_FORMATS = frozenset({"MJPG", "JPEG"})
 _MANUAL = 1  # V4L2_EXPOSURE_MANUAL
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
 
@@ -46,6 +47,7 @@ def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
             capture.set(setting, value)
     _fix_exposure(capture, uri)
     depth = _grey_depth(capture, request)
+    _keep_jpegs(capture)
     return check_size(_frames(capture, request.name, depth), expected_wh, uri.place)
 
 
@@ -75,12 +77,22 @@ def _grey_depth(capture: cv2.VideoCapture, request: SourceRequest) -> BitDepth |
     OpenCV would reduce Y16 to its upper 8 bits, of which a 12-bit sensor fills four. Raises
     UsageError for a depth that contradicts the pixel format.
     """
-    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
-    name = code.decode("ascii", "replace").strip()
+    name = _format_name(capture)
     if name not in GREY_FORMATS:
         return request.depth()
     capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
     return deep_grey(name, request)
+
+
+def _keep_jpegs(capture: cv2.VideoCapture) -> None:
+    """Have JPEGs delivered as they come: OpenCV decodes damaged ones without a word to us."""
+    if _format_name(capture) in JPEG_FORMATS:
+        capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+
+
+def _format_name(capture: cv2.VideoCapture) -> str:
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
+    return code.decode("ascii", "replace").strip()
 
 
 def deep_grey(format_name: str, request: SourceRequest) -> BitDepth | None:
@@ -172,9 +184,26 @@ def _frames(capture: cv2.VideoCapture, name: str, depth: BitDepth | None) -> Ite
                     f"{name}: the camera stopped delivering after {index} frames. Check its cable, "
                     "power and network."
                 )
-            yield to_grab(np.asarray(image), index, name, depth)
+            pixels = np.asarray(image)
+            yield (jpeg_grab if is_jpeg(pixels) else to_grab)(pixels, index, name, depth)
     finally:
         capture.release()
+
+
+def is_jpeg(image: NDArray[Any]) -> bool:
+    """Return whether a camera's array is a JPEG in one row of bytes instead of pixels."""
+    return image.dtype == np.uint8 and image.size == max(image.shape) > 1 and image.flat[0] == 0xFF
+
+
+def jpeg_grab(image: NDArray[Any], index: int, name: str, depth: BitDepth | None) -> Grab:
+    """Decode a camera's JPEG, or return a BadFrame with libjpeg's complaint."""
+    data = image.tobytes()
+    damage = motion_jpeg_damage(data)
+    pixels = None if damage else cv2.imdecode(image, cv2.IMREAD_COLOR)
+    if pixels is None:
+        reason = f"the frame does not decode ({damage or 'no JPEG'})"
+        return BadFrame(reason, index, time.monotonic(), name)
+    return to_grab(np.asarray(pixels), index, name, depth)
 
 
 def to_grab(image: NDArray[Any], index: int, name: str, depth: BitDepth | None) -> Grab:

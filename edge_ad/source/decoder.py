@@ -18,7 +18,7 @@ import numpy as np
 
 from edge_ad.errors import DataError
 from edge_ad.frame import BadFrame, Frame, Grab
-from edge_ad.images import jpeg_damage, to_bgr8
+from edge_ad.images import motion_jpeg_damage, to_bgr8
 from edge_ad.source.base import SourceRequest
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _SEVERAL_PACKETS = frozenset({"vp8", "vp9", "av1"})  # a frame and one that is never shown
 _NOT_CODED_BYTES = 8  # an MPEG-4 packet of this size repeats the frame before
-_HUFFMAN_TABLES = b"\xff\xc4"
 _HELD_BACK = 64  # more packets than any decoder holds back
 
 
@@ -65,7 +64,7 @@ class VideoDecoder:
             return
         if packet.is_keyframe and packet.size:
             self._keys.append(packet.pts)
-        damage = _jpeg_damage(packet) if codec == "mjpeg" else ""
+        damage = motion_jpeg_damage(bytes(packet)) if codec == "mjpeg" else ""
         try:
             frames = [] if damage else packet.decode()
         except FFmpegError as error:
@@ -132,15 +131,6 @@ class VideoDecoder:
 def reason_of(error: BaseException) -> str:
     """Return FFmpeg's words for an error, without the address, which may hold a password."""
     return str(getattr(error, "strerror", "") or type(error).__name__)
-
-
-def _jpeg_damage(packet: Packet[Any]) -> str:
-    """Return libjpeg's complaint, which is stricter than FFmpeg's.
-
-    Many recorders leave out the standard Huffman tables; of those packets FFmpeg alone decides.
-    """
-    data = bytes(packet)
-    return jpeg_damage(data) if _HUFFMAN_TABLES in data else ""
 
 
 def _pixels(frame: VideoFrame) -> np.ndarray[Any, Any]:

@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import SourceLost, UsageError
-from edge_ad.frame import BadFrame, Frame
-from edge_ad.images import BitDepth
+from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.images import BitDepth, encode_image
 from edge_ad.source import open_source
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.camera import check_size, deep_grey, to_grab, with_appsink
-from edge_ad.source.open import parse_uri
+from edge_ad.source.open import open_grabs, parse_uri
 from tests.source.rtsp_server import RtspCamera, serving
 
 pytestmark = pytest.mark.timeout(60)
@@ -95,6 +95,47 @@ def test_exposure_and_gain_are_fixed_or_refused(
     with pytest.raises(UsageError, match=message):
         open_source(f"v4l2://{device}?{options}")
     assert driver.released
+
+
+class JpegDriver(Driver):
+    """A camera in MJPG: its buffers, padded with zeros, once OpenCV is asked not to decode them."""
+
+    def __init__(self, jpegs: list[bytes]) -> None:
+        super().__init__()
+        self.jpegs = jpegs
+
+    def set(self, setting: int, value: float) -> bool:
+        self.values[setting] = value
+        return True
+
+    def read(self) -> tuple[bool, NDArray[np.uint8]]:
+        if not self.jpegs:
+            return False, np.empty((0, 0), np.uint8)
+        data = np.frombuffer(self.jpegs.pop(0), np.uint8)
+        if self.values.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
+            return True, np.concatenate([data, np.zeros(500, np.uint8)])[None]
+        return True, np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def test_damaged_jpegs_of_a_camera_are_bad_frames(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, 96, 128, 3), dtype=np.uint8)
+    jpegs = [encode_image(image, ".jpg") for image in images]
+    expected = cv2.imdecode(np.frombuffer(jpegs[0], np.uint8), cv2.IMREAD_COLOR)
+    jpegs[1] = jpegs[1][: len(jpegs[1]) // 2] + b"\xff\xd9"
+    jpegs[2] = b"\xff\xd8" + bytes(3000)
+    device = tmp_path / "video0"
+    device.touch()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: JpegDriver(jpegs))
+    grabs: list[Grab] = []
+    with pytest.raises(SourceLost, match="stopped delivering after 4 frames"):
+        for grab in open_grabs(f"v4l2://{device}?format=MJPG"):
+            grabs.append(grab)
+    assert [isinstance(grab, Frame) for grab in grabs] == [True, False, False, True]
+    assert isinstance(grabs[0], Frame) and (grabs[0].image == expected).all()
+    assert isinstance(grabs[1], BadFrame) and "premature end of data" in grabs[1].reason
+    assert isinstance(grabs[2], BadFrame) and "does not decode" in grabs[2].reason
 
 
 def test_deep_grey_frames_are_shifted_by_the_depth_of_their_sensor() -> None:
