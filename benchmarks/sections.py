@@ -98,6 +98,14 @@ SECTIONS = {
         "an install that must succeed. A broken line has a link that leads nowhere, or a file that "
         "is missing or changed.",
     ),
+    "rejudge": (
+        "Archives judged again",
+        "A job of `edge-ad rejudge` killed (SIGKILL) at random moments, each time continued by the "
+        "same command, and one on a Ray cluster of two nodes of which one is killed half-way: rows "
+        "against those of a job that nobody killed. `workers`: the shipped engine on PNG files of "
+        "512x512 noise, which are slow to decode, one core for each worker, best of three; the "
+        "machine was otherwise idle.",
+    ),
     "plc": (
         "Verdicts to a PLC",
         "Milliseconds from a verdict, at 30 frames/s with an engine that costs nearly nothing, to "

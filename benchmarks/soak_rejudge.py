@@ -203,7 +203,7 @@ def main() -> None:
         if given.only in (None, "killed"):
             measure_kills(folder, given.images, given.kills, given.seed)
         if given.only in (None, "workers"):
-            measure_workers(folder, given.images // 20)
+            measure_workers(folder, given.images // 3)
         if given.only == "ray":
             measure_ray(folder, given.images)
 
