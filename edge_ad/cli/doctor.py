@@ -28,6 +28,7 @@ class _Report:
     edge_ad: str
     host: Host
     jetson: Jetson | None
+    power_mode: str
     opencv: OpenCv
     cameras: list[VideoDevice]
     engines: list[Package]
@@ -56,7 +57,7 @@ def command(*, fix: bool, as_json: bool) -> None:
 
 
 def _examine() -> _Report:
-    from edge_ad.machine import camera, gpu, host, packages
+    from edge_ad.machine import camera, clocks, gpu, host, packages
 
     engines = [packages.read_package(name) for name in ("onnxruntime", *_ACCELERATORS)]
     opencv, cameras = camera.read_opencv(), camera.read_cameras()
@@ -65,6 +66,7 @@ def _examine() -> _Report:
         edge_ad=edge_ad.__version__,
         host=host.read_host(),
         jetson=jetson,
+        power_mode=clocks.read_power_mode(),
         opencv=opencv,
         cameras=cameras,
         engines=engines,
@@ -97,7 +99,8 @@ def _format_lines(report: _Report) -> Iterator[str]:
     yield _row("system", f"{host.system}, Python {host.python}" + _format_environment(host))
     if report.jetson:
         jetson = report.jetson
-        yield _row("Jetson", f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack}")
+        mode = f", power mode {report.power_mode}" if report.power_mode else ""
+        yield _row("Jetson", f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack}{mode}")
     yield _row("OpenCV", _format_opencv(opencv))
     for camera in report.cameras:
         yield _row("camera", f"{camera.device} {camera.name}")

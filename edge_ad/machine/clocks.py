@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from edge_ad.machine.host import ROOT
 
+_POWER_MODEL = re.compile(r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", re.MULTILINE)
 _CPU = "sys/devices/system/cpu/cpu0/cpufreq"
 
 
@@ -22,9 +24,22 @@ def read_clocks(root: Path = ROOT) -> dict[str, Any]:
         "governor": _text(root / _CPU / "scaling_governor"),
         "clock_mhz": _number(root / _CPU / "scaling_cur_freq", 1e3),
         "temperature_c": _hottest(root),
-        "power_mode": _text(root / "var/lib/nvpmodel/status"),
+        "power_mode": read_power_mode(root),
     }
     return {name: value for name, value in known.items() if value not in ("", None)}
+
+
+def read_power_mode(root: Path = ROOT) -> str:
+    """Return a Jetson's power mode by name, like MAXN or 15W; empty on other machines.
+
+    nvpmodel keeps the number in its status (`pmode:0002`) and the names in its configuration
+    (`< POWER_MODEL ID=2 NAME=15W >`), both as in the Jetson Linux Developer Guide. Where the name
+    is not known, this is the status as it stands.
+    """
+    status = _text(root / "var/lib/nvpmodel/status")
+    mode = re.search(r"\bpmode:(\d+)", status)
+    names = dict(_POWER_MODEL.findall(_text(root / "etc/nvpmodel.conf")))
+    return names.get(str(int(mode[1])), status) if mode else status
 
 
 def _hottest(root: Path) -> float | None:

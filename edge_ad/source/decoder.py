@@ -5,6 +5,10 @@ damaged frame is damaged too, up to the next key frame that arrived whole.
 
 One thread decodes: with several, FFmpeg drops the errors of slices and reports others late, and
 every thread holds a live camera's frame back for one more.
+
+FFmpeg converts YUV to BGR with the processor's vector instructions, which round otherwise on each
+architecture. Here it is asked for exact arithmetic, so that a video has the same pixels everywhere;
+those that OpenCV reads are a few grey levels away.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 _SEVERAL_PACKETS = frozenset({"vp8", "vp9", "av1"})  # a frame and one that is never shown
 _NOT_CODED_BYTES = 8  # an MPEG-4 packet of this size repeats the frame before
+_EXACT = 0x10 | 0x40000 | 0x80000  # FFmpeg's SWS_POINT, SWS_ACCURATE_RND and SWS_BITEXACT
 _HELD_BACK = 64  # more packets than any decoder holds back
 
 
@@ -39,11 +44,14 @@ class VideoDecoder:
     """
 
     def __init__(self, stream: VideoStream, request: SourceRequest, *, strict: bool = True) -> None:
+        from av.video.reformatter import VideoReformatter
+
         stream.thread_type = "SLICE"
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"err_detect": "explode"} if strict else {}
         self._context = stream.codec_context
         self._request = request
+        self._converter = VideoReformatter()  # setting one up takes as long as a small frame
         self.decoded = 0
         self.delivered = 0
         self._packets = 0  # that should become a frame each
@@ -94,12 +102,18 @@ class VideoDecoder:
         self._damaged = ""
         name, index = self._request.name, self.delivered
         try:
-            image = to_bgr8(_pixels(frame), f"{name}, frame {index}", self._bit_depth(frame))
+            image = to_bgr8(self._pixels(frame), f"{name}, frame {index}", self._bit_depth(frame))
         except DataError as error:
             return self._bad_frame(str(error))
         self.decoded += 1
         self.delivered += 1
         return Frame(image, index, time.monotonic(), name)
+
+    def _pixels(self, frame: VideoFrame) -> np.ndarray[Any, Any]:
+        """Return BGR, or the values of a 16-bit grey video, turned as the container asks."""
+        kind = "gray16le" if _is_deep(frame) else "bgr24"
+        pixels = self._converter.reformat(frame, format=kind, interpolation=_EXACT).to_ndarray()
+        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
     def _bit_depth(self, frame: VideoFrame) -> int | None:
         depth = self._request.depth()
@@ -131,12 +145,6 @@ class VideoDecoder:
 def reason_of(error: BaseException) -> str:
     """Return FFmpeg's words for an error, without the address, which may hold a password."""
     return str(getattr(error, "strerror", "") or type(error).__name__)
-
-
-def _pixels(frame: VideoFrame) -> np.ndarray[Any, Any]:
-    """Return BGR, or the values of a 16-bit grey video, turned as the container asks."""
-    pixels = frame.to_ndarray(format="gray16le" if _is_deep(frame) else "bgr24")
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
 def _is_deep(frame: VideoFrame) -> bool:

@@ -1,7 +1,7 @@
 """Read every frame of a video file, and know of those that are missing or damaged.
 
 OpenCV stops after a damaged passage and passes on what FFmpeg fills in, so FFmpeg is used through
-PyAV. Pixels are those that OpenCV would deliver.
+PyAV.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_ad.cli.doctor import command
-from edge_ad.machine import gpu, host
+from edge_ad.machine import clocks, gpu, host
 from edge_ad.machine.features import Feature
 from edge_ad.machine.fix_script import fix_script
 from edge_ad.machine.gpu import GpuDevice, Gpus
@@ -63,7 +63,8 @@ def test_a_jetson_with_a_gpu_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     orin = GpuDevice("Orin", "8.7", 7620)
     monkeypatch.setattr(gpu, "read_gpus", lambda: Gpus((orin,), "540.4.0", "12.6"))
     monkeypatch.setattr(host, "read_jetson", lambda: Jetson("Orin Nano", "36.4.3", "6"))
+    monkeypatch.setattr(clocks, "read_power_mode", lambda: "MAXN")
     output = CliRunner().invoke(command).stdout
-    assert "Orin Nano, L4T 36.4.3, JetPack 6" in output
+    assert "Orin Nano, L4T 36.4.3, JetPack 6, power mode MAXN" in output
     assert "Orin, compute 8.7, 7620 MiB" in output
     assert "540.4.0, CUDA up to 12.6" in output

