@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 TRANSPORT = "EDGE_AD_RTSP_TRANSPORT"
 _TRANSPORTS = ("tcp", "udp", "udp_multicast", "http", "https")
 _TRIED_FRAMES, _TRIED_KEYS = 10, 2  # of which none decodes strictly, though damage is rare
+_SHORT_LOOK = {  # FFmpeg would watch 40 frames to guess the rate, which nobody here asks for
+    "analyzeduration": "500000",  # microseconds
+    "fpsprobesize": "0",
+}
 _TOLERANT = frozenset({"h264", "hevc"})
 _log = logging.getLogger(__name__)
 
@@ -95,6 +99,8 @@ class _Stream:
             for packet in self.container.demux(video=0):
                 if packet.size or packet.dts is None:  # the last one, empty, frees frames held back
                     yield packet
+        except av.error.ExitError:
+            reason = f"nothing came for {self._request.timeout_s:g} s"
         except av.FFmpegError as error:
             reason = reason_of(error)
         raise SourceLost(
@@ -129,8 +135,8 @@ def _open(request: SourceRequest) -> InputContainer:
 def _options(request: SourceRequest) -> dict[str, str]:
     """Select TCP unless the user chose a transport: torn frames over UDP look like defects."""
     if not request.uri.place.lower().startswith("rtsp"):
-        return {}
+        return _SHORT_LOOK
     transport = os.environ.get(TRANSPORT, "tcp")
     if transport not in _TRANSPORTS:
         raise UsageError(f"{TRANSPORT} must be one of {', '.join(_TRANSPORTS)}; got '{transport}'.")
-    return {"rtsp_transport": transport}
+    return _SHORT_LOOK | {"rtsp_transport": transport}

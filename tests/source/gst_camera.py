@@ -15,6 +15,7 @@ Gst.init(None)
 server = GstRtspServer.RTSPServer(service=sys.argv[1])
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(sys.argv[2])
+factory.set_shared(True)  # clients join a camera's stream between key frames
 server.get_mount_points().add_factory("/live", factory)
 server.attach(None)
 print("ready", flush=True)
