@@ -7,13 +7,12 @@ import io
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from edge_ad.errors import DataError
-from edge_ad.images import BIT_DEPTHS, find_depth, read_image
+from edge_ad.errors import DataError, OutletLost
+from edge_ad.images import BIT_DEPTHS, encode_image, find_depth, read_image
 from fuzzing.mutations import Rng, mutate, pick
 
 _BY_OPENCV = (".bmp", ".jp2", ".pgm", ".ppm", ".pam", ".ras", ".hdr", ".exr", ".pfm")
@@ -68,10 +67,9 @@ def images(rng: Rng, folder: Path) -> bool:
 def _opencv(suffix: str, pixels: NDArray[Any]) -> bytes:
     kind = np.float32 if suffix in {".hdr", ".exr", ".pfm"} else pixels.dtype
     try:
-        done, data = cv2.imencode(suffix, pixels.astype(kind))
-    except cv2.error:  # a build without this writer
+        return encode_image(pixels.astype(kind), suffix)
+    except OutletLost:  # a build without this writer, or pixels that it does not take
         return b""
-    return bytes(data) if done else b""
 
 
 def _pillow(pixels: NDArray[Any], kind: str, orientation: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.images.container import Container, check_container
+
+_DECODED_IN_MEMORY = frozenset("AVIF BMP DIB GIF JPEG JPEG2000 MPO PNG PPM SUN TIFF WEBP".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,33 @@ def read_stored(path: Path) -> StoredImage:
     data, name = _bytes_of(path), str(path)
     container = check_container(data, name)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = _decode(data, in_memory=container.format in _DECODED_IN_MEMORY)
     except cv2.error as error:
         raise DataError(f"{name}: not an image OpenCV can decode ({error.err}).") from error
+    except OSError as error:
+        raise DataError(
+            f"{name}: OpenCV decodes it from a copy, which cannot be written ({error})."
+        ) from error
     if pixels is None:
         kind = f" ({container.format})" if container.format else ""
         raise DataError(f"{name}: not an image OpenCV can decode{kind}.")
     transparent = container.transparent or _hides(pixels, container)
     upright = _upright(pixels, container.orientation)
     return StoredImage(upright, name, _named_depth(pixels, container), transparent)
+
+
+def _decode(data: bytes, *, in_memory: bool) -> NDArray[Any] | None:
+    """Decode to the stored pixels; None for what is no image.
+
+    Decoders of HDR and OpenEXR read files only. OpenCV would write one into the system's temporary
+    folder, and leave it there when their header is wrong.
+    """
+    if in_memory:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    with TemporaryDirectory(prefix="edge-ad-") as folder:
+        copy = Path(folder) / "image"
+        copy.write_bytes(data)
+        return cv2.imread(str(copy), cv2.IMREAD_UNCHANGED)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, OutletLost
 from edge_ad.images import (
     encode_image,
     list_folder,
@@ -45,6 +45,64 @@ def test_every_pixel_type_becomes_bgr8(tmp_path: Path, stored: object, expected:
     path = tmp_path / "a.png"
     assert cv2.imwrite(str(path), np.asarray(stored))
     np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder where temporary files go, OpenCV's too."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setenv("OPENCV_TEMP_PATH", str(folder))
+    return folder
+
+
+def _hdr(width: int, values: bytes = b"") -> bytes:
+    return b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 64 +X %d\n" % width + values
+
+
+@pytest.mark.parametrize("name", ["a.hdr", "a.png"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(_hdr(2_000_000), id="HDR of a size that OpenCV refuses"),
+        pytest.param(_hdr(64), id="HDR without values"),
+        pytest.param(_hdr(64, b"\x80\x80\x80\x81" * 64 * 64), id="HDR"),
+        pytest.param(b"\x76\x2f\x31\x01" * 20, id="OpenEXR cut off"),
+        pytest.param(b"no image at all", id="text"),
+    ],
+)
+def test_an_image_that_is_refused_leaves_no_file(
+    tmp_path: Path, temporary: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=name):
+        read_image(tmp_path / name)
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".jp2", ".hdr", ".exr", ".avif", ".no-such-format"])
+@pytest.mark.parametrize("shape", [(4, 4, 3), (64, 64, 3), (64, 64, 2)])
+def test_writing_an_image_leaves_no_other_file(
+    tmp_path: Path, temporary: Path, suffix: str, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    try:
+        write_image(path, np.full(shape, 100, np.uint8))
+    except OutletLost as error:
+        assert suffix in str(error) and not path.exists()
+    else:
+        assert cv2.imread(str(path)) is not None
+    assert not list(temporary.iterdir())
+
+
+def test_an_image_that_needs_a_copy_is_refused_without_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.hdr").write_bytes(_hdr(64))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(DataError, match=r"a\.hdr.*cannot be written"):
+        read_image(tmp_path / "a.hdr")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
