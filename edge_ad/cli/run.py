@@ -247,7 +247,7 @@ def command(
         watchdog = Watchdog(line, SystemdNotifier(), outputs.store_problem)
         result = _watch(line, duration_s, outputs, watchdog)
         outputs.finish(result)
-    line.raise_errors(terminated=signals.received == signal.SIGTERM)
+    line.raise_errors(terminated=signals.received not in (None, signal.SIGINT))
     _fail_on_lost_records(result)
     if signals.received == signal.SIGINT:
         raise KeyboardInterrupt
