@@ -1,4 +1,4 @@
-"""Atomic file writes and content hashes."""
+"""Atomic file writes, content hashes, and names as text."""
 
 from __future__ import annotations
 
@@ -76,6 +76,19 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def readable(name: str) -> str:
+    """Return a file's name as text that can be stored and drawn: bytes that are not UTF-8 as \\xNN.
+
+    Python has them as lone surrogates, which SQLite refuses and OpenCV crashes on.
+    """
+    if name.isascii():
+        return name
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # other lone surrogates, which JSON may contain
+        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.files import readable
 from edge_ad.manifest import Score
 from edge_ad.preprocess import AnomalyMap, Map
 
@@ -36,6 +37,9 @@ class Region:
     area_px: int
     peak: float
     peak_xy: tuple[int, int]
+
+
+_TEXTS = ("source", "file", "reason", "camera")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,13 @@ class Inspection:
     latency_s: float = field(default=0.0, compare=False)
     missed_triggers: int = 0
     map: Map | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the texts fit for records: a file's name may be no Unicode."""
+        for name in _TEXTS:
+            text = getattr(self, name)
+            if not text.isascii():
+                object.__setattr__(self, name, readable(text))
 
 
 def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) -> tuple[Region, ...]:

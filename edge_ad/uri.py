@@ -95,8 +95,8 @@ class UriKind:
         elif self.syntax == "command" and _RELATIVE_PROGRAM.match(place):
             place = os.path.join(folder, place)
         options = [
-            f"{name}={quote(str(folder / unquote_plus(value)), safe='/')}"
-            if name in self.path_options and unquote_plus(value) not in self.path_options[name]
+            f"{name}={quote(os.fsencode(folder / _decoded(value)), safe='/')}"
+            if name in self.path_options and _decoded(value) not in self.path_options[name]
             else f"{name}{equals}{value}"
             for name, equals, value in (option.partition("=") for option in query.split("&"))
         ]
@@ -141,7 +141,12 @@ def split_uri(text: str, syntax: Syntax) -> Uri:
         place = _FRAGMENT.sub("", text if syntax == "url-fragment" else rest)
     else:
         place, _, query = rest.removeprefix("//").partition("?")
-    return Uri(scheme, place, dict(parse_qsl(query, keep_blank_values=True)), separator)
+    return Uri(
+        scheme,
+        place,
+        dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape")),
+        separator,
+    )
 
 
 def _separator(syntax: Syntax) -> str:
@@ -156,6 +161,11 @@ def unknown_scheme(noun: str, scheme: str, prefixes: Collection[str], hint: str 
     return UsageError(
         f"unknown {noun} scheme '{scheme}:'.{advice} The known ones are: {', '.join(prefixes)}."
     )
+
+
+def _decoded(value: str) -> str:
+    """Decode an option's value; a path need not be UTF-8."""
+    return unquote_plus(value, errors="surrogateescape")
 
 
 def without_credentials(text: str) -> str:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from edge_ad.files import replace_together, replacing, sha256, sha256_of, write_text
+from edge_ad.files import readable, replace_together, replacing, sha256, sha256_of, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -54,3 +55,18 @@ def test_a_file_that_cannot_be_replaced_puts_the_others_back(tmp_path: Path) -> 
     assert not (tmp_path / "b").exists()
     assert (tmp_path / "c" / "inside").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a b.png", "a b.png"),
+        ("ä語.png", "ä語.png"),
+        (os.fsdecode(b"a\xe4.png"), "a\\xe4.png"),
+        (os.fsdecode(b"\xc3\xa4\xff"), "ä\\xff"),
+        ("half of a pair \ud800", "half of a pair \\ud800"),
+    ],
+)
+def test_a_name_becomes_text_that_every_record_takes(name: str, text: str) -> None:
+    assert readable(name) == text
+    assert text.encode().decode() == readable(text) == text

@@ -65,7 +65,7 @@ def draw_text(
 
     `corner` is the lower left one. OpenCV's font has ASCII only; other letters become '?'.
     """
-    shown = text.encode("ascii", "replace").decode()
+    shown = _ascii(text)
     x, y = corner
     for dx, dy in _AROUND:  # thicker letters would be wider ones in OpenCV 5
         cv2.putText(image, shown, (x + dx, y + dy), _FONT, scale, _BLACK, 1, cv2.LINE_AA)
@@ -108,12 +108,16 @@ def _bar_height(lines: int) -> int:
 
 def _fitted(text: str, width: int) -> str:
     """Shorten a text in its middle until it fits."""
+    text = shown = _ascii(text)
     kept = len(text)
-    shown = text
     while kept > 4 and cv2.getTextSize(shown, _FONT, _FONT_SCALE, 1)[0][0] > width:
         kept -= 2
         shown = f"{text[: kept // 2]}...{text[-(kept // 2) :]}"
     return shown
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()
 
 
 def _legend(width: int, threshold: float) -> Image:

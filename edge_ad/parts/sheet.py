@@ -51,7 +51,8 @@ def _row(
     marked = sum(path in odd for path in paths)
     lines = [title[:24], f"{len(paths)} images" if len(paths) > 1 else "1 image"]
     lines += [f"{marked} odd"] if marked else []
-    for number, line in enumerate(lines):
+    for number, text in enumerate(lines):
+        line = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
         place = (6, 24 + 20 * number)
         colour = _RED if number == 2 else _WHITE
         cv2.putText(row, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)

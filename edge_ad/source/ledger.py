@@ -26,16 +26,18 @@ class Ledger:
     """A file with one judged file a line, appended at once and held by one run at a time.
 
     Raises UsageError when it cannot be written, or when another run holds it. A last line that was
-    cut off by a crash is ignored: its file is judged again.
+    cut off by a crash is ignored: its file is judged again. What a full disk did not take is
+    written with the next entry; when the file has gone with its folder, it is opened again there.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._states: dict[str, FileState] = {}
+        self._unwritten = b""
+        self._keep_up_to = _SPARE
         self._file = -1
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file = _open(path)
             self._read()
         except OSError as error:
             self.close()
@@ -57,18 +59,48 @@ class Ledger:
         return name in self._states
 
     def add(self, state: FileState) -> None:
-        """Remember a judged file. Raises OSError when the ledger cannot be written."""
+        """Remember a judged file. Raises OSError when the ledger cannot be written yet."""
         self._states[state.name] = state
-        os.write(self._file, _line(state))
+        self._unwritten += _line(state)
+        if not self._is_in_place():
+            self._open_again()
+        while self._unwritten:
+            self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
 
     def forget_all_but(self, names: Collection[str]) -> None:
-        """Drop files that are gone, once they are many; an empty folder may be unmounted."""
-        if not names or len(self._states) <= 2 * len(names) + _SPARE:
+        """Drop files that are gone, once they are many; an empty folder may be unmounted.
+
+        The file is replaced as a whole: a crash or a full disk leaves the old one.
+        """
+        if not names or len(self._states) <= 2 * len(names) + self._keep_up_to:
             return
         kept = {name: state for name, state in self._states.items() if name in names}
-        os.ftruncate(self._file, 0)  # cut off here by a crash, files are judged again: never missed
-        os.write(self._file, b"".join(map(_line, kept.values())))
-        self._states = kept
+        try:
+            file = _written(self.path, b"".join(map(_line, kept.values())))
+        except OSError:
+            self._keep_up_to += _SPARE  # tried again when there are more
+            return
+        self.close()
+        self._file, self._states, self._unwritten = file, kept, b""
+        self._keep_up_to = _SPARE
+
+    def _is_in_place(self) -> bool:
+        """Return whether the path still names the open file."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+
+    def _open_again(self) -> None:
+        """Go on with the file that is there now, as after a folder was made or mounted again."""
+        file = _open(self.path)
+        self.close()
+        self._file = file
+        before, self._states = self._states, {}
+        self._read()
+        missing = [state for state in before.values() if self._states.get(state.name) != state]
+        self._states |= before
+        self._unwritten = b"".join(map(_line, missing))
 
     def close(self) -> None:
         """Release the file; a second call does nothing."""
@@ -86,6 +118,33 @@ class Ledger:
             except (ValueError, TypeError):
                 continue
             self._states[name] = FileState(name, size, mtime_ns)
+
+
+def _open(path: Path) -> int:
+    """Open a ledger and lock it. Raises BlockingIOError when another run holds it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+def _written(path: Path, content: bytes) -> int:
+    """Replace a ledger by one with this content, locked from the start; return it open."""
+    new = path.with_name(f"{path.name}.new")
+    file = _open(new)
+    try:
+        os.ftruncate(file, 0)
+        while content:
+            content = content[os.write(file, content) :]
+        os.replace(new, path)
+    except OSError:
+        os.close(file)
+        new.unlink(missing_ok=True)
+        raise
+    return file
 
 
 def _line(state: FileState) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_ad.errors import UsageError
+from edge_ad.files import readable
 from edge_ad.source.open import camera_in_folder
 from edge_ad.uri import without_credentials
 
@@ -77,6 +78,6 @@ _NOT_A_NAME = (
 
 
 def _by_uri(uri: str, seen: Counter[str]) -> NamedSource:
-    name = without_credentials(uri)
+    name = readable(without_credentials(uri))
     seen[name] += 1
     return NamedSource(name if seen[name] == 1 else f"{name}#{seen[name]}", uri)

@@ -165,10 +165,12 @@ class WatchedFolder(Iterator[Grab]):
         try:
             image = self._read(path)
             stat = path.stat()
-        except (DataError, OSError) as error:
+        except Exception as error:  # one file that no reader foresaw must not keep all others
             if still_s < self._give_up_s or not path.exists():
                 return None
-            return self._give(state, self._bad(str(error), state.name))
+            known = isinstance(error, DataError | OSError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            return self._give(state, self._bad(reason, state.name))
         if (stat.st_size, stat.st_mtime_ns) != state[1:]:  # written while it was read
             return None
         frame = Frame(image, self._index, time.monotonic(), self._name, state.name)

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_ad.clock import now_utc
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.files import readable
 from edge_ad.inspection import Inspection, Region
 
 INTERRUPTED = "the line ended without closing it: killed, or without power"
@@ -203,7 +204,9 @@ def _column(value: Any) -> Any:
         return json.dumps([asdict(region) for region in value]) if value else None
     if isinstance(value, Enum):
         return value.value
-    return None if value == "" else value
+    if isinstance(value, str):
+        return readable(value) or None
+    return value
 
 
 def _finite(value: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -74,7 +75,7 @@ def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:
     A commit has reached the disk when it returns: WAL with `synchronous=FULL`.
     """
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=rw",
+        f"file:{quote(os.fsencode(path))}?mode=rw",
         uri=True,
         timeout=busy_s,
         isolation_level=None,
@@ -117,7 +118,7 @@ def create(path: Path) -> None:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    name = f"file:{quote(str(path))}"
+    name = f"file:{quote(os.fsencode(path))}"
     try:
         connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=5.0)
         connection.execute("SELECT 1 FROM sqlite_master")

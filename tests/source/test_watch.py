@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab
-from edge_ad.images import encode_image
+from edge_ad.images import encode_image, read_image
 from edge_ad.line.config import LineConfig
 from edge_ad.line.open import open_line
 from edge_ad.source import open_source
@@ -20,6 +24,7 @@ from edge_ad.source.base import SourceRequest
 from edge_ad.source.ledger import FileState, Ledger
 from edge_ad.source.open import parse_uri
 from edge_ad.source.watch import LEDGER, WatchedFolder
+from tests.conftest import invoke
 from tests.line.memory import Memory
 
 pytestmark = pytest.mark.timeout(60)
@@ -186,6 +191,106 @@ def test_a_ledger_survives_a_cut_line_and_forgets_what_is_gone(tmp_path: Path) -
     assert FileState("8.png", 1, 8) not in last
     with pytest.raises(UsageError, match="another run watches with this ledger"):
         Ledger(path)
+
+
+def test_a_ledger_goes_on_where_its_folder_was_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    ledger = Ledger(folder / LEDGER)
+    ledger.add(FileState("1.png", 1, 1))
+    shutil.rmtree(folder)
+    with pytest.raises(OSError, match=LEDGER):
+        ledger.add(FileState("2.png", 1, 2))
+    folder.mkdir()
+    ledger.add(FileState("3.png", 1, 3))
+    ledger.close()
+    again = Ledger(folder / LEDGER)
+    assert all(FileState(f"{number}.png", 1, number) in again for number in (1, 2, 3))
+
+
+def test_a_ledger_of_another_run_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    ledger, other = Ledger(tmp_path / "a"), Ledger(tmp_path / "b")
+    other.path.rename(ledger.path)
+    with pytest.raises(BlockingIOError):
+        ledger.add(FileState("1.png", 1, 1))
+    assert ledger.path.read_bytes() == b""
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list of how many bytes fit at each next write, as on a disk that is nearly full."""
+    room: list[int] = []
+
+    def write(file: int, data: bytes, real: Callable[[int, bytes], int] = os.write) -> int:
+        fits = room.pop(0) if room else len(data)
+        if not fits:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, data[:fits])
+
+    monkeypatch.setattr("edge_ad.source.ledger.os.write", write)
+    return room
+
+
+def test_what_a_full_disk_did_not_take_is_written_later(tmp_path: Path, disk: list[int]) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    for number, room in ((1, [4, 0]), (2, [0])):
+        disk[:] = room
+        with pytest.raises(OSError, match="No space"):
+            ledger.add(FileState(f"{number}.png", 1, number))
+    ledger.add(FileState("3.png", 1, 3))
+    ledger.close()
+    again = Ledger(ledger.path)
+    assert all(FileState(f"{number}.png", 1, number) in again for number in (1, 2, 3))
+
+
+def test_a_ledger_is_whole_when_a_full_disk_takes_no_shorter_one(
+    tmp_path: Path, disk: list[int]
+) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    for number in range(10_100):
+        ledger.add(FileState(f"{number}.png", 1, number))
+    before = ledger.path.read_bytes()
+    disk[:] = [5, 0]
+    ledger.forget_all_but({"7.png"})
+    assert ledger.path.read_bytes() == before and list(tmp_path.iterdir()) == [ledger.path]
+    assert FileState("9.png", 1, 9) in ledger
+
+
+def test_a_file_that_breaks_its_reader_is_given_up_and_the_others_come(tmp_path: Path) -> None:
+    def read(path: Path) -> Any:
+        if path.name == "a.png":
+            raise ZeroDivisionError("a bug")
+        return read_image(path)
+
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(png())
+    broken, whole = sorted(Watch(tmp_path, read=read).take(2), key=lambda grab: grab.file)
+    assert isinstance(broken, BadFrame) and broken.reason == "ZeroDivisionError: a bug"
+    assert isinstance(whole, Frame)
+
+
+def test_names_that_are_no_unicode_are_judged_and_recorded(
+    make_engine: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, out = tmp_path / os.fsdecode(b"parts \xe4"), tmp_path / os.fsdecode(b"out \xe4")
+    folder.mkdir()
+    for name in (b"a\xe4.png", "ä.png".encode(), b"\xff.png"):
+        (folder / os.fsdecode(name)).write_bytes(encode_image(_with_spot(), ".png"))
+    (folder / os.fsdecode(b"broken\xe4.png")).write_bytes(b"x")
+    words = ("--camera", f"watch:{folder}?settle_s=0&give_up_s=0", "--engine", make_engine())
+    done = invoke("run", *words, "-o", out, "--part", "frame", "--frames", 4)
+    assert done.returncode == 0, done.stderr
+    listed = [json.loads(line) for line in invoke("events", out, "--json").stdout.splitlines()]
+    rejects = [event for event in listed if event["type"] == "reject"]
+    assert sorted(event["file"] for event in rejects) == ["\\xff.png", "a\\xe4.png", "ä.png"]
+    assert all((out / event["evidence"]).exists() for event in rejects)
+    assert any("broken" in event.get("file", "") for event in listed)
+
+
+def _with_spot() -> NDArray[np.uint8]:
+    image = np.random.default_rng(1).integers(20, 60, (64, 64, 3)).astype(np.uint8)
+    image[8:20, 20:32] = 250
+    return image
 
 
 def test_wrong_options_are_refused(tmp_path: Path) -> None:
