@@ -24,6 +24,7 @@ from edge_ad.bench.replay import Replay
 from edge_ad.engine import Engine, open_engine
 from edge_ad.frame import Image
 from edge_ad.line.judge import resolve_thresholds
+from edge_ad.manifest import load_sidecar
 
 SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample"
 FRAMES = 200
@@ -51,7 +52,9 @@ def main() -> None:
     rounds, load = [], os.getloadavg()[0]
     with open_engine(options.engine) as engine:
         trained = engine.manifest.geometry
-        thresholds = resolve_thresholds(options.engine, trained, trained, None)
+        thresholds = resolve_thresholds(
+            options.engine, load_sidecar(options.engine), trained, trained
+        )
         frames = list(islice(decoded(options.camera), FRAMES))
         batches = load_batches(options.camera, engine, FRAMES)
         replay = Replay(frames, engine, thresholds, trained)

@@ -21,6 +21,7 @@ from edge_ad.images import read_image
 from edge_ad.inspection import Inspection
 from edge_ad.line.inspector import InspectedFrame, Inspector
 from edge_ad.line.judge import resolve_thresholds
+from edge_ad.manifest import load_sidecar
 
 
 class Detector(ClosedAtExit):
@@ -52,7 +53,9 @@ class Detector(ClosedAtExit):
         try:
             trained = self._engine.manifest.geometry
             used = trained.changed(geometry or {})
-            self.thresholds = resolve_thresholds(path, used, trained, threshold, pixel_threshold)
+            self.thresholds = resolve_thresholds(
+                path, load_sidecar(path), used, trained, threshold, pixel_threshold
+            )
         except BaseException:
             self._engine.close()
             raise

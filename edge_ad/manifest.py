@@ -21,7 +21,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.plan_record import BuildOptions, BuildRecord, build_command
 from edge_ad.precision import Precision
 from edge_ad.strict_yaml import dump_yaml, load_yaml
-from edge_ad.triton import SIDECAR_PARAMETER, ServedModel, TritonClient, served_model
+from edge_ad.triton import SIDECAR_PARAMETER, ServedModel, served_model
 
 METADATA_KEY = "edge_ad.manifest"
 Positive = Annotated[int, Field(ge=1)]
@@ -171,10 +171,11 @@ def sidecar_path(engine: Path) -> Path:
     return engine.with_name(engine.name + ".yaml")
 
 
-def load_sidecar(engine: Path) -> Sidecar | None:
+def load_sidecar(engine: Path, engine_digest: str | None = None) -> Sidecar | None:
     """Return the sidecar of an engine file, or None when there is none.
 
-    Raises IncompatibleError when it is malformed or was written for another engine file.
+    `engine_digest` is the file's sha256 where it is known. Raises IncompatibleError when the
+    sidecar is malformed or was written for another engine file.
     """
     served = served_model(engine)
     if served is not None:
@@ -186,7 +187,7 @@ def load_sidecar(engine: Path) -> Sidecar | None:
         sidecar = _validated(Sidecar, _json_from_yaml(path), str(path))
     except IncompatibleError as error:
         raise IncompatibleError(f"{error} {_fix(engine, None)}") from error
-    actual = sha256(engine)
+    actual = engine_digest or sha256(engine)
     if sidecar.engine_sha256 != actual:
         size = _format_size(engine, sidecar)
         raise IncompatibleError(
@@ -198,6 +199,8 @@ def load_sidecar(engine: Path) -> Sidecar | None:
 
 def _served_sidecar(served: ServedModel) -> Sidecar | None:
     """Return the sidecar that `edge-ad export-triton` put into the model's configuration."""
+    from edge_ad.triton_client import TritonClient  # most lines need no HTTP
+
     client = TritonClient(served)
     try:
         parameters = client.config().get("parameters") or {}

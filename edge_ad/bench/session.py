@@ -195,9 +195,10 @@ class BenchSession:
 
     @cached_property
     def _thresholds(self) -> Thresholds:
-        config, trained = self.config, self.engine.manifest.geometry
-        assert config.engine is not None
-        return resolve_thresholds(config.engine, self._geometry, trained, config.threshold)
+        file, trained = self.config.engine, self.engine.manifest.geometry
+        assert file is not None
+        stored = load_sidecar(file)
+        return resolve_thresholds(file, stored, self._geometry, trained, self.config.threshold)
 
     @cached_property
     def _frames(self) -> list[Frame]:

@@ -34,31 +34,41 @@ _CPU_FLAGS = ("flags", "Features")  # in /proc/cpuinfo, on x86 and on Arm
 
 
 @dataclass(frozen=True, slots=True)
+class KeptGraph:
+    """An optimised graph, and the digest of its answer when it was written."""
+
+    path: Path
+    answer: str
+
+    def answers(self, prediction: Prediction) -> bool:
+        """Return whether the graph answered the same to the same batch then."""
+        return self.answer == _digest(prediction)
+
+
+@dataclass(frozen=True, slots=True)
 class GraphCache:
-    """The entry of one ONNX file. `folder` may not exist, and need not be writable."""
+    """The entry of one ONNX file with the digest `onnx_sha256`.
+
+    `folder` may not exist, and need not be writable.
+    """
 
     folder: Path
+    onnx_sha256: str
 
-    def graph(self) -> Path | None:
+    def graph(self) -> KeptGraph | None:
         """Return the optimised graph, or None for no entry or one whose files have changed."""
         try:
-            digests = json.loads((self.folder / _CHECK).read_text())["files"]
-            if digests == _digests(self.folder):
+            check = json.loads((self.folder / _CHECK).read_text())
+            kept = KeptGraph(self.folder / GRAPH, check["answer"])
+            if check["files"] == _digests(self.folder):
                 (self.folder / _CHECK).touch()
-                return self.folder / GRAPH
+                return kept
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             _log.info("%s cannot be used: %s", self.folder, error)
         self.remove()
         return None
-
-    def answers(self, prediction: Prediction) -> bool:
-        """Return whether the graph answered the same to the same batch when it was written."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            check = json.loads((self.folder / _CHECK).read_text())
-            return bool(check["answer"] == _digest(prediction))
-        return False
 
     def remove(self) -> None:
         """Remove the entry; one that stays is found out again."""
@@ -87,7 +97,8 @@ def cache_of(path: Path) -> GraphCache | None:
         content, root = sha256(path), cache_folder()
     except (ImportError, OSError):
         return None
-    return GraphCache(root / "graphs" / f"{content[:24]}-{ort.__version__}-{_processor()}")
+    name = f"{content[:24]}-{ort.__version__}-{_processor()}"
+    return GraphCache(root / "graphs" / name, content)
 
 
 @contextlib.contextmanager

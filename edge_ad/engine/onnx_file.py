@@ -26,10 +26,14 @@ Tensors = Mapping[str, tuple[str, tuple[int | None, ...]]]
 
 
 class OnnxFileEngine(ClosedAtExit, ABC):
-    """Splits any number of images into calls of the file's batch. Subclasses run one call."""
+    """Splits any number of images into calls of the file's batch. Subclasses run one call.
+
+    `file_sha256` is the digest of the file, None where it was not needed.
+    """
 
     name: str
     manifest: Manifest
+    file_sha256: str | None = None
 
     def infer(self, batch: Image) -> Prediction:
         check_batch(batch, self.manifest, self.name)

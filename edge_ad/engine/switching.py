@@ -45,6 +45,7 @@ class SwitchingEngine(OnnxRuntimeEngine):
         self._check_after_s = time.monotonic() + _FIRST_AFTER_S
         self._graph: Path | None = None  # where the optimised graph is to be written
         cache = cache_of(path) if physical_cores() > 1 else None
+        self.file_sha256 = cache.onnx_sha256 if cache else None
         if not (cache and self._open_kept(cache, path, options)):
             self._open_file(cache, path, options)
 
@@ -66,17 +67,17 @@ class SwitchingEngine(OnnxRuntimeEngine):
 
     def _open_kept(self, cache: GraphCache, path: Path, options: EngineOptions) -> bool:
         """Open the graph that an earlier start has optimised; return whether that went well."""
-        graph = cache.graph()
-        if graph is None:
+        kept = cache.graph()
+        if kept is None:
             return False
         try:
-            self._sessions = map_variants(graph)
+            self._sessions = map_variants(kept.path)
             super().__init__(path, options)
-            if cache.answers(self._run(self._mixed_batch())):
+            if kept.answers(self._run(self._mixed_batch())):
                 return True
-            _log.info("%s answers otherwise than when it was written", graph)
+            _log.info("%s answers otherwise than when it was written", kept.path)
         except Exception as error:  # ONNX Runtime's errors share no base; the file itself is left
-            _log.info("%s cannot be used: %s", graph, error)
+            _log.info("%s cannot be used: %s", kept.path, error)
         self._sessions = []
         cache.remove()
         return False

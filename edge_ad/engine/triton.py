@@ -11,7 +11,8 @@ from edge_ad.engine.onnx_file import OnnxFileEngine, Tensors, check_contract
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.manifest import manifest_from_json
-from edge_ad.triton import MANIFEST_PARAMETER, ServedModel, TritonClient
+from edge_ad.triton import MANIFEST_PARAMETER, ServedModel
+from edge_ad.triton_client import TritonClient
 
 _TYPES = {"UINT8": "tensor(uint8)", "FP32": "tensor(float)"}
 

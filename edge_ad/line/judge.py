@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge_ad.engine import Batcher, Engine, EngineOptions
+from edge_ad.engine.onnx_file import OnnxFileEngine
 from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, agreed_depth
@@ -18,7 +19,7 @@ from edge_ad.line.config import ResolvedCamera
 from edge_ad.line.drift import ExpectedImages
 from edge_ad.line.inspector import Thresholds
 from edge_ad.line.rate_check import RateCheck
-from edge_ad.manifest import Threshold, check_geometry, load_sidecar
+from edge_ad.manifest import Sidecar, Threshold, check_geometry, load_sidecar
 from edge_ad.setting import Setting
 from edge_ad.triton import served_model
 
@@ -27,14 +28,29 @@ EngineKey = tuple[Path, EngineOptions]
 
 @dataclass
 class SharedEngine:
-    """An open engine and the number of cameras that it serves."""
+    """An open engine, the number of cameras that it serves, and its sidecars that were read.
+
+    Links to one file may each have a sidecar beside them.
+    """
 
     batcher: Batcher
     cameras: int
+    sidecars: dict[Path, Sidecar | None] = field(default_factory=dict)
 
     def client(self) -> Engine:
         """Return the engine as one of its cameras calls it."""
         return self.batcher.engine if self.cameras == 1 else self.batcher.client()
+
+    def sidecar(self, path: Path) -> Sidecar | None:
+        """Return the sidecar of the engine file as a camera names it, read once.
+
+        Raises what `load_sidecar` raises.
+        """
+        if path not in self.sidecars:
+            engine = self.batcher.engine
+            digest = engine.file_sha256 if isinstance(engine, OnnxFileEngine) else None
+            self.sidecars[path] = load_sidecar(path, digest)
+        return self.sidecars[path]
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,15 @@ class Judge:
     thresholds: Thresholds
     geometry: Geometry
     depth: BitDepth | None
+    sidecar: Sidecar | None = None
+
+    @property
+    def stored(self) -> Threshold | None:
+        """The threshold beside the engine, if it was set for the geometry."""
+        threshold = self.sidecar.threshold if self.sidecar else None
+        if threshold is None or self.geometry.differences(threshold.geometry):
+            return None
+        return threshold
 
 
 def engine_key(camera: ResolvedCamera) -> EngineKey:
@@ -75,20 +100,27 @@ def prepare(camera: ResolvedCamera, engine: SharedEngine) -> Judge:
     manifest = engine.batcher.engine.manifest
     depth = agreed_depth(str(camera.engine), manifest.bit_depth, camera.bit_depth)
     geometry = manifest.geometry.changed(camera.geometry)
+    sidecar = engine.sidecar(camera.engine)
     thresholds = resolve_thresholds(
-        camera.engine, geometry, manifest.geometry, camera.threshold, camera.pixel_threshold
+        camera.engine,
+        sidecar,
+        geometry,
+        manifest.geometry,
+        camera.threshold,
+        camera.pixel_threshold,
     )
-    return Judge(engine, thresholds, geometry, depth)
+    return Judge(engine, thresholds, geometry, depth, sidecar)
 
 
 def resolve_thresholds(
     engine: Path,
+    sidecar: Sidecar | None,
     geometry: Geometry,
     trained: Geometry,
     image: float | None = None,
     pixel: float | None = None,
 ) -> Thresholds:
-    """Return the given thresholds, completed with those stored beside the engine.
+    """Return the given thresholds, completed with those of the engine's sidecar.
 
     An image threshold alone, with nothing stored, serves as pixel threshold too: both have the
     unit of the map. Raises UsageError when there is no threshold or it is not finite,
@@ -96,7 +128,6 @@ def resolve_thresholds(
     """
     if not all(math.isfinite(given) for given in (image, pixel) if given is not None):
         raise UsageError(f"a threshold is a finite number; got {image} and {pixel} for pixels.")
-    sidecar = load_sidecar(engine)
     stored = sidecar.threshold if sidecar else None
     if image is None:
         if stored is None and served_model(engine) is not None:
@@ -116,20 +147,13 @@ def resolve_thresholds(
     return Thresholds(image, pixel)
 
 
-def expected_images(camera: ResolvedCamera, geometry: Geometry) -> ExpectedImages:
+def expected_images(camera: ResolvedCamera, judge: Judge) -> ExpectedImages:
     """Return what the images of the stored threshold are like, if it was set for the geometry."""
-    sidecar, stored = load_sidecar(camera.engine), stored_threshold(camera, geometry)
+    sidecar, stored = judge.sidecar, judge.stored
     if sidecar is None or stored is None:
         return ExpectedImages(str(camera.engine.resolve()))
     key = f"{sidecar.engine_sha256[:16]} {stored.data_sha256[:16]} {stored.image:g}"
     return ExpectedImages(key, stored.reference)
-
-
-def stored_threshold(camera: ResolvedCamera, geometry: Geometry) -> Threshold | None:
-    """Return the threshold beside the camera's engine, if it was set for the geometry."""
-    sidecar = load_sidecar(camera.engine)
-    stored = sidecar.threshold if sidecar else None
-    return None if stored is None or geometry.differences(stored.geometry) else stored
 
 
 def configured(camera: ResolvedCamera, judge: Judge) -> dict[Setting, Any]:
@@ -137,8 +161,7 @@ def configured(camera: ResolvedCamera, judge: Judge) -> dict[Setting, Any]:
 
     A threshold set by a person is for this engine under this geometry, and instead of this one.
     """
-    sidecar = load_sidecar(camera.engine)
-    file = sidecar.engine_sha256 if sidecar else _file_state(camera.engine)
+    file = judge.sidecar.engine_sha256 if judge.sidecar else _file_state(camera.engine)
     return {
         Setting.THRESHOLD: {
             "threshold": judge.thresholds.image,
@@ -156,15 +179,14 @@ def _file_state(engine: Path) -> str:
     return f"{state.st_size} bytes at {state.st_mtime_ns}"
 
 
-def rate_check(camera: ResolvedCamera) -> RateCheck | None:
+def rate_check(camera: ResolvedCamera, judge: Judge) -> RateCheck | None:
     """Return the check of the rate that the stored threshold guarantees, None for a given one.
 
     Anomalous parts are rejected too: with a share a of them, at most p + a (1 - p) of all parts.
     """
-    sidecar = load_sidecar(camera.engine)
-    if camera.threshold is not None or sidecar is None or sidecar.threshold is None:
+    stored, share = judge.sidecar.threshold if judge.sidecar else None, camera.expected_anomalous
+    if camera.threshold is not None or stored is None:
         return None
-    stored, share = sidecar.threshold, camera.expected_anomalous
     rate = stored.false_alarm_rate
     frames = camera.frames_per_part or stored.frames_per_part or 1
     if camera.part is PartRule.FRAME:

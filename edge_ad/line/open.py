@@ -31,7 +31,6 @@ from edge_ad.line.judge import (
     open_engines,
     prepare,
     rate_check,
-    stored_threshold,
 )
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
@@ -143,7 +142,7 @@ def _open_camera(
     next_alarm_id: Callable[[], str],
     stack: ExitStack,
 ) -> Camera:
-    alarm = Alarm(camera.rule, next_alarm_id, rate_check(camera), camera.part)
+    alarm = Alarm(camera.rule, next_alarm_id, rate_check(camera, judge), camera.part)
     uri = camera.uri
     reopen = partial(
         open_source,
@@ -178,12 +177,12 @@ def _open_camera(
         camera.name,
         is_there=presence(uri),
         trigger=trigger,
-        expected=expected_images(camera, judge.geometry),
+        expected=expected_images(camera, judge),
         own_trigger=is_triggered(uri),
         software_trigger=camera.trigger == SOFTWARE,
         configured=configured(camera, judge),
         engine=str(camera.engine),
-        stored=stored_threshold(camera, judge.geometry),
+        stored=judge.stored,
     )
 
 

@@ -16,7 +16,7 @@ from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.errors import SourceLost
 from edge_ad.images import BitDepth, agreed_depth, find_depth
 from edge_ad.line.judge import resolve_thresholds
-from edge_ad.manifest import engine_sha256
+from edge_ad.manifest import engine_sha256, load_sidecar
 from edge_ad.rejudge.comparison import compare_results, write_sheet
 from edge_ad.rejudge.job import RejudgeJob, open_job
 from edge_ad.rejudge.judge import JudgeConfig, JudgeEngine
@@ -102,7 +102,9 @@ class RejudgeSession:
         with open_engine(path, options) as engine:
             manifest = engine.manifest
         used = manifest.geometry.changed(geometry)
-        thresholds = resolve_thresholds(path, used, manifest.geometry, image, pixel)
+        thresholds = resolve_thresholds(
+            path, load_sidecar(path), used, manifest.geometry, image, pixel
+        )
         depth = agreed_depth(str(path), manifest.bit_depth, bits)
         if depth is None:
             depth = find_depth([Path(name) for name in self._listed().paths])

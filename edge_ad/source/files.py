@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_ad.dataset.folders import split_masks
 from edge_ad.errors import DataError, SourceLost
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import SUFFIXES, ImageReader, ReadImage, find_depth, list_folder, named
@@ -37,6 +36,8 @@ class FolderFrames(Iterator[Grab]):
     """
 
     def __init__(self, folder: Path, request: SourceRequest) -> None:
+        from edge_ad.dataset.folders import split_masks  # a video needs no layouts of data sets
+
         listing = list_folder(folder)
         paths, masks = split_masks(listing.images)
         self.left_out = listing.left_out | {mask.name: "a mask beside its image" for mask in masks}

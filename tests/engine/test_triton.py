@@ -16,7 +16,8 @@ pytest.importorskip("tritonclient", reason="the server reads NVIDIA's schema: ed
 from edge_ad.engine import open_engine
 from edge_ad.errors import EngineLost, IncompatibleError, UsageError
 from edge_ad.export.triton import TritonConfig, export_triton
-from edge_ad.triton import TritonClient, served_model
+from edge_ad.triton import served_model
+from edge_ad.triton_client import TritonClient
 from tests.conftest import invoke
 from tests.triton_server import ServedFolder
 

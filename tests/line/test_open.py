@@ -17,16 +17,19 @@ from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.inspection import Verdict
+from edge_ad.line import judge
 from edge_ad.line.alarm import Alarm, AlarmRule
 from edge_ad.line.camera import Camera
-from edge_ad.line.config import LineConfig
+from edge_ad.line.config import CameraConfig, LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.open import open_line
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
-from edge_ad.manifest import Manifest
+from edge_ad.manifest import Manifest, load_sidecar
 from edge_ad.outlet.base import Outlets
+from edge_ad.setting import Setting
 from edge_ad.source import ScriptedSource
+from tests.conftest import store_threshold
 from tests.line.memory import Memory
 
 MakePath = Callable[..., Path]
@@ -265,3 +268,32 @@ def test_the_geometry_of_training_travels_with_the_engine(
             line.start()
             assert line.wait(20)
             assert line.finish()["rejected"] == rejected, geometry
+
+
+def test_a_sidecar_is_read_once_for_all_cameras(
+    make_engine: MakePath, make_folder: MakePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(engine: Path, digest: str | None = None) -> Any:
+        read.append(engine)
+        return load_sidecar(engine, digest)
+
+    monkeypatch.setattr(judge, "load_sidecar", counted)
+    engine, parts = make_engine(), str(make_folder("parts", 1))
+    with open_line(LineConfig((parts, parts, parts), engine), []):
+        assert read == [engine]
+
+
+def test_links_to_one_engine_have_their_own_sidecars(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+) -> None:
+    engine, parts = make_engine(threshold=0.5), str(make_folder("parts", 1))
+    link = tmp_path / "link.onnx"
+    link.symlink_to(engine)
+    store_threshold(link, 0.7)
+    config = LineConfig((CameraConfig(parts, "a"), CameraConfig(parts, "b", engine=link)), engine)
+    with open_line(config, []) as line:
+        assert len(line.engines) == 1
+        limits = [camera.configured[Setting.THRESHOLD]["threshold"] for camera in line.cameras]
+        assert limits == [0.5, 0.7]
