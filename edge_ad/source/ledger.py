@@ -59,13 +59,19 @@ class Ledger:
         return name in self._states
 
     def add(self, state: FileState) -> None:
-        """Remember a judged file. Raises OSError when the ledger cannot be written yet."""
+        """Remember a judged file, also one whose verdict comes after `close`.
+
+        Raises OSError when the ledger cannot be written yet.
+        """
         self._states[state.name] = state
         self._unwritten += _line(state)
-        if not self._is_in_place():
+        is_closed = self._file < 0
+        if is_closed or not self._is_in_place():
             self._open_again()
         while self._unwritten:
             self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
+        if is_closed:
+            self.close()
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Drop files that are gone, once they are many; an empty folder may be unmounted.
@@ -103,7 +109,7 @@ class Ledger:
         self._unwritten = b"".join(map(_line, missing))
 
     def close(self) -> None:
-        """Release the file; a second call does nothing."""
+        """Release the file; a second call does nothing. Other runs may hold it then."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)

@@ -208,6 +208,15 @@ def test_a_ledger_goes_on_where_its_folder_was_made_again(tmp_path: Path) -> Non
     assert all(FileState(f"{number}.png", 1, number) in again for number in (1, 2, 3))
 
 
+def test_a_verdict_that_comes_after_the_end_is_remembered(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    watch = Watch(tmp_path)
+    (grab,) = watch.take(1, record=False)
+    watch.close()
+    watch.source.recorded(grab.index)
+    assert Watch(tmp_path).take() == [], "its ledger is free, and knows the file"
+
+
 def test_a_ledger_of_another_run_in_its_place_is_left_alone(tmp_path: Path) -> None:
     ledger, other = Ledger(tmp_path / "a"), Ledger(tmp_path / "b")
     other.path.rename(ledger.path)
