@@ -12,7 +12,7 @@ import click
 
 from edge_ad.cli.session import Session, current_session, discard_stdout, repair_streams
 from edge_ad.cli.verbs import Verbs
-from edge_ad.errors import EdgeAdError, GateFailed, InvalidConfig, OutletLost
+from edge_ad.errors import EdgeAdError, GateFailed, InvalidConfig, OutletLost, UsageError
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for some takes 20 ms
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EBADF)
@@ -53,6 +53,8 @@ def main() -> None:
         _fail(session, _from_os_error(error))
     except ImportError as error:
         _fail(session, _from_import_error(error))
+    except UnicodeEncodeError as error:
+        _fail(session, _from_text_error(error))
 
 
 def _from_os_error(error: OSError) -> EdgeAdError:
@@ -62,6 +64,21 @@ def _from_os_error(error: OSError) -> EdgeAdError:
         converted: EdgeAdError = OutletLost(f"{where}: cannot be written ({error.strerror}).")
     else:
         converted = EdgeAdError(f"{where}: {error.strerror or error}.")
+    converted.__cause__ = error
+    return converted
+
+
+def _from_text_error(error: UnicodeEncodeError) -> EdgeAdError:
+    """Return an EdgeAdError for a word of the command that is no Unicode; raise any other error."""
+    from edge_ad.files import readable
+
+    text = error.object[max(0, error.start - 100) : error.end + 100]
+    if readable(text) == text:
+        raise error
+    converted = UsageError(
+        f"'{readable(text)}' is no text in UTF-8, which names and remarks here must be. Write it "
+        "in UTF-8, or rename the file."
+    )
     converted.__cause__ = error
     return converted
 

@@ -294,6 +294,8 @@ def test_names_that_are_no_unicode_are_judged_and_recorded(
     assert sorted(event["file"] for event in rejects) == ["\\xff.png", "a\\xe4.png", "ä.png"]
     assert all((out / event["evidence"]).exists() for event in rejects)
     assert any("broken" in event.get("file", "") for event in listed)
+    done = invoke("events", out, "--camera", os.fsdecode(b"c\xe4"))
+    assert done.returncode == 2 and "'c\\xe4' is no text in UTF-8" in done.stderr
 
 
 def _with_spot() -> NDArray[np.uint8]:
