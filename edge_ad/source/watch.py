@@ -100,12 +100,20 @@ class WatchedFolder(Iterator[Grab]):
             state = self._given.pop(index, None)
             if state is None:
                 return
-            try:
-                self._ledger.add(state)
-                self._put_away(state)
-            except OSError as error:
-                _log.error("%s: %s: %s", self._name, state.name, error.strerror or error)
+            self._note("the list of judged files cannot be written yet", self._ledger.add, state)
+            where = (
+                "it cannot be deleted" if self._then == "delete" else f"not moved to {self._then}"
+            )
+            self._note(f"{where}, and stays", self._put_away, state)
             self._given_names.discard(state.name)
+
+    def _note(self, problem: str, step: Callable[[FileState], None], state: FileState) -> None:
+        """Take a step with a judged file; its failure is logged, and stops nothing."""
+        try:
+            step(state)
+        except OSError as error:
+            reason = error.strerror or error
+            _log.error("%s: %s was judged; %s (%s)", self._name, state.name, problem, reason)
 
     def close(self) -> None:
         """Release the ledger."""

@@ -217,6 +217,20 @@ def test_a_verdict_that_comes_after_the_end_is_remembered(tmp_path: Path) -> Non
     assert Watch(tmp_path).take() == [], "its ledger is free, and knows the file"
 
 
+def test_a_file_that_cannot_be_moved_stays_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched, away = tmp_path / "watched", tmp_path / "away"
+    watched.mkdir()
+    (watched / "a.png").write_bytes(png())
+    watch = Watch(watched, then=str(away))
+    assert names(watch.take()) == ["a.png"]
+    assert (watched / "a.png").exists()
+    assert caplog.messages == [
+        f"watched: a.png was judged; not moved to {away}, and stays (No such file or directory)"
+    ]
+
+
 def test_a_ledger_of_another_run_in_its_place_is_left_alone(tmp_path: Path) -> None:
     ledger, other = Ledger(tmp_path / "a"), Ledger(tmp_path / "b")
     other.path.rename(ledger.path)
