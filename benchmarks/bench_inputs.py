@@ -1,7 +1,8 @@
-"""Compare sizes of the input, levels and smoothing of a memory bank, on parts set aside.
+"""Compare sizes of the input, levels, cells and smoothing of a memory bank, on parts set aside.
 
     python benchmarks/bench_inputs.py --shared ../shared
     python benchmarks/bench_inputs.py --data visa_macaroni1 --sides 224,448 --levels 23,12
+    python benchmarks/bench_inputs.py --sides 224 --levels 23 --cells plain,unit,relative
 
 No test image is read. Anomalies are drawn on tiles of the largest side, the coarse kinds and the
 fine ones (specks and hairlines, counted in pixels), and shrink with the tile to each side. Maps are
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from method_seeds import TEACHERS  # the script's own folder is on the path
+from method_seeds import LANE, LINES, TEACHERS, Run  # the script's own folder is on the path
 from results import write_result
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,7 +29,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
-from edge_ad.methods.layers.patch_features import PatchFeatures
+from edge_ad.methods.layers.patch_features import Cells, PatchFeatures
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.settings import SetAside
@@ -44,9 +47,10 @@ from edge_ad.training.selection import selection_batch
 FINE = ("specks", "hairline")
 TILES, ROWS, CANDIDATES = 48, 600, 12_000  # bound the cost of each comparison to a minute
 SAMPLES = 42  # tiles with an anomaly, as many of each kind
+LEFT, TOP, WIDE, HIGH = map(int, LANE[1].split(","))
+ROI = (LEFT, TOP, WIDE, HIGH)  # where a line's plates pass
 
-
-Cells = Callable[[Tensor], Tensor]
+Distances = Callable[[Tensor], Tensor]
 
 
 class Inputs(NamedTuple):
@@ -60,9 +64,10 @@ class Inputs(NamedTuple):
 def inputs(data: Path, textures: Path, side: int, seed: int) -> Inputs:
     """Load the training images at the largest side; draw anomalies on the parts to choose by."""
     paths = training_images(data)
-    size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio_of_parts(paths, Geometry()))
-    normal = load_tiles(paths, Preprocess(size_hw))
-    split = split_by_part(normal, data, SetAside(), explicit=False)
+    geometry = Geometry(roi_xywh=ROI) if data.name in LINES else Geometry()
+    size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio_of_parts(paths, geometry))
+    normal = load_tiles(paths, Preprocess(size_hw, geometry))
+    split = split_by_part(normal, data, SetAside(), explicit=False, geometry=geometry)
     trained, chosen_by = split.tiles(normal)
     batch = selection_batch(normal.tiles, chosen_by, TextureFolder(textures, size_hw),
                             seed=seed, grey=is_grey(normal.tiles))  # fmt: skip
@@ -74,9 +79,11 @@ def inputs(data: Path, textures: Path, side: int, seed: int) -> Inputs:
     return Inputs(rgb, compared, size_hw)
 
 
-def cells_of(given: Inputs, side_hw: SizeHW, levels: tuple[Any, ...], weights: Path) -> Cells:
+def cells_of(
+    given: Inputs, side_hw: SizeHW, levels: tuple[Any, ...], scaling: Cells, weights: Path
+) -> Distances:
     """Remember normal patches at a size; return what takes tiles to distances (N, 1, h, w)."""
-    features = PatchFeatures("resnet18", levels)
+    features = PatchFeatures("resnet18", levels, cells=scaling)
     load_backbone(features.backbone, weights, "The bank")
 
     def patches(rgb: Tensor) -> Tensor:
@@ -96,8 +103,12 @@ def cells_of(given: Inputs, side_hw: SizeHW, levels: tuple[Any, ...], weights: P
     return cells
 
 
-def compare(given: Inputs, cells: Cells, smoothing: list[float]) -> dict[str, dict[str, float]]:
-    """Return image AUROC of all, coarse and fine kinds and pixel AP, by smoothing."""
+def compare(given: Inputs, cells: Distances, smoothing: list[float]) -> dict[str, dict[str, float]]:
+    """Return image AUROC of all, coarse and fine kinds and pixel AP, by smoothing.
+
+    `normal_spread`, the deviation of the logarithm of normal tiles' scores, needs no anomaly: a
+    detector to which all normal parts look alike leaves more room for anomalies.
+    """
 
     def branches(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         grid, outputs = cells(rgb), {}
@@ -113,6 +124,8 @@ def compare(given: Inputs, cells: Cells, smoothing: list[float]) -> dict[str, di
     fine = torch.tensor([KINDS[kind] in FINE for kind in compared.kind.tolist()])
     fine_part = Batch(*(part[fine] for part in compared[:4]))._replace(kind=compared.kind[fine])
     measured, measured_fine = measure(compared, branches), measure(fine_part, branches)
+    normal = compared.normal[np.unique(compared.tile.numpy(), return_index=True)[1]]
+    spread = {factor: float(s.log().std()) for factor, (_, s) in branches(normal).items()}
     return {
         factor: {
             "coarse": mean(v for kind, v in figures["by_kind"].items() if kind not in FINE),
@@ -120,6 +133,7 @@ def compare(given: Inputs, cells: Cells, smoothing: list[float]) -> dict[str, di
             "image_auroc": figures["image_auroc"],
             "pixel_ap": figures["pixel_ap"],
             "pixel_ap_fine": measured_fine[factor]["pixel_ap"],
+            "normal_spread": spread[factor],
         }
         for factor, figures in measured.items()
     }
@@ -130,21 +144,24 @@ def measure_set(name: str, options: argparse.Namespace) -> Path:
     """Compare all choices on a data set, print them, and write the result file."""
     data = options.shared / "data"
     weights = data / "weights" / TEACHERS["resnet18"]
+    folder = Run("patchcore", name, data.parent, options.out).folder(name)
     samples: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
-        given = inputs(data / name, data / "textures", max(options.sides), seed)
+        given = inputs(folder, data / "textures", max(options.sides), seed)
         ratio = given.size_hw[0] / given.size_hw[1]
         for side in options.sides:
             size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio)
-            for levels in options.levels:
+            for levels, scaling in product(options.levels, options.cells):
                 torch.manual_seed(seed)
-                cells = cells_of(given, size_hw, tuple(map(int, levels)), weights)
+                cells = cells_of(given, size_hw, tuple(map(int, levels)), scaling, weights)
                 for factor, figures in compare(given, cells, options.smoothing).items():
-                    key = f"{side} px, levels {'+'.join(levels)}, smoothing {factor}"
+                    shown = "" if scaling == "plain" else f" {scaling}"
+                    key = f"{side} px, levels {'+'.join(levels)}{shown}, smoothing {factor}"
                     samples.setdefault(key, []).append(figures)
                     print(name, seed, key, {k: round(v, 3) for k, v in figures.items()}, flush=True)
     settings = {"seeds": options.seeds, "tiles": TILES, "rows": ROWS, "samples": SAMPLES}
-    return write_result("inputs", name, "fp32", metrics=summary(samples), settings=settings,
+    label = f"{name}_cells" if len(options.cells) > 1 else name
+    return write_result("inputs", label, "fp32", metrics=summary(samples), settings=settings,
                         samples=samples)  # fmt: skip
 
 
@@ -153,7 +170,7 @@ def summary(samples: dict[str, list[dict[str, float]]]) -> dict[str, float]:
     return {
         f"{choice}: {figure}": mean(seed[figure] for seed in seeds)
         for choice, seeds in samples.items()
-        for figure in ("image_auroc", "fine", "pixel_ap_fine")
+        for figure in ("image_auroc", "fine", "pixel_ap_fine", "normal_spread")
     }
 
 
@@ -167,9 +184,11 @@ def main() -> None:
     parser.add_argument("--data", default="visa_macaroni1,magnetic_tile,mvtec_bottle")
     parser.add_argument("--sides", type=numbers, default=[224, 448])
     parser.add_argument("--levels", type=lambda text: text.split(","), default=["23", "12"])
+    parser.add_argument("--cells", type=lambda text: text.split(","), default=["plain"])
     parser.add_argument("--smoothing", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/methods"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.data.split(","):

@@ -204,6 +204,8 @@ def _title(result: Record) -> str:
     network = result["settings"].get("settings", {}).get("network", {})
     levels = network.get("levels", USUAL_LEVELS)
     title += "" if levels == USUAL_LEVELS else f", levels {'+'.join(map(str, levels))}"
+    cells = network.get("cells", "plain")
+    title += "" if cells == "plain" else f", {cells} cells"
     return title if prior == "none" else f"{title} + {title_of(prior)}"
 
 

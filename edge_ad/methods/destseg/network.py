@@ -17,8 +17,9 @@ from typing_extensions import Self, override
 
 from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
-from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, default_top_k
+from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, default_top_k, unit
 from edge_ad.methods.layers.gaussian_prior import GaussianPrior
+from edge_ad.methods.layers.patch_features import Cells
 from edge_ad.methods.layers.resnet import ResNet18, two_blocks
 from edge_ad.methods.method import Config, Method
 
@@ -36,13 +37,15 @@ class DeSTSegConfig(Config):
     `width` scales student and segmentation net; `branch` is the output that becomes the anomaly
     map, `auto` that of the segmentation net until training has measured which is best. The score
     is the mean of the `top_k` largest pixels; None scales the paper's 100 with the image area.
-    `prior` gaussian adds the distance of the teacher's features to those of normal images.
+    `prior` gaussian adds the distance of the teacher's features to those of normal images, with
+    `prior_cells` as in `scaled_cells`.
     """
 
     width: Annotated[float, Field(ge=0.0625, le=2.0)] = 1.0
     branch: Branch | Literal["auto"] = "segmentation"
     top_k: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = 100
     prior: Literal["none", "gaussian"] = "none"
+    prior_cells: Cells = "plain"
     norm_eps: Annotated[float, Field(ge=1e-6, le=1e-2)] = (
         1e-6  # the paper code's 1e-12 is 0 in fp16
     )
@@ -123,7 +126,7 @@ class DeSTSeg(nn.Module):
         _initialise(self)
         self.prior: GaussianPrior | None = None  # drawn last, so that the rest is as without it
         if config.prior == "gaussian":
-            self.prior = GaussianPrior(PRIOR_CHANNELS, self.sizes[1], size_hw)
+            self.prior = GaussianPrior(PRIOR_CHANNELS, self.sizes[1], size_hw, config.prior_cells)
         self.teacher.requires_grad_(requires_grad=False)
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,11 +196,6 @@ def level_sizes(size_hw: SizeHW) -> tuple[SizeHW, ...]:
 def scaled(channels: int, width: float) -> int:
     """Return channels times width, in multiples of 8 for vector units."""
     return max(8, round(channels * width / 8) * 8)
-
-
-def unit(x: Tensor, eps: float) -> Tensor:
-    """Scale x to length 1 along the channels; all-zero vectors stay zero, in fp16 too."""
-    return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + eps)
 
 
 def _check_top_k(top_k: int, size_hw: SizeHW) -> None:

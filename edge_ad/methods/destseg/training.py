@@ -25,7 +25,6 @@ from edge_ad.methods.destseg.network import (
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.gaussian_distance import Moments
 from edge_ad.methods.layers.gaussian_prior import ScoreSpread
-from edge_ad.methods.layers.patch_features import join_levels
 from edge_ad.methods.layers.resnet import WHERE, load_resnet18
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import BATCH_SIZE, best, measure
@@ -116,9 +115,10 @@ class DeSTSegTrainer:
     @torch.no_grad()
     def _gaussian(self, batch: Batch) -> dict[str, Tensor]:
         """Add the teacher's features of the normal tiles; return their mean squared spread."""
-        assert self._moments is not None
+        prior = self.module.prior
+        assert self._moments is not None and prior is not None
         levels = self._teacher_levels(batch.normal)[PRIOR]
-        return {"spread": self._moments.add(join_levels(levels))}
+        return {"spread": self._moments.add(prior.features(levels))}
 
     def _student(self, batch: Batch) -> dict[str, Tensor]:
         """Compare the student's features of anomalous tiles with the teacher's of normal ones."""
@@ -245,6 +245,7 @@ TRAINING = MethodTraining(
     presets={
         "edge": {
             "network.width": 0.25,
+            "network.prior_cells": "unit",
             "batch": 16,
             "student_time": 0.5,
             "lr_tail": 0.3,

@@ -16,20 +16,22 @@ from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
-from edge_ad.methods.layers.patch_features import Backbone, Level, PatchFeatures
+from edge_ad.methods.layers.patch_features import Backbone, Cells, Level, PatchFeatures
 from edge_ad.methods.method import Config, Method
 
 
 class GaussianConfig(Config):
     """Configuration of the network.
 
-    `patch` is the side of the neighbourhood whose features are averaged. `smooth_sigma` of the map
+    `patch` is the side of the neighbourhood whose features are averaged. `cells` is
+    that of `scaled_cells`. `smooth_sigma` of the map
     is in pixels; None scales 4 pixels at 224 with the image.
     """
 
     backbone: Backbone = "resnet18"
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=3)] = (2, 3)
     patch: Literal[1, 3, 5] = 3
+    cells: Cells = "plain"
     smooth_sigma: Annotated[float, Field(ge=0, le=64)] | None = None
 
     @override
@@ -48,7 +50,9 @@ class Gaussian(nn.Module):
     def __init__(self, config: GaussianConfig, size_hw: SizeHW) -> None:
         super().__init__()
         self.config, self.size_hw = config.for_size(size_hw), size_hw
-        self.features = PatchFeatures(config.backbone, config.levels, patch=config.patch)
+        self.features = PatchFeatures(
+            config.backbone, config.levels, patch=config.patch, cells=config.cells
+        )
         self.gaussian = GaussianDistance(self.features.dimensions)
         sigma = self.config.smooth_sigma or 0.0
         self.upscale = MapUpscale(self.features.grid(size_hw), size_hw, sigma)

@@ -64,4 +64,9 @@ class GaussianTrainer:
         return BranchChoice(net.config, {"measured": measured})
 
 
-TRAINING = MethodTraining("gaussian", GaussianSettings, GaussianTrainer, presets={"edge": {}})
+TRAINING = MethodTraining(
+    "gaussian",
+    GaussianSettings,
+    GaussianTrainer,
+    presets={"edge": {"network.cells": "unit"}},
+)

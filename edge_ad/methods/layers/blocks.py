@@ -124,6 +124,11 @@ def check_divisible(size_hw: SizeHW, by: int, method: str) -> None:
         )
 
 
+def unit(x: Tensor, eps: float = 1e-6) -> Tensor:
+    """Scale x to length 1 along the channels; all-zero vectors stay zero, in fp16 too."""
+    return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + eps)
+
+
 def _per_channel(*values: float) -> Tensor:
     return torch.tensor(values).view(1, 3, 1, 1)
 

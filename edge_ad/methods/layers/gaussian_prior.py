@@ -16,7 +16,7 @@ from typing_extensions import Self
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
-from edge_ad.methods.layers.patch_features import join_levels
+from edge_ad.methods.layers.patch_features import Cells, join_levels, scaled_cells
 
 
 class ScoreSpread(NamedTuple):
@@ -36,22 +36,29 @@ class GaussianPrior(nn.Module):
     """Adds the distance of a teacher's features to a map, both in deviations of normal images.
 
     `levels` of the teacher's maps, finest first, have `channels` together; the finest has the size
-    `grid_hw`. Until `calibrate` the two are added as they are.
+    `grid_hw`; `cells` is that of `scaled_cells`. Until `calibrate` the two are added as they are.
     """
 
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, channels: int, grid_hw: SizeHW, size_hw: SizeHW) -> None:
+    def __init__(
+        self, channels: int, grid_hw: SizeHW, size_hw: SizeHW, cells: Cells = "plain"
+    ) -> None:
         super().__init__()
+        self.cells: Cells = cells
         self.gaussian = GaussianDistance(channels)
         self.upscale = MapUpscale(grid_hw, size_hw, default_sigma(size_hw))
         self.register_buffer("centre", torch.zeros(2))
         self.register_buffer("spread", torch.ones(2))
 
+    def features(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the patch features (N, D, h, w) of the teacher's levels."""
+        return join_levels(scaled_cells(levels, self.cells))
+
     def distance(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the Gaussian's map (N, H, W) of the teacher's levels."""
-        distance: Tensor = self.upscale(self.gaussian(join_levels(levels)))
+        distance: Tensor = self.upscale(self.gaussian(self.features(levels)))
         return distance
 
     def calibrate(self, anomaly_map: ScoreSpread, distance: ScoreSpread) -> None:

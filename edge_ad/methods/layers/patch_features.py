@@ -15,12 +15,13 @@ from torch.nn import functional as F
 from typing_extensions import Self, override
 
 from edge_ad.errors import UsageError
-from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW
+from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, unit
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.layers.wide_resnet import WideResNet50
 
 Backbone = Literal["resnet18", "wide_resnet50_2"]
 Level = Literal[1, 2, 3]
+Cells = Literal["plain", "unit", "relative"]
 CHANNELS: dict[Backbone, tuple[int, int, int]] = {
     "resnet18": (64, 128, 256),
     "wide_resnet50_2": (256, 512, 1024),
@@ -33,6 +34,7 @@ class PatchFeatures(nn.Module):
     `patch` is the side of the neighbourhood. `pooled` are the released code's two dimensions,
     which it reaches by averaging runs of values: first of each level's patch, then of all levels
     together. Without them every channel keeps its own mean, and D is the sum of the channels.
+    `cells` are first scaled as `scaled_cells` says.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class PatchFeatures(nn.Module):
         *,
         patch: int = 3,
         pooled: tuple[int, int] | None = None,
+        cells: Cells = "plain",
     ) -> None:
         super().__init__()
         self.name, self.levels, self.patch = backbone, tuple(levels), patch
+        self.cells = cells
         depth = CHANNELS[backbone][: max(levels)]
         self.backbone = ResNet18(depth) if backbone == "resnet18" else WideResNet50()
         self.backbone.eval().requires_grad_(requires_grad=False)
@@ -67,6 +71,7 @@ class PatchFeatures(nn.Module):
 
     def joined(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the patch features of the backbone's maps, one for each of `self.levels`."""
+        levels = scaled_cells(levels, self.cells)
         if not self.kernels:
             return join_levels(levels, self.patch)
         kernels = [self.get_buffer(name) for name in self.kernels]
@@ -78,6 +83,21 @@ class PatchFeatures(nn.Module):
         """Return the height and width of the features of an image of this size."""
         step = 2 ** (min(self.levels) + 1)
         return -(-size_hw[0] // step), -(-size_hw[1] // step)
+
+
+def scaled_cells(levels: Sequence[Tensor], cells: Cells) -> Sequence[Tensor]:
+    """Return levels (N, C, h, w) as they are, or with their cells scaled.
+
+    `unit` scales each cell to length 1: what it shows counts, not how strongly, which varies with
+    the light and from part to part. `relative` subtracts the level's mean over the image from that:
+    what differs within an image counts, and what all of it shows does not.
+    """
+    if cells == "plain":
+        return levels
+    levels = [unit(level) for level in levels]
+    if cells == "unit":
+        return levels
+    return [level - level.mean(dim=(2, 3), keepdim=True) for level in levels]
 
 
 def join_levels(levels: Sequence[Tensor], patch: int = 3) -> Tensor:

@@ -19,7 +19,7 @@ from typing_extensions import Self, override
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.map_upscale import SIGMA_PX, MapUpscale, default_sigma
-from edge_ad.methods.layers.patch_features import Backbone, Level, PatchFeatures
+from edge_ad.methods.layers.patch_features import Backbone, Cells, Level, PatchFeatures
 from edge_ad.methods.method import Config, Method
 
 
@@ -27,9 +27,10 @@ class PatchCoreConfig(Config):
     """Configuration of the network.
 
     `pooled` are the released code's two feature dimensions; None keeps each channel's own mean over
-    the `patch`, as in the paper. `rows` is the size of the memory; None takes as many as may cost
-    `distance_share` of the backbone's operations. `score` is the largest distance of a patch, the
-    map's maximum, or the distance weighted by the `neighbours` of the nearest row (eq. 7).
+    the `patch`, as in the paper. `cells` is that of `scaled_cells`; the paper's are plain.
+    `rows` is the size of the memory; None takes as many as may cost `distance_share` of the
+    backbone's operations. `score` is the largest distance of a patch, the map's maximum, or the
+    distance weighted by the `neighbours` of the nearest row (eq. 7).
     `smooth_sigma` is in pixels; None scales the released 4 pixels at 224 with the image.
     """
 
@@ -37,6 +38,7 @@ class PatchCoreConfig(Config):
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=3)] = (2, 3)
     patch: Literal[1, 3, 5] = 3
     pooled: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
+    cells: Cells = "plain"
     rows: Annotated[int, Field(ge=1)] | None = None
     distance_share: Annotated[float, Field(gt=0, le=100)] = 0.5
     score: Literal["patches", "map", "weighted"] = "patches"
@@ -54,7 +56,13 @@ class PatchCoreConfig(Config):
 
     def features(self) -> PatchFeatures:
         """Build the backbone and its patch features."""
-        return PatchFeatures(self.backbone, self.levels, patch=self.patch, pooled=self.pooled)
+        return PatchFeatures(
+            self.backbone,
+            self.levels,
+            patch=self.patch,
+            pooled=self.pooled,
+            cells=self.cells,
+        )
 
 
 class PatchCore(nn.Module):

@@ -94,7 +94,11 @@ TRAINING = MethodTraining(
     PatchCoreSettings,
     PatchCoreTrainer,
     presets={
-        "edge": {"network.smooth_sigma": None, "network.score": "map"},
+        "edge": {
+            "network.smooth_sigma": None,
+            "network.score": "map",
+            "network.cells": "unit",
+        },
         # for defects of a few pixels, with a larger input: cells of 4 pixels, not of 8
         "fine": {"network.levels": (1, 2), "network.score": "map"},
         "paper": {

@@ -14,10 +14,9 @@ from edge_ad.methods.destseg.network import (
     DeSTSeg,
     DeSTSegConfig,
     level_sizes,
-    unit,
 )
 from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.methods.layers.blocks import default_top_k
+from edge_ad.methods.layers.blocks import default_top_k, unit
 from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.method import load_method
 

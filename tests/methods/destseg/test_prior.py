@@ -24,6 +24,15 @@ def test_maps_are_added_in_deviations_of_normal_scores() -> None:
     assert fused.flatten().tolist() == pytest.approx([2.0 - 2.0] * 4, abs=1e-5)
 
 
+def test_a_prior_of_unit_cells_ignores_how_strong_cells_respond() -> None:
+    levels = [torch.rand(1, 2, 2, 2) + 0.1, torch.rand(1, 2, 1, 1) + 0.1]
+    stronger = [3 * levels[0], 0.5 * levels[1]]
+    plain = GaussianPrior(4, (2, 2), (16, 16))
+    unit = GaussianPrior(4, (2, 2), (16, 16), "unit")
+    torch.testing.assert_close(unit.features(stronger), unit.features(levels), atol=1e-4, rtol=0)
+    assert not torch.allclose(plain.features(stronger), plain.features(levels), atol=1e-4)
+
+
 def test_scores_that_do_not_vary_give_no_infinity() -> None:
     assert ScoreSpread.of(torch.full((5,), 2.0)) == (2.0, 1e-12)
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.map_upscale import blur_matrix, enlarge_matrix
+from edge_ad.methods.layers.patch_features import PatchFeatures
 from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig, affordable_rows
 from tests.methods.network_checks import (
     check_contract,
@@ -78,6 +79,22 @@ def test_map_and_score_are_those_of_the_authors_pipeline(pooled: tuple[int, int]
     np.testing.assert_allclose(anomaly_map.numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_unit_cells_ignore_how_strong_a_cells_response_is() -> None:
+    features = PatchFeatures("resnet18", (2, 3), cells="unit")
+    generator = torch.Generator().manual_seed(0)
+    levels = [torch.rand(1, 128, 6, 8, generator=generator), torch.rand(1, 256, 3, 4)]
+    stronger = [level * (1 + 4 * torch.rand(1, 1, *level.shape[2:])) for level in levels]
+    torch.testing.assert_close(features.joined(stronger), features.joined(levels))
+    cell = F.normalize(levels[0], dim=1)[0, :, 1:4, 1:4].mean(dim=(1, 2))  # of 3x3, the border off
+    torch.testing.assert_close(features.joined(levels)[0, :128, 2, 2], cell)
+    features.cells = "relative"
+    inside = (..., slice(1, -1), slice(1, -1))  # zeros beyond the border count
+    even = [F.normalize(torch.ones_like(x), dim=1) for x in levels]
+    torch.testing.assert_close(features.joined(even)[inside], torch.zeros(1, 384, 4, 6))
+    features.cells = "plain"
+    assert not torch.allclose(features.joined(stronger), features.joined(levels))
+
+
 def test_a_remembered_image_has_distance_zero() -> None:
     net = _net()
     rgb = torch.rand(1, 3, *SIZE)
@@ -109,7 +126,7 @@ def test_the_weighted_score_is_equation_7() -> None:
     "score", [pytest.param(s, marks=pytest.mark.slow) for s in ("patches", "map")] + ["weighted"]
 )
 def test_the_exported_graph_agrees_with_torch(score: str, tmp_path: Path) -> None:
-    net = _net(score=score)
+    net = _net(score=score, cells="relative" if score == "weighted" else "unit")
     largest = float(torch_answer(net, frames(2)).maps.max())
     operators = check_parity(net, tmp_path, tolerance=1e-5 * largest)
     assert operators["ReduceMin"] >= 1 and operators["Conv"] >= 1
