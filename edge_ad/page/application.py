@@ -17,6 +17,7 @@ from aiohttp import web
 
 from edge_ad.control.client import LineAway, RequestRefused
 from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.page.connections import Connections
 from edge_ad.page.door import Door, LoginRefused, TooManyLogins
 from edge_ad.page.feed import LiveFeed
 from edge_ad.page.guard import AllowedHosts, Handler, check_request, protect
@@ -77,12 +78,13 @@ class PageSettings:
 
 
 class PageApplication:
-    """Answers requests with the views of `routes`."""
+    """Answers requests with the views of `routes`, through `connections`."""
 
     def __init__(self, settings: PageSettings, routes: Sequence[Route] = ROUTES) -> None:
         self._settings = settings
         self._door = Door(settings.users, settings.folder) if settings.users else None
         self._pool = ThreadPoolExecutor(_THREADS, "view")
+        self.connections = Connections()
         self.app = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BYTES)
         self.app.on_response_prepare.append(_protect)
         self._feed = LiveFeed(settings.folder)
@@ -161,6 +163,10 @@ class PageApplication:
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        with self.connections.answering(request.transport):
+            return await self._answer(request, handler)
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             check_request(request, self._settings.hosts)
         except web.HTTPException as error:  # without anything of this line

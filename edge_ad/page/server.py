@@ -10,7 +10,8 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -95,28 +96,35 @@ async def _serve(
         loop.add_signal_handler(number, stop, number)
     if with_stdin:
         loop.add_reader(0, stop, signal.SIGTERM)
-    runner = make_runner(PageApplication(settings))
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener, ssl_context=tls).start()
+    async with serving(PageApplication(settings), listener, tls):
         started()
         await stopped.wait()
         loop.remove_reader(0)
         _end_within(_ENDS_WITHIN_S, 130 if received[0] == signal.SIGINT else 0)
-    finally:
-        await runner.cleanup()
     return received[0] == signal.SIGINT
 
 
-def make_runner(application: PageApplication) -> web.AppRunner:
-    """Return what serves an application; requests that are no HTTP leave nothing in the log."""
+@asynccontextmanager
+async def serving(
+    application: PageApplication, listener: socket.socket, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
+    """Serve an application; requests that are no HTTP leave nothing in the log."""
     _protocol_log.setLevel(logging.CRITICAL)
-    return web.AppRunner(
+    runner = web.AppRunner(
         application.app,
         access_log=None,
         shutdown_timeout=_CLOSES_WITHIN_S,
         logger=_protocol_log,
     )
+    await runner.setup()
+    assert runner.server is not None
+    accepting = asyncio.create_task(application.connections.accept(listener, runner.server, tls))
+    try:
+        yield
+    finally:
+        accepting.cancel()
+        await asyncio.gather(accepting, return_exceptions=True)
+        await runner.cleanup()
 
 
 def _end_within(seconds: float, code: int) -> None:

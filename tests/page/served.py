@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import http.client
 import json
+import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from edge_ad.page.application import PageApplication, PageSettings
+from edge_ad.page.connections import ConnectionLimits, Connections
 from edge_ad.page.guard import AllowedHosts
 from edge_ad.page.routes import ROUTES, Route
-from edge_ad.page.server import make_runner, open_listener
+from edge_ad.page.server import open_listener, serving
 from edge_ad.page.view import Person, Role
 from edge_ad.store.event import StoreEvent
 from edge_ad.store.retention import Retention
@@ -49,6 +51,7 @@ class ServedPage:
 
     port: int
     cookie: str = ""
+    count_connections: Callable[[], int] = int
 
     @property
     def host(self) -> str:
@@ -131,7 +134,14 @@ class Tab:
 
 @contextlib.contextmanager
 def served(
-    folder: Path, routes: Sequence[Route] = ROUTES, *, port: int = 0, **settings: Any
+    folder: Path,
+    routes: Sequence[Route] = ROUTES,
+    *,
+    port: int = 0,
+    limits: ConnectionLimits | None = None,
+    tls: ssl.SSLContext | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **settings: Any,
 ) -> Iterator[ServedPage]:
     """Serve the page of a folder to its own computer, as `ADMIN` unless `settings` differ."""
     hosts = AllowedHosts(frozenset(), loopback=True)
@@ -142,17 +152,16 @@ def served(
         "language": "en",
     } | settings
     application = PageApplication(PageSettings(**given), routes)
+    connections = Connections(limits or ConnectionLimits(), clock)
     started, stop = threading.Event(), threading.Event()
     loop = asyncio.new_event_loop()
     with open_listener("127.0.0.1", port) as listener:
 
         async def run() -> None:
-            runner = make_runner(application)
-            await runner.setup()
-            await web.SockSite(runner, listener).start()
-            started.set()
-            await loop.run_in_executor(None, stop.wait)
-            await runner.cleanup()
+            application.connections = connections
+            async with serving(application, listener, tls):
+                started.set()
+                await loop.run_in_executor(None, stop.wait)
             left = asyncio.all_tasks() - {asyncio.current_task()}
             for task in left:
                 task.cancel()
@@ -163,7 +172,7 @@ def served(
         thread.start()
         try:
             assert started.wait(LIMIT_S)
-            yield ServedPage(listener.getsockname()[1])
+            yield ServedPage(listener.getsockname()[1], count_connections=connections.__len__)
         finally:
             stop.set()
             thread.join(LIMIT_S)
