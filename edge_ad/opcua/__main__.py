@@ -12,13 +12,14 @@ import sys
 from edge_ad.opcua import limits
 from edge_ad.opcua.link import Link
 from edge_ad.opcua.settings import ServerSettings
+from edge_ad.priority import give_way
 
 
 def main() -> int:
     """Serve until the line closes the input; 1 when the server cannot be started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the line, which then says stop
+    give_way(5)
     with contextlib.suppress(OSError, ValueError):
-        os.nice(5)
         resource.setrlimit(resource.RLIMIT_DATA, (limits.PROCESS_BYTES, limits.PROCESS_BYTES))
     target = os.dup(1)
     os.dup2(2, 1)  # nothing else may print there

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from edge_ad.errors import OutletLost, UsageError
 from edge_ad.page.application import PageApplication, PageSettings
+from edge_ad.priority import give_way
 
 _protocol_log = logging.getLogger("edge_ad.page.protocol")
 _CLOSES_WITHIN_S = 1.0
@@ -50,7 +51,7 @@ def serve(
 
     The process gives way to the line, and to everything else.
     """
-    os.nice(_NICE)
+    give_way(_NICE)
     return asyncio.run(_serve(settings, listener, started, tls, with_stdin=with_stdin))
 
 
