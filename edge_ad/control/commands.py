@@ -82,6 +82,7 @@ class Commands:
             "cameras": [camera_state(camera, self._settings) for camera in self._line.cameras],
             "store": {"lost": self._store.lost, "problem": self._store.problem},
             "outlet_faults": dict(self._line.outlets.faults),
+            "certificates": self._line.outlets.named_certificates(),
             "refused_messages": self._refusals.count,
         }
 

@@ -41,9 +41,14 @@ def own_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     return certificate, key
 
 
-def valid_until(certificate: Path) -> datetime:
-    """Return when the first certificate of a file in PEM form ends. Raises OSError, ValueError."""
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+def valid_until(certificate: Path, *, last: bool = False) -> datetime:
+    """Return when the first certificate of a file in PEM form ends, or the one that ends `last`.
+
+    Raises OSError, ValueError.
+    """
+    read = x509.load_pem_x509_certificates(certificate.read_bytes())
+    ends = [each.not_valid_after_utc for each in read]
+    return max(ends) if last else ends[0]
 
 
 def application_uri(certificate: Path, key: Path) -> str:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from edge_ad.event import AlarmEvent
@@ -53,9 +54,11 @@ class Outlet:
     Calls come from several camera threads, one at a time. Return quickly: the line waits. Raise
     OSError when a record could not be delivered; it is counted and the line goes on. `name` stands
     in messages about it; `answer` is what the other side said last, for `edge-ad outlet test`.
+    `certificates` are the files that its URI names, with their use (`ca` or `own`).
     """
 
     answer = ""
+    certificates: Mapping[str, str] = MappingProxyType({})
 
     @property
     def name(self) -> str:
@@ -116,6 +119,7 @@ class OfCameras(Outlet):
 
     def __init__(self, outlet: Outlet, cameras: frozenset[str]) -> None:
         self._outlet, self._cameras = outlet, cameras
+        self.certificates = outlet.certificates
 
     @property
     def name(self) -> str:
@@ -169,6 +173,14 @@ class Outlets(Outlet):
         self._stop = stop or threading.Event()
         self._lock = threading.Lock()
         self.faults: dict[str, int] = {}
+
+    def named_certificates(self) -> list[dict[str, str]]:
+        """Return the certificates of all outlets: `outlet`, `file` and `use`."""
+        return [
+            {"outlet": outlet.name, "file": file, "use": use}
+            for outlet in tuple(self._outlets)
+            for file, use in outlet.certificates.items()
+        ]
 
     def add(self, outlet: Outlet) -> None:
         """Take one more outlet."""

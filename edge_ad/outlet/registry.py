@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
 from edge_ad.outlet.durable import DurableOutlet
-from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS
+from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS, certificate_files
 from edge_ad.secret import in_folder, with_secrets
 from edge_ad.store.event import EventType
 from edge_ad.uri import (
@@ -189,6 +189,7 @@ def open_outlet(text: str) -> Outlet:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutletLost(f"{without_credentials(text)}: cannot be opened ({reason}).") from error
+    outlet.certificates = certificate_files(uri)
     if isinstance(outlet, DurableOutlet):
         outlet.identity = outlet.identity or str(uri)
         outlet.types = _types(uri)

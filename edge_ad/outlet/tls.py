@@ -48,6 +48,21 @@ def tls_context(uri: Uri) -> ssl.SSLContext:
     return context
 
 
+def certificate_files(uri: Uri) -> dict[str, str]:
+    """Return the certificates that a URI's options name: absolute paths, and what they are for.
+
+    That is `ca` (whom to trust) or `own` (who the line is).
+    """
+    options = uri.options
+    files = {
+        "ca": options.get("ca"),
+        "own": options.get("cert") or options.get("certificate"),
+    }
+    if options.get("pki"):
+        files["own"] = str(Path(options["pki"]) / "certificate.pem")
+    return {str(Path(file).absolute()): use for use, file in files.items() if file}
+
+
 def refuse_tls_options(uri: Uri) -> None:
     """Raise UsageError for TLS options of a URI that does not use TLS."""
     for name in TLS_OPTIONS:

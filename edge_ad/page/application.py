@@ -87,7 +87,7 @@ class PageApplication:
         self.connections = Connections()
         self.app = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BYTES)
         self.app.on_response_prepare.append(_protect)
-        self._feed = LiveFeed(settings.folder)
+        self._feed = LiveFeed(settings.folder, settings.certificate)
         self.app.on_shutdown.append(self._shutdown)
         self.app.on_cleanup.append(self._cleanup)
         for name in static_files():

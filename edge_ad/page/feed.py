@@ -15,11 +15,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
 from edge_ad.control.client import LineLink
+from edge_ad.page.certificates import CertificateWatch
 from edge_ad.page.live import live_values
 from edge_ad.page.snapshot import Snapshot, StoreHour, look, read_hour
 from edge_ad.page.texts import Texts
@@ -37,8 +39,9 @@ _LENGTH = struct.Struct("!I")  # of the JSON before the frames
 class LiveFeed:
     """Reads the line while somebody looks, and streams to their sockets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
         self._folder = folder
+        self._certificates = CertificateWatch(folder, certificate)
         self._link = LineLink(folder)
         self._hour, self._hour_s = StoreHour(), float("-inf")
         self._frames: dict[str, tuple[int, bytes]] = {}  # part and JPEG of each camera
@@ -155,4 +158,5 @@ class LiveFeed:
             latest = camera["latest"] or {}
             if jpeg := latest.pop("jpeg", ""):
                 self._frames[camera["camera"]] = (latest["part"], base64.b64decode(jpeg))
-        return snapshot
+        named = snapshot.line.get("certificates", ()) if snapshot.line else ()
+        return replace(snapshot, ending=self._certificates.ending(named))

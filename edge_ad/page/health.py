@@ -50,7 +50,9 @@ def health(request: PageRequest) -> Answer:
             "outlets": read_outbox(request.folder),
             "disk": _disk(texts, request.folder),
             "gpu": [(f"gpu_{name}", localised(texts, value, 3)) for name, _, value in _gpu()],
-            "certificates": certificate_ends(request.folder, request.certificate),
+            "certificates": certificate_ends(
+                request.folder, request.certificate, state.get("certificates", ()) if state else ()
+            ),
             "versions": _versions(),
             "running": _duration(texts, state["running_s"]) if state else "",
             "number": partial(localised, texts),

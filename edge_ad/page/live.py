@@ -130,6 +130,14 @@ def _problems(snapshot: Snapshot, t: Texts) -> Iterator[dict[str, str]]:
         for reason, count in snapshot.line["outlet_faults"].items():
             lost = t("live_lost", reason=reason, count=count)
             yield {"kind": t("live_outlet"), "reason": lost, "advice": t("advice_outlet")}
+    for one in snapshot.ending:
+        ends = t(f"certificate_{one.state}", time=local_time(one.until))
+        reason = f"{one.name}: {ends}" + (f" ({one.outlet})" if one.outlet else "")
+        yield {
+            "kind": t("live_certificate"),
+            "reason": reason,
+            "advice": t("advice_certificate"),
+        }
     if hour.problem:
         yield {"kind": t("live_store"), "reason": hour.problem, "advice": t("advice_store")}
     for name, error, waiting in hour.outlets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from edge_ad.clock import as_utc
 from edge_ad.control.client import LineAway, LineLink, RequestRefused
 from edge_ad.errors import EdgeAdError
+from edge_ad.page.certificates import CertificateEnd
 from edge_ad.store.reading import open_reading
 
 _HOUR = (
@@ -65,12 +66,13 @@ class StoreHour:
 class Snapshot:
     """A line at one moment. `line` is its answer to `live`, None when it has none.
 
-    `hangs` says that it runs but did not answer in time.
+    `hangs` says that it runs but did not answer in time; `ending` are certificates that end soon.
     """
 
     line: Mapping[str, Any] | None
     hour: StoreHour
     hangs: bool = False
+    ending: Sequence[CertificateEnd] = ()
 
     def counts(self, camera: Mapping[str, Any]) -> HourCounts:
         """Return the counts of a camera's last hour.

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from edge_ad.opcua.certificate import own_certificate, valid_until
-from edge_ad.page.certificates import certificate_ends, end_of
+from edge_ad.outlet.base import OfCameras
+from edge_ad.outlet.registry import open_outlet
+from edge_ad.page.certificates import CertificateWatch, certificate_ends, end_of
 from edge_ad.page.view import Person, Role
 from edge_ad.store.drift import write_drift
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.notes import mark
 from edge_ad.store.outbox import DeadLetter, Subscription, read_outbox, settle, subscribe
 from tests.control.lines import RunningLine
-from tests.page.served import served
+from tests.outlet.web import certificate
+from tests.page.served import Tab, served
 from tests.store.weeks import writing
 
 XSS = "<b>x</b>\"'"
@@ -101,19 +104,54 @@ def test_certificates_say_when_they_end(tmp_path: Path) -> None:
     folder, now = tmp_path / "line", datetime.now(timezone.utc)
     with writing(folder):
         pass
-    certificate, _ = own_certificate(folder / "pki", "localhost")
+    own, _ = own_certificate(folder / "pki", "localhost")
     (folder / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nno\n")
     (folder / "note.pem").write_text("no certificate at all")
-    ends = {end.name: end.state for end in certificate_ends(folder, certificate)}
-    assert ends == {str(certificate): "ok", "broken.pem": "unread"}
-    until = valid_until(certificate)
+    ends = {end.name: end.state for end in certificate_ends(folder, own)}
+    assert ends == {str(own): "ok", "broken.pem": "unread"}
+    until = valid_until(own)
     assert timedelta(days=3600) < until - now < timedelta(days=3700)
     for age, state in ((until - timedelta(days=29), "soon"), (until, "over")):
-        assert end_of(certificate, "x", age).state == state
+        assert end_of(own, "x", age).state == state
     with served(folder) as page:
         text = page.get("/health").text
     assert "<dt>pki/certificate.pem</dt>" in text and "valid until 20" in text
     assert "cannot be read" in text and "key.pem" not in text
+
+
+def test_certificates_that_outlets_name_are_warned_about(tmp_path: Path) -> None:
+    ended, soon, fine = (certificate(tmp_path, days=days) for days in (-1, 20, 300))
+    many = tmp_path / "many.pem"  # trusted until the last one ends
+    many.write_bytes(ended.read_bytes() + fine.read_bytes())
+    (tmp_path / "line").mkdir()
+    with RunningLine(tmp_path / "line", "top") as line:
+        hook = open_outlet(f"https://mes.local/x#cert={soon}&ca={many}&secret=quiet")
+        line.line.outlets.add(OfCameras(hook, frozenset({"top"})))
+        with served(tmp_path / "line", certificate=ended) as page, Tab(page) as tab:
+            text = page.get("/health").text
+            problems = [problem["reason"] for problem in tab.next()["problems"]]
+    for shown in (f"<dt>{ended}</dt>", f"<dt>{many}<br>", f"<dt>{soon}<br>", "mes.local/x"):
+        assert shown in text
+    states = re.findall(r"(has ended|ends soon|valid until)", text)
+    assert states == ["has ended", "valid until", "ends soon"]
+    assert [problem.partition(", on")[0] for problem in problems] == [
+        f"{ended}: has ended",
+        f"{soon}: ends soon",
+    ]
+    assert "(https://mes.local/x)" in problems[1] and "quiet" not in text
+
+
+def test_certificates_are_looked_at_once_a_minute(tmp_path: Path) -> None:
+    now_s = [0.0]
+    watch = CertificateWatch(tmp_path, None, lambda: now_s[0])
+    assert watch.ending(()) == []
+    made = certificate(tmp_path, days=1)
+    assert watch.ending(()) == []
+    now_s[0] = 61.0
+    assert [(one.name, one.state) for one in watch.ending(())] == [(made.name, "soon")]
+    made.unlink()
+    (named,) = watch.ending([{"file": str(certificate(tmp_path)), "use": "own", "outlet": "mes"}])
+    assert named.outlet == "mes"  # another line is looked at at once
 
 
 def test_cameras_are_paused_and_their_rule_changed_from_the_page(tmp_path: Path) -> None:
