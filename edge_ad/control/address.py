@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET = "control.sock"
+ATTACHED = "attached"  # key of an answer: how many bytes follow its line
 _LONGEST = 107  # bytes of a path in sockaddr_un, without its final zero
 
 

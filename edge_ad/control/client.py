@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_ad.control.address import SOCKET, connect_to
+from edge_ad.control.address import ATTACHED, SOCKET, connect_to
 from edge_ad.errors import EdgeAdError, OutletLost, UsageError
 from edge_ad.store.lock import is_locked
 from edge_ad.store.schema import DATABASE
@@ -17,6 +17,7 @@ from edge_ad.store.schema import DATABASE
 _STARTS_WITHIN_S = 5.0  # a line that holds its folder may not have opened its socket yet
 _ANSWERS_WITHIN_S = 10.0
 _LONGEST_ANSWER = 8 << 20
+_MOST_ATTACHED = 256 << 20
 
 
 class LineAway(EdgeAdError):
@@ -105,11 +106,16 @@ def _exchange(folder: Path, line: bytes) -> dict[str, Any]:
 
 
 def _read_answer(stream: Any) -> dict[str, Any]:
+    """Read an answer; what is attached to it is then bytes under that key."""
     line = stream.readline(_LONGEST_ANSWER)
     if not line.endswith(b"\n"):
         raise ConnectionResetError("the line closed the connection")
     answer = json.loads(line)
     assert isinstance(answer, dict)
+    if size := answer.get(ATTACHED, 0):
+        answer[ATTACHED] = stream.read(min(size, _MOST_ATTACHED))
+        if len(answer[ATTACHED]) < size:
+            raise ConnectionResetError("the line closed the connection")
     return answer
 
 

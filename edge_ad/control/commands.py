@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from edge_ad.control.address import ATTACHED
 from edge_ad.control.messages import (
     ALL_CAMERAS,
     AcknowledgeEvents,
@@ -65,14 +66,18 @@ class Commands:
         return self._answers[type(request)](request, who)
 
     def _live(self, request: GetLive, who: str) -> Answer:
-        latest = self._latest.records(request.known)
+        latest, frames = self._latest.records(request.known)
         under_way = self._line.under_way()
         answer = self._state(request, who) | {"type": "live"}
         for camera in answer["cameras"]:
             name = camera["camera"]
             camera["latest"] = latest.get(name)
             camera["under_way"] = under_way.get(name)
-        return answer
+            if name in frames:
+                camera["latest"]["frame_hw"] = frames[name].shape[:2]
+        names = [camera["camera"] for camera in answer["cameras"]]
+        attached = [frames[name].data for name in names if name in frames]
+        return answer | ({ATTACHED: attached} if attached else {})
 
     def _state(self, request: GetState | GetLive, who: str) -> Answer:
         return {

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.closeable import ClosedAtExit
-from edge_ad.control.address import SOCKET, short_address
+from edge_ad.control.address import ATTACHED, SOCKET, short_address
 from edge_ad.control.messages import LONGEST_BYTES, MalformedMessage, Request, parse_request
 from edge_ad.control.refusals import Refusals
 from edge_ad.errors import EdgeAdError
@@ -228,4 +228,9 @@ def _peer(connection: socket.socket) -> Peer:
 
 
 def _send(connection: socket.socket, answer: Answer) -> None:
+    attached: list[memoryview] = answer.get(ATTACHED, [])
+    if attached:
+        answer = {**answer, ATTACHED: sum(each.nbytes for each in attached)}
     connection.sendall(json.dumps(answer, allow_nan=False).encode() + b"\n")
+    for each in attached:
+        connection.sendall(each)

@@ -7,20 +7,23 @@ tab never has a backlog. Without any tab the line is not asked, and it encodes n
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import logging
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from aiohttp import WSMsgType, web
 
+from edge_ad.control.address import ATTACHED
 from edge_ad.control.client import LineLink
+from edge_ad.images import encode_image
 from edge_ad.page.certificates import CertificateWatch
 from edge_ad.page.live import live_values
 from edge_ad.page.snapshot import Snapshot, StoreHour, look, read_hour
@@ -33,6 +36,7 @@ _ASKS_WITHIN_S = 30.0  # a tab that does not ask is gone
 _TAKES_WITHIN_S = 10.0  # and one that does not read
 _CLOSES_WITHIN_S = 0.5
 _MOST_TABS = 32
+_QUALITY = 75  # of JPEGs
 _LENGTH = struct.Struct("!I")  # of the JSON before the frames
 
 
@@ -154,9 +158,17 @@ class LiveFeed:
             self._hour, self._hour_s = read_hour(self._folder), time.monotonic()
         known = {camera: part for camera, (part, _) in self._frames.items()}
         snapshot = look(self._link, self._hour, known)
-        for camera in snapshot.line["cameras"] if snapshot.line else ():
-            latest = camera["latest"] or {}
-            if jpeg := latest.pop("jpeg", ""):
-                self._frames[camera["camera"]] = (latest["part"], base64.b64decode(jpeg))
+        self._keep_frames(snapshot.line or {})
         named = snapshot.line.get("certificates", ()) if snapshot.line else ()
         return replace(snapshot, ending=self._certificates.ending(named))
+
+    def _keep_frames(self, line: Mapping[str, Any]) -> None:
+        attached, at = line.get(ATTACHED, b""), 0
+        for camera in line.get("cameras", ()):
+            latest = camera["latest"] or {}
+            if hw := latest.get("frame_hw"):
+                size = hw[0] * hw[1] * 3
+                frame = np.frombuffer(attached, np.uint8, size, at).reshape(*hw, 3)
+                jpeg = encode_image(frame, ".jpg", _QUALITY)
+                self._frames[camera["camera"]] = (latest["part"], jpeg)
+                at += size

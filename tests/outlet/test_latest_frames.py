@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
+from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Region, Verdict
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.latest_frames import LatestFrames
@@ -19,42 +22,125 @@ REJECT = Inspection(Verdict.REJECT, 0.9, 0.5, (REGION,), camera="top", part=7, t
 
 
 class Clock:
-    now_s = 0.0
+    """A clock that advances by `scaling_s` with every frame that is made small."""
+
+    now_s = scaling_s = 0.0
 
     def __call__(self) -> float:
         return self.now_s
 
+    def scale(self, image: Image) -> Image:
+        self.now_s += self.scaling_s
+        return image
 
-def test_a_frame_comes_once_with_the_part_it_shows() -> None:
-    latest = LatestFrames(Clock())
-    assert latest.records({}) == {}  # somebody looks from now on
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def latest(clock: Clock) -> Iterator[LatestFrames]:
+    latest = LatestFrames(clock)
+    yield latest
+    latest.close()
+
+
+@pytest.fixture
+def scaler(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.outlet.latest_frames._small", clock.scale)
+
+
+def shown(latest: LatestFrames, known: int = 0) -> tuple[dict[str, Any], Image | None]:
+    """Return what an asker gets of the camera."""
+    records, frames = latest.records({"top": known})
+    return records["top"], frames.get("top")
+
+
+def test_a_frame_comes_once_with_the_part_it_shows(latest: LatestFrames) -> None:
+    assert latest.records({}) == ({}, {})  # somebody looks from now on
     latest.inspected(REJECT, Evidence(part_image(spot=True, hw=(480, 1280))))
-    record = latest.records({})["top"]
+    record, frame = shown(latest)
     assert (record["part"], record["verdict"], record["score"]) == (7, "REJECT", 0.9)
     assert record["size_wh"] == [1280, 480] and record["regions"][0]["x"] == 20
-    image = cv2.imdecode(np.frombuffer(base64.b64decode(record["jpeg"]), np.uint8), 1)
-    assert image is not None and image.shape == (240, 640, 3)
-    assert latest.records({})["top"]["jpeg"] == record["jpeg"]  # for another one who asks
-    assert "jpeg" not in latest.records({"top": 7})["top"]
+    assert frame is not None and frame.shape == (240, 640, 3)
+    assert shown(latest)[1] is frame  # for another one who asks
+    assert shown(latest, 7)[1] is None
 
 
-def test_no_frame_is_kept_while_nobody_looks() -> None:
-    clock = Clock()
-    latest = LatestFrames(clock)
+@pytest.mark.parametrize("hw", [(300, 1000), (1500, 2448), (8, 4096), (480, 640), (3, 5000)])
+def test_a_frame_is_made_small_by_area(latest: LatestFrames, hw: tuple[int, int]) -> None:
+    frame = cv2.resize(part_image(spot=True), (hw[1], hw[0]))
+    latest.records({})
+    latest.inspected(REJECT, Evidence(np.asarray(frame, np.uint8)))
+    small = shown(latest)[1]
+    assert small is not None and (small.shape[1] <= 640 or small.shape[0] == 1)
+    whole = cv2.resize(frame, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(float) - whole).mean() < 2
+
+
+def test_no_frame_is_kept_while_nobody_looks(latest: LatestFrames, clock: Clock) -> None:
     latest.inspected(REJECT, Evidence(part_image()))
-    assert "jpeg" not in latest.records({})["top"]
+    assert shown(latest)[1] is None
     clock.now_s = 10.0
     latest.inspected(replace(REJECT, part=8), Evidence(part_image()))
-    assert latest.records(None)["top"]["part"] == 8  # the state is there, and nobody looks yet
+    records, frames = latest.records(None)
+    assert records["top"]["part"] == 8 and not frames  # the state is there, and nobody looks yet
     latest.inspected(replace(REJECT, part=9), Evidence(part_image()))
-    assert "jpeg" not in latest.records({})["top"]
+    assert shown(latest)[1] is None
 
 
-def test_a_part_without_score_or_image_is_a_record_too() -> None:
-    latest = LatestFrames()
+def test_a_part_without_score_or_image_is_a_record_too(latest: LatestFrames) -> None:
     latest.records({})
-    invalid = Inspection(Verdict.INVALID, float("nan"), 0.5, camera="lid", reason="lost: cable")
+    invalid = Inspection(Verdict.INVALID, float("nan"), 0.5, camera="top", reason="lost: cable")
     latest.inspected(invalid, Evidence())
-    record = latest.records({})["lid"]
-    assert "score" not in record and "jpeg" not in record and record["reason"] == "lost: cable"
+    record, frame = shown(latest)
+    assert "score" not in record and frame is None and record["reason"] == "lost: cable"
     json.dumps(record, allow_nan=False)
+
+
+@pytest.mark.usefixtures("scaler")
+def test_frames_that_take_too_long_come_less_often(latest: LatestFrames, clock: Clock) -> None:
+    names = [f"c{number}" for number in range(4)]
+    known, sent = dict[str, int](), dict.fromkeys(names, 0)
+    latest.records({})
+    clock.scaling_s = 0.02
+    began_s = clock.now_s
+    for part in range(1, 301):
+        for name in names:
+            latest.inspected(replace(REJECT, camera=name, part=part), Evidence(part_image()))
+        records, frames = latest.records(known)
+        for name in frames:
+            known[name] = records[name]["part"]
+            sent[name] += 1
+        clock.now_s += 0.1
+    spent_s = sum(sent.values()) * clock.scaling_s
+    assert spent_s < 0.02 * (clock.now_s - began_s) + 0.02 + clock.scaling_s
+    assert min(sent.values()) > 1 and max(sent.values()) - min(sent.values()) <= 1
+
+
+@pytest.mark.usefixtures("scaler")
+def test_what_is_shown_belongs_together(latest: LatestFrames, clock: Clock) -> None:
+    latest.records({})
+    latest.inspected(REJECT, Evidence(part_image()))
+    clock.scaling_s = 1.0  # encoding takes long: no time is left for the next one
+    assert shown(latest)[1] is not None
+    latest.inspected(replace(REJECT, part=8, verdict=Verdict.PASS), Evidence(part_image()))
+    record, frame = shown(latest)
+    assert (record["part"], record["verdict"], frame is not None) == (7, "REJECT", True)
+    for _ in range(3):  # but not for long
+        clock.now_s += 2.0
+        latest.records({})
+    record, frame = shown(latest)
+    assert (record["part"], record["verdict"], frame is not None) == (8, "PASS", False)
+
+
+@pytest.mark.usefixtures("scaler")
+def test_a_frame_of_the_last_visit_is_not_shown(latest: LatestFrames, clock: Clock) -> None:
+    latest.records({})
+    latest.inspected(REJECT, Evidence(part_image()))
+    clock.scaling_s = 1.0
+    assert shown(latest)[1] is not None
+    clock.now_s += 4.0
+    latest.inspected(replace(REJECT, part=8), Evidence(part_image()))
+    assert shown(latest)[0]["part"] == 8

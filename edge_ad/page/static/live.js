@@ -50,6 +50,13 @@ async function draw(tile, camera, jpeg) {
   tile.dataset.frame = camera.part;
 }
 
+// An image must not stand under the verdict of another part.
+function clear(tile) {
+  const canvas = tile.querySelector("canvas");
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+  delete tile.dataset.frame;
+}
+
 async function show(message) {
   const length = new DataView(message).getUint32(0);
   const now = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length)));
@@ -70,6 +77,8 @@ async function show(message) {
     if (camera.bytes) {
       await draw(tile, camera, new Uint8Array(message, at, camera.bytes)).catch(() => {});
       at += camera.bytes;
+    } else if (tile.dataset.frame !== String(camera.part)) {
+      clear(tile);
     }
   }
 }
