@@ -29,16 +29,6 @@ ARM_TESTS := tests/test_detector.py tests/test_preprocess.py tests/test_scoring.
 WORKSTATION := torch|onnx |(tests|edge_ad)\.(export|methods|training|calibration\.(quantize|ranges|int8))
 WORKSTATION_TESTS = $(shell grep -lE '^(import|from) ($(WORKSTATION))' tests/cli/*.py)
 
-# The wheel opencv-python needs graphics libraries. It is a requirement of edge-ad, so that every
-# installation brings it back: this follows each of them.
-define fit_opencv
-@$(BIN)/python -c "import cv2" 2>/dev/null || { \
-	echo "opencv-python does not load here, since graphics libraries are missing:" \
-		"opencv-python-headless replaces it."; \
-	$(BIN)/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless; \
-	$(PIP) "opencv-python-headless>=4.8" && $(BIN)/python -c "import cv2"; }
-endef
-
 .PHONY: demo test test-slow test-all test-runtime test-bare test-wheel test-arm arm-checks lint docs sample clean
 
 demo: $(VENV)/runtime
@@ -93,13 +83,11 @@ sample: $(VENV)/everything
 
 $(VENV)/runtime: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[onnxruntime]'
-	$(fit_opencv)
+	$(PIP) --editable '.[onnxruntime,video]'
 	@touch $@
 
 $(VENV)/runtime-tests: $(VENV)/runtime
 	$(PIP) --editable '.[test]'
-	$(fit_opencv)
 	@touch $@
 
 # torch is pinned and comes first: what follows then finds it satisfied. scikit-learn is what tests
@@ -112,12 +100,10 @@ $(VENV)/everything: $(VENV)/runtime
 		$(PIP) tensorrt-rtx-cu13-libs==$(RTX) tensorrt-rtx-cu13-bindings==$(RTX) && \
 		$(PIP) --no-deps tensorrt-rtx-cu13==$(RTX); \
 	fi
-	$(fit_opencv)
 	@touch $@
 
 $(VENV)/docs: $(VENV)/runtime
 	$(PIP) --editable '.[docs]'
-	$(fit_opencv)
 	@touch $@
 
 clean:

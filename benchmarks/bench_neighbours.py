@@ -259,7 +259,8 @@ def measure(
 
 def versions(work: Path) -> dict[str, str]:
     """Return the versions of packages that matter, by environment."""
-    names = ("anomalib", "anomavision", "torch", "onnxruntime", "openvino", "opencv-python")
+    names = ("anomalib", "anomavision", "torch", "onnxruntime", "openvino", "opencv-python",
+             "opencv-python-headless")  # fmt: skip
     found = {}
     for environment in ENVIRONMENTS:
         for info in (work / environment).glob("lib/python*/site-packages/*.dist-info"):

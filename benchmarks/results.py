@@ -21,8 +21,8 @@ from edge_ad.files import write_text
 SCHEMA = 1
 RESULTS = Path(__file__).resolve().parent / "results"
 _PACKAGES = (
-    *("edge-ad", "numpy", "onnx", "onnxruntime", "opencv-python", "openvino", "torch"),
-    "tensorrt-rtx",
+    *("edge-ad", "numpy", "onnx", "onnxruntime", "opencv-python", "opencv-python-headless"),
+    *("openvino", "torch", "tensorrt-rtx"),
 )
 
 

@@ -10,7 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 import edge_ad
 from edge_ad.manifest import Provenance
 
-_PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "opencv-python", "torch")
+_PACKAGES = (
+    *("numpy", "onnx", "onnxruntime", "onnxscript"),
+    *("opencv-python", "opencv-python-headless", "torch"),
+)
 
 
 def stamp(

@@ -10,10 +10,12 @@ from typing import Any
 import click
 import cv2
 
-from edge_ad.errors import UsageError
+from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
+from edge_ad.machine.camera import read_opencv
+from edge_ad.machine.opencv import WINDOWS_FIX
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.drawing import draw_regions, draw_text
 from edge_ad.setting import SettingChange, change_text
@@ -61,6 +63,11 @@ class Window(Outlet):
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
             raise UsageError("--show needs a display, but there is none. Run without --show.")
+        if not read_opencv().gui:
+            raise IncompatibleError(
+                "--show needs an OpenCV with windows, and this one is headless. Replace it with: "
+                f"{WINDOWS_FIX}"
+            )
         self._newest: Image | None = None
         self._lock = threading.Lock()
 

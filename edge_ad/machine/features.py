@@ -9,12 +9,13 @@ from importlib.util import find_spec
 from edge_ad.machine.camera import OpenCv, VideoDevice
 from edge_ad.machine.gpu import Gpus
 from edge_ad.machine.host import Jetson
-from edge_ad.machine.opencv import fix
+from edge_ad.machine.opencv import WINDOWS_FIX, fix
 from edge_ad.machine.packages import Package
 
 # As in setup.cfg. TensorRT's extras are not here: `gpu_features` checks what really loads.
 _EXTRAS = {
     "onnxruntime": "engines on any CPU (.onnx)",
+    "video": "network cameras and video files (rtsp://, .mp4)",
     "evaluate": "reports with curves and tables",
     "train": "training",
     "export": "exporting and converting engines",
@@ -35,7 +36,7 @@ _EXTRAS = {
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
 _SYSTEM_OPENCV = (
     "sudo apt install python3-opencv && python3 -m venv --system-site-packages .venv && "
-    ".venv/bin/pip install edge-ad 'numpy<2' && .venv/bin/pip uninstall -y opencv-python"
+    ".venv/bin/pip install edge-ad 'numpy<2' && .venv/bin/pip uninstall -y opencv-python-headless"
 )
 
 
@@ -66,7 +67,7 @@ def camera_features(
     if opencv.problem:
         yield Feature("inspecting, and every other verb than doctor", "OpenCV", fix())
         return
-    yield Feature("images and videos (OpenCV)")
+    yield Feature("images (OpenCV)")
     for name, back_end in back_ends.items():
         yield _camera(name, back_end, opencv, devices)
     yield _window(opencv)
@@ -96,9 +97,10 @@ def _missing_gpu(gpus: Gpus) -> list[str]:
 def _camera(name: str, back_end: str, opencv: OpenCv, devices: list[VideoDevice]) -> Feature:
     if back_end == "PyAV":
         missing = not find_spec("av")
-        return Feature(name, "the package av", "pip install av") if missing else Feature(name)
+        fix = "pip install 'edge-ad[video]'"
+        return Feature(name, "the package av", fix) if missing else Feature(name)
     if back_end not in opencv.back_ends:
-        fix = _SYSTEM_OPENCV if back_end == "GSTREAMER" else "pip install opencv-python"
+        fix = _SYSTEM_OPENCV if back_end == "GSTREAMER" else "pip install opencv-python-headless"
         return Feature(name, f"OpenCV's {back_end} back end", fix)
     return _device(name, devices) if back_end == "V4L2" else Feature(name)
 
@@ -121,8 +123,7 @@ def _device(name: str, devices: list[VideoDevice]) -> Feature:
 def _window(opencv: OpenCv) -> Feature:
     name = "the preview window (run --show)"
     if not opencv.gui:
-        fix = "pip uninstall -y opencv-python-headless && pip install opencv-python"
-        return Feature(name, "an OpenCV with windows", fix)
+        return Feature(name, "an OpenCV with windows", WINDOWS_FIX)
     if not opencv.display:
         return Feature(name, "a display", "export DISPLAY=:0, in a desktop session of this machine")
     return Feature(name)

@@ -12,6 +12,7 @@ import sys
 from edge_ad.errors import IncompatibleError
 
 _HEADLESS = "opencv-python-headless"
+WINDOWS_FIX = f"pip uninstall -y {_HEADLESS} && pip install opencv-python"
 
 
 def require_opencv() -> None:

@@ -118,7 +118,7 @@ class _Encoder:
             if not self._writer.isOpened():
                 raise OutletLost(
                     f"{self._path}: this OpenCV has no {CODEC} encoder. Install "
-                    "opencv-python from PyPI."
+                    "opencv-python-headless from PyPI."
                 )
         self._writer.write(image)
 

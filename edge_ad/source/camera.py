@@ -132,7 +132,7 @@ def _open_pipeline(pipeline: str, request: SourceRequest) -> Iterator[Grab]:
         raise SourceLost(
             f"{name}: this OpenCV ({cv2.__version__}) was built without GStreamer, like all "
             "wheels on the package index. On a Jetson use the system's OpenCV: uninstall "
-            "opencv-python and create the virtual environment with --system-site-packages."
+            "opencv-python-headless and create the virtual environment with --system-site-packages."
         )
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():

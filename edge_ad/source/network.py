@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from edge_ad.errors import IncompatibleError, SourceLost, UsageError
+from edge_ad.errors import MissingExtra, SourceLost, UsageError
 from edge_ad.frame import Grab
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.decoder import VideoDecoder, reason_of
@@ -114,10 +114,7 @@ def _open(request: SourceRequest) -> InputContainer:
     try:
         import av
     except ImportError as error:
-        raise IncompatibleError(
-            f"{name}: network cameras are read with the package av, which is not installed "
-            f"({error}). Install it with: pip install av"
-        ) from error
+        raise MissingExtra(f"{name}: reading a network camera", "av", "video") from error
     limits_s = (request.open_within_s, request.timeout_s)
     try:
         container = av.open(request.uri.place, options=_options(request), timeout=limits_s)

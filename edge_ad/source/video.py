@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_ad.errors import IncompatibleError, SourceLost
+from edge_ad.errors import MissingExtra, SourceLost
 from edge_ad.frame import Grab
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.decoder import VideoDecoder, reason_of
@@ -46,10 +46,7 @@ def _open(path: Path) -> InputContainer:
     try:
         import av
     except ImportError as error:
-        raise IncompatibleError(
-            f"{path}: videos are read with the package av, which is not installed "
-            f"({error}). Install it with: pip install av"
-        ) from error
+        raise MissingExtra(f"{path}: reading a video", "av", "video") from error
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -282,6 +282,16 @@ def test_show_without_a_display_is_an_error(
     assert done.returncode == 2 and "--show needs a display" in done.stderr
 
 
+def test_show_with_a_headless_opencv_names_its_replacement(
+    parts: Path, make_engine: MakePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                NONE\n\n")
+    done = invoke("run", "--camera", parts, "--engine", make_engine(), "--show")
+    assert done.returncode == 3 and "--show needs an OpenCV with windows" in done.stderr
+    assert "pip install opencv-python" in done.stderr
+
+
 def test_more_rejects_than_guaranteed_are_reported_once(make_engine: MakePath, parts: Path) -> None:
     engine = make_engine()
     done = invoke("run", "--camera", parts, "--engine", engine, "--json")

@@ -46,7 +46,7 @@ def test_a_complete_machine_is_missing_nothing() -> None:
             [CAMERA],
             "CSI cameras",
             "GSTREAMER",
-            "pip uninstall -y opencv-python",
+            "pip uninstall -y opencv-python-headless",
             id="the wheel has no GStreamer",
         ),
         pytest.param(FULL, [], "USB cameras", "there is no /dev/video", "plug one in", id="none"),

@@ -53,7 +53,7 @@ def test_on_a_jetson_every_requirement_but_opencv_is_installed_by_name() -> None
                 setup["options"]["install_requires"].split()}  # fmt: skip
     installed = str(instructions("Containerfile.l4t"))
     assert [name for name in required if not re.search(rf"\b{name}\b", installed)] == [
-        "opencv-python"
+        "opencv-python-headless"
     ]
 
 

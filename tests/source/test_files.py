@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import struct
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import edge_ad
-from edge_ad.errors import IncompatibleError, SourceLost, UsageError
+from edge_ad.errors import IncompatibleError, MissingExtra, SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import BitDepth, write_image
 from edge_ad.sample.footage import write_video
@@ -171,6 +172,15 @@ def test_a_cut_matroska_file_ends_with_an_error(tmp_path: Path) -> None:
     assert 10 <= len(grabs_until_error(tmp_path / "b.mkv", "ends early|stops after")) <= 20
     (tmp_path / "c.mkv").write_bytes(content[:-900])  # within the last frame and what follows it
     assert len(grabs_until_error(tmp_path / "c.mkv", "ends early: .* lacks 900 bytes")) >= 29
+
+
+def test_without_pyav_a_video_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy_avi(tmp_path / "a.avi")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtra, match=r"a\.avi: reading a video .* 'edge-ad\[video\]'"):
+        grabs_of(tmp_path / "a.avi")
 
 
 @pytest.mark.parametrize(
