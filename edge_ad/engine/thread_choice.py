@@ -4,8 +4,8 @@ Which setting is fastest depends on what else the computer does: one thread per 
 best alone, and slows down most when another process wants a core. So the settings are compared by
 their own times, in reviews: all settings in turn, a few calls each. A review is due when the
 computer's load or the calls' time has changed, and otherwise now and then. Reviews have a budget,
-since their calls are slower ones: one in 12 000 calls, so that 0.4 % of the calls try another
-setting and the 99th percentile remains that of the chosen one.
+since their calls are slower ones: one in 12 000 calls, so that at most 0.4 % of the calls try
+another setting and the 99th percentile remains that of the chosen one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _SETTLING = 2  # calls at the beginning of a block, not counted: threads wake an
 CALLS_PER_REVIEW = 12_000
 _MOST_SAVED = 2.0  # reviews: one in reserve for a change
 _MARGIN = 0.03  # by which another setting must be faster
+_FAR_SLOWER = 1.25
 _LOOK_EVERY_S = 3.0
 _RECENT = 15  # calls whose median is compared with that after the review
 _LOAD_CHANGE = 0.3  # cores
@@ -113,27 +114,57 @@ class ThreadChoice:
 
 
 class _Review:
-    """Times of all settings in turn, beginning with the current one."""
+    """Times of all settings in turn, beginning with the current one.
+
+    A setting whose fastest call in a round is far slower than the best one's typical call is not
+    tried again: on an idle computer most of a review's cost would be that of a single thread.
+    """
 
     def __init__(self, count: int, length: int, current: int) -> None:
         self.length = length
-        order = [(current + step) % count for step in range(count)]
-        self._calls = [setting for setting in order for _ in range(BLOCK)] * ROUNDS
-        self._at = 0
+        self._current = current
+        self._order = [(current + step) % count for step in range(count)]
+        self._calls: deque[int] = deque()
+        self._rounds = 0
         self._times: list[list[float]] = [[] for _ in range(count)]
+        self._begin_round()
 
     @property
     def setting(self) -> int:
         """The setting of the next call."""
-        return self._calls[self._at]
+        return self._calls[0]
 
     def measured(self, seconds: float) -> bool:
         """Note the time of a call, and return whether it was the last."""
-        if self._at % BLOCK >= _SETTLING:
-            self._times[self.setting].append(seconds)
-        self._at += 1
-        return self._at == len(self._calls)
+        setting = self._calls.popleft()
+        if len(self._calls) % BLOCK < BLOCK - _SETTLING:
+            self._times[setting].append(seconds)
+        if self._calls:
+            return False
+        self._drop_slow()
+        self._begin_round()
+        return self._rounds > ROUNDS or len(self._order) == 1
 
     def costs(self) -> list[float]:
-        """Return a cost for each setting: between median and 80th percentile, as tails count."""
-        return [float(np.percentile(times, [50, 80]).mean()) for times in self._times]
+        """Return a cost for each setting: between median and 80th percentile, as tails count.
+
+        Infinite for one that was not tried to the end.
+        """
+        return [
+            float(np.percentile(times, [50, 80]).mean()) if setting in self._order else np.inf
+            for setting, times in enumerate(self._times)
+        ]
+
+    def _begin_round(self) -> None:
+        self._rounds += 1
+        self._calls.extend(setting for setting in self._order for _ in range(BLOCK))
+
+    def _drop_slow(self) -> None:
+        counted = BLOCK - _SETTLING
+        fresh = {setting: self._times[setting][-counted:] for setting in self._order}
+        limit = _FAR_SLOWER * min(median(times) for times in fresh.values())
+        self._order = [
+            setting
+            for setting, times in fresh.items()
+            if setting == self._current or min(times) <= limit
+        ]

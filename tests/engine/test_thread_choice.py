@@ -79,6 +79,26 @@ def test_reviews_keep_to_their_budget() -> None:
     assert sum(setting != 0 for setting in line.used) <= reviews * 2 * ROUNDS * BLOCK
 
 
+def test_settings_that_are_far_slower_are_tried_in_one_round_only() -> None:
+    line = Line(times=(8.5, 9.0, 15.8))
+    line.call(2_000)
+    assert line.choice.reviews == 1
+    assert [line.used.count(setting) for setting in (1, 2)] == [ROUNDS * BLOCK, BLOCK]
+
+
+def test_a_review_ends_when_no_other_setting_is_left() -> None:
+    line = Line()
+    line.call(2_000)
+    assert line.choice.reviews == 1
+    assert [line.used.count(setting) for setting in (1, 2)] == [BLOCK, BLOCK]
+
+
+def test_a_current_setting_that_is_far_slower_is_replaced() -> None:
+    line = Line(times=BESIDE)
+    line.call(2_000)
+    assert line.choice.current == 2
+
+
 def test_a_difference_below_the_margin_changes_nothing() -> None:
     line = Line(times=(8.5, 8.35, 8.4))
     line.call(2_000)
