@@ -74,18 +74,23 @@ def measure_ceilings(duration_s: float = _CEILING_S) -> Ceilings:
     return Ceilings(2 * _MATRIX**3 / product_s / 1e9, 2 * _COPIED / copy_s / 1e9)
 
 
-def profile_layers(
-    engine: Path, batch: Image, threads: int = 0, runs: int = RUNS
-) -> list[LayerCost]:
-    """Return the layers that ONNX Runtime runs, after its own fusions, in their order.
-
-    Raises IncompatibleError for a plan: TensorRT has its own profiler.
-    """
+def check_profiled(engine: Path) -> None:
+    """Raise IncompatibleError for a plan: TensorRT has its own profiler."""
     if engine.suffix != ".onnx":
         raise IncompatibleError(
             f"{engine}: layers are profiled in ONNX files only. For a plan use NVIDIA's tools: "
             "trtexec --dumpProfile, or nsys profile edge-ad bench."
         )
+
+
+def profile_layers(
+    engine: Path, batch: Image, threads: int = 0, runs: int = RUNS
+) -> list[LayerCost]:
+    """Return the layers that ONNX Runtime runs, after its own fusions, in their order.
+
+    Raises as `check_profiled` does.
+    """
+    check_profiled(engine)
     try:
         import onnxruntime as ort
     except ImportError as error:

@@ -33,10 +33,13 @@ class _Latencies:
 _LATENCIES = {"single-stream": _Latencies(1, 0.9), "multi-stream": _Latencies(STREAMS, 0.99)}
 
 
-def run_scenario(scenario: Scenario, engine: Engine, duration_s: float) -> dict[str, Any]:
-    """Run a scenario and return its figure, `valid` and, where it is not, `invalid_because`.
+def run_scenario(
+    scenario: Scenario, engine: Engine, duration_s: float
+) -> tuple[dict[str, Any], list[float]]:
+    """Run a scenario; return its figures with their validity, and the seconds of each query.
 
-    A latency is MLPerf's early-stopping estimate; None where too few queries were made for it.
+    Where it is not `valid`, `invalid_because` says why. A latency is MLPerf's early-stopping
+    estimate; None where too few queries were made for it.
     """
     if scenario == "offline":
         return _offline(engine, duration_s)
@@ -49,7 +52,8 @@ def run_scenario(scenario: Scenario, engine: Engine, duration_s: float) -> dict[
         reasons.append(f"{len(calls)} queries are too few for a {rule.share:.0%} latency")
     name = f"p{rule.share * 100:.0f}_estimate_ms"
     figure = None if estimate_s is None else round(1e3 * estimate_s, 4)
-    return {"scenario": scenario, "queries": len(calls), name: figure} | _validity(reasons)
+    result = {"scenario": scenario, "queries": len(calls), name: figure} | _validity(reasons)
+    return result, calls
 
 
 def early_stopping(seconds: list[float], share: float) -> float | None:
@@ -62,7 +66,7 @@ def early_stopping(seconds: list[float], share: float) -> float | None:
     return None if not t else sorted(seconds)[-t]
 
 
-def _offline(engine: Engine, duration_s: float) -> dict[str, Any]:
+def _offline(engine: Engine, duration_s: float) -> tuple[dict[str, Any], list[float]]:
     """Return the images a second of at least 24 576 images, unless the time ends before."""
     batch = random_batch(engine)
     calls = _queries(engine, batch, duration_s, at_least=OFFLINE_SAMPLES // len(batch) + 1)
@@ -71,7 +75,8 @@ def _offline(engine: Engine, duration_s: float) -> dict[str, Any]:
     if images < OFFLINE_SAMPLES:
         reasons.append(f"{images} of {OFFLINE_SAMPLES} images")
     fps = round(images / sum(calls), 3)
-    return {"scenario": "offline", "images": images, "images_per_s": fps} | _validity(reasons)
+    result = {"scenario": "offline", "images": images, "images_per_s": fps} | _validity(reasons)
+    return result, calls
 
 
 def _queries(

@@ -98,14 +98,18 @@ class BenchSession:
                 self.engine, batch, meters, self.duration_s / AGREEING
             )
 
-    def sweep_batches(self, sizes: Sequence[int]) -> None:
-        """Measure calls of other numbers of images. Raises UsageError for an engine of one size."""
+    def check_batches(self, sizes: Sequence[int]) -> None:
+        """Raise UsageError for an engine that takes another number of images only."""
         fixed = self.engine.manifest.batch
         if fixed is not None and set(sizes) != {fixed}:
             raise UsageError(
                 f"{self.engine.name} takes {fixed} images a call and no other number. Export it "
                 "with --batch any to compare sizes."
             )
+
+    def sweep_batches(self, sizes: Sequence[int]) -> None:
+        """Measure calls of other numbers of images. Raises as `check_batches` does."""
+        self.check_batches(sizes)
         self.result["batches"] = [self._time_batch(size) for size in sizes]
 
     def time_loop(self, rounds: int) -> None:
@@ -180,7 +184,8 @@ class BenchSession:
 
     def run_scenario(self, scenario: Scenario) -> None:
         """Run one of MLPerf's scenarios on the engine alone."""
-        self.result["scenario"] = run_scenario(scenario, self.engine, self.duration_s)
+        result, calls = run_scenario(scenario, self.engine, self.duration_s)
+        self.result["scenario"], self.samples[scenario] = result, calls
 
     def finish(self) -> dict[str, Any]:
         """Return the result with the judgement of its stability."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import operator
 import re
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +15,10 @@ import click
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import output_file
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.engine import EngineOptions
-from edge_ad.errors import GateFailed, UsageError
+from edge_ad.errors import GateFailed, MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from edge_ad.bench.session import BenchSession
@@ -32,9 +36,10 @@ class Limit(click.ParamType[Any]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str, float]:
         match = _LIMIT.match(str(value))
-        if match is None:
-            self.fail(f"expected a comparison like p99_ms<8 or loop_ratio>=0.9; got '{value}'")
-        return match[1], match[2], float(match[3])
+        with suppress(ValueError):
+            if match is not None and math.isfinite(limit := float(match[3])):
+                return match[1], match[2], limit
+        self.fail(f"expected a comparison like p99_ms<8 or loop_ratio>=0.9; got '{value}'")
 
 
 class Counts(click.ParamType[Any]):
@@ -77,7 +82,7 @@ class Counts(click.ParamType[Any]):
     "--duration-s",
     default=9.0,
     show_default=True,
-    type=NumberRange(0, 86_400),
+    type=NumberRange(0, 86_400, min_open=True),
     help="How long each thing is measured; 60 for figures to decide by, 600 to publish.",
 )
 @click.option("--batch", "batches", type=Counts(), help="Measure calls of these sizes, like 1,2,4.")
@@ -149,10 +154,11 @@ def command(
     alternately. Latencies at a --rate run from a frame's scheduled arrival, so that a stall counts
     for every frame that had to wait.
     """
-    from edge_ad.bench.result import read_result
+    from edge_ad.bench.result import read_result, write_result
     from edge_ad.line.config import LineConfig
 
-    _check(uri, geometry, threshold, **measured)
+    _check(uri, geometry, threshold, frames=frames, **measured)
+    _check_layers(engine, engine_options, measured)
     config = LineConfig(
         (uri,) if uri else (),
         engine,
@@ -162,16 +168,20 @@ def command(
         engine_options=engine_options,
     )
     before = read_result(older) if older else None
-    result, samples = _measure(config, **measured)
-    if before is not None:
-        _compare(before, result, samples)
-    if output is not None:
-        from edge_ad.bench.result import write_result
-
-        write_result(output, result, samples)
-    if figure is not None:
-        _draw(figure, samples)
-    _print(result, as_json=as_json)
+    with ExitStack() as outputs:  # what cannot be written is refused before anything is measured
+        if output is not None:
+            outputs.enter_context(output_file(output, ".json"))
+        if figure is not None:
+            _check_matplotlib()
+            outputs.enter_context(output_file(figure, ".png", "--figure"))
+        result, samples = _measure(config, **measured)
+        if before is not None:
+            _compare(before, result, samples)
+        _print(result, as_json=as_json)
+        if output is not None:
+            write_result(output, result, samples)
+        if figure is not None:
+            _draw(figure, samples)
     _check_limits(result, limits)
     if result.get("unstable") and not allow_unstable:
         raise GateFailed(
@@ -191,6 +201,7 @@ def _check(
         "--rate": measured["rate_hz"] is not None,
         "--streams": measured["streams"] is not None,
         "--capacity": measured["capacity"],
+        "--frames": bool(measured["frames"]),
     }
     lonely = [name for name, given in needs.items() if given]
     if uri is None and lonely:
@@ -198,10 +209,39 @@ def _check(
             f"{', '.join(lonely)}: without --camera only the engine is measured. Give --camera URI "
             "(a video or folder), or leave them out."
         )
+    _check_scenario(uri, measured)
     if measured["capacity"] and measured["rate_hz"] is None:
         raise UsageError("--capacity needs the rate of a stream. Give --rate, like --rate 30.")
     if measured["latency_ms"] is not None and not measured["capacity"]:
         raise UsageError("--latency-ms is the limit of --capacity. Give both, or neither.")
+
+
+def _check_scenario(uri: str | None, measured: dict[str, Any]) -> None:
+    others = {"--camera": uri is not None} | {
+        f"--{name}": bool(measured[name.replace("batch", "batches")])
+        for name in ("batch", "roofline", "estimate")
+    }
+    given = [name for name, there in others.items() if there]
+    if measured["scenario"] and given:
+        raise UsageError(
+            f"{', '.join(given)}: --scenario measures the engine alone, by MLPerf's rules, and "
+            "nothing else. Leave one of them out."
+        )
+
+
+def _check_layers(engine: Path, options: EngineOptions, measured: dict[str, Any]) -> None:
+    """Refuse to profile layers where ONNX Runtime's profile would be another program's."""
+    asked = [f"--{name}" for name in ("roofline", "estimate") if measured[name]]
+    if not asked:
+        return
+    if options.runtime != "onnxruntime" or options.device != "cpu":
+        raise UsageError(
+            f"{', '.join(asked)}: layers are profiled under ONNX Runtime on the CPU. Leave out "
+            "--runtime and --device, or measure without it."
+        )
+    from edge_ad.bench.roofline import check_profiled
+
+    check_profiled(engine)
 
 
 def _measure(
@@ -220,6 +260,8 @@ def _measure(
 
     with config.open_engine() as engine:
         session = BenchSession(engine, config, duration_s, warmup_ms / 1e3)
+        if batches:
+            session.check_batches(batches)
         if scenario:
             session.run_scenario(scenario)
             return session.finish(), session.samples
@@ -265,15 +307,17 @@ def _compare(
     }
 
 
-def _draw(path: Path, samples: dict[str, list[float]]) -> None:
-    from edge_ad.errors import MissingExtra
-
+def _check_matplotlib() -> None:
     try:
-        from edge_ad.bench.figure import write_figure
-
-        write_figure(path, samples)
+        importlib.import_module("matplotlib")
     except ImportError as error:
         raise MissingExtra("bench --figure", "matplotlib", "evaluate") from error
+
+
+def _draw(path: Path, samples: dict[str, list[float]]) -> None:
+    from edge_ad.bench.figure import write_figure
+
+    write_figure(path, samples)
 
 
 def _print(result: dict[str, Any], *, as_json: bool) -> None:

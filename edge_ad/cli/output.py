@@ -27,15 +27,15 @@ _LEAST_MIB = 16  # below it, logs and reports fail too
 
 
 @contextlib.contextmanager
-def output_file(path: Path, suffix: str) -> Iterator[Path]:
+def output_file(path: Path, suffix: str, option: str = "-o") -> Iterator[Path]:
     """Check name, folder and disk now; convert a failed write in the block to OutletLost.
 
     Raises UsageError for another suffix or a folder of that name.
     """
     if path.suffix != suffix:
-        raise UsageError(f"-o {path}: expected a name that ends in {suffix}.")
+        raise UsageError(f"{option} {path}: expected a name that ends in {suffix}.")
     if path.is_dir():
-        raise UsageError(f"-o {path}: that is a folder. Name a file in it.")
+        raise UsageError(f"{option} {path}: that is a folder. Name a file in it.")
     check_writable(path)
     try:
         yield path

@@ -26,8 +26,8 @@ def test_early_stopping_discards_what_the_appendix_says() -> None:
     ],
 )
 def test_a_short_run_is_not_by_the_rules(scenario: str, figure: str) -> None:
-    result = run_scenario(scenario, ScriptedEngine(), 0.01)  # type: ignore[arg-type]
-    assert figure in result and result["valid"] is False
+    result, calls = run_scenario(scenario, ScriptedEngine(), 0.01)  # type: ignore[arg-type]
+    assert figure in result and result["valid"] is False and calls
     assert result["invalid_because"][0] == "ran 0 of 600 s"
 
 

@@ -86,6 +86,18 @@ def test_a_scenario_stands_alone(make_engine: MakePath) -> None:
     assert done.returncode == 0 and "Not by MLPerf's rules" in done.stdout
 
 
+def test_the_queries_of_a_scenario_are_kept_and_drawn(
+    make_engine: MakePath, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    outputs = ("-o", tmp_path / "a.json", "--figure", tmp_path / "a.png")
+    done = bench("--engine", make_engine(), "--scenario", "single-stream", *outputs)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((tmp_path / "a.json").read_text())
+    assert len(kept["samples"]["single-stream"]) == kept["scenario"]["queries"] > 0
+    assert (tmp_path / "a.png").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -97,6 +109,15 @@ def test_a_scenario_stands_alone(make_engine: MakePath) -> None:
         (("--rate", 0, "--camera", "x"), "--rate"),
         (("--batch", "2"), "takes 1 images a call"),
         (("--compare", "nothing.json"), "nothing.json"),
+        (("--frames", 5), "Give --camera"),
+        (("--duration-s", 0), "--duration-s"),
+        (("--assert", "p99_ms<e"), "expected a comparison"),
+        (("--assert", "p99_ms<1e999"), "expected a comparison"),
+        (("--scenario", "offline", "--camera", "x"), "--camera: --scenario measures"),
+        (("--scenario", "offline", "--batch", "1", "--estimate"), "--batch, --estimate: --scen"),
+        (("--roofline", "--runtime", "openvino"), "profiled under ONNX Runtime"),
+        (("-o", "a.txt"), "ends in .json"),
+        (("--figure", "a.json"), "--figure a.json: expected a name that ends in .png"),
     ],
 )
 def test_options_that_cannot_be_measured_are_refused(
@@ -117,6 +138,17 @@ def test_a_limit_that_is_not_met_fails_the_command(
     done = bench("--engine", make_engine(), "--duration-s", 0.01, "--assert", limit)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_measurement(
+    make_engine: MakePath, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for words in (("-o", tmp_path / "file" / "a.json"), ("--figure", tmp_path / "file" / "a.png")):
+        done = bench("--engine", make_engine(), *words, "--json")
+        assert done.returncode == 6 and "is not a writable folder" in done.stderr
+        (only,) = map(json.loads, done.stdout.splitlines())
+        assert only["type"] == "error"
 
 
 def test_an_empty_source_cannot_be_measured(make_engine: MakePath, tmp_path: Path) -> None:
