@@ -62,7 +62,7 @@ class SwitchingEngine(OnnxRuntimeEngine):
     def close(self) -> None:
         self._sessions, self._choice = [], None
         if self._checking is not None:  # the end of the process would abort it within the runtime
-            self._checking.join(_CHECKED_WITHIN_S)
+            _join(self._checking, time.monotonic() + _CHECKED_WITHIN_S)
         super().close()
 
     def _open_kept(self, cache: GraphCache, path: Path, options: EngineOptions) -> bool:
@@ -160,3 +160,12 @@ class SwitchingEngine(OnnxRuntimeEngine):
         size = (self.manifest.batch or 1, *self.manifest.size_hw, 3)
         numbers = np.arange(np.prod(size), dtype=np.uint32) * np.uint32(2_654_435_761)
         return np.asarray(numbers >> 24, np.uint8).reshape(size)
+
+
+def _join(thread: threading.Thread, until_s: float) -> None:
+    """Wait for a thread, also when Ctrl-C is pressed again meanwhile; that is raised after it."""
+    try:
+        thread.join(max(0.0, until_s - time.monotonic()))
+    except KeyboardInterrupt:
+        _join(thread, until_s)
+        raise

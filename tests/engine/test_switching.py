@@ -115,3 +115,20 @@ def test_only_a_line_adapts_its_threads() -> None:
         assert type(engine) is OnnxRuntimeEngine
     with LineConfig(cameras=(), engine=GREEN).open_engine() as engine:
         assert type(engine) is SwitchingEngine
+
+
+def test_a_second_ctrl_c_waits_for_the_runtime_too() -> None:
+    """The process would be aborted while a thread is inside ONNX Runtime."""
+    joined = []
+
+    class Busy:
+        def join(self, timeout: float) -> None:
+            joined.append(timeout)
+            if len(joined) == 1:
+                raise KeyboardInterrupt
+
+    engine = SwitchingEngine(GREEN, EngineOptions())
+    engine._checking = Busy()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        engine.close()
+    assert len(joined) == 2
