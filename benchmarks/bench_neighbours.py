@@ -70,6 +70,7 @@ CONTENDERS = (
     Contender("bare ONNX Runtime fp32", "bare ONNX Runtime", "plain/draem.onnx"),
     Contender("bare OpenVINO default", "bare OpenVINO", "plain/draem.onnx", exact=False),
     Contender("bare OpenVINO fp32", "bare OpenVINO fp32", "plain/draem.onnx"),
+    Contender("bare OpenVINO int8", "bare OpenVINO int8", "draem.int8.onnx", exact=False),
     Contender("edge-ad fp32", "edge-ad", "draem.onnx"),
     Contender("edge-ad int8", "edge-ad", "draem.int8.onnx", exact=False),
     Contender("edge-ad int8 OpenVINO", "edge-ad OpenVINO", "draem.int8.onnx", exact=False),
@@ -207,15 +208,19 @@ def install_mib(work: Path, environment: str) -> float:
 def summarize(
     samples: dict[str, dict[str, list[float]]], apart: dict[str, float], key: str
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of each contender; edge-ad's int8 as a ratio, round by round."""
-    ours = samples["edge-ad int8"][key]
+    """Return the figures of each contender; edge-ad's int8 files as ratios, round by round."""
+    ours = {
+        "int8_times_faster": samples["edge-ad int8"][key],
+        "int8_openvino_times_faster": samples["edge-ad int8 OpenVINO"][key],
+    }
     return {
         name: {
             "ms": round(median(found["ms"])),
             "processor_ms": round(median(found["processor_ms"])),
-            "int8_times_faster": round(
-                median(a / b for a, b in zip(found[key], ours, strict=True)), 3
-            ),
+            **{
+                ratio: round(median(a / b for a, b in zip(found[key], times, strict=True)), 3)
+                for ratio, times in ours.items()
+            },
             "score_apart": float(f"{apart[name]:.2g}"),
         }
         for name, found in samples.items()

@@ -103,16 +103,18 @@ def bare_onnxruntime(model: str, threshold: float) -> Judge:
     return judge
 
 
-def bare_openvino(model: str, threshold: float, precision: str) -> Judge:
+def bare_openvino(model: str, threshold: float, precision: str, *, own: bool = False) -> Judge:
+    """Return a session alone; `own`: on a file of edge-ad's, which takes uint8 as it is read."""
     import openvino
 
     settings = {"PERFORMANCE_HINT": "LATENCY"}
     if precision:
         settings["INFERENCE_PRECISION_HINT"] = precision
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    read, output = (_pixels, "anomaly_score") if own else (_planes, "score")
 
     def judge(file: str) -> tuple[float, bool]:
-        score = float(request.infer({0: _planes(file)})["score"].ravel()[0])
+        score = float(request.infer({0: read(file)})[output].ravel()[0])
         return score, score > threshold
 
     return judge
@@ -158,10 +160,16 @@ def _planes(file: str) -> Any:
     import cv2
     import numpy as np
 
+    return np.ascontiguousarray(cv2.dnn.blobFromImage(_pixels(file)[0], 1 / 255, swapRB=True))
+
+
+def _pixels(file: str) -> Any:
+    """Read an image as uint8 (1, SIDE, SIDE, 3) BGR."""
+    import cv2
+
     image = cv2.imread(file)
     assert image is not None, file
-    image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True))
+    return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)[None]
 
 
 KINDS: dict[str, Callable[[str, float], Judge]] = {
@@ -172,6 +180,7 @@ KINDS: dict[str, Callable[[str, float], Judge]] = {
     "bare ONNX Runtime": bare_onnxruntime,
     "bare OpenVINO": lambda model, limit: bare_openvino(model, limit, ""),
     "bare OpenVINO fp32": lambda model, limit: bare_openvino(model, limit, "f32"),
+    "bare OpenVINO int8": lambda model, limit: bare_openvino(model, limit, "f32", own=True),
     "edge-ad": lambda model, limit: edge_ad(model, limit, "auto"),
     "edge-ad OpenVINO": lambda model, limit: edge_ad(model, limit, "openvino"),
 }
