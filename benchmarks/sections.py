@@ -43,8 +43,9 @@ SECTIONS = {
     "runtimes": (
         "int8 and fp32: ONNX Runtime and OpenVINO",
         "Milliseconds a call of the same file under both, in turn, with one thread; `times "
-        "faster` is OpenVINO's, in processor time. The machine was busy, which stretches the time "
-        "that passes. The largest difference of two scores is a share of the median score: in "
+        "faster` is OpenVINO's, in processor time. The machine was busy while the edge presets "
+        "were measured (`load average`), which stretches the time that passes. The largest "
+        "difference of two scores is a share of the median score: in "
         "int8 both are as far from fp32 as from each other, so each needs its own threshold. "
         "`edge untrained` are edge presets with seeded weights.",
     ),
@@ -69,9 +70,10 @@ SECTIONS = {
     "streams": (
         "Four live streams",
         "Verdicts a second of four live streams on one engine against the engine's own calls a "
-        "second, in turn; each stream delivers a quarter more than the engine can take. The "
-        "machine was busy: the line has more threads to be scheduled than the engine alone, which "
-        "is why the ratio exceeds 1. `busy` is the share of the time in which the engine works.",
+        "second, in turn; each stream delivers a quarter more than the engine can take. The line "
+        "chooses its threads while it runs, and the engine alone keeps its own, which is why the "
+        "ratio can exceed 1; rounds vary by a tenth. `busy` is the share of the time in which the "
+        "engine works.",
     ),
     "opcua": (
         "OPC UA clients",
@@ -153,17 +155,20 @@ SECTIONS = {
         "writes it first, and bare sessions, which only read, scale and compute. All take turns on "
         "the same images, on one core. The machine was busy, at a load of 30: what passes (`ms`, "
         "`first verdict s`) was stretched three times, `processor ms` is what a core works. `int8 "
-        "times faster` is edge-ad's int8 under ONNX Runtime against each, round by round; `score "
-        "apart` is the largest difference to edge-ad's fp32 scores. `anomalib OpenVINO` and `bare "
-        "OpenVINO default` compute in bfloat16, since the processor has it. `install MiB` counts "
+        "times faster` is edge-ad's int8 under ONNX Runtime against each, round by round, `int8 "
+        "openvino times faster` that under `--runtime openvino`; `score apart` is the largest "
+        "difference to edge-ad's fp32 scores. `anomalib OpenVINO` and `bare OpenVINO default` "
+        "compute in bfloat16, since the processor has it. `install MiB` counts "
         "packages without pip, with torch for the CPU; of the naive loop and bare sessions it is "
-        "that of edge-ad's environment. `python benchmarks/bench_neighbours.py` makes and measures "
-        "all of it.",
+        "that of edge-ad's environment, without OpenVINO; edge-ad's was measured again when PyAV "
+        "had become an extra, which takes another 101 MiB. `python "
+        "benchmarks/bench_neighbours.py` makes and measures all of it.",
     ),
     "neighbours": (
         "Beside its neighbours, with all cores",
-        "The same with as many threads as each tool chooses; `int8 times faster` is of the time "
-        "that passes.",
+        "The same with as many threads as each tool chooses, before all other work of the machine "
+        "(a real-time priority); `int8 times faster` is of the time that passes. Both cores ran at "
+        "half the speed of an earlier, quieter day, for all tools alike.",
     ),
     "history": (
         "What a line has behind it",
