@@ -42,13 +42,18 @@ class Head:
 def open_bundle(path: Path) -> Iterator[BinaryIO]:
     """Open a bundle for reading. Raises UsageError for a file that is not there."""
     try:
-        file = path.open("rb")
+        file = open(path, "rb", opener=_at_once)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error}).") from error
     with file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise UsageError(f"{path}: not a file. A bundle is read twice, which a pipe cannot be.")
         yield file
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_head(file: BinaryIO, label: str) -> Head:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pydantic import ValidationError
+
 import edge_ad
 from edge_ad.bundle.archive import (
     Head,
@@ -115,9 +117,8 @@ def make_manifest(staging: Path, self_test: SelfTest, config: BundleConfig) -> B
             watch=config.watch,
             files=files,
         )
-    except ValueError as error:
-        text = re.sub(r"\s*(For further information.*|\[type=.*?\])", "", str(error))
-        raise UsageError(" ".join(text.split()[:60])) from error
+    except ValidationError as error:
+        raise UsageError(f"no bundle can be made: {_problems(error)}.") from error
 
 
 def save_bundle(
@@ -189,6 +190,14 @@ def _expected(
         score=inspection.score,
         tolerance=tolerance,
         verdict="REJECT" if inspection.verdict is Verdict.REJECT else "PASS",
+    )
+
+
+def _problems(error: ValidationError) -> str:
+    """Return what is wrong with each field, without pydantic's types and links."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or 'manifest'}: {one['msg']}, got {one['input']!r:.80}"
+        for one in error.errors()
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from edge_ad.dataset.names import is_mask_folder, masked_image
 from edge_ad.dataset.sample import Fault
+from edge_ad.errors import DataError
 from edge_ad.images import list_folder
 
 
@@ -19,10 +20,28 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def folders_below(folder: Path) -> list[Path]:
-    """List `folder` and all folders below it, by name; none twice where links lead back."""
-    inside = sorted(path for path in folder.rglob("*") if path.is_dir())
-    real = {path.resolve(): path for path in reversed([folder, *inside])}
-    return [path for path in (folder, *inside) if real[path.resolve()] == path]
+    """List `folder` and all folders below it, by name, through links too; none twice.
+
+    Raises DataError for a folder that cannot be read, whose images would be missing unnoticed.
+    """
+    seen, below, waiting = set[Path](), list[Path](), [folder]
+    while waiting:
+        place = waiting.pop()
+        if (real := place.resolve()) in seen:  # a link leads back
+            continue
+        seen.add(real)
+        below.append(place)
+        waiting += reversed(sorted(_folders_of(place)))
+    return below
+
+
+def _folders_of(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the folder cannot be read ({error.strerror}). Make it readable, or move it."
+        ) from error
 
 
 def child(folder: Path, name: str) -> Path | None:

@@ -7,6 +7,7 @@ engine, and every image is held to it.
 
 from __future__ import annotations
 
+import stat
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -136,6 +137,8 @@ def find_depth(paths: Sequence[Path], given: BitDepth | None = None) -> BitDepth
 
 def _header(path: Path) -> Container:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return Container()
         with path.open("rb") as file:
             data = file.read(_HEADER_BYTES)
             if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:  # TIFF: its tags may be last

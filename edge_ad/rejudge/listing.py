@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,22 +81,27 @@ def _read_list(file: Path) -> list[str]:
     if file.suffix.lower() == ".parquet":
         return read_paths(file, COLUMN)
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 ({error}). Save the list as UTF-8 text.") from error
-    entries = _column(file, lines) if file.suffix.lower() == ".csv" else lines
+    is_table = file.suffix.lower() == ".csv"
+    # not splitlines(): a name may hold what Unicode calls a line break
+    entries = _column(file, text) if is_table else re.split(r"\r\n|\n|\r", text)
     listed = [entry.strip() for entry in entries]
     if any("\0" in entry for entry in listed):
         raise DataError(f"{file}: contains a zero byte, so it is not a list of paths.")
     return [entry for entry in listed if entry]
 
 
-def _column(file: Path, lines: list[str]) -> Iterable[str]:
+def _column(file: Path, text: str) -> Iterable[str]:
     """Return the column `path` of a table with a header."""
-    table = csv.DictReader(lines)
-    if COLUMN not in (table.fieldnames or ()):
-        columns = ", ".join(table.fieldnames or ()) or "none"
-        raise DataError(f"{file}: expected a column '{COLUMN}', got: {columns}.")
-    return [row[COLUMN] or "" for row in table]
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        if COLUMN not in (table.fieldnames or ()):
+            columns = ", ".join(table.fieldnames or ()) or "none"
+            raise DataError(f"{file}: expected a column '{COLUMN}', got: {columns}.")
+        return [row[COLUMN] or "" for row in table]
+    except csv.Error as error:
+        raise DataError(f"{file}: not a table with commas ({error}).") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import tarfile
@@ -182,6 +183,12 @@ def test_what_is_no_file_is_refused(workshop: Workshop, path: str) -> None:
     with pytest.raises(UsageError, match=r"not a file|cannot be read"):
         workshop.install(Path(path))
     assert workshop.running() == ("", {})
+
+
+def test_a_pipe_is_refused_at_once(workshop: Workshop, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.edgead")
+    with pytest.raises(UsageError, match="a pipe cannot be"):
+        workshop.install(tmp_path / "p.edgead")
 
 
 def test_signatures_have_one_way_to_be_written(workshop: Workshop) -> None:

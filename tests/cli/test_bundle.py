@@ -65,6 +65,8 @@ def status() -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_from_a_line_file_to_a_device_and_back(plant: Path) -> None:
+    odd = create(7, "--product", "a/b")
+    assert odd.returncode == 2 and "no bundle can be made: product: String should" in odd.stderr
     assert "not signed; next: edge-ad bundle sign" in create(7).stdout
     unsigned = install(7)
     assert unsigned.returncode == 3 and "nobody has signed it" in unsigned.stderr
