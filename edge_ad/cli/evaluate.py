@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_ad.dataset import LabelledSet
     from edge_ad.engine import Engine
     from edge_ad.evaluation.predictions import LeftOut, ScoredImage
+    from edge_ad.evaluation.summary import PooledPixels
     from edge_ad.geometry import Geometry
     from edge_ad.parts import PartAssignment
 
@@ -89,12 +90,12 @@ def command(
         geometry = engine.manifest.geometry.changed(options["geometry"])
         result = _subject(artifact, data, engine, geometry)
         parts = _parts(labelled, options, geometry)
-        scored, report = _evaluate(engine, artifact, labelled, geometry, threshold, parts)
+        scored, pooled, report = _evaluate(engine, artifact, labelled, geometry, threshold, parts)
     result |= report | {"bit_depth": depth.bits if depth else None}
     if output is not None:
         with _writing(output):
             output.mkdir(parents=True, exist_ok=True)
-            write_report(output, result, scored, geometry)
+            write_report(output, result, scored, geometry, pooled)
     if as_json:
         emit(result)
     else:
@@ -138,10 +139,13 @@ def _evaluate(
     geometry: Geometry,
     threshold: float | None,
     parts: PartAssignment,
-) -> tuple[list[ScoredImage], dict[str, Any]]:
-    """Score all samples; return them with their report at the given or the stored threshold."""
+) -> tuple[list[ScoredImage], PooledPixels, dict[str, Any]]:
+    """Score all samples; return them with their pixels, and the report at the given or the stored
+    threshold.
+    """
     from edge_ad.evaluation.predictions import LeftOut
     from edge_ad.evaluation.report import GIVEN, STORED, build_report, stored_threshold
+    from edge_ad.evaluation.summary import PooledPixels
 
     origin = STORED if threshold is None else GIVEN
     if threshold is None:
@@ -149,8 +153,9 @@ def _evaluate(
     left_out = LeftOut(dict(labelled.left_out))
     scored = _score(engine, labelled, geometry, left_out)
     counts = {"data_set": labelled.as_json(), "listed": labelled.listed, "scored": len(scored)}
-    report = build_report(scored, left_out, threshold, origin=origin, parts=parts)
-    return scored, counts | report
+    pooled = PooledPixels(scored)
+    report = build_report(scored, left_out, threshold, origin=origin, parts=parts, pooled=pooled)
+    return scored, pooled, counts | report
 
 
 def _score(

@@ -6,7 +6,7 @@ makes each of them a sum; the bins are many enough to change a metric by less th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,11 @@ class Histograms:
         """Return the counts (draws, bins) when groups are drawn so many times (draws, groups)."""
         weights = times.astype(np.float64)
         return Histograms(*(weights @ counts for counts in vars(self).values()))
+
+    def rows(self, most: int) -> Iterator[Histograms]:
+        """Yield the counts of `most` groups or draws after the other."""
+        for start in range(0, len(self.normal), most):
+            yield Histograms(*(counts[start : start + most] for counts in vars(self).values()))
 
     def of(self, groups: NDArray[np.intp]) -> Histograms:
         """Return the counts of some groups."""

@@ -7,7 +7,7 @@ the defects, not with the data set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -48,25 +48,56 @@ class Pixels:
         return self.normal > 0 and len(self.values) > 0
 
 
-def pool_pixels(maps: Sequence[Map], masks: Sequence[Mask]) -> Pixels:
+@dataclass(frozen=True, slots=True)
+class NormalCounts:
+    """Count normal pixels at increasing `values`: those `above` each, `from_here` on, and all."""
+
+    values: Map
+    above: _Counts
+    from_here: _Counts
+    total: int
+
+    def at(self, values: Map) -> NormalCounts:
+        """Return the counts at some of the values."""
+        place = np.searchsorted(self.values, values)
+        return NormalCounts(values, self.above[place], self.from_here[place], self.total)
+
+    def __add__(self, other: NormalCounts) -> NormalCounts:
+        return NormalCounts(
+            self.values,
+            self.above + other.above,
+            self.from_here + other.from_here,
+            self.total + other.total,
+        )
+
+
+def pool_pixels(
+    maps: Sequence[Map],
+    masks: Sequence[Mask],
+    *,
+    beside: Callable[[Map], NormalCounts] | None = None,
+) -> Pixels:
     """Count the pixels of maps and masks of equal shapes; those at minus infinity are ignored.
 
-    Maps may differ in size: every pixel weighs the same. They are read twice. Raises EdgeAdError
-    for NaN and positive infinity, which no metric can rank.
+    `beside` returns the counts of further images, without defects, at the values it is given. Maps
+    may differ in size: every pixel weighs the same. They are read twice. Raises EdgeAdError for NaN
+    and positive infinity, which no metric can rank.
     """
     pairs = list(zip(maps, masks, strict=True))
     defects = [scores for values, mask in pairs for scores in defect_scores(values, mask)]
     sizes = np.array([len(scores) for scores in defects], np.int64)
     values, place = np.unique(np.concatenate([_NONE, *defects]), return_inverse=True)
     shares = np.repeat(1 / np.maximum(sizes, 1) / max(1, len(sizes)), sizes)
-    above, from_here, normal = _count_normal(pairs, values)
+    normal = count_normal(pairs, values)
+    if beside is not None:
+        normal += beside(values)
     return Pixels(
         values=values,
         anomalous=np.bincount(place, minlength=len(values)),
         overlap=np.bincount(place, shares, len(values)).astype(np.float64),
-        normal_from=from_here,
-        normal_above=above,
-        normal=normal,
+        normal_from=normal.from_here,
+        normal_above=normal.above,
+        normal=normal.total,
         critical=np.sort(np.concatenate([_NONE, *(critical_score(scores) for scores in defects)])),
         sizes=sizes,
     )
@@ -93,22 +124,24 @@ def critical_score(scores: Map) -> Map:
     return np.asarray(np.partition(scores, middle)[middle : middle + 1])
 
 
-def _count_normal(pairs: Sequence[tuple[Map, Mask]], values: Map) -> tuple[_Counts, _Counts, int]:
-    """Count normal pixels above each value, at or above it, and in total."""
-    above, from_here = np.zeros((2, len(values)), np.int64)
-    normal = 0
+def count_normal(pairs: Sequence[tuple[Map, Mask]], values: Map) -> NormalCounts:
+    """Count the normal pixels of maps and masks at increasing values. Raises EdgeAdError for NaN
+    and positive infinity.
+    """
+    below, up_to = np.zeros((2, len(values) + 1), np.int64)  # how many values each pixel passes
+    total = 0
     for scores, mask in pairs:
+        _check_numbers(scores)
         ranked = np.sort(scores[~mask & ~np.isneginf(scores)])
-        normal += len(ranked)
-        above += _reaching(np.searchsorted(values, ranked, "left"), len(values))
-        from_here += _reaching(np.searchsorted(values, ranked, "right"), len(values))
-    return above, from_here, normal
+        total += len(ranked)
+        below += np.bincount(np.searchsorted(values, ranked, "left"), minlength=len(below))
+        up_to += np.bincount(np.searchsorted(values, ranked, "right"), minlength=len(up_to))
+    return NormalCounts(values, _reaching(below), _reaching(up_to), total)
 
 
-def _reaching(passed: NDArray[np.intp], count: int) -> _Counts:
-    """Count the pixels that pass each of `count` values, given how many values each passes."""
-    histogram = np.bincount(passed, minlength=count + 1)
-    return np.asarray(np.cumsum(histogram[::-1])[::-1][1:], np.int64)
+def _reaching(passed: _Counts) -> _Counts:
+    """Return how many pixels pass each value, given how many pass 0, 1, 2 ... values."""
+    return np.asarray(np.cumsum(passed[::-1])[::-1][1:], np.int64)
 
 
 def _check_numbers(values: Map) -> None:

@@ -12,10 +12,10 @@ from edge_ad.errors import IncompatibleError
 from edge_ad.evaluation.metrics import FPR_LIMIT, best_threshold
 from edge_ad.evaluation.predictions import LeftOut, ScoredImage
 from edge_ad.evaluation.summary import (
+    PooledPixels,
     compute_metrics,
     count_misses,
     defect_types,
-    masked_pixels,
     pixel_curves,
 )
 from edge_ad.files import write_text
@@ -50,6 +50,7 @@ def build_report(
     *,
     origin: str = STORED,
     parts: PartAssignment | None = None,
+    pooled: PooledPixels | None = None,
 ) -> dict[str, Any]:
     """Return metrics overall and by defect type, misses at a threshold, and images left out.
 
@@ -58,7 +59,7 @@ def build_report(
     Without a threshold, the one with the best F1 on these images counts the misses; `origin` names
     the source of a given threshold.
     """
-    result = compute_metrics(scored)
+    result = compute_metrics(scored, pooled)
     if parts is not None:
         result |= _with_intervals(result, scored, parts)
     threshold, origin = (_fitted(scored), FITTED) if threshold is None else (threshold, origin)
@@ -78,13 +79,17 @@ def build_report(
 
 
 def write_report(
-    folder: Path, result: dict[str, Any], scored: Sequence[ScoredImage], geometry: Geometry
+    folder: Path,
+    result: dict[str, Any],
+    scored: Sequence[ScoredImage],
+    geometry: Geometry,
+    pooled: PooledPixels | None = None,
 ) -> None:
     """Write report.json with the curves' points, curves.png and misses.png."""
     from edge_ad.evaluation.miss_sheet import write_misses
     from edge_ad.evaluation.plots import write_curves
 
-    curves = pixel_curves(masked_pixels(scored))
+    curves = pixel_curves((pooled or PooledPixels(scored)).overall)
     points = {name: {"x": c.x.tolist(), "y": c.y.tolist()} for name, c in curves.items()}
     scores = {str(item.sample.path): item.score for item in scored}
     full = result | {"curves": points, "scores": scores}

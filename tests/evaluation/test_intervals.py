@@ -19,9 +19,10 @@ from edge_ad.evaluation.intervals import (
     average_precision,
     instance_precision,
 )
+from edge_ad.evaluation.pixels import Pixels
 from edge_ad.evaluation.predictions import LeftOut, ScoredImage
 from edge_ad.evaluation.report import build_report
-from edge_ad.evaluation.summary import compute_metrics
+from edge_ad.evaluation.summary import PooledPixels, compute_metrics
 from edge_ad.parts import How, PartAssignment
 
 
@@ -138,3 +139,17 @@ def test_a_type_has_intervals_against_all_normal_images() -> None:
     assert report["by_type"]["stain"]["intervals"]["image_auroc"] is None  # one part
     assert report["intervals_by"]["normal_parts"] == 10
     assert report["intervals_by"]["anomalous_parts"] == 8
+
+
+def test_types_pooled_together_are_as_those_pooled_alone() -> None:
+    scored = images(9, 8)
+    for number in range(9, 13):
+        old = scored[number].sample
+        scored[number] = replace(scored[number], sample=replace(old, kind="scratch"))
+    pooled = PooledPixels(scored)
+    for kind in ("dent", "scratch"):
+        alone = PooledPixels([item for item in scored if item.sample.kind in (NORMAL, kind)])
+        together, apart = pooled.of(kind), alone.overall
+        assert together is not None and apart is not None
+        for name in Pixels.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(together, name), getattr(apart, name))
