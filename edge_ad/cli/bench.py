@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import math
-import operator
-import re
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edge_ad.cli.bench_limits import Counts, Limit, check_limits
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
@@ -23,40 +21,6 @@ from edge_ad.errors import GateFailed, MissingExtra, UsageError
 if TYPE_CHECKING:
     from edge_ad.bench.session import BenchSession
     from edge_ad.line.config import LineConfig
-
-_LIMIT = re.compile(r"^\s*([\w.\- ]+?)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
-_COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-_COUNT = 1024
-
-
-class Limit(click.ParamType[Any]):
-    """A limit on a figure, like `p99_ms<8` or `loop_ratio>=0.9`."""
-
-    name = "name<value"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str, float]:
-        match = _LIMIT.match(str(value))
-        with suppress(ValueError):
-            if match is not None and math.isfinite(limit := float(match[3])):
-                return match[1], match[2], limit
-        self.fail(f"expected a comparison like p99_ms<8 or loop_ratio>=0.9; got '{value}'")
-
-
-class Counts(click.ParamType[Any]):
-    """Numbers to try in turn, like `1,2,4`."""
-
-    name = "n,n,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        text = str(value).strip("[]")
-        if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*", text):
-            self.fail(f"expected numbers like 1,2,4; got '{value}'")
-        numbers = tuple(int(number) for number in text.split(","))
-        if not all(1 <= number <= _COUNT for number in numbers):
-            self.fail(f"each number lies between 1 and {_COUNT}; got '{value}'")
-        return numbers
 
 
 @click.command()
@@ -182,7 +146,7 @@ def command(
             write_result(output, result, samples)
         if figure is not None:
             _draw(figure, samples)
-    _check_limits(result, limits)
+    check_limits(result, limits)
     if result.get("unstable") and not allow_unstable:
         raise GateFailed(
             f"unstable: {', '.join(result['unstable'])} differ by more than 10 %. Something else "
@@ -324,21 +288,3 @@ def _print(result: dict[str, Any], *, as_json: bool) -> None:
     from edge_ad.cli.bench_format import format_result
 
     emit(result) if as_json else click.echo(format_result(result))
-
-
-def _check_limits(result: dict[str, Any], limits: tuple[tuple[str, str, float], ...]) -> None:
-    from edge_ad.cli.bench_format import flat_figures
-
-    known = flat_figures(result)
-    for name, comparison, limit in limits:
-        if name not in known:
-            numbers = [key for key, value in known.items() if "." not in key and value is not None]
-            raise UsageError(f"--assert {name}: not measured. Measured: {', '.join(numbers)}.")
-        value = known[name]
-        if value is None:
-            raise GateFailed(
-                f"expected {name} {comparison} {limit:g}, but the sample is too small for this "
-                "percentile. Measure longer with --duration-s."
-            )
-        if not _COMPARE[comparison](value, limit):
-            raise GateFailed(f"expected {name} {comparison} {limit:g}, got {value}.")
