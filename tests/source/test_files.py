@@ -326,6 +326,5 @@ def test_masks_beside_the_images_of_a_folder_are_no_frames(tmp_path: Path) -> No
     for name in ("Part0.png", "Part0_label.png", "Part1.png", "wide_label.png"):
         write_image(tmp_path / name, np.full((8, 8, 3), 99, np.uint8))
     with open_source(str(tmp_path)) as source:
-        files = [grab.file for grab in source]
+        assert [grab.file for grab in source] == ["Part0.png", "Part1.png", "wide_label.png"]
         assert source.left_out == {"Part0_label.png": "a mask beside its image"}
-    assert files == ["Part0.png", "Part1.png", "wide_label.png"]
