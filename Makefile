@@ -23,7 +23,7 @@ RUNTIME_TESTS := $(wildcard tests/test_*.py) $(addprefix tests/, calibration/thr
 	dataset describe engine images line machine opcua outlet page parts sample source store synthesis \
 	synthetic_line)
 ARM_TESTS := tests/test_detector.py tests/test_preprocess.py tests/test_scoring.py \
-	tests/source/test_files.py::test_a_video_has_the_same_pixels_on_every_processor \
+	tests/source/test_pixels.py \
 	tests/test_frame_gate.py tests/test_inspection.py tests/images/test_images.py \
 	tests/engine/test_onnxruntime.py tests/line/test_loop.py tests/machine
 WORKSTATION := torch|onnx |(tests|edge_ad)\.(export|methods|training|calibration\.(quantize|ranges|int8))
