@@ -65,7 +65,7 @@ def web_server(context: ssl.SSLContext | None = None) -> Iterator[Received]:
 
 @contextlib.contextmanager
 def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serve on a free loopback port: read a request's head, then call `answer`; yield the URL."""
+    """Serve on a free loopback port: read a request, then call `answer`; yield the URL."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -74,8 +74,7 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                     connection, _ = server.accept()
                     with connection, contextlib.suppress(OSError):
                         connection.settimeout(20)
-                        while b"\r\n\r\n" not in connection.recv(65536):
-                            pass
+                        _read_request(connection)
                         answer(connection)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -83,6 +82,16 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
         thread.join(20)
+
+
+def _read_request(connection: socket.socket) -> None:
+    """Read a whole request: closing a connection with bytes unread would reset it."""
+    length = 0
+    with connection.makefile("rb") as file:
+        while line := file.readline().strip():
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        file.read(length)
 
 
 def certificate(folder: Path, name: str = "127.0.0.1", *, days: int = 1) -> Path:
