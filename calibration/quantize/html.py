@@ -107,6 +107,8 @@ def _dataset(report: dict[str, Any]) -> list[str]:
     def draw(axes: Axes) -> None:
         axes.plot([count for count, _ in points], [100 * value for _, value in points], "o-")
         axes.set(xscale="log", xlabel="images", ylabel="distance to the final ranges, %")
+        axes.set_xticks([count for count, _ in points], [str(count) for count, _ in points])
+        axes.minorticks_off()
 
     title = f"<h2>Calibration set: {dataset['images']} images; {enough}</h2>"
     return [title, f"<ul>{warnings}</ul>", _figure(draw)]
