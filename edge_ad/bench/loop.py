@@ -87,7 +87,9 @@ def load_batches(
     return [preprocess(frame.image) for frame in itertools.islice(decoded(uri), at_most)]
 
 
-def bench_loop(engine: Engine, config: LineConfig, *, rounds: int = 5) -> LoopBench:
+def bench_loop(
+    engine: Engine, config: LineConfig, *, rounds: int = 5, warmup_s: float = 0.2
+) -> LoopBench:
     """Measure the loop and the engine alone on a file's frames, alternately, `rounds` times.
 
     `engine` is the configuration's, open; the line opens another, as `run` does. The source must be
@@ -97,7 +99,7 @@ def bench_loop(engine: Engine, config: LineConfig, *, rounds: int = 5) -> LoopBe
     (camera,) = config.resolve()
     geometry = engine.manifest.geometry.changed(camera.geometry)
     batches = load_batches(camera.uri, engine, config.frames or 10_000, geometry)
-    time_engine(engine, batches, duration_s=0.0, at_most=1)
+    time_engine(engine, batches, warmup_s=warmup_s, duration_s=0.0, at_most=1)
     measured: list[Round] = []
     latency: list[float] = []
     engine_calls: list[float] = []

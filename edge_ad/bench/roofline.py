@@ -27,7 +27,7 @@ RUNS = 20
 # A square's side, small enough for a busy machine to let one product pass undisturbed; and bytes,
 # beyond any cache that a core has.
 _MATRIX, _COPIED = 512, 64 << 20
-_CEILING_S = 1.0
+CEILING_S = 1.0
 _PLAIN_WEIGHTS = {"session.disable_prepacking": "1"}
 _PRODUCTS = {"Conv", "FusedConv", "QLinearConv", "ConvInteger", "ConvTranspose"}
 _MATRICES = {"MatMul", "Gemm", "FusedMatMul", "QLinearMatMul", "MatMulInteger", "QGemm"}
@@ -63,7 +63,7 @@ class LayerCost:
     layers: int = 1
 
 
-def measure_ceilings(duration_s: float = _CEILING_S) -> Ceilings:
+def measure_ceilings(duration_s: float = CEILING_S) -> Ceilings:
     """Measure matrix products and copies with all cores, and return the best of each."""
     a = np.ones((_MATRIX, _MATRIX), np.float32)
     product = np.empty_like(a)

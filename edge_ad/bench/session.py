@@ -19,7 +19,12 @@ from edge_ad.bench.pace import run_at_rate
 from edge_ad.bench.percentiles import describe_times, upper_bounds_ms
 from edge_ad.bench.replay import Replay
 from edge_ad.bench.result import SCHEMA, conditions
-from edge_ad.bench.roofline import describe_roofline, measure_ceilings, profile_layers
+from edge_ad.bench.roofline import (
+    CEILING_S,
+    describe_roofline,
+    measure_ceilings,
+    profile_layers,
+)
 from edge_ad.bench.scenarios import Scenario, run_scenario
 from edge_ad.bench.stages import gpu_bound, time_stages
 from edge_ad.bench.windows import AGREEING, AT_MOST
@@ -114,7 +119,7 @@ class BenchSession:
 
     def time_loop(self, rounds: int) -> None:
         """Measure the whole loop beside the engine, on the camera's frames."""
-        bench = bench_loop(self.engine, self.config, rounds=rounds)
+        bench = bench_loop(self.engine, self.config, rounds=rounds, warmup_s=self.warmup_s)
         self.samples["loop"] = list(bench.latency_s)
         if not bench.stable:
             self.unstable.append("the last three rounds of the loop")
@@ -173,7 +178,7 @@ class BenchSession:
         engine, options = self.config.engine, self.config.engine_options
         assert engine is not None
         layers = profile_layers(engine, random_batch(self.engine), options.threads)
-        ceilings = measure_ceilings()
+        ceilings = measure_ceilings(min(CEILING_S, self.duration_s))
         if roofline:
             self.result["roofline"] = describe_roofline(layers, ceilings)
         if estimate:

@@ -14,7 +14,8 @@ MakePath = Callable[..., Path]
 
 
 def bench(*arguments: object) -> CompletedProcess:
-    return invoke("bench", "--duration-s", "0.05", "--allow-unstable", *arguments)
+    brief = ("--duration-s", 0.05, "--warmup-ms", 10, "--allow-unstable")
+    return invoke("bench", *brief, *arguments)
 
 
 def test_engine_stages_and_loop_are_measured(make_engine: MakePath, make_folder: MakePath) -> None:
@@ -75,7 +76,8 @@ def test_windows_that_disagree_end_with_4(
     make_engine: MakePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_ad.bench.windows.TOLERANCE", 0.0)
-    done = invoke("bench", "--duration-s", "0.01", "--engine", make_engine(), "--json")
+    brief = ("--duration-s", 0.01, "--warmup-ms", 10)
+    done = invoke("bench", *brief, "--engine", make_engine(), "--json")
     assert done.returncode == 4
     result, error = map(json.loads, done.stdout.splitlines())
     assert result["stable"] is False and "unstable" in done.stderr and error["exit"] == 4
