@@ -22,13 +22,13 @@ ENGINE = Path(edge_ad.__file__).parent / "sample" / "engine.onnx"
 
 
 class Camera:
-    """A camera: here, every third frame of a generated line whose second plate has a scratch."""
+    """A camera: here, every sixth frame of a generated line whose second plate has a scratch."""
 
     def images(self) -> Iterator[np.ndarray]:
         """Yield uint8 (H, W, 3) BGR arrays until the second plate has left the view."""
         plan = (None, Defect("scratch", size=0.9, contrast=1.0))
         line = SyntheticLine(SyntheticLineSpec(plan=plan))
-        for index in range(0, line.frames_until(2), 3):
+        for index in range(0, line.frames_until(2), 6):
             yield line.frame_at(index).image
 
 

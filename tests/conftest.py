@@ -32,6 +32,8 @@ def pytest_collection_finish() -> None:
     """Take what was imported out of garbage collection, which would look through it each time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,16 +9,14 @@ import onnx
 import pytest
 
 from edge_ad.engine import open_engine
-from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.parity import TOLERANCE, Tolerance
-from edge_ad.export.weight_storage import round_weights, store_weights_as_int8
+from edge_ad.export.weight_storage import store_weights_as_int8
 from edge_ad.files import sha256
 from edge_ad.manifest import load_sidecar
-from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.onnx_graph.load import set_manifest
 from tests.conftest import store_threshold
 from tests.export.graphs import MANIFEST, drawn
-from tests.export.models import run, tiny_manifest, tiny_module
+from tests.export.models import run, tiny_graph
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def test_what_stays_in_fp32_is_printed_with_its_reason(
 
 
 def test_weights_in_8_bits_become_fp32_or_fp16(tmp_path: Path) -> None:
-    model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
+    model = tiny_graph(rounded=True)
     store_weights_as_int8(model)
     onnx.save(model, tmp_path / "small.onnx")
     for precision in ("fp32", "fp16"):
@@ -151,7 +149,7 @@ def test_build_multiplies_out_weights_that_are_stored_in_8_bits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
-    model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
+    model = tiny_graph(rounded=True)
     store_weights_as_int8(model)
     onnx.save(model, tmp_path / "small.onnx")
     assert run("build", tmp_path / "small.onnx", "--runtime", "tensorrt-rtx") == 0

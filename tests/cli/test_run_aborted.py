@@ -8,8 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -52,14 +54,19 @@ sys.exit(6)
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Long enough that its thread is still reading when the error comes."""
+    """Long enough that its thread is still reading when the error comes: 200 frames, 4 encoded."""
     path = tmp_path_factory.mktemp("video") / "line.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 480))
     rng = np.random.default_rng(0)
     frames = [rng.integers(20, 200, (480, 640, 3)).astype(np.uint8) for _ in range(4)]
-    for index in range(200):
-        writer.write(frames[index % 4])
-    writer.release()
+    jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=30, width=640, height=480, pix_fmt="yuvj420p")
+        for index in range(200):
+            packet = av.Packet(jpegs[index % 4])
+            packet.stream, packet.time_base = stream, Fraction(1, 30)
+            packet.pts = packet.dts = index
+            packet.is_keyframe = True
+            container.mux(packet)
     return path
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.cli import main
+from edge_ad.export.onnx import onnx_from_module
+from edge_ad.export.weight_storage import round_weights
 from edge_ad.manifest import Manifest, Score
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
+from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.method import Config, Method
 from edge_ad.methods.registry import MethodEntry
 from edge_ad.methods.weights import save_detector
@@ -72,6 +77,22 @@ def tiny_module(seed: int = 0) -> Tiny:
     module = Tiny(TinyConfig(), SIZE).eval()
     _randomize_batch_norms(module)
     return module
+
+
+def tiny_graph(batch: int | None = 1, *, rounded: bool = False) -> onnx.ModelProto:
+    """Return the graph of `tiny_module`, of weights on the 8-bit grid when `rounded`.
+
+    Each is traced once per session; the caller may change its copy.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(_traced(batch, rounded=rounded))
+    return copy
+
+
+@cache
+def _traced(batch: int | None, *, rounded: bool) -> onnx.ModelProto:
+    module = round_weights(tiny_module()) if rounded else tiny_module()
+    return onnx_from_module(EngineGraph(module), tiny_manifest(batch))
 
 
 def save_tiny(path: Path, seed: int = 0) -> Path:

@@ -18,53 +18,63 @@ from edge_ad.export.engine_file import torch_prediction
 from edge_ad.export.onnx import onnx_from_module
 from edge_ad.manifest import METADATA_KEY, manifest_from_json
 from edge_ad.methods.engine_graph import EngineGraph
+from edge_ad.methods.registry import METHODS
 from tests.conftest import CompletedProcess, edge_ad, invoke
-from tests.export.models import SIZE, save_destseg, tiny_manifest, tiny_module
+from tests.export.models import (
+    ENTRY,
+    SIZE,
+    save_destseg,
+    save_tiny,
+    tiny_graph,
+    tiny_manifest,
+    tiny_module,
+)
 
 COMPUTING_SHAPES = {"Shape", "Size", "NonZero", "If", "Loop", "ConstantOfShape", "Range"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tiny() -> onnx.ModelProto:
-    return onnx_from_module(EngineGraph(tiny_module()), tiny_manifest())
+    return tiny_graph()
 
 
-def export_words(folder: Path) -> list[str]:
-    weights, engine = save_destseg(folder / "destseg.pt"), folder / "destseg.onnx"
+def export_words(weights: Path) -> list[str]:
+    engine = weights.with_suffix(".onnx")
     return ["export", str(weights), "-o", str(engine), "--store-weights", "int8", "--json"]
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CompletedProcess]:
-    """Export DeSTSeg as a user does it."""
-    folder = tmp_path_factory.mktemp("destseg")
-    return folder / "destseg.onnx", invoke(*export_words(folder))
-
-
-@pytest.mark.slow
-def test_the_exporter_stays_silent(tmp_path: Path) -> None:
-    """In a separate process: torch's loggers keep the stderr of their first use."""
-    process = edge_ad(*export_words(tmp_path), timeout_s=240)
+def check_report(process: CompletedProcess, engine: Path) -> None:
     assert process.returncode == 0, process.stderr
-    assert process.stderr.splitlines() == [
-        "tracing destseg at 32x32",
-        "comparing with torch on 8 frames",
-    ]
-    assert len(process.stdout.splitlines()) == 1
-
-
-def test_the_report_is_what_json_prints(exported: tuple[Path, CompletedProcess]) -> None:
-    path, process = exported
-    assert process.returncode == 0, process.stderr
-    report = json.loads(process.stdout)
-    assert json.loads((path.parent / "destseg.onnx.report.json").read_text()) == report
+    (line,) = process.stdout.splitlines()
+    report = json.loads(line)
+    assert json.loads(engine.with_name(f"{engine.name}.report.json").read_text()) == report
     assert report["parity"]["max_abs_map"] < 1e-5
     assert 0 < report["rounding"]["max_abs_score"] < 0.05
 
 
-def test_a_static_destseg_computes_no_shapes(exported: tuple[Path, CompletedProcess]) -> None:
-    nodes = onnx.load(exported[0]).graph.node
-    assert not COMPUTING_SHAPES & {node.op_type for node in nodes}
+def check_static(model: onnx.ModelProto) -> None:
+    assert not COMPUTING_SHAPES & {node.op_type for node in model.graph.node}
+
+
+@pytest.mark.slow
+def test_destseg_is_exported_in_silence_and_computes_no_shapes(tmp_path: Path) -> None:
+    """In a separate process: torch's loggers keep the stderr of their first use."""
+    process = edge_ad(*export_words(save_destseg(tmp_path / "destseg.pt")), timeout_s=240)
+    check_report(process, tmp_path / "destseg.onnx")
+    assert process.stderr.splitlines() == [
+        "tracing destseg at 32x32",
+        "comparing with torch on 8 frames",
+    ]
+    check_static(onnx.load(tmp_path / "destseg.onnx"))
+
+
+def test_the_report_is_what_json_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "tiny", ENTRY)
+    check_report(invoke(*export_words(save_tiny(tmp_path / "tiny.pt"))), tmp_path / "tiny.onnx")
+
+
+def test_a_static_graph_computes_no_shapes(tiny: onnx.ModelProto) -> None:
+    check_static(tiny)
 
 
 def test_an_image_goes_straight_into_a_cast(tiny: onnx.ModelProto) -> None:
@@ -92,7 +102,7 @@ def test_old_runtimes_read_the_file(tiny: onnx.ModelProto) -> None:
 def test_the_graph_computes_what_torch_computes(batch: int | None, tmp_path: Path) -> None:
     network, frames = EngineGraph(tiny_module()), generated_frames(SIZE, 5)
     path = tmp_path / "tiny.onnx"
-    onnx.save(onnx_from_module(network, tiny_manifest(batch)), path)
+    onnx.save(tiny_graph(batch), path)
     expected = torch_prediction(network, frames)
     with open_engine(path) as engine:
         prediction = engine.infer(frames)

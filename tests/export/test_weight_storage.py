@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -18,17 +18,15 @@ from torch import nn
 
 from edge_ad.engine import open_engine
 from edge_ad.export.comparison_frames import generated_frames
-from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.weight_storage import dequantize_weights, round_weights, store_weights_as_int8
-from edge_ad.methods.engine_graph import EngineGraph
-from tests.export.models import SIZE, tiny_manifest, tiny_module
+from tests.export.models import SIZE, tiny_graph, tiny_module
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the same rounded weights as fp32 and as int8."""
     folder = tmp_path_factory.mktemp("storage")
-    model = onnx_from_module(EngineGraph(round_weights(tiny_module())), tiny_manifest())
+    model = tiny_graph(rounded=True)
     onnx.save(model, folder / "plain.onnx")
     assert store_weights_as_int8(model) == 1  # the 16x16x3x3 one; the others are below the limit
     onnx.checker.check_model(model, full_check=True)
@@ -76,7 +74,7 @@ def test_dequantizing_leaves_other_graphs_unchanged(files: tuple[Path, Path]) ->
 
 
 def test_weights_off_the_grid_stay_as_they_are() -> None:
-    model = onnx_from_module(EngineGraph(tiny_module()), tiny_manifest())
+    model = tiny_graph()
     before = model.SerializeToString()
     assert store_weights_as_int8(model) == 0
     assert model.SerializeToString() == before
@@ -90,6 +88,7 @@ def test_rounding_leaves_the_original_unchanged() -> None:
     assert not torch.equal(copy.second.weight, before)  # type: ignore[union-attr,arg-type]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(1e-6, 1e6))
 def test_each_channel_moves_by_at_most_half_its_step(seed: int, size: float) -> None:
     torch.manual_seed(seed)

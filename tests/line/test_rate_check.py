@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,12 +12,11 @@ from edge_ad.line.rate_check import LEVEL, RateCheck, log_evidence, log_weight
 RUNS = 2000
 
 
-@cache
-def evidence_table(length: int, guaranteed_rate: float) -> NDArray[np.float64]:
-    """Return the evidence after n parts, m of them rejected, at [n, m]."""
-    counts = np.arange(length + 1.0)
-    rejected = np.minimum(counts[None], counts[:, None])
-    return log_evidence(rejected, counts[:, None], guaranteed_rate)
+def evidence_table(length: int, most: int, guaranteed_rate: float) -> NDArray[np.float64]:
+    """Return the evidence after n parts up to `length`, m of at most `most` rejected, at [n, m]."""
+    parts = np.arange(length + 1.0)[:, None]
+    rejected = np.minimum(np.arange(most + 1.0), parts)
+    return log_evidence(rejected, parts, guaranteed_rate)
 
 
 def first_crossing(
@@ -31,7 +28,7 @@ def first_crossing(
     """
     runs, length = rejected.shape
     total = rejected.cumsum(axis=1)
-    table = evidence_table(length, guaranteed_rate)
+    table = evidence_table(length, int(total.max()), guaranteed_rate)
     every = int(np.ceil(10 / guaranteed_rate))
     evidence = np.full((runs, length), -np.inf)
     starts = range(0, length, every)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
 
 from edge_ad.synthetic_line import KINDS, Defect, SyntheticLine, SyntheticLineSpec
 from edge_ad.synthetic_line.defects import VISIBLE, add_defect
-from edge_ad.synthetic_line.plates import draw_plate
+from edge_ad.synthetic_line.plates import Plate, draw_plate
+
+
+@cache
+def normal_plate() -> Plate:
+    return draw_plate(np.random.default_rng(3), 2.0)
 
 
 def test_the_same_seed_draws_the_same_frame_in_any_order() -> None:
@@ -47,7 +53,7 @@ def test_a_plan_sets_the_defect_of_each_plate_and_the_rest_is_normal() -> None:
 @pytest.mark.parametrize("size", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("contrast", [0.0, 1.0])
 def test_a_mask_covers_where_the_plate_changed(kind: str, size: float, contrast: float) -> None:
-    plate = draw_plate(np.random.default_rng(3), 2.0)
+    plate = normal_plate()
     for seed in range(2):
         anomalous, mask = add_defect(
             plate, Defect(kind, size, contrast), np.random.default_rng(seed)
@@ -61,7 +67,7 @@ def test_a_mask_covers_where_the_plate_changed(kind: str, size: float, contrast:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_larger_defects_have_larger_masks(kind: str) -> None:
-    plate = draw_plate(np.random.default_rng(3), 2.0)
+    plate = normal_plate()
 
     def area(size: float) -> float:
         defect = Defect(kind, size, 0.7)
