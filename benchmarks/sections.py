@@ -125,6 +125,13 @@ SECTIONS = {
         "The machine was shared, at loads of 9 to 20 on two cores; `priority` in the files says "
         "what went before others: without it, latency is that of the scheduler.",
     ),
+    "cameras": (
+        "Cameras that come and go",
+        "An RTSP server of GStreamer with H.264 and Aravis' fake GigE camera beside an emulated "
+        "Basler camera on one `run`, each with 10 frames/s: killed or stopped for five seconds, "
+        "again and again. Seconds from its return to its next verdict; a camera that flaps has one "
+        "standing fault.",
+    ),
     "line": (
         "The line itself",
         "On an engine that costs nothing. Soak: frames of 64x64 pixels at once, one in 500 "

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from edge_ad.errors import IncompatibleError
 
 _listing = threading.Lock()  # the library has one list of devices
+_releasing: dict[str, threading.Thread] = {}  # by device id
+_RELEASED_WITHIN_S = 5.0
 _BUFFERS = 8  # the camera fills some while the newest is read
 _STATUS = {
     2: "packets did not arrive in time",
@@ -59,6 +61,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "arv_camera_set_frame_rate": (None, [c_void_p, c_double, _ERROR]),
     "arv_camera_set_pixel_format_from_string": (None, [c_void_p, c_char_p, _ERROR]),
     "arv_camera_set_trigger": (None, [c_void_p, c_char_p, _ERROR]),
+    "arv_camera_get_device_serial_number": (c_char_p, [c_void_p, _ERROR]),
     "arv_camera_get_exposure_time": (c_double, [c_void_p, _ERROR]),
     "arv_buffer_new_allocate": (c_void_p, [c_size_t]),
     "arv_buffer_get_status": (c_int, [c_void_p]),
@@ -143,7 +146,11 @@ class AravisCamera:
     """An open camera. Every method may raise AravisError; `close` does not."""
 
     def __init__(self, device_id: str) -> None:
+        """Open a camera by its id, or by its IP address, for which the library needs no list."""
+        self._device_id = device_id
         self._stream: int | None = None
+        if device_id in _releasing:
+            _releasing[device_id].join(_RELEASED_WITHIN_S)
         self._camera: int | None = _call("arv_camera_new", device_id.encode())
 
     def set_exposure(self, microseconds: float) -> None:
@@ -167,6 +174,11 @@ class AravisCamera:
     def set_trigger(self, source: str) -> None:
         """Let every frame wait for a trigger from this source, such as Line1."""
         _call("arv_camera_set_trigger", self._camera, source.encode())
+
+    def serial(self) -> str:
+        """Return the serial number."""
+        text: bytes = _call("arv_camera_get_device_serial_number", self._camera) or b""
+        return text.decode(errors="replace")
 
     def exposure(self) -> float:
         """Return the exposure time in microseconds."""
@@ -198,24 +210,38 @@ class AravisCamera:
             aravis.arv_stream_push_buffer(self._stream, buffer)
             yield image
 
-    def close(self) -> None:
-        """Stop and release the camera; a second call does nothing."""
-        _, gobject, _ = _libraries()
+    def close(self, *, gone: bool = False) -> None:
+        """Stop and release the camera; a second call does nothing.
+
+        The library asks a camera that is `gone` again and again for 10 s and more until it releases
+        it, so it does that in a thread. One that is back answers it at once, so whoever opens the
+        camera again waits for that: the release would stop the new stream.
+        """
         stream, camera, self._stream, self._camera = self._stream, self._camera, None, None
+        things = [thing for thing in (stream, camera) if thing]
+        if gone:
+            releasing = threading.Thread(target=_release, args=(things,), daemon=True)
+            _releasing[self._device_id] = releasing
+            releasing.start()
+            return
         if stream and camera:
             try:
                 _call("arv_camera_stop_acquisition", camera)
             except AravisError:
                 pass  # it is gone
-        for thing in (stream, camera):
-            if thing:
-                gobject.g_object_unref(thing)
+        _release(things)
 
     def _switch_off(self, automatic: str) -> None:
         try:
             _call(automatic, self._camera, 0)
         except AravisError:
             pass  # a camera without that automatic
+
+
+def _release(things: list[int]) -> None:
+    _, gobject, _ = _libraries()
+    for thing in things:
+        gobject.g_object_unref(thing)
 
 
 def _copy(buffer: int) -> RawImage:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +15,19 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Grab
-from edge_ad.source.aravis import AravisCamera, AravisError, RawImage, list_devices
+from edge_ad.source.aravis import AravisCamera, AravisError, Device, RawImage, list_devices
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.camera import depth_of_format, to_grab
-from edge_ad.uri import number
+from edge_ad.uri import Uri, number
 
 _LOOK_S = 0.5  # between looks whether the camera answers or the source was closed
+_CONTROL_PORT, _ANSWER_S = 3956, 0.3
+_DISCOVERY = bytes((0x42, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x01))  # GVCP: acknowledge, please
+_TRIES = 3  # datagrams get lost
+_DISCOVERED = b"\x00\x03"
+_LIST_EVERY = 4  # looks at all interfaces, for a camera whose address has changed
+_known: dict[str, Device] = {}  # by the URI's place: where a camera was last
+_looks = itertools.count(1)
 # Codes of the Pixel Format Naming Convention, with what OpenCV calls them.
 _GREY = {
     0x01080001: ("Mono8", 8),
@@ -45,13 +54,7 @@ def open_genicam(request: SourceRequest) -> Iterator[Grab]:
     Raises SourceLost when it is absent or in use, UsageError for a setting that it refuses,
     IncompatibleError where Aravis is not installed.
     """
-    device_id = _find(request)
-    try:
-        camera = AravisCamera(device_id)
-    except AravisError as error:
-        raise SourceLost(
-            f"{request.name} does not open: {error}. Another program may be using it."
-        ) from error
+    camera = _reopened(request) or _opened(request)
     try:
         _apply(camera, request)
         camera.start()
@@ -64,13 +67,73 @@ def open_genicam(request: SourceRequest) -> Iterator[Grab]:
     return _grabs(camera, request)
 
 
-def _find(request: SourceRequest) -> str:
+def _reopened(request: SourceRequest) -> AravisCamera | None:
+    """Open a camera where it was last, if it answers there: listing all takes a second."""
+    known = _known.get(request.uri.place)
+    if known is None or not answers_at(known.address):
+        return None
+    try:
+        camera = AravisCamera(known.address)
+    except AravisError:
+        return None
+    if camera.serial() == known.serial:
+        return camera
+    camera.close()  # another camera has the address now
+    return None
+
+
+def _opened(request: SourceRequest) -> AravisCamera:
+    device = _find(request)
+    try:
+        camera = AravisCamera(device.address if _is_ip(device.address) else device.device_id)
+    except AravisError as error:
+        raise SourceLost(
+            f"{request.name} does not open: {error}. Another program may be using it."
+        ) from error
+    _known[request.uri.place] = device
+    return camera
+
+
+def answers(uri: Uri) -> bool:
+    """Return whether a camera answers: where it was last, else among all that do."""
+    known = _known.get(uri.place)
+    if known is not None and answers_at(known.address):
+        return True
+    if known is not None and next(_looks) % _LIST_EVERY:
+        return False
+    return any(
+        uri.place in {"", device.serial, device.address, device.device_id}
+        for device in list_devices()
+    )
+
+
+def answers_at(address: str) -> bool:
+    """Return whether a GigE camera at an IP address answers a discovery (GigE Vision, 14.2)."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(_ANSWER_S)
+            asking.connect((address, _CONTROL_PORT))
+            asking.send(_DISCOVERY)
+            return asking.recv(1024)[2:4] == _DISCOVERED
+    except OSError:
+        return False  # a USB camera has no address
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def _find(request: SourceRequest) -> Device:
     wanted, devices = request.uri.place, list_devices()
     for device in devices:
         if wanted and wanted in {device.serial, device.address, device.device_id}:
-            return device.device_id
+            return device
     if not wanted and len(devices) == 1:
-        return devices[0].device_id
+        return devices[0]
     there = ", ".join(f"{device.serial} ({device.address})" for device in devices) or "none"
     raise SourceLost(
         f"{request.name}: no such GenICam camera. Cameras here: {there}. Check its cable and "
@@ -108,16 +171,29 @@ def _grabs(camera: AravisCamera, request: SourceRequest) -> Iterator[Grab]:
             if request.closed.is_set():
                 return
             if image is None:
-                camera.check()
+                _check(camera, request)
             else:
                 yield to_image(image, next(indices), request)
     except AravisError as error:
+        camera.close(gone=True)
         raise SourceLost(
             f"{request.name}: the camera no longer answers: {error}. Check its cable, power and "
             "network."
         ) from error
     finally:
         camera.close()
+
+
+def _check(camera: AravisCamera, request: SourceRequest) -> None:
+    """Raise AravisError when the camera no longer answers.
+
+    Discovery comes first, since the library repeats its own question for 2.5 s.
+    """
+    known = _known.get(request.uri.place)
+    if known is None or not _is_ip(known.address):
+        camera.check()
+    elif not any(answers_at(known.address) for _ in range(_TRIES)):
+        raise AravisError(f"no answer from {known.address}")
 
 
 def to_image(raw: RawImage, index: int, request: SourceRequest) -> Grab:

@@ -24,12 +24,9 @@ def device_exists(uri: Uri) -> bool:
 
 def genicam_answers(uri: Uri) -> bool:
     """Return whether a GenICam camera is among those that answer."""
-    from edge_ad.source.aravis import list_devices
+    from edge_ad.source.genicam import answers
 
-    return any(
-        uri.place in {"", device.serial, device.address, device.device_id}
-        for device in list_devices()
-    )
+    return answers(uri)
 
 
 def pylon_answers(uri: Uri) -> bool:
