@@ -111,7 +111,8 @@ def test_another_geometry_than_the_engines_is_reported(
 
 @pytest.mark.parametrize(
     "verb", [("run", "--camera"), ("evaluate", "--data"),
-             ("bench", "--rounds", 1, "--duration-s", 0, "--warmup-ms", 0, "--camera")],
+             ("bench", "--rounds", 1, "--duration-s", 0.01, "--warmup-ms", 0, "--allow-unstable",
+              "--camera")],
 )  # fmt: skip
 def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
     make_engine: MakePath, make_folder: MakePath, verb: tuple[object, ...]
