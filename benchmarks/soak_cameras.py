@@ -216,12 +216,13 @@ def measure(rounds: int) -> tuple[dict[str, dict[str, Any]], dict[str, list[floa
         stack.callback(line.process.kill)
         for name in cameras:
             line.wait_for(judged(name), time.monotonic())
-        warm = line.held()
         metrics: dict[str, dict[str, Any]] = {}
+        warm: dict[str, float] = {}  # once a camera was opened again
         samples: dict[str, list[float]] = {}
         for server, how in ((rtsp, "kill"), (gige, "kill"), (rtsp, "stop")):
             kind = f"{server.name} {how}"
             metrics[kind], samples[kind] = disturb(line, server, how, rounds)
+            warm = warm or line.held()
         last = line.held()
         code = line.finish()
         metrics["the line"] = count(line)

@@ -20,6 +20,7 @@ from edge_ad.line.loop import watch
 from edge_ad.line.recorder import Recorder
 from edge_ad.line.summary import summary
 from edge_ad.line.trigger import Trigger
+from edge_ad.machine.memory import return_freed_memory
 from edge_ad.outlet.base import Evidence, OfCameras, Outlets
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
@@ -251,6 +252,7 @@ class Supervisor:
             camera.back_off.opened()
             camera.inspector.reopened()
             _log.info("%s: reopened", camera.name)
+            return_freed_memory()  # else a camera that flaps for days fragments the heap
             return True
         return False
 
