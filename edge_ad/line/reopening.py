@@ -27,6 +27,7 @@ class BackOff:
         self._next_s = _FIRST_PAUSE_S
         self._opened_s = clock()
         self.lost_s = float("inf")
+        self.absent = False
 
     def lost(self) -> None:
         """Note that the camera is gone."""

@@ -259,16 +259,23 @@ class Supervisor:
     def _pause(self, camera: Camera) -> bool:
         """Wait for the next attempt; return whether the line stops.
 
-        The attempt is due when the camera is back, and when one that was lost is resumed.
+        The attempt is due when the camera is back, and when one that was lost is resumed. One that
+        was there before, and did not open, has to wait.
         """
         pause_s, is_there = camera.back_off.pause_s(), camera.is_there
-        if is_there is not None and is_there():
+        there = is_there is not None and is_there()
+        if there and camera.back_off.absent:  # it came back during the attempt that failed
+            camera.back_off.absent = False
+            return self.stop.is_set()
+        camera.back_off.absent = is_there is not None and not there
+        if there:
             is_there = None
         until = time.monotonic() + pause_s
         while (left_s := until - time.monotonic()) > 0:
             if self.stop.wait(min(left_s, _LOOK_EVERY_S)):
                 return True
             if (is_there is not None and is_there()) or (camera.loss and not camera.pause.on):
+                camera.back_off.absent = False
                 return False
         return self.stop.is_set()
 

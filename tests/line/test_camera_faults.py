@@ -117,6 +117,41 @@ def test_a_flapping_camera_has_one_standing_fault() -> None:
     assert [event.event for event in memory.events] == [AlarmStep.NEW, AlarmStep.END]
 
 
+def test_a_camera_that_comes_back_during_an_attempt_is_opened_at_once() -> None:
+    there = False
+    pauses = iter([-1.0])  # none, and then 50 s
+
+    def reopen() -> ScriptedSource:
+        nonlocal there
+        if not there:
+            there = True
+            raise lost()
+        return Live([frame(index) for index in range(5)])
+
+    one = camera(Live([frame()], lost()), reopen)
+    one.back_off, one.is_there = BackOff(vary=lambda: next(pauses, 100.0)), lambda: there
+    line, result, _ = run(one)
+    line.raise_errors()
+    assert result["judged"] == 6
+
+
+def test_a_camera_that_is_there_and_does_not_open_is_not_tried_all_the_time() -> None:
+    tried = 0
+
+    def reopen() -> ScriptedSource:
+        nonlocal tried
+        tried += 1
+        raise lost()
+
+    one = camera(Live([frame()], lost()), reopen)
+    one.back_off, one.is_there = BackOff(vary=lambda: 100.0), lambda: True
+    line = Supervisor([one], Outlets([]))
+    line.start()
+    assert not line.wait(0.3)
+    line.finish()
+    assert tried == 0
+
+
 def test_a_limit_ends_the_reopening_with_the_reason() -> None:
     def reopen() -> ScriptedSource:
         raise SourceLost("gone for good")
