@@ -136,8 +136,8 @@ def command(
         if output is not None:
             outputs.enter_context(output_file(output, ".json"))
         if figure is not None:
-            _check_matplotlib()
             outputs.enter_context(output_file(figure, ".png", "--figure"))
+            _check_matplotlib()
         result, samples = _measure(config, **measured)
         if before is not None:
             _compare(before, result, samples)
