@@ -112,6 +112,10 @@ class Device:
     serial: str
     address: str
 
+    def is_called(self, name: str) -> bool:
+        """Return whether a name is its serial number, its address or its id."""
+        return name in {self.serial, self.address, self.device_id}
+
 
 def list_devices() -> list[Device]:
     """Ask all interfaces for cameras. Raises IncompatibleError when Aravis is not installed."""

@@ -76,8 +76,12 @@ def _reopened(request: SourceRequest) -> AravisCamera | None:
         camera = AravisCamera(known.address)
     except AravisError:
         return None
-    if camera.serial() == known.serial:
-        return camera
+    try:
+        if camera.serial() == known.serial:
+            return camera
+    except AravisError:
+        camera.close(gone=True)
+        return None
     camera.close()  # another camera has the address now
     return None
 
@@ -101,10 +105,7 @@ def answers(uri: Uri) -> bool:
         return True
     if known is not None and next(_looks) % _LIST_EVERY:
         return False
-    return any(
-        uri.place in {"", device.serial, device.address, device.device_id}
-        for device in list_devices()
-    )
+    return any(not uri.place or device.is_called(uri.place) for device in list_devices())
 
 
 def answers_at(address: str) -> bool:
@@ -130,7 +131,7 @@ def _is_ip(address: str) -> bool:
 def _find(request: SourceRequest) -> Device:
     wanted, devices = request.uri.place, list_devices()
     for device in devices:
-        if wanted and wanted in {device.serial, device.address, device.device_id}:
+        if wanted and device.is_called(wanted):
             return device
     if not wanted and len(devices) == 1:
         return devices[0]
