@@ -123,12 +123,12 @@ def judged(camera: str) -> Callable[[dict[str, Any]], bool]:
     )
 
 
-def faulty(camera: str) -> Callable[[dict[str, Any]], bool]:
-    """Return whether a record is a new fault of the camera."""
+def fault(camera: str, step: str) -> Callable[[dict[str, Any]], bool]:
+    """Return whether a record is this step, new or end, of a camera's fault."""
     return lambda record: (
         record["type"] == "alarm"
         and record["camera"] == camera
-        and (record["kind"], record["event"]) == ("camera_fault", "new")
+        and (record["kind"], record["event"]) == ("camera_fault", step)
     )
 
 
@@ -140,27 +140,18 @@ def take_away(line: Line, server: Server, absent_s: float, how: str) -> float:
     return line.wait_for(judged(server.name), time.monotonic())
 
 
-def ended(record: dict[str, Any], camera: str) -> bool:
-    """Return whether a record is the end of a camera's fault."""
-    return (
-        record["type"] == "alarm"
-        and record["camera"] == camera
-        and (record["kind"], record["event"]) == ("camera_fault", "end")
-    )
-
-
 def disturb(line: Line, server: Server, how: str, times: int) -> tuple[dict[str, Any], list[float]]:
     """Take a camera away so often, and wait for the end of its one standing fault."""
     before = len(line.records)
     late = [take_away(line, server, TIMEOUT_S + 2, how) for _ in range(times)]
-    line.wait_for(lambda record: ended(record, server.name), time.monotonic())
+    line.wait_for(fault(server.name, "end"), time.monotonic())
     records = [record for _, record in line.records[before:]]
     metrics = {
         "rounds": times,
         "judged_in_time": sum(value <= WITHIN_S for value in late),
         "judged_median_s": round(statistics.median(late), 2),
         "judged_slowest_s": round(max(late), 2),
-        "faults": sum(map(faulty(server.name), records)),
+        "faults": sum(map(fault(server.name, "new"), records)),
     }
     return metrics, late
 

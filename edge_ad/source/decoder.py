@@ -127,9 +127,10 @@ class VideoDecoder:
 
     def _forget_keys(self, until: int | None) -> None:
         """Trust no key frame up to a damaged frame's time, or none where that is unknown."""
-        known = [] if until is None else [key for key in self._keys if key is not None]
+        keys = tuple(self._keys)
         self._keys.clear()
-        self._keys.extend(key for key in known if until is not None and key > until)
+        if until is not None:
+            self._keys.extend(key for key in keys if key is not None and key > until)
 
     def _bad(self, reason: str) -> BadFrame:
         """Return a damaged frame, on which the next ones depend."""
@@ -148,5 +149,5 @@ def reason_of(error: BaseException) -> str:
 
 
 def _is_deep(frame: VideoFrame) -> bool:
-    """Return whether values have 16 bits, of which nobody knows how many are used."""
+    """Return whether values have 16 bits, of which it is unknown how many are used."""
     return frame.format.name in {"gray16le", "gray16be"}
