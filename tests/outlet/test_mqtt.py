@@ -141,7 +141,7 @@ def test_verdicts_and_states_are_those_of_the_camera(broker: Mosquitto) -> None:
         "stopped",
     ]
     with subscriber(broker.port) as late:  # states are retained, verdicts are not
-        wait_until(lambda: late.of("hall/3/available"))
+        wait_until(lambda: late.of("hall/3/top/state"))
         assert late.of("hall/3/top/state")[0]["state"] == "stopped"
         assert late.of("hall/3/top/verdict") == []
 
