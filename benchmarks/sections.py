@@ -207,4 +207,31 @@ SECTIONS = {
         "dies, a count that does not add up, a refusal without the file's name, or a file left by "
         "a refused verb.",
     ),
+    "fuzz_page": (
+        "Mutated requests",
+        "Every address of the operator's page with odd values in its path, query, headers and "
+        "body, as an admin, and raw bytes in between. A finding is an answer of 500, none at all, "
+        "or a page that does not answer afterwards.",
+    ),
+    "live": (
+        "The line beside its page",
+        "Milliseconds from a frame to its verdict, on an engine that costs nearly nothing, with "
+        "eight cameras of 1280x960 at 25 frames/s, alone and with three tabs that draw as fast as "
+        "they may, in turn. The ratio is of the 99th percentiles of all turns, with its 95 % "
+        "interval over the pairs of turns. Line and page went before other work of the machine.",
+    ),
+    "live_stop": (
+        "Ending the page",
+        "Seconds from SIGTERM to the end of a page with open sockets.",
+    ),
+    "live_tab": (
+        "A tab of the page",
+        "In Chromium: first contentful paint and bytes of a first visit, and the heap of its "
+        "script after 100 and 1000 messages.",
+    ),
+    "page": (
+        "Questions to the page",
+        "Processor time of the answers over a week of 100 000 events; the database holds a minute's "
+        "statistics of a week too.",
+    ),
 }

@@ -73,6 +73,10 @@ def test_the_longer_side_of_a_table_runs_down_the_page(report: Any) -> None:
     )
 
 
+def test_each_bench_has_a_heading(report: Any) -> None:
+    assert {result["bench"] for result in report.read_results()} <= set(report.SECTIONS)
+
+
 def test_a_bench_without_a_heading_comes_last(report: Any) -> None:
     page = report.sections([_result() | {"bench": "new_bench"}, _result()])
     assert page.index("## Methods") < page.index("## new bench")
