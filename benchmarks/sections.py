@@ -231,7 +231,7 @@ SECTIONS = {
     ),
     "page": (
         "Questions to the page",
-        "Processor time of the answers over a week of 100 000 events; the database holds a minute's "
-        "statistics of a week too.",
+        "Processor time of the answers over a week of 100 000 events, with a week of statistics "
+        "by the minute.",
     ),
 }
