@@ -12,7 +12,6 @@ guarantee is distribution-free. Independent are parts, not their images: n count
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from edge_ad.calibration.thresholds.interval import binomial
@@ -33,7 +32,7 @@ def best_guarantee(parts: int, guarantee: Guarantee) -> Guarantee:
     """Return the guarantee itself if so many parts support it, else the nearest they do."""
     if largest_rank(parts, guarantee):
         return guarantee
-    rate = rounded_up(supported_rate(parts, guarantee.confidence))
+    rate = evidence.rounded_up(supported_rate(parts, guarantee.confidence))
     return Guarantee(rate, guarantee.confidence)
 
 
@@ -64,9 +63,3 @@ def figures(parts: int, requested: Guarantee) -> dict[str, float]:
         "parts_needed": parts_needed(requested),
         "supported_rate": supported_rate(parts, requested.confidence),
     }
-
-
-def rounded_up(rate: float) -> float:
-    """Round to two significant digits, never below the rate itself."""
-    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
-    return min(0.999, float(f"{math.ceil(rate / step - 1e-9) * step:.2g}"))

@@ -186,6 +186,8 @@ def _write(
 
 
 def _text(result: dict[str, Any]) -> str:
+    from edge_ad.parts import rounded_up
+
     per, light, sizes = result["images_per_part"], result["brightness"], list(result["sizes"])
     several = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     rows = [
@@ -195,8 +197,8 @@ def _text(result: dict[str, Any]) -> str:
         ("duplicates", f"{result['duplicates']} near-duplicates of other images"),
         ("sizes", ", ".join(f"{size} ({result['sizes'][size]})" for size in sizes[:3]) + several),
         ("brightness", f"{light['min']:.0f} to {light['max']:.0f}, median {light['median']:.0f}"),
-        ("guarantee", f"a false-alarm rate of {result['supported_rate']:.2g} at best, with "
-         f"confidence {result['confidence']:g}, if none of these parts is trained on"),
+        ("guarantee", f"a false-alarm rate of {rounded_up(result['supported_rate']):g} at best, "
+         f"with confidence {result['confidence']:g}, if none of these parts is trained on"),
     ]  # fmt: skip
     rows += [("odd", f"{path}: {why}") for path, why in result["odd"].items()]
     rows += [("left out", f"{path}: {why}") for path, why in result["left_out"].items()]
@@ -209,7 +211,7 @@ def _warnings(
     survey: Survey,
     options: dict[str, Any],
 ) -> list[str]:
-    from edge_ad.parts import parts_needed
+    from edge_ad.parts import parts_needed, rounded_up
 
     lines = [assignment.doubt] if assignment.doubt else []
     parts = assignment.parts
@@ -226,7 +228,8 @@ def _warnings(
     if rate is not None and result["parts"] < (needed := parts_needed(rate, confidence)):
         lines.append(
             f"{result['parts']} parts support a false-alarm rate of "
-            f"{result['supported_rate']:.2g} with confidence {confidence:g}, not {rate:g}: that "
-            f"needs {needed} parts that were not trained on. Collect images of more parts."
+            f"{rounded_up(result['supported_rate']):g} with confidence {confidence:g}, not "
+            f"{rate:g}: that needs {needed} parts that were not trained on. Collect images of more "
+            "parts."
         )
     return lines

@@ -11,11 +11,11 @@ from edge_ad.calibration.thresholds.guarantee import (
     Guarantee,
     figures,
     largest_rank,
-    rounded_up,
 )
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.manifest import Threshold
+from edge_ad.parts import rounded_up
 
 _NAMED = 10  # left-out images in the text; JSON has all
 

@@ -5,7 +5,7 @@ trained on looks better than it is, and a guarantee that counts images instead o
 """
 
 from edge_ad.parts.assignment import How, PartAssignment, assign_parts
-from edge_ad.parts.evidence import parts_needed, supported_part_rate
+from edge_ad.parts.evidence import parts_needed, rounded_up, supported_part_rate
 from edge_ad.parts.identity import ImageId, identify
 from edge_ad.parts.split import split_parts
 
@@ -16,6 +16,7 @@ __all__ = [
     "assign_parts",
     "identify",
     "parts_needed",
+    "rounded_up",
     "split_parts",
     "supported_part_rate",
 ]

@@ -31,6 +31,12 @@ def supported_part_rate(parts: int, confidence: float) -> float:
     return -math.expm1(math.log1p(-confidence) / parts) if parts else 1.0
 
 
+def rounded_up(rate: float) -> float:
+    """Round to two significant digits, never below the rate itself."""
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return min(0.999, float(f"{math.ceil(rate / step - 1e-9) * step:.2g}"))
+
+
 def _check(**shares: float) -> None:
     for name, value in shares.items():
         if not 0 < value < 1:  # also false for nan

@@ -26,6 +26,7 @@ from edge_ad.parts import (
     PartAssignment,
     assign_parts,
     parts_needed,
+    rounded_up,
     split_parts,
     supported_part_rate,
 )
@@ -124,9 +125,9 @@ class PartSplit:
         elif rate > USUAL_RATE:
             lines.append(
                 f"The {count} parts {'in folds' if self.folds else 'set aside'} support a "
-                f"false-alarm rate of {rate:.2g} at best, with confidence {CONFIDENCE:g}; "
-                f"{USUAL_RATE:g} needs {needed}. Collect images of more parts, for training or for "
-                "the threshold alone."
+                f"false-alarm rate of {rounded_up(rate):g} at best, with confidence "
+                f"{CONFIDENCE:g}; {USUAL_RATE:g} needs {needed}. Collect images of more "
+                "parts, for training or for the threshold alone."
             )
         if self.chosen_by != "parts":
             shown = "are trained on" if self.chosen_by == "trained" else "show parts trained on"

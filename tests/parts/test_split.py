@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import DataError, UsageError
-from edge_ad.parts import How, PartAssignment, parts_needed, split_parts, supported_part_rate
+from edge_ad.parts import (
+    How,
+    PartAssignment,
+    parts_needed,
+    rounded_up,
+    split_parts,
+    supported_part_rate,
+)
 
 SHARES = {"train": 0.8, "selection": 0.1, "threshold": 0.1}
 
@@ -63,6 +70,12 @@ def test_a_share_that_is_not_positive_is_refused(share: float) -> None:
 def test_the_parts_that_a_guarantee_needs(rate: float, parts: int) -> None:
     assert parts_needed(rate, 0.95) == parts
     assert supported_part_rate(parts, 0.95) <= rate < supported_part_rate(parts - 1, 0.95)
+
+
+def test_the_rate_that_is_printed_is_one_that_the_parts_support() -> None:
+    for parts in range(1, 500):
+        printed = float(f"{rounded_up(supported_part_rate(parts, 0.95)):g}")
+        assert parts_needed(printed, 0.95) <= parts
 
 
 def test_no_part_supports_nothing() -> None:
