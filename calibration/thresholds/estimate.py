@@ -12,7 +12,6 @@ from edge_ad.calibration.thresholds.guarantee import (
     figures,
     largest_rank,
     parts_needed,
-    rounded_up,
     supported_rate,
 )
 from edge_ad.calibration.thresholds.scores import (
@@ -24,6 +23,7 @@ from edge_ad.calibration.thresholds.scores import (
 )
 from edge_ad.errors import GateFailed
 from edge_ad.manifest import Threshold
+from edge_ad.parts import rounded_up
 
 __all__ = ["NormalScores", "score_normal", "threshold_for"]
 
