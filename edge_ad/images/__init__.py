@@ -20,11 +20,20 @@ from edge_ad.images.bit_depth import (
 )
 from edge_ad.images.container import motion_jpeg_damage
 from edge_ad.images.decode import StoredImage, read_stored
-from edge_ad.images.listing import NAMED, SUFFIXES, FolderListing, list_folder, list_images, named
+from edge_ad.images.listing import (
+    FOLDER,
+    NAMED,
+    SUFFIXES,
+    FolderListing,
+    list_folder,
+    list_images,
+    named,
+)
 from edge_ad.images.write import encode_image, write_image
 
 __all__ = [
     "BIT_DEPTHS",
+    "FOLDER",
     "NAMED",
     "SUFFIXES",
     "BitDepth",

@@ -14,6 +14,7 @@ SUFFIXES = frozenset(
 )
 # what edge-ad itself writes and reads beside images, neither an image nor left out
 BESIDE = frozenset({"parts.csv", "capture.jsonl"})
+FOLDER = "a folder"  # why a folder in a folder is left out
 NAMED = 10  # left-out files that are named; the others are counted
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def _no_image(path: Path) -> str:
     if path.name.startswith("."):
         return "hidden"
     if path.is_dir():
-        return "a folder"
+        return FOLDER
     if path.suffix.lower() not in SUFFIXES:
         return f"not an image that OpenCV reads ('{path.suffix or 'no suffix'}')"
     if path.exists() and not path.is_file():

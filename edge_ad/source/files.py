@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge_ad.errors import DataError, SourceLost
 from edge_ad.frame import BadFrame, Frame, Grab
-from edge_ad.images import SUFFIXES, ImageReader, ReadImage, find_depth, list_folder, named
+from edge_ad.images import (
+    FOLDER,
+    NAMED,
+    SUFFIXES,
+    ImageReader,
+    ReadImage,
+    find_depth,
+    list_folder,
+    named,
+)
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.video import open_video
 
@@ -42,15 +51,20 @@ class FolderFrames(Iterator[Grab]):
         paths, masks = split_masks(listing.images)
         self.left_out = listing.left_out | {mask.name: "a mask beside its image" for mask in masks}
         if not paths:
-            others = f" Left out: {named(self.left_out)}." if self.left_out else ""
-            raise SourceLost(
-                f"{folder}: no images in it. Expected files ending in "
-                f"{', '.join(sorted(SUFFIXES))}.{others}"
-            )
+            raise SourceLost(f"{folder}: no images in it. {_expected(self.left_out)}")
         self._grabs = _read_images(paths, _reader(paths, request), request.name)
 
     def __next__(self) -> Grab:
         return next(self._grabs)
+
+
+def _expected(left_out: Mapping[str, str]) -> str:
+    """Say what a folder without images should have: often its images lie one level below."""
+    folders = [name for name, reason in left_out.items() if reason == FOLDER]
+    if folders and len(folders) == len(left_out):
+        return f"Folders below it are not read: name one of them ({', '.join(folders[:NAMED])})."
+    others = f" Left out: {named(dict(left_out))}." if left_out else ""
+    return f"Expected files ending in {', '.join(sorted(SUFFIXES))}.{others}"
 
 
 def _reader(paths: list[Path], request: SourceRequest) -> ReadImage:

@@ -259,6 +259,16 @@ def test_an_empty_folder_is_a_lost_source(tmp_path: Path) -> None:
         open_source(str(tmp_path))
 
 
+def test_a_folder_of_folders_says_which_one_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "dent").mkdir()
+    with pytest.raises(SourceLost, match=r"below it are not read: name one of them \(dent, good"):
+        open_source(str(tmp_path))
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SourceLost, match=r"Left out: 3 files: dent, good, notes\.txt"):
+        open_source(str(tmp_path))
+
+
 def test_leaving_a_long_video_early_does_not_wait_for_it(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", 40)
     with open_source(str(path)) as source:
