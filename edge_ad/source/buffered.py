@@ -113,7 +113,10 @@ class BufferedSource(ClosedAtExit):
             self._abandon()
             raise
         if self._failure is not None:
-            raise to_source_error(self._failure, self.name)
+            try:
+                raise to_source_error(self._failure, self.name)
+            finally:
+                self._failure = None  # its traceback holds this source
         if not opened:
             self._abandon()
             _abandoned.setdefault(self.name, []).append(self._thread)

@@ -112,7 +112,8 @@ class VideoDecoder:
     def _pixels(self, frame: VideoFrame) -> np.ndarray[Any, Any]:
         """Return BGR, or the values of a 16-bit grey video, turned as the container asks."""
         kind = "gray16le" if _is_deep(frame) else "bgr24"
-        pixels = self._converter.reformat(frame, format=kind, interpolation=_EXACT).to_ndarray()
+        converted = self._converter.reformat(frame, format=kind, interpolation=_EXACT, threads=1)
+        pixels = converted.to_ndarray()
         return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
     def _bit_depth(self, frame: VideoFrame) -> int | None:

@@ -20,7 +20,8 @@ class DropPolicy(Enum):
 class FrameQueue:
     """A bounded queue that the grabbing thread fills and the inspecting thread empties.
 
-    Grabs put before an error or the end are delivered before it. After `close` no call waits.
+    Grabs put before an error or the end are delivered before it. After `close` no call waits, and
+    an error is dropped: its traceback holds what the source was reading with.
     `counting` turns the count of `dropped` grabs on.
     """
 
@@ -32,7 +33,7 @@ class FrameQueue:
         self._capacity = capacity
         self._waiting: deque[Grab] = deque()
         self._error: BaseException | None = None
-        self._ended = False
+        self._ended = self._closed = False
         self._changed = threading.Condition()
 
     def put(self, grab: Grab) -> bool:
@@ -52,13 +53,15 @@ class FrameQueue:
         """Mark the end of the data, or the error that ended it."""
         with self._changed:
             self._ended = True
-            self._error = self._error or error
+            if not self._closed:
+                self._error = self._error or error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Drop waiting grabs and release both threads."""
+        """Drop waiting grabs and an error, and release both threads."""
         with self._changed:
-            self._ended = True
+            self._ended = self._closed = True
+            self._error = None
             self._waiting.clear()
             self._changed.notify_all()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -139,6 +142,30 @@ def test_an_error_while_opening_is_raised_at_once() -> None:
 
     with pytest.raises(SourceLost, match="no such camera"):
         buffered(refuse)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_what_a_lost_camera_was_read_with_is_freed_at_once(*, opens: bool) -> None:
+    drivers: list[weakref.ref[Camera]] = []
+
+    def camera() -> Iterator[Grab]:
+        driver = Camera(1)
+        drivers.append(weakref.ref(driver))
+        if not opens:
+            raise SourceLost("it does not open")
+        return lost(driver)
+
+    def lost(driver: Camera) -> Iterator[Grab]:
+        yield from driver()
+        raise SourceLost("it is gone")
+
+    gc.disable()  # threads, memory and devices must not wait for it
+    try:
+        with contextlib.suppress(SourceLost), buffered(camera, live=True) as source:
+            list(source)
+        assert [driver() for driver in drivers] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_device_that_never_opens_times_out() -> None:

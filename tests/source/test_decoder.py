@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.source import open_source
+from edge_ad.source.base import SourceRequest
+from edge_ad.source.decoder import VideoDecoder
+from edge_ad.uri import Uri
 from tests.source.encoded import encode_video, scrambled
 
 FRAMES = 36
@@ -56,3 +61,15 @@ def test_frames_are_trusted_again_from_the_next_key_frame(tmp_path: Path) -> Non
     bad = {grab.index: grab.reason for grab in grabs if isinstance(grab, BadFrame)}
     assert sorted(bad) == list(range(13, 24))
     assert "does not decode" in bad[13] and "depends on a damaged one (frame 13)" in bad[14]
+
+
+def test_a_stream_is_decoded_without_other_threads() -> None:
+    video = encode_video("mpeg4")
+    tasks = Path("/proc/self/task")
+    before = len(list(tasks.iterdir()))
+    with av.open(io.BytesIO(video)) as container:
+        stream = container.streams.video[0]
+        decoder = VideoDecoder(stream, SourceRequest(Uri("file", "a.mkv"), "video"))
+        for packet in container.demux(stream):
+            list(decoder.decode(packet))
+        assert decoder.decoded and len(list(tasks.iterdir())) <= before
