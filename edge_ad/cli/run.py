@@ -224,6 +224,7 @@ def command(
     """
     from edge_ad.line.health import Watchdog
     from edge_ad.line.open import open_line
+    from edge_ad.machine.memory import share_heaps
     from edge_ad.machine.systemd import SystemdNotifier
 
     ctx = click.get_current_context()
@@ -233,6 +234,7 @@ def command(
     if check:
         check_run(ctx, lambda: _parts(options, as_json=as_json), as_json=as_json)
         return
+    share_heaps()
     stop = threading.Event()
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(stop))
