@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +95,16 @@ def test_every_camera_has_a_block_in_both_kinds_of_registers_and_its_bits() -> N
         assert Status(status[1]) == Status.ONLINE | Status.READY | Status.VALID | Status.PASS
 
 
+@pytest.fixture
+def threads_take_turns() -> Iterator[None]:
+    """Let threads interrupt each other in the midst of a step, and none wait long for its turn."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before_s)
+
+
+@pytest.mark.usefixtures("threads_take_turns")
 def test_a_master_that_polls_fast_never_sees_a_torn_result_nor_misses_a_count() -> None:
     with serving() as server, master(server) as plc, master(server) as other:
         stop = threading.Event()
