@@ -29,6 +29,9 @@ ARM_TESTS := tests/test_detector.py tests/test_preprocess.py tests/test_scoring.
 WORKSTATION := torch|onnx |(tests|edge_ad)\.(export|methods|training|calibration\.(quantize|ranges|int8))
 WORKSTATION_TESTS = $(shell grep -lE '^(import|from) ($(WORKSTATION))' tests/cli/*.py)
 
+# Every start of Python would compile the package again, and pytest all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-slow test-all test-runtime test-bare test-wheel test-arm arm-checks lint docs sample clean
 
 demo: $(VENV)/runtime
