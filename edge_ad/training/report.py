@@ -76,7 +76,7 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
     examples = figure.add_axes((0.01, 0.1 / height, 0.98, 1 - (CURVES_IN + 0.4) / height))
     draw_examples(examples, rows)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+        figure.savefig(temporary, dpi=100, pil_kwargs={"compress_level": 3})
 
 
 def draw_examples(axes: Axes, rows: list[list[Image]]) -> None:
@@ -94,11 +94,16 @@ def draw_examples(axes: Axes, rows: list[list[Image]]) -> None:
 
 
 def _draw_losses(axes: Axes, history: list[dict[str, Any]], method: str) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     names = [key for point in history for key in point if key not in ("step", "phase")]
     for name in dict.fromkeys(names):
         points = [(point["step"], point[name]) for point in history if name in point]
         axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
     axes.set(title=f"{method}: losses", xlabel="step", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_major_formatter("{x:g}")  # powers of ten would take a third of the time
+    axes.yaxis.set_minor_locator(NullLocator())
     if names:
         axes.legend()
 
