@@ -12,12 +12,13 @@ from edge_ad.engine import open_engine
 from edge_ad.export.parity import TOLERANCE, Tolerance
 from edge_ad.files import sha256
 from edge_ad.methods.registry import METHODS
-from tests.export.models import ENTRY, run, save_tiny
+from tests.export.models import ENTRY, run, save_tiny, trace_once
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(METHODS, "tiny", ENTRY)
+    trace_once(monkeypatch)
     return save_tiny(tmp_path / "tiny.pt")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,17 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.progress_bar import TrainingBar
 from tests.part_images import striped_part
+from tests.torch_setup import narrow_resnet18
 from tests.training.train_configs import write_parts, write_teacher
 
 QUICK = ("--size", "32", "--width", "0.125", "--batch", "2", "--steps", "4", "--device", "cpu")
 EACH = ("--parts-from", "each")  # comparing the images takes a fifth of the time
+
+
+@pytest.fixture(autouse=True, scope="module")
+def narrow() -> Iterator[None]:
+    with narrow_resnet18():
+        yield
 
 
 @pytest.fixture(scope="module")

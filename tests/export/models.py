@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from functools import cache
 from pathlib import Path
 
 import onnx
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.cli import main
-from edge_ad.export.onnx import onnx_from_module
+from edge_ad.export.onnx import _trace, onnx_from_module
 from edge_ad.export.weight_storage import round_weights
 from edge_ad.manifest import Manifest, Score
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
@@ -93,6 +95,24 @@ def tiny_graph(batch: int | None = 1, *, rounded: bool = False) -> onnx.ModelPro
 def _traced(batch: int | None, *, rounded: bool) -> onnx.ModelProto:
     module = round_weights(tiny_module()) if rounded else tiny_module()
     return onnx_from_module(EngineGraph(module), tiny_manifest(batch))
+
+
+def trace_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace modules with the same weights and batch once per session; exports go on from a copy."""
+
+    def traced(module: nn.Module, manifest: Manifest) -> onnx.ModelProto:
+        state = b"".join(tensor.numpy().tobytes() for tensor in module.state_dict().values())
+        key = (hashlib.sha256(state).hexdigest(), manifest.batch)
+        if key not in _traces:
+            _traces[key] = _trace(module, manifest)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(_traces[key])
+        return copy
+
+    monkeypatch.setattr("edge_ad.export.onnx._trace", traced)
+
+
+_traces: dict[tuple[str, int | None], onnx.ModelProto] = {}
 
 
 def save_tiny(path: Path, seed: int = 0) -> Path:

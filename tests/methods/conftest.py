@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.weights import load_detector
 from edge_ad.training.session import train
 from tests.methods.tiny_settings import tiny_config
-from tests.torch_setup import make_torch_quick
+from tests.torch_setup import NARROW, make_torch_quick, narrow_resnet18
 
 make_torch_quick()
 
@@ -38,12 +38,19 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[None]:
+    """Make ResNet-18 narrow in a file's tests, which then cannot use wide ones."""
+    with narrow_resnet18():
+        yield
+
+
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a random ResNet-18."""
+    """Weights of a random narrow ResNet-18."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("backbone") / "resnet18.pth"
-    torch.save(ResNet18((64, 128, 256)).state_dict(), path)
+    torch.save(ResNet18(NARROW).state_dict(), path)
     return path
 
 
@@ -72,7 +79,8 @@ def trained(
     def train_once(method: str) -> Trained:
         weights = tmp_path_factory.mktemp(method) / "x.pt"
         config = tiny_config(method, parts, weights, backbone)
-        return Trained(train(config, threading.Event(), lambda progress: None), weights)
+        with narrow_resnet18():
+            return Trained(train(config, threading.Event(), lambda progress: None), weights)
 
     return train_once
 
@@ -84,7 +92,8 @@ def exported(trained: Callable[[str], Trained]) -> Callable[[str], Exported]:
     @cache
     def export(method: str) -> Exported:
         weights = trained(method).weights
-        detector = load_detector(weights)
+        with narrow_resnet18():
+            detector = load_detector(weights)
         manifest = detector.manifest.model_copy(update={"batch": None})
         model = onnx_from_module(EngineGraph(detector.module), manifest)
         engine = weights.with_suffix(".onnx")

@@ -25,6 +25,8 @@ from tests.methods.conftest import Exported, Trained
 from tests.methods.tiny_settings import SIZE, tiny_config
 from tests.training.runs import run
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_trains_and_reports(method: str, trained: Callable[[str], Trained]) -> None:

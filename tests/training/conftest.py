@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.torch_setup import narrow_resnet18
 from tests.training.runs import run
 from tests.training.train_configs import tiny_training, write_parts, write_teacher
 
@@ -16,6 +18,12 @@ class Trained(NamedTuple):
 
     weights: Path
     report: dict[str, Any]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _narrow() -> Iterator[None]:
+    with narrow_resnet18():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +37,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     (folder / "teacher.pth").symlink_to(teacher)
     write_parts(folder / "parts")
-    return Trained(folder / "destseg.pt", run(tiny_training(folder), whole=True))
+    with narrow_resnet18():
+        return Trained(folder / "destseg.pt", run(tiny_training(folder), whole=True))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.training.data import BatchSampler
 from edge_ad.training.reference_line import reference_line
+from tests.torch_setup import NARROW
 
 SIZE = (64, 64)
 
@@ -22,7 +23,7 @@ SIZE = (64, 64)
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    torch.save(ResNet18((64, 128, 256)).state_dict(), tmp_path / "resnet18.pth")
+    torch.save(ResNet18(NARROW).state_dict(), tmp_path / "resnet18.pth")
     return tmp_path / "resnet18.pth"
 
 

@@ -14,16 +14,16 @@ from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.parts import How
 from edge_ad.training.session import TrainConfig
 from tests.part_images import striped_part
-from tests.torch_setup import make_torch_quick
+from tests.torch_setup import NARROW, make_torch_quick
 
 make_torch_quick()
 
 SMALL = {"network.width": 0.125, "batch": 2, "steps": 4, "student_share": 0.5}
 
 
-def write_teacher(path: Path) -> Path:
+def write_teacher(path: Path, channels: tuple[int, ...] = NARROW) -> Path:
     torch.manual_seed(7)
-    torch.save(ResNet18((64, 128, 256)).state_dict(), path)
+    torch.save(ResNet18(channels).state_dict(), path)
     return path
 
 

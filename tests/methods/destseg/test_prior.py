@@ -16,6 +16,8 @@ from tests.methods.network_checks import SIZE, check_parity, shaken
 from tests.methods.tiny_settings import tiny_config
 from tests.training.runs import run
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def test_maps_are_added_in_deviations_of_normal_scores() -> None:
     prior = GaussianPrior(4, (2, 2), (16, 16))

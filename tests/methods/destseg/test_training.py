@@ -31,6 +31,8 @@ from edge_ad.training.selection import selection_batch
 from tests.part_images import striped_part
 from tests.training.train_configs import SMALL, write_teacher
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def levels(seed: int) -> list[torch.Tensor]:
     torch.manual_seed(seed)

@@ -20,6 +20,8 @@ from tests.methods.network_checks import SIZE, check_contract, check_parity, sha
 from tests.methods.tiny_settings import tiny_config
 from tests.training.runs import run
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def test_the_distance_is_mahalanobis_of_the_shrunk_covariance() -> None:
     rng = np.random.default_rng(0)

@@ -17,7 +17,11 @@ from edge_ad.methods.patchcore import training as patchcore_training
 from edge_ad.methods.patchcore.coreset import STARTS, greedy_coreset, project
 from edge_ad.methods.patchcore.training import PatchCoreTrainer
 from tests.methods.tiny_settings import SIZE, tiny_config
+from tests.torch_setup import NARROW
 from tests.training.runs import run
+
+pytestmark = pytest.mark.usefixtures("narrow")
+DIMENSIONS = sum(NARROW[1:])
 
 
 def test_the_coreset_is_the_authors_greedy_choice() -> None:
@@ -83,10 +87,10 @@ def test_a_ratio_sets_the_rows(backbone: Path) -> None:
 def test_patches_beyond_the_memory_limit_are_thinned_out(
     backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patchcore_training, "CANDIDATE_BYTES", 4 * 384 * 60)
+    monkeypatch.setattr(patchcore_training, "CANDIDATE_BYTES", 4 * DIMENSIONS * 60)
     trainer = _trainer(backbone, batch=2)
     trainer.expect(6)
-    assert trainer.module.get_buffer("candidates.patches").shape == (60, 384)
+    assert trainer.module.get_buffer("candidates.patches").shape == (60, DIMENSIONS)
 
 
 def test_missing_weights_are_asked_for() -> None:
