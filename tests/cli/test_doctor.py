@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,19 +17,23 @@ from edge_ad.machine.gpu import GpuDevice, Gpus
 from edge_ad.machine.host import Jetson
 
 
-def test_json_holds_machine_engines_and_features() -> None:
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """Return what doctor reports of this machine; it takes a moment to try all packages."""
     result = CliRunner().invoke(command, ["--json"])
     assert result.exit_code == 0
-    report = json.loads(result.stdout)
+    return dict(json.loads(result.stdout))
+
+
+def test_json_holds_machine_engines_and_features(report: dict[str, Any]) -> None:
     assert report["type"] == "doctor"
     assert report["opencv"]["version"]
     assert report["engines"][0]["name"] == "onnxruntime"
     assert {"name", "missing", "fix"} == set(report["features"][0])
 
 
-def test_one_script_installs_what_is_missing() -> None:
+def test_one_script_installs_what_is_missing(report: dict[str, Any]) -> None:
     script = CliRunner().invoke(command, ["--fix"]).stdout
-    report = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
     assert subprocess.run(["sh", "-n"], input=script, text=True).returncode == 0
     for feature in report["features"]:
         shown = " ".join(f"# {feature['name']}: needs {feature['missing']}".split())
@@ -52,8 +57,7 @@ def test_the_script_joins_extras_and_leaves_advice_to_people() -> None:
     assert "Nothing is missing" in fix_script([Feature("images")])
 
 
-def test_every_missing_feature_is_listed_in_words() -> None:
-    report = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
+def test_every_missing_feature_is_listed_in_words(report: dict[str, Any]) -> None:
     output = CliRunner().invoke(command).stdout
     for feature in report["features"]:
         assert f"{'missing' if feature['missing'] else 'ready  '}  {feature['name']}" in output

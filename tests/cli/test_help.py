@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from edge_ad.cli import edge_ad
 from edge_ad.cli.examples import EXAMPLES
 from tests.conftest import all_verbs, command_of, invoke
 
@@ -38,16 +37,12 @@ def test_the_help_ends_with_an_example_that_parses(
 def test_shells_complete_verbs_and_options(shell: str, words: list[str], expected: str) -> None:
     incomplete = "fish" in shell
     environment = {
-        **os.environ,
         "_EDGE_AD_COMPLETE": f"{shell}_complete",
         "COMP_WORDS": " ".join(words[:-1] if incomplete else words),
         "COMP_CWORD": words[-1] if incomplete else str(len(words) - 1),
     }
-    code = "import sys; sys.argv[0] = 'edge-ad'; from edge_ad.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert expected in done.stdout, done.stderr
+    done = CliRunner().invoke(edge_ad, [], env=environment, prog_name="edge-ad")
+    assert expected in done.stdout, done.output
 
 
 @pytest.mark.parametrize("name", ["engine.onnx", "notes.txt"])

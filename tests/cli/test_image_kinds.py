@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.conftest import MakeEngine, edge_ad, part_image
+from tests.conftest import MakeEngine, invoke, part_image
 from tests.images.files import encoded
 
 
@@ -26,7 +26,7 @@ def test_every_file_is_judged_invalid_or_left_out(tmp_path: Path, make_engine: M
     cv2.imwrite(str(folder / "h-alpha.png"), alpha)
     for index in range(12):
         (folder / f"note-{index:02d}.txt").touch()
-    done = edge_ad(
+    done = invoke(
         "run",
         "--engine",
         make_engine(),
@@ -62,7 +62,7 @@ def test_left_out_files_of_several_folders_are_not_mixed_up(
         cv2.imwrite(str(tmp_path / name / "a.png"), part_image())
         (tmp_path / name / "b.tga").touch()
         words += ["--camera", tmp_path / name]
-    summary = json.loads(edge_ad(*words).stdout.splitlines()[-1])
+    summary = json.loads(invoke(*words).stdout.splitlines()[-1])
     assert summary["left_out"] == 2 and len(set(summary["left_out_files"])) == 2
     assert all(name.endswith("/b.tga") for name in summary["left_out_files"])
     assert [camera["left_out_files"] for camera in summary["cameras"]] == [["b.tga"], ["b.tga"]]

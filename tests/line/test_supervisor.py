@@ -17,8 +17,10 @@ from edge_ad.frame import Image
 from edge_ad.line.config import LineConfig
 from edge_ad.line.open import open_line
 from tests.line.memory import Memory
+from tests.timing import LIMIT_S
 
 MakePath = Callable[..., Path]
+SMALL = "width=64&height=48"  # spares drawing
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def run_line(
     memory = Memory()
     with open_line(LineConfig(cameras, engine, **settings), [memory]) as line:
         line.start()
-        assert line.wait(60)
+        assert line.wait(LIMIT_S)
         result = line.finish()
     line.raise_errors()
     return memory, result
@@ -82,7 +84,7 @@ def test_frames_of_several_cameras_share_a_call(
 def test_live_cameras_are_judged_by_their_newest_frames_in_order(
     make_engine: MakePath, calls: list[int]
 ) -> None:
-    cameras = tuple(f"pattern://?fps=40&frames=30&seed={seed}" for seed in (1, 2))
+    cameras = tuple(f"pattern://?{SMALL}&fps=40&frames=30&seed={seed}" for seed in (1, 2))
     memory, result = run_line(cameras, make_engine(batch=3))
     for camera in result["cameras"]:
         numbers = [result.frame for result in memory.of(camera["source"])]
@@ -91,7 +93,7 @@ def test_live_cameras_are_judged_by_their_newest_frames_in_order(
 
 
 def test_a_camera_that_dies_does_not_hold_the_others(make_engine: MakePath) -> None:
-    cameras = ("pattern://?fps=40&faults=lost@3", "pattern://?fps=40&seed=2")
+    cameras = (f"pattern://?{SMALL}&fps=40&faults=lost@3", f"pattern://?{SMALL}&fps=40&seed=2")
     _, result = run_line(cameras, make_engine(batch=3), frames=12)
     dying, living = result["cameras"]
     assert dying["camera_faults"] >= 1 and dying["frames"] >= 12
@@ -99,11 +101,11 @@ def test_a_camera_that_dies_does_not_hold_the_others(make_engine: MakePath) -> N
 
 
 def test_stopping_ends_cameras_that_wait_for_each_other(make_engine: MakePath) -> None:
-    cameras = ("pattern://?fps=20", "pattern://?fps=3&seed=2")
+    cameras = (f"pattern://?{SMALL}&fps=20", f"pattern://?{SMALL}&fps=3&seed=2")
     memory = Memory()
     with open_line(LineConfig(cameras, make_engine(batch=3)), [memory]) as line:
         line.start()
-        assert memory.received.wait(30)
+        assert memory.received.wait(LIMIT_S)
         line.stop.set()
         result = line.finish()
     assert not {thread.name for thread in threading.enumerate()} & set(cameras)
