@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from edge_ad.parts import How, assign_parts
 from edge_ad.source import open_source
 from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
 from tests.conftest import CompletedProcess, invoke
+from tests.timing import LIMIT_S, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 PATTERN = "pattern://?fps=0&defects=0&width=160&height=120&"
@@ -112,11 +112,9 @@ def test_ctrl_c_finishes_with_the_summary(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    end_s = time.monotonic() + 30
-    while not list(tmp_path.glob("frame-*.png")) and time.monotonic() < end_s:
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("frame-*.png")))
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=20)
+    out, error = process.communicate(timeout=LIMIT_S)
     totals = json.loads(out.splitlines()[0])
     assert process.returncode == 130, error
     assert totals["stopped_by"] == "signal"

@@ -119,7 +119,7 @@ def test_a_process_is_controlled_killed_and_started_again(
     folder = tmp_path / "out"
     words = ("--camera", "top=pattern://?fps=20", "--engine", make_engine(), "-o", folder, "--json")
     with start(*words) as running:
-        wait_for((folder / "line.db").is_file)
+        wait_for(lambda: invoke("ctl", folder, "state").returncode == 0)
         done = invoke("ctl", folder, "threshold", 0.9, "--reason", "varnish")
         assert done.returncode == 0, done.stderr
         assert "pause" in invoke("ctl", folder, "pause").stdout

@@ -19,7 +19,8 @@ from edge_ad.page.users import UserFile
 from edge_ad.page.view import Role
 from tests.conftest import invoke
 from tests.control.lines import wait_for
-from tests.page.served import LIMIT_S, ServedPage, Tab, make_store, user_file
+from tests.page.served import ServedPage, Tab, make_store, user_file
+from tests.timing import LIMIT_S
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import invoke
+from tests.timing import LIMIT_S
 
 MakePath = Callable[..., Path]
 EDGE_AD = (sys.executable, "-m", "edge_ad")
@@ -220,8 +221,8 @@ def test_a_bad_configuration_file_is_named(tmp_path: Path, text: str, message: s
 @pytest.mark.parametrize(
     ("camera", "number", "code"),
     [
-        ("pattern://?fps=20", signal.SIGINT, 130),
-        ("pattern://?fps=20", signal.SIGTERM, 0),
+        ("pattern://?fps=20&width=64&height=48", signal.SIGINT, 130),
+        ("pattern://?fps=20&width=64&height=48", signal.SIGTERM, 0),
         ("v4l2:///dev/video987", signal.SIGTERM, 0),  # stopping a service is no failure of it
     ],
 )
@@ -235,7 +236,7 @@ def test_a_signal_finishes_with_the_summary(
         assert running.stdout is not None
         first = running.stdout.readline()
         running.send_signal(number)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=LIMIT_S)
     assert first.startswith('{"type": "inspection"'), err
     assert running.returncode == code, err
     assert json.loads(out.splitlines()[-1])["type"] == "summary"
@@ -249,7 +250,7 @@ def run_with_room(room: int, *words: object) -> subprocess.CompletedProcess[str]
     )
     return subprocess.run(
         [sys.executable, "-c", limited, *map(str, words)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
 
 

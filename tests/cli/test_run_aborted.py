@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.timing import LIMIT_S
+
 MakePath = Callable[..., Path]
 
 RAISING = """
@@ -72,7 +74,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def python(code: str, *words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
 @pytest.mark.parametrize("when", PATCHES)

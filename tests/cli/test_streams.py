@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CompletedProcess, invoke
+from tests.timing import LIMIT_S
 
 MakePath = Callable[..., Path]
 
@@ -24,7 +25,7 @@ def shell(script: str, words: list[str]) -> CompletedProcess:
     """Run a line of bash; `$@` is the command."""
     command = ["bash", "-c", f"set -o pipefail; {script}", "-", sys.executable, "-m", "edge_ad"]
     return subprocess.run(
-        [*command, *words], capture_output=True, text=True, timeout=60, check=False
+        [*command, *words], capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from edge_ad.cli.verbs import VERBS
 from edge_ad.machine.opencv import describe_problem, opencv_problem
 from tests.conftest import CompletedProcess
+from tests.timing import LIMIT_S
 
 LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
 
@@ -33,7 +34,7 @@ def edge_ad(broken: Path, *words: str) -> CompletedProcess:
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 

@@ -31,8 +31,8 @@ from edge_ad.outlet.base import Outlets
 from edge_ad.source import ScriptedSource
 from edge_ad.source.late import LateSource
 from tests.line.memory import Memory
+from tests.timing import LIMIT_S
 
-pytestmark = pytest.mark.timeout(60)
 _seeds = itertools.count()
 
 
@@ -79,7 +79,7 @@ def run(*cameras: Camera, **settings: Any) -> tuple[Supervisor, dict[str, Any], 
     memory = Memory()
     line = Supervisor(list(cameras), Outlets([memory]), **settings)
     line.start()
-    assert line.wait(30)
+    assert line.wait(LIMIT_S)
     return line, line.finish(), memory
 
 
@@ -245,7 +245,7 @@ def test_an_absent_camera_does_not_stop_the_others(
     config = LineConfig(cameras, make_engine(), reopen_for_s=0)
     with open_line(config, [memory]) as line:
         line.start()
-        assert line.wait(30)
+        assert line.wait(LIMIT_S)
         result = line.finish()
     absent, present = result["cameras"]
     assert (absent["judged"], absent["camera_faults"], present["judged"]) == (0, 1, 12)
@@ -267,7 +267,7 @@ def test_a_camera_that_opens_after_the_line_has_closed_it_is_released() -> None:
     opening, source = threading.Event(), ScriptedSource([])
 
     def opener() -> ScriptedSource:
-        assert opening.wait(10)
+        assert opening.wait(LIMIT_S)
         return source
 
     late = LateSource("late", opener)
@@ -277,5 +277,5 @@ def test_a_camera_that_opens_after_the_line_has_closed_it_is_released() -> None:
     opening.set()
     for thread in threading.enumerate():
         if thread.name == "open late":
-            thread.join(10)
+            thread.join(LIMIT_S)
     assert source.closed

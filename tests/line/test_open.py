@@ -31,6 +31,7 @@ from edge_ad.setting import Setting
 from edge_ad.source import ScriptedSource
 from tests.conftest import store_threshold
 from tests.line.memory import Memory
+from tests.timing import LIMIT_S
 
 MakePath = Callable[..., Path]
 
@@ -69,7 +70,7 @@ def run(*cameras: Camera, reopen_for_s: float = 0.0) -> tuple[Supervisor, dict[s
     memory = Memory()
     line = Supervisor(list(cameras), Outlets([memory]), reopen_for_s)
     line.start()
-    assert line.wait(20)
+    assert line.wait(LIMIT_S)
     return line, line.finish(), memory
 
 
@@ -150,9 +151,9 @@ def test_stopping_ends_an_endless_source_with_the_summary() -> None:
     memory = Memory()
     line = Supervisor([camera(ScriptedSource(endless()))], Outlets([memory]))
     line.start()
-    assert memory.received.wait(20)
+    assert memory.received.wait(LIMIT_S)
     line.stop.set()
-    assert line.wait(5)
+    assert line.wait(LIMIT_S)
     assert line.finish()["judged"] > 0
 
 
@@ -200,7 +201,7 @@ def test_a_line_opens_from_files_alone(make_engine: MakePath, make_folder: MakeP
     memory = Memory()
     with open_line(config, [memory]) as line:
         line.start()
-        assert line.wait(20)
+        assert line.wait(LIMIT_S)
         result = line.finish()
     assert (result["judged"], result["rejected"], result["alarms"]) == (6, 2, 1)
     assert [inspection.file for inspection in memory.inspections][:2] == ["000.png", "001.png"]
@@ -220,7 +221,7 @@ def test_a_given_threshold_wins_over_the_stored_one(
     config = LineConfig((str(make_folder("parts", 4, bright=(1, 2))),), make_engine(), threshold=2)
     with open_line(config, []) as line:
         line.start()
-        line.wait(20)
+        line.wait(LIMIT_S)
         assert line.finish()["rejected"] == 0
 
 
@@ -266,7 +267,7 @@ def test_the_geometry_of_training_travels_with_the_engine(
         config = LineConfig((str(parts),), engine, geometry=geometry, threshold=0.5)
         with open_line(config, []) as line:
             line.start()
-            assert line.wait(20)
+            assert line.wait(LIMIT_S)
             assert line.finish()["rejected"] == rejected, geometry
 
 

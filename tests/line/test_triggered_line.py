@@ -27,6 +27,7 @@ from edge_ad.outlet.base import Outlets
 from edge_ad.source.base import ScriptedSource
 from tests.line.memory import Memory
 from tests.line.test_trigger import Clock, frame
+from tests.timing import LIMIT_S
 
 MakePath = Callable[..., Path]
 
@@ -70,7 +71,7 @@ class Slow(ScriptedEngine):
 
     def infer(self, batch: Image) -> Prediction:
         self.begun.set()
-        assert self.go_on.wait(20)
+        assert self.go_on.wait(LIMIT_S)
         return super().infer(batch)
 
 
@@ -116,11 +117,11 @@ def test_a_line_judges_a_part_for_each_trigger_and_reports_those_it_missed(sourc
     while not trigger.fire():
         serves.wait(0.01)
     source.deliver()
-    assert engine.begun.wait(20)
+    assert engine.begun.wait(LIMIT_S)
     clock.by_s = 60.0
     assert not trigger.fire()
     for _ in range(trigger.counts.fired):
-        assert parts.came.acquire(timeout=20)
+        assert parts.came.acquire(timeout=LIMIT_S)
     assert {part.verdict for part in parts.inspections} == {Verdict.INVALID}
     reasons = [part.reason for part in parts.inspections]
     assert reasons.count("missed_trigger: no verdict within 60 s") == 1, "the engine still hangs"
@@ -130,7 +131,7 @@ def test_a_line_judges_a_part_for_each_trigger_and_reports_those_it_missed(sourc
         serves.wait(0.01)
     source.deliver()
     while parts.inspections[-1].verdict is Verdict.INVALID:
-        assert parts.came.acquire(timeout=20)
+        assert parts.came.acquire(timeout=LIMIT_S)
     summary = line.finish()
     counts = summary["triggers"]
     assert counts["fired"] == counts["served"] + counts["missed"] and counts["served"] == 1
@@ -195,7 +196,7 @@ def test_parts_that_a_triggered_camera_drops_are_invalid(source: Paced) -> None:
         source.dropped = dropped
         source.deliver()
         for _ in range(records):
-            assert parts.came.acquire(timeout=20)
+            assert parts.came.acquire(timeout=LIMIT_S)
     summary = line.finish()
     assert [part.verdict for part in parts.inspections] == [
         Verdict.PASS, Verdict.PASS, Verdict.INVALID, Verdict.PASS,
@@ -209,7 +210,9 @@ def test_a_camera_that_dies_misses_its_triggers_and_serves_them_again_later(
     make_engine: MakePath,
 ) -> None:
     config = LineConfig(
-        ("top=pattern://?fps=200&faults=lost@3",), make_engine(), trigger="software"
+        ("top=pattern://?fps=200&width=64&height=48&faults=lost@3",),
+        make_engine(),
+        trigger="software",
     )
     memory = Parts()
     with open_line(config, [memory]) as line:

@@ -21,6 +21,7 @@ from edge_ad.opcua.settings import NAMESPACE
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.store.store import Store
+from tests.timing import LIMIT_S
 
 NOTHING = Evidence()
 USER, PASSWORD = "operator", "correct horse"
@@ -97,7 +98,7 @@ class Served:
     @asynccontextmanager
     async def connected(self, user: str = "", password: str = PASSWORD) -> AsyncIterator[Peer]:
         """Connect: without a user on the plain endpoint, else on the encrypted one."""
-        client = Client(self.url, timeout=20)
+        client = Client(self.url, timeout=LIMIT_S)
         if user:
             assert self.client_certificate is not None
             await self.encrypt(client)
@@ -139,11 +140,11 @@ class Peer:
     async def value(self, path: str) -> Any:
         return (await self.read(path))[0][0]
 
-    async def wait_for(self, path: str, value: Any, timeout_s: float = 20) -> None:
+    async def wait_for(self, path: str, value: Any, timeout_s: float = LIMIT_S) -> None:
         await self.wait_until(path, lambda got: bool(got == value), timeout_s)
 
     async def wait_until(
-        self, path: str, right: Callable[[Any], bool], timeout_s: float = 20
+        self, path: str, right: Callable[[Any], bool], timeout_s: float = LIMIT_S
     ) -> None:
         import asyncio
 

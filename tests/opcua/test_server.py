@@ -66,7 +66,7 @@ class Heard:
         self.events.append(event)
 
     async def wait_for(self, count: int) -> list[Any]:
-        for _ in range(1000):
+        for _ in range(4500):
             if len(self.events) >= count:
                 return self.events
             await asyncio.sleep(0.02)

@@ -89,7 +89,7 @@ class Subscriber:
         self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(20)
+        assert self._subscribed.wait(LIMIT_S)
 
     def _on_message(self, client: Client, data: Any, message: Any) -> None:
         self.messages.append((message.topic, message.payload.decode(), message.retain))
@@ -104,7 +104,7 @@ class Subscriber:
         ]
 
     def publish(self, topic: str, payload: str, *, retain: bool = False) -> None:
-        self._client.publish(topic, payload, 1, retain).wait_for_publish(20)
+        self._client.publish(topic, payload, 1, retain).wait_for_publish(LIMIT_S)
 
     def close(self) -> None:
         self._client.disconnect()

@@ -20,7 +20,7 @@ from edge_ad.outlet.modbus_map import BLOCK, ErrorCode, Status, decode
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.store.event import StoreEvent
 from tests.conftest import invoke
-from tests.timing import wait_until
+from tests.timing import LIMIT_S, wait_until
 
 server_module = pytest.importorskip("pymodbus.server")
 simulator = pytest.importorskip("pymodbus.simulator")
@@ -29,6 +29,11 @@ Writer = Any
 
 def part(number: int, verdict: Verdict = Verdict.PASS, camera: str = "top") -> Inspection:
     return Inspection(verdict, 0.25, 0.5, part=number, latency_s=0.012, camera=camera)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.outlet.modbus_client._TIMEOUT_S", 20.0)
 
 
 class Plc:
@@ -64,12 +69,12 @@ class Plc:
         loop, began, end = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
         serving = threading.Thread(target=lambda: loop.run_until_complete(self._serve(began, end)))
         serving.start()
-        assert began.wait(20)
+        assert began.wait(LIMIT_S)
         try:
             yield
         finally:
             loop.call_soon_threadsafe(end.set)
-            serving.join(20)
+            serving.join(LIMIT_S)
             loop.close()
 
     def block(self, number: int = 0) -> dict[str, float]:

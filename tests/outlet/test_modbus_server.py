@@ -20,7 +20,7 @@ from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.modbus_map import ACKNOWLEDGE, BLOCK, BUFFER, LENGTH, ErrorCode, Status, decode
 from edge_ad.outlet.registry import open_outlet
 from tests.conftest import invoke
-from tests.timing import wait_until
+from tests.timing import LIMIT_S, wait_until
 
 client_module = pytest.importorskip("pymodbus.client")
 ModbusException = pytest.importorskip("pymodbus.exceptions").ModbusException
@@ -65,7 +65,7 @@ def free_port() -> int:
 @contextmanager
 def master(server: Server) -> Iterator[Any]:
     host, port = server.address
-    client = client_module.ModbusTcpClient(host, port=port, timeout=10)
+    client = client_module.ModbusTcpClient(host, port=port, timeout=LIMIT_S)
     assert client.connect()
     try:
         yield client
@@ -204,7 +204,7 @@ def test_a_line_that_stops_says_so_before_the_connection_ends() -> None:
         polling.start()
         wait_until(lambda: bool(seen))
         server.close()
-        polling.join(20)
+        polling.join(LIMIT_S)
     assert not polling.is_alive()
     assert seen[-1] == (Status(0), ErrorCode.STOPPED)
 

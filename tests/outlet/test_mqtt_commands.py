@@ -12,7 +12,7 @@ from edge_ad.errors import UsageError
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import open_outlet
 from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
-from tests.timing import wait_until
+from tests.timing import LIMIT_S, wait_until
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ class Line:
         self.busy.set()
 
     def __call__(self, request: Mapping[str, object], who: str) -> Mapping[str, object]:
-        self.busy.wait(20)
+        self.busy.wait(LIMIT_S)
         self.asked.append(request)
         self.who = who
         return {"type": "taken"}

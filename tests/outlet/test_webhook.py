@@ -24,7 +24,7 @@ from edge_ad.store.outbox import read_dead_letters
 from edge_ad.store.store import Store
 from tests.outlet.peer import events, rejects
 from tests.outlet.web import certificate, raw_server, web_server
-from tests.timing import wait_until
+from tests.timing import LIMIT_S, wait_until
 
 RECORD = {
     "seq": 7, "id": "store-7", "type": "alarm", "camera": "top <1>", "step": "new",
@@ -81,7 +81,10 @@ def test_chat_services_have_the_channel_in_the_path_which_is_a_secret() -> None:
     assert one.name != two.name and one.name.startswith("https://hooks.slack.com/***-")
 
 
-def test_the_evidence_image_is_added_when_it_is_written(tmp_path: Path) -> None:
+def test_the_evidence_image_is_added_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.outlet.webhook._EVIDENCE_WITHIN_S", LIMIT_S)
     (tmp_path / "evidence").mkdir()
     with web_server() as server:
         outlet = webhook(server.url, "evidence=yes")
@@ -158,20 +161,20 @@ def _endless_header(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "message"),
+    ("answer", "limit_s", "error", "message"),
     [
-        (_hang, TimeoutError, r"^no answer in 0\.3 s$"),
-        (_drip, TimeoutError, r"^no answer in 0\.3 s$"),
-        (_close_half_way, ConnectionError, "no answer in HTTP"),
-        (_garbage, ConnectionError, "no answer in HTTP"),
-        (_endless_header, ConnectionError, "no answer in HTTP"),
+        (_hang, 0.3, TimeoutError, r"^no answer in 0\.3 s$"),
+        (_drip, 0.3, TimeoutError, r"^no answer in 0\.3 s$"),
+        (_close_half_way, 60, ConnectionError, "no answer in HTTP"),
+        (_garbage, 60, ConnectionError, "no answer in HTTP"),
+        (_endless_header, 60, ConnectionError, "no answer in HTTP"),
     ],
 )
 def test_a_server_that_misbehaves_is_an_outage(
-    answer: Any, error: type[Exception], message: str
+    answer: Any, limit_s: float, error: type[Exception], message: str
 ) -> None:
     with raw_server(answer) as url, pytest.raises(error, match=message):
-        webhook(url, "timeout_s=0.3").deliver(RECORD)
+        webhook(url, f"timeout_s={limit_s}").deliver(RECORD)
 
 
 def test_a_megabyte_in_answer_is_not_read() -> None:
@@ -210,9 +213,9 @@ def test_closing_ends_a_request_under_way() -> None:
 
         thread = threading.Thread(target=deliver)
         thread.start()
-        assert asked.wait(20)
+        assert asked.wait(LIMIT_S)
         outlet.close()
-        thread.join(20)
+        thread.join(LIMIT_S)
     assert str(raised[0]) == "the line stopped"
 
 

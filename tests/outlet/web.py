@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.timing import LIMIT_S
+
 if TYPE_CHECKING:
     from cryptography import x509
 
@@ -73,7 +75,7 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                 while True:
                     connection, _ = server.accept()
                     with connection, contextlib.suppress(OSError):
-                        connection.settimeout(20)
+                        connection.settimeout(LIMIT_S)
                         _read_request(connection)
                         answer(connection)
 
@@ -81,7 +83,7 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
-        thread.join(20)
+        thread.join(LIMIT_S)
 
 
 def _read_request(connection: socket.socket) -> None:

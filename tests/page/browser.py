@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-LIMIT_S = 30.0
+from tests.timing import LIMIT_S
+
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the standard's name of an element's id
 _ARGUMENTS = (
     "--headless=new",

@@ -25,9 +25,9 @@ from edge_ad.page.view import Person, Role
 from edge_ad.store.event import StoreEvent
 from edge_ad.store.retention import Retention
 from edge_ad.store.store import Store
+from tests.timing import LIMIT_S
 
 ADMIN = Person("anna", Role.ADMIN)
-LIMIT_S = 20.0
 
 
 @dataclass

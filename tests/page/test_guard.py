@@ -10,7 +10,8 @@ import pytest
 from edge_ad.page.guard import AllowedHosts
 from edge_ad.page.routes import ROUTES, Route
 from edge_ad.page.view import Answer, Json, PageRequest, Role
-from tests.page.served import LIMIT_S, ServedPage, make_store, served
+from tests.page.served import ServedPage, make_store, served
+from tests.timing import LIMIT_S
 
 
 def echo(request: PageRequest) -> Answer:

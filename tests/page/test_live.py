@@ -157,6 +157,7 @@ def test_a_tab_gets_the_latest_part_of_each_camera_and_its_frame(
 
 
 def test_nobody_looks_nothing_is_asked(page: ServedPage, running: RunningLine) -> None:
+    wait_for(lambda: control_clients() == 0)  # those of tabs before
     with Tab(page) as tab:
         tab.next()
         assert control_clients() == 1

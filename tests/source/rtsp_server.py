@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from edge_ad.frame import Image
+from tests.timing import LIMIT_S
 
 _PAYLOAD = 1300  # bytes of an image per packet
 _CLOCK_HZ, _FPS = 90_000, 25
@@ -138,4 +139,4 @@ def serving(camera: RtspCamera) -> Iterator[RtspCamera]:
             yield camera
         finally:
             stop.set()
-            thread.join(5)
+            thread.join(LIMIT_S)

@@ -16,9 +16,7 @@ from edge_ad.errors import SourceLost, SourceTimeout, UsageError
 from edge_ad.frame import Frame, Grab
 from edge_ad.source.buffered import READ_AHEAD, BufferedSource, Opener
 from edge_ad.source.frame_queue import DropPolicy, FrameQueue
-from tests.timing import wait_until
-
-pytestmark = pytest.mark.timeout(20)
+from tests.timing import LIMIT_S, wait_until
 
 
 def frame(index: int) -> Frame:
@@ -30,7 +28,7 @@ def frames(count: int) -> Iterator[Grab]:
 
 
 def buffered(
-    opener: Opener, *, live: bool = False, hold: bool = False, limit_s: float = 15
+    opener: Opener, *, live: bool = False, hold: bool = False, limit_s: float = LIMIT_S
 ) -> BufferedSource:
     return BufferedSource(
         "test", opener, live=live, hold=hold, timeout_s=limit_s, open_within_s=limit_s
@@ -187,7 +185,7 @@ def test_a_silent_camera_times_out_and_closes() -> None:
         stuck.wait()
         yield frame(0)
 
-    source = BufferedSource("test", silent, live=True, timeout_s=0.05, open_within_s=15)
+    source = BufferedSource("test", silent, live=True, timeout_s=0.05, open_within_s=LIMIT_S)
     with source, pytest.raises(SourceTimeout, match=r"no frame for 0\.05 s"):
         try:
             next(iter(source))
@@ -237,7 +235,7 @@ def test_closing_from_another_thread_ends_the_iteration() -> None:
         yield frame(1)
 
     source = BufferedSource(
-        "test", endless, live=True, timeout_s=None, open_within_s=15, closed=closed
+        "test", endless, live=True, timeout_s=None, open_within_s=LIMIT_S, closed=closed
     )
     numbers = []
     for grab in source:
@@ -257,7 +255,7 @@ def test_threads_that_hang_in_a_driver_are_bounded(monkeypatch: pytest.MonkeyPat
         yield frame(0)
 
     def attempt() -> BufferedSource:
-        return BufferedSource("hanging", hanging, live=True, timeout_s=1, open_within_s=5)
+        return BufferedSource("hanging", hanging, live=True, timeout_s=1, open_within_s=LIMIT_S)
 
     for _ in range(3):
         attempt().close()
@@ -269,5 +267,5 @@ def test_threads_that_hang_in_a_driver_are_bounded(monkeypatch: pytest.MonkeyPat
     assert len(threads) == 3 and attempts == 20
     stuck.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(LIMIT_S)
     attempt().close()

@@ -23,6 +23,7 @@ from edge_ad.source import driver_messages as messages
 from edge_ad.source import driver_process, isolated
 from edge_ad.source.base import Source, SourceRequest
 from edge_ad.source.open import parse_uri
+from tests.timing import LIMIT_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes end with the line there")
 
@@ -44,7 +45,7 @@ def drivers(parent: int | None = None) -> list[int]:
 
 
 def wait_until_gone(pid: int) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + LIMIT_S
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -52,7 +53,7 @@ def wait_until_gone(pid: int) -> None:
 
 @pytest.fixture
 def camera() -> Iterator[Source]:
-    with open_source(PATTERN, open_within_s=60, isolated=True) as source:
+    with open_source(PATTERN, open_within_s=LIMIT_S, isolated=True) as source:
         yield source
 
 
@@ -64,7 +65,7 @@ def test_frames_are_those_of_the_camera(camera: Source) -> None:
     assert isinstance(expected, Frame)
     assert np.array_equal(first.image, expected.image)
     assert first.source == camera.name == PATTERN and camera.live
-    assert 0 <= time.monotonic() - first.captured_s < 60
+    assert 0 <= time.monotonic() - first.captured_s < LIMIT_S
     (pid,) = drivers()
     camera.close()
     assert drivers() == []
@@ -79,7 +80,7 @@ def test_a_driver_that_hangs_is_killed_as_often_as_it_does(
     monkeypatch.setattr(isolated, "_RELEASE_S", 0.05)
     threads = threading.active_count()
     for _ in range(times):
-        with open_source(PATTERN, open_within_s=60, isolated=True) as source:
+        with open_source(PATTERN, open_within_s=LIMIT_S, isolated=True) as source:
             grabs = iter(source)
             next(grabs)
             (pid,) = drivers()
@@ -104,7 +105,7 @@ def test_what_opening_raises_comes_over() -> None:
     with pytest.raises(UsageError, match="option fps must be"):
         open_source("pattern://?fps=many", isolated=True)
     with pytest.raises(SourceLost, match="no such camera"):
-        open_source("v4l2:///dev/video987", open_within_s=60, isolated=True)
+        open_source("v4l2:///dev/video987", open_within_s=LIMIT_S, isolated=True)
     assert drivers() == []
 
 
@@ -132,7 +133,7 @@ def test_a_driver_goes_with_the_line(tmp_path: Path) -> None:
     script = tmp_path / "line.py"
     script.write_text(
         "from edge_ad import open_source\n"
-        f"source = open_source({PATTERN!r}, open_within_s=60, isolated=True)\n"
+        f"source = open_source({PATTERN!r}, open_within_s={LIMIT_S}, isolated=True)\n"
         "print('open', flush=True)\n"
         "for grab in source: pass\n"
     )
@@ -181,7 +182,7 @@ def test_frames_of_any_size_lie_in_memory_that_both_see() -> None:
     thread = threading.Thread(target=drive)
     thread.start()
     grabs = list(driver.grabs())
-    thread.join(30)
+    thread.join(LIMIT_S)
     theirs.close()
     frames = [grab for grab in grabs if isinstance(grab, Frame)]
     assert all(map(np.array_equal, [frame.image for frame in frames], sent))

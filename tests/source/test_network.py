@@ -20,8 +20,7 @@ from edge_ad.source import open_source
 from edge_ad.source.open import open_grabs
 from tests.source.encoded import KEY_EVERY, encode_video, scrambled
 from tests.source.rtsp_server import RtspCamera, serving
-
-pytestmark = pytest.mark.timeout(60)
+from tests.timing import LIMIT_S
 
 
 def levels_of(grabs: Iterator[Grab]) -> list[float]:
@@ -31,7 +30,7 @@ def levels_of(grabs: Iterator[Grab]) -> list[float]:
 def test_an_rtsp_camera_is_read_over_tcp_until_it_hangs_up() -> None:
     with (
         serving(RtspCamera(frames=20)) as camera,
-        open_source(f"rtsp://me:secret@127.0.0.1:{camera.port}/live", timeout_s=5) as source,
+        open_source(f"rtsp://me:secret@127.0.0.1:{camera.port}/live", timeout_s=LIMIT_S) as source,
     ):
         assert source.live and source.name == f"rtsp://127.0.0.1:{camera.port}/live"
         grabs: list[Grab] = []
@@ -108,13 +107,13 @@ def test_an_http_camera_is_read() -> None:
     thread.start()
     try:
         uri = f"http://127.0.0.1:{server.server_port}/video.mjpg"
-        with open_source(uri, timeout_s=5) as source:
+        with open_source(uri, timeout_s=LIMIT_S) as source:
             first = next(iter(source))
         assert isinstance(first, Frame) and first.image.shape == (48, 64, 3)
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(LIMIT_S)
 
 
 @contextmanager
@@ -140,7 +139,7 @@ def sending(content: bytes, kind: str) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(LIMIT_S)
 
 
 def grabs_until_the_end(uri: str) -> list[Grab]:
