@@ -64,6 +64,7 @@ def status() -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it waits for the disk and for processes, each of which can take long
 def test_from_a_line_file_to_a_device_and_back(plant: Path) -> None:
     odd = create(7, "--product", "a/b")
     assert odd.returncode == 2 and "no bundle can be made: product: String should" in odd.stderr

@@ -26,6 +26,7 @@ from edge_ad.control.server import ControlSocket, Limits
 from edge_ad.errors import UsageError
 from edge_ad.store.store import Store
 from tests.control.lines import RunningLine, wait_for
+from tests.timing import LIMIT_S
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLine]:
 
 def send(folder: Path, data: bytes, *, end: bool = False) -> dict[str, Any] | None:
     """Send bytes and return the first answer, None when the connection ends without one."""
-    with connect_to(folder / SOCKET, 10) as connection:
+    with connect_to(folder / SOCKET, LIMIT_S) as connection:
         with contextlib.suppress(BrokenPipeError):  # refused before: the answer is there
             connection.sendall(data)
         if end:
@@ -151,7 +152,7 @@ def test_a_message_has_known_keys_of_their_types(line: bytes, reason: str) -> No
 def test_malformed_messages_are_reported_once_and_the_connection_stays(
     running: RunningLine,
 ) -> None:
-    with connect_to(running.folder / SOCKET, 10) as connection:
+    with connect_to(running.folder / SOCKET, LIMIT_S) as connection:
         answers = connection.makefile("rb")
         for line in (b"nonsense\n", b'{"command": 1}\n', b"\n"):
             connection.sendall(line)
@@ -218,10 +219,10 @@ def test_clients_that_do_not_end_or_read_hinder_nobody(tmp_path: Path) -> None:
     refusals = Refusals(lambda user, reason, count: reports.append(reason))
     limits = Limits(clients=3, idle_s=0.3, message_s=0.3, answer_s=0.3)
     with ControlSocket(tmp_path, answer, refusals, limits) as server:
-        silent, half, deaf = (connect_to(server.path, 5) for _ in range(3))
+        silent, half, deaf = (connect_to(server.path, LIMIT_S) for _ in range(3))
         half.sendall(b'{"command": ')
         deaf.sendall(b'{"command": "state"}\n')
-        assert answered.wait(10)
+        assert answered.wait(LIMIT_S)
         assert half.recv(10_000).startswith(b'{"ok": false')  # after its time
         assert silent.recv(10) == b""
         for connection in (silent, half, deaf):
@@ -232,7 +233,7 @@ def test_clients_that_do_not_end_or_read_hinder_nobody(tmp_path: Path) -> None:
 def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
     refusals = Refusals(lambda user, reason, count: None)
     with ControlSocket(tmp_path, lambda *_: {}, refusals, Limits(clients=1)) as server:
-        with connect_to(server.path, 5) as first:
+        with connect_to(server.path, LIMIT_S) as first:
             first.sendall(b'{"command": "state"}\n')
             assert json.loads(first.makefile("rb").readline()) == {"ok": True}
             second = send(tmp_path, b"")

@@ -23,6 +23,7 @@ from edge_ad.outlet.registry import open_outlet
 from edge_ad.source import open_source
 from edge_ad.store.store import Store
 from tests.extending.conftest import blocks
+from tests.timing import LIMIT_S
 
 FOLDER = Path(__file__).parent
 Install = Callable[[str, str], ModuleType]
@@ -74,7 +75,7 @@ def _outlet(install: Install, add_entry: AddEntry) -> None:
 def test_a_new_outlet_sends_alarms() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.settimeout(10)
+        listener.settimeout(LIMIT_S)
         outlet = open_outlet(f"udp://127.0.0.1:{listener.getsockname()[1]}")
         outlet.alarmed(ALARM, Evidence())
         outlet.close()

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from edge_ad.machine.systemd import SystemdNotifier
+from tests.timing import LIMIT_S
 
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
-        channel.settimeout(10)
+        channel.settimeout(LIMIT_S)
         yield channel
 
 
@@ -28,7 +29,7 @@ def test_a_leading_at_sign_is_an_abstract_address() -> None:
     name = f"edge-ad-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(f"\0{name}")
-        channel.settimeout(10)
+        channel.settimeout(LIMIT_S)
         SystemdNotifier({"NOTIFY_SOCKET": f"@{name}"}).send(WATCHDOG=1)
         assert channel.recv(64) == b"WATCHDOG=1"
 

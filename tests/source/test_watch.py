@@ -24,6 +24,7 @@ from edge_ad.source.open import parse_uri
 from edge_ad.source.watch import LEDGER, WatchedFolder
 from tests.conftest import invoke
 from tests.line.memory import Memory
+from tests.timing import LIMIT_S
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -258,7 +259,7 @@ def test_a_line_watches_waits_and_goes_on_after_a_restart(
             LineConfig(config.cameras, config.engine, frames=limit, timeout_s=0.01), [memory]
         ) as line:
             line.start()
-            assert line.wait(30)
+            assert line.wait(LIMIT_S)
             line.finish()
         line.raise_errors()
         judged += [inspection.file for inspection in memory.inspections]
