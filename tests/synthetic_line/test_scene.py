@@ -105,10 +105,11 @@ def test_a_plate_moves_to_the_right_and_its_defect_with_it() -> None:
 
 
 def test_every_defect_is_visible_within_its_frames() -> None:
-    line = SyntheticLine(SyntheticLineSpec(plan=(None, Defect("scratch", 0.5, 0.5))))
+    plan = (None, Defect("scratch", 0.5, 0.5))
+    line = SyntheticLine(SyntheticLineSpec(size_wh=(160, 120), plan=plan))
     first, last = line.frames_of(1)
     visible = [index for index in range(last + 10) if line.frame_at(index).defects]
-    assert len(visible) >= 30  # 8 of 320 pixels a frame
+    assert len(visible) >= 30  # 4 of 160 pixels a frame
     assert first <= visible[0] and visible[-1] <= last
 
 

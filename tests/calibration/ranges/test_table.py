@@ -30,9 +30,9 @@ TARGET: Target = "onnxruntime"
 TENSORS = ("pooled", "block_a_relu", "block_out", "joined", "merged_relu")
 
 
-@pytest.fixture
-def graph(tmp_path: Path) -> GraphIndex:
-    return load_graph(Tiny().save(tmp_path / "tiny.onnx"))
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> GraphIndex:
+    return load_graph(Tiny().save(tmp_path_factory.mktemp("graph") / "tiny.onnx"))
 
 
 def _collect(graph: GraphIndex, folder: Path, *, count: int = 12, seed: int = 0) -> RangeTable:
@@ -41,9 +41,10 @@ def _collect(graph: GraphIndex, folder: Path, *, count: int = 12, seed: int = 0)
     return collect(graph, TENSORS, TARGET, chosen)[0]
 
 
-@pytest.fixture
-def table(graph: GraphIndex, tmp_path: Path) -> RangeTable:
-    return _collect(graph, tmp_path / "good")
+@pytest.fixture(scope="module")
+def table(graph: GraphIndex, tmp_path_factory: pytest.TempPathFactory) -> RangeTable:
+    """Collect once: nobody can change a table."""
+    return _collect(graph, tmp_path_factory.mktemp("images") / "good")
 
 
 def _changed(table: RangeTable, path: Path, change: dict[str, Any]) -> Path:
