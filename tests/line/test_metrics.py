@@ -28,6 +28,7 @@ from edge_ad.line.supervisor import Supervisor
 from edge_ad.machine.gpu import _LOAD, read_gpu_load
 from edge_ad.store.store import Store
 from tests.conftest import ROOT, invoke
+from tests.timing import LIMIT_S, wait_until
 
 MakePath = Callable[..., Path]
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -35,7 +36,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def scrape(port: int) -> Samples:
     """Return the samples of one scrape, read by Prometheus' own parser."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=LIMIT_S) as answer:
         text = answer.read().decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -58,7 +59,7 @@ def test_a_scrape_has_the_counts_of_the_line(line: Supervisor) -> None:
     server = MetricsServer("127.0.0.1:0", line)
     line.outlets.add(server)
     line.start()
-    assert line.wait(60)
+    assert line.wait(LIMIT_S)
     samples = scrape(server.port)
     top = ("camera", "top")
     assert samples["edge_ad_frames_total", (top, ("verdict", "PASS"))] == 9
@@ -106,7 +107,7 @@ def test_readers_that_read_nothing_keep_neither_the_line_nor_another_reader(
     for connection in slow:
         connection.sendall(b"GET /metrics HTTP/1.1\r\n")  # and never the rest
     line.start()
-    assert line.wait(60)
+    assert line.wait(LIMIT_S)
     assert scrape(server.port)
     more = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
     waiting = list(more)
@@ -114,7 +115,7 @@ def test_readers_that_read_nothing_keep_neither_the_line_nor_another_reader(
         turned_away, _, _ = select.select(waiting, [], [])
         assert [connection.recv(1) for connection in turned_away] == [b""] * len(turned_away)
         waiting = [connection for connection in waiting if connection not in turned_away]
-    assert threading.active_count() <= before + 3
+    wait_until(lambda: threading.active_count() <= before + 3)
     for connection in slow + more:
         connection.close()
     line.finish()

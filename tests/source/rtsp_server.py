@@ -58,9 +58,11 @@ class RtspCamera:
         verb = lines[0].split()[0]
         heads = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
         self.transports += [heads["Transport"]] if "Transport" in heads else []
+        served = "TCP" in heads.get("Transport", "TCP")
+        status = "200 OK" if served else "461 Unsupported Transport"
         body, extra = self._reply(verb, lines[0].split()[1])
         client.sendall(
-            f"RTSP/1.0 200 OK\r\nCSeq: {heads['CSeq']}\r\nSession: 1\r\n{extra}"
+            f"RTSP/1.0 {status}\r\nCSeq: {heads['CSeq']}\r\nSession: 1\r\n{extra}"
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
         if verb == "PLAY":

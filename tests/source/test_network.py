@@ -79,7 +79,7 @@ def test_a_transport_that_the_user_chose_is_asked_for(monkeypatch: pytest.Monkey
     monkeypatch.setenv("EDGE_AD_RTSP_TRANSPORT", "udp")
     with serving(RtspCamera(frames=3)) as camera:
         with pytest.raises(SourceLost):  # it serves TCP only
-            open_source(f"rtsp://127.0.0.1:{camera.port}/live", open_within_s=2)
+            open_source(f"rtsp://127.0.0.1:{camera.port}/live", open_within_s=LIMIT_S)
         assert camera.transports and all(
             "UDP" in asked or "unicast" in asked for asked in camera.transports
         )
