@@ -10,6 +10,7 @@ import pytest
 
 from edge_ad.source.open import presence
 from tests.source.rtsp_server import RtspCamera, serving
+from tests.timing import LIMIT_S
 
 
 def is_there(uri: str) -> bool:
@@ -18,7 +19,8 @@ def is_there(uri: str) -> bool:
     return ask()
 
 
-def test_a_server_that_answers_is_there() -> None:
+def test_a_server_that_answers_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.source.presence._WITHIN_S", LIMIT_S)
     with serving(RtspCamera(frames=1)) as camera:
         assert is_there(f"rtsp://me:secret@127.0.0.1:{camera.port}/live")
 
