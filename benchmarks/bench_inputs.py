@@ -1,8 +1,7 @@
-"""Compare sizes of the input, levels, cells and smoothing of a memory bank, on parts set aside.
+"""Compare sizes of the input, levels and smoothing of a memory bank, on parts set aside.
 
     python benchmarks/bench_inputs.py --shared ../shared
     python benchmarks/bench_inputs.py --data visa_macaroni1 --sides 224,448 --levels 23,12
-    python benchmarks/bench_inputs.py --sides 224 --levels 23 --cells plain,unit,relative
 
 No test image is read. Anomalies are drawn on tiles of the largest side, the coarse kinds and the
 fine ones (specks and hairlines, counted in pixels), and shrink with the tile to each side. Maps are
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -29,7 +27,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
-from edge_ad.methods.layers.patch_features import Cells, PatchFeatures
+from edge_ad.methods.layers.patch_features import PatchFeatures
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.settings import SetAside
@@ -79,11 +77,9 @@ def inputs(data: Path, textures: Path, side: int, seed: int) -> Inputs:
     return Inputs(rgb, compared, size_hw)
 
 
-def cells_of(
-    given: Inputs, side_hw: SizeHW, levels: tuple[Any, ...], scaling: Cells, weights: Path
-) -> Distances:
+def cells_of(given: Inputs, side_hw: SizeHW, levels: tuple[Any, ...], weights: Path) -> Distances:
     """Remember normal patches at a size; return what takes tiles to distances (N, 1, h, w)."""
-    features = PatchFeatures("resnet18", levels, cells=scaling)
+    features = PatchFeatures("resnet18", levels)
     load_backbone(features.backbone, weights, "The bank")
 
     def patches(rgb: Tensor) -> Tensor:
@@ -151,17 +147,15 @@ def measure_set(name: str, options: argparse.Namespace) -> Path:
         ratio = given.size_hw[0] / given.size_hw[1]
         for side in options.sides:
             size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio)
-            for levels, scaling in product(options.levels, options.cells):
+            for levels in options.levels:
                 torch.manual_seed(seed)
-                cells = cells_of(given, size_hw, tuple(map(int, levels)), scaling, weights)
+                cells = cells_of(given, size_hw, tuple(map(int, levels)), weights)
                 for factor, figures in compare(given, cells, options.smoothing).items():
-                    shown = "" if scaling == "plain" else f" {scaling}"
-                    key = f"{side} px, levels {'+'.join(levels)}{shown}, smoothing {factor}"
+                    key = f"{side} px, levels {'+'.join(levels)}, smoothing {factor}"
                     samples.setdefault(key, []).append(figures)
                     print(name, seed, key, {k: round(v, 3) for k, v in figures.items()}, flush=True)
     settings = {"seeds": options.seeds, "tiles": TILES, "rows": ROWS, "samples": SAMPLES}
-    label = f"{name}_cells" if len(options.cells) > 1 else name
-    return write_result("inputs", label, "fp32", metrics=summary(samples), settings=settings,
+    return write_result("inputs", name, "fp32", metrics=summary(samples), settings=settings,
                         samples=samples)  # fmt: skip
 
 
@@ -184,7 +178,6 @@ def main() -> None:
     parser.add_argument("--data", default="visa_macaroni1,magnetic_tile,mvtec_bottle")
     parser.add_argument("--sides", type=numbers, default=[224, 448])
     parser.add_argument("--levels", type=lambda text: text.split(","), default=["23", "12"])
-    parser.add_argument("--cells", type=lambda text: text.split(","), default=["plain"])
     parser.add_argument("--smoothing", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)

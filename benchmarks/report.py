@@ -40,8 +40,7 @@ class Headline:
 
 HEADLINES = (
     Headline(
-        "PatchCore (plain cells) after {processor_minutes:.1f} core minutes, on magnetic tiles "
-        "never seen",
+        "PatchCore after {processor_minutes:.1f} core minutes, on magnetic tiles never seen",
         "image AUROC {image_auroc:.3f}, 95 % interval {image_auroc_interval[0]:.2f} to "
         "{image_auroc_interval[1]:.2f}",
         "cpu-methods-patchcore_magnetic_tile.all.json",

@@ -19,6 +19,13 @@ SECTIONS = {
         "On parts set aside, with synthetic anomalies; no test image was read. Image AUROC over "
         "all kinds, over the fine ones alone (specks and hairlines), and the pixel AP of these.",
     ),
+    "cells": (
+        "Cells of a memory bank",
+        "On parts set aside, divided again in each of three draws, with synthetic anomalies of "
+        "seven kinds; no test image was read. `caught` and `rejected` are the shares of anomalous "
+        "and of unseen normal tiles above the highest score of parts for the threshold. "
+        "[methods.md](methods.md#patchcore) says what the rows are and which rule decides.",
+    ),
     "settings": (
         "Settings of the restorers",
         "Image AUROC of EAR and PMB with and without the mosaic, and with a higher weight on "

@@ -97,7 +97,6 @@ TRAINING = MethodTraining(
         "edge": {
             "network.smooth_sigma": None,
             "network.score": "map",
-            "network.cells": "unit",
         },
         # for defects of a few pixels, with a larger input: cells of 4 pixels, not of 8
         "fine": {"network.levels": (1, 2), "network.score": "map"},
