@@ -26,7 +26,7 @@ from int8_untrained import engine_or_untrained  # the script's own folder is on 
 from numpy.typing import NDArray
 from results import write_result
 
-from edge_ad.calibration.quantize.placement import place
+from edge_ad.calibration.quantize.placement import place, to_quantize
 from edge_ad.calibration.ranges.collect import collect
 from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.calibration.ranges.image_set import choose
@@ -41,7 +41,7 @@ VARIANTS = ("minmax", "all")
 def measure(engine: Path, folder: Path, target: Target, variant: str, count: int) -> Any:
     """Return seconds and peak memory of one pass; `minmax` keeps no histogram."""
     began = time.perf_counter()
-    graph = load_graph(engine)
+    graph = to_quantize(load_graph(engine), target)
     images = choose(normal_images(folder), samples=count, synthetic=0.2)
     tensors = place(graph, target).tensors
     with _only_minmax() if variant == "minmax" else nullcontext():

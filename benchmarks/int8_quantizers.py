@@ -24,7 +24,7 @@ from edge_ad.calibration.quantize.compiled_layers import compiled_layers, count_
 from edge_ad.calibration.quantize.eval_set import labelled_eval_set, predict
 from edge_ad.calibration.quantize.evaluator import shared_ranges
 from edge_ad.calibration.quantize.gate import figures
-from edge_ad.calibration.quantize.placement import place
+from edge_ad.calibration.quantize.placement import place, to_quantize
 from edge_ad.calibration.quantize.qdq import quantize
 from edge_ad.calibration.quantize.rules import PlacementOverrides
 from edge_ad.calibration.ranges.collect import collect
@@ -65,6 +65,7 @@ def preprocess_images(images: CalibrationSet, manifest: Manifest) -> Batches:
 
 def by_edge_ad(graph: GraphIndex, target: Target, images: CalibrationSet) -> onnx.ModelProto:
     """Quantize with edge-ad and minmax ranges, the default of ONNX Runtime's quantizer."""
+    graph = to_quantize(graph, target)
     table, _ = collect(graph, place(graph, target).tensors, target, images)
     placement = place(graph, target, PlacementOverrides(all_zero=frozenset(table.all_zero)))
     return quantize(graph, placement, shared_ranges(placement, table, "minmax"))

@@ -17,7 +17,7 @@ from results import write_result
 from edge_ad.calibration.quantize.eval_set import synthetic_eval_set
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import GateLimits
-from edge_ad.calibration.quantize.placement import block_costs, place
+from edge_ad.calibration.quantize.placement import block_costs, place, to_quantize
 from edge_ad.calibration.quantize.result_cache import ResultCache
 from edge_ad.calibration.quantize.rules import PlacementOverrides
 from edge_ad.calibration.quantize.search import PlacementSearch
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--method", default="mse")
     args = parser.parse_args()
     with engine_or_untrained(args.engine) as engine:
-        graph = load_graph(engine)
+        graph = to_quantize(load_graph(engine), args.target)
     paths = normal_images(args.images)
     tensors = place(graph, args.target).tensors
     images = choose(paths, samples=32, synthetic=0.2)

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_ad.calibration.quantize.placement import place
+from edge_ad.calibration.quantize.placement import place, to_quantize
 from edge_ad.calibration.quantize.rules import PlacementOverrides
+from edge_ad.calibration.ranges.target import Target
 from edge_ad.engine import open_engine
 from edge_ad.errors import EdgeAdError
 from edge_ad.files import sha256
@@ -60,7 +61,8 @@ def engines(rng: Rng, folder: Path) -> bool:
     assert described.code in {0, 2, 3}, described
     try:
         graph = with_name(path, lambda: load_graph(path))
-        place(graph, pick(rng, ("onnxruntime", "tensorrt")), PlacementOverrides((), ()))
+        target: Target = pick(rng, ("onnxruntime", "tensorrt"))
+        place(to_quantize(graph, target), target, PlacementOverrides((), ()))
     except EdgeAdError:
         pass  # a runtime without the package onnx may still open it
     return _judges(path)

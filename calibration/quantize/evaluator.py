@@ -41,7 +41,10 @@ class Candidate:
 
 
 class CandidateEvaluator:
-    """Build candidates in memory and measure them against fp32."""
+    """Build candidates in memory and measure them against fp32.
+
+    `graph` is the one to quantize, `fp32_model` the model as exported if that is another.
+    """
 
     def __init__(
         self,
@@ -51,11 +54,12 @@ class CandidateEvaluator:
         overrides: PlacementOverrides,
         cache: ResultCache,
         *,
+        fp32_model: onnx.ModelProto | None = None,
         fp16_model: onnx.ModelProto | None = None,
         threads: int = 0,
     ) -> None:
         self.graph, self.table, self.eval_set = graph, table, eval_set
-        self.fp16_model = fp16_model
+        self.fp32_model, self.fp16_model = fp32_model or graph.model, fp16_model
         self._overrides = replace(overrides, all_zero=frozenset(table.all_zero))
         self._cache, self._threads = cache, threads
 
@@ -99,7 +103,7 @@ class CandidateEvaluator:
 
     def engine(self, candidate: Candidate | None) -> GraphEngine:
         """Return the candidate, or fp32, as an engine in memory."""
-        model = self.graph.model if candidate is None else self.model(candidate)
+        model = self.fp32_model if candidate is None else self.model(candidate)
         return GraphEngine(model, self.graph.manifest, self.table.target, threads=self._threads)
 
     def error(self, candidate: Candidate, images: int) -> float:

@@ -20,7 +20,7 @@ from edge_ad.calibration.quantize.eval_set import (
 )
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import GateLimits, GateResult
-from edge_ad.calibration.quantize.placement import block_costs
+from edge_ad.calibration.quantize.placement import block_costs, to_quantize
 from edge_ad.calibration.quantize.range_source import range_table
 from edge_ad.calibration.quantize.result_cache import ResultCache, identity
 from edge_ad.calibration.quantize.search import PlacementSearch, SearchResult
@@ -85,7 +85,8 @@ def calibrate(
     in which everything that is not int8 is fp16, used if that passes too. Raises as `load_graph`,
     `normal_images`, `labelled_images` and `load_table` do for bad input.
     """
-    graph = load_graph(config.engine)
+    exported = load_graph(config.engine)
+    graph = to_quantize(exported, config.target)
     methods = methods_named(config.method)
     _check(config, methods)
     images = _images(config)
@@ -103,6 +104,7 @@ def calibrate(
         eval_set,
         config.overrides,
         cache,
+        fp32_model=exported.model,
         fp16_model=to_fp16(graph.model, graph.manifest) if to_fp16 else None,
         threads=config.threads,
     )
@@ -299,7 +301,7 @@ def _compare(
     other_precisions: Mapping[Precision, onnx.ModelProto],
 ) -> PrecisionComparison:
     evaluator = result.evaluator
-    models = {"fp32": evaluator.graph.model, **other_precisions}
+    models = {"fp32": evaluator.fp32_model, **other_precisions}
     models["int8"] = evaluator.model(result.candidate)
     known: dict[Precision, GateResult] = {"int8": result.gate} if result.gate else {}
     return compare_precisions(evaluator, models, known, config.limits, margin=config.margin)

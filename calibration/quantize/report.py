@@ -81,7 +81,7 @@ def measure_speed(result: CalibrationResult) -> dict[str, Any] | None:
     if evaluator.table.target != "onnxruntime":
         return None
     models: dict[Precision, ModelProto] = {
-        "fp32": evaluator.graph.model,
+        "fp32": evaluator.fp32_model,
         "int8": evaluator.model(result.candidate),
     }
     times = time_models(evaluator, models)

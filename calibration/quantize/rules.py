@@ -15,6 +15,7 @@ import onnx
 from edge_ad.calibration.ranges.target import Target
 from edge_ad.errors import UsageError
 from edge_ad.onnx_graph.index import WEIGHTED, Edge, GraphIndex, attribute
+from edge_ad.onnx_graph.upsampling import is_interpolation
 
 FEW = 16  # channels; below, int8 kernels pad to 16 or 32 and gain nothing (NVIDIA ModelOpt's limit)
 
@@ -112,7 +113,10 @@ class Rules:
 
     def _by_operator(self, node: onnx.NodeProto) -> str:
         graph = self._graph
-        later = [reader for reader in graph.descendants(node) if reader.op_type in WEIGHTED]
+        if is_interpolation(node):
+            return "interpolation stays float"
+        later = [n for n in graph.descendants(node) if n.op_type in WEIGHTED]
+        later = [product for product in later if not is_interpolation(product)]
         if all(_enlarges_map(graph, product) or _is_thin(graph, product) for product in later):
             return "last layer: its rounding would show in the map"
         weight, producer = graph.weight_of(node), graph.producers.get(node.input[0])

@@ -305,8 +305,9 @@ class _StepPrinter:
 def _list_nodes(config: CalibrationConfig) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from edge_ad.calibration.quantize.placement import place
+    from edge_ad.calibration.quantize.placement import place, to_quantize
     from edge_ad.onnx_graph.index import load_graph
 
-    placement = place(load_graph(config.engine), config.target, config.overrides)
+    graph = to_quantize(load_graph(config.engine), config.target)
+    placement = place(graph, config.target, config.overrides)
     return {"type": "nodes", "nodes": [asdict(decision) for decision in placement.decisions]}

@@ -1,0 +1,219 @@
+"""Compute the products of a convolution before the upsampling in front of it, on fewer pixels.
+
+Interpolation mixes positions and a convolution's weights mix channels, so the two commute: a kernel
+of 3x3 on an image enlarged twice multiplies four times the pixels that hold anything new. Instead
+one 1x1 convolution computes the products of all nine taps on the small image, and two matrix
+products, over rows and over columns, interpolate, shift and add them. Zero padding is in these
+matrices. The result is the same up to rounding, with a quarter of the convolution's products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from edge_ad.onnx_graph.index import GraphIndex, attribute
+from edge_ad.onnx_graph.names import Names, tensor_names
+from edge_ad.onnx_graph.simplify import drop_unused_constants
+
+Floats = NDArray[np.float32]
+_ROWS, _COLUMNS = "/interpolate_rows", "/interpolate_columns"  # of names of matrices
+_WORTH = 16  # input channels for each row or column of the small image, and
+_FEWEST = 256  # input channels at least: with fewer nothing is gained; see docs/benchmarks.md
+_SEPARABLE = (b"linear", b"nearest")
+_LINEAR_COORDINATES = (b"align_corners", b"asymmetric", b"half_pixel", b"pytorch_half_pixel")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A Resize, the convolution that alone reads it, and the size that the Resize reads."""
+
+    resize: NodeProto
+    conv: NodeProto
+    weight: Floats
+    size_hw: tuple[int, int]
+
+
+def products_before_upsampling(graph: GraphIndex) -> GraphIndex:
+    """Return the graph with every convolution rewritten for which that saves time on a CPU."""
+    pairs = {pair.conv.name: pair for pair in _pairs(graph)}
+    if not pairs:
+        return graph
+    model = ModelProto()
+    model.CopyFrom(graph.model)
+    resizes = {pair.resize.name for pair in pairs.values()}
+    writer = _Writer(model, graph)
+    for node in graph.model.graph.node:
+        if node.name in pairs:
+            writer.rewrite(pairs[node.name])
+        elif node.name not in resizes:
+            writer.nodes.append(node)
+    writer.finish()
+    return replace(graph, model=model)
+
+
+def is_interpolation(node: NodeProto) -> bool:
+    """Return whether a node is one of the matrix products that interpolate."""
+    matrices = [name for name in node.input if _ROWS in name or _COLUMNS in name]
+    return node.op_type == "MatMul" and bool(matrices)
+
+
+def _pairs(graph: GraphIndex) -> Iterator[_Pair]:
+    """Yield the convolutions behind an upsampling whose rewriting saves time."""
+    sizes = _sizes(graph.model)
+    for conv in graph.nodes.values():
+        weight = graph.weight_of(conv)
+        resize = graph.producers.get(conv.input[0]) if conv.op_type == "Conv" else None
+        if resize is None or weight is None or weight.ndim != 4:
+            continue
+        if _is_plain_upsampling(graph, resize) and _is_plain(graph, conv):
+            size = sizes.get(resize.input[0], ())
+            if _saves(weight, size):
+                yield _Pair(resize, conv, weight, (size[0], size[1]))
+
+
+def _saves(weight: Floats, size: tuple[int, ...]) -> bool:
+    """Return whether float products over rows and columns cost less than what is saved.
+
+    The saved int8 products grow with the channels, the float ones with the sides.
+    """
+    least = max(_FEWEST, _WORTH * max(size, default=0))
+    return len(size) == 2 and min(weight.shape[2:]) > 1 and weight.shape[1] >= least
+
+
+def _is_plain_upsampling(graph: GraphIndex, resize: NodeProto) -> bool:
+    """Return whether one node alone reads a Resize that enlarges rows and columns twice."""
+    scales = graph.constants.get(resize.input[2]) if len(resize.input) == 3 else None
+    return (
+        resize.op_type == "Resize"
+        and scales is not None
+        and scales.tolist() == [1, 1, 2, 2]
+        and attribute(resize, "mode", b"nearest") in _SEPARABLE
+        and attribute(resize, "coordinate_transformation_mode", b"half_pixel")
+        in _LINEAR_COORDINATES
+        and not attribute(resize, "antialias", 0)
+        and len(graph.consumers_of(resize.output[0])) == 1
+        and resize.output[0] not in graph.outputs
+    )
+
+
+def _is_plain(graph: GraphIndex, conv: NodeProto) -> bool:
+    """Return whether a convolution has one group, no stride, no dilation and known constants."""
+    return (
+        all(name in graph.constants for name in conv.input[2:] if name)
+        and len(_numbers(conv, "pads", 0, count=4)) == 4
+        and attribute(conv, "group", 1) == 1
+        and attribute(conv, "auto_pad", b"NOTSET") == b"NOTSET"
+        and set(_numbers(conv, "strides", 1) + _numbers(conv, "dilations", 1)) == {1}
+    )
+
+
+class _Writer:
+    """Collect the nodes and constants of the new graph."""
+
+    def __init__(self, model: ModelProto, graph: GraphIndex) -> None:
+        self.nodes: list[NodeProto] = []
+        self._model, self._constants = model, graph.constants
+        self._names = Names(tensor_names(model.graph))
+        self._node_names = Names(node.name for node in model.graph.node)
+
+    def rewrite(self, pair: _Pair) -> None:
+        """Write the products on the small image, then their interpolation, then the bias."""
+        (h, w), (channels, _, rows, columns) = pair.size_hw, pair.weight.shape
+        top, left, bottom, right = _numbers(pair.conv, "pads", 0, count=4)
+        by_row = _taps(pair.resize, h, rows, top, bottom)
+        by_column = _taps(pair.resize, w, columns, left, right)
+        high, wide = len(by_row), len(by_column)
+        name = pair.conv.name
+        x = self._products(pair)
+        x = self._reshape(x, (0, channels * columns, rows * h, w), name)
+        x = self._node("MatMul", [self._constant(by_row, name + _ROWS), x], name)
+        x = self._reshape(x, (0, channels, columns, high, w), name)
+        x = self._node("Transpose", [x], name, perm=[0, 1, 3, 2, 4])
+        x = self._reshape(x, (0, channels, high, columns * w), name)
+        matrix = self._constant(np.ascontiguousarray(by_column.T), name + _COLUMNS)
+        self._finish_conv(pair, self._node("MatMul", [x, matrix], name), (high, wide))
+
+    def finish(self) -> None:
+        """Put the nodes into the model, which forgets what nothing reads any longer."""
+        graph = self._model.graph
+        del graph.node[:], graph.value_info[:]
+        graph.node.extend(self.nodes)
+        drop_unused_constants(graph)
+
+    def _products(self, pair: _Pair) -> str:
+        """Write the 1x1 convolution: for each channel its columns of taps, for each their rows."""
+        weight = pair.weight.transpose(0, 3, 2, 1).reshape(-1, pair.weight.shape[1], 1, 1)
+        taps = self._constant(np.ascontiguousarray(weight), pair.conv.input[1])
+        products = self._names.unique(f"{pair.conv.output[0]}/products")
+        self.nodes.append(
+            helper.make_node("Conv", [pair.resize.input[0], taps], [products], name=pair.conv.name)
+        )
+        return products
+
+    def _finish_conv(self, pair: _Pair, x: str, size_hw: tuple[int, int]) -> None:
+        """Give the sum, with the bias, the name of the convolution's output."""
+        bias = np.zeros(len(pair.weight), np.float32)
+        if len(pair.conv.input) > 2 and pair.conv.input[2]:
+            bias = np.asarray(self._constants[pair.conv.input[2]], np.float32)
+        per_channel = self._constant(bias.reshape(-1, 1, 1), f"{pair.conv.name}/bias")
+        name = self._node_names.unique(f"{pair.conv.name}/sum")
+        self.nodes.append(
+            helper.make_node("Add", [x, per_channel], [pair.conv.output[0]], name=name)
+        )
+
+    def _reshape(self, tensor: str, shape: tuple[int, ...], name: str) -> str:
+        sides = self._constant(np.array(shape, np.int64), f"{name}/shape")
+        return self._node("Reshape", [tensor, sides], name)
+
+    def _node(self, op: str, inputs: list[str], conv: str, **attributes: Any) -> str:
+        name = self._node_names.unique(f"{conv}/{op}")
+        output = self._names.unique(name)
+        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        return output
+
+    def _constant(self, value: NDArray[np.generic], name: str) -> str:
+        unique = self._names.unique(name)
+        self._model.graph.initializer.append(numpy_helper.from_array(value, unique))
+        return unique
+
+
+def _taps(resize: NodeProto, side: int, taps: int, before: int, after: int) -> Floats:
+    """Return the matrix (outputs, taps * side) that interpolates each tap, shifts it and adds."""
+    enlarged = _interpolation(resize, side)
+    padded = np.pad(enlarged, ((before, after), (0, 0)))
+    outputs = len(padded) - taps + 1
+    return np.concatenate([padded[tap : tap + outputs] for tap in range(taps)], axis=1)
+
+
+def _interpolation(resize: NodeProto, side: int) -> Floats:
+    """Return the matrix (2 * side, side) by which a Resize enlarges one direction."""
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"])
+    node.attribute.extend(resize.attribute)
+    tensor = onnx.TensorProto.FLOAT
+    x, y = (helper.make_tensor_value_info(name, tensor, None) for name in "xy")
+    scales = numpy_helper.from_array(np.array([1, 2], np.float32), "scales")
+    graph = helper.make_graph([node], "resize", [x], [y], [scales])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    (rows,) = ReferenceEvaluator(model).run(None, {"x": np.eye(side, dtype=np.float32)})
+    return np.ascontiguousarray(np.asarray(rows, np.float32).T)
+
+
+def _sizes(model: ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return height and width of the (N, C, H, W) tensors where both are known."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = (*graph.input, *graph.value_info)
+    sides = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+    return {name: tuple(s[2:]) for name, s in sides.items() if len(s) == 4 and all(s[2:])}
+
+
+def _numbers(node: NodeProto, name: str, default: int, count: int = 2) -> list[int]:
+    given = attribute(node, name)
+    return [int(n) for n in given] if isinstance(given, list) else [default] * count
