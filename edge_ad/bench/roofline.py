@@ -42,6 +42,10 @@ class Ceilings:
     gflops: float
     gbytes: float
 
+    def best(self, other: Ceilings) -> Ceilings:
+        """Return the higher of each."""
+        return Ceilings(max(self.gflops, other.gflops), max(self.gbytes, other.gbytes))
+
     def least_s(self, layer: LayerCost) -> float:
         """Return the time that a layer must take."""
         return max(layer.flops / self.gflops, layer.moved_bytes / self.gbytes) / 1e9

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edge_ad.cli.bench_limits import Counts, Limit, check_limits
+from edge_ad.cli.bench_limits import Counts, Limit, check_limits, check_names
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
@@ -123,6 +123,7 @@ def command(
 
     _check(uri, geometry, threshold, frames=frames, **measured)
     _check_layers(engine, engine_options, measured)
+    check_names(limits, camera=uri is not None, options=measured)
     config = LineConfig(
         (uri,) if uri else (),
         engine,
@@ -149,9 +150,9 @@ def command(
     check_limits(result, limits)
     if result.get("unstable") and not allow_unstable:
         raise GateFailed(
-            f"unstable: {', '.join(result['unstable'])} differ by more than 10 %. Something else "
-            "works on this machine, or its clock changes: see conditions. Measure longer "
-            "(--duration-s), on a quiet machine, or accept it with --allow-unstable."
+            f"unstable: {'; '.join(result['unstable'])}. Something else works on this machine, or "
+            "its clock changes: see conditions. Measure longer (--duration-s), on a quiet machine, "
+            "or accept it with --allow-unstable."
         )
 
 
@@ -159,6 +160,8 @@ def _check(
     uri: str | None, geometry: dict[str, Any], threshold: float | None, **measured: Any
 ) -> None:
     """Refuse options that need another one, before anything is measured."""
+    if uri is not None and not uri.strip():
+        raise UsageError("--camera: empty. Give the URI of a video or folder, or leave it out.")
     needs = {
         "geometry options": bool(geometry),
         "--threshold": threshold is not None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_ad.bench.roofline import Ceilings
 from tests.conftest import CompletedProcess, invoke
 
 MakePath = Callable[..., Path]
@@ -52,6 +53,30 @@ def test_rate_streams_batches_and_capacity(make_engine: MakePath, make_folder: M
     assert [row["streams"] for row in result["streams"]] == [1, 2]
     assert [row["batch"] for row in result["batches"]] == [1, 3]
     assert result["capacity"]["streams"] == 0 and "limit 0.001 ms" in result["capacity"]["limit"]
+
+
+def test_a_sweep_is_held_to_limits_and_all_that_fail_are_named(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    limits = ("--assert", "streams.2.fps<0", "--assert", "max_ms<0", "--assert", "streams.2.n>0")
+    words = ("--camera", make_folder("parts", 4), "--rounds", 1, "--streams", "1,2")
+    done = bench("--engine", make_engine(), *words, *limits)
+    assert done.returncode == 4
+    assert "streams.2.fps < 0, got" in done.stderr and "max_ms < 0, got" in done.stderr
+    assert "streams.2.n" not in done.stderr
+
+
+@pytest.mark.parametrize(("speeds", "code"), [((1e-9, 1e-9, 1e-9), 4), ((1e-9, 1e9), 0)])
+def test_ceilings_below_what_layers_reached_are_measured_again_then_unstable(
+    make_engine: MakePath, monkeypatch: pytest.MonkeyPatch, speeds: tuple[float, ...], code: int
+) -> None:
+    measured = iter(Ceilings(speed, speed) for speed in speeds)
+    monkeypatch.setattr("edge_ad.bench.session.measure_ceilings", lambda seconds: next(measured))
+    monkeypatch.setattr("edge_ad.bench.windows.TOLERANCE", 1e9)
+    done = invoke("bench", "--duration-s", 0.05, "--engine", make_engine(), "--estimate")
+    assert done.returncode == code and next(measured, None) is None
+    for text in (done.stderr, done.stdout):
+        assert ("ceilings are below what the layers reached" in text) == (code == 4)
 
 
 def test_a_result_is_kept_and_compared(make_engine: MakePath, tmp_path: Path) -> None:
@@ -115,6 +140,9 @@ def test_the_queries_of_a_scenario_are_kept_and_drawn(
         (("--duration-s", 0), "--duration-s"),
         (("--assert", "p99_ms<e"), "expected a comparison"),
         (("--assert", "p99_ms<1e999"), "expected a comparison"),
+        (("--assert", "p99<8"), "not measured with these options"),
+        (("--assert", "stages.decode.p50_ms<8"), "--assert stages.decode.p50_ms: not measured"),
+        (("--camera", ""), "--camera: empty"),
         (("--scenario", "offline", "--camera", "x"), "--camera: --scenario measures"),
         (("--scenario", "offline", "--batch", "1", "--estimate"), "--batch, --estimate: --scen"),
         (("--roofline", "--runtime", "openvino"), "profiled under ONNX Runtime"),
