@@ -10,7 +10,7 @@ import numpy as np
 from edge_ad.dataset.mask import Mask, mask_fault, read_mask, reason_of
 from edge_ad.dataset.sample import Fault, Sample
 from edge_ad.errors import DataError
-from edge_ad.images import read_stored
+from edge_ad.images import upright_size
 from edge_ad.images.listing import NAMED
 
 
@@ -31,8 +31,8 @@ def read_truth(sample: Sample, image_hw: tuple[int, int]) -> Mask | None:
 def truth_faults(samples: Sequence[Sample]) -> list[Fault]:
     """Return the masks that cannot be true, with the reason.
 
-    Masks are decoded, and the images they belong to for their size. An image that cannot be
-    decoded is not the mask's fault: it is left out, and named, where it is scored.
+    Masks are decoded; of the images they belong to, the size is read. An image that cannot be
+    read is not the mask's fault: it is left out, and named, where it is scored.
     """
     return [fault for sample in samples if sample.masks and (fault := _fault(sample))]
 
@@ -47,11 +47,11 @@ def list_faults(faults: Sequence[Fault]) -> str:
 def _fault(sample: Sample) -> Fault | None:
     path = sample.masks[0]
     try:
-        image = read_stored(sample.path).pixels
+        size_hw = upright_size(sample.path)
     except DataError:
         return None
     try:
-        truth = read_truth(sample, (image.shape[0], image.shape[1]))
+        truth = read_truth(sample, size_hw)
     except DataError as error:
         return _of_error(sample, error)
     assert truth is not None

@@ -19,7 +19,7 @@ from edge_ad.images.bit_depth import (
     to_bgr8,
 )
 from edge_ad.images.container import motion_jpeg_damage
-from edge_ad.images.decode import StoredImage, read_stored
+from edge_ad.images.decode import StoredImage, read_stored, upright_size
 from edge_ad.images.listing import (
     FOLDER,
     NAMED,
@@ -53,5 +53,6 @@ __all__ = [
     "read_stored",
     "reading",
     "to_bgr8",
+    "upright_size",
     "write_image",
 ]

@@ -1,7 +1,8 @@
 """Read what an image file says about its pixels, and whether all of them are there.
 
 OpenCV decodes the pixels, but fills in missing data without a word and ignores orientation. Pillow
-reads the container and fails on incomplete data; for JPEG, libjpeg's own warnings decide.
+reads the container and fails on incomplete data; for JPEG, libjpeg's own warnings decide, for PNG
+its checksums.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
 from edge_ad.errors import DataError
+from edge_ad.images.png import checked_chunks
 
 _WITH_PAGES = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})
 _UNDEFINED_COLOURS = frozenset({"CMYK", "LAB"})  # no single conversion to BGR without a profile
 _OBEYED_BY_OPENCV = frozenset({"TIFF"})  # orientation
 _JPEG = frozenset({"JPEG", "MPO"})
+_ORIENTING = frozenset({b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"})  # in a PNG
 _PADDED = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _HUFFMAN_TABLES = b"\xff\xc4"
 _STRAY_BYTES = 4
@@ -39,7 +42,7 @@ class Container:
 
     `orientation` is EXIF's 1 to 8, 1 where OpenCV obeys it itself. `stored_bits` is the width of a
     value, `bit_depth` how many of them the sensor fills, None when unknown. `has_alpha` is None for
-    a format that Pillow does not read.
+    a format that Pillow does not read. `size_hw` is that of the stored pixels, before orientation.
     """
 
     format: str = ""
@@ -48,6 +51,7 @@ class Container:
     bit_depth: int | None = None
     has_alpha: bool | None = None
     transparent: bool = False
+    size_hw: tuple[int, int] | None = None
 
 
 def check_container(data: bytes, name: str) -> Container:
@@ -87,12 +91,13 @@ def _checked(image: Pillow.Image, data: bytes, name: str) -> Container:
             raise DataError(
                 f"the file holds {pages} images, expected one. Save each as its own file."
             )
-        _check_complete(image, data)
-        orientation = 1 if kind in _OBEYED_BY_OPENCV else image.getexif().get(_ORIENTATION, 1)
+        orients = _check_complete(image, data) and kind not in _OBEYED_BY_OPENCV
+        orientation = image.getexif().get(_ORIENTATION, 1) if orients else 1
         has_alpha = "A" in image.getbands() or "a" in image.getbands()
         has_alpha = has_alpha or "transparency" in image.info
         transparent = has_alpha and _is_transparent(image)
         stored_bits, bit_depth = _depth(image, data)
+        size_hw = (image.height, image.width)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
@@ -100,7 +105,7 @@ def _checked(image: Pillow.Image, data: bytes, name: str) -> Container:
             return Container(kind)
         raise _damaged(name, error) from error
     valid = orientation if orientation in range(1, 9) else 1
-    return Container(kind, valid, stored_bits, bit_depth, has_alpha, transparent)
+    return Container(kind, valid, stored_bits, bit_depth, has_alpha, transparent, size_hw)
 
 
 def _damaged(name: str, error: Exception) -> DataError:
@@ -110,12 +115,18 @@ def _damaged(name: str, error: Exception) -> DataError:
     )
 
 
-def _check_complete(image: Pillow.Image, data: bytes) -> None:
-    """Raise the decoder's complaint about missing or damaged data."""
+def _check_complete(image: Pillow.Image, data: bytes) -> bool:
+    """Raise the decoder's complaint about missing or damaged data.
+
+    Returns whether the file may name an orientation: Pillow decodes a PNG to look for it.
+    """
+    if image.format == "PNG":
+        return bool(checked_chunks(data) & _ORIENTING)
     if image.format not in _JPEG:
         image.load()
     elif damage := jpeg_damage(data):
         raise ValueError(damage)
+    return True
 
 
 def jpeg_damage(data: bytes) -> str:

@@ -18,6 +18,9 @@ from edge_ad.images.container import Container, check_container
 _DECODED_IN_MEMORY = frozenset("AVIF BMP DIB GIF JPEG JPEG2000 MPO PNG PPM SUN TIFF WEBP".split())
 
 
+_SIZE_IN_HEADER = frozenset({"BMP", "JPEG", "PNG"})
+
+
 @dataclass(frozen=True, slots=True)
 class StoredImage:
     """Pixels as a file stores them, upright: (H, W) or (H, W, channels), BGR or BGRA.
@@ -59,6 +62,20 @@ def read_stored(path: Path) -> StoredImage:
     transparent = container.transparent or _hides(pixels, container)
     upright = _upright(pixels, container.orientation)
     return StoredImage(upright, name, _named_depth(pixels, container), transparent)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Return height and width of an upright image; its header tells it in the usual formats.
+
+    Raises DataError for what is truncated or damaged as `read_stored` does, where that shows
+    without decoding.
+    """
+    container = check_container(_bytes_of(path), str(path))
+    if container.format in _SIZE_IN_HEADER and container.size_hw:
+        height, width = container.size_hw
+        return (width, height) if container.orientation >= 5 else (height, width)
+    pixels = read_stored(path).pixels
+    return pixels.shape[0], pixels.shape[1]
 
 
 def _decode(data: bytes, *, in_memory: bool) -> NDArray[Any] | None:
