@@ -111,7 +111,7 @@ SECTIONS = {
         "Archives judged again",
         "A job of `edge-ad rejudge` killed (SIGKILL) at random moments, each time continued by the "
         "same command, and one on a Ray cluster of two nodes of which one is killed half-way: rows "
-        "against those of a job that nobody killed. `workers`: the shipped engine on PNG files of "
+        "against those of an undisturbed job. `workers`: the shipped engine on PNG files of "
         "512x512 noise, which are slow to decode, one core for each worker, best of three; the "
         "machine was otherwise idle.",
     ),

@@ -4,7 +4,7 @@
 
 The archive has small images, some of them damaged. Each process is killed (SIGKILL) at a random
 moment, from its first part to the joining of all parts; then the same command goes on. In the end
-the rows are compared with those of a job that nobody killed. `ray` does the same with a cluster of
+the rows are compared with those of an undisturbed job. `ray` does the same with a cluster of
 two nodes on this machine, of which one is killed half-way; it needs the extra `ray`.
 """
 

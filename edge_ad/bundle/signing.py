@@ -194,8 +194,8 @@ def _read_key_file(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if b"PRIVATE KEY" in data and mode & 0o077:
         raise UsageError(
-            f"{path}: others may read this private key (mode {mode & 0o777:04o}). If nobody has, "
-            f"run: chmod 600 {path}"
+            f"{path}: others may read this private key (mode {mode & 0o777:04o}). If none "
+            f"has, run: chmod 600 {path}; otherwise make a new key and revoke this one."
         )
     return data
 

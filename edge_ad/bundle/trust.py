@@ -149,7 +149,7 @@ def check_signatures(
 
 def _why(signatures: Signatures, revoked: Sequence[str]) -> str:
     if not signatures.signatures:
-        return "nobody has signed it. Sign it with: edge-ad bundle sign"
+        return "it has no signature. Sign it with: edge-ad bundle sign"
     if revoked:
         return f"key {', '.join(revoked)}. Have it signed with another key that is trusted here."
     return (

@@ -37,7 +37,7 @@ def inspect(*, bundle: Path, as_json: bool) -> None:
         return
     for name, value in _rows(manifest):
         click.echo(f"{name:<12}{value}")
-    click.echo(f"{'signed by':<12}{', '.join(signed_by) or 'nobody'} (not verified)")
+    click.echo(f"{'signed by':<12}{', '.join(signed_by) or 'no key'} (not verified)")
 
 
 @click.command()

@@ -18,7 +18,7 @@ _PAGE = 4096  # a memory map begins on a page
 class DiskBackedArrays:
     """Store arrays in a temporary file and return them as read-only memory maps.
 
-    The file is deleted with the last map; pages that nobody reads cost no memory. Raises OutletLost
+    The file is deleted with the last map; pages that are not read cost no memory. Raises OutletLost
     when the temporary folder is full.
     """
 

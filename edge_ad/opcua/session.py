@@ -21,7 +21,7 @@ caller: ContextVar[str] = ContextVar("caller")  # the user whose method call run
 
 
 class GuardedSession(InternalSession):
-    """A client's session: nobody until it is activated, and master of its own subscriptions only.
+    """A client's session: anonymous until it is activated, and master of its subscriptions only.
 
     `encrypted` says how its channel is, before activation.
     """
@@ -139,7 +139,7 @@ class GuardedSession(InternalSession):
 
     async def delete_subscriptions(self, ids: list[int]) -> list[ua.StatusCode]:
         own = self._own_subscriptions()
-        ids = [number if number in own else 0 for number in ids]  # nobody has number 0
+        ids = [number if number in own else 0 for number in ids]  # no subscription has number 0
         return await super().delete_subscriptions(ids)
 
     def _share_logger(self, number: int) -> None:

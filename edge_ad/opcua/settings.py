@@ -17,7 +17,7 @@ class ServerSettings:
 
     `users` maps names to passwords; they may call methods. `anonymous` clients may read.
     `certificate` and `key` are paths of PEM files; without them there is no encrypted endpoint.
-    `plain` offers an endpoint without encryption, on which nobody can log in. `uri` is the
+    `plain` offers an endpoint without encryption, on which no user can log in. `uri` is the
     application's, which the certificate must contain. A result older than `stale_s` counts no more.
     """
 

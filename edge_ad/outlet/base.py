@@ -164,7 +164,7 @@ class Outlets(Outlet):
     """Several outlets as one, for several cameras: one call at a time, each outlet on its own.
 
     `faults` counts the lost records by reason; each reason is logged once. `stop` is set when the
-    readers of all outlets have left (a closed pipe), since nobody receives what follows.
+    readers of all outlets have left (a closed pipe), since what follows would reach no reader.
     """
 
     def __init__(self, outlets: Sequence[Outlet], stop: threading.Event | None = None) -> None:

@@ -91,7 +91,7 @@ class ModbusServer(PlcOutlet):
             raise OSError("the Modbus server did not start")
 
     def test(self) -> str:
-        """Read the first block as a master does. Raises OSError when nobody answers."""
+        """Read the first block as a master does. Raises OSError without an answer."""
         host, port = self.address
         client = ModbusTcpClient(_reachable(host), port=port, timeout=2.0, retries=0)
         try:

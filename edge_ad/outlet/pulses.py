@@ -12,8 +12,8 @@ class PulseSchedule:
     """Keeps several parts between camera and rejector apart by time; overlapping pulses are one.
 
     Times are seconds on one clock. A part that is at the camera at t is at the rejector at
-    t + `delay_s`, where a pulse lasts `pulse_s`. A pulse that nobody asked for while it lasted is
-    not lost: it comes when somebody does, and `late_s` is by how much the latest of them was late.
+    t + `delay_s`, where a pulse lasts `pulse_s`. A pulse that was not asked for while it lasted is
+    not lost: it comes at the next call, and `late_s` is by how much the latest of them was late.
     """
 
     def __init__(self, delay_s: float, pulse_s: float) -> None:

@@ -21,7 +21,7 @@ from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.notes import add_event
 
 _log = logging.getLogger(__name__)
-NOBODY = Person("", Role.NOBODY)
+ANONYMOUS = Person("", Role.ANONYMOUS)
 # failed logins of one address: so many within so many seconds
 _LIMITS = ((1, 1.0), (5, 60.0), (20, 3600.0))
 _ADDRESSES = 1000
@@ -115,17 +115,17 @@ class Door:
             session = self._sessions.get(token)
             now = self._clock()
             if session is None:
-                return NOBODY
+                return ANONYMOUS
             if now - session.used_s > _IDLE_S or now - session.began_s > _LONGEST_S:
                 del self._sessions[token]
-                return NOBODY
+                return ANONYMOUS
             session.used_s = now
         try:
             user = self._users.read().get(session.name)
         except UsageError:
-            return NOBODY
+            return ANONYMOUS
         if user is None or not hmac.compare_digest(user.password, session.password):
-            return NOBODY
+            return ANONYMOUS
         return Person(session.name, user.role)
 
     def log_out(self, token: str, address: str) -> None:

@@ -38,7 +38,7 @@ def log_out(request: PageRequest) -> Answer:
 
 def needs_login(request: PageRequest) -> bool:
     """Return whether somebody has to log in first."""
-    return request.entry is not None and request.person.role is Role.NOBODY
+    return request.entry is not None and request.person.role is Role.ANONYMOUS
 
 
 def _own(address: str) -> str:

@@ -37,9 +37,9 @@ _EVENT = "/events/{seq:[0-9]{1,18}}"
 ROUTES = (
     Route("GET", "/", Role.VIEWER, live, menu="menu_live"),
     Route("GET", "/live/feed", Role.VIEWER),
-    Route("GET", "/login", Role.NOBODY, login_page),
-    Route("POST", "/login", Role.NOBODY, log_in),
-    Route("POST", "/logout", Role.NOBODY, log_out),
+    Route("GET", "/login", Role.ANONYMOUS, login_page),
+    Route("POST", "/login", Role.ANONYMOUS, log_in),
+    Route("POST", "/logout", Role.ANONYMOUS, log_out),
     Route("GET", "/events", Role.VIEWER, events, menu="menu_events"),
     Route("GET", _EVENT, Role.VIEWER, one_event),
     Route("GET", f"{_EVENT}/{{panel:whole|left|right|small}}", Role.VIEWER, event_image),

@@ -24,7 +24,7 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 1000  # characters
 _ROUNDS = 600_000  # OWASP's figure for PBKDF2 with SHA-256, 2023
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH = re.compile(r"pbkdf2-sha256\$([0-9]{1,8})\$([A-Za-z0-9+/=]{16,200})\$([A-Za-z0-9+/=]{44})")
-ROLES = {role.name.lower(): role for role in Role if role is not Role.NOBODY}
+ROLES = {role.name.lower(): role for role in Role if role is not Role.ANONYMOUS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class UserFile:
         self.read()
 
     def read(self) -> Mapping[str, PageUser]:
-        """Return the users by name. A file that became unfit meanwhile lets nobody in."""
+        """Return the users by name. A file that became unfit meanwhile admits no user."""
         try:
             status = self.path.stat()
         except OSError as error:

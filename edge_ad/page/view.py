@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Role(IntEnum):
     """What a person may do; each role includes those below it."""
 
-    NOBODY = 0  # has not logged in
+    ANONYMOUS = 0  # has not logged in
     VIEWER = 1  # looks
     OPERATOR = 2  # acknowledges, marks, pauses
     ADMIN = 3  # changes what is rejected

@@ -1,4 +1,4 @@
-"""Open a camera beside others, so that one that is absent delays nobody."""
+"""Open a camera beside others, so that one that is absent delays none of them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TRANSPORT = "EDGE_AD_RTSP_TRANSPORT"
 _TRANSPORTS = ("tcp", "udp", "udp_multicast", "http", "https")
 _TRIED_FRAMES, _TRIED_KEYS = 10, 2  # of which none decodes strictly, though damage is rare
-_SHORT_LOOK = {  # FFmpeg would watch 40 frames to guess the rate, which nobody here asks for
+_SHORT_LOOK = {  # FFmpeg would watch 40 frames to guess the rate, which is not used here
     "analyzeduration": "500000",  # microseconds
     "fpsprobesize": "0",
 }

@@ -20,7 +20,7 @@ from edge_ad.store.reading import (
 from edge_ad.store.schema import DATABASE, VERSION
 
 PAGE = 50
-COUNTED = 10_000  # matches are counted up to here: a larger number helps nobody
+COUNTED = 10_000  # matches are counted up to here: a larger number is of no use
 UNMARKED, UNSEEN = "unmarked", "unseen"
 NOTES = ("false-alarm", "real", UNMARKED, UNSEEN)
 _LISTED = "SELECT seq FROM events INDEXED BY events_listed"

@@ -166,7 +166,7 @@ def what_if(history: ScoreHistory, threshold: float) -> WhatIf:
 def _steady(
     connection: sqlite3.Connection, camera: str, since: str, until: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield begin and end of the spans in which nobody changed the threshold, and of the others."""
+    """Yield begin and end of the spans without a change of the threshold, and of the others."""
     rows = connection.execute(f"SELECT time_utc {_CHANGES}", (camera, since, until)).fetchall()
     changed = [row["time_utc"][:16] for row in rows[-_CHANGED:]]
     ends = sorted({since, until, *changed, *map(_next_minute, changed)})

@@ -1,4 +1,4 @@
-"""The thread that owns a store's connection: nobody else waits for a disk.
+"""The thread that owns a store's connection: no other thread waits for a disk.
 
 What is handed to it together is committed together. While the database cannot be written (disk
 full, locked, read-only), jobs wait in a bounded queue; those beyond it are counted as lost, and the

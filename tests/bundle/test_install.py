@@ -192,7 +192,7 @@ def test_a_bundle_that_nobody_trusted_has_signed_is_refused(workshop: Workshop, 
         trust = trust.adding("lost", key.public).revoking(key.public.key_id, "laptop stolen")
     bundle = workshop.bundle(1, [] if case == "unsigned" else [key])
     expected = {"unknown": "not in the trust file", "revoked": "laptop stolen",
-                "unsigned": "nobody has signed it"}  # fmt: skip
+                "unsigned": "it has no signature"}  # fmt: skip
     with pytest.raises(IncompatibleError, match=expected[case]):
         workshop.install(bundle, trust=trust)
     assert workshop.running() == ("", {})

@@ -70,7 +70,7 @@ def test_from_a_line_file_to_a_device_and_back(plant: Path) -> None:
     assert odd.returncode == 2 and "no bundle can be made: product: String should" in odd.stderr
     assert "not signed; next: edge-ad bundle sign" in create(7).stdout
     unsigned = install(7)
-    assert unsigned.returncode == 3 and "nobody has signed it" in unsigned.stderr
+    assert unsigned.returncode == 3 and "it has no signature" in unsigned.stderr
     assert invoke("bundle", "sign", "7.edgead", "--key", "release.key").returncode == 0
     assert "release.key" in invoke("bundle", "verify", "7.edgead", "--trust", "trust.yaml").stdout
     assert "self-test   4 images for 2 cameras" in invoke("bundle", "inspect", "7.edgead").stdout

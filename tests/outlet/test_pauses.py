@@ -1,4 +1,4 @@
-"""A paused camera: the verdict before the pause does not stand for parts that nobody looked at."""
+"""A paused camera: the verdict before it does not stand for parts that were not inspected."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def make_store(folder: Path, events: Sequence[StoreEvent] = ()) -> Path:
 
 
 def user_file(folder: Path, **roles: str) -> Path:
-    """Write a file of users with these roles, whose passwords nobody knows."""
+    """Write a file of users with these roles, whose passwords are unknown."""
     path = folder / "page-users.yaml"
     digest = f"pbkdf2-sha256$600000${'A' * 24}${'A' * 43}="
     lines = [f"  {name}: {{role: {role}, password: {digest}}}" for name, role in roles.items()]

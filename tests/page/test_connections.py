@@ -1,4 +1,4 @@
-"""Visitors who open connections and do nothing lose them, and keep nobody out."""
+"""Visitors who open connections and do nothing lose them, and keep no other out."""
 
 from __future__ import annotations
 

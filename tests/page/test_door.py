@@ -9,7 +9,7 @@ import pytest
 from edge_ad.errors import UsageError
 from edge_ad.page import door as door_module
 from edge_ad.page import users as users_module
-from edge_ad.page.door import NOBODY, Door, LoginLimits, LoginRefused, TooManyLogins
+from edge_ad.page.door import ANONYMOUS, Door, LoginLimits, LoginRefused, TooManyLogins
 from edge_ad.page.users import PageUser, UserFile, add_user, hash_password, is_password
 from edge_ad.page.view import Person, Role
 from edge_ad.store.reading import EventFilter, read_events
@@ -88,9 +88,9 @@ def test_an_unfit_file_of_users_is_refused(content: str, reason: str, tmp_path: 
 def test_a_login_begins_a_session_of_its_user(door: Door, tmp_path: Path) -> None:
     token = door.log_in("anna", PASSWORD, "10.0.0.1")
     assert door.person(token) == Person("anna", Role.OPERATOR)
-    assert door.person("") == NOBODY and door.person(token[:-1]) == NOBODY
+    assert door.person("") == ANONYMOUS and door.person(token[:-1]) == ANONYMOUS
     door.log_out(token, "10.0.0.1")
-    assert door.person(token) == NOBODY
+    assert door.person(token) == ANONYMOUS
     events = read_events(tmp_path, EventFilter(types=("page",)))
     steps = [(event["step"], event["who"], event["source"]) for event in events]
     assert steps == [("login", "anna", "10.0.0.1"), ("logout", "anna", "10.0.0.1")]
@@ -101,11 +101,11 @@ def test_sessions_end_by_themselves(door: Door, clock: Clock) -> None:
     clock.now_s = 11 * 3600.0
     used = door.log_in("anna", PASSWORD, "10.0.0.1")
     clock.now_s = 13 * 3600.0
-    assert door.person(idle) == NOBODY and door.person(used) != NOBODY
+    assert door.person(idle) == ANONYMOUS and door.person(used) != ANONYMOUS
     for hour in range(14, 181):
         clock.now_s = hour * 3600.0
         door.person(used)
-    assert door.person(used) == NOBODY  # after a week, however often it was used
+    assert door.person(used) == ANONYMOUS  # after a week, however often it was used
 
 
 def test_a_user_who_is_gone_or_has_another_password_or_role(door: Door, tmp_path: Path) -> None:
@@ -114,11 +114,11 @@ def test_a_user_who_is_gone_or_has_another_password_or_role(door: Door, tmp_path
     assert door.person(tokens["anna"]) == Person("anna", Role.VIEWER)
     text = (tmp_path / "page-users.yaml").read_text()
     (tmp_path / "page-users.yaml").write_text(text.replace("AAAA", "BBBB", 1))
-    assert door.person(tokens["anna"]) == NOBODY
+    assert door.person(tokens["anna"]) == ANONYMOUS
     user_file(tmp_path, ben="admin", carl="viewer")
-    assert door.person(tokens["anna"]) == NOBODY and door.person(tokens["ben"]) != NOBODY
+    assert door.person(tokens["anna"]) == ANONYMOUS and door.person(tokens["ben"]) != ANONYMOUS
     (tmp_path / "page-users.yaml").unlink()
-    assert door.person(tokens["ben"]) == NOBODY
+    assert door.person(tokens["ben"]) == ANONYMOUS
 
 
 def test_wrong_logins_wait_longer_and_longer(door: Door, clock: Clock, tmp_path: Path) -> None:

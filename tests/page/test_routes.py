@@ -70,7 +70,7 @@ def test_a_role_below_is_refused_and_others_are_not(route: Route, pages: Pages) 
 @pytest.mark.parametrize("route", ROUTES, ids=named)
 def test_who_has_not_logged_in_sees_the_login_only(route: Route, pages: Pages) -> None:
     got = status(pages.closed, route, address(route))
-    if route.role is Role.NOBODY:
+    if route.role is Role.ANONYMOUS:
         assert got in (200, 401)
     elif route.method == "GET" and route.view is not None:
         assert got == 303

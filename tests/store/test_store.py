@@ -1,4 +1,4 @@
-"""The store: what is committed stays, what cannot be kept is counted, nobody waits."""
+"""The store: what is committed stays, what cannot be kept is counted, no caller waits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 "use strict";
 // The live view. One WebSocket for all cameras: we ask for the next message when the last one is
-// drawn, and close it while nobody sees the page.
+// drawn, and close it while the page is hidden.
 const tiles = document.getElementById("live");
 const QUIET_MS = 8000;
 const LONGEST_PAUSE_MS = 10000;
