@@ -48,7 +48,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Answer to this name too, such as that of a proxy; repeats.",
 )
 @click.option("--with-stdin", is_flag=True, hidden=True, help="End with the standard input.")
-@click.option("--lang", type=click.Choice(["en", "de"]), help="Language. Default: the browser's.")
+@click.option("--lang", metavar="en|de", help="Language. Default: the browser's.")
 @shared
 def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None:
     """Serve the page of the line in an output folder, to browsers.
@@ -64,6 +64,7 @@ def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None
     if options["add_user"] or options["role"]:
         _add_user(folder, options, as_json=as_json)
         return
+    _check_language(options["lang"])
     host, port = parse_listen(listen)
     tls = _tls(options["cert"], options["key"])
     users = _users(folder, options["users"])
@@ -115,6 +116,16 @@ def _settings(
         tls,
         options["cert"],
     )
+
+
+def _check_language(language: str | None) -> None:
+    from edge_ad.page.texts import languages, text_problems
+
+    if language is not None and language not in (known := languages()):
+        problems = "".join(f" {text.rstrip('.')}." for text in text_problems())
+        raise UsageError(
+            f"--lang {language}: no such language. Expected one of: {', '.join(known)}.{problems}"
+        )
 
 
 def _refuse_open(

@@ -24,7 +24,7 @@ from edge_ad.page.guard import AllowedHosts, Handler, check_request, protect
 from edge_ad.page.login import needs_login
 from edge_ad.page.render import render, static_files
 from edge_ad.page.routes import MENU, ROUTES, Route
-from edge_ad.page.texts import best_language, languages, read_texts
+from edge_ad.page.texts import best_language, languages, read_texts, text_problems
 from edge_ad.page.users import UserFile
 from edge_ad.page.view import (
     Answer,
@@ -90,6 +90,8 @@ class PageApplication:
         self._feed = LiveFeed(settings.folder, settings.certificate)
         self.app.on_shutdown.append(self._shutdown)
         self.app.on_cleanup.append(self._cleanup)
+        for problem in text_problems():
+            _log.warning("%s", problem)
         for name in static_files():
             self._add("GET", f"/static/{name}", _static(name))
         for route in routes:
@@ -102,7 +104,7 @@ class PageApplication:
     def _handler(self, route: Route) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             asked = await self._asked(request)
-            if needs_login(asked) and route.role > Role.NOBODY:
+            if needs_login(asked) and route.role > Role.ANONYMOUS:
                 return self._to_login(request, asked, route)
             _allow(asked, route)
             if route.view is None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_ad.errors import UsageError
+from edge_ad.page import texts as texts_module
 from edge_ad.page.render import static_files
 from edge_ad.page.routes import ROUTES, Route
-from edge_ad.page.texts import best_language, languages, read_texts
+from edge_ad.page.texts import best_language, languages, read_texts, text_problems
 from edge_ad.page.view import Json, PageRequest, Person, Role
+from edge_ad.strict_yaml import dump_yaml
 from tests.page.served import ADMIN, ServedPage, make_store, served
+
+ENGLISH = {"title": "Line", "live_counts": "{parts} parts this hour, {rejected} rejected"}
 
 
 def broken(request: PageRequest) -> Json:
@@ -69,18 +72,58 @@ def test_the_best_language_is_the_browsers_first_that_is_there(
     assert best_language(accepted, languages()) == language
 
 
-def test_all_languages_have_the_same_texts_with_the_same_places() -> None:
-    english = read_texts("en").words
-    for language in languages():
-        words = read_texts(language).words
-        assert words.keys() == english.keys()
-        for key, text in words.items():
-            assert text.strip(), key
-            assert _places(text) == _places(english[key]), key
+def test_the_shipped_translations_are_complete() -> None:
+    assert text_problems() == []
+    assert {"en", "de"} <= set(languages())
 
 
-def _places(text: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+@pytest.fixture
+def french(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return the file of another translation, beside the English one."""
+    for name in ("en.yaml", "de.yaml.orig", "README"):
+        (tmp_path / name).write_text(dump_yaml(ENGLISH), "utf-8")
+    monkeypatch.setattr(texts_module, "FOLDER", tmp_path)
+    read_texts.cache_clear()
+    yield tmp_path / "fr.yaml"
+    read_texts.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("key", "line", "problem"),
+    [
+        ("title", "", "title is missing"),
+        ("title", "title:", "title is not a text"),
+        ("title", "title: ' '", "title is not a text"),
+        ("title", "title: 5", "title is not a text"),
+        ("title", "title: [a]", "title is not a text"),
+        ("live_counts", "live_counts: '{parts}'", "needs {parts} {rejected}, has {parts}"),
+        ("live_counts", "live_counts: '{parts} {rejetees}'", "has {parts} {rejetees}"),
+        ("live_counts", "live_counts: '{parts} {rejected!r}'", "has braces that do not fit"),
+        ("live_counts", "live_counts: '{parts:x} {rejected}'", "has braces that do not fit"),
+        ("live_counts", "live_counts: '{parts} {rejected'", "has braces that do not fit"),
+        ("live_counts", "live_counts: '{parts} {rejected.x}'", "has {parts} {rejected.x}"),
+        ("live_counts", "live_counts: '{parts} {rejected} {}'", "has {} {parts} {rejected}"),
+        ("more", "more: plus", "more is not a key"),
+    ],
+)
+def test_a_text_that_a_translation_lacks_is_shown_in_english(
+    key: str, line: str, problem: str, french: Path
+) -> None:
+    texts = {name: f"{text} (fr)" for name, text in ENGLISH.items() if name != key}
+    french.write_text(dump_yaml(texts) + line, "utf-8")
+    assert languages() == ("en", "fr")
+    (problem_text,) = text_problems()
+    assert str(french) in problem_text and problem in problem_text
+    words = read_texts("fr").words
+    assert words == {name: texts.get(name, text) for name, text in ENGLISH.items()}
+
+
+@pytest.mark.parametrize("content", [b"a: b: c", b"a: 1\na: 2", b"\xff", b"", b"- a", b"a: {"])
+def test_a_translation_that_cannot_be_read_is_left_out(content: bytes, french: Path) -> None:
+    french.write_bytes(content)
+    assert languages() == ("en",)
+    (problem_text,) = text_problems()
+    assert problem_text.startswith(f"{french} is left out: ")
 
 
 def test_what_browsers_load_is_light_and_comes_from_here() -> None:
