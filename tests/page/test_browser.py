@@ -70,7 +70,7 @@ def test_the_live_view_draws_each_part_with_its_verdict(shown: Shown) -> None:
     assert "7 parts this hour, 4 rejected" in browser.text(".tile .counts")
 
 
-def test_a_tab_that_nobody_sees_costs_the_line_nothing(shown: Shown) -> None:
+def test_a_hidden_tab_costs_the_line_nothing(shown: Shown) -> None:
     shown.open("/")
     wait_for(lambda: control_clients() == 1)
     with shown.browser.other_tab():
@@ -150,15 +150,23 @@ def test_the_keyboard_reaches_everything(shown: Shown) -> None:
     browser.wait(f"location.pathname === '{VIEWS[1]}'")
 
 
-def test_a_page_that_has_lost_its_server_says_so_and_comes_back(
+def test_a_page_that_has_lost_its_server_shows_no_verdict_and_comes_back(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = make_store(tmp_path_factory.mktemp("line"))
-    with served(folder) as page:
-        browser.open(f"http://{page.host}/")
-    browser.wait("!document.getElementById('notice').hidden")
-    with served(folder, port=page.port):
-        browser.wait("document.getElementById('notice').hidden")
+    folder = tmp_path_factory.mktemp("line")
+    tile = "document.querySelector('.tile').dataset"
+    with RunningLine(folder, "top") as running:
+        with served(folder) as page:
+            running.judge("top", ".")
+            browser.open(f"http://{page.host}/")
+            browser.wait(f"{tile}.frame && {tile}.verdict === 'PASS'")
+        browser.wait("!document.getElementById('notice').hidden")
+        assert browser.run(f"return [{tile}.verdict, {tile}.frame]") == ["NONE", None]
+        assert browser.text(".tile").split() == ["top", "Not", "known"]
+        with served(folder, port=page.port):
+            browser.wait(f"document.getElementById('notice').hidden && {tile}.frame")
+            assert browser.run(f"return {tile}.verdict") == "PASS"
+            browser.open("about:blank")
 
 
 def test_a_person_logs_in_and_out(

@@ -60,7 +60,7 @@ def test_a_request_that_does_not_end_ends_its_connection(folder: Path, said: byt
         assert is_ended(visitor)
 
 
-def test_hundreds_who_say_nothing_keep_nobody_out(folder: Path) -> None:
+def test_hundreds_of_idle_connections_keep_no_visitor_out(folder: Path) -> None:
     limits = ConnectionLimits(of_address=8)
     with served(folder, limits=limits) as page, visitors(page, 60, b"GET / HT") as opened:
         for _ in range(3):
@@ -89,7 +89,7 @@ def test_who_looks_stays_however_long(folder: Path) -> None:
         assert not tab.next()["running"]
 
 
-def test_beyond_the_limit_nobody_who_is_served_gives_way(folder: Path) -> None:
+def test_beyond_the_limit_no_connection_that_is_served_gives_way(folder: Path) -> None:
     limits = ConnectionLimits(of_address=2)
     with served(folder, limits=limits) as page, Tab(page) as first:
         with Tab(page) as second, visitors(page, 1) as (third,):
@@ -101,7 +101,7 @@ def endless(request: PageRequest) -> Answer:
     return Stream(itertools.repeat(bytes(1 << 20)), "application/zip", "endless.zip")
 
 
-def test_a_download_that_nobody_takes_ends(folder: Path) -> None:
+def test_a_download_whose_bytes_are_not_taken_ends(folder: Path) -> None:
     routes = (*ROUTES, Route("GET", "/endless", Role.VIEWER, endless))
     limits = ConnectionLimits(takes_s=0.1, look_every_s=0.05)
     said = b"GET /endless HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

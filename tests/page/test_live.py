@@ -156,7 +156,7 @@ def test_a_tab_gets_the_latest_part_of_each_camera_and_its_frame(
         assert tab.next()["cameras"][0]["bytes"] == 0  # the same frame does not come again
 
 
-def test_nobody_looks_nothing_is_asked(page: ServedPage, running: RunningLine) -> None:
+def test_without_a_tab_nothing_is_asked(page: ServedPage, running: RunningLine) -> None:
     wait_for(lambda: control_clients() == 0)  # those of tabs before
     with Tab(page) as tab:
         tab.next()

@@ -57,6 +57,19 @@ function clear(tile) {
   delete tile.dataset.frame;
 }
 
+// Without a connection nothing is known: a verdict that stayed would be taken for the present one.
+function forget() {
+  for (const tile of tiles.querySelectorAll(".tile")) {
+    tile.dataset.verdict = "NONE";
+    tile.dataset.state = "lost";
+    for (const place of tile.querySelectorAll("[data-f]")) write(place, "");
+    write(tile.querySelector("[data-f=verdict_text]"), tiles.dataset.unknown);
+    tile.querySelector(".level").setAttribute("width", 0);
+    listFaults(tile.querySelector(".alarms"), []);
+    clear(tile);
+  }
+}
+
 async function show(message) {
   const length = new DataView(message).getUint32(0);
   const now = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length)));
@@ -109,6 +122,7 @@ function open() {
     clearTimeout(quiet);
     if (document.hidden) return;
     notice(tiles.dataset.lost);
+    forget();
     later = setTimeout(open, pauseMs);
     pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
   };
