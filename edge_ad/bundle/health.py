@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_ad.bundle.install import verify_installed
 from edge_ad.bundle.manifest import (
     DEVICE_LINE,
     MANIFEST,
@@ -16,6 +15,7 @@ from edge_ad.bundle.manifest import (
 from edge_ad.bundle.signing import parse_signatures
 from edge_ad.bundle.state import BundleFolder, Installation, State, Switch
 from edge_ad.bundle.trust import Trust, check_signatures
+from edge_ad.bundle.whole import verify_installed
 from edge_ad.errors import EdgeAdError, UsageError
 
 

@@ -28,9 +28,9 @@ from edge_ad.bundle.plans import BUILT, build_plans
 from edge_ad.bundle.self_test import SelfTestResult, run_self_test
 from edge_ad.bundle.state import BundleFolder, Installation, State, Switch
 from edge_ad.bundle.trust import Trust
+from edge_ad.bundle.whole import check_way_back, verify_installed
 from edge_ad.clock import now_utc
-from edge_ad.errors import OutletLost, UsageError
-from edge_ad.files import sha256
+from edge_ad.errors import DataError, OutletLost, UsageError
 
 STEPS = (
     *("check", "verify", "unpack", "plans", "line", "self-test", "sync", "publish", "note"),
@@ -108,11 +108,6 @@ def install(request: InstallRequest) -> InstallResult:
         return InstallResult(
             bundle, _activate(folder, bundle, state, installation, request), tested
         )
-
-
-def verify_installed(folder: Path, manifest: BundleManifest) -> list[str]:
-    """Return which files of an unpacked bundle are missing or changed."""
-    return [entry.name for entry in manifest.files if not _is_whole(folder / entry.name, entry)]
 
 
 def _checked(file: BinaryIO, request: InstallRequest, state: State | None) -> CheckedBundle:
@@ -193,7 +188,7 @@ def roll_back(
     """Switch to the version before, and return the state.
 
     With `only`, nothing happens unless that folder is current. Raises UsageError when there is
-    nothing to go back to or it is damaged, OutletLost for a full disk.
+    nothing to go back to, DataError when it is damaged, OutletLost for a full disk.
     """
     folder = BundleFolder(path)
     if not folder.path.is_dir():
@@ -206,6 +201,13 @@ def roll_back(
             return state
         if not state.previous or not folder.version(state.previous).is_dir():
             raise UsageError(f"{path}: there is no version before the current one to go back to.")
+        try:
+            check_way_back(folder.version(state.previous))
+        except DataError as error:
+            raise DataError(
+                f"{path}: the version before is damaged, so {state.current} stays. {error}. "
+                "Install a whole one."
+            ) from error
         on_step("note")
         switch = Switch(kind="rollback", to=state.previous, previous="", reason=reason, who=who)
         folder.switch(state, switch)
@@ -265,14 +267,3 @@ def _writing(folder: Path, entry: BundledFile) -> Iterator[Callable[[bytes], obj
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         yield file.write
-
-
-def _is_whole(path: Path, entry: BundledFile) -> bool:
-    try:
-        return (
-            not path.is_symlink()
-            and path.stat().st_size == entry.size
-            and (sha256(path) == entry.sha256)
-        )
-    except OSError:
-        return False

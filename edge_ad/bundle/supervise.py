@@ -14,7 +14,8 @@ from edge_ad.bundle.manifest import MANIFEST, parse_manifest
 from edge_ad.bundle.output import output_of
 from edge_ad.bundle.state import BundleFolder, State, Watch
 from edge_ad.bundle.watch import WatchDecision, decide, read_figures
-from edge_ad.errors import EdgeAdError, GateFailed, UsageError
+from edge_ad.bundle.whole import check_way_back
+from edge_ad.errors import DataError, EdgeAdError, GateFailed, UsageError
 
 _POLL_S = 5.0
 
@@ -67,16 +68,16 @@ def _take_back(
 ) -> None:
     """Roll back, record it and start the line again. Raises GateFailed."""
     name, output = _name(state), output_of(folder.path)
-    if not state.previous:
-        _accept(folder, state.watch, f"kept, since it is the first version here: {reason}")
+    if obstacle := _obstacle(folder, state):
+        _accept(folder, state.watch, f"kept, since {obstacle}: {reason}")
         record_bundle_event(output, "accept", f"{name} is kept, but {reason}", who)
-        raise GateFailed(f"{name}: {reason}. It is kept: there is no version before it.")
+        raise GateFailed(f"{name}: {reason}. It is kept: {obstacle}.")
     # the event first: after a power cut it is there twice rather than never
     note = record_bundle_event(output, "rollback", f"{name} is taken back: {reason}", who)
     after = roll_back(folder.path, reason, who, only=state.current)
     past = after.find(state.current)
     if past is None or not past.removed_for:
-        return  # somebody has switched meanwhile
+        return  # another switch came first
     problem = f" But {note}." if note else ""
     if restart is not None:
         try:
@@ -87,6 +88,17 @@ def _take_back(
         f"{name} was taken back: {reason}. {folder.path} is back at {_name(after)}.{problem}",
         {"version": name, "outcome": "rolled back", "reason": reason},
     )
+
+
+def _obstacle(folder: BundleFolder, state: State) -> str:
+    """Return why there is no way back, empty when there is one."""
+    if not state.previous:
+        return "there is no version before it"
+    try:
+        check_way_back(folder.version(state.previous))
+    except DataError as error:
+        return f"the version before it is damaged ({error})"
+    return ""
 
 
 def _accept(folder: BundleFolder, watch: Watch | None, reason: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from edge_ad.cli.bundle_create import create, sign
-from edge_ad.cli.bundle_install import install, rollback, site, watch
+from edge_ad.cli.bundle_install import install, rollback, watch
+from edge_ad.cli.bundle_site import site
 from edge_ad.cli.bundle_status import inspect, status, verify
 
 

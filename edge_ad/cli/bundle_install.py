@@ -1,4 +1,4 @@
-"""`edge-ad bundle install`, `watch`, `rollback` and `site`: what changes a device."""
+"""`edge-ad bundle install`, `watch` and `rollback`: what changes a device."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from edge_ad.cli.bundle_options import (
     run_restart,
     trust_option,
 )
+from edge_ad.cli.bundle_site import line_text
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.signals import Signals
 from edge_ad.errors import EdgeAdError, UsageError
@@ -104,42 +105,6 @@ def rollback(*, folder: Path, reason: str, restart: str | None, as_json: bool) -
         click.echo("\n".join([f"{folder}: back to {_name(state)}", *notes]))
 
 
-@click.command()
-@_DIR
-@shared
-def site(*, folder: Path, as_json: bool) -> None:
-    """Check DIR/site.yaml after an edit, and bring it into the line file of the current version."""
-    from edge_ad.bundle.durable import write_durably
-    from edge_ad.bundle.manifest import DEVICE_LINE
-    from edge_ad.bundle.state import BundleFolder
-
-    paths = BundleFolder(folder)
-    if not paths.linked:
-        raise UsageError(f"{folder}: nothing is installed there.")
-    with paths.locked():
-        state = paths.recover()
-        current = state.find(state.current) if state else None
-        if current is None:
-            raise UsageError(f"{folder}: nothing is installed there.")
-        version = paths.version(current.folder)
-        engines = engines_of(current.plans)
-        text = _line_text(version, version, paths.path, engines)
-        write_durably(version / DEVICE_LINE, text.encode())
-    line = paths.link / DEVICE_LINE
-    if as_json:
-        emit({"type": "site", "line": str(line)})
-    else:
-        click.echo(f"{line}: written; it holds from the line's next start")
-
-
-def engines_of(plans: dict[str, str]) -> dict[str, str]:
-    """Return by ONNX file the plan that was built for it on this device."""
-    from edge_ad.bundle.manifest import plan_name
-    from edge_ad.bundle.plans import BUILT
-
-    return {onnx: plan_name(onnx) for onnx, text in plans.items() if text.startswith(BUILT)}
-
-
 class _Interrupt(threading.Event):
     """Turns the first Ctrl-C or `kill` into an end at once: what has begun is left behind."""
 
@@ -164,7 +129,7 @@ def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResul
         from edge_ad.bundle.durable import write_durably
         from edge_ad.bundle.manifest import DEVICE_LINE
 
-        text = _line_text(staging, version, folder.absolute(), engines)
+        text = line_text(staging, version, folder.absolute(), engines)
         write_durably(staging / DEVICE_LINE, text.encode())
 
     request = InstallRequest(
@@ -210,27 +175,6 @@ def _download(source: str, folder: Path, options: dict[str, Any]) -> Download:
 def _show_step(step: str) -> None:
     if sys.stderr.isatty():
         click.echo(f"  {step}", err=True)
-
-
-def _line_text(staging: Path, version: Path, home: Path, engines: dict[str, str]) -> str:
-    """Return the line file of this device, after checking that the line can start with it."""
-    from edge_ad.bundle.manifest import LINE
-    from edge_ad.cli.bundle_line import (
-        check_line_file,
-        check_sources,
-        device_line,
-        read_line_file,
-    )
-    from edge_ad.strict_yaml import dump_yaml
-
-    bundled = read_line_file(staging / LINE)
-    site_file = home / "site.yaml"
-    own = read_line_file(site_file) if site_file.exists() else {}
-    tried = device_line(bundled, own, home, staging, engines)
-    check_sources(tried, site_file)
-    check_line_file(tried, f"{LINE} with {site_file}")
-    line = device_line(bundled, own, home, version, engines)
-    return f"# made by edge-ad bundle from {LINE} and {site_file}; edit that one\n{dump_yaml(line)}"
 
 
 def _record(folder: Path, step: Any, reason: str, who: str) -> list[str]:

@@ -133,10 +133,15 @@ def check_line_file(line: Keys, label: str) -> dict[str, Any]:
         file.write_text(dump_yaml(line), encoding="utf-8")
         command = [sys.executable, "-m", "edge_ad", "run", "-c", str(file), "--check", "--json"]
         kept = {key: value for key, value in os.environ.items() if "EDGE_AD_RUN" not in key}
-        done = subprocess.run(
-            [*command, "-o", str(Path(name) / "output")],
-            capture_output=True, text=True, env=kept, check=False, timeout=_CHECK_S,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [*command, "-o", str(Path(name) / "output")],
+                capture_output=True, text=True, env=kept, check=False, timeout=_CHECK_S,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise EdgeAdError(
+                f"{label}: the line cannot be checked: no answer within {_CHECK_S:g} s."
+            ) from None
         return _answer(done, file, label)
 
 

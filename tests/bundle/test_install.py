@@ -16,7 +16,8 @@ from edge_ad.bundle.manifest import SelfTest, Target
 from edge_ad.bundle.plans import BUILT
 from edge_ad.bundle.self_test import SelfTestResult
 from edge_ad.bundle.signing import new_key
-from edge_ad.errors import GateFailed, IncompatibleError, UsageError
+from edge_ad.bundle.state import BundleFolder
+from edge_ad.errors import DataError, GateFailed, IncompatibleError, UsageError
 from tests.bundle.conftest import Workshop, trusting
 
 ROLLBACK_STEPS = ("note", "switch", "finish")
@@ -107,6 +108,20 @@ def test_rolling_back_returns_to_the_version_before_with_the_reason(workshop: Wo
     ]
     with pytest.raises(UsageError, match="no version before the current one"):
         roll_back(workshop.device, "", "maria")
+
+
+@pytest.mark.parametrize("name", ["green.onnx", "manifest.json", "run.yaml"])
+def test_a_damaged_version_is_not_gone_back_to(name: str, workshop: Workshop) -> None:
+    workshop.have_installed()
+    workshop.install(workshop.bundle(2))
+    (previous,) = workshop.device.glob("versions/1-*")
+    (previous / name).unlink()
+    before = workshop.running()
+    with pytest.raises(DataError, match=f"the version before is damaged.*{name}"):
+        roll_back(workshop.device, "rejects good parts", "maria")
+    assert workshop.running() == before
+    state = BundleFolder(workshop.device).load()
+    assert state is not None and state.switch is None and state.previous == previous.name
 
 
 @pytest.mark.parametrize("version", [1, 2])

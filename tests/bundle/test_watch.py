@@ -173,6 +173,18 @@ def test_the_first_version_is_kept_with_the_reason(workshop: Workshop) -> None:
     assert reasons(workshop.device / "output")[0][0] == "accept"
 
 
+def test_a_version_stays_when_the_one_before_is_damaged(workshop: Workshop) -> None:
+    output, calls = two_versions(workshop), list[str]()
+    fill(output, rejected=30)
+    (previous,) = workshop.device.glob("versions/1-*")
+    (previous / "green.onnx").write_bytes(b"gone")
+    with pytest.raises(GateFailed, match="It is kept: the version before it is damaged"):
+        watch(workshop, calls)
+    assert workshop.running()[0].startswith("2-") and calls == []
+    ((step, reason),) = reasons(output)
+    assert step == "accept" and "plates version 2 is kept, but 30 of 100" in reason
+
+
 def test_a_restart_that_fails_is_in_the_message(workshop: Workshop) -> None:
     fill(two_versions(workshop), rejected=30)
 

@@ -97,8 +97,11 @@ def test_from_a_line_file_to_a_device_and_back(plant: Path) -> None:
     assert json.loads(install(8, "--allow-older", "--restart", "true", "--json").stdout)[
         "restarted"
     ]
+    Path("device/site.yaml").write_text(SITE.replace("0.45", "0.46"))
+    assert json.loads(invoke("bundle", "site", "device", "--json").stdout)["notes"] == []
     back = invoke("bundle", "rollback", "device", "--reason", "bad")
     assert back.returncode == 0 and "back to plates version 7" in back.stdout
+    assert "0.46" in Path("device/current/run.yaml").read_text()
 
 
 def test_what_devices_could_not_run_is_not_made(plant: Path) -> None:
