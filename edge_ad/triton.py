@@ -11,6 +11,7 @@ from edge_ad.errors import UsageError
 
 PORT = 8000
 TIMEOUT_S = 10.0
+_LONGEST_S = 86_400.0  # longer ones do not fit a socket's clock
 MANIFEST_PARAMETER, SIDECAR_PARAMETER = "edge_ad.manifest", "edge_ad.sidecar"
 _SCHEME = re.compile(r"triton:/{0,2}")  # a Path joins the two slashes
 _MODEL = re.compile(r"/([\w.-]+)(?:/([1-9]\d*))?")
@@ -54,7 +55,8 @@ def served_model(engine: Path | str) -> ServedModel | None:
         options = {"": ""}
         parts, port, timeout_s = urlsplit(""), PORT, TIMEOUT_S
     model = _MODEL.fullmatch(parts.path)
-    if not parts.hostname or model is None or options or parts.username or not timeout_s > 0:
+    odd = options or parts.username or not 0 < timeout_s <= _LONGEST_S
+    if not parts.hostname or model is None or odd:
         raise UsageError(
             f"{text}: expected triton://HOST:PORT/MODEL or triton://HOST:PORT/MODEL/VERSION, with "
             "?timeout_s=SECONDS if the server needs more than 10."

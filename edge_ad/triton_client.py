@@ -73,7 +73,7 @@ class TritonClient:
             raise EngineLost(f"{self._served}: refused a batch ({_reason(status, body)}).")
         try:
             return _tensors(body, length, outputs)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             raise self._garbage(f"{error}") from error
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class TritonClient:
             raise EngineLost(f"{self._served}: the server fails ({_reason(status, body)}).")
         try:
             answer = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._garbage("no JSON") from error
         if not isinstance(answer, dict):
             raise self._garbage("no JSON object")
@@ -225,6 +225,6 @@ def _reason(status: int, body: bytes) -> str:
     """Return the server's own words, else the beginning of what it said."""
     try:
         text = str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         text = body[:100].decode(errors="replace")
     return " ".join(f"{status}: {text}".split())[:300]

@@ -88,7 +88,7 @@ def _tensors(metadata: dict[str, Any], name: str) -> Tensors:
             )
             for tensor in (*metadata["inputs"], *metadata["outputs"])
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise EngineLost(
             f"{name}: the answer is not that of an inference server (no inputs and outputs)."
         ) from error

@@ -130,6 +130,13 @@ _GARBAGE = {
     "half of it": lambda body: _OK + b"Content-Length: %d\r\n\r\n" % len(body) + body[:40],
     "endless": lambda body: _OK + b"\r\n" + b"x" * (3 << 20),
     "an error": lambda body: b"HTTP/1.1 500 no\r\nContent-Length: 15\r\n\r\n" + b'{"error":"oom"}',
+    "deep JSON": lambda body: (
+        _OK + b"Inference-Header-Content-Length: 100000\r\nContent-Length: 100000\r\n\r\n" +
+        b"[" * 100_000
+    ),
+    "a deep error": lambda body: (
+        b"HTTP/1.1 500 no\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000
+    ),
     "short tensors": lambda body: (
         _OK + b"Inference-Header-Content-Length: %d\r\n" % body.index(b"}]}") +
         b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -182,7 +189,8 @@ def test_a_server_that_goes_away_ends_a_line_with_its_exit_code(
 @pytest.mark.parametrize(
     "text",
     ["triton://", "triton://host", "triton://host/a/b", "triton://host:x/part",
-     "triton://host/part?timeout=3", "triton://host/part?timeout_s=0", "triton://u:p@host/part"],
+     "triton://host/part?timeout=3", "triton://host/part?timeout_s=0", "triton://u:p@host/part",
+     "triton://host/part?timeout_s=inf", "triton://host/part?timeout_s=1e9"],
 )  # fmt: skip
 def test_a_malformed_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected triton://HOST:PORT/MODEL"):
