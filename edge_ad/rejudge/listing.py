@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +48,8 @@ def list_archive(images: Path) -> ArchiveListing:
             f"--images {images}: expected a folder, or a list that ends in {', '.join(_LISTS)}."
             + hint
         )
+    if not images.is_file():
+        raise UsageError(f"--images {images}: not a file, so its length is unknown. Save the list.")
     entries = _read_list(images)
     folder = os.path.abspath(images.parent)
     paths = [os.path.normpath(os.path.join(folder, entry)) for entry in entries]
@@ -79,29 +80,44 @@ def _list_folder(folder: Path) -> ArchiveListing:
 
 def _read_list(file: Path) -> list[str]:
     if file.suffix.lower() == ".parquet":
-        return read_paths(file, COLUMN)
+        return _checked(file, read_paths(file, COLUMN))
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 ({error}). Save the list as UTF-8 text.") from error
-    is_table = file.suffix.lower() == ".csv"
+    if file.suffix.lower() == ".csv":
+        return _checked(file, _column(file, text))
     # not splitlines(): a name may hold what Unicode calls a line break
-    entries = _column(file, text) if is_table else re.split(r"\r\n|\n|\r", text)
-    listed = [entry.strip() for entry in entries]
-    if any("\0" in entry for entry in listed):
-        raise DataError(f"{file}: contains a zero byte, so it is not a list of paths.")
-    return [entry for entry in listed if entry]
+    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
+    return _checked(file, [line for line in lines if line])
 
 
-def _column(file: Path, text: str) -> Iterable[str]:
+def _column(file: Path, text: str) -> list[str]:
     """Return the column `path` of a table with a header."""
     try:
-        table = csv.DictReader(io.StringIO(text, newline=""))
-        if COLUMN not in (table.fieldnames or ()):
-            columns = ", ".join(table.fieldnames or ()) or "none"
-            raise DataError(f"{file}: expected a column '{COLUMN}', got: {columns}.")
-        return [row[COLUMN] or "" for row in table]
+        header, *rows = csv.reader(io.StringIO(text, newline=""))
+    except ValueError:
+        header, rows = [], []
     except csv.Error as error:
         raise DataError(f"{file}: not a table with commas ({error}).") from error
+    if header.count(COLUMN) != 1:
+        columns = ", ".join(header) or "none"
+        raise DataError(f"{file}: expected one column '{COLUMN}', got: {columns}.")
+    for number, row in enumerate(rows, 1):
+        if row and len(row) != len(header):
+            raise DataError(
+                f"{file}: row {number} has {len(row)} fields, the header {len(header)}. Put quotes "
+                "around paths that contain commas."
+            )
+    return [row[header.index(COLUMN)].strip() for row in rows if row]
+
+
+def _checked(file: Path, entries: list[str]) -> list[str]:
+    """Return the entries. Raises DataError for one that cannot be a path."""
+    for number, entry in enumerate(entries, 1):
+        if not entry.strip() or "\0" in entry:
+            what = "contains a zero byte" if entry.strip() else "is empty"
+            raise DataError(f"{file}: path {number} {what}. Leave it out, or correct the list.")
+    return entries

@@ -136,16 +136,17 @@ def read_paths(path: Path, column: str) -> list[str]:
     """Return a column of texts. Raises DataError for another file, or one without the column."""
     try:
         schema = pq.read_schema(path)
-        if column not in schema.names:
-            raise DataError(
-                f"{path}: expected a column '{column}', got: {', '.join(schema.names) or 'none'}."
-            )
+        if schema.names.count(column) != 1:
+            columns = ", ".join(schema.names) or "none"
+            raise DataError(f"{path}: expected one column '{column}', got: {columns}.")
         values = pq.read_table(path, columns=[column])[column].to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a readable Parquet file ({_first_line(error)}).") from error
-    wrong = next((value for value in values if not isinstance(value, str)), None)
-    if wrong is not None or None in values:
-        raise DataError(f"{path}: column '{column}' must hold texts, got {wrong!r}.")
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, str):
+            raise DataError(
+                f"{path}: column '{column}' must hold texts, got {value!r:.80} in row {number}."
+            )
     return cast(list[str], values)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, UsageError
 from edge_ad.rejudge.listing import list_archive
 from tests.rejudge.archives import rejudge, rows
 
@@ -37,7 +37,7 @@ def test_a_list_names_each_image_once(
 @pytest.mark.parametrize(
     ("name", "content", "code", "message"),
     [
-        ("list.csv", b"file\na.png", 2, "expected a column 'path', got: file"),
+        ("list.csv", b"file\na.png", 2, "expected one column 'path', got: file"),
         ("list.csv", b"path\n" + b"a" * 200_000, 2, "not a table with commas (field larger"),
         ("list.parquet", b"PAR1 not", 2, "not a readable Parquet file"),
         ("list.txt", b"\xff\xfe\xfa", 2, "not UTF-8"),
@@ -53,6 +53,56 @@ def test_a_list_that_is_none_is_refused(
     done = rejudge(make_engine(), tmp_path / name, tmp_path / "r.parquet")
     assert done.returncode == code and message in done.stderr
     assert not (tmp_path / "r.parquet.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"path,path\na,b", "expected one column 'path', got: path, path"),
+        (b"", "expected one column 'path', got: none"),
+        (b"path,x\na.png,1\na,b.png,2", "row 2 has 3 fields, the header 2"),
+        (b"x,path\n1", "row 1 has 1 fields, the header 2"),
+        (b"path,x\na.png,1\n,2", "path 2 is empty"),
+        (b"path\na\0.png", "path 1 contains a zero byte"),
+    ],
+)
+def test_a_table_whose_paths_are_not_certain_is_refused(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list_archive(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["a.png", None], "must hold texts, got None in row 2"),
+        ([["a.png"]], r"must hold texts, got \['a.png'\] in row 1"),
+        (["a.png", " "], "path 2 is empty"),
+        (["a\0.png"], "path 1 contains a zero byte"),
+    ],
+)
+def test_a_column_whose_paths_are_not_certain_is_refused(
+    values: list[object], message: str, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"path": values}), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match=message):
+        list_archive(tmp_path / "list.parquet")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    columns = [pa.array(["a.png"]), pa.array(["b.png"])]
+    table = pa.Table.from_arrays(columns, names=["path", "path"])
+    pq.write_table(table, tmp_path / "list.parquet")
+    with pytest.raises(DataError, match="expected one column 'path', got: path, path"):
+        list_archive(tmp_path / "list.parquet")
+
+
+def test_a_pipe_is_not_a_list(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.txt")
+    with pytest.raises(UsageError, match="not a file"):
+        list_archive(tmp_path / "list.txt")
 
 
 def test_names_that_are_not_utf8_are_rows(
