@@ -28,7 +28,8 @@ from edge_ad.uri import without_credentials
 _CHUNK = 1 << 18
 _SPARE_BYTES = 32 << 20
 _TIMEOUT_S = 30.0  # without a byte
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_BYTES = "[0-9]{1,18}"
+_RANGE = re.compile(rf"bytes ({_BYTES})-{_BYTES}/({_BYTES}|\*)")
 _NAME = header(MANIFEST, 0)[:100]  # how every bundle begins
 
 
@@ -123,7 +124,7 @@ def _attempt(opener: Any, request: Request, download: Download) -> str:
         request.add_header("Range", f"bytes={begun}-")
         request.add_header("If-Range", known["validator"])
     try:
-        with opener.open(request, timeout=_TIMEOUT_S) as answer:
+        with _open(opener, request, download) as answer:
             return _receive(answer, begun, download)
     except HTTPError as error:
         error.close()
@@ -145,12 +146,19 @@ def _attempt(opener: Any, request: Request, download: Download) -> str:
         return f"the connection broke ({type(error).__name__})"
 
 
+def _open(opener: Any, request: Request, download: Download) -> Any:
+    try:
+        return opener.open(request, timeout=_TIMEOUT_S)
+    except ValueError as error:  # the request's own address was parsed before
+        raise SourceLost(f"{download.label}: redirects to no address ({error}).") from error
+
+
 def _receive(answer: Any, begun: int, download: Download) -> str:
     headers, path = answer.headers, download.path
     if headers.get("Content-Encoding", "identity") != "identity":
         raise SourceLost(f"{download.label}: the server compresses what was not asked for.")
-    length = headers.get("Content-Length")
-    total = int(length) if length and length.isdigit() else None
+    length = headers.get("Content-Length", "")
+    total = int(length) if re.fullmatch(_BYTES, length) else None
     if answer.status == 206:
         match = _RANGE.fullmatch(headers.get("Content-Range", ""))
         if not match or int(match[1]) != begun:

@@ -24,7 +24,7 @@ from edge_ad.bundle.signing import PublicKey, Signatures, key_ids, parse_public
 from edge_ad.clock import now_utc
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.files import write_text
-from edge_ad.strict_yaml import dump_yaml, load_yaml
+from edge_ad.strict_yaml import decode, dump_yaml, parse_yaml
 
 DEFAULT_TRUST = Path("/etc/edge-ad/trust.yaml")
 
@@ -96,8 +96,9 @@ class Trust(_Strict):
 def load_trust(path: Path) -> Trust:
     """Read a trust file. Raises UsageError for one that is absent, wrong or anybody's to change."""
     try:
-        content = load_yaml(path)
-        status = path.stat()
+        with path.open("rb") as file:  # one look: another file may have its name at the next
+            status = os.fstat(file.fileno())
+            content = parse_yaml(decode(file.read()))
     except FileNotFoundError:
         raise UsageError(
             f"{path}: there is no trust file, so no bundle is trusted. Make it with: "
@@ -161,6 +162,11 @@ def _why(signatures: Signatures, revoked: Sequence[str]) -> str:
 def _check_owner(path: Path, status: os.stat_result) -> None:
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(f"{path}: others may change this trust file. Run: chmod go-w {path}")
+    folder = path.absolute().parent
+    if folder.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+        raise UsageError(
+            f"{path}: everybody may put another file into its folder. Run: chmod o-w {folder}"
+        )
     if status.st_uid not in (0, os.geteuid()):
         raise UsageError(
             f"{path}: belongs to user {status.st_uid}, expected root or you. Run: chown root {path}"

@@ -125,7 +125,7 @@ def _answer(response: HTTPResponse) -> HttpAnswer:
 
 def _retry_after_s(value: str) -> float | None:
     """Return the seconds of a Retry-After header, a number or a date; an hour at most."""
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return min(float(value), LONGEST_WAIT_S)
     try:
         seconds = parsedate_to_datetime(value).timestamp() - time.time()

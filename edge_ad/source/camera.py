@@ -142,7 +142,7 @@ def _open_pipeline(pipeline: str, request: SourceRequest) -> Iterator[Grab]:
 
 def csi_pipeline(uri: Uri) -> str:
     """Return the pipeline of a CSI camera: captured and scaled in NVMM memory, delivered as BGR."""
-    if not uri.place.isdigit():
+    if not (uri.place.isascii() and uri.place.isdigit()):
         raise UsageError(f"csi:// expects a port number, like csi://0; got '{uri.place}'.")
     width = whole_number(uri, "width", 1920, least=1)
     height = whole_number(uri, "height", 1080, least=1)

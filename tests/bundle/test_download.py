@@ -44,7 +44,7 @@ class Server:
     statuses: list[int] = field(default_factory=list)
     redirect: str = ""
     encoding: str = ""
-    length: int | None = None
+    length: int | str | None = None
     authorization: str = ""
 
 
@@ -238,11 +238,28 @@ def test_a_redirect_on_the_same_server_is_followed(make: Download, server: Serve
     assert fetch_bundle(make).read_bytes() == DATA
 
 
-@pytest.mark.parametrize("place", ["https://example.invalid/x", "http://localhost/x", "/7.edgead"])
-def test_other_redirects_are_refused(make: Download, server: Server, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("https://example.invalid/x", "another server"),
+        ("http://localhost/x", "another server"),
+        ("https://[::1", "redirects to no address"),
+        ("file:///etc/passwd", "302"),
+        ("/7.edgead", "302"),
+    ],
+)
+def test_other_redirects_are_refused(
+    make: Download, server: Server, place: str, message: str
+) -> None:
     server.redirect = place
-    with pytest.raises(SourceLost, match="another server" if "://" in place else "302"):
+    with pytest.raises(SourceLost, match=message):
         fetch_bundle(make)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "\xb2", "-1", "many"])
+def test_a_length_that_is_none_counts_as_none(make: Download, server: Server, length: str) -> None:
+    server.length = length
+    assert fetch_bundle(make).read_bytes() == DATA
 
 
 def test_compressed_content_is_refused(make: Download, server: Server) -> None:

@@ -91,7 +91,7 @@ def test_keys_are_trusted_and_revoked_by_name(tmp_path: Path) -> None:
         ("keys: [\n", "cannot be read"),
     ],
 )
-def test_a_wrong_trust_file_trusts_nobody(tmp_path: Path, text: str, message: str) -> None:
+def test_with_a_wrong_trust_file_no_key_is_trusted(tmp_path: Path, text: str, message: str) -> None:
     trust = tmp_path / "trust.yaml"
     trust.write_text(text)
     trust.chmod(0o644)
@@ -106,12 +106,17 @@ def test_a_trust_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
     done = invoke("keys", "show", "--trust", trust)
     assert done.returncode == 2 and f"chmod go-w {trust}" in done.stderr
     trust.chmod(0o644)
+    tmp_path.chmod(0o777)
+    done = invoke("keys", "show", "--trust", trust)
+    assert done.returncode == 2 and f"chmod o-w {tmp_path}" in done.stderr
+    tmp_path.chmod(0o1777)
+    assert invoke("keys", "show", "--trust", trust).returncode == 0
     if os.geteuid() == 0:
         os.chown(trust, 12345, -1)
         done = invoke("keys", "show", "--trust", trust)
         assert done.returncode == 2 and "belongs to user 12345" in done.stderr
 
 
-def test_a_missing_trust_file_trusts_nobody(tmp_path: Path) -> None:
+def test_without_a_trust_file_no_key_is_trusted(tmp_path: Path) -> None:
     done = invoke("bundle", "verify", tmp_path / "x", "--trust", tmp_path / "none.yaml")
     assert done.returncode == 2 and "edge-ad keys trust KEY.pub" in done.stderr

@@ -124,6 +124,7 @@ def test_chat_channels_get_their_own_shape(template: str) -> None:
         (503, {"Retry-After": "999999"}, TryLater, "HTTP 503", 3600.0),
         (503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, TryLater, "HTTP 503", 0.0),
         (503, {"Retry-After": "soon"}, TryLater, "HTTP 503", None),
+        (503, {"Retry-After": "\xb2"}, TryLater, "HTTP 503", None),
     ],
 )
 def test_the_status_decides(

@@ -52,6 +52,7 @@ def test_a_file_with_a_question_mark_in_its_name_is_a_file(tmp_path: Path) -> No
         ("pattern://?faults=black", "NAME@FRAME"),
         ("pattern://?faults=black@9-3", "NAME@FIRST-LAST"),
         ("csi://front", "port number"),
+        ("csi://\u0661", "port number"),
         ("csi://0?height=0", "at least 1"),
         ("v4l2:///dev/null?format=jpeg2000", "four letters"),
         ("0?heigth=3", "Did you mean 'height'"),
