@@ -132,16 +132,16 @@ class BundleFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder and keep other installs out. Raises UsageError, OutletLost."""
-        try:
-            make_folder(self.path)
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise OutletLost(f"{self.path}: cannot be written ({error.strerror}).") from error
+        handle = self._open_lock()
         try:
             _lock(handle, self.path)
             yield
         finally:
             os.close(handle)
+
+    def check_writable(self) -> None:
+        """Raise OutletLost when this user could not switch versions here."""
+        os.close(self._open_lock())
 
     def recover(self) -> State | None:
         """Finish or forget what an interrupted install has begun; return the state. Needs the lock.
@@ -179,6 +179,13 @@ class BundleFolder:
                 shutil.rmtree(path, ignore_errors=True)
         if self.versions.is_dir():
             sync_folder(self.versions)
+
+    def _open_lock(self) -> int:
+        try:
+            make_folder(self.path)
+            return os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise OutletLost(f"{self.path}: cannot be written ({error.strerror}).") from error
 
     def _resolve(self, state: State, switch: Switch) -> State:
         if self.linked != switch.to:

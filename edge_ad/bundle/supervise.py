@@ -32,9 +32,11 @@ def watch_version(
     """Watch the current version until it is accepted or taken back, or `stop` is set.
 
     Return the version, outcome and reason. Raises GateFailed when it was taken back, UsageError
-    when nothing is installed.
+    when nothing is installed, OutletLost when this user could not take it back.
     """
     folder, shown = BundleFolder(path), ""
+    if folder.load() is not None:
+        folder.check_writable()  # now, and not when the version is to be taken back
     while not stop.is_set():
         state = folder.load()
         if state is None or state.watch is None:

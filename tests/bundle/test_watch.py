@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -16,7 +17,7 @@ from edge_ad.bundle.state import BundleFolder
 from edge_ad.bundle.supervise import watch_version
 from edge_ad.bundle.watch import LineFigures, decide, lower_bound
 from edge_ad.clock import as_utc
-from edge_ad.errors import EdgeAdError, GateFailed, UsageError
+from edge_ad.errors import EdgeAdError, GateFailed, OutletLost, UsageError
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.outbox import Subscription, read_outbox, subscribe
 from edge_ad.store.reading import EventFilter, read_events
@@ -193,6 +194,22 @@ def test_a_restart_that_fails_is_in_the_message(workshop: Workshop) -> None:
 
     with pytest.raises(GateFailed, match=r"is back at plates version 1\. But no such unit"):
         watch_version(workshop.device, threading.Event(), "test", restart=restart)
+
+
+def test_who_could_not_take_it_back_does_not_watch(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop.have_installed()
+    opened = os.open
+
+    def refusing(path: str | Path, flags: int, mode: int = 0o777) -> int:  # root may write all
+        if Path(path).name == "install.lock":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refusing)
+    with pytest.raises(OutletLost, match=r"cannot be written \(Permission denied\)"):
+        watch(workshop, [])
 
 
 def test_nothing_to_watch_is_an_error(workshop: Workshop) -> None:
