@@ -22,6 +22,7 @@ _WAITING = (
     "SELECT name, error, (SELECT count(*) FROM outbox WHERE outlet = id) AS waiting FROM outlets "
     "WHERE active AND error IS NOT NULL ORDER BY id"
 )
+_BUSY_S = 0.5  # a store that is locked for longer must not hold up verdicts and frames
 _STOPPED = "SELECT time_utc FROM events WHERE type = 'line' ORDER BY seq DESC LIMIT 1"
 
 
@@ -107,7 +108,7 @@ def read_hour(folder: Path) -> StoreHour:
     """Return what the store says about the last hour; its `problem` when it cannot be read."""
     begin = as_utc(datetime.now(timezone.utc) - timedelta(minutes=59))[:16] + "Z"
     try:
-        with open_reading(folder) as connection:
+        with open_reading(folder, _BUSY_S) as connection:
             counts: dict[str, dict[str, HourCounts]] = {}
             for row in connection.execute(_HOUR, (begin,)):
                 minute = HourCounts(row["passed"], row["rejected"], row["invalid"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.errors import EdgeAdError, UsageError
-from edge_ad.store.schema import DATABASE, connect_reading
+from edge_ad.store.schema import DATABASE, READS_WITHIN_S, connect_reading
 
 Record = dict[str, Any]
 
@@ -63,8 +63,8 @@ class EventFilter:
 
 
 @contextmanager
-def open_reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open the store of a folder for reading.
+def open_reading(folder: Path, busy_s: float = READS_WITHIN_S) -> Iterator[sqlite3.Connection]:
+    """Open the store of a folder for reading; while another locks it, wait `busy_s` seconds.
 
     Raises UsageError for a folder without one, EdgeAdError when it cannot be read.
     """
@@ -75,7 +75,7 @@ def open_reading(folder: Path) -> Iterator[sqlite3.Connection]:
             "edge-ad run ... -o DIR"
         )
     try:
-        connection = connect_reading(path)
+        connection = connect_reading(path, busy_s)
     except sqlite3.Error as error:
         raise EdgeAdError(f"{path}: cannot be read ({error}).") from error
     try:

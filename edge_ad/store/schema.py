@@ -18,6 +18,7 @@ _INDEXES = (
     "(seq, camera, type, kind, step, time_utc, part, alarm, area_px);"
     "CREATE INDEX statistics_camera ON statistics (camera, minute);"
 )
+READS_WITHIN_S = 5.0  # while another process locks the database
 _AREA = "(SELECT max(json_extract(value, '$.area_px')) FROM json_each(regions))"
 _FROM_1 = f"""
 ALTER TABLE events ADD COLUMN area_px INTEGER;
@@ -86,12 +87,12 @@ def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:
     return connection
 
 
-def connect_reading(path: Path) -> sqlite3.Connection:
+def connect_reading(path: Path, busy_s: float = READS_WITHIN_S) -> sqlite3.Connection:
     """Open a database for reading, also one on a medium that cannot be written.
 
     Raises sqlite3.Error; DataError or IncompatibleError for a file that is no store's.
     """
-    connection = _read_only(path)
+    connection = _read_only(path, busy_s)
     connection.row_factory = sqlite3.Row
     if _version(path, connection) == 0:
         connection.close()
@@ -117,10 +118,10 @@ def create(path: Path) -> None:
         connection.close()
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
+def _read_only(path: Path, busy_s: float) -> sqlite3.Connection:
     name = f"file:{quote(os.fsencode(path))}"
     try:
-        connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=5.0)
+        connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=busy_s)
         connection.execute("SELECT 1 FROM sqlite_master")
     except sqlite3.OperationalError:
         if not path.is_file() or Path(f"{path}-wal").exists():

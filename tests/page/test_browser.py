@@ -128,6 +128,17 @@ def test_a_phone_shows_the_whole_width(path: str, shown: Shown) -> None:
         shown.browser.size(1280, 720)
 
 
+def test_a_wall_screen_is_filled(shown: Shown) -> None:
+    shown.browser.size(3840, 2160)
+    try:
+        shown.open("/")
+        last = "[...document.querySelectorAll('.tile')].at(-1).getBoundingClientRect()"
+        assert 3840 * 0.96 < shown.browser.run(f"return {last}.right") <= 3840
+        assert shown.browser.run("return getComputedStyle(document.body).fontSize") == "32px"
+    finally:
+        shown.browser.size(1280, 720)
+
+
 @pytest.mark.parametrize("path", VIEWS)
 def test_everybody_can_use_it(path: str, shown: Shown) -> None:
     for dark in (False, True):
@@ -157,15 +168,17 @@ def test_a_page_that_has_lost_its_server_shows_no_verdict_and_comes_back(
     tile = "document.querySelector('.tile').dataset"
     with RunningLine(folder, "top") as running:
         with served(folder) as page:
-            running.judge("top", ".")
             browser.open(f"http://{page.host}/")
+            wait_for(lambda: control_clients() == 1)
+            running.judge("top", ".")
             browser.wait(f"{tile}.frame && {tile}.verdict === 'PASS'")
         browser.wait("!document.getElementById('notice').hidden")
         assert browser.run(f"return [{tile}.verdict, {tile}.frame]") == ["NONE", None]
         assert browser.text(".tile").split() == ["top", "Not", "known"]
         with served(folder, port=page.port):
-            browser.wait(f"document.getElementById('notice').hidden && {tile}.frame")
-            assert browser.run(f"return {tile}.verdict") == "PASS"
+            browser.wait(f"document.getElementById('notice').hidden && {tile}.verdict === 'PASS'")
+            running.judge("top", "R")
+            browser.wait(f"{tile}.frame && {tile}.verdict === 'REJECT'")
             browser.open("about:blank")
 
 

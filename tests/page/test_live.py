@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_ad.control.client import LineLink
+from edge_ad.page import snapshot
 from edge_ad.page.live import live_values
-from edge_ad.page.snapshot import HourCounts, Snapshot, StoreHour, look
+from edge_ad.page.snapshot import HourCounts, Snapshot, StoreHour, look, read_hour
 from edge_ad.page.texts import read_texts
+from edge_ad.store.schema import DATABASE
 from tests.control.lines import RunningLine, wait_for
-from tests.page.served import ServedPage, Tab, served
+from tests.page.served import ServedPage, Tab, make_store, served
 
 EN, DE = read_texts("en"), read_texts("de")
 HOUR = StoreHour(
@@ -194,3 +198,15 @@ def test_the_end_of_the_line_reaches_tabs(tmp_path: Path) -> None:
         while tab.next()["running"]:
             pass
         assert "does not run" in page.get("/").text
+
+
+def test_a_locked_store_does_not_hold_up_the_verdicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_store(tmp_path)
+    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("CREATE TABLE other (value)")
+        monkeypatch.setattr(snapshot, "_BUSY_S", 0.01)
+        assert "database is locked" in read_hour(folder).problem
