@@ -85,6 +85,8 @@ def gpu_features(gpus: Gpus, jetson: Jetson | None, packages: list[Package]) -> 
     fix = "" if pycuda.usable else "pip install pycuda"
     if gpus.problem and jetson is None:
         fix = " && ".join(filter(None, ["sudo ubuntu-drivers install", fix]))
+        if gpus.absent:
+            fix = f"put an NVIDIA GPU in, then: {fix}"
     yield Feature("running plans on a GPU (.plan)", "; ".join(missing), fix if missing else "")
 
 

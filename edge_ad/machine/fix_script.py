@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 
 from edge_ad.machine.features import Feature
@@ -12,28 +14,35 @@ _HEAD = """\
 # What this machine is missing, printed by edge-ad doctor --fix. Read it first, and delete what you
 # do not need; lines with a single # are reasons, and advice that no command can follow.
 set -eu
+PYTHON={python}  # the one that runs edge-ad
 """
 _EXTRA = re.compile(r"pip install 'edge-ad\[([\w-]+)\]'")
-_COMMAND = re.compile(r"(pip|sudo|export|python3?) ")
+_COMMAND = re.compile(r"(\S*python3?|pip|sudo|export) ")
+_PIP = re.compile(r"(?:(?<=^)|(?<=&& ))pip ")
+_ENVIRONMENT = re.compile(r"(?:^| && )(python3 -m venv .*)")
 
 
-def fix_script(features: Sequence[Feature]) -> str:
-    """Return a POSIX shell script; extras of edge-ad are installed together, each fix once."""
+def fix_script(features: Sequence[Feature], python: str = sys.executable) -> str:
+    """Return a POSIX shell script; extras of edge-ad are installed together, each fix once.
+
+    Packages go where `python` finds them. What makes another environment is left to people.
+    """
+    head = _HEAD.format(python=shlex.quote(python))
     missing = [feature for feature in features if feature.missing]
     if not missing:
-        return _HEAD + "\n# Nothing is missing.\n"
+        return head + "\n# Nothing is missing.\n"
     extras = [
         (feature, match[1]) for feature in missing if (match := _EXTRA.fullmatch(feature.fix))
     ]
     blocks = [_reasons([feature for feature, _ in extras])] if extras else []
     if extras:
-        blocks[0] += f"pip install 'edge-ad[{','.join(name for _, name in extras)}]'\n"
+        blocks[0] += _fix(f"pip install 'edge-ad[{','.join(name for _, name in extras)}]'")
     others: dict[str, list[Feature]] = {}
     for feature in missing:
         if not _EXTRA.fullmatch(feature.fix):
             others.setdefault(feature.fix, []).append(feature)
     blocks += [_reasons(group) + _fix(fix) for fix, group in others.items()]
-    return "\n".join([_HEAD, *blocks])
+    return "\n".join([head, *blocks])
 
 
 def _reasons(features: Sequence[Feature]) -> str:
@@ -42,8 +51,16 @@ def _reasons(features: Sequence[Feature]) -> str:
 
 def _fix(fix: str) -> str:
     """Return a command as a line; advice, which a shell cannot follow, as a comment."""
-    is_command = _COMMAND.match(fix) and ", then" not in fix and ", in a" not in fix
-    return f"{fix}\n" if is_command else (_comment(fix) if fix else "")
+    if not _COMMAND.match(fix) or ", then" in fix or ", in a" in fix:
+        return _comment(fix) if fix else ""
+    if another := _ENVIRONMENT.search(fix):
+        commands = fix[: another.start()]
+        advice = _comment(f"and edge-ad in an environment that sees it: {another[1]}")
+        return (_fix(commands) if commands else "") + advice
+    command = _PIP.sub('"$PYTHON" -m pip ', fix).replace(
+        "sudo apt install", "sudo apt-get install -y"
+    )
+    return f"{command}\n"
 
 
 def _comment(text: str) -> str:

@@ -14,6 +14,7 @@ from edge_ad.machine.host import ROOT
 from edge_ad.machine.tegrastats import read_tegrastats
 
 LIBRARY = "libcuda.so.1"
+_NVIDIA = "0x10de"  # the vendor on PCI
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 
@@ -28,12 +29,16 @@ class GpuDevice:
 
 @dataclass(frozen=True, slots=True)
 class Gpus:
-    """GPUs and driver; `cuda` is the newest CUDA it runs, `problem` why there are no GPUs."""
+    """GPUs and driver; `cuda` is the newest CUDA it runs, `problem` why there are no GPUs.
+
+    `absent` says that the computer's buses have no device of NVIDIA's.
+    """
 
     devices: tuple[GpuDevice, ...] = ()
     driver: str = ""
     cuda: str = ""
     problem: str = ""
+    absent: bool = False
 
 
 class _DriverError(Exception):
@@ -46,7 +51,8 @@ def read_gpus(load: Callable[[str], Any] = ctypes.CDLL, root: Path = ROOT) -> Gp
     try:
         cuda = load(LIBRARY)
     except OSError:
-        return Gpus(driver=driver, problem=f"no NVIDIA driver ({LIBRARY} is not installed)")
+        problem = f"no NVIDIA driver ({LIBRARY} is not installed)"
+        return Gpus(driver=driver, problem=problem, absent=_is_absent(root))
     try:
         _call(cuda, "cuInit", 0)
         count = _integer(cuda, "cuDeviceGetCount")
@@ -64,6 +70,12 @@ def driver_version(root: Path = ROOT) -> str:
         return ""
     match = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text)
     return match[1] if match else ""
+
+
+def _is_absent(root: Path) -> bool:
+    """Return whether PCI has devices, but none of NVIDIA's. Without PCI nothing is known."""
+    vendors = [path.read_text().strip() for path in root.glob("sys/bus/pci/devices/*/vendor")]
+    return bool(vendors) and _NVIDIA not in vendors
 
 
 def _device(cuda: Any, index: int) -> GpuDevice:

@@ -47,12 +47,23 @@ def test_the_script_joins_extras_and_leaves_advice_to_people() -> None:
             Feature("images"),
             Feature("reports", "the Python package rich", "pip install 'edge-ad[evaluate]'"),
             Feature("USB cameras", "a camera", "plug one in, then: ls /dev/video*"),
-            Feature("CSI", "GStreamer", "sudo apt install x"),
-            Feature("RTSP", "GStreamer", "sudo apt install x"),
-        ]
+            Feature("CSI", "GStreamer", "sudo apt install x && python3 -m venv .venv && cd x"),
+            Feature("RTSP", "GStreamer", "sudo apt install x && python3 -m venv .venv && cd x"),
+            Feature("windows", "a window", "pip uninstall -y a && pip install b"),
+            Feature("OpenCV", "OpenCV", "/opt/a/python -m pip install c"),
+        ],
+        "/my line/python",
     )
     commands = [line for line in script.splitlines() if line and not line.startswith("#")]
-    assert commands == ["set -eu", "pip install 'edge-ad[train,evaluate]'", "sudo apt install x"]
+    assert commands == [
+        "set -eu",
+        "PYTHON='/my line/python'  # the one that runs edge-ad",
+        "\"$PYTHON\" -m pip install 'edge-ad[train,evaluate]'",
+        "sudo apt-get install -y x",
+        '"$PYTHON" -m pip uninstall -y a && "$PYTHON" -m pip install b',
+        "/opt/a/python -m pip install c",
+    ]
+    assert "# and edge-ad in an environment that sees it: python3 -m venv .venv && cd x" in script
     assert "# plug one in, then: ls /dev/video*" in script
     assert "Nothing is missing" in fix_script([Feature("images")])
 

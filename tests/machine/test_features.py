@@ -32,6 +32,12 @@ def of_gpu(gpus: Gpus, jetson: Jetson | None, *usable: str) -> dict[str, tuple[s
     return {one.name: (one.missing, one.fix) for one in gpu_features(gpus, jetson, found)}
 
 
+def test_a_driver_is_not_installed_where_no_gpu_is() -> None:
+    absent = Gpus(problem="no NVIDIA driver", absent=True)
+    _, fix = of_gpu(absent, None, "tensorrt")["running plans on a GPU (.plan)"]
+    assert fix == ("put an NVIDIA GPU in, then: sudo ubuntu-drivers install && pip install pycuda")
+
+
 def test_a_complete_machine_is_missing_nothing() -> None:
     cameras = of_camera(FULL, [CAMERA])
     plans = of_gpu(GPU, None, "tensorrt", "pycuda")

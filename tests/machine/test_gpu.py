@@ -54,13 +54,25 @@ def test_a_library_that_is_no_driver_is_reported_without_raising(tmp_path: Path)
     assert "does not work" in read_gpus(lambda name: object(), tmp_path).problem
 
 
-def test_a_machine_without_driver_is_reported_without_raising(tmp_path: Path) -> None:
-    def absent(name: str) -> Any:
-        raise OSError(f"{name}: cannot open shared object file")
+def no_library(name: str) -> Any:
+    raise OSError(f"{name}: cannot open shared object file")
 
-    assert read_gpus(absent, tmp_path) == Gpus(
+
+def test_a_machine_without_driver_is_reported_without_raising(tmp_path: Path) -> None:
+    assert read_gpus(no_library, tmp_path) == Gpus(
         problem=f"no NVIDIA driver ({LIBRARY} is not installed)"
     )
+
+
+def test_a_gpu_on_the_bus_is_known_without_a_driver(tmp_path: Path) -> None:
+    absent = []
+    for number, vendor in enumerate(("none", "0x8086", "0x10de")):
+        if number:
+            device = tmp_path / f"sys/bus/pci/devices/0000:00:0{number}.0"
+            device.mkdir(parents=True)
+            (device / "vendor").write_text(f"{vendor}\n")
+        absent.append(read_gpus(no_library, tmp_path).absent)
+    assert absent == [False, True, False], "without a bus nothing is known"
 
 
 def test_without_a_loaded_module_there_is_no_version(tmp_path: Path) -> None:
