@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no reports to anybody
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no reports to Ray's makers
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
 
 try:
@@ -28,10 +31,9 @@ except ImportError as error:
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.rejudge.job import RejudgeJob
 from edge_ad.rejudge.judge import ArchiveJudge, JudgeConfig
-from edge_ad.rejudge.runner import Judged, WorkerFailure
+from edge_ad.rejudge.runner import LOCAL_CLUSTER, Judged, WorkerFailure
 from edge_ad.rejudge.table import Schema, from_bytes, make_table, to_bytes
 
-LOCAL = "local"
 _REACHED_WITHIN_S = 10.0
 
 
@@ -74,8 +76,11 @@ def judge_on_ray(
     `address` is a cluster's, or "local" for one on this machine, which ends with the job. Raises
     the error of a worker, UsageError for a cluster that cannot be reached.
     """
-    _connect(address, workers)
     try:
+        with _own_signals():
+            _connect(address, workers)
+        if stop.is_set():
+            return
         parts = [{"part": index, "paths": list(job.part(index))} for index in job.outstanding]
         rows = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
             RayJudge,
@@ -102,11 +107,33 @@ def judge_on_ray(
         ray.shutdown()
 
 
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's answer to SIGTERM: Ray replaces it, and ends the process without a word.
+
+    One that arrives while Ray starts ends that, and is given to this process again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own = signal.getsignal(signal.SIGTERM)
+    ended = False
+    try:
+        yield
+    except SystemExit:
+        ended = True
+    finally:
+        signal.signal(signal.SIGTERM, own)
+    if ended:
+        signal.raise_signal(signal.SIGTERM)
+
+
 def _connect(address: str, workers: int) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        if address == LOCAL:
-            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+        if address == LOCAL_CLUSTER:
+            # its own, also beside a cluster that runs here
+            ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
         else:
             _reach(address)
             ray.init(address=address, **quiet)
@@ -119,7 +146,8 @@ def _connect(address: str, workers: int) -> None:
     if cores < workers:
         ray.shutdown()
         raise UsageError(
-            f"--workers {workers}: the Ray cluster has {cores} CPU cores, and a worker needs one."
+            f"--workers {workers}: the Ray cluster has {cores} CPU core{'s' * (cores != 1)}, and "
+            "each worker needs one."
         )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -18,6 +18,7 @@ from edge_ad.rejudge.table import Row, Table, make_table
 
 Judged = Iterator[tuple[int, Table]]
 Workers = dict[Connection, BaseProcess]
+LOCAL_CLUSTER = "local"  # `--ray local`: a Ray cluster on this machine for one job
 _ENDS_WITHIN_S = 5.0
 
 

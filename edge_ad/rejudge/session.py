@@ -22,9 +22,12 @@ from edge_ad.rejudge.job import RejudgeJob, open_job
 from edge_ad.rejudge.judge import JudgeConfig, JudgeEngine
 from edge_ad.rejudge.listing import ArchiveListing, list_archive
 from edge_ad.rejudge.progress import RejudgeProgress
-from edge_ad.rejudge.runner import Judged, judge_here, judge_in_processes
+from edge_ad.rejudge.runner import LOCAL_CLUSTER, Judged, judge_here, judge_in_processes
 from edge_ad.rejudge.table import read_columns
 from edge_ad.triton import engine_text, served_model
+
+# read by Ray when it is imported: its servers, which run code for any client, listen on 127.0.0.1
+_LOOPBACK_ONLY = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ class RejudgeSession:
         if not job.outstanding:
             return iter(())
         if config.ray is not None:
+            if config.ray == LOCAL_CLUSTER:
+                os.environ.setdefault(*_LOOPBACK_ONLY)
             from edge_ad.rejudge.cluster import judge_on_ray
 
             return judge_on_ray(job, judge, self._stop, config.workers, config.ray)
