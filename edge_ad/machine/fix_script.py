@@ -18,8 +18,7 @@ PYTHON={python}  # the one that runs edge-ad
 """
 _EXTRA = re.compile(r"pip install 'edge-ad\[([\w-]+)\]'")
 _COMMAND = re.compile(r"(\S*python3?|pip|sudo|export) ")
-_PIP = re.compile(r"(?:(?<=^)|(?<=&& ))pip ")
-_ENVIRONMENT = re.compile(r"(?:^| && )(python3 -m venv .*)")
+_ENVIRONMENT = "python3 -m venv "
 
 
 def fix_script(features: Sequence[Feature], python: str = sys.executable) -> str:
@@ -50,17 +49,22 @@ def _reasons(features: Sequence[Feature]) -> str:
 
 
 def _fix(fix: str) -> str:
-    """Return a command as a line; advice, which a shell cannot follow, as a comment."""
+    """Return commands, one a line so that the first failure ends the script.
+
+    Advice, which a shell cannot follow, is a comment.
+    """
     if not _COMMAND.match(fix) or ", then" in fix or ", in a" in fix:
         return _comment(fix) if fix else ""
-    if another := _ENVIRONMENT.search(fix):
-        commands = fix[: another.start()]
-        advice = _comment(f"and edge-ad in an environment that sees it: {another[1]}")
-        return (_fix(commands) if commands else "") + advice
-    command = _PIP.sub('"$PYTHON" -m pip ', fix).replace(
-        "sudo apt install", "sudo apt-get install -y"
-    )
-    return f"{command}\n"
+    commands, another, rest = fix.partition(_ENVIRONMENT)
+    lines = [f"{_line(command)}\n" for command in commands.split(" && ") if command]
+    advice = _comment(f"and edge-ad in an environment that sees it: {another}{rest}")
+    return "".join(lines) + (advice if another else "")
+
+
+def _line(command: str) -> str:
+    if command.startswith("pip "):
+        return f'"$PYTHON" -m {command}'
+    return command.replace("sudo apt install", "sudo apt-get install -y")
 
 
 def _comment(text: str) -> str:

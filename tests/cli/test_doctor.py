@@ -60,7 +60,8 @@ def test_the_script_joins_extras_and_leaves_advice_to_people() -> None:
         "PYTHON='/my line/python'  # the one that runs edge-ad",
         "\"$PYTHON\" -m pip install 'edge-ad[train,evaluate]'",
         "sudo apt-get install -y x",
-        '"$PYTHON" -m pip uninstall -y a && "$PYTHON" -m pip install b',
+        '"$PYTHON" -m pip uninstall -y a',
+        '"$PYTHON" -m pip install b',
         "/opt/a/python -m pip install c",
     ]
     assert "# and edge-ad in an environment that sees it: python3 -m venv .venv && cd x" in script
