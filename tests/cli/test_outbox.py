@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeEngine, invoke
+from tests.timing import LIMIT_S
 
 MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deliver what waits at the end of a line on a busy computer too."""
+    monkeypatch.setattr("edge_ad.outlet.delivery._DRAIN_S", LIMIT_S)
 
 
 @pytest.fixture

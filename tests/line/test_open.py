@@ -31,7 +31,7 @@ from edge_ad.setting import Setting
 from edge_ad.source import ScriptedSource
 from tests.conftest import store_threshold
 from tests.line.memory import Memory
-from tests.timing import LIMIT_S
+from tests.timing import LIMIT_S, wait_until
 
 MakePath = Callable[..., Path]
 
@@ -236,17 +236,17 @@ def test_cameras_share_one_engine_without_mixing_results(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     folders = make_folder("normal", 25), make_folder("spots", 25, bright=tuple(range(25)))
-    memory = Memory()
+    memory, before = Memory(), threading.active_count()
     with open_line(LineConfig(tuple(map(str, folders)), make_engine()), [memory]) as line:
         line.start()
-        assert line.wait(30)
+        assert line.wait(LIMIT_S)
         line.finish()
     verdicts = {
         name: {result.verdict for result in memory.inspections if result.source.endswith(name)}
         for name in ("normal", "spots")
     }
     assert verdicts == {"normal": {Verdict.PASS}, "spots": {Verdict.REJECT}}
-    assert threading.active_count() < 10
+    wait_until(lambda: threading.active_count() <= before)
 
 
 def test_the_geometry_of_training_travels_with_the_engine(

@@ -17,6 +17,7 @@ from edge_ad.outlet.drawing import draw_evidence, draw_text
 from edge_ad.outlet.evidence import EvidenceCounts, EvidenceFolder, caption
 from edge_ad.preprocess import AnomalyMap
 from edge_ad.store.event import EventType, StoreEvent, evidence_name
+from tests.timing import LIMIT_S
 
 IMAGE = np.full((64, 64, 3), 90, np.uint8)
 REGION = Region(20, 10, 16, 12, 192, 0.9, (28, 16))
@@ -93,7 +94,7 @@ def test_a_burst_loses_images_which_are_counted_and_files_wait_for_room(
     may_write = threading.Event()
 
     def slow(path: Path, data: bytes) -> None:
-        may_write.wait(20)
+        may_write.wait(LIMIT_S)
         path.write_bytes(data)
 
     monkeypatch.setattr(evidence, "write_bytes", slow)

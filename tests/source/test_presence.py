@@ -46,4 +46,5 @@ def test_a_device_is_there_with_its_file(tmp_path: Path) -> None:
 
 
 def test_files_need_no_question() -> None:
-    assert presence("parts/") is None and threading.active_count() < 20
+    before = threading.active_count()
+    assert presence("parts/") is None and threading.active_count() <= before
