@@ -18,6 +18,8 @@ from edge_ad.files import sha256
 from edge_ad.images import read_image, write_image
 from tests.calibration.int8_models import Tiny, calibrate, images, labelled, part_image
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
+
 run = partial(calibrate, "--parts-from", "each")  # comparing the images takes most of the time
 FRAGILE = 400.0  # an outlier that leaves the other channels less than one step of int8
 
@@ -247,8 +249,9 @@ def test_grey_and_odd_sized_images_are_used_and_broken_ones_named(
 
 
 def test_the_report_is_a_file_and_a_page_with_its_images_inside(
-    engine: Path, normal: Path, test_set: Path
+    engine: Path, normal: Path, test_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.undo()  # with its own chart
     assert run(engine, "--images", normal, "--test", test_set, *LOOSE) == 0
     out = engine.with_suffix(".int8.onnx")
     report = json.loads(out.with_name("tiny.int8.onnx.report.json").read_text())

@@ -11,6 +11,8 @@ import pytest
 
 from tests.calibration.int8_models import Tiny, calibrate, images, labelled
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
+
 run = partial(calibrate, "--parts-from", "each")
 
 

@@ -15,6 +15,8 @@ from edge_ad.parts import identify
 from tests.calibration.int8_models import MANIFEST, Tiny, images
 from tests.calibration.int8_models import calibrate as run
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
+
 LOOSE = ("--max-auroc-loss", 1, "--max-pixel-ap-loss", 1)
 ONE_METHOD = ("--method", "minmax")
 

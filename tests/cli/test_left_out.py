@@ -11,6 +11,8 @@ import pytest
 from tests.calibration.int8_models import Tiny, images, labelled
 from tests.conftest import invoke
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
+
 
 @pytest.fixture
 def normal(tmp_path: Path) -> Path:

@@ -16,6 +16,8 @@ from edge_ad.training.data import load_tiles
 from tests.calibration.int8_models import MANIFEST, Tiny, images, labelled
 from tests.conftest import invoke
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
+
 ROI = Geometry(roi_xywh=(8, 8, 30, 30))  # of images of 40x40
 
 

@@ -19,6 +19,8 @@ from tests.calibration.int8_models import Tiny, labelled, part_image
 from tests.conftest import MakeEngine, invoke
 from tests.images.files import encoded, stored_as
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
+
 Twins = tuple[Path, Path]
 COUNT = 40
 EACH = ("--parts-from", "each")

@@ -15,6 +15,8 @@ from edge_ad.images import read_image, write_image
 from tests.calibration.int8_models import MANIFEST, Tiny, labelled, part_image
 from tests.conftest import MakeEngine, invoke
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
+
 _TINY = ("rec_base=4", "seg_base=4")
 
 
