@@ -17,6 +17,7 @@ from edge_ad.cli.train import command
 from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, OutletLost, UsageError
 from edge_ad.images import write_image
 from edge_ad.methods.weights import load_detector
+from edge_ad.training import session
 from edge_ad.training.loop import TrainingProgress
 from edge_ad.training.progress_bar import TrainingBar
 from tests.part_images import striped_part
@@ -36,6 +37,14 @@ def narrow() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.pth")
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch, trained: Trained) -> None:
+    """Compare with nothing and draw no report: the module's first training did, and is tested."""
+    del trained
+    monkeypatch.setattr(session, "reference_line", lambda *_: {"skipped": "a test"})
+    monkeypatch.setattr("edge_ad.training.report._draw", lambda *_: None)
 
 
 @pytest.fixture
