@@ -39,12 +39,12 @@ def reference_line(
     began = time.monotonic()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sampler.seed)
-        gaussian = Gaussian(GaussianConfig(cells="unit"), size_hw)
+        gaussian = Gaussian(GaussianConfig(), size_hw)
         try:
             load_backbone(gaussian.features.backbone, teacher, "The reference line")
         except EdgeAdError:
             return {"skipped": "no ResNet-18 weights: --teacher FILE"}
-        memory = PatchCore(PatchCoreConfig(cells="unit", rows=ROWS, smooth_sigma=None), size_hw)
+        memory = PatchCore(PatchCoreConfig(rows=ROWS, smooth_sigma=None), size_hw)
         memory.features = gaussian.features.eval()
         _fit(gaussian, memory, sampler)
     nets = {"gaussian": gaussian, "patchcore": memory}

@@ -245,7 +245,6 @@ TRAINING = MethodTraining(
     presets={
         "edge": {
             "network.width": 0.25,
-            "network.prior_cells": "unit",
             "batch": 16,
             "student_time": 0.5,
             "lr_tail": 0.3,

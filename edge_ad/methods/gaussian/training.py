@@ -64,9 +64,4 @@ class GaussianTrainer:
         return BranchChoice(net.config, {"measured": measured})
 
 
-TRAINING = MethodTraining(
-    "gaussian",
-    GaussianSettings,
-    GaussianTrainer,
-    presets={"edge": {"network.cells": "unit"}},
-)
+TRAINING = MethodTraining("gaussian", GaussianSettings, GaussianTrainer, presets={"edge": {}})
