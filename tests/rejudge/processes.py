@@ -28,6 +28,15 @@ def descendants(pid: int) -> dict[int, str]:
     return {child: names[child] for child in below}
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and is only not waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(") ")[2][:1] not in {"Z", "X"}
+
+
 def listeners(pid: int) -> set[str]:
     """Return the addresses at which a process listens, in hexadecimal digits as in /proc/net."""
     inodes = set(_sockets(pid))

@@ -20,7 +20,7 @@ from edge_ad.rejudge.job import RejudgeJob
 from edge_ad.rejudge.session import RejudgeConfig
 from tests.control.lines import wait_for
 from tests.rejudge.archives import IMAGES, rows, run_session
-from tests.rejudge.processes import LOOPBACK, descendants, listeners
+from tests.rejudge.processes import LOOPBACK, descendants, is_alive, listeners
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip(
@@ -112,7 +112,7 @@ def test_a_cluster_for_one_job_listens_here_only_and_ends_with_the_job(
     assert running.returncode == 130, stderr
     assert "interrupted; the same command continues" in stderr
     assert addresses and addresses <= LOOPBACK
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+    wait_for(lambda: not any(map(is_alive, started)))
 
 
 def named(processes: dict[int, str], name: str) -> list[int]:
