@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from edge_ad.bench.engine_calls import time_engine, timed_call
+from edge_ad.bench.engine_calls import random_batch, time_engine, timed_call
 from edge_ad.bench.windows import AGREEING, agree
 from edge_ad.engine import Engine
 from edge_ad.errors import SourceLost, UsageError
@@ -20,7 +20,11 @@ from edge_ad.line.config import LineConfig
 from edge_ad.line.open import open_line
 from edge_ad.preprocess import Preprocess
 from edge_ad.source import open_source
-from edge_ad.source.open import waits
+from edge_ad.source.open import is_live, waits
+from edge_ad.uri import without_credentials
+
+IN_MEMORY = 256 << 20  # bytes of frames that are measured again and again
+_LEAST = 300  # frames, however large
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,25 @@ class LoopBench:
         return median(round_.loop_fps for round_ in self.rounds)
 
 
-def decoded(uri: str) -> Iterator[Frame]:
-    """Yield the frames of a video or folder. Raises SourceLost when there are none."""
+def check_ends(uri: str) -> None:
+    """Raise UsageError for a source that never ends or that sets its own rate."""
+    name = without_credentials(uri)
     if waits(uri):
-        raise UsageError(f"{uri}: a watched folder has no end to measure. Give the folder itself.")
+        raise UsageError(f"{name}: a watched folder has no end to measure. Give the folder itself.")
+    if is_live(uri):
+        raise UsageError(
+            f"{name}: a live camera sets its own rate and has no end, so neither engine nor loop "
+            "would be measured. Expected a video or a folder of images. Record some: edge-ad "
+            "capture --camera ..., and measure at the camera's rate with --rate."
+        )
+
+
+def decoded(uri: str) -> Iterator[Frame]:
+    """Yield the frames of a video or folder.
+
+    Raises SourceLost when there are none, UsageError as `check_ends` does.
+    """
+    check_ends(uri)
     some = False
     with open_source(uri) as source:
         for grab in source:
@@ -94,11 +113,13 @@ def bench_loop(
 
     `engine` is the configuration's, open; the line opens another, as `run` does. The source must be
     a file or folder, since a camera sets its own rate. `config.frames` limits the frames of a
-    round; 0 means all.
+    round; 0 means all whose batches fit in IN_MEMORY.
     """
     (camera,) = config.resolve()
     geometry = engine.manifest.geometry.changed(camera.geometry)
-    batches = load_batches(camera.uri, engine, config.frames or 10_000, geometry)
+    room = max(_LEAST, IN_MEMORY // random_batch(engine).nbytes)
+    batches = load_batches(camera.uri, engine, config.frames or room, geometry)
+    config = replace(config, frames=len(batches))
     time_engine(engine, batches, warmup_s=warmup_s, duration_s=0.0, at_most=1)
     measured: list[Round] = []
     latency: list[float] = []

@@ -14,7 +14,7 @@ from edge_ad.bench.capacity import find_capacity, run_trial
 from edge_ad.bench.engine_calls import measure_energy, random_batch, time_engine
 from edge_ad.bench.estimate import estimate_devices
 from edge_ad.bench.figure import STAGE
-from edge_ad.bench.loop import bench_loop, decoded
+from edge_ad.bench.loop import IN_MEMORY, bench_loop, decoded
 from edge_ad.bench.pace import run_at_rate
 from edge_ad.bench.percentiles import describe_times, upper_bounds_ms
 from edge_ad.bench.replay import Replay
@@ -42,7 +42,6 @@ from edge_ad.machine.host import processor_flags
 from edge_ad.manifest import load_sidecar
 from edge_ad.triton import engine_text
 
-_IN_MEMORY = 256 << 20  # bytes of frames that streams cycle over
 _CEILING_TRIES = 3
 _APART = "differ by more than 10 %"
 _STAGED = 2000  # frames: seconds to a minute
@@ -224,7 +223,7 @@ class BenchSession:
         (camera,) = self.config.resolve()
         frames = decoded(camera.uri)
         first = next(frames)
-        room = max(2, _IN_MEMORY // first.image.nbytes)
+        room = max(2, IN_MEMORY // first.image.nbytes)
         most = min(room, self.config.frames) if self.config.frames else room
         return [first, *islice(frames, most - 1)]
 

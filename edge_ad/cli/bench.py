@@ -38,7 +38,12 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Engine and loop are measured alternately, so many times.",
 )
-@click.option("--frames", default=0, type=click.IntRange(0), help="Frames a round; 0 means all.")
+@click.option(
+    "--frames",
+    default=0,
+    type=click.IntRange(0),
+    help="Frames a round; 0 means all, up to 256 MiB.",
+)
 @click.option(
     "--warmup-ms", default=200.0, show_default=True, type=NumberRange(0), help="Not counted."
 )
@@ -177,6 +182,10 @@ def _check(
             "(a video or folder), or leave them out."
         )
     _check_scenario(uri, measured)
+    if uri is not None:
+        from edge_ad.bench.loop import check_ends
+
+        check_ends(uri)
     if measured["capacity"] and measured["rate_hz"] is None:
         raise UsageError("--capacity needs the rate of a stream. Give --rate, like --rate 30.")
     if measured["latency_ms"] is not None and not measured["capacity"]:

@@ -79,6 +79,18 @@ def test_ceilings_below_what_layers_reached_are_measured_again_then_unstable(
         assert ("ceilings are below what the layers reached" in text) == (code == 4)
 
 
+def test_a_source_without_end_is_measured_on_its_first_frames(
+    make_engine: MakePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"loop.IN_MEMORY": 0, "loop._LEAST": 3, "session.IN_MEMORY": 0, "session._STAGED": 3}
+    for place, number in few.items():
+        monkeypatch.setattr(f"edge_ad.bench.{place}", number)
+    words = ("--camera", "pattern://?fps=0&width=64&height=64", "--rounds", 1, "--json")
+    done = bench("--engine", make_engine(), *words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["loop_frames"] == 3
+
+
 def test_a_result_is_kept_and_compared(make_engine: MakePath, tmp_path: Path) -> None:
     assert bench("--engine", make_engine(), "-o", tmp_path / "a.json").returncode == 0
     kept = json.loads((tmp_path / "a.json").read_text())
@@ -143,6 +155,9 @@ def test_the_queries_of_a_scenario_are_kept_and_drawn(
         (("--assert", "p99<8"), "not measured with these options"),
         (("--assert", "stages.decode.p50_ms<8"), "--assert stages.decode.p50_ms: not measured"),
         (("--camera", ""), "--camera: empty"),
+        (("--camera", "rtsp://u:secret@h/x"), "edge-ad: rtsp://h/x: a live camera"),
+        (("--camera", "pattern://"), "Expected a video or a folder"),
+        (("--camera", "watch:."), "watched folder has no end"),
         (("--scenario", "offline", "--camera", "x"), "--camera: --scenario measures"),
         (("--scenario", "offline", "--batch", "1", "--estimate"), "--batch, --estimate: --scen"),
         (("--roofline", "--runtime", "openvino"), "profiled under ONNX Runtime"),
