@@ -167,15 +167,15 @@ SECTIONS = {
         "DRAEM at 256x256 with the same seeded weights, from image file to verdict: anomalib 2.7 "
         "and AnomaVision 3.6 as their documentation shows, each in its environment, a loop as one "
         "writes it first, and bare sessions, which only read, scale and compute. All take turns on "
-        "the same images, on one core. The machine was busy, at a load of 30: what passes (`ms`, "
-        "`first verdict s`) was stretched three times, `processor ms` is what a core works. `int8 "
-        "times faster` is edge-ad's int8 under ONNX Runtime against each, round by round, `int8 "
-        "openvino times faster` that under `--runtime openvino`; `score apart` is the largest "
+        "the same images, bound to one core, before all other work of the machine (a real-time "
+        "priority). ONNX Runtime places its threads itself and took both cores, so compare "
+        "`processor ms`, which is what the cores work. `int8 times faster` is edge-ad's int8 under "
+        "ONNX Runtime against each, in processor time, round by round, `int8 openvino times "
+        "faster` that under `--runtime openvino`; `score apart` is the largest "
         "difference to edge-ad's fp32 scores. `anomalib OpenVINO` and `bare OpenVINO default` "
         "compute in bfloat16, since the processor has it. `install MiB` counts "
         "packages without pip, with torch for the CPU; of the naive loop and bare sessions it is "
-        "that of edge-ad's environment, without OpenVINO; edge-ad's was measured again when PyAV "
-        "had become an extra, which takes another 101 MiB. `python "
+        "that of edge-ad's environment, without OpenVINO. `python "
         "benchmarks/bench_neighbours.py` makes and measures all of it.",
     ),
     "neighbours": (
