@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import cv2
-import numpy as np
 
 from edge_ad.frame import Image
+from edge_ad.preprocess import subsample
 
 _STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
 
@@ -24,5 +24,6 @@ class FrameLight(NamedTuple):
 
 def light_of(image: Image) -> FrameLight:
     """Measure a uint8 (H, W, 3) BGR image."""
-    grey = cv2.cvtColor(np.ascontiguousarray(image[::_STEP, ::_STEP]), cv2.COLOR_BGR2GRAY)
-    return FrameLight(float(grey.mean()), float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+    grey = cv2.cvtColor(subsample(image, _STEP), cv2.COLOR_BGR2GRAY)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    return FrameLight(cv2.mean(grey)[0], float(deviation[0, 0]) ** 2)
