@@ -93,19 +93,41 @@ def read_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
 
 
 def follow_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
-    """Yield the events that match, then new ones as they are committed, without end."""
-    last, path = 0, folder / DATABASE
+    """Yield the events that match, then new ones as they are committed, without end.
+
+    When the store is moved away, the next one in its place is followed from its beginning.
+    """
+    path, store, last = folder / DATABASE, "", 0
     while True:
+        inode = _inode(path)
         with open_reading(folder) as connection:
-            inode = path.stat().st_ino
-            last = min(last, _newest(connection))  # another store may have taken the name
-            while path.exists() and path.stat().st_ino == inode:
+            same, store = store == store_id(connection), store_id(connection)
+            last = min(last, _newest(connection)) if same else 0  # the same one, restored
+            while _inode(path) == inode:
                 newest = _newest(connection)
                 for event in read_open(connection, chosen, last):
                     yield event
                     newest = max(newest, event["seq"])
                 chosen, last = replace(chosen, limit=None), newest
                 time.sleep(_POLL_S)
+        while not _is_there(folder):
+            time.sleep(_POLL_S)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _is_there(folder: Path) -> bool:
+    """Return whether a folder has a store that a line has begun to write. Raises if unreadable."""
+    try:
+        with open_reading(folder):
+            return True
+    except UsageError:
+        return False
 
 
 def read_open(
