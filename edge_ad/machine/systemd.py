@@ -20,6 +20,7 @@ class SystemdNotifier:
         address = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = _watchdog_s(environment)
+        self._reached = True
 
     @property
     def is_service(self) -> bool:
@@ -27,7 +28,10 @@ class SystemdNotifier:
         return bool(self._address)
 
     def send(self, **states: object) -> None:
-        """Send states such as READY=1 and STATUS="..."; a failure is logged and changes nothing."""
+        """Send states such as READY=1 and STATUS="..."; a failure changes nothing.
+
+        The first failure is a warning, and each one after a success.
+        """
         if not self._address:
             return
         lines = [f"{name}={str(value).replace(chr(10), ' ')}" for name, value in states.items()]
@@ -35,8 +39,16 @@ class SystemdNotifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.settimeout(1.0)
                 channel.sendto("\n".join(lines).encode(), self._address)
+            self._reached = True
         except OSError as error:
-            _log.debug("systemd cannot be reached at %r: %s", self._address, error)
+            if self._reached:
+                _log.warning(
+                    "systemd cannot be reached at NOTIFY_SOCKET=%s (%s). The line runs; a service "
+                    "of Type=notify is ended and started again by its time limits.",
+                    self._address.replace("\0", "@"),
+                    error,
+                )
+            self._reached = False
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float | None:

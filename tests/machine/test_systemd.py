@@ -34,10 +34,26 @@ def test_a_leading_at_sign_is_an_abstract_address() -> None:
         assert channel.recv(64) == b"WATCHDOG=1"
 
 
-def test_without_systemd_and_without_its_socket_nothing_happens(tmp_path: Path) -> None:
+def test_without_systemd_nothing_happens(caplog: pytest.LogCaptureFixture) -> None:
     assert not SystemdNotifier({}).is_service
     SystemdNotifier({}).send(READY=1)
-    SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).send(READY=1)
+    assert not caplog.records
+
+
+def test_a_socket_that_cannot_be_reached_is_reported_on_change(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "notify"
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": str(path)})
+    for _ in range(2):
+        notifier.send(WATCHDOG=1)
+        notifier.send(WATCHDOG=1)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.bind(str(path))
+            notifier.send(WATCHDOG=1)
+        path.unlink()
+    assert len(caplog.records) == 2
+    assert f"systemd cannot be reached at NOTIFY_SOCKET={path} (" in caplog.text
 
 
 @pytest.mark.parametrize(
