@@ -147,6 +147,13 @@ SECTIONS = {
         "beside one that is dead, hangs, or is ten times slower, and its rate over that beside a "
         "healthy one.",
     ),
+    "overhead": (
+        "Beside the engine",
+        "Milliseconds that one 1920x1080 frame keeps a line busy on one core beside an engine, "
+        "which costs nothing here, scaled to two sizes: `gate` checks the frame, `scaling` makes "
+        "the engine's image, and the rest is the verdict, statistics, drift and the store. 30 "
+        "frames/s, each copied just before, as a driver does.",
+    ),
     "threads": (
         "Threads under load",
         "The sample engine beside busy processes: fixed settings of ONNX Runtime's threads, and "

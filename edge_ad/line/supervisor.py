@@ -29,7 +29,7 @@ from edge_ad.store.event import EventType
 from edge_ad.store.store import Store
 
 _log = logging.getLogger(__name__)
-_LOOK_EVERY_S = 0.5  # for a camera that is back before its next attempt is due
+_LOOK_EVERY_S = 0.25  # for a camera that is back before its next attempt is due
 
 
 @dataclass

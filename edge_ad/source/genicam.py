@@ -25,7 +25,7 @@ _CONTROL_PORT, _ANSWER_S = 3956, 0.3
 _DISCOVERY = bytes((0x42, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x01))  # GVCP: acknowledge, please
 _TRIES = 3  # datagrams get lost
 _DISCOVERED = b"\x00\x03"
-_LIST_EVERY = 20  # looks; all interfaces take a second, for a camera whose address changed
+_LIST_EVERY = 30  # looks; all interfaces take a second, for a camera whose address changed
 _known: dict[str, Device] = {}  # by the URI's place: where a camera was last
 _looks = itertools.count(1)
 # Codes of the Pixel Format Naming Convention, with what OpenCV calls them.
