@@ -93,7 +93,7 @@ class MinuteStatistics:
     def _count_recent(self, inspection: Inspection, minute: str) -> None:
         minutes = self._recent.setdefault(inspection.camera, {})
         if minute not in minutes:
-            for old in sorted(minutes)[:-1]:
+            for old in list(minutes)[:-1]:  # as they came: clocks are set back
                 del minutes[old]
             minutes[minute] = Counter()
         minutes[minute][inspection.verdict] += 1
