@@ -114,7 +114,7 @@ class Rules:
     def _by_operator(self, node: onnx.NodeProto) -> str:
         graph = self._graph
         if is_interpolation(node):
-            return "interpolation stays float"
+            return _why_float(node)
         later = [n for n in graph.descendants(node) if n.op_type in WEIGHTED]
         later = [product for product in later if not is_interpolation(product)]
         if all(_enlarges_map(graph, product) or _is_thin(graph, product) for product in later):
@@ -220,6 +220,8 @@ def _has_factors(gemm: onnx.NodeProto) -> bool:
 
 
 def _why_float(node: onnx.NodeProto) -> str:
+    if is_interpolation(node):
+        return "interpolation stays float"
     if node.op_type in _NORMS:
         return "norms, softmax and exp stay float"
     if node.op_type == "Sub":
