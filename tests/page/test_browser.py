@@ -46,13 +46,17 @@ def shown(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         browser.open("about:blank")
 
 
+def judge_until(running: RunningLine, browser: Browser, part: str, condition: str) -> None:
+    """Judge parts until the page shows one: a line keeps frames once a page has asked for them."""
+    wait_for(lambda: running.judge("top", part) and browser.run(f"return ({condition})"))
+
+
 def test_the_live_view_draws_each_part_with_its_verdict(shown: Shown) -> None:
     running, browser = shown.running, shown.browser
     browser.size(1280, 720)
     shown.open("/")
     assert browser.text("h2") == "top"
-    wait_for(lambda: control_clients() == 1)
-    running.judge("top", "R")
+    judge_until(running, browser, "R", "document.querySelector('.tile').dataset.frame")
     first = browser.wait("document.querySelector('.tile').dataset.frame")
     assert "REJECT" in browser.text(".tile .top b")
     red = """
@@ -67,7 +71,9 @@ def test_the_live_view_draws_each_part_with_its_verdict(shown: Shown) -> None:
     running.judge("top", ".")
     browser.wait(f"document.querySelector('.tile').dataset.frame !== '{first}'")
     browser.wait("document.querySelector('.tile').dataset.verdict === 'PASS'")
-    assert "7 parts this hour, 4 rejected" in browser.text(".tile .counts")
+    verdicts = running.verdicts("top")
+    counts = f"{len(verdicts)} parts this hour, {verdicts.count('REJECT')} rejected"
+    wait_for(lambda: counts in browser.text(".tile .counts"))
 
 
 def test_a_hidden_tab_costs_the_line_nothing(shown: Shown) -> None:
@@ -91,6 +97,7 @@ def test_a_tab_left_open_does_not_grow(shown: Shown) -> None:
         metrics = browser.devtools("Performance.getMetrics")["metrics"]
         return {metric["name"]: metric["value"] for metric in metrics}
 
+    judge_until(running, browser, "R", "document.querySelector('.tile').dataset.frame")
     browser.devtools("Performance.enable")
     before, after = judge(5), judge(20)
     assert after["Nodes"] <= before["Nodes"] + 20
@@ -169,16 +176,13 @@ def test_a_page_that_has_lost_its_server_shows_no_verdict_and_comes_back(
     with RunningLine(folder, "top") as running:
         with served(folder) as page:
             browser.open(f"http://{page.host}/")
-            wait_for(lambda: control_clients() == 1)
-            running.judge("top", ".")
-            browser.wait(f"{tile}.frame && {tile}.verdict === 'PASS'")
+            judge_until(running, browser, ".", f"{tile}.frame && {tile}.verdict === 'PASS'")
         browser.wait("!document.getElementById('notice').hidden")
         assert browser.run(f"return [{tile}.verdict, {tile}.frame]") == ["NONE", None]
         assert browser.text(".tile").split() == ["top", "Not", "known"]
         with served(folder, port=page.port):
             browser.wait(f"document.getElementById('notice').hidden && {tile}.verdict === 'PASS'")
-            running.judge("top", "R")
-            browser.wait(f"{tile}.frame && {tile}.verdict === 'REJECT'")
+            judge_until(running, browser, "R", f"{tile}.frame && {tile}.verdict === 'REJECT'")
             browser.open("about:blank")
 
 
