@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +95,18 @@ class _Stream:
     def _packets(self) -> Iterator[Packet[Any]]:
         import av
 
-        reason = "the stream ended"
+        reason, silent = "the stream ended", f"nothing came for {self._request.timeout_s:g} s"
+        asked_s = time.monotonic()
         try:
             for packet in self.container.demux(video=0):
+                if time.monotonic() - asked_s >= self._request.timeout_s:
+                    reason = silent  # FFmpeg gives out an old frame that it held, and waits again
+                    break
                 if packet.size or packet.dts is None:  # the last one, empty, frees frames held back
                     yield packet
+                asked_s = time.monotonic()
         except av.error.ExitError:
-            reason = f"nothing came for {self._request.timeout_s:g} s"
+            reason = silent
         except av.FFmpegError as error:
             reason = reason_of(error)
         raise SourceLost(

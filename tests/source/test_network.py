@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
 import threading
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +19,11 @@ import pytest
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import encode_image
-from edge_ad.source import open_source
+from edge_ad.source import network, open_source
+from edge_ad.source.base import SourceRequest
+from edge_ad.source.network import open_network
 from edge_ad.source.open import open_grabs
+from edge_ad.uri import Uri
 from tests.source.encoded import KEY_EVERY, encode_video, scrambled
 from tests.source.rtsp_server import RtspCamera, serving
 from tests.timing import LIMIT_S
@@ -197,3 +203,18 @@ def test_a_stream_without_video_is_refused() -> None:
     with sending(b"hello " * 1000, "text/plain") as uri:
         with pytest.raises(SourceLost, match=r"does not open|sends no video"):
             open_grabs(uri)
+
+
+def test_a_frame_that_was_held_back_over_a_silence_is_a_loss(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """FFmpeg ends its wait for a packet by giving out what it has, as if that had just come."""
+    path = tmp_path / "camera.mkv"
+    path.write_bytes(encode_video("mpeg4", frames=12))
+    reads = itertools.count(1)
+    clock = SimpleNamespace(monotonic=lambda: 3.0 * (next(reads) > 11))  # two a packet, one before
+    monkeypatch.setattr(network, "time", clock)
+    grabs = open_network(SourceRequest(Uri("http", str(path)), "camera", timeout_s=3.0))
+    assert [next(grabs).index for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(SourceLost, match=r"after 5 frames \(nothing came for 3 s\)"):
+        next(grabs)
