@@ -112,7 +112,9 @@ def test_a_cluster_for_one_job_listens_here_only_and_ends_with_the_job(
     assert running.returncode == 130, stderr
     assert "interrupted; the same command continues" in stderr
     assert addresses and addresses <= LOOPBACK
-    wait_for(lambda: not any(map(is_alive, started)))
+    # Ray's agents look for their raylet now and then, and end a minute later
+    servers = [*named(started, "raylet"), *named(started, "gcs_server")]
+    wait_for(lambda: not any(map(is_alive, servers)))
 
 
 def named(processes: dict[int, str], name: str) -> list[int]:
