@@ -136,8 +136,9 @@ SECTIONS = {
         "Cameras that come and go",
         "An RTSP server of GStreamer with H.264 and Aravis' fake GigE camera beside an emulated "
         "Basler camera on one `run`, each with 10 frames/s: killed or stopped for five seconds, "
-        "again and again. Seconds from its return to its next verdict; a camera that flaps has one "
-        "standing fault. Tests ran beside it; one camera alone was judged after 0.7 to 1.7 s.",
+        "again and again. Seconds from its return to its next verdict: for RTSP, up to 1 s of them "
+        "until its next key frame. A camera that flaps has one standing fault. Growth is "
+        "of the process's own memory since every camera was away once; two readings vary by 7.",
     ),
     "line": (
         "The line itself",
