@@ -138,7 +138,7 @@ SECTIONS = {
         "Basler camera on one `run`, each with 10 frames/s: killed or stopped for five seconds, "
         "again and again. Seconds from its return to its next verdict: for RTSP, up to 1 s of them "
         "until its next key frame. A camera that flaps has one standing fault. Growth is "
-        "of the process's own memory since every camera was away once; two readings vary by 7.",
+        "of the process's own memory since every camera was away once, after thirty more losses.",
     ),
     "line": (
         "The line itself",

@@ -214,11 +214,12 @@ def measure(rounds: int) -> tuple[dict[str, dict[str, Any]], dict[str, list[floa
         metrics: dict[str, dict[str, Any]] = {}
         samples: dict[str, list[float]] = {}
         faults = ((rtsp, "kill"), (gige, "kill"), (rtsp, "stop"))
-        began = time.monotonic()
+        away = {}
         for server, how in faults:
+            away[server.name] = time.monotonic()
             take_away(line, server, TIMEOUT_S + 2, how)
-        for name in ("rtsp", "gige"):
-            line.wait_for(fault(name, "end"), began)
+        for name, since in away.items():
+            line.wait_for(fault(name, "end"), since)
         warm = line.held()
         for server, how in faults:
             kind = f"{server.name} {how}"
