@@ -65,7 +65,7 @@ def read_stored(path: Path) -> StoredImage:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Return height and width of an upright image; its header tells it in the usual formats.
+    """Return height and width of an upright image, from its header in the usual formats.
 
     Raises DataError for what is truncated or damaged as `read_stored` does, where that shows
     without decoding.

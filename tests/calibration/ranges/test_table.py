@@ -43,7 +43,7 @@ def _collect(graph: GraphIndex, folder: Path, *, count: int = 12, seed: int = 0)
 
 @pytest.fixture(scope="module")
 def table(graph: GraphIndex, tmp_path_factory: pytest.TempPathFactory) -> RangeTable:
-    """Collect once: nobody can change a table."""
+    """Collect once: a table cannot be changed."""
     return _collect(graph, tmp_path_factory.mktemp("images") / "good")
 
 
