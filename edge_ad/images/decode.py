@@ -16,8 +16,6 @@ from edge_ad.errors import DataError
 from edge_ad.images.container import Container, check_container
 
 _DECODED_IN_MEMORY = frozenset("AVIF BMP DIB GIF JPEG JPEG2000 MPO PNG PPM SUN TIFF WEBP".split())
-
-
 _SIZE_IN_HEADER = frozenset({"BMP", "JPEG", "PNG"})
 
 
@@ -47,7 +45,10 @@ class StoredImage:
 def read_stored(path: Path) -> StoredImage:
     """Decode a file that is complete. Raises DataError, with its name, for any other."""
     data, name = _bytes_of(path), str(path)
-    container = check_container(data, name)
+    return _stored(data, name, check_container(data, name))
+
+
+def _stored(data: bytes, name: str, container: Container) -> StoredImage:
     try:
         pixels = _decode(data, in_memory=container.format in _DECODED_IN_MEMORY)
     except cv2.error as error:
@@ -70,11 +71,12 @@ def upright_size(path: Path) -> tuple[int, int]:
     Raises DataError for what is truncated or damaged as `read_stored` does, where that shows
     without decoding.
     """
-    container = check_container(_bytes_of(path), str(path))
+    data, name = _bytes_of(path), str(path)
+    container = check_container(data, name)
     if container.format in _SIZE_IN_HEADER and container.size_hw:
         height, width = container.size_hw
         return (width, height) if container.orientation >= 5 else (height, width)
-    pixels = read_stored(path).pixels
+    pixels = _stored(data, name, container).pixels
     return pixels.shape[0], pixels.shape[1]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def list_images(folder: Path) -> list[Path]:
     return list(listing.images)
 
 
-def named(left_out: dict[str, str] | Sequence[str], limit: int = NAMED) -> str:
+def named(left_out: Iterable[str], limit: int = NAMED) -> str:
     """Return the number of left-out files and the names of the first ten."""
     names = list(left_out)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""

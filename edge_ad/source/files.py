@@ -63,7 +63,7 @@ def _expected(left_out: Mapping[str, str]) -> str:
     folders = [name for name, reason in left_out.items() if reason == FOLDER]
     if folders and len(folders) == len(left_out):
         return f"Folders below it are not read: name one of them ({', '.join(folders[:NAMED])})."
-    others = f" Left out: {named(dict(left_out))}." if left_out else ""
+    others = f" Left out: {named(left_out)}." if left_out else ""
     return f"Expected files ending in {', '.join(sorted(SUFFIXES))}.{others}"
 
 

@@ -101,8 +101,9 @@ def follow_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
     while True:
         inode = _inode(path)
         with open_reading(folder) as connection:
-            same, store = store == store_id(connection), store_id(connection)
-            last = min(last, _newest(connection)) if same else 0  # the same one, restored
+            opened = store_id(connection)
+            last = min(last, _newest(connection)) if opened == store else 0  # the same, restored
+            store = opened
             while _inode(path) == inode:
                 newest = _newest(connection)
                 for event in read_open(connection, chosen, last):
