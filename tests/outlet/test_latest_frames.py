@@ -85,7 +85,7 @@ def test_no_frame_is_kept_while_nobody_looks(latest: LatestFrames, clock: Clock)
     clock.now_s = 10.0
     latest.inspected(replace(REJECT, part=8), Evidence(part_image()))
     records, frames = latest.records(None)
-    assert records["top"]["part"] == 8 and not frames  # the state is there, and nobody looks yet
+    assert records["top"]["part"] == 8 and not frames  # the state is there before a viewer
     latest.inspected(replace(REJECT, part=9), Evidence(part_image()))
     assert shown(latest)[1] is None
 
