@@ -65,7 +65,7 @@ def inputs(data: Path, textures: Path, side: int, seed: int) -> Inputs:
     geometry = Geometry(roi_xywh=ROI) if data.name in LINES else Geometry()
     size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio_of_parts(paths, geometry))
     normal = load_tiles(paths, Preprocess(size_hw, geometry))
-    split = split_by_part(normal, data, SetAside(), explicit=False, geometry=geometry)
+    split = split_by_part(normal, data, SetAside(), geometry=geometry)
     trained, chosen_by = split.tiles(normal)
     batch = selection_batch(normal.tiles, chosen_by, TextureFolder(textures, size_hw),
                             seed=seed, grey=is_grey(normal.tiles))  # fmt: skip

@@ -91,6 +91,7 @@ def train(run: Run, seed: int, options: Any) -> None:
     side = str(run.side or SIDES.get(run.method, SIDE))
     words = ["--method", run.method, "--preset", "edge", "--size", side, "--device", "cpu"]
     words += ["--data", str(run.folder(run.trained_on)), "--seed", str(seed)]
+    words += ["--set-aside", f"draw={seed}"]
     words += ["--threads", str(options.threads), "--arithmetic", options.arithmetic]
     words += ["--prior", run.prior] if run.prior else []
     if options.steps or options.minutes:

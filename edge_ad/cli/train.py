@@ -75,7 +75,7 @@ _FILE = click.Path(path_type=Path)
     "--set-aside",
     metavar="SHARES",
     help="Shares of the parts that are not trained on [default: selection=0.1,threshold=0.2]: to "
-    "choose by, and for the threshold. 'none' trains on all.",
+    "choose by, and for the threshold. 'none' trains on all. draw=1, 2, ... draws other parts.",
 )
 @click.option(
     "--folds",
@@ -200,19 +200,24 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _set_aside(text: str | None) -> dict[str, Any]:
-    """Parse 'selection=0.1,threshold=0.2', of which one may be missing, or 'none'."""
+    """Parse 'selection=0.1,threshold=0.2', of which one may be missing, or 'none'.
+
+    `draw=3` may follow, or stand alone with the usual shares.
+    """
     if text is None:
         return {}
-    shares: dict[str, Any] = {"selection": 0.0, "threshold": 0.0}
+    given: dict[str, Any] = {}
     for item in [] if text == "none" else text.split(","):
         name, _, value = item.partition("=")
-        if name.strip() not in shares or not value.strip():
+        if name.strip() not in ("selection", "threshold", "draw") or not value.strip():
             raise UsageError(
-                f"--set-aside {text}: expected none, or shares of the parts like "
-                f"selection=0.1,threshold=0.2; got '{item}'."
+                f"--set-aside {text}: expected none, or shares of the parts and a draw like "
+                f"selection=0.1,threshold=0.2,draw=3; got '{item}'."
             )
-        shares[name.strip()] = value.strip()
-    return {f"set_aside.{name}": share for name, share in shares.items()}
+        given[name.strip()] = value.strip()
+    if set(given) != {"draw"}:
+        given = {"selection": 0.0, "threshold": 0.0} | given
+    return {f"set_aside.{name}": value for name, value in given.items()}
 
 
 def _check_folds(folds: int | None, given: dict[str, Any]) -> None:

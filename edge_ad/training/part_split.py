@@ -161,7 +161,6 @@ def split_by_part(
     root: Path,
     aside: SetAside,
     *,
-    explicit: bool,
     geometry: Geometry | None = None,
     part_id: str | None = None,
     how: How | None = None,
@@ -171,8 +170,8 @@ def split_by_part(
 
     With `folds`, no part is set aside for the threshold.
 
-    Unless the shares are `explicit`, fewer than ten parts leave none for the threshold; of fewer
-    than four, some images of the trained parts serve to choose. Raises UsageError and DataError as
+    Unless the shares are given, fewer than ten parts leave none for the threshold; of fewer than
+    four, some images of the trained parts serve to choose. Raises UsageError and DataError as
     `assign_parts` and `split_parts` do, and DataError when no image's part is known.
     """
     assigned = assign_parts(normal.paths, part_id=part_id, root=root, how=how, geometry=geometry)
@@ -180,17 +179,17 @@ def split_by_part(
         first = next(iter(assigned.left_out.values()))
         raise DataError(f"{root}: the part of no image is known. The first: {first}")
     known = tuple(assigned.parts)
-    shares = {name: share for name, share in aside if share}
+    shares = aside.shares
     if folds:
         shares.pop("threshold", None)
     if not shares:
         return PartSplit(assigned, known, known, (), "trained", folds)
     count = len(assigned.groups())
-    if not explicit and count < LEAST_FOR_CHOICE:
+    if not aside.shares_given and count < LEAST_FOR_CHOICE:
         return replace(_by_images(normal, assigned), folds=folds)
-    if not explicit and count < LEAST_FOR_THRESHOLD:
+    if not aside.shares_given and count < LEAST_FOR_THRESHOLD:
         shares.pop("threshold", None)
-    sets = split_parts(assigned, {"trained": 1 - sum(shares.values()), **shares})
+    sets = split_parts(assigned, {"trained": 1 - sum(shares.values()), **shares}, aside.draw)
     trained, selection, threshold = (
         tuple(sets.get(use, ())) for use in ("trained", "selection", "threshold")
     )

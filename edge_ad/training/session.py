@@ -214,7 +214,6 @@ def _load(config: TrainConfig) -> tuple[NormalTiles, PartSplit, BitDepth]:
             normal,
             config.data,
             config.settings.set_aside,
-            explicit="set_aside" in config.settings.model_fields_set,
             geometry=config.geometry,
             part_id=config.part_id,
             how=config.parts_from,

@@ -102,6 +102,14 @@ def test_parts_set_aside_are_printed_before_the_training_and_after_it(folder: Pa
     assert "10: 6 trained on, 4 set aside for the threshold" in done.stdout
 
 
+def test_a_draw_of_the_parts_keeps_the_usual_shares(folder: Path) -> None:
+    done = invoke(arguments_for(folder, "--set-aside", "draw=1", "--json"))
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert result["settings"]["set_aside"] == {"selection": 0.1, "threshold": 0.2, "draw": 1}
+    assert result["split"]["threshold"]["parts"] == 2
+
+
 def test_what_tells_parts_apart_is_printed_as_it_is_typed(folder: Path) -> None:
     done = invoke(arguments_for(folder, "--parts-from", "each", "--print-config"))
     assert "parts_from: each  # flag" in done.output
@@ -144,8 +152,9 @@ def test_json_is_one_object_and_options_come_from_a_file_unless_flags_say_otherw
         (
             ["--set-aside", "thresh=0.2"],
             UsageError,
-            "selection=0.1,threshold=0.2; got 'thresh=0.2'",
+            "selection=0.1,threshold=0.2,draw=3; got 'thresh=0.2'",
         ),
+        (["--set-aside", "draw=-1"], UsageError, "setting set_aside.draw"),
         (["--set-aside", "threshold=1"], UsageError, "setting set_aside.threshold"),
         (["--set-aside", "selection=0.5,threshold=0.5"], UsageError, "no part to train on"),
         (["--part-id", "("], UsageError, "not a regular expression"),

@@ -39,9 +39,7 @@ def write_exposures(folder: Path, parts: int, exposures: int = EXPOSURES) -> Pat
 
 def split(folder: Path, aside: SetAside | None = None, part_id: str | None = None) -> PartSplit:
     normal = load_tiles(training_images(folder), Preprocess((32, 32)))
-    return split_by_part(
-        normal, folder, aside or SetAside(), explicit=aside is not None, part_id=part_id
-    )
+    return split_by_part(normal, folder, aside or SetAside(), part_id=part_id)
 
 
 def names(paths: tuple[Path, ...]) -> set[str]:
@@ -64,7 +62,7 @@ def test_no_part_serves_two_uses_and_every_image_serves_one(tmp_path: Path) -> N
 def test_tiles_of_set_aside_parts_are_in_no_batch(tmp_path: Path) -> None:
     folder = write_exposures(tmp_path / "a", 12)
     normal = loaded(folder)
-    done = split_by_part(normal, folder, SetAside(), explicit=False, part_id="part([0-9]+)")
+    done = split_by_part(normal, folder, SetAside(), part_id="part([0-9]+)")
     trained, selection = done.tiles(normal)
     aside = {normal.paths[normal.image[tile]] for tile in [*trained, *selection]}
     assert not aside & set(done.threshold)
@@ -99,6 +97,19 @@ def test_explicit_shares_set_few_parts_aside_or_are_refused(tmp_path: Path) -> N
     assert [len(names(use)) for use in (done.trained, done.selection, done.threshold)] == [2, 1, 2]
     with pytest.raises(DataError, match="2 parts cannot be divided into 3 sets"):
         split(write_exposures(tmp_path / "b", 2), aside, "part([0-9]+)")
+
+
+def test_another_draw_sets_other_parts_aside_in_the_same_shares(tmp_path: Path) -> None:
+    folder = write_exposures(tmp_path / "a", 20)
+    first, second = (split(folder, SetAside(draw=draw), "part([0-9]+)") for draw in (0, 1))
+    assert names(first.threshold) != names(second.threshold)
+    assert len(names(first.threshold)) == len(names(second.threshold)) == 4
+    assert names(split(folder, None, "part([0-9]+)").threshold) == names(first.threshold)
+
+
+def test_a_draw_alone_keeps_few_parts_as_they_are(tmp_path: Path) -> None:
+    done = split(write_exposures(tmp_path / "a", 9), SetAside(draw=1), "part([0-9]+)")
+    assert len(names(done.selection)) == 1 and done.threshold == ()
 
 
 def test_without_shares_every_image_is_trained_on(tmp_path: Path) -> None:

@@ -32,13 +32,27 @@ Steps = Annotated[int, Field(ge=2)]
 class SetAside(BaseModel):
     """Shares of the parts that are not trained on: to choose by, and for the threshold.
 
-    0 and 0 train on all parts, as papers do; then no threshold can be set from them.
+    0 and 0 train on all parts, as papers do; then no threshold can be set from them. Which parts
+    these are depends on their names and on `draw`, and not on the training's seed, so that seeds
+    are compared on the same parts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     selection: Annotated[float, Field(ge=0, lt=1)] = 0.1
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    draw: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def shares_given(self) -> bool:
+        """Return whether shares were given, which few parts do not change."""
+        return bool({"selection", "threshold"} & self.model_fields_set)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the share of each use that has one."""
+        shares = {"selection": self.selection, "threshold": self.threshold}
+        return {use: share for use, share in shares.items() if share}
 
     @model_validator(mode="after")
     def _leave_some(self) -> Self:
