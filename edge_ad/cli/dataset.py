@@ -227,9 +227,8 @@ def _warnings(
     rate, confidence = options["false_alarm_rate"], options["confidence"]
     if rate is not None and result["parts"] < (needed := parts_needed(rate, confidence)):
         lines.append(
-            f"{result['parts']} parts support a false-alarm rate of "
-            f"{rounded_up(result['supported_rate']):g} with confidence {confidence:g}, not "
-            f"{rate:g}: that needs {needed} parts that were not trained on. Collect images of more "
-            "parts."
+            f"A false-alarm rate of {rate:g} with confidence {confidence:g} needs {needed} parts "
+            f"that were not trained on; here are {result['parts']}, which support "
+            f"{rounded_up(result['supported_rate']):g}. Collect images of more parts."
         )
     return lines

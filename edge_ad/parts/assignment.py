@@ -23,6 +23,11 @@ _ALIKE = (
     "show several, give the part in the file names with --part-id, or list image and part in "
     "parts.csv; if each shows another part, give --parts-from each."
 )
+_RECORDED = (
+    "images that follow each other look alike, as frames of a recording do, so they count as "
+    "images of one part for as long as they do. Give the part in the file names with --part-id, or "
+    "list image and part in parts.csv; if each image shows another part, give --parts-from each."
+)
 
 
 class How(str, Enum):
@@ -113,8 +118,7 @@ def _answer(
         return _by_named(how, images, root, looking, named)
     if how is How.IMAGES:
         looked = looking(images, {})
-        doubt = _ALIKE if looked.alike else ""
-        parts = _first_labels(looked, root)
+        parts, doubt = _first_labels(looked, root), _doubt(looked)
         return PartAssignment(parts, how, "found from the images", looked.left_out, doubt)
     if how is How.EACH:
         return PartAssignment(_labels(images, root), how, "every image is a part")
@@ -141,7 +145,14 @@ def _by_named(
     parts = _first_labels(looked, root)
     joined = len({named.parts[path] for path in parts}) - len(set(parts.values()))
     detail = f"{named.detail}; {joined} of these joined to others that show the same part"
-    return PartAssignment(parts, how, detail, looked.left_out)
+    return PartAssignment(parts, how, detail, looked.left_out, _doubt(looked))
+
+
+def _doubt(looked: Looked) -> str:
+    """Return why parts that were found from the images may be wrong, if anything says so."""
+    if looked.alike:
+        return _ALIKE
+    return _RECORDED if looked.recorded else ""
 
 
 def _first_labels(looked: Looked, root: Path) -> dict[Path, str]:

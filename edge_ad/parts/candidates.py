@@ -7,7 +7,7 @@ similarity is the correlation of two grids at the best of a few shifts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import cv2
@@ -47,7 +47,7 @@ def similar_pairs(grids: Sequence[Relief]) -> list[tuple[int, int]]:
     """Return index pairs (i, j), i < j: each image's nearest ones, and neighbours in order."""
     stack = np.stack(grids)
     stack = stack - stack.mean(0)  # what all images show says nothing about the part
-    core = _unit(stack[:, _REACH:-_REACH, _REACH:-_REACH])
+    core = _core(stack)
     near = min(_NEAREST, len(stack) - 1)
     pairs = {
         (i, j) for i in range(len(stack)) for j in range(i + 1, min(i + 1 + _BY_NAME, len(stack)))
@@ -61,14 +61,35 @@ def similar_pairs(grids: Sequence[Relief]) -> list[tuple[int, int]]:
     return sorted((int(i), int(j)) for i, j in pairs)
 
 
+def correlations(grids: Sequence[Relief], pairs: Sequence[tuple[int, int]]) -> Relief:
+    """Return the correlation of pairs of grids, without what all show, at the best shift, (n,)."""
+    stack = np.stack(grids)
+    stack = stack - stack.mean(0)
+    first, second = np.array(pairs).T
+    core = _core(stack[first])
+    shifted = [(core * moved).sum(1) for moved in _shifted(stack[second])]
+    return np.asarray(np.max(shifted, axis=0), np.float32)
+
+
 def _best_shift(core: Relief, stack: Relief) -> Relief:
     """Return the correlation (n, N) of each core with every grid, at the best shift."""
     best = np.full((len(core), len(stack)), -1, np.float32)
+    for moved in _shifted(stack):
+        np.maximum(best, core @ moved.T, out=best)
+    return best
+
+
+def _core(stack: Relief) -> Relief:
+    """Return the cells of grids (n, 32, 32) that are in view at every shift, of length 1."""
+    return _unit(stack[:, _REACH:-_REACH, _REACH:-_REACH])
+
+
+def _shifted(stack: Relief) -> Iterator[Relief]:
+    """Yield as many cells of grids (n, 32, 32) as `_core` at each shift, of length 1."""
     span = _SIDE - 2 * _REACH
     for dy in range(2 * _REACH + 1):
         for dx in range(2 * _REACH + 1):
-            np.maximum(best, core @ _unit(stack[:, dy : dy + span, dx : dx + span]).T, out=best)
-    return best
+            yield _unit(stack[:, dy : dy + span, dx : dx + span])
 
 
 def _unit(grids: Relief) -> Relief:

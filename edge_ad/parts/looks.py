@@ -4,7 +4,8 @@ Two images belong together when their surfaces agree far more than those of two 
 folder do: products of one design agree everywhere that the design has edges and print, so each
 cell of the image counts by how far it exceeds what random pairs share there. Images are joined pair
 by pair, most similar first, and two groups only when images on both sides agree: a chain of images,
-each like the next, is not a part.
+each like the next, is not a part. Only where most images resemble the one before, as frames of a
+recording do, such a chain counts as one part: too few parts are safer than too many.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.frame import Image
-from edge_ad.parts.candidates import Relief, grid, similar_pairs
+from edge_ad.parts.candidates import Relief, correlations, grid, similar_pairs
 from edge_ad.parts.comparison import DETAIL_SIDE, Agreement, Detail, agreement, detail
 from edge_ad.parts.joining import Groups
 
@@ -30,6 +31,8 @@ _UNRELATED = 0.4  # quantile of random pairs: below it none shows one part, even
 _SAME = 0.68  # excess agreement of two images of one part; measured, see docs/guides/parts.md
 _ACROSS, _CROSS = 0.5, 3  # median of 3 x 3 pairs across two groups, in shares of the threshold
 _ALIKE = 0.75  # of three quarters of random pairs: images of one part agree so, others 0.1 to 0.6
+_RECORDED = 0.5  # correlation of successive images: 0.6 to 1 in recordings, 0.1 to 0.3 of parts
+_FEWEST = 8  # successive images that decide whether a folder is a recording
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -39,11 +42,13 @@ class Grouping:
     """Group numbers of images, numbered by first image.
 
     `alike`: random images agree as images of one part do, so nothing tells parts apart and all
-    images are one group.
+    images are one group. `recorded`: successive images resemble each other as frames of a recording
+    do, and are one group for as long as they do.
     """
 
     groups: list[int]
-    alike: bool
+    alike: bool = False
+    recorded: bool = False
 
 
 class Looks:
@@ -67,14 +72,15 @@ class Looks:
         count = len(self._grids)
         groups = Groups(count, known)
         if count < 2:
-            return Grouping(groups.numbers(), alike=False)
+            return Grouping(groups.numbers())
         pairs = _Pairs(self._details)
         random = pairs.agreements(_random_pairs(count))
         if np.quantile(_mean(random), 0.25) >= _ALIKE:
             return Grouping([0] * count, alike=True)
         pairs.common = _quantile(random)
         _join(groups, pairs, similar_pairs(self._grids))
-        return Grouping(groups.numbers(), alike=False)
+        recorded = _join_recorded(groups, self._grids)
+        return Grouping(groups.numbers(), recorded=recorded)
 
 
 def scale_for(sizes: Sequence[tuple[int, int]]) -> float:
@@ -133,6 +139,20 @@ def _join(groups: Groups, pairs: _Pairs, similar: Sequence[Pair]) -> None:
         across = [(min(i, j), max(i, j)) for i in _spread(first) for j in _spread(second)]
         if np.median(pairs.scores(across)) >= _ACROSS * _SAME:
             groups.join(*similar[index])
+
+
+def _join_recorded(groups: Groups, grids: Sequence[Relief]) -> bool:
+    """Join successive images that look alike, if most of those that are not joined yet do."""
+    apart = [(index, index + 1) for index in range(len(grids) - 1)
+             if groups.members(index) is not groups.members(index + 1)]  # fmt: skip
+    if len(apart) < _FEWEST:
+        return False
+    alike = correlations(grids, apart)
+    if np.median(alike) < _RECORDED:
+        return False
+    for place in np.flatnonzero(alike >= _RECORDED):
+        groups.join(*apart[place])
+    return True
 
 
 def _spread(members: Sequence[int]) -> list[int]:

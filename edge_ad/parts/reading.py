@@ -21,12 +21,13 @@ _SIZES_FROM = 15  # images, evenly spread, whose sizes decide the scale
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Readable images with their group numbers; the others with the reason."""
+    """Readable images with their group numbers, as in `Grouping`; the others with the reason."""
 
     paths: list[Path]
     groups: list[int]
     left_out: dict[Path, str]
     alike: bool
+    recorded: bool
 
 
 def look(
@@ -55,7 +56,7 @@ def look(
             known.append((first_of.setdefault(named[path], index), index))
         paths.append(path)
     grouping = looks.group(known)
-    return Looked(paths, grouping.groups, left_out, grouping.alike)
+    return Looked(paths, grouping.groups, left_out, grouping.alike, grouping.recorded)
 
 
 def _scale(images: Sequence[Path], geometry: Geometry | None, read: ReadImage) -> float:

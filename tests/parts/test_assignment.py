@@ -55,6 +55,19 @@ def test_a_chain_of_overlapping_views_is_not_one_part(tmp_path: Path) -> None:
     assert len(assign_parts(_images(tmp_path)).groups()) > 10
 
 
+def test_frames_of_a_recording_are_not_as_many_parts(tmp_path: Path) -> None:
+    """Three parts pass a camera, each in view for eight frames, between them an empty belt."""
+    for number in range(27):
+        part, step = divmod(number, 9)
+        scene = face(99, noise=number)
+        if step < 8:
+            scene[40:120, 10 * step : 10 * step + 60] = face(part, gain=1.5)[40:120, :60]
+        write_image(tmp_path / f"{number:02d}.png", scene)
+    assignment = assign_parts(_images(tmp_path))
+    assert len(assignment.groups()) <= 9 and "recording" in assignment.doubt
+    assert len(assign_parts(_images(tmp_path), how=How.EACH).groups()) == 27
+
+
 def test_near_duplicates_are_of_one_part_even_without_texture(tmp_path: Path) -> None:
     for number, level in enumerate((40, 40, 120, 200)):
         write_image(tmp_path / f"{number}.png", part_image(seed=number) // 16 + level)
