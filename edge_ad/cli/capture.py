@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
-import time
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_ad.cli.bit_depth import bit_depth_option
+from edge_ad.cli.capture_parts import ENTER, open_parts
+from edge_ad.cli.capture_writer import MIB, CaptureWriter, Limits
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import NumberRange
-from edge_ad.errors import OutletLost, SourceLost, UsageError
+from edge_ad.errors import UsageError
 from edge_ad.source.registry import camera_help
 
+_NEAR = 2.0  # grey levels between near-duplicates
+
 if TYPE_CHECKING:
-    from edge_ad.frame import Frame, Grab
     from edge_ad.source import Source
     from edge_ad.source.selection import Selection
-
-_PREFIX = "frame-"
-_MIB = 1 << 20
 
 
 @click.command()
@@ -66,10 +62,9 @@ _MIB = 1 << 20
 @click.option("--duration-s", type=NumberRange(0, min_open=True), help="Stop after this time.")
 @click.option(
     "--min-difference",
-    default=2.0,
-    show_default=True,
     type=NumberRange(0, 255),
-    help="Leave out frames closer than this to a kept one, in grey levels; 0 keeps all.",
+    help="Leave out frames closer than this to a kept one, in grey levels; 0 keeps all.  "
+    "[default: 2; 0 with a trigger]",
 )
 @click.option(
     "--timeout-s",
@@ -80,6 +75,12 @@ _MIB = 1 << 20
 )
 @click.option(
     "--part", metavar="ID", help="Note this part for all images, for `dataset`, `train` and others."
+)
+@click.option(
+    "--trigger",
+    metavar="TRIGGER",
+    help=f"Take one image of each part: {ENTER} (at each line of stdin, whose text is the part's "
+    "name, typed or scanned), or an input like gpio:CHIP/LINE. Default: frames as they come.",
 )
 @geometry_options
 @bit_depth_option
@@ -95,11 +96,17 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
     _check_interval(options)
     check_writable(output / "capture.jsonl")
     stop = threading.Event()
-    with Signals(stop) as signals, _open(camera, timeout_s, options) as source:
-        limits = _Limits(options["count"], options["max_mib"] * _MIB, options["duration_s"])
+    with (
+        Signals(stop) as signals,
+        open_parts(camera, options["trigger"], options["part"]) as parts,
+        _open(camera, timeout_s, options) as source,
+    ):
+        limits = Limits(options["count"], options["max_mib"] * MIB, options["duration_s"])
+        if options["min_difference"] is None:
+            options["min_difference"] = 0.0 if parts.distinct else _NEAR
         selection = _selection(source, options)
         earlier = _remember_images(output, selection) if options["min_difference"] else 0
-        writer = _CaptureWriter(output, source, selection, earlier, part=options["part"])
+        writer = CaptureWriter(output, source, selection, earlier, parts=parts)
         try:
             writer.write_until(limits, stop)
         finally:
@@ -116,148 +123,6 @@ def _open(camera: str, timeout_s: float, options: dict[str, Any]) -> Source:
     return open_source(
         camera, timeout_s=timeout_s, bit_depth=BitDepth(given) if given is not None else None
     )
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """The limits that end a capture."""
-
-    count: int
-    max_bytes: int
-    duration_s: float | None
-
-
-class _CaptureWriter:
-    """Writes the selected frames of a source to a folder, numbered on from those it contains."""
-
-    def __init__(
-        self,
-        folder: Path,
-        source: Source,
-        selection: Selection,
-        earlier: int = 0,
-        *,
-        part: str | None = None,
-    ) -> None:
-        self._folder, self._source, self._selection = folder, source, selection
-        self._earlier, self._part = earlier, part
-        self._bytes = self._saved = 0
-        self._stopped_by = "an error"
-        self._next = _first_number(folder)
-
-    def write_until(self, limits: _Limits, stop: threading.Event) -> None:
-        """Write frames until the source ends, a limit is reached or `stop` is set.
-
-        Raises SourceLost when there were frames but none could be kept.
-        """
-        from edge_ad.source.selection import Fate
-
-        end_s = time.monotonic() + limits.duration_s if limits.duration_s else float("inf")
-        with _ProgressLine(self._selection) as progress:
-            for grab in self._source:
-                self._take(grab)
-                progress.show()
-                if reason := self._reached(limits, stop, end_s):
-                    self._stopped_by = reason
-                    break
-            else:
-                self._stopped_by = "end of the source"
-        counts = self._selection.counts
-        if counts[Fate.INVALID] and not counts[Fate.KEPT]:
-            raise SourceLost(
-                f"{self._source.name}: none of its {counts[Fate.INVALID]} frames can be kept. "
-                f"The last one: {self._selection.last_fault}."
-            )
-
-    def summary(self) -> dict[str, Any]:
-        """Return the counts of frames kept and left out, and the reason for the end."""
-        from edge_ad.source.selection import Fate
-
-        return {
-            "type": "summary",
-            "output": str(self._folder),
-            "source": self._source.name,
-            **{fate.value: self._selection.counts[fate] for fate in Fate},
-            Fate.KEPT.value: self._saved,  # one less than selected when the disk is full
-            "earlier": self._earlier,
-            "dropped": self._source.dropped,
-            "left_out": dict(list(self._source.left_out.items())[:10]),
-            "left_out_count": len(self._source.left_out),
-            "mib": round(self._bytes / _MIB, 1),
-            "stopped_by": self._stopped_by,
-        }
-
-    def _take(self, grab: Grab) -> None:
-        from edge_ad.frame import Frame
-        from edge_ad.source.selection import Fate
-
-        if self._selection.judge(grab) is Fate.KEPT and isinstance(grab, Frame):
-            self._save(grab)
-
-    def _reached(self, limits: _Limits, stop: threading.Event, end_s: float) -> str:
-        """Return the limit that is reached, or an empty string."""
-        from edge_ad.source.selection import Fate
-
-        if stop.is_set():
-            return "signal"
-        if self._selection.counts[Fate.KEPT] >= limits.count:
-            return "count"
-        if self._bytes >= limits.max_bytes:
-            return "disk space"
-        return "duration" if time.monotonic() >= end_s else ""
-
-    def _save(self, frame: Frame) -> None:
-        from edge_ad.files import write_bytes
-        from edge_ad.images import encode_image
-
-        data = encode_image(frame.image, ".png")
-        path = self._folder / f"{_PREFIX}{self._next:06d}.png"
-        try:
-            write_bytes(path, data)
-            self._note(path, frame)
-        except OSError as error:
-            raise OutletLost(f"{path}: cannot be written ({error.strerror}).") from error
-        self._next += 1
-        self._saved += 1
-        self._bytes += len(data)
-
-    def _note(self, path: Path, frame: Frame) -> None:
-        """Append the image's facts to capture.jsonl, by one write: a line is whole or cut off."""
-        from edge_ad.parts.listed import CAPTURE
-
-        facts: dict[str, Any] = {"image": path.name, "source": self._source.name}
-        facts |= {"frame": frame.index, "part": self._part}
-        if self._source.live:  # a file is read faster than it was taken
-            taken = datetime.now(timezone.utc) - timedelta(
-                seconds=time.monotonic() - frame.captured_s
-            )
-            facts["time_utc"] = taken.isoformat(timespec="milliseconds")
-        with (self._folder / CAPTURE).open("ab", buffering=0) as file:
-            file.write((json.dumps(facts) + "\n").encode())
-
-
-class _ProgressLine:
-    """Shows the counts on one line of stderr, updated a few times a second."""
-
-    def __init__(self, selection: Selection) -> None:
-        self._selection = selection
-        self._shown_s = 0.0
-
-    def show(self) -> None:
-        if time.monotonic() - self._shown_s < 0.2:
-            return
-        self._shown_s = time.monotonic()
-        counts = self._selection.counts
-        text = ", ".join(f"{fate.value} {number}" for fate, number in sorted(counts.items()))
-        click.echo(f"\r{text}    ", nl=False, err=True)
-
-    def __enter__(self) -> _ProgressLine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shown_s = 0.0
-        self.show()
-        click.echo(err=True)
 
 
 def _selection(source: Source, options: dict[str, Any]) -> Selection:
@@ -280,12 +145,8 @@ def _selection(source: Source, options: dict[str, Any]) -> Selection:
 def _check_interval(options: dict[str, Any]) -> None:
     if options["every"] and options["every_s"]:
         raise UsageError("--every and --every-s exclude each other: give one of them.")
-
-
-def _first_number(folder: Path) -> int:
-    """Return the first number after those of the folder's images."""
-    names = [path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
-    return max((int(name) for name in names if name.isdecimal()), default=-1) + 1
+    if options["trigger"] and (options["every"] or options["every_s"]):
+        raise UsageError("--trigger takes one image a trigger: leave --every and --every-s out.")
 
 
 def _remember_images(folder: Path, selection: Selection) -> int:
@@ -321,6 +182,8 @@ def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         f"{summary['skipped']} skipped by --every or --every-s, {summary['dropped']} dropped. "
         f"Stopped by: {summary['stopped_by']}."
     )
+    if summary["missed_triggers"]:
+        click.echo(f"Missed: {summary['missed_triggers']} triggers, which have no image.")
     if summary["left_out_count"]:
         names = ", ".join(summary["left_out"])
         more = summary["left_out_count"] - len(summary["left_out"])

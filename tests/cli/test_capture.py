@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pytest
 
+from edge_ad.cli.capture_parts import FrameAtTrigger
 from edge_ad.frame import Frame
 from edge_ad.images import read_image, write_image
 from edge_ad.parts import How, assign_parts
@@ -65,6 +70,68 @@ def test_the_part_of_each_image_is_noted(tmp_path: Path) -> None:
     assert list(assignment.parts.values()) == ["SN1", "SN1", "SN2", "SN2"]
     lines = (tmp_path / "capture.jsonl").read_text().splitlines()
     assert [json.loads(line)["image"] for line in lines] == [path.name for path in images]
+
+
+LIVE = "pattern://?fps=100&defects=0&width=160&height=120"
+
+
+def at_lines(text: str, *words: object) -> CompletedProcess:
+    """Capture with `--trigger enter`, as if the lines of `text` were typed."""
+    with mock.patch.object(sys, "stdin", io.StringIO(text)):
+        return capture("--trigger", "enter", *words)
+
+
+def test_every_typed_line_takes_one_image_of_its_part(tmp_path: Path) -> None:
+    done = at_lines("SN1\n\nSN1\n", "--camera", LIVE, "-o", tmp_path, "--json")
+    totals = summary(done)
+    assert (totals["kept"], totals["missed_triggers"]) == (3, 0)
+    assert totals["stopped_by"] == "end of the triggers"
+    assignment = assign_parts(sorted(tmp_path.glob("*.png")))
+    assert list(assignment.parts.values()) == ["SN1", "part-000001", "SN1"]
+
+
+def test_parts_that_look_alike_are_all_kept_with_a_trigger(tmp_path: Path) -> None:
+    write_image(tmp_path / "frame-000000.png", read_image(_one_image(tmp_path / "first")))
+    done = at_lines("\n\n", "--camera", LIVE, "-o", tmp_path, "--json")
+    assert summary(done)["kept"] == 2 and summary(done)["earlier"] == 0
+
+
+def _one_image(folder: Path) -> Path:
+    capture("--camera", LIVE, "--count", 1, "-o", folder)
+    return folder / "frame-000000.png"
+
+
+def test_an_image_that_cannot_be_kept_is_said_at_its_trigger(tmp_path: Path) -> None:
+    camera = LIVE + "&faults=black@0-100000"
+    with mock.patch.object(sys, "stdin", io.StringIO("A\n")):
+        done = capture("--trigger", "enter", "--camera", camera, "-o", tmp_path, code=5)
+    assert "No image for a trigger: black" in done.stderr
+
+
+def test_a_trigger_without_a_frame_in_time_is_missed(tmp_path: Path) -> None:
+    def grab() -> Frame:
+        return Frame(np.zeros((8, 8, 3), np.uint8), 0, time.monotonic(), "camera")
+
+    with FrameAtTrigger("enter", io.StringIO("A\n")) as parts:
+        assert parts.take(grab()) is None  # from now on the camera delivers
+        wait_until(lambda: parts.missed == 1)
+        assert parts.take(grab()) is None and parts.ended
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--camera", "0", "--trigger", "software"], "expected enter, or an input like"),
+        (["--camera", "0", "--trigger", "enter", "--part", "SN1"], "exclude each other"),
+        (["--camera", "0", "--trigger", "enter", "--every", "2"], "leave --every and --every-s"),
+        (["--camera", "missing.mp4", "--trigger", "enter"], "is not live"),
+        (["--camera", "genicam://?trigger=Line0", "--trigger", "enter"], "is triggered itself"),
+    ],
+)
+def test_a_trigger_that_cannot_be_is_refused(
+    tmp_path: Path, words: list[str], message: str
+) -> None:
+    assert message in capture(*words, "-o", tmp_path, code=2).stderr
 
 
 def test_the_summary_accounts_for_every_frame(tmp_path: Path) -> None:
