@@ -11,7 +11,7 @@ import click
 
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.capture_parts import ENTER, open_parts
-from edge_ad.cli.capture_writer import MIB, CaptureWriter, Limits
+from edge_ad.cli.capture_writer import MIB, CaptureWriter, CaptureLimits
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
@@ -101,7 +101,7 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
         open_parts(camera, options["trigger"], options["part"]) as parts,
         _open(camera, timeout_s, options) as source,
     ):
-        limits = Limits(options["count"], options["max_mib"] * MIB, options["duration_s"])
+        limits = CaptureLimits(options["count"], options["max_mib"] * MIB, options["duration_s"])
         if options["min_difference"] is None:
             options["min_difference"] = 0.0 if parts.distinct else _NEAR
         selection = _selection(source, options)

@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Limits:
+class CaptureLimits:
     """The limits that end a capture."""
 
     count: int
@@ -51,7 +51,7 @@ class CaptureWriter:
         self._stopped_by = "an error"
         self._next = _first_number(folder)
 
-    def write_until(self, limits: Limits, stop: threading.Event) -> None:
+    def write_until(self, limits: CaptureLimits, stop: threading.Event) -> None:
         """Write frames until the source ends, a limit is reached or `stop` is set.
 
         Raises SourceLost when there were frames but none could be kept.
@@ -106,7 +106,7 @@ class CaptureWriter:
             self._save(taken)
         self._parts.served(self._selection.last_fault if fate is Fate.INVALID else "")
 
-    def _reached(self, limits: Limits, stop: threading.Event, end_s: float) -> str:
+    def _reached(self, limits: CaptureLimits, stop: threading.Event, end_s: float) -> str:
         """Return the limit that is reached, or an empty string."""
         from edge_ad.source.selection import Fate
 
