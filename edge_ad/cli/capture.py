@@ -11,7 +11,7 @@ import click
 
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.capture_parts import ENTER, open_parts
-from edge_ad.cli.capture_writer import MIB, CaptureWriter, CaptureLimits
+from edge_ad.cli.capture_writer import MIB, CaptureLimits, CaptureWriter
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
