@@ -27,9 +27,9 @@ from soak_line import FreeEngine, line_of, pool, refused
 
 from edge_ad.frame import Frame, Grab
 from edge_ad.frame_gate import FrameGate
-from edge_ad.line.tally import percentiles_ms
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
+from edge_ad.quantiles import percentiles_ms
 from edge_ad.source import ScriptedSource
 from edge_ad.store.store import Store
 

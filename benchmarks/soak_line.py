@@ -34,11 +34,12 @@ from edge_ad.line.alarm import Alarm, AlarmRule
 from edge_ad.line.camera import Camera
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.supervisor import Supervisor
-from edge_ad.line.tally import Tally, percentiles_ms
+from edge_ad.line.tally import Tally
 from edge_ad.machine.load import OtherLoad
 from edge_ad.manifest import Manifest
 from edge_ad.outlet.base import Outlets
 from edge_ad.outlet.evidence import EvidenceFolder
+from edge_ad.quantiles import percentiles_ms
 from edge_ad.source import ScriptedSource, Source
 from edge_ad.source.buffered import BufferedSource
 from edge_ad.store.store import Store

@@ -33,7 +33,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("import edge_ad; edge_ad.__version__", HEAVY),
         ("import edge_ad; dir(edge_ad)", HEAVY),
         ("from edge_ad import EdgeAdError", HEAVY),
-        ("from edge_ad import Detector, open_line, open_source", ("torch", "onnx", "onnxruntime")),
+        (
+            "from edge_ad import Detector, open_line, open_source; import edge_ad.cli.run",
+            ("torch", "onnx", "onnxruntime", "PIL", "av", "numpy.ma"),
+        ),
     ],
 )
 def test_nothing_heavy_is_loaded(code: str, unwanted: tuple[str, ...]) -> None:

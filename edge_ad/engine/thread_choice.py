@@ -10,14 +10,14 @@ another setting and the 99th percentile remains that of the chosen one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 from statistics import median
 
-import numpy as np
-
 from edge_ad.machine.load import OtherLoad
+from edge_ad.quantiles import quantiles
 
 ROUNDS, BLOCK = 4, 6  # of a review
 _SETTLING = 2  # calls at the beginning of a block, not counted: threads wake and find their cores
@@ -106,7 +106,7 @@ class ThreadChoice:
     def _decide(self, review: _Review) -> None:
         self.reviews += 1
         costs = review.costs()
-        best = int(np.argmin(costs))
+        best = costs.index(min(costs))
         if costs[best] < (1 - _MARGIN) * costs[self.current]:
             self.current = best
         self._review, self._reference_s, self._changed = None, None, False
@@ -151,7 +151,7 @@ class _Review:
         Infinite for one that was not tried to the end.
         """
         return [
-            float(np.percentile(times, [50, 80]).mean()) if setting in self._order else np.inf
+            sum(quantiles(times, (0.5, 0.8))) / 2 if setting in self._order else math.inf
             for setting, times in enumerate(self._times)
         ]
 

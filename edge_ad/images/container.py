@@ -13,14 +13,15 @@ import struct
 import threading
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import simplejpeg
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 from edge_ad.errors import DataError
 from edge_ad.images.png import checked_chunks
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _WITH_PAGES = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})
 _UNDEFINED_COLOURS = frozenset({"CMYK", "LAB"})  # no single conversion to BGR without a profile
@@ -56,6 +57,9 @@ class Container:
 
 def check_container(data: bytes, name: str) -> Container:
     """Return what a file's container says. Raises DataError when data is missing or ambiguous."""
+    from PIL import Image as Pillow  # takes 3 MiB that a line with cameras does without
+    from PIL import UnidentifiedImageError
+
     with _warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of harmless metadata, and of large images
         try:
@@ -70,6 +74,8 @@ def check_container(data: bytes, name: str) -> Container:
 
 def header_of(data: bytes) -> Container:
     """Return what the first bytes of a file say of its bit depth, without decoding it."""
+    from PIL import Image as Pillow
+
     with _warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -80,7 +86,7 @@ def header_of(data: bytes) -> Container:
             return Container()
 
 
-def _checked(image: Pillow.Image, data: bytes, name: str) -> Container:
+def _checked(image: Image, data: bytes, name: str) -> Container:
     kind = image.format or ""
     try:
         if image.mode in _UNDEFINED_COLOURS:
@@ -115,7 +121,7 @@ def _damaged(name: str, error: Exception) -> DataError:
     )
 
 
-def _check_complete(image: Pillow.Image, data: bytes) -> bool:
+def _check_complete(image: Image, data: bytes) -> bool:
     """Raise the decoder's complaint about missing or damaged data.
 
     Returns whether the file may name an orientation: Pillow decodes a PNG to look for it.
@@ -168,7 +174,7 @@ def _pages(image: Any) -> int:
     return sum(1 for kind in kinds if not kind & _THUMBNAIL)
 
 
-def _is_transparent(image: Pillow.Image) -> bool:
+def _is_transparent(image: Image) -> bool:
     lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
     return int(lowest) < 255  # type: ignore[arg-type]
 

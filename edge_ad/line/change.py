@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from edge_ad.quantiles import quantiles
+
 LIMIT = 15.0
 _ALLOWANCE = 0.5  # standard deviations: what is no change
 _REFERENCE_ERRORS = 2.0  # standard errors of the reference's centre, added to it
@@ -69,20 +71,22 @@ class Reference:
 
 def reference_from(values: Sequence[float], tolerance: float = 0.0) -> Reference:
     """Return the reference of at least `FEWEST` values."""
-    quantiles = np.quantile(np.asarray(values, np.float64), np.linspace(0, 1, 21))
-    return Reference(tuple(float(f"{q:.6g}") for q in quantiles), len(values), tolerance)
+    steps = [step / 20 for step in range(21)]
+    return Reference(
+        tuple(float(f"{q:.6g}") for q in quantiles(values, steps)), len(values), tolerance
+    )
 
 
-def _share_below(quantiles: Sequence[float], value: float) -> float:
+def _share_below(ordered: Sequence[float], value: float) -> float:
     """Return the share of the reference below a value; half of those that equal it count."""
-    left = int(np.searchsorted(quantiles, value, "left"))
-    right = int(np.searchsorted(quantiles, value, "right"))
-    last = len(quantiles) - 1
+    left = int(np.searchsorted(ordered, value, "left"))
+    right = int(np.searchsorted(ordered, value, "right"))
+    last = len(ordered) - 1
     if right > left:
         return (left + right - 1) / 2 / last
-    if left in (0, len(quantiles)):
+    if left in (0, len(ordered)):
         return float(left > 0)
-    before, after = quantiles[left - 1], quantiles[left]
+    before, after = ordered[left - 1], ordered[left]
     return (left - 1 + (value - before) / (after - before)) / last
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_ad.images import NAMED
-from edge_ad.line.tally import percentiles_ms
 from edge_ad.outlet.base import Outlets
+from edge_ad.quantiles import percentiles_ms
 
 if TYPE_CHECKING:
     from edge_ad.line.camera import Camera

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Grab
@@ -69,14 +67,3 @@ class Tally:
     def judged(self) -> int:
         """Frames with a verdict of PASS or REJECT."""
         return self.frames - self.invalid
-
-
-def percentiles_ms(seconds: Collection[float]) -> dict[str, float] | None:
-    """Return p50, p95, p99 and max in milliseconds, or None for no times."""
-    if not seconds:
-        return None
-    values = np.array(seconds) * 1e3
-    names = ("p50", "p95", "p99", "max")
-    return dict(
-        zip(names, np.round(np.percentile(values, [50, 95, 99, 100]), 3).tolist(), strict=True)
-    )

@@ -15,11 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-
 from edge_ad.frame import Image
 from edge_ad.frame_light import light_of
 from edge_ad.inspection import Inspection, Verdict
+from edge_ad.quantiles import percentiles_ms
 from edge_ad.store.writer import Job
 
 _PER_OCTAVE = 16  # bins: 4.4 % wide
@@ -148,15 +147,10 @@ def _row(camera: str, minute: _Minute, dropped: int) -> tuple[object, ...]:
         *(minute.verdicts[verdict] for verdict in (Verdict.PASS, Verdict.REJECT, Verdict.INVALID)),
         dropped,
         json.dumps(scores),
-        json.dumps(_percentiles_ms(minute.latency_s)) if minute.latency_s else None,
+        json.dumps(percentiles_ms(minute.latency_s)) if minute.latency_s else None,
         _mean(minute.brightness),
         _mean(minute.sharpness),
     )
-
-
-def _percentiles_ms(seconds: list[float]) -> dict[str, float]:
-    values = np.percentile(np.array(seconds) * 1e3, [50, 95, 99, 100])
-    return dict(zip(("p50", "p95", "p99", "max"), np.round(values, 3).tolist(), strict=True))
 
 
 def _mean(values: list[float]) -> float | None:
