@@ -63,8 +63,8 @@ HEADLINES = (
     ),
     Headline(
         "From the command to the first verdict",
-        "{first_verdict_s:.2f} s and {peak_mib:.0f} MiB",
-        "cpu-start-sample.fp32.json",
+        "{first_verdict_s:.2f} s and {peak_mib:.0f} MiB ({folder_peak_mib:.0f} for images)",
+        "cpu-start-sample_on_a_device.fp32.json",
     ),
 )
 

@@ -204,8 +204,11 @@ SECTIONS = {
     "start": (
         "Start",
         "A fresh process, from the command to its first verdict, and its memory over the footage: "
-        "resident, and its own part of it, in which shared libraries count in parts (PSS). "
-        "`initial` is the first start on a machine, which optimises the graph; later ones map it.",
+        "resident, and its own part of it, in which libraries that another process has too count "
+        "in parts (PSS). `folder` is a run over the footage's frames as PNG files, which needs no "
+        "decoder of videos. `initial` is the first start on a machine, which optimises the graph; "
+        "later ones map it. On a device: `pip install edge-ad[onnxruntime,video]`, beside the "
+        "checkout's environment with all extras.",
     ),
     "parts": (
         "Parts",
