@@ -1,8 +1,9 @@
-"""Times of day for records: ISO 8601 in UTC, and what a user may type for one."""
+"""Times of day: of records (ISO 8601 in UTC), on the clock on the wall, and as users type them."""
 
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime, timedelta, timezone
 
 from edge_ad.errors import UsageError
@@ -19,6 +20,17 @@ def now_utc() -> str:
 def as_utc(moment: datetime) -> str:
     """Return a time with a zone as text in UTC; such texts sort in the order of their times."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def as_local(time_utc: str) -> datetime:
+    """Return a record's time as the clock on the wall shows it, in the computer's present zone."""
+    time.tzset()  # else a process stays in the zone that it began in
+    return datetime.fromisoformat(re.sub(r"Z$", "+00:00", time_utc)).astimezone()
+
+
+def local_text(time_utc: str) -> str:
+    """Return a record's time as the clock on the wall shows it, to the second and with its zone."""
+    return as_local(time_utc).isoformat(sep=" ", timespec="seconds")
 
 
 def parse_time(text: str) -> str:

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -49,6 +50,15 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     cache = str(tmp_path_factory.mktemp("cache"))
     with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": cache, "MPLCONFIGDIR": fonts}):
         yield
+
+
+@pytest.fixture
+def german_time() -> Iterator[None]:
+    """Set the clock on the wall to Berlin's."""
+    with mock.patch.dict(os.environ, {"TZ": "Europe/Berlin"}):
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture(scope="session")

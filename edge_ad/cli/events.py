@@ -145,12 +145,10 @@ def _refuse_alone(options: dict[str, Any], *names: str, needed: str) -> None:
 
 def format_event(event: Record) -> str:
     """Return an event as one line, with the time of day here."""
-    from datetime import datetime
-
+    from edge_ad.clock import local_text
     from edge_ad.setting import values_text
 
-    when = datetime.fromisoformat(event["time_utc"]).astimezone()
-    head = f"{event['seq']:6d}  {when.isoformat(sep=' ', timespec='seconds')}"
+    head = f"{event['seq']:6d}  {local_text(event['time_utc'])}"
     words = [event["type"], event.get("kind"), event.get("step"), event.get("alarm")]
     if event["type"] in ("outlet_fault", "outbox"):
         words.append(event["source"])

@@ -88,19 +88,14 @@ def _list_dead(folder: Path, chosen: list[str], *, as_json: bool) -> None:
 
 def format_state(state: Record) -> str:
     """Return the state of an outlet in two or three lines."""
-    since = f", the oldest since {_local(state['oldest_utc'])}" if state["oldest_utc"] else ""
+    from edge_ad.clock import local_text
+
+    since = f", the oldest since {local_text(state['oldest_utc'])}" if state["oldest_utc"] else ""
     lines = [
         state["outlet"] + ("" if state["active"] else "  (not in the newest line)"),
         f"    {state['waiting']} waiting{since}; {state['dead']} dead letters; "
         f"{state['delivered']} delivered",
     ]
     if state["error"]:
-        lines.append(f"    last error, {_local(state['error_utc'])}: {state['error']}")
+        lines.append(f"    last error, {local_text(state['error_utc'])}: {state['error']}")
     return "\n".join(lines)
-
-
-def _local(time_utc: str) -> str:
-    from datetime import datetime
-
-    moment = datetime.fromisoformat(time_utc).astimezone()
-    return moment.isoformat(sep=" ", timespec="seconds")

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from edge_ad.clock import as_local
 from edge_ad.errors import EdgeAdError
 from edge_ad.frame import Image
 from edge_ad.frame_light import light_of
@@ -227,7 +228,7 @@ def _comparable(
 
 def local_time(minute: str) -> str:
     """Return a minute in UTC as local time, with its date unless it is today."""
-    moment = datetime.fromisoformat(minute.replace("Z", "+00:00")).astimezone()
+    moment = as_local(minute)
     today = moment.date() == datetime.now(moment.tzinfo).date()
     return moment.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")
 

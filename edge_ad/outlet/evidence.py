@@ -8,10 +8,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
-from edge_ad.clock import now_utc
+from edge_ad.clock import local_text, now_utc
 from edge_ad.errors import DataError
 from edge_ad.files import write_bytes
 from edge_ad.frame import Image
@@ -36,8 +35,7 @@ def caption(inspection: Inspection) -> tuple[str, str]:
     strength = f"score {score:.4g}, threshold {threshold:.4g}"
     if threshold > 0:
         strength = f"{score / threshold:.2f} x threshold ({strength})"
-    local = datetime.fromisoformat(inspection.time_utc or now_utc()).astimezone()
-    when = local.isoformat(sep=" ", timespec="seconds")
+    when = local_text(inspection.time_utc or now_utc())
     where = f"{inspection.camera or inspection.source}   part {inspection.part}   {frame}"
     return f"{where}   {when}", strength
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
+from edge_ad.clock import local_text
 from edge_ad.outlet.durable import Record
 
 _COLOURS = {"new": "attention", "end": "good"}
@@ -25,7 +25,7 @@ def facts(record: Record) -> dict[str, str]:
         "Score": f"{score:.4g} (threshold {threshold:.4g})" if score and threshold else None,
         "Reason": record.get("reason"),
         "Count": record.get("count"),
-        "Time": _local(record["time_utc"]),
+        "Time": local_text(record["time_utc"]),
         "Event": record["id"],
     }
     return {name: str(value) for name, value in known.items() if value is not None}
@@ -82,7 +82,3 @@ def _what(record: Record) -> str:
     return " ".join(
         filter(None, (record["type"].replace("_", " ").capitalize(), record.get("step")))
     )
-
-
-def _local(time_utc: str) -> str:
-    return datetime.fromisoformat(time_utc).astimezone().isoformat(sep=" ", timespec="seconds")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edge_ad.clock import local_text
 from edge_ad.setting import values_text
 from edge_ad.store.reading import Record
 from edge_ad.store.shift import CameraShift, Shift
@@ -23,7 +24,7 @@ _BAR_PX, _CHART_PX = 16, 100
 
 def shift_page(shift: Shift, folder: Path, images: int) -> str:
     """Return the page, with up to `images` evidence images: of the newest alarms, then parts."""
-    title = f"{folder.resolve().name}, {_local(shift.since)} to {_local(shift.until)}"
+    title = f"{folder.resolve().name}, {local_text(shift.since)} to {local_text(shift.until)}"
     body = [
         f"<h1>{html.escape(title)}</h1>",
         *_cameras(shift),
@@ -67,7 +68,7 @@ def _chart(shift: Shift) -> Iterable[str]:
     for start, share in sorted(shares.items()):
         height = round(share / highest * _CHART_PX, 1)
         x = (start - first) // shift.bar_minutes * _BAR_PX
-        when = _local(datetime.fromtimestamp(start * 60, timezone.utc).isoformat())
+        when = local_text(datetime.fromtimestamp(start * 60, timezone.utc).isoformat())
         bars.append(
             f"<rect x={x} y={_CHART_PX - height} width={_BAR_PX - 2} height={height}>"
             f"<title>{when}: {share:.2%} of {shift.bars[start][0]}</title></rect>"
@@ -84,9 +85,9 @@ def _alarms(shift: Shift) -> Iterable[str]:
 
 
 def _alarm(alarm: Record) -> list[str]:
-    ended = "open" if alarm["open"] else _local(alarm["time_utc"])
+    ended = "open" if alarm["open"] else local_text(alarm["time_utc"])
     return [
-        _local(alarm["began_utc"]), ended, alarm["camera"] or "", alarm["kind"],
+        local_text(alarm["began_utc"]), ended, alarm["camera"] or "", alarm["kind"],
         str(alarm.get("part", "")), _score(alarm) or alarm.get("reason", ""),
         _notes(alarm), alarm["alarm"],
     ]  # fmt: skip
@@ -110,7 +111,7 @@ def _rejects(shift: Shift) -> Iterable[str]:
 
 def _reject(reject: Record) -> list[str]:
     return [
-        _local(reject["time_utc"]), reject["camera"] or "", str(reject.get("part", "")),
+        local_text(reject["time_utc"]), reject["camera"] or "", str(reject.get("part", "")),
         reject.get("file", ""), _score(reject), _notes(reject), str(reject["seq"]),
     ]  # fmt: skip
 
@@ -123,7 +124,7 @@ def _images(shift: Shift, folder: Path, count: int) -> Iterable[str]:
         if data:
             shown.add(name)
             about = f"alarm {event['alarm']}" if "alarm" in event else f"event {event['seq']}"
-            when = _local(event.get("began_utc", event["time_utc"]))
+            when = local_text(event.get("began_utc", event["time_utc"]))
             caption = f"{event['camera']}, {about}, {when}"
             encoded = base64.b64encode(data).decode()
             yield (
@@ -147,7 +148,7 @@ def _notices(shift: Shift) -> Iterable[str]:
     if shift.notices:
         yield f"<h2>{_newest('The line itself', shift.notice_count, len(shift.notices))}</h2>"
         rows = [
-            [_local(event["time_utc"]), event["type"], event.get("step", ""),
+            [local_text(event["time_utc"]), event["type"], event.get("step", ""),
              str(event.get("count", "")), ": ".join(filter(None, _words(event)))]
             for event in shift.notices
         ]  # fmt: skip
@@ -173,9 +174,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     titles = "".join(f"<th>{html.escape(name)}" for name in head)
     lines = ["".join(f"<td>{html.escape(cell)}" for cell in row) for row in rows]
     return f"<table><tr>{titles}<tr>{'<tr>'.join(lines)}</table>"
-
-
-def _local(time_utc: str) -> str:
-    """Return a time as the clock on the wall shows it."""
-    moment = datetime.fromisoformat(time_utc).astimezone()
-    return moment.isoformat(sep=" ", timespec="seconds")

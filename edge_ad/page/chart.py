@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+
+from edge_ad.clock import as_local
 
 WIDTH, HEIGHT = 900, 150
 LEFT, RIGHT, TOP, BOTTOM = 62, 8, 8, 24
@@ -149,14 +151,22 @@ def time_labels(since: float, until: float) -> list[tuple[float, str]]:
     """Return round local times within a span of minutes, with their labels."""
     hours = (until - since) / 60
     every = next((step for step in _HOURS if hours / step <= _LABELS), _HOURS[-1]) * 60
-    zone = datetime.fromtimestamp(since * 60, timezone.utc).astimezone().utcoffset() or timedelta()
-    shift = zone.total_seconds() / 60
-    first = math.ceil((since + shift) / every) * every - shift
     pattern = "%H:%M" if every < 1440 else "%d.%m."
-    labels = []
-    for number in range(int((until - first) // every) + 1):
-        minute = first + number * every
-        moment = datetime.fromtimestamp(minute * 60, timezone.utc).astimezone()
+    labels: dict[float, str] = {}
+    for moment in _round_times(since, until, timedelta(minutes=every)):
         midnight = every < 1440 and moment.hour == moment.minute == 0
-        labels.append((minute, moment.strftime("%d.%m." if midnight else pattern)))
-    return labels
+        labels[moment.timestamp() / 60] = moment.strftime("%d.%m." if midnight else pattern)
+    return [(minute, label) for minute, label in labels.items() if since <= minute <= until]
+
+
+def _round_times(since: float, until: float, every: timedelta) -> Iterator[datetime]:
+    """Yield round times on the clock on the wall, whose days may have 23 or 25 hours."""
+    start, end = (
+        as_local(datetime.fromtimestamp(minute * 60, timezone.utc).isoformat()).replace(tzinfo=None)
+        for minute in (since, until)
+    )
+    begin = start.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    moment = begin + (start - begin) // every * every
+    while moment <= end:
+        yield moment.astimezone()  # 03:30 for a 02:30 that is left out
+        moment += every

@@ -116,7 +116,7 @@ def _drifts(texts: Texts, folder: Path) -> Iterator[str]:
                 "health_drift",
                 quantity=texts.word("quantity", quantity),
                 camera=camera,
-                since=local_time(since.replace("Z", "+00:00")),
+                since=local_time(since),
                 before=localised(texts, state["centre"], 3),
                 now=localised(texts, state["now"], 3),
             )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from edge_ad.clock import as_local
 from edge_ad.page.view import Html, PageRequest
 
 if TYPE_CHECKING:
@@ -70,4 +70,4 @@ def _environment() -> Environment:
 
 def local_time(time_utc: str) -> str:
     """Return a record's time as the clock on the wall shows it: date and time to the second."""
-    return datetime.fromisoformat(time_utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return as_local(time_utc).strftime("%Y-%m-%d %H:%M:%S")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,24 @@ def test_times_are_labelled_a_few_times(minutes: int) -> None:
     labels = time_labels(28_000_000, 28_000_000 + minutes)
     assert 3 <= len(labels) <= 9
     assert all(28_000_000 <= minute <= 28_000_000 + minutes for minute, _ in labels)
+
+
+@pytest.mark.usefixtures("german_time")
+@pytest.mark.parametrize(
+    ("begin", "hours", "labels"),
+    [
+        ("2026-10-24T00:00+02:00", 96, ["24.10.", "12:00", "25.10.", "12:00", "26.10."]),
+        ("2026-10-23T12:00+02:00", 6 * 24, ["24.10.", "25.10.", "26.10.", "27.10.", "28.10."]),
+        ("2026-03-29T00:30+01:00", 6, ["01:00", "03:00", "04:00", "05:00", "06:00"]),
+        ("2026-10-25T00:30+02:00", 6, ["01:00", "02:00", "03:00", "04:00", "05:00"]),
+    ],
+)
+def test_labels_stay_round_when_the_clocks_change(
+    begin: str, hours: int, labels: list[str]
+) -> None:
+    since = datetime.fromisoformat(begin).timestamp() / 60
+
+    result = time_labels(since, since + hours * 60)
+
+    assert [label for _, label in result][:5] == labels
+    assert [minute for minute, _ in result] == sorted({minute for minute, _ in result})
