@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -121,14 +122,20 @@ def format_summary(result: dict[str, Any]) -> str:
         missing = "".join(f", {images[key]} {key}" for key in ("lost", "deleted") if images[key])
         lines.append(f"evidence   {images['written']} images{missing}")
     if check := result.get("rate_check"):
-        kept = "kept" if check["parts"] else "not tested"
-        state = f"exceeded at frame {check['exceeded_at']}" if check["exceeded"] else kept
-        lines.append(
-            f"guarantee  {state}  ({check['rejected']} of {check['parts']} parts rejected; "
-            f"of normal ones at most {100 * check['guaranteed_rate']:.2g} %)"
-        )
+        lines.append(f"guarantee  {_format_rate_check(check)}")
     lines += [_format_outlet(outlet) for outlet in result.get("outbox", ())]
     return "\n".join(lines)
+
+
+def _format_rate_check(check: Mapping[str, Any]) -> str:
+    bound = f"of normal ones at most {100 * check['guaranteed_rate']:.2g} %"
+    counts = f"{check['rejected']} of {check['parts']} parts rejected"
+    if not check["exceeded"]:
+        return f"{'kept' if check['parts'] else 'not tested'}  ({counts}; {bound})"
+    against = f"{check['exceeded_rejected']} of {check['exceeded_parts']} parts up to there"
+    return (
+        f"exceeded at frame {check['exceeded_at']}  ({against} rejected; {bound}; {counts} in all)"
+    )
 
 
 def _format_outlet(outlet: dict[str, Any]) -> str:

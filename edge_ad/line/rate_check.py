@@ -47,7 +47,11 @@ def log_weight(number: NDArray[np.int_]) -> Floats:
 
 @dataclass(frozen=True)
 class RateSummary:
-    """Parts counted, rejects among them, and the evidence against the guarantee at its highest."""
+    """Parts counted, rejects among them, and the evidence against the guarantee at its highest.
+
+    `exceeded_parts`, with `exceeded_rejected` among them, are those up to `exceeded_at` that spoke
+    most clearly against the guarantee.
+    """
 
     guaranteed_rate: float
     parts: int
@@ -55,6 +59,8 @@ class RateSummary:
     level: float
     evidence: float
     exceeded_at: int | None
+    exceeded_parts: int | None
+    exceeded_rejected: int | None
 
     def as_json(self) -> dict[str, Any]:
         """Return the record of a run's summary; `evidence` is at most 1e300."""
@@ -88,6 +94,7 @@ class RateCheck:
         self._before = {0: 0}  # rejects before each start, by the start's number
         self._highest = 0.0
         self._exceeded_at: int | None = None
+        self._against: tuple[int, int] | tuple[None, None] = (None, None)  # parts, rejects
 
     def update(self, frame: int, *, rejected: bool) -> bool:
         """Take the verdict on a judged frame; return whether the guarantee is found broken now."""
@@ -116,15 +123,18 @@ class RateCheck:
             self._level,
             evidence,
             self._exceeded_at,
+            *self._against,
         )
 
     def reason(self) -> str:
-        """Return the sentence for the event."""
-        share = self._rejected / self._parts
+        """Return the sentence for the event, once the guarantee is found broken."""
+        parts, rejected = self._against
+        assert parts and rejected
+        latest = "" if parts == self._parts else "the last "
         hint = " or, if several frames show one part, give --frames-per-part"
         return (
-            f"{self._rejected} of {self._parts} parts rejected ({100 * share:.2g} %), but the "
-            f"threshold guarantees at most {100 * self._guaranteed_rate:.2g} % of normal parts. "
+            f"{rejected} of {latest}{parts} parts rejected ({100 * rejected / parts:.2g} %), but "
+            f"the threshold guarantees at most {100 * self._guaranteed_rate:.2g} % of normal parts. "
             f"Chance alone explains this in at most {100 * self._level:g} % of runs: either more "
             "parts are anomalous than expected, or light, camera or product have changed. Look at "
             "the evidence images, then set the threshold again"
@@ -138,9 +148,12 @@ class RateCheck:
         if not rejected:  # a pass only lowers the evidence
             return False
         self._rejected += 1
-        self._highest = max(self._highest, self._log_evidence())
+        by_start = self._log_evidence()
+        self._highest = max(self._highest, float(np.logaddexp.reduce(by_start)))
         if self._exceeded_at is not None or self._highest < -math.log(self._level):
             return False
+        start, before = list(self._before.items())[int(by_start.argmax())]
+        self._against = (self._parts - start * self._every, self._rejected - before)
         self._exceeded_at = frame
         return True
 
@@ -154,9 +167,10 @@ class RateCheck:
             if number == 0 or newest - number < _RECENT * (number & -number)  # its power of two
         }
 
-    def _log_evidence(self) -> float:
+    def _log_evidence(self) -> Floats:
+        """Return the weighted evidence of each start, as a logarithm."""
         numbers = np.array(list(self._before))
         rejects = self._rejected - np.array(list(self._before.values()), np.float64)
         parts = (self._parts - numbers * self._every).astype(np.float64)
         evidence = log_evidence(rejects, parts, self._guaranteed_rate)
-        return float(np.logaddexp.reduce(log_weight(numbers) + evidence))
+        return np.asarray(log_weight(numbers) + evidence)

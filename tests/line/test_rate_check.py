@@ -77,7 +77,17 @@ def test_the_line_decides_as_the_formula_does_and_says_so_once() -> None:
     summary = check.summary()
     assert (summary.parts, summary.rejected) == (1500, int(rejected.sum()))
     assert summary.as_json()["exceeded"] and summary.evidence > 100
-    assert "of 1500 parts rejected" in check.reason()
+    assert summary.exceeded_parts and summary.exceeded_rejected
+    assert summary.exceeded_rejected / summary.exceeded_parts > 0.1
+
+
+def test_rejects_after_many_good_parts_are_counted_since_they_began() -> None:
+    check = RateCheck(0.19)
+    (frame,) = run(check, [False] * 1020 + [True] * 50)
+    summary = check.summary()
+    assert summary.exceeded_parts and summary.exceeded_parts < 100
+    assert summary.exceeded_rejected == frame - 1019
+    assert f"{frame - 1019} of the last {summary.exceeded_parts} parts" in check.reason()
 
 
 def test_a_light_that_fails_after_a_long_good_time_is_found_soon() -> None:
