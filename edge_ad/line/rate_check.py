@@ -134,7 +134,8 @@ class RateCheck:
         hint = " or, if several frames show one part, give --frames-per-part"
         return (
             f"{rejected} of {latest}{parts} parts rejected ({100 * rejected / parts:.2g} %), but "
-            f"the threshold guarantees at most {100 * self._guaranteed_rate:.2g} % of normal parts. "
+            f"the threshold guarantees at most {100 * self._guaranteed_rate:.2g} % of normal "
+            "parts. "
             f"Chance alone explains this in at most {100 * self._level:g} % of runs: either more "
             "parts are anomalous than expected, or light, camera or product have changed. Look at "
             "the evidence images, then set the threshold again"
