@@ -257,6 +257,7 @@ def _thresholds(
         images,
         guarantee,
         fp32.by if fp32 else "part",
+        fp32 is not None,
         _parts_of_samples(config, evaluator.eval_set),
         on_progress,
     )
@@ -292,6 +293,8 @@ def _search(
         alarms=thresholds.alarms if thresholds else lambda candidate: None,
     ).run(methods)
     warn_of_broken_guarantee(search.best.gate.alarms, config.limits.significance)
+    if thresholds and thresholds.of_fp32:
+        thresholds.warn_of_weaker_guarantee(search.best.candidate)
     return CalibrationResult(evaluator, search.best.candidate, search, report)
 
 

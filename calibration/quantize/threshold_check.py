@@ -38,6 +38,10 @@ _NO_THRESHOLD = (
     "no threshold for int8 from %s, so the gate does not count false alarms: %s Set it with: "
     "edge-ad threshold"
 )
+_WEAKER = (
+    "int8's threshold guarantees a rate of %g, fp32's one of %g: the parts of --images that may "
+    "carry a threshold, %d, support no better. Set it from more parts with: edge-ad threshold"
+)
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,15 @@ class ThresholdCheck:
     """Set the thresholds of candidates from normal images, with one guarantee for all of them.
 
     Every precision then alarms at the same rate, however its scores are scaled. `by` is what the
-    guarantee bounds: rejected parts, or images. `part_of` maps a sample's path to its part; a
-    sample without one is a part.
+    guarantee bounds: rejected parts, or images; `of_fp32`: it is that of fp32's stored threshold.
+    `part_of` maps a sample's path to its part; a sample without one is a part.
     """
 
     evaluator: CandidateEvaluator
     normal: ThresholdImages
     guarantee: Guarantee
     by: By = "part"
+    of_fp32: bool = False
     part_of: Mapping[Path, str] = field(default_factory=dict)
     on_progress: OnProgress = no_progress
 
@@ -119,6 +124,13 @@ class ThresholdCheck:
             threshold=int8.image,
             guaranteed_rate=int8.false_alarm_rate,
         )
+
+    def warn_of_weaker_guarantee(self, candidate: Candidate) -> None:
+        """Log a warning when the candidate's threshold guarantees less than was asked for."""
+        threshold = self.threshold(candidate)
+        rate, asked = threshold.false_alarm_rate, self.guarantee.rate
+        if rate > asked:
+            _log.warning(_WEAKER, rate, asked, threshold.parts)
 
     def threshold(self, candidate: Candidate | None) -> Threshold:
         """Return the threshold of a candidate, or of fp32."""

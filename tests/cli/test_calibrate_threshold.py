@@ -46,6 +46,19 @@ def test_int8_gets_its_own_threshold_with_the_guarantee_of_fp32(
     assert _report(capsys)["threshold"]["images"] == 16
 
 
+@pytest.mark.parametrize(("rate", "weaker"), [(0.3, False), (0.01, True)])
+def test_a_guarantee_weaker_than_that_of_fp32_is_warned_about(
+    normal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, *, rate: float, weaker: bool
+) -> None:
+    engine = Tiny().save(tmp_path / "tiny.onnx")
+    fp32 = Threshold(image=0.5, pixel=0.5, false_alarm_rate=rate, confidence=0.9, images=300)
+    set_threshold(engine, fp32)
+    assert run(engine, "--images", normal, *LOOSE, *ONE_METHOD) == 0
+    warned = [one.message for one in caplog.records if "support no better" in one.message]
+    assert len(warned) == weaker
+    assert not weaker or "a rate of 0.14, fp32's one of 0.01: the parts of" in warned[0]
+
+
 def test_the_threshold_counts_parts_that_were_not_trained_on(
     normal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
