@@ -113,7 +113,9 @@ def train(
     choice = prepared.trainer.choose(prepared.held_back)
     manifest = _manifest(config, prepared, choice)
     if config.folds:
-        manifest = _cross_fitted(config, prepared, manifest, stop, on_step, on_fold)
+        chosen = config.settings.model_copy(update={"network": choice.config})
+        folds = replace(config, settings=chosen)  # scores of one kind of map
+        manifest = _cross_fitted(folds, prepared, manifest, stop, on_step, on_fold)
     save_detector(config.output, module, manifest, choice.config)
     trained = load_detector(config.output).module
     rows = example_rows(trained, prepared.held_back)

@@ -6,6 +6,7 @@ import itertools
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -16,13 +17,19 @@ from edge_ad.calibration.thresholds.normal_input import NormalInput, open_folder
 from edge_ad.data_split import CrossFitted
 from edge_ad.errors import DataError, GateFailed
 from edge_ad.geometry import Geometry
-from edge_ad.images import read_image, write_image
+from edge_ad.images import BitDepth, read_image, write_image
 from edge_ad.manifest import Manifest
+from edge_ad.methods.destseg.network import Branch, DeSTSegConfig
+from edge_ad.methods.destseg.training import DeSTSegSettings
+from edge_ad.methods.learning.trainer import MethodTraining, Trainer, load_training
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector
 from edge_ad.parts import How
 from edge_ad.scoring import Scorer
+from edge_ad.training import session
+from edge_ad.training.cross_fitting import TrainFold
 from edge_ad.training.loop import Interrupted
+from edge_ad.training.part_split import PartSplit
 from edge_ad.training.session import TrainConfig, train
 from tests.methods.tiny_settings import tiny_config
 from tests.training.runs import run
@@ -107,3 +114,37 @@ def test_the_threshold_says_that_it_is_an_estimate(config: TrainConfig) -> None:
 def test_fewer_parts_than_folds_are_refused_before_any_training(config: TrainConfig) -> None:
     with pytest.raises(DataError, match=r"10 parts cannot be divided into 20 folds: .*--folds 10"):
         run(replace(config, folds=20), stop_after=1)
+
+
+class OneFold(Exception):
+    """Ends a training after its first fold."""
+
+
+def test_a_fold_takes_the_output_that_the_final_net_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_teacher(tmp_path / "teacher.pth")
+    write_parts(tmp_path / "parts")
+    config = tiny_config("destseg", tmp_path / "parts", tmp_path / "out.pt",
+                         tmp_path / "teacher.pth", network__branch="auto")  # fmt: skip
+    asked: list[DeSTSegConfig] = []
+
+    def spied(name: str) -> MethodTraining:
+        training = load_training(name)
+
+        def trainer(settings: DeSTSegSettings, *rest: Any) -> Trainer:
+            asked.append(settings.network)
+            return training.trainer(settings, *rest)
+
+        return replace(training, trainer=trainer)
+
+    def first_fold(split: PartSplit, depth: BitDepth, ids: object, train_fold: TrainFold) -> None:
+        train_fold(1, split)
+        raise OneFold
+
+    monkeypatch.setattr(session, "load_training", spied)
+    monkeypatch.setattr(session, "cross_fit", first_fold)
+    with pytest.raises(OneFold):
+        run(replace(config, folds=FOLDS, parts_from=How.EACH))
+    final, fold = asked
+    assert final.branch == "auto" and fold.branch in get_args(Branch) and fold.prior == "none"
