@@ -36,7 +36,7 @@ from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance, Moments
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import Cells, PatchFeatures
-from edge_ad.methods.patchcore.coreset import greedy_coreset
+from edge_ad.methods.learning.coreset import greedy_coreset
 from edge_ad.methods.patchcore.network import PatchCoreConfig
 from edge_ad.parts import assign_parts
 from edge_ad.preprocess import Preprocess

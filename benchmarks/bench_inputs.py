@@ -30,8 +30,8 @@ from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import PatchFeatures
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
+from edge_ad.methods.learning.coreset import greedy_coreset
 from edge_ad.methods.learning.settings import SetAside
-from edge_ad.methods.patchcore.coreset import greedy_coreset
 from edge_ad.methods.patchcore.network import PatchCoreConfig
 from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.blend import is_grey

@@ -10,7 +10,7 @@ that `train` sets aside: those choose the branch and carry the threshold. Test i
 nothing. `line` is the synthetic line, cropped to the plates' lane; `line_seed_7` is a line of
 another seed on which the weights of `line` are measured. `magnetic_tile_reverse` trains on the
 normal test images and tests on the normal training images, as `_reverse` does for every set in the
-shared folder. A method's prior follows a plus.
+shared folder. A method's prior follows a plus; `bench_priors.py` adds it to weights without one.
 
 One result file per method and data set holds all seeds: mean, standard deviation over the seeds,
 and the mean of the intervals by part. Training leaves weights in --out, which `--stage measure`
@@ -37,8 +37,9 @@ from edge_ad.methods.registry import METHODS
 from edge_ad.training.report import report_path
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = [name for entry in METHODS for name in
-         ((entry, f"{entry}+gaussian") if entry == "destseg" else (entry,))]  # fmt: skip
+PRIORS = {"destseg": ("gaussian", "patchcore")}
+NAMES = [f"{method}{prior}" for method in METHODS
+         for prior in ("", *(f"+{name}" for name in PRIORS.get(method, ())))]  # fmt: skip
 COSTS = ("parameters", "gflops")
 SETTINGS = ("settings", "threads", "arithmetic", "size_hw", "geometry", "textures",
             "budget_minutes")  # fmt: skip

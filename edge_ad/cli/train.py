@@ -63,8 +63,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--branch", help="Output of DeSTSeg that becomes the map; measured unless given.")
 @click.option(
     "--prior",
-    type=click.Choice(["none", "gaussian"]),
-    help="Adds to DeSTSeg's map how far the teacher's features are from those of normal parts.",
+    type=click.Choice(["none", "gaussian", "patchcore", "auto"]),
+    help="Adds to DeSTSeg's map how far the teacher's features are from those of normal parts: "
+    "from their Gaussian, or from the nearest of remembered ones; auto measures what is best.",
 )
 @click.option(
     "--rotation",

@@ -23,7 +23,7 @@ def format_result(result: dict[str, Any]) -> str:
         f"{split['threshold']['parts']} set aside for the threshold",
         f"tiles     {result['tiles']}, as {size} (height x width)",
         f"steps     {steps}, in {result['minutes']} minutes",
-        f"scores    {result['choice'].get('branch', 'one map')}",
+        f"scores    {_chosen(result['choice'])}",
         *_choice_table(result["choice"]["measured"]),
         f"weights   {result['weights']}",
         f"report    {result['report']}, {result['image']}",
@@ -34,6 +34,12 @@ def format_result(result: dict[str, Any]) -> str:
     if result["grey"]:
         lines.insert(3, "colour    the parts are grey, so the textures are too")
     return "\n".join(lines)
+
+
+def _chosen(choice: dict[str, Any]) -> str:
+    """Return the output that became the map, as the table below it names it."""
+    branch, prior = choice.get("branch", "one map"), choice.get("prior", "none")
+    return str(branch) if prior == "none" else f"{branch}+{prior}"
 
 
 def _choice_table(measured: dict[str, Any]) -> Iterator[str]:

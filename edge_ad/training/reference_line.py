@@ -20,7 +20,7 @@ from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.gaussian_distance import Moments
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
-from edge_ad.methods.patchcore.coreset import greedy_coreset
+from edge_ad.methods.learning.coreset import greedy_coreset
 from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig
 from edge_ad.training.data import BatchSampler
 

@@ -119,7 +119,7 @@ def train(
     save_detector(config.output, module, manifest, choice.config)
     trained = load_detector(config.output).module
     rows = example_rows(trained, prepared.held_back)
-    figures = _figures(config, prepared, loop, choice, cost)
+    figures = _figures(config, prepared, loop, choice, cost_of(trained, config.size_hw))
     figures["held_back_figures"] = _held_back_figures(trained, prepared.held_back)
     line = reference_line(prepared.sampler, prepared.held_back, config.size_hw, config.teacher)
     figures["reference"] = {"trained": figures["held_back_figures"], **line}

@@ -18,8 +18,10 @@ from typing_extensions import Self, override
 from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, default_top_k, unit
-from edge_ad.methods.layers.gaussian_prior import GaussianPrior
-from edge_ad.methods.layers.patch_features import Cells
+from edge_ad.methods.layers.feature_prior import FeaturePrior
+from edge_ad.methods.layers.gaussian_distance import GaussianDistance
+from edge_ad.methods.layers.patch_features import Cells, PatchFeatures
+from edge_ad.methods.layers.patch_memory import PatchMemory, affordable_rows
 from edge_ad.methods.layers.resnet import ResNet18, two_blocks
 from edge_ad.methods.method import Config, Method
 
@@ -28,6 +30,7 @@ MOST_PIXELS = 3840  # TensorRT's TopK ends there
 PRIOR = slice(1, 3)  # the teacher's levels that the prior reads, at 1/8 and 1/16
 PRIOR_CHANNELS = sum(TEACHER[1:])
 Branch = Literal["segmentation", "distance", "combined"]
+Prior = Literal["none", "gaussian", "patchcore"]
 Levels = list[Tensor]
 
 
@@ -37,22 +40,29 @@ class DeSTSegConfig(Config):
     `width` scales student and segmentation net; `branch` is the output that becomes the anomaly
     map, `auto` that of the segmentation net until training has measured which is best. The score
     is the mean of the `top_k` largest pixels; None scales the paper's 100 with the image area.
-    `prior` gaussian adds the distance of the teacher's features to those of normal images, with
-    `prior_cells` as in `scaled_cells`.
+    `prior` adds the distance of the teacher's features to those of normal images, with
+    `prior_cells` as in `scaled_cells`: to their `gaussian`, or to the nearest of `prior_rows`
+    remembered ones as in `patchcore`; `auto` adds nothing until training has measured which is
+    best. None takes as many rows as may cost `prior_share` of the teacher's operations.
     """
 
     width: Annotated[float, Field(ge=0.0625, le=2.0)] = 1.0
     branch: Branch | Literal["auto"] = "segmentation"
     top_k: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = 100
-    prior: Literal["none", "gaussian"] = "none"
+    prior: Prior | Literal["auto"] = "none"
     prior_cells: Cells = "plain"
+    prior_rows: Annotated[int, Field(ge=1)] | None = None
+    prior_share: Annotated[float, Field(gt=0, le=100)] = 0.2
     norm_eps: Annotated[float, Field(ge=1e-6, le=1e-2)] = (
         1e-6  # the paper code's 1e-12 is 0 in fp16
     )
 
     @override
     def for_size(self, size_hw: SizeHW) -> Self:
-        return self.model_copy(update={"top_k": self.pixels(size_hw)})
+        changes: dict[str, object] = {"top_k": self.pixels(size_hw)}
+        if self.prior in ("auto", "patchcore") and self.prior_rows is None:
+            changes["prior_rows"] = _affordable_rows(self.prior_share, size_hw)
+        return self.model_copy(update=changes)
 
     def pixels(self, size_hw: SizeHW) -> int:
         """Return how many of the largest pixels the score averages."""
@@ -124,9 +134,8 @@ class DeSTSeg(nn.Module):
         self.segmentation = Segmentation(size_hw, config.width)
         self.normalised = ImageNetNorm()
         _initialise(self)
-        self.prior: GaussianPrior | None = None  # drawn last, so that the rest is as without it
-        if config.prior == "gaussian":
-            self.prior = GaussianPrior(PRIOR_CHANNELS, self.sizes[1], size_hw, config.prior_cells)
+        nearness = _nearness(self.config)  # drawn last, so that the rest is as without it
+        self.prior = None if nearness is None else self.prior_of(nearness)
         self.teacher.requires_grad_(requires_grad=False)
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,6 +145,10 @@ class DeSTSeg(nn.Module):
         if self.prior is not None:
             anomaly_map = self.prior(teacher[PRIOR], anomaly_map)
         return anomaly_map, self.score(anomaly_map)
+
+    def prior_of(self, nearness: nn.Module) -> FeaturePrior:
+        """Return the prior of a distance of the teacher's features."""
+        return FeaturePrior(nearness, self.sizes[1], self.size_hw, self.config.prior_cells)
 
     def branch_map(
         self, branch: Branch | Literal["auto"], teacher: Levels, student: Levels
@@ -185,6 +198,21 @@ class DeSTSeg(nn.Module):
     def score(self, anomaly_map: Tensor) -> Tensor:
         """Return the mean of the largest pixels (N,)."""
         return torch.topk(anomaly_map.flatten(1), self.top_k, dim=1).values.mean(dim=1)
+
+
+def _nearness(config: DeSTSegConfig) -> nn.Module | None:
+    """Return the prior's distance, which is not fitted yet; None without one, and for auto."""
+    if config.prior == "gaussian":
+        return GaussianDistance(PRIOR_CHANNELS)
+    if config.prior == "patchcore":
+        return PatchMemory(PRIOR_CHANNELS, config.prior_rows or 1)
+    return None
+
+
+def _affordable_rows(share: float, size_hw: SizeHW) -> int:
+    with torch.device("meta"):
+        features = PatchFeatures("resnet18", (2, 3))  # those of PRIOR
+    return affordable_rows(features, share, size_hw)
 
 
 def level_sizes(size_hw: SizeHW) -> tuple[SizeHW, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -14,36 +14,26 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from edge_ad.errors import UsageError
-from edge_ad.methods.destseg.network import (
-    MOST_PIXELS,
-    PRIOR,
-    PRIOR_CHANNELS,
-    Branch,
-    DeSTSeg,
-    DeSTSegConfig,
-)
+from edge_ad.methods.destseg.map_choice import choose_map
+from edge_ad.methods.destseg.network import PRIOR, DeSTSeg, DeSTSegConfig
+from edge_ad.methods.destseg.prior_fitting import PriorFitting
 from edge_ad.methods.layers.blocks import SizeHW
-from edge_ad.methods.layers.gaussian_distance import Moments
-from edge_ad.methods.layers.gaussian_prior import ScoreSpread
 from edge_ad.methods.layers.resnet import WHERE, load_resnet18
 from edge_ad.methods.learning.batch import Batch
-from edge_ad.methods.learning.branch_selection import BATCH_SIZE, best, measure
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
 from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
 from edge_ad.methods.learning.settings import LearningRate, LossWeight, Steps, TrainingSettings
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
 
-WHY = "highest selection score on held-out normal tiles and synthetic anomalies of all kinds"
-NAMED = "named by the user"
-TOP_K_GAIN = 0.005  # of the selection score; a smaller one is chance
-STUDENT, SEGMENTATION, GAUSSIAN = "student", "segmentation", "gaussian"
+STUDENT, SEGMENTATION, FITTING = "student", "segmentation", "prior"
 
 
 class DeSTSegSettings(TrainingSettings):
     """The published schedule. `student_share` splits steps; `student_time` splits a time budget.
 
-    `network.branch` auto measures which branch separates best, and from how many pixels.
+    `network.branch` auto measures which branch separates best, and from how many pixels;
+    `network.prior` auto, whether with one of the priors.
     """
 
     steps: Steps = 5000
@@ -63,20 +53,18 @@ class DeSTSegSettings(TrainingSettings):
 class DeSTSegTrainer:
     """Phase `student` fits the student alone, phase `segmentation` the segmentation net alone.
 
-    With the prior, phase `gaussian` adds up the teacher's features of every normal tile.
+    With a prior, phase `prior` collects the teacher's features of every normal tile.
     """
 
     def __init__(self, settings: DeSTSegSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         if teacher is None:
             raise UsageError(f"DeSTSeg needs a teacher's weights: --teacher FILE. {WHERE}")
         self.settings = settings
-        self.module = DeSTSeg(settings.network, size_hw)
+        network = settings.network.model_copy(update={"prior": "none"})  # until it is fitted
+        self.module = DeSTSeg(network, size_hw)
         load_resnet18(self.module.teacher, teacher)
         self._frozen = FrozenFeatures(self._teacher_levels)
-        self._moments: Moments | None = None
-        if self.module.prior is not None:
-            self._moments = Moments(PRIOR_CHANNELS)
-            self.module.moments = self._moments
+        self._fitting: PriorFitting | None = None
         student = max(1, round(settings.steps * settings.student_share))
         self.phases: tuple[Phase, ...] = (
             Phase(STUDENT, student, settings.student_time),
@@ -85,18 +73,20 @@ class DeSTSegTrainer:
         self.expect(settings.batch)
 
     def expect(self, tiles: int) -> None:
-        """Plan one pass over so many tiles for the prior."""
-        if self._moments is not None:
-            steps = math.ceil(tiles / self.settings.batch)
-            self.phases = (*self.phases[:2], Phase(GAUSSIAN, steps, 0.0, once=True))
+        """Plan one pass over so many tiles for the priors."""
+        s = self.settings
+        if s.network.prior != "none":
+            steps = math.ceil(tiles / s.batch)
+            self.phases = (*self.phases[:2], Phase(FITTING, steps, 0.0, once=True))
+            self._fitting = PriorFitting(s.network, self.module.size_hw, steps * s.batch)
+            self.module.fitting = self._fitting
 
     def begin(self, phase: str) -> Optimizer:
         net, s = self.module.eval(), self.settings
-        if phase == GAUSSIAN and net.prior is not None:
-            net.requires_grad_(requires_grad=False)
-            return SGD(net.prior.parameters(), lr=0.0)  # nothing to do: there are no gradients
-        trained: nn.Module = net.student if phase == STUDENT else net.segmentation
         net.requires_grad_(requires_grad=False)
+        if phase == FITTING:
+            return SGD(net.teacher.parameters(), lr=0.0)  # nothing to do: there are no gradients
+        trained: nn.Module = net.student if phase == STUDENT else net.segmentation
         trained.train().requires_grad_()
         res = list(net.segmentation.res.parameters())
         in_res = {id(parameter) for parameter in res}
@@ -108,17 +98,15 @@ class DeSTSegTrainer:
         return SGD(groups[phase], momentum=s.momentum, weight_decay=s.weight_decay)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        if phase == GAUSSIAN:
-            return self._gaussian(batch)
+        if phase == FITTING:
+            return self._collect(batch)
         return self._student(batch) if phase == STUDENT else self._segmentation(batch)
 
     @torch.no_grad()
-    def _gaussian(self, batch: Batch) -> dict[str, Tensor]:
+    def _collect(self, batch: Batch) -> dict[str, Tensor]:
         """Add the teacher's features of the normal tiles; return their mean squared spread."""
-        prior = self.module.prior
-        assert self._moments is not None and prior is not None
-        levels = self._teacher_levels(batch.normal)[PRIOR]
-        return {"spread": self._moments.add(prior.features(levels))}
+        assert self._fitting is not None
+        return {"spread": self._fitting.add(self._teacher_levels(batch.normal)[PRIOR])}
 
     def _student(self, batch: Batch) -> dict[str, Tensor]:
         """Compare the student's features of anomalous tiles with the teacher's of normal ones."""
@@ -156,82 +144,18 @@ class DeSTSegTrainer:
 
     @torch.inference_mode()
     def choose(self, held_back: Batch) -> BranchChoice:
-        """Choose the branch that separates anomalous from normal best, unless one is set.
-
-        The number of pixels that the score averages is chosen with it, unless that is set or the
-        prior was calibrated with the usual number.
-        """
-        net, settings = self.module.eval(), self.settings.network
-        scores_of = self._normal_scores(held_back)
-        measured = measure(held_back, lambda rgb: _branches(net, rgb, scores_of))
-        branch = best(measured) if settings.branch == "auto" else settings.branch
-        if net.prior is not None:
-            net.prior.calibrate(scores_of[branch], scores_of[GAUSSIAN])
-        if settings.branch != "auto":
-            config = net.config.model_copy(update={"branch": settings.branch})
-            return BranchChoice(
-                config, {"branch": settings.branch, "why": NAMED, "measured": measured}
-            )
-        net.config = net.config.model_copy(update={"branch": branch})
-        report: dict[str, Any] = {"branch": branch, "why": WHY, "measured": measured}
-        if settings.top_k is None and net.prior is None:
-            pixels = measure(held_back, lambda rgb: _pixel_counts(net, rgb))
-            net.config = net.config.model_copy(update={"top_k": best_top_k(net.top_k, pixels)})
-            report |= {"top_k": net.config.top_k, "top_k_measured": pixels}
-        return BranchChoice(net.config, report)
-
-    def _normal_scores(self, held_back: Batch) -> dict[str, ScoreSpread]:
-        """Set the prior's Gaussian; return the scores of every map on held-back normal tiles."""
-        net = self.module
-        if net.prior is None or self._moments is None:
-            return {}
-        self._moments.fill(net.prior.gaussian)
-        del net.moments
-        parts = [_branches(net, rgb, {}) for rgb in torch.split(held_back.normal, BATCH_SIZE)]
-        return {
-            name: ScoreSpread.of(torch.cat([part[name][1] for part in parts])) for name in parts[0]
-        }
-
-
-def best_top_k(usual: int, measured: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return the number of pixels of the highest selection score; the usual one of near equals."""
-    first = best(measured)
-    gain = measured[first]["selection_score"] - measured[str(usual)]["selection_score"]
-    return int(first) if gain > TOP_K_GAIN else usual
+        """Fit the priors, and choose branch and prior as `choose_map` does."""
+        net, priors = self.module.eval(), {}
+        if self._fitting is not None:
+            priors = self._fitting.fit(net)
+            del net.fitting
+        return choose_map(net, self.settings.network, priors, held_back)
 
 
 def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Scale the mask to the segmentation grid: bilinear, then 1 from 0.5 on."""
     small = F.interpolate(mask, size=size, mode="bilinear", align_corners=False)
     return (small >= 0.5).float()
-
-
-def _branches(
-    net: DeSTSeg, rgb: Tensor, scores_of: dict[str, ScoreSpread]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return each branch's maps and scores, with the prior added once `scores_of` are known.
-
-    Without them the prior is a branch like the others.
-    """
-    teacher, student = net.levels(rgb)
-    directions = net.directions(teacher), net.directions(student)
-    maps: dict[str, Tensor] = {name: net.branch_map(name, *directions) for name in get_args(Branch)}
-    if net.prior is not None:
-        prior = net.prior.distance(teacher[PRIOR])
-        for branch in maps if scores_of else ():
-            net.prior.calibrate(scores_of[branch], scores_of[GAUSSIAN])
-            maps[branch] = net.prior.fused(maps[branch], prior)
-        maps |= {} if scores_of else {GAUSSIAN: prior}
-    return {branch: (values, net.score(values)) for branch, values in maps.items()}
-
-
-def _pixel_counts(net: DeSTSeg, rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the map with the score from a quarter, one and four times the usual pixels."""
-    values, _ = net(rgb)
-    most = min(MOST_PIXELS, values[0].numel())
-    counts = sorted({max(1, net.top_k // 4), net.top_k, min(most, 4 * net.top_k)})
-    top = torch.topk(values.flatten(1), counts[-1], dim=1).values
-    return {str(count): (values, top[:, :count].mean(dim=1)) for count in counts}
 
 
 def _float(levels: Iterable[Tensor]) -> list[Tensor]:

@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import Self, override
 
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.map_upscale import SIGMA_PX, MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import Backbone, Cells, Level, PatchFeatures
+from edge_ad.methods.layers.patch_memory import PatchMemory, affordable_rows, nearest
 from edge_ad.methods.method import Config, Method
 
 
@@ -49,7 +49,7 @@ class PatchCoreConfig(Config):
     def for_size(self, size_hw: SizeHW) -> Self:
         changes: dict[str, object] = {}
         if self.rows is None:
-            changes["rows"] = affordable_rows(self, size_hw)
+            changes["rows"] = _affordable_rows(self, size_hw)
         if self.smooth_sigma is None:
             changes["smooth_sigma"] = default_sigma(size_hw)
         return self.model_copy(update=changes)
@@ -66,13 +66,8 @@ class PatchCoreConfig(Config):
 
 
 class PatchCore(nn.Module):
-    """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,).
+    """rgb float32 (N, 3, H, W) in [0, 1] -> anomaly_map float32 (N, H, W), anomaly_score (N,)."""
 
-    |x - m|^2 = |x|^2 - 2 x m + |m|^2: the products with all rows are one 1x1 convolution, whose
-    bias is |m|^2. Features and rows are centred, so that these terms stay near the distance.
-    """
-
-    centre: Tensor
     neighbours: Tensor
 
     def __init__(self, config: PatchCoreConfig, size_hw: SizeHW) -> None:
@@ -81,14 +76,13 @@ class PatchCore(nn.Module):
         self.features = config.features()
         sigma = self.config.smooth_sigma or 0.0
         self.upscale = MapUpscale(self.features.grid(size_hw), size_hw, sigma)
-        self.register_buffer("centre", torch.zeros(self.features.dimensions, 1, 1))
+        self.memory = PatchMemory(self.features.dimensions, 1)
         self.resize(self.config.rows or 1)
 
     def resize(self, rows: int) -> None:
         """Make room for a memory of `rows` rows; what it held is lost."""
         self.config = self.config.model_copy(update={"rows": rows})
-        self.memory = nn.Conv2d(self.features.dimensions, rows, 1)
-        self.memory.requires_grad_(requires_grad=False)
+        self.memory.resize(rows)
         near = min(self.config.neighbours, rows) if self.config.score == "weighted" else 0
         self.register_buffer("neighbours", torch.zeros(rows, near, dtype=torch.int64))
 
@@ -96,20 +90,13 @@ class PatchCore(nn.Module):
     def remember(self, rows: Tensor) -> None:
         """Store features (rows, D) as the memory."""
         self.resize(len(rows))
-        centre = rows.mean(dim=0)
-        centred = rows - centre
-        self.centre.copy_(centre[:, None, None])
-        self.memory.weight.copy_(-2 * centred[:, :, None, None])
-        assert self.memory.bias is not None
-        self.memory.bias.copy_(centred.double().square().sum(dim=1))
+        centred = self.memory.remember(rows)
         if self.neighbours.numel():
             self.neighbours.copy_(nearest_rows(centred, self.neighbours.shape[1]))
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.features(rgb) - self.centre
-        partial = self.memory(x)  # (N, rows, h, w): distances less |x|^2
-        squares = (x * x).sum(dim=1, keepdim=True)
-        grid = torch.relu(partial.amin(dim=1, keepdim=True) + squares)
+        partial, squares = self.memory.products(self.features(rgb))
+        grid = nearest(partial, squares)
         anomaly_map = self.upscale(grid)
         if self.config.score == "map":
             return anomaly_map, anomaly_map.flatten(1).amax(dim=1)
@@ -139,15 +126,10 @@ def nearest_rows(rows: Tensor, count: int) -> Tensor:
 
 
 @cache
-def affordable_rows(config: PatchCoreConfig, size_hw: SizeHW) -> int:
-    """Return how many rows may be compared at `distance_share` of the backbone's operations."""
-    with torch.device("meta"), torch.no_grad():
+def _affordable_rows(config: PatchCoreConfig, size_hw: SizeHW) -> int:
+    with torch.device("meta"):
         features = config.features()
-        with FlopCounterMode(display=False) as counter:
-            features(torch.zeros(1, 3, *size_hw))
-    height, width = features.grid(size_hw)
-    per_row = 2 * height * width * features.dimensions
-    return max(16, int(config.distance_share * counter.get_total_flops() / per_row))
+    return affordable_rows(features, config.distance_share, size_hw)
 
 
 METHOD = Method(

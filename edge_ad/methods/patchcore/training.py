@@ -15,14 +15,12 @@ from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
+from edge_ad.methods.learning.coreset import Candidates
 from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
 from edge_ad.methods.learning.settings import Steps, Tiles, TrainingSettings
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
-from edge_ad.methods.patchcore.coreset import Candidates, greedy_coreset
 from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig
 from edge_ad.synthesis.anomalies import SynthesisConfig
-
-CANDIDATE_BYTES = 1 << 30  # of patches to choose from; more are thinned out at random, per tile
 
 
 class PatchCoreSettings(TrainingSettings):
@@ -53,13 +51,11 @@ class PatchCoreTrainer:
         steps = s.steps or math.ceil(tiles / s.batch)
         self.phases = (Phase("collect", steps, 1.0, once=True),)
         height, width = net.features.grid(net.size_hw)
-        row_bytes = 4 * net.features.dimensions
         drawn = steps * s.batch
-        self._per_tile = max(1, min(height * width, CANDIDATE_BYTES // (row_bytes * drawn)))
-        count = drawn * self._per_tile
-        self._candidates = Candidates(count, net.features.dimensions)
+        self._candidates = Candidates(drawn, height * width, net.features.dimensions)
         net.candidates = self._candidates
         rows = s.network.for_size(net.size_hw).rows or 1
+        count = len(self._candidates.patches)
         net.resize(min(count, max(1, int(s.ratio * drawn * height * width)) if s.ratio else rows))
 
     def begin(self, phase: str) -> Optimizer:
@@ -69,21 +65,14 @@ class PatchCoreTrainer:
     @torch.no_grad()
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         """Collect the patches of the normal tiles; return their mean squared spread."""
-        features = self.module.features(batch.normal).float().flatten(2).transpose(1, 2)
-        if self._per_tile < features.shape[1]:
-            places = torch.randperm(features.shape[1])[: self._per_tile].to(features.device)
-            features = features[:, places]
-        patches = features.flatten(0, 1)
-        self._candidates.add(patches)
-        return {"spread": patches.var(dim=0).sum()}
+        return {"spread": self._candidates.add(self.module.features(batch.normal))}
 
     @torch.inference_mode()
     def choose(self, held_back: Batch) -> BranchChoice:
         """Choose the patches to remember, and measure the detector on held-back tiles."""
         net = self.module.eval()
-        patches = self._candidates.collected()
-        net.remember(patches[greedy_coreset(patches, net.config.rows or 1)])
-        memory = {"patches": len(patches), "rows": net.config.rows}
+        net.remember(self._candidates.coreset(net.config.rows or 1))
+        memory = {"patches": int(self._candidates.filled), "rows": net.config.rows}
         del net.candidates
         measured = measure(held_back, lambda rgb: {"map": net(rgb)})
         return BranchChoice(net.config, {"measured": measured, "memory": memory})

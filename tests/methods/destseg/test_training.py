@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from edge_ad.errors import UsageError
+from edge_ad.methods.destseg.map_choice import best_top_k
 from edge_ad.methods.destseg.training import (
     TRAINING,
     DeSTSegSettings,
     DeSTSegTrainer,
-    best_top_k,
     mask_at,
 )
 from edge_ad.methods.learning.batch import Batch

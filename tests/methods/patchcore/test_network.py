@@ -16,7 +16,7 @@ from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.map_upscale import blur_matrix, enlarge_matrix
 from edge_ad.methods.layers.patch_features import PatchFeatures
-from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig, affordable_rows
+from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig
 from tests.methods.network_checks import (
     check_contract,
     check_parity,
@@ -111,7 +111,7 @@ def test_the_weighted_score_is_equation_7() -> None:
     rgb = torch.rand(3, 3, *SIZE)
     with torch.no_grad():
         queries = net.features(rgb).flatten(2).transpose(1, 2)
-        memory = (net.memory.weight[:, :, 0, 0] / -2) + net.centre[:, 0, 0]
+        memory = (net.memory.rows.weight[:, :, 0, 0] / -2) + net.memory.centre[:, 0, 0]
         scores = net(rgb)[1].numpy()
     for observed, query in zip(scores, queries, strict=True):
         distances = np.sqrt(_brute_force(query, memory))
@@ -149,8 +149,9 @@ def test_blur_and_enlargement_are_scipys_and_torchs() -> None:
 
 def test_rows_follow_the_share_of_the_backbones_cost() -> None:
     half, whole = (
-        affordable_rows(PatchCoreConfig(distance_share=share), (224, 224)) for share in (0.5, 1.0)
+        PatchCoreConfig(distance_share=share).for_size((224, 224)).rows for share in (0.5, 1.0)
     )
+    assert half is not None and whole is not None
     assert 1000 < half < 4000 and abs(whole - 2 * half) <= 1
     assert PatchCoreConfig(rows=7).for_size((224, 224)).rows == 7
 

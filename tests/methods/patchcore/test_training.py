@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from edge_ad.errors import UsageError
+from edge_ad.methods.learning import coreset
+from edge_ad.methods.learning.coreset import STARTS, greedy_coreset, project
 from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.methods.learning.trainer import load_training
-from edge_ad.methods.patchcore import training as patchcore_training
-from edge_ad.methods.patchcore.coreset import STARTS, greedy_coreset, project
 from edge_ad.methods.patchcore.training import PatchCoreTrainer
 from tests.methods.tiny_settings import SIZE, tiny_config
 from tests.torch_setup import NARROW
@@ -87,7 +87,7 @@ def test_a_ratio_sets_the_rows(backbone: Path) -> None:
 def test_patches_beyond_the_memory_limit_are_thinned_out(
     backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patchcore_training, "CANDIDATE_BYTES", 4 * DIMENSIONS * 60)
+    monkeypatch.setattr(coreset, "CANDIDATE_BYTES", 4 * DIMENSIONS * 60)
     trainer = _trainer(backbone, batch=2)
     trainer.expect(6)
     assert trainer.module.get_buffer("candidates.patches").shape == (60, DIMENSIONS)

@@ -1,7 +1,7 @@
 """A prior for a method with a frozen teacher: how far the teacher's features are from normal ones.
 
-It costs one matrix product, since the teacher runs anyway, and it is not fitted to training images
-beyond their mean and covariance, so it judges parts that were not trained on as it does the others.
+It costs one matrix product, since the teacher runs anyway, and nothing in it is trained: it judges
+parts that were not trained on nearly as it does the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from edge_ad.methods.layers.blocks import SizeHW
-from edge_ad.methods.layers.gaussian_distance import GaussianDistance
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import Cells, join_levels, scaled_cells
 
@@ -32,33 +31,34 @@ class ScoreSpread(NamedTuple):
         return cls(float(scores.double().mean()), max(deviation, 1e-12))
 
 
-class GaussianPrior(nn.Module):
+class FeaturePrior(nn.Module):
     """Adds the distance of a teacher's features to a map, both in deviations of normal images.
 
-    `levels` of the teacher's maps, finest first, have `channels` together; the finest has the size
-    `grid_hw`; `cells` is that of `scaled_cells`. Until `calibrate` the two are added as they are.
+    `nearness` takes patch features (N, D, h, w) to distances (N, 1, h, w), `grid_hw` is the size of
+    the teacher's finest level, and `cells` that of `scaled_cells`. Until `calibrate` the two are
+    added as they are.
     """
 
     centre: Tensor
     spread: Tensor
 
     def __init__(
-        self, channels: int, grid_hw: SizeHW, size_hw: SizeHW, cells: Cells = "plain"
+        self, nearness: nn.Module, grid_hw: SizeHW, size_hw: SizeHW, cells: Cells = "plain"
     ) -> None:
         super().__init__()
         self.cells: Cells = cells
-        self.gaussian = GaussianDistance(channels)
+        self.nearness = nearness
         self.upscale = MapUpscale(grid_hw, size_hw, default_sigma(size_hw))
         self.register_buffer("centre", torch.zeros(2))
         self.register_buffer("spread", torch.ones(2))
 
     def features(self, levels: Sequence[Tensor]) -> Tensor:
-        """Return the patch features (N, D, h, w) of the teacher's levels."""
+        """Return the patch features (N, D, h, w) of the teacher's levels, finest first."""
         return join_levels(scaled_cells(levels, self.cells))
 
     def distance(self, levels: Sequence[Tensor]) -> Tensor:
-        """Return the Gaussian's map (N, H, W) of the teacher's levels."""
-        distance: Tensor = self.upscale(self.gaussian(self.features(levels)))
+        """Return the map (N, H, W) of distances of the teacher's levels."""
+        distance: Tensor = self.upscale(self.nearness(self.features(levels)))
         return distance
 
     def calibrate(self, anomaly_map: ScoreSpread, distance: ScoreSpread) -> None:

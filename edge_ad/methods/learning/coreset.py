@@ -6,29 +6,42 @@ import torch
 from torch import Tensor, nn
 
 PROJECTED = 128  # dimensions in which distances are compared
+CANDIDATE_BYTES = 1 << 30  # of patches to choose from
 STARTS = 10  # random patches, farthest from which the first choice lies
 
 
 class Candidates(nn.Module):
-    """Patches collected so far, of `count` at most; a module, so that it is checkpointed."""
+    """Patches of so many tiles to choose from; a module, so that it is checkpointed.
+
+    Of a tile's `cells` those beyond CANDIDATE_BYTES in all are thinned out at random.
+    """
 
     patches: Tensor
     filled: Tensor
 
-    def __init__(self, count: int, dimensions: int) -> None:
+    def __init__(self, tiles: int, cells: int, dimensions: int) -> None:
         super().__init__()
-        self.register_buffer("patches", torch.zeros(count, dimensions))
+        self._per_tile = max(1, min(cells, CANDIDATE_BYTES // (4 * dimensions * tiles)))
+        self.register_buffer("patches", torch.zeros(tiles * self._per_tile, dimensions))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
-    def add(self, patches: Tensor) -> None:
-        """Append patches (n, D)."""
+    @torch.no_grad()
+    def add(self, features: Tensor) -> Tensor:
+        """Add the patches of features (n, D, h, w); return their mean squared spread."""
+        patches = features.float().flatten(2).transpose(1, 2)
+        if self._per_tile < patches.shape[1]:
+            places = torch.randperm(patches.shape[1])[: self._per_tile].to(patches.device)
+            patches = patches[:, places]
+        rows = patches.flatten(0, 1)
         start = int(self.filled)
-        self.patches[start : start + len(patches)] = patches
-        self.filled += len(patches)
+        self.patches[start : start + len(rows)] = rows
+        self.filled += len(rows)
+        return rows.var(dim=0).sum()
 
-    def collected(self) -> Tensor:
-        """Return the patches (n, D) added so far."""
-        return self.patches[: int(self.filled)]
+    def coreset(self, rows: int) -> Tensor:
+        """Return so many of the patches added, or all of them if they are fewer."""
+        collected = self.patches[: int(self.filled)]
+        return collected[greedy_coreset(collected, rows)]
 
 
 def greedy_coreset(features: Tensor, rows: int) -> Tensor:
