@@ -26,32 +26,48 @@ from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import SUFFIXES, ImageReader, ReadImage, read_image
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.ledger import FileState, Ledger
-from edge_ad.uri import number
+from edge_ad.uri import Uri, number
 
 LEDGER = ".edge-ad-judged"
+_THEN = frozenset({"keep", "delete"})
 _LOOK_EVERY_S = 0.1
 _REST = 4  # times as long as a look took: a folder of 100 000 files keeps no core busy
 _log = logging.getLogger(__name__)
 
 
+def check_watch(uri: Uri) -> None:
+    """Raise UsageError for wrong options."""
+    _times_s(uri)
+    then, ledger = _then(uri), _ledger(uri)
+    if then not in _THEN and not Path(then).is_dir():
+        raise UsageError(f"{uri}: option then must be keep, delete or a folder, got '{then}'.")
+    if then not in _THEN and Path(then).resolve() == Path(uri.place).resolve():
+        raise UsageError(f"{uri}: option then must be another folder than the watched.")
+    if "ledger" in uri.options and (ledger.is_dir() or not ledger.parent.is_dir()):
+        raise UsageError(f"{uri}: option ledger must be a file in a folder, got '{ledger}'.")
+
+
 def open_watch(request: SourceRequest) -> Iterator[Grab]:
     """Watch a folder. Raises SourceLost when there is none, UsageError for wrong options."""
     uri = request.uri
-    folder = Path(uri.place)
-    settle_s, give_up_s = number(uri, "settle_s", 0.3), number(uri, "give_up_s", 10.0)
-    then = uri.options.get("then", "keep")
+    folder, depth = Path(uri.place), request.depth()
+    check_watch(uri)
     if not folder.is_dir():
         raise SourceLost(f"{request.name}: no such folder. Make it, or check the name.")
-    if then not in {"keep", "delete"} and not Path(then).is_dir():
-        raise UsageError(
-            f"{request.name}: option then must be keep, delete or a folder, got '{then}'."
-        )
-    if then not in {"keep", "delete"} and Path(then).resolve() == folder.resolve():
-        raise UsageError(f"{request.name}: option then must be another folder than the watched.")
-    depth = request.depth()
     read = ImageReader(depth) if depth else read_image
-    ledger = Ledger(Path(uri.options.get("ledger", folder / LEDGER)))
-    return WatchedFolder(folder, request, ledger, read, then, settle_s, give_up_s)
+    return WatchedFolder(folder, request, Ledger(_ledger(uri)), read, _then(uri), *_times_s(uri))
+
+
+def _times_s(uri: Uri) -> tuple[float, float]:
+    return number(uri, "settle_s", 0.3), number(uri, "give_up_s", 10.0)
+
+
+def _then(uri: Uri) -> str:
+    return uri.options.get("then", "keep")
+
+
+def _ledger(uri: Uri) -> Path:
+    return Path(uri.options.get("ledger", Path(uri.place) / LEDGER))
 
 
 class WatchedFolder(Iterator[Grab]):
@@ -210,11 +226,11 @@ class WatchedFolder(Iterator[Grab]):
 
 
 def _state(entry: os.DirEntry[str]) -> FileState | None:
-    """Return a file's state, None for what is no file and for an empty one."""
+    """Return a file's state, None for what is no file."""
     if not entry.is_file():
         return None
     stat = entry.stat()
-    return FileState(entry.name, stat.st_size, stat.st_mtime_ns) if stat.st_size else None
+    return FileState(entry.name, stat.st_size, stat.st_mtime_ns)
 
 
 def _free(folder: Path, name: str) -> Path:

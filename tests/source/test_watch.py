@@ -81,8 +81,8 @@ def test_files_come_by_age_and_each_once(tmp_path: Path) -> None:
     for name, age in (("b.png", 3), ("a.png", 1), ("c.png", 2)):
         (tmp_path / name).write_bytes(png())
         os.utime(tmp_path / name, ns=(0, 10**18 - age))
-    for other in (".hidden.png", "notes.txt", "empty.png"):
-        (tmp_path / other).write_bytes(b"" if "empty" in other else png())
+    for other in (".hidden.png", "notes.txt"):
+        (tmp_path / other).write_bytes(png())
     watch = Watch(tmp_path)
     assert names(watch.take()) == ["b.png", "c.png", "a.png"]
     (tmp_path / "d.png").write_bytes(png())
@@ -99,6 +99,18 @@ def test_a_file_that_grows_is_delivered_when_it_is_complete(tmp_path: Path) -> N
     watch.steps = [write(share / 20) for share in range(1, 21)]
     (grab,) = watch.take()
     assert isinstance(grab, Frame) and grab.image.shape == (64, 64, 3)
+
+
+def test_an_empty_file_is_given_up_and_judged_once_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "late.png"
+    path.touch()
+    watch = Watch(tmp_path, give_up_s=5.0)
+    watch.steps = [lambda: None] * 100 + [lambda: path.write_bytes(png())]
+
+    given_up, judged = watch.take()
+
+    assert isinstance(given_up, BadFrame) and "late.png" in given_up.reason
+    assert isinstance(judged, Frame)
 
 
 def test_an_upload_that_pauses_is_waited_for(tmp_path: Path) -> None:
@@ -240,7 +252,8 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
     for option, message in (
         ("then=burn", "keep, delete or a folder"),
         (f"then={tmp_path}", "another folder"),
-        ("ledger=/dev/full/x", "cannot be written"),
+        ("ledger=/dev/full/x", "a file in a folder"),
+        ("ledger=/proc/x", "cannot be written"),
         ("settle_s=-1", "at least 0"),
     ):
         with pytest.raises(UsageError, match=message):
