@@ -23,10 +23,10 @@ class RunPage:
     """
 
     def __init__(self, listen: str) -> None:
+        require_packages("page")
         from edge_ad.page.guard import is_loopback
         from edge_ad.page.server import parse_listen
 
-        require_packages("page")
         if not is_loopback(parse_listen(listen)[0]):
             raise UsageError(
                 f"--page {listen}: a line serves its page to this computer. For others, run one "

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge_ad.cli import requirements
+from edge_ad.cli.run_page import RunPage
 from edge_ad.errors import MissingExtra
 from edge_ad.source.selection import Fate, Selection
 from tests.conftest import invoke, part_image
@@ -167,3 +168,13 @@ def test_a_remembered_image_is_a_near_duplicate() -> None:
     selection.remember(part_image())
     frame = Frame(part_image(), 0, 0.0, "a")
     assert selection.judge(frame) is Fate.DUPLICATE
+
+
+def test_a_page_beside_a_line_is_checked_before_its_modules_are_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "edge_ad.page.guard", raising=False)
+
+    with pytest.raises(MissingExtra, match=r"page needs the package aiohttp.*edge-ad\[page\]"):
+        RunPage("127.0.0.1:8080")
