@@ -268,9 +268,9 @@ def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> O
     if options["log_inspections"] != "none" and options["output"] is None:
         raise UsageError("--log-inspections writes to the output folder. Give one with -o DIR.")
     if options["metrics"] is not None:
-        from edge_ad.line.metrics import parse_address
+        from edge_ad.line.metrics import check_metrics
 
-        parse_address(options["metrics"])
+        check_metrics(options["metrics"])
     page = None
     if options["page"] is not None:
         from edge_ad.cli.run_page import RunPage

@@ -13,6 +13,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -46,6 +47,14 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or DEFAULT_HOST, int(port)
 
 
+def check_metrics(address: str) -> tuple[str, int]:
+    """Return host and port. Raises UsageError for no address, MissingExtra without the package."""
+    host, port = parse_address(address)
+    if not find_spec("prometheus_client"):
+        raise MissingExtra("--metrics", "prometheus-client", "metrics")
+    return host, port
+
+
 class MetricsServer(Outlet):
     """Counts inspections and alarms, and serves them with the state of the line.
 
@@ -53,11 +62,9 @@ class MetricsServer(Outlet):
     """
 
     def __init__(self, address: str, line: Supervisor) -> None:
-        host, port = parse_address(address)
-        try:
-            from prometheus_client import CollectorRegistry, make_wsgi_app
-        except ImportError as error:
-            raise MissingExtra("--metrics", "prometheus-client", "metrics") from error
+        host, port = check_metrics(address)
+        from prometheus_client import CollectorRegistry, make_wsgi_app
+
         self._counts = LineCounts(line)
         registry = CollectorRegistry()
         registry.register(self._counts)

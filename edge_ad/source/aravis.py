@@ -92,6 +92,11 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL, ctypes.CDLL]:
     return aravis, gobject, glib
 
 
+def require_aravis() -> None:
+    """Raise IncompatibleError when Aravis is not installed."""
+    _libraries()
+
+
 def _call(name: str, *arguments: Any) -> Any:
     """Call a function whose last argument is a GError. Raises AravisError."""
     aravis, _, glib = _libraries()

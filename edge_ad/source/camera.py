@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DataError, SourceLost, UsageError
+from edge_ad.errors import DataError, IncompatibleError, SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import BitDepth, motion_jpeg_damage, to_bgr8
 from edge_ad.source.base import SourceRequest
@@ -25,6 +25,19 @@ _MANUAL = 1  # V4L2_EXPOSURE_MANUAL
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
 
 
+def check_v4l2(uri: Uri) -> None:
+    """Raise UsageError for an option that no V4L2 camera takes."""
+    _size_wh(uri)
+    _fourcc(uri)
+    check_settings(uri)
+
+
+def check_settings(uri: Uri) -> None:
+    """Raise UsageError for an exposure, gain or rate that no camera takes."""
+    for option in ("exposure", "gain", "fps"):
+        number(uri, option, 0)
+
+
 def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
     """Open a camera at a device file.
 
@@ -32,7 +45,7 @@ def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
     options ask for.
     """
     uri = request.uri
-    expected_wh = (whole_number(uri, "width", 0), whole_number(uri, "height", 0))
+    expected_wh = _size_wh(uri)
     fps, code = number(uri, "fps", 0), _fourcc(uri)
     _check_device(Path(uri.place))
     capture = cv2.VideoCapture(uri.place, cv2.CAP_V4L2)
@@ -116,6 +129,19 @@ def depth_of_format(format_name: str, bits: int | None, request: SourceRequest) 
     return BitDepth(bits, f"pixel format {format_name}", given=False)
 
 
+def check_csi(uri: Uri) -> None:
+    """Raise UsageError for a wrong port or option, IncompatibleError without GStreamer."""
+    csi_pipeline(uri)
+    _check_gstreamer(uri)
+
+
+def check_gstreamer(uri: Uri) -> None:
+    """Raise UsageError for no pipeline, IncompatibleError without GStreamer."""
+    if not uri.place.strip():
+        raise UsageError("gst: expects a pipeline, like gst:v4l2src ! jpegdec; got none.")
+    _check_gstreamer(uri)
+
+
 def open_csi(request: SourceRequest) -> Iterator[Grab]:
     """Open a camera on a Jetson's CSI port."""
     return _open_pipeline(csi_pipeline(request.uri), request)
@@ -128,12 +154,6 @@ def open_gstreamer(request: SourceRequest) -> Iterator[Grab]:
 
 def _open_pipeline(pipeline: str, request: SourceRequest) -> Iterator[Grab]:
     name = request.name
-    if not has_gstreamer():
-        raise SourceLost(
-            f"{name}: this OpenCV ({cv2.__version__}) was built without GStreamer, like all "
-            "wheels on the package index. On a Jetson use the system's OpenCV: uninstall "
-            "opencv-python-headless and create the virtual environment with --system-site-packages."
-        )
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         raise SourceLost(f"{name} does not start. Try its pipeline with gst-launch-1.0.")
@@ -240,6 +260,10 @@ def check_size(grabs: Iterator[Grab], expected_wh: Sequence[int], name: str) -> 
         yield grab
 
 
+def _size_wh(uri: Uri) -> tuple[int, int]:
+    return whole_number(uri, "width", 0), whole_number(uri, "height", 0)
+
+
 def _fourcc(uri: Uri) -> int:
     code = uri.options.get("format", "")
     code = f"{code} " if code in GREY_FORMATS else code
@@ -259,6 +283,15 @@ def _check_device(device: Path) -> None:
         raise SourceLost(
             f"{device}: permission denied. Add yourself to the group video and log in again: "
             "sudo usermod -aG video $USER"
+        )
+
+
+def _check_gstreamer(uri: Uri) -> None:
+    if not has_gstreamer():
+        raise IncompatibleError(
+            f"{uri}: this OpenCV ({cv2.__version__}) was built without GStreamer, like all "
+            "wheels on the package index. On a Jetson use the system's OpenCV: uninstall "
+            "opencv-python-headless and create the virtual environment with --system-site-packages."
         )
 
 

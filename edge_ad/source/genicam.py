@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Grab
-from edge_ad.source.aravis import AravisCamera, AravisError, Device, RawImage, list_devices
+from edge_ad.source.aravis import (
+    AravisCamera,
+    AravisError,
+    Device,
+    RawImage,
+    list_devices,
+    require_aravis,
+)
 from edge_ad.source.base import SourceRequest
-from edge_ad.source.camera import depth_of_format, to_grab
+from edge_ad.source.camera import check_settings, depth_of_format, to_grab
 from edge_ad.uri import Uri, number
 
 _LOOK_S = 0.5  # between looks whether the camera answers or the source was closed
@@ -46,6 +53,12 @@ _COLOUR = {
     0x0210001F: (2, cv2.COLOR_YUV2BGR_UYVY),
     0x02100032: (2, cv2.COLOR_YUV2BGR_YUY2),
 }
+
+
+def check_genicam(uri: Uri) -> None:
+    """Raise UsageError for a setting that no camera takes, IncompatibleError without Aravis."""
+    check_settings(uri)
+    require_aravis()
 
 
 def open_genicam(request: SourceRequest) -> Iterator[Grab]:

@@ -11,12 +11,15 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from edge_ad.errors import MissingExtra, SourceLost, UsageError
 from edge_ad.frame import Grab
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.decoder import VideoDecoder, reason_of
+from edge_ad.uri import Uri, without_credentials
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -31,6 +34,26 @@ _SHORT_LOOK = {  # FFmpeg would watch 40 frames to guess the rate, which is not 
 }
 _TOLERANT = frozenset({"h264", "hevc"})
 _log = logging.getLogger(__name__)
+
+
+def check_network(uri: Uri) -> None:
+    """Raise UsageError for an address without a host, MissingExtra without PyAV."""
+    if not _is_address(uri.place):
+        raise UsageError(
+            f"{without_credentials(uri.place)}: expected {uri.scheme}://HOST[:PORT]/PATH, with "
+            "special characters of a password written as %XX."
+        )
+    _transport(uri)
+    if not find_spec("av"):
+        raise MissingExtra(f"{uri.scheme}://", "av", "video")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        return False
 
 
 def open_network(request: SourceRequest) -> Iterator[Grab]:
@@ -116,14 +139,13 @@ class _Stream:
 
 
 def _open(request: SourceRequest) -> InputContainer:
+    import av
+
     name = request.name
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtra(f"{name}: reading a network camera", "av", "video") from error
     limits_s = (request.open_within_s, request.timeout_s)
     try:
-        container = av.open(request.uri.place, options=_options(request), timeout=limits_s)
+        options = _SHORT_LOOK | _transport(request.uri)
+        container = av.open(request.uri.place, options=options, timeout=limits_s)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise SourceLost(
             f"{name} does not open ({reason_of(error)}). Check the address, user and password with "
@@ -135,11 +157,11 @@ def _open(request: SourceRequest) -> InputContainer:
     return container
 
 
-def _options(request: SourceRequest) -> dict[str, str]:
+def _transport(uri: Uri) -> dict[str, str]:
     """Select TCP unless the user chose a transport: torn frames over UDP look like defects."""
-    if not request.uri.place.lower().startswith("rtsp"):
-        return _SHORT_LOOK
+    if not uri.scheme.startswith("rtsp"):
+        return {}
     transport = os.environ.get(TRANSPORT, "tcp")
     if transport not in _TRANSPORTS:
         raise UsageError(f"{TRANSPORT} must be one of {', '.join(_TRANSPORTS)}; got '{transport}'.")
-    return _SHORT_LOOK | {"rtsp_transport": transport}
+    return {"rtsp_transport": transport}

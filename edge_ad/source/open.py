@@ -16,7 +16,7 @@ from edge_ad.secret import in_folder, with_secrets
 from edge_ad.source.base import Source, SourceRequest
 from edge_ad.source.buffered import TRIGGERED_AHEAD, BufferedSource
 from edge_ad.source.isolated import open_isolated
-from edge_ad.source.registry import CAMERAS, find_camera
+from edge_ad.source.registry import CAMERAS, CameraKind, find_camera
 from edge_ad.uri import Uri, without_credentials
 
 _SCHEME = re.compile(
@@ -37,13 +37,15 @@ def open_source(
     `timeout_s` limits the wait for each frame, unless the kind waits without limit, and
     `open_within_s` that for the device. `bit_depth` is the one that values of 16 bits are read
     with; None finds that of a folder. Raises SourceLost for a source that does not exist or does
-    not open, UsageError for a malformed URI. An `isolated` live source runs in a separate process.
+    not open, UsageError for a malformed URI, IncompatibleError for a package that is missing. An
+    `isolated` live source runs in a separate process.
     """
     parsed = parse_uri(uri)
     kind, name = find_camera(parsed.scheme), without_credentials(uri)
     closed = threading.Event()
     request = SourceRequest(parsed, name, timeout_s, open_within_s, bit_depth, closed)
     live = kind.is_live(parsed)
+    _check(request, kind)
     opener = open_isolated if isolated and live else kind.load_opener()
     return BufferedSource(
         name,
@@ -63,7 +65,9 @@ def open_grabs(uri: str, *, bit_depth: BitDepth | None = None) -> Iterator[Grab]
     For measuring, and for files; a camera that hangs would hang its caller.
     """
     request = SourceRequest(parse_uri(uri), without_credentials(uri), bit_depth=bit_depth)
-    grabs: Iterator[Grab] = find_camera(request.uri.scheme).load_opener()(request)
+    kind = find_camera(request.uri.scheme)
+    _check(request, kind)
+    grabs: Iterator[Grab] = kind.load_opener()(request)
     return grabs
 
 
@@ -110,11 +114,18 @@ def check_source(uri: str) -> None:
 
     Files and folders must exist; whether a camera is there is not asked.
     """
-    parsed = parse_uri(uri)
-    kind = find_camera(parsed.scheme)
+    request = SourceRequest(parse_uri(uri), without_credentials(uri))
+    kind = find_camera(request.uri.scheme)
+    _check(request, kind)
     kind.load_opener()
-    if kind.place_is_path and not Path(parsed.place).exists():
-        raise SourceLost(f"{without_credentials(uri)}: no such file or folder.")
+    if kind.place_is_path and not Path(request.uri.place).exists():
+        raise SourceLost(f"{request.name}: no such file or folder.")
+
+
+def _check(request: SourceRequest, kind: CameraKind) -> None:
+    """Raise what is wrong with the options, also for a camera that is not there yet."""
+    kind.check(request.uri)
+    request.depth()
 
 
 def parse_uri(text: str) -> Uri:

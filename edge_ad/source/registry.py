@@ -58,6 +58,7 @@ CAMERAS = (
         short_forms=("0", "0?width=1280&height=720&fps=30"),
         description="a USB camera, by its number or device file",
         opener="edge_ad.source.camera:open_v4l2",
+        checker="edge_ad.source.camera:check_v4l2",
         options={
             "width": "pixels",
             "height": "pixels",
@@ -88,6 +89,7 @@ CAMERAS = (
         example="watch:incoming/?then=delete",
         description="a folder that images are written into: each is judged once, when complete",
         opener="edge_ad.source.watch:open_watch",
+        checker="edge_ad.source.watch:check_watch",
         syntax="path",
         live=False,
         waits=True,
@@ -107,6 +109,7 @@ CAMERAS = (
         example="rtsp://HOST/PATH",
         description="a network camera; RTSP goes over TCP",
         opener="edge_ad.source.network:open_network",
+        checker="edge_ad.source.network:check_network",
         syntax="url",
         back_end="PyAV",
         presence="edge_ad.source.presence:host_answers",
@@ -117,6 +120,7 @@ CAMERAS = (
         example="csi://0?width=1920&height=1080&fps=30",
         description="a camera on a Jetson's CSI port; needs OpenCV with GStreamer",
         opener="edge_ad.source.camera:open_csi",
+        checker="edge_ad.source.camera:check_csi",
         options={
             "width": "pixels, 1920",
             "height": "pixels, 1080",
@@ -131,6 +135,7 @@ CAMERAS = (
         example="gst:v4l2src ! jpegdec",
         description="a GStreamer pipeline; needs OpenCV with GStreamer",
         opener="edge_ad.source.camera:open_gstreamer",
+        checker="edge_ad.source.camera:check_gstreamer",
         syntax="text",
         back_end="GSTREAMER",
     ),
@@ -141,6 +146,7 @@ CAMERAS = (
         description="a GigE or USB3 Vision camera of any maker by serial number or address; needs "
         "the library Aravis",
         opener="edge_ad.source.genicam:open_genicam",
+        checker="edge_ad.source.genicam:check_genicam",
         presence="edge_ad.source.presence:genicam_answers",
         options={
             "exposure": "microseconds",
@@ -157,6 +163,7 @@ CAMERAS = (
         example="pylon://24512345?exposure=2000&gain=0&format=Mono8",
         description="a Basler camera by its serial number, through pypylon; needs the extra pylon",
         opener="edge_ad.source.pylon:open_pylon",
+        checker="edge_ad.source.camera:check_settings",
         presence="edge_ad.source.presence:pylon_answers",
         options={
             "exposure": "microseconds",
@@ -174,6 +181,7 @@ CAMERAS = (
         example="pattern://?seed=1&fps=30&defects=0.25&faults=black@10,freeze@20-30",
         description="the synthetic line, with camera faults on request",
         opener="edge_ad.source.synthetic:open_pattern",
+        checker="edge_ad.source.synthetic:parse_pattern",
         live_rule="edge_ad.source.synthetic:is_live",
         starts_late=True,
         options={

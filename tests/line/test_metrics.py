@@ -177,3 +177,14 @@ def test_a_line_without_a_store_has_no_figures_of_one(
 def test_check_finds_a_wrong_address(make_engine: MakePath) -> None:
     done = invoke("run", "--camera", "0", "--engine", make_engine(), "--check", "--metrics", "x")
     assert done.returncode == 2 and "'x' is no address" in done.stdout + done.stderr
+
+
+def test_check_finds_that_the_package_is_missing(
+    make_engine: MakePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.line.metrics.find_spec", lambda _: None)
+    words = ("--camera", "pattern://", "--engine", make_engine(), "--metrics", "9464", "--check")
+
+    done = invoke("run", *words)
+
+    assert done.returncode == 3 and "edge-ad[metrics]" in done.stderr

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.errors import SourceLost, UsageError
+from edge_ad.errors import IncompatibleError, MissingExtra, UsageError
 from edge_ad.source import open_source
 from edge_ad.source.camera import csi_pipeline, with_appsink
-from edge_ad.source.open import parse_uri
+from edge_ad.source.open import check_source, parse_uri
 from edge_ad.uri import Uri
 
 
@@ -54,7 +54,21 @@ def test_a_file_with_a_question_mark_in_its_name_is_a_file(tmp_path: Path) -> No
         ("csi://front", "port number"),
         ("csi://\u0661", "port number"),
         ("csi://0?height=0", "at least 1"),
-        ("v4l2:///dev/null?format=jpeg2000", "four letters"),
+        ("v4l2:///dev/none?format=jpeg2000", "four letters"),
+        ("v4l2:///dev/none?exposure=nan", "must be a number"),
+        ("v4l2:///dev/none?width=wide", "must be a number"),
+        ("v4l2:///dev/none?bit_depth=99", "8 to 16"),
+        ("genicam://NONE?gain=high", "must be a number"),
+        ("pylon://NONE?fps=-1", "at least 0"),
+        ("watch:/none?settle_s=soon", "must be a number"),
+        ("watch:/none?then=forget", "keep, delete or a folder"),
+        ("watch:/tmp?then=/tmp", "another folder"),
+        ("watch:/none?ledger=/none/of/it", "a file in a folder"),
+        ("gst: ", "expects a pipeline"),
+        ("rtsp://", "HOST"),
+        ("rtsp://user:secret@cam:x/1", "rtsp://cam:x/1: expected rtsp://HOST"),
+        ("rtsp://[cam/1", "HOST"),
+        ("https://cam:99999/1", "HOST"),
         ("0?heigth=3", "Did you mean 'height'"),
     ],
 )
@@ -62,6 +76,9 @@ def test_a_malformed_uri_is_a_usage_error(
     text: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_ad.source.camera.has_gstreamer", lambda: True)
+    monkeypatch.setattr("edge_ad.source.genicam.require_aravis", lambda: None)
+    with pytest.raises(UsageError, match=hint):
+        check_source(text)
     with pytest.raises(UsageError, match=hint):
         open_source(text)
 
@@ -83,5 +100,13 @@ def test_without_gstreamer_the_error_says_what_to_install(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_ad.source.camera.has_gstreamer", lambda: False)
-    with pytest.raises(SourceLost, match="without GStreamer"):
+    with pytest.raises(IncompatibleError, match="without GStreamer"):
         open_source(uri)
+
+
+def test_without_pyav_a_network_camera_is_refused_before_it_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_ad.source.network.find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"edge-ad\[video\]"):
+        check_source("rtsp://cam/1")
