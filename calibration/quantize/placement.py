@@ -17,6 +17,7 @@ from edge_ad.calibration.quantize.rules import (
 )
 from edge_ad.calibration.ranges.target import Target
 from edge_ad.onnx_graph.index import Edge, GraphIndex, attribute
+from edge_ad.onnx_graph.thin_convs import fill_vector, products_before_shifts
 from edge_ad.onnx_graph.upsampling import products_before_upsampling
 
 
@@ -45,7 +46,12 @@ def to_quantize(graph: GraphIndex, target: Target) -> GraphIndex:
 
     TensorRT gets it as it is: nothing was measured there.
     """
-    return products_before_upsampling(graph) if target == "onnxruntime" else graph
+    if target != "onnxruntime":
+        return graph
+    graph = products_before_upsampling(graph)
+    rules = Rules(graph, target, PlacementOverrides())
+    int8 = {node.name for node in graph.nodes.values() if rules.weighted(node).int8}
+    return fill_vector(products_before_shifts(graph, graph.nodes.keys() - int8), int8)
 
 
 def place(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from edge_ad.onnx_graph.convolution import integers, is_plain
 from edge_ad.onnx_graph.index import GraphIndex, attribute
 from edge_ad.onnx_graph.names import Names, tensor_names
 from edge_ad.onnx_graph.simplify import drop_unused_constants
@@ -73,7 +74,7 @@ def _pairs(graph: GraphIndex) -> Iterator[_Pair]:
         resize = graph.producers.get(conv.input[0]) if conv.op_type == "Conv" else None
         if resize is None or weight is None or weight.ndim != 4:
             continue
-        if _is_plain_upsampling(graph, resize) and _is_plain(graph, conv):
+        if _is_plain_upsampling(graph, resize) and is_plain(graph, conv):
             size = sizes.get(resize.input[0], ())
             if _saves(weight, size):
                 yield _Pair(resize, conv, weight, (size[0], size[1]))
@@ -104,17 +105,6 @@ def _is_plain_upsampling(graph: GraphIndex, resize: NodeProto) -> bool:
     )
 
 
-def _is_plain(graph: GraphIndex, conv: NodeProto) -> bool:
-    """Return whether a convolution has one group, no stride, no dilation and known constants."""
-    return (
-        all(name in graph.constants for name in conv.input[2:] if name)
-        and len(_numbers(conv, "pads", 0, count=4)) == 4
-        and attribute(conv, "group", 1) == 1
-        and attribute(conv, "auto_pad", b"NOTSET") == b"NOTSET"
-        and set(_numbers(conv, "strides", 1) + _numbers(conv, "dilations", 1)) == {1}
-    )
-
-
 class _Writer:
     """Collect the nodes and constants of the new graph."""
 
@@ -127,7 +117,7 @@ class _Writer:
     def rewrite(self, pair: _Pair) -> None:
         """Write the products on the small image, then their interpolation, then the bias."""
         (h, w), (channels, _, rows, columns) = pair.size_hw, pair.weight.shape
-        top, left, bottom, right = _numbers(pair.conv, "pads", 0, count=4)
+        top, left, bottom, right = integers(pair.conv, "pads", 0, count=4)
         by_row = _taps(pair.resize, h, rows, top, bottom)
         by_column = _taps(pair.resize, w, columns, left, right)
         high, wide = len(by_row), len(by_column)
@@ -212,8 +202,3 @@ def _sizes(model: ModelProto) -> dict[str, tuple[int, ...]]:
     values = (*graph.input, *graph.value_info)
     sides = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
     return {name: tuple(s[2:]) for name, s in sides.items() if len(s) == 4 and all(s[2:])}
-
-
-def _numbers(node: NodeProto, name: str, default: int, count: int = 2) -> list[int]:
-    given = attribute(node, name)
-    return [int(n) for n in given] if isinstance(given, list) else [default] * count
