@@ -31,7 +31,8 @@ _UNRELATED = 0.4  # quantile of random pairs: below it none shows one part, even
 _SAME = 0.68  # excess agreement of two images of one part; measured, see docs/guides/parts.md
 _ACROSS, _CROSS = 0.5, 3  # median of 3 x 3 pairs across two groups, in shares of the threshold
 _ALIKE = 0.75  # of three quarters of random pairs: images of one part agree so, others 0.1 to 0.6
-_RECORDED = 0.5  # correlation of successive images: 0.6 to 1 in recordings, 0.1 to 0.3 of parts
+_RECORDED = 0.5  # correlation of successive images: 0.6 to 1 in recordings, 0.1 to 0.4 of parts
+_SURFACE = 0.55  # their agreement: 0.7 to 1 there, 0.1 to 0.4 of parts that look different
 _FEWEST = 8  # successive images that decide whether a folder is a recording
 
 Pair: TypeAlias = tuple[int, int]
@@ -79,7 +80,7 @@ class Looks:
             return Grouping([0] * count, alike=True)
         pairs.common = _quantile(random)
         _join(groups, pairs, similar_pairs(self._grids))
-        recorded = _join_recorded(groups, self._grids)
+        recorded = _join_recorded(groups, pairs, self._grids)
         return Grouping(groups.numbers(), recorded=recorded)
 
 
@@ -141,14 +142,18 @@ def _join(groups: Groups, pairs: _Pairs, similar: Sequence[Pair]) -> None:
             groups.join(*similar[index])
 
 
-def _join_recorded(groups: Groups, grids: Sequence[Relief]) -> bool:
-    """Join successive images that look alike, if most of those that are not joined yet do."""
+def _join_recorded(groups: Groups, pairs: _Pairs, grids: Sequence[Relief]) -> bool:
+    """Join successive images that look alike, if most of those that are not joined yet do.
+
+    Images of one variant of a product, taken one after the other, are alike in the large; frames
+    of a recording are in the surface, too.
+    """
     apart = [(index, index + 1) for index in range(len(grids) - 1)
              if groups.members(index) is not groups.members(index + 1)]  # fmt: skip
     if len(apart) < _FEWEST:
         return False
     alike = correlations(grids, apart)
-    if np.median(alike) < _RECORDED:
+    if np.median(alike) < _RECORDED or np.median(_mean(pairs.agreements(apart))) < _SURFACE:
         return False
     for place in np.flatnonzero(alike >= _RECORDED):
         groups.join(*apart[place])

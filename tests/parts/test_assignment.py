@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge_ad.errors import DataError
@@ -66,6 +68,16 @@ def test_frames_of_a_recording_are_not_as_many_parts(tmp_path: Path) -> None:
     assignment = assign_parts(_images(tmp_path))
     assert len(assignment.groups()) <= 9 and "recording" in assignment.doubt
     assert len(assign_parts(_images(tmp_path), how=How.EACH).groups()) == 27
+
+
+def test_variants_of_a_product_one_after_the_other_are_no_recording(tmp_path: Path) -> None:
+    """Eight parts of each variant are alike in the large; their surfaces are not."""
+    for number in range(24):
+        shade = np.random.default_rng(number // 8).choice([-60.0, 60.0], (8, 10))
+        image = face(number, noise=number) / 2 + 64 + cv2.resize(shade, (200, 160))[..., None]
+        write_image(tmp_path / f"{number:02d}.png", image.clip(0, 255).astype(np.uint8))
+    assignment = assign_parts(_images(tmp_path))
+    assert len(assignment.groups()) == 24 and not assignment.doubt
 
 
 def test_near_duplicates_are_of_one_part_even_without_texture(tmp_path: Path) -> None:
