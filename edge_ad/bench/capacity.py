@@ -78,10 +78,11 @@ def binding_limit(trial: Trial, latency_ms: float) -> str:
         cause = f"all cores are busy {trial.processor:.0%} of the time"
     else:
         cause = "neither engine nor processor is busy: frames wait for each other"
+    streams = f"{trial.streams} stream{'' if trial.streams == 1 else 's'}"
     if trial.dropped:
         total = trial.frames + trial.dropped
-        return f"{trial.dropped} of {total} frames dropped at {trial.streams} streams; {cause}"
-    effect = f"{trial.p99_ms:.1f} ms at {trial.streams} streams, limit {latency_ms:g} ms"
+        return f"{trial.dropped} of {total} frames dropped at {streams}; {cause}"
+    effect = f"{trial.p99_ms:.1f} ms at {streams}, limit {latency_ms:g} ms"
     return f"99 % latency of {effect}; {cause}"
 
 

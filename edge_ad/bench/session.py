@@ -41,6 +41,7 @@ from edge_ad.machine.energy import energy_meters
 from edge_ad.machine.host import processor_flags
 from edge_ad.manifest import load_sidecar
 from edge_ad.triton import engine_text
+from edge_ad.uri import without_credentials
 
 _CEILING_TRIES = 3
 _APART = "differ by more than 10 %"
@@ -68,7 +69,7 @@ class BenchSession:
         if self.config.threshold is None and not _has_threshold(engine):
             # nothing is rejected then; the speed hardly depends on it
             self.config = replace(self.config, threshold=sys.float_info.max)
-        known = conditions(engine)
+        known = conditions(engine) | self._settings()
         manifest = self.engine.manifest
         self.result |= {
             "type": "bench",
@@ -205,6 +206,14 @@ class BenchSession:
         if self.unstable:
             self.result["unstable"] = self.unstable
         return self.result
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what of the options figures depend on: camera, and for ONNX files the runtime."""
+        options, cameras = self.config.engine_options, self.config.cameras
+        known: dict[str, Any] = {"camera": without_credentials(str(cameras[0]))} if cameras else {}
+        if str(self.config.engine).endswith(".onnx"):
+            known |= {name: getattr(options, name) for name in ("runtime", "device", "threads")}
+        return known
 
     @cached_property
     def _geometry(self) -> Geometry:

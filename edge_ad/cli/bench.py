@@ -123,7 +123,7 @@ def command(
     alternately. Latencies at a --rate run from a frame's scheduled arrival, so that a stall counts
     for every frame that had to wait.
     """
-    from edge_ad.bench.result import read_result, write_result
+    from edge_ad.bench.result import check_same_kind, read_result, write_result
     from edge_ad.line.config import LineConfig
 
     _check(uri, geometry, threshold, frames=frames, **measured)
@@ -138,6 +138,8 @@ def command(
         engine_options=engine_options,
     )
     before = read_result(older) if older else None
+    if older is not None and before is not None:
+        check_same_kind(before, measured["scenario"], older)
     with ExitStack() as outputs:  # what cannot be written is refused before anything is measured
         if output is not None:
             outputs.enter_context(output_file(output, ".json"))
@@ -277,7 +279,7 @@ def _compare(
 
     changes, doubts = compare_results(before, result, samples)
     result["compared"] = {
-        "with": before.get("conditions", {}).get("date_utc", ""),
+        "with": before["conditions"].get("date_utc", ""),
         "changes": [change.as_json() for change in changes],
         "doubts": doubts,
     }

@@ -135,7 +135,8 @@ def _roofline(roofline: Mapping[str, Any]) -> list[str]:
         *_table(head, rows),
         f"Ceilings of this machine: {roofline['gflops_ceiling']} GFLOP/s, "
         f"{roofline['gbytes_ceiling']} GB/s. The layers take {roofline['layers_ms']:.2f} ms; they "
-        f"must take {roofline['least_ms']:.2f} ms.",
+        f"must take {roofline['least_ms']:.2f} ms. "
+        "Int8, and what stays in a cache, may exceed them.",
     ]
 
 

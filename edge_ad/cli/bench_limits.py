@@ -49,6 +49,8 @@ class Counts(click.ParamType[Any]):
         numbers = tuple(int(number) for number in text.split(","))
         if not all(1 <= number <= _COUNT for number in numbers):
             self.fail(f"each number lies between 1 and {_COUNT}; got '{value}'")
+        if len(set(numbers)) < len(numbers):
+            self.fail(f"each number is measured once; got '{value}'")
         return numbers
 
 
