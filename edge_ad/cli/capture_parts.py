@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import ExitStack
+from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -43,8 +44,8 @@ class AnyFrame(ClosedAtExit):
         """Return the grab, or None for one that nobody asked for."""
         return grab
 
-    def part(self, number: int) -> str | None:
-        """Return the part that the image of this number shows, None if that is not known."""
+    def part(self, taken: datetime) -> str | None:
+        """Return the part on the image that was taken then, None if that is not known."""
         return self._part
 
     def served(self, fault: str = "") -> None:
@@ -59,8 +60,8 @@ class EveryFrameAPart(AnyFrame):
 
     distinct = True
 
-    def part(self, number: int) -> str | None:
-        return f"part-{number:06d}"
+    def part(self, taken: datetime) -> str | None:
+        return _named_by_time(taken)
 
 
 class FrameAtTrigger(AnyFrame):
@@ -102,9 +103,9 @@ class FrameAtTrigger(AnyFrame):
             return None
         return self._trigger.take(grab)
 
-    def part(self, number: int) -> str | None:
+    def part(self, taken: datetime) -> str | None:
         with self._naming:
-            return self._name or f"part-{number:06d}"
+            return self._name or _named_by_time(taken)
 
     def served(self, fault: str = "") -> None:
         self._trigger.served()
@@ -150,6 +151,11 @@ def open_parts(camera: str, trigger: str | None, part: str | None) -> AnyFrame:
     if trigger == ENTER:
         click.echo(f"{_MANUAL} Ctrl-D ends.", err=True)
     return FrameAtTrigger(trigger)
+
+
+def _named_by_time(taken: datetime) -> str:
+    """Name a part by the time of its image, so that no other capture gives the same name."""
+    return f"part-{taken:%Y%m%dT%H%M%S}{taken.microsecond // 1000:03d}Z"
 
 
 def _check(camera: str, trigger: str, part: str | None) -> None:

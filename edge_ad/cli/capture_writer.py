@@ -139,12 +139,10 @@ class CaptureWriter:
         """Append the image's facts to capture.jsonl, by one write: a line is whole or cut off."""
         from edge_ad.parts.listed import CAPTURE
 
+        taken = datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - frame.captured_s)
         facts: dict[str, Any] = {"image": path.name, "source": self._source.name}
-        facts |= {"frame": frame.index, "part": self._parts.part(self._next)}
+        facts |= {"frame": frame.index, "part": self._parts.part(taken)}
         if self._source.live:  # a file is read faster than it was taken
-            taken = datetime.now(timezone.utc) - timedelta(
-                seconds=time.monotonic() - frame.captured_s
-            )
             facts["time_utc"] = taken.isoformat(timespec="milliseconds")
         with (self._folder / CAPTURE).open("ab", buffering=0) as file:
             file.write((json.dumps(facts) + "\n").encode())
