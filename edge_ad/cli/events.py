@@ -13,7 +13,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from edge_ad.store.reading import EventFilter, Record
 
@@ -67,6 +67,8 @@ def _filter(options: dict[str, Any]) -> EventFilter:
     from edge_ad.store.reading import EventFilter
 
     since, until = (parse_time(options[key]) if options[key] else "" for key in ("since", "until"))
+    if since and until and since >= until:
+        raise UsageError(f"--since {since} does not lie before --until {until}.")
     return EventFilter(options["cameras"], options["types"], since, until, options["limit"])
 
 
@@ -75,12 +77,29 @@ def _list(
 ) -> None:
     from edge_ad.store.reading import follow_events, read_events
 
+    _check_cameras(folder, chosen.cameras, follow=follow)
     events = follow_events(folder, chosen) if follow else read_events(folder, chosen)
     if as_csv:
         _print_csv(events)
         return
     for event in events:
         emit(event) if as_json else click.echo(format_event(event))
+
+
+def _check_cameras(folder: Path, names: Collection[str], *, follow: bool) -> None:
+    """Raise UsageError for a camera that no record is of; one that is followed may be to come."""
+    from edge_ad.files import readable
+    from edge_ad.store.reading import cameras_in
+
+    known = cameras_in(folder) if names else set()
+    for name in names:
+        if name in known:
+            continue
+        there = ", ".join(sorted(known)) or "none yet"
+        text = readable(f"{folder} has no record of a camera '{name}'. Cameras: {there}.")
+        if not follow:
+            raise UsageError(text)
+        click.echo(f"edge-ad: {text} Waiting for it.", err=True)
 
 
 def _print_csv(events: Iterable[Record]) -> None:
@@ -128,8 +147,7 @@ def _note(folder: Path, *, as_json: bool, **options: Any) -> None:
 
 
 def user_name() -> str:
-    """Return who is at the keyboard, for records."""
-    """Return the name of the person at the terminal."""
+    """Return the name of the person at the terminal, for records."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user

@@ -106,6 +106,8 @@ def test_notes_are_all_written_or_none(line: Path) -> None:
         (["--csv", "--json"], "exclude each other"),
         (["--since", "yesterday"], "'yesterday' is no time. Expected an age"),
         (["--type", "rejects"], "'rejects' is not one of"),
+        (["--camera", "topp"], "no record of a camera 'topp'. Cameras: side, top."),
+        (["--since", "2026-11-28", "--until", "2026-11-27"], "does not lie before"),
     ],
 )
 def test_mistakes_are_answered(line: Path, words: list[str], message: str) -> None:
@@ -125,10 +127,14 @@ def test_a_folder_without_a_line_is_answered(tmp_path: Path) -> None:
 def test_a_running_line_is_followed(line: Path) -> None:
     words = [sys.executable, "-m", "edge_ad", "events", str(line), "--follow", "--json"]
     with subprocess.Popen(
-        [*words, "--limit", "1", "--type", "reject"], stdout=subprocess.PIPE, text=True
+        [*words, "--limit", "1", "--type", "reject", "--camera", "top", "--camera", "later"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as following:
-        assert following.stdout is not None
-        assert json.loads(following.stdout.readline())["seq"] == 3
+        assert following.stdout is not None and following.stderr is not None
+        assert "'later'. Cameras: side, top. Waiting for it." in following.stderr.readline()
+        assert json.loads(following.stdout.readline())["seq"] == 2
         with Store(line) as store:
             store.record(reject("top", 3, "2026-11-28T07:00:00.000+00:00"))
             assert json.loads(following.stdout.readline())["part"] == 3

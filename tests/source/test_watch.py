@@ -237,7 +237,7 @@ def test_names_that_are_no_unicode_are_judged_and_recorded(
     assert all((out / event["evidence"]).exists() for event in rejects)
     assert any("broken" in event.get("file", "") for event in listed)
     done = invoke("events", out, "--camera", os.fsdecode(b"c\xe4"))
-    assert done.returncode == 2 and "'c\\xe4' is no text in UTF-8" in done.stderr
+    assert done.returncode == 2 and "no record of a camera 'c\\xe4'" in done.stderr
 
 
 def _with_spot() -> NDArray[np.uint8]:
