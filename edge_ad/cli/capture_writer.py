@@ -149,11 +149,14 @@ class CaptureWriter:
 
 
 class _ProgressLine:
-    """Shows the counts on one line of stderr, updated a few times a second."""
+    """Shows the counts on one line of stderr when they change, a few times a second at most.
+
+    A line drawn again without need would cover what is typed for a trigger.
+    """
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
-        self._shown_s = 0.0
+        self._shown_s, self._text = 0.0, ""
 
     def show(self) -> None:
         if time.monotonic() - self._shown_s < 0.2:
@@ -161,7 +164,9 @@ class _ProgressLine:
         self._shown_s = time.monotonic()
         counts = self._selection.counts
         text = ", ".join(f"{fate.value} {number}" for fate, number in sorted(counts.items()))
-        click.echo(f"\r{text}    ", nl=False, err=True)
+        if text != self._text:
+            click.echo(f"\r{text}    ", nl=False, err=True)
+            self._text = text
 
     def __enter__(self) -> _ProgressLine:
         return self
