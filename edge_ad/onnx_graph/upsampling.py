@@ -115,21 +115,26 @@ class _Writer:
         self._node_names = Names(node.name for node in model.graph.node)
 
     def rewrite(self, pair: _Pair) -> None:
-        """Write the products on the small image, then their interpolation, then the bias."""
+        """Write the products on the small image, then their interpolation, then the bias.
+
+        Channels stay last in memory, as int8 kernels have them: nothing is turned around.
+        """
         (h, w), (channels, _, rows, columns) = pair.size_hw, pair.weight.shape
         top, left, bottom, right = integers(pair.conv, "pads", 0, count=4)
         by_row = _taps(pair.resize, h, rows, top, bottom)
         by_column = _taps(pair.resize, w, columns, left, right)
         high, wide = len(by_row), len(by_column)
         name = pair.conv.name
-        x = self._products(pair)
-        x = self._reshape(x, (0, channels * columns, rows * h, w), name)
-        x = self._node("MatMul", [self._constant(by_row, name + _ROWS), x], name)
-        x = self._reshape(x, (0, channels, columns, high, w), name)
+        x = self._node("Transpose", [self._products(pair)], name, perm=[0, 2, 3, 1])
+        x = self._reshape(x, (0, h, w * columns, rows * channels), name)
+        x = self._node("MatMul", [self._constant(by_column, name + _COLUMNS), x], name)
+        x = self._reshape(x, (0, h, wide, rows, channels), name)
         x = self._node("Transpose", [x], name, perm=[0, 1, 3, 2, 4])
-        x = self._reshape(x, (0, channels, high, columns * w), name)
-        matrix = self._constant(np.ascontiguousarray(by_column.T), name + _COLUMNS)
-        self._finish_conv(pair, self._node("MatMul", [x, matrix], name), (high, wide))
+        x = self._reshape(x, (0, h * rows, wide * channels), name)
+        x = self._node("MatMul", [self._constant(by_row, name + _ROWS), x], name)
+        x = self._reshape(x, (0, high, wide, channels), name)
+        x = self._node("Transpose", [x], name, perm=[0, 3, 1, 2])
+        self._finish_conv(pair, x, (high, wide))
 
     def finish(self) -> None:
         """Put the nodes into the model, which forgets what nothing reads any longer."""
@@ -139,8 +144,8 @@ class _Writer:
         drop_unused_constants(graph)
 
     def _products(self, pair: _Pair) -> str:
-        """Write the 1x1 convolution: for each channel its columns of taps, for each their rows."""
-        weight = pair.weight.transpose(0, 3, 2, 1).reshape(-1, pair.weight.shape[1], 1, 1)
+        """Write the 1x1 convolution: by column and row of its tap, then channel."""
+        weight = pair.weight.transpose(3, 2, 0, 1).reshape(-1, pair.weight.shape[1], 1, 1)
         taps = self._constant(np.ascontiguousarray(weight), pair.conv.input[1])
         products = self._names.unique(f"{pair.conv.output[0]}/products")
         self.nodes.append(
@@ -176,11 +181,11 @@ class _Writer:
 
 
 def _taps(resize: NodeProto, side: int, taps: int, before: int, after: int) -> Floats:
-    """Return the matrix (outputs, taps * side) that interpolates each tap, shifts it and adds."""
+    """Return the matrix (outputs, side * taps) that interpolates each tap, shifts it and adds."""
     enlarged = _interpolation(resize, side)
     padded = np.pad(enlarged, ((before, after), (0, 0)))
     outputs = len(padded) - taps + 1
-    return np.concatenate([padded[tap : tap + outputs] for tap in range(taps)], axis=1)
+    return np.stack([padded[tap : tap + outputs] for tap in range(taps)], -1).reshape(outputs, -1)
 
 
 def _interpolation(resize: NodeProto, side: int) -> Floats:
