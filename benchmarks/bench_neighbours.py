@@ -4,7 +4,8 @@
 
 Makes an environment for each tool under DIR (a network is needed the first time), DRAEM at 256x256
 with the same seeded weights in every form, and images of the shipped footage. Then all tools run
-in their processes and take turns, a few images each; ratios are taken round by round. Start and
+in their processes and take turns, a few images each, when the threads of the one before rest;
+ratios are taken round by round. Start and
 memory are those of the processes. `--cores 1` bounds every tool to one core and compares processor
 time, which a busy machine changes little; without it each tool uses what it chooses. Scores must
 agree; those of int8 and bfloat16 may differ by as much as they say.
@@ -26,6 +27,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from commands import wait_for_rest
 from neighbour_runner import SIDE  # the script's own folder is on the path
 from results import write_result
 
@@ -104,6 +106,7 @@ class Process:
         assert self._process.stdin is not None
         print(json.dumps([str(file) for file in files]), file=self._process.stdin, flush=True)
         answer: dict[str, list[float]] = json.loads(self._read())
+        wait_for_rest(self._process.pid)
         return answer
 
     def close(self) -> float:

@@ -1,4 +1,4 @@
-"""Run edge-ad's commands from benchmarks."""
+"""Run edge-ad's commands from benchmarks, and wait for processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 import resource
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
+
+_REST_S = 0.05  # without processor time, five ticks of its counter
 
 
 class CommandFailed(Exception):
@@ -34,3 +38,14 @@ def processor_minutes(before: resource.struct_rusage) -> float:
     """
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) / 60
+
+
+def wait_for_rest(pid: int) -> None:
+    """Wait until a process has used no time of a processor for a while.
+
+    ONNX Runtime's threads spin after a call; whatever comes next would be measured beside them.
+    """
+    stat, used = Path(f"/proc/{pid}/stat"), [""]
+    while used != (now := stat.read_text().rpartition(")")[2].split()[11:13]):
+        used = now
+        time.sleep(_REST_S)
