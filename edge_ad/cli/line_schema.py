@@ -10,18 +10,34 @@ from click.types import BoolParamType, FloatParamType, IntParamType
 from edge_ad.cli.config_file import CAMERA_LIST
 from edge_ad.cli.geometry import Polygon, Roi, Tiles
 from edge_ad.cli.settings import settable
+from edge_ad.source.named import NAME
 
 Schema = dict[str, Any]
 
 _WHOLE = {"type": "integer"}
 _POINT = {"type": "array", "items": _WHOLE, "minItems": 2, "maxItems": 2}
+_BETWEEN = r"[\[\](),'\sx]"  # numbers of a region, of corners or of tiles
+
+
+def _text(count: int, most: str | int) -> Schema:
+    """Return the pattern of a text with so many whole numbers, and at most `most` + 1."""
+    more = f"({_BETWEEN}+-?[0-9]+){{{count - 1},{most}}}"
+    return {"pattern": f"^{_BETWEEN}*-?[0-9]+{more}{_BETWEEN}*$"}
+
+
+def _numbers(count: int, item: Schema) -> Schema:
+    """Return the schema of so many whole numbers, as a list or as text."""
+    limits = {"type": ["string", "array"], "minItems": count, "maxItems": count}
+    return limits | {"items": item} | _text(count, count - 1)
+
+
 _KINDS: tuple[tuple[type[click.ParamType[Any]], Schema], ...] = (
     (BoolParamType, {"type": "boolean"}),
     (IntParamType, _WHOLE),
     (FloatParamType, {"type": "number"}),
-    (Roi, {"type": ["string", "array"], "items": _WHOLE, "minItems": 4, "maxItems": 4}),
-    (Polygon, {"type": ["string", "array"], "items": _POINT, "minItems": 3}),
-    (Tiles, {"type": ["string", "array"], "items": _WHOLE, "minItems": 2, "maxItems": 2}),
+    (Roi, _numbers(4, {"type": "integer", "minimum": 0})),
+    (Polygon, _text(6, "") | {"type": ["string", "array"], "items": _POINT, "minItems": 3}),
+    (Tiles, _numbers(2, {"type": "integer", "minimum": 1, "maximum": 64})),
 )
 
 
@@ -31,6 +47,7 @@ def line_schema(command: click.Command) -> Schema:
     cameras = {key: _property(param) for key, param in command.camera_keys.items()}  # type: ignore[attr-defined]
     for schema in cameras.values():
         schema.pop("default", None)  # a camera's default is the line's value
+    cameras["name"] |= {"pattern": f"^{NAME}$"}
     entry = {"type": "object", "properties": cameras, "required": ["source"]}
     properties[CAMERA_LIST] = {
         "type": "array",

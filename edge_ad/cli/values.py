@@ -40,6 +40,8 @@ def _item(param: click.Parameter, value: Any, where: str) -> str | bool | list[A
     if isinstance(value, list):
         return value  # numbers of a region, polygon or size; the option's type checks them
     text = str(value)
+    if "\0" in text:
+        raise UsageError(f"{where} has a zero byte, which no path or name can have. Remove it.")
     if isinstance(param.type, BoolParamType):
         return _boolean(text, where)
     if isinstance(param.type, IntParamType):
@@ -63,15 +65,20 @@ def _boolean(text: str, where: str) -> bool:
 def _whole_number(text: str, where: str) -> str:
     if _WHOLE.fullmatch(text):
         return text
-    if _NUMBER.fullmatch(text) and float(text.replace(".inf", "inf")).is_integer():
+    if _NUMBER.fullmatch(text) and float(_typed(text)).is_integer():
         return str(int(float(text)))  # 1e3
     raise UsageError(f"{where} expects a whole number, got '{text}'.{_hint(text)}")
 
 
 def _number(text: str, where: str) -> str:
     if _NUMBER.fullmatch(text.lower()):
-        return text.lower().replace(".inf", "inf").replace(".nan", "nan")
+        return _typed(text.lower())
     raise UsageError(f"{where} expects a number, got '{text}'.{_hint(text)}")
+
+
+def _typed(number: str) -> str:
+    """Return a number of YAML as it is typed."""
+    return number.replace(".inf", "inf").replace(".nan", "nan")
 
 
 def _hint(text: str) -> str:

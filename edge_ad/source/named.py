@@ -15,7 +15,8 @@ from edge_ad.source.open import camera_in_folder
 from edge_ad.uri import without_credentials
 
 _NAMED = re.compile(r"([^:/?=!$]*)=(.*)", re.DOTALL)  # a URI's own = comes after one of :/?!
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+_NAME = re.compile(NAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_ad.store.store import Store
-from edge_ad.strict_yaml import parse_yaml
+from edge_ad.strict_yaml import dump_yaml, parse_yaml
 from tests.conftest import invoke
 from tests.test_docs import PAGES
 
@@ -273,3 +273,38 @@ def test_the_line_files_of_the_documentation_fit_the_schema() -> None:
         assert [error.message for error in validator.iter_errors(parse_yaml(text))] == []
     for wrong in ("threshold: high", "cameras: [{name: a}]", "alarm_k: 0", "treshold: 1"):
         assert not validator.is_valid(parse_yaml(wrong)), wrong
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fits"),
+    [
+        ("roi", "80,0,640,480", True),
+        ("roi", [80, 0, 640, 480], True),
+        ("roi", "80,0,640", False),
+        ("roi", "whole", False),
+        ("roi", [80, 0, -1, 480], False),
+        ("tiles", "3x4", True),
+        ("tiles", [3, 4], True),
+        ("tiles", "3x4x5", False),
+        ("tiles", [3, 65], False),
+        ("ignore", "0,0 90,0 -5,60", True),
+        ("ignore", [[[0, 0], [90, 0], [0, 60]]], True),
+        ("ignore", "0,0 90,0", False),
+        ("name", "top-1", True),
+        ("name", "top 1", False),
+        ("name", "-top", False),
+    ],
+)
+def test_editors_and_the_line_agree_on_a_camera(
+    folder: Path, key: str, value: object, *, fits: bool
+) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(invoke("run", "--schema").stdout)
+    text = dump_yaml(
+        {"engine": "green.onnx", "cameras": [{"name": "a", "source": "0", key: value}]}
+    )
+
+    done = invoke("run", "-c", write(folder, text), "--print-config")
+
+    assert (done.returncode == 0) is fits, done.stderr
+    assert jsonschema.Draft202012Validator(schema).is_valid(parse_yaml(text)) is fits

@@ -84,6 +84,22 @@ def test_a_value_that_readers_disagree_about_is_refused(
     assert str(config) in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('output: "a\\0b"', "output has a zero byte"),
+        ("frames: .nan", "frames expects a whole number, got '.nan'"),
+        ("frames: .inf", "frames expects a whole number, got '.inf'"),
+    ],
+)
+def test_a_value_that_no_option_takes_is_refused_with_its_place(
+    config: Path, text: str, message: str
+) -> None:
+    config.write_text(text)
+    done = invoke("run", "-c", config, "--print-config")
+    assert done.returncode == 2 and f"line 1, column 1: {message}" in done.stderr, done.stderr
+
+
 def test_a_file_in_another_encoding_is_named(config: Path) -> None:
     config.write_bytes(b"camera: caf\xe9\n")
     done = invoke("run", "-c", config)
