@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edge_ad.cli.options import emit, shared
-from edge_ad.cli.types import Number, NumberRange
+from edge_ad.cli.types import RULE_FRAMES, Number, NumberRange
 from edge_ad.errors import UsageError
 
 _LONGEST_REASON = 500
@@ -30,8 +30,8 @@ _OPTIONS = {  # of each command, besides --json
 @click.option("--camera", metavar="NAME", help="Camera; not needed where the line has one.")
 @click.option("--all", "all_", is_flag=True, help="All cameras, for pause and resume.")
 @click.option("--undo", is_flag=True, help="Return to the value before, of threshold or rule.")
-@click.option("--alarm-k", type=click.IntRange(1), help="Rejects that raise an alarm, for rule.")
-@click.option("--alarm-n", type=click.IntRange(1), help="Among so many frames, for rule.")
+@click.option("--alarm-k", type=RULE_FRAMES, help="Rejects that raise an alarm, for rule.")
+@click.option("--alarm-n", type=RULE_FRAMES, help="Among so many frames, for rule.")
 @click.option("--hysteresis", type=NumberRange(0, 1), help="While an alarm is raised, for rule.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept with the change.")
 @shared

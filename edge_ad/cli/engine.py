@@ -13,6 +13,8 @@ import click
 from edge_ad.engine import Engine, EngineOptions, open_engine
 from edge_ad.errors import MissingExtra
 
+_MOST_THREADS = 1024
+
 
 def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add one option for each field of EngineOptions; the verb receives `engine_options`."""
@@ -53,7 +55,7 @@ def _option(field: Field[Any], kind: Any, text: str) -> Callable[..., Any]:
     choices = get_args(kind)
     return click.option(
         flag,
-        type=click.Choice(choices) if choices else click.IntRange(0),
+        type=click.Choice(choices) if choices else click.IntRange(0, _MOST_THREADS),
         default=field.default,
         show_default=bool(choices),
         help=text,

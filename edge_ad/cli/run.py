@@ -20,7 +20,7 @@ from edge_ad.cli.line_schema import line_schema
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.run_check import check_run, explain
 from edge_ad.cli.signals import Signals
-from edge_ad.cli.types import Number, NumberRange
+from edge_ad.cli.types import LARGEST_COUNT, RULE_FRAMES, Number, NumberRange
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.line.trigger_input import trigger_help
 from edge_ad.outlet.registry import outlet_help
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from edge_ad.line.health import Watchdog
     from edge_ad.line.supervisor import Supervisor
 
-_POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
+_POSITIVE = NumberRange(0, min_open=True)
+_COUNT, _SOME = click.IntRange(0, LARGEST_COUNT), click.IntRange(1, LARGEST_COUNT)
 
 
 @click.command(cls=LineCommand)
@@ -70,14 +71,14 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     "--keep-events",
     default=1_000_000,
     show_default=True,
-    type=click.IntRange(1),
+    type=_SOME,
     help="Events kept; the oldest rejects are deleted first, alarms last.",
 )
 @click.option(
     "--keep-mib",
     default=1024,
     show_default=True,
-    type=click.IntRange(1),
+    type=_SOME,
     help="Disk space for events and statistics.",
 )
 @geometry_options
@@ -94,7 +95,7 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
 )
 @click.option(
     "--frames-per-part",
-    type=click.IntRange(1),
+    type=_SOME,
     help="Frames in a row that show one part, for the same check. Default: as the threshold was "
     "set, else 1.",
 )
@@ -134,14 +135,14 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     "--alarm-k",
     default=2,
     show_default=True,
-    type=click.IntRange(1),
+    type=RULE_FRAMES,
     help="Raise an alarm at this many rejects among the last --alarm-n frames.",
 )
 @click.option(
     "--alarm-n",
     default=3,
     show_default=True,
-    type=click.IntRange(1),
+    type=RULE_FRAMES,
     help="Frames that --alarm-k looks back on; as many passes in a row clear the alarm.",
 )
 @click.option(
@@ -162,7 +163,7 @@ _POSITIVE, _COUNT = NumberRange(0, min_open=True), click.IntRange(0)
     "--evidence-mib",
     default=256,
     show_default=True,
-    type=click.IntRange(1),
+    type=_SOME,
     help="Disk space for evidence images.",
 )
 @click.option(

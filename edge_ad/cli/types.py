@@ -10,6 +10,9 @@ import click
 from click.types import FloatParamType
 
 LARGEST_SIDE = 2048
+LARGEST_COUNT = 10**12  # bytes of so many MiB still fit in 64 bits
+RULE_FRAMES = click.IntRange(1, 1_000_000)  # as for a change while the line runs
+_LARGEST = 1e9  # seconds and milliseconds that clocks can still count; else there is no end
 
 
 class Number(FloatParamType):
@@ -25,7 +28,13 @@ class Number(FloatParamType):
 
 
 class NumberRange(Number, click.FloatRange):
-    """A number in a range; `inf` where the range has no end, as for a time."""
+    """A number in a range; where the range has no end, as for a time, up to 1e9, or `inf`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = super().convert(value, param, ctx)
+        if self.max is None and _LARGEST < number < math.inf:
+            self.fail(f"'{value}' is more than {_LARGEST:g}. For no end write inf.", param, ctx)
+        return number
 
 
 class Size(click.ParamType[Any]):

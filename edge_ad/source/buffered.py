@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +52,7 @@ class BufferedSource(ClosedAtExit):
     ) -> None:
         self.name = name
         self.live = live
-        self._timeout_s = timeout_s
+        self._timeout_s = None if timeout_s == math.inf else timeout_s
         self._closed = closed or threading.Event()
         self._recorded: Callable[[int], None] | None = None
         policy, capacity = (DropPolicy.NEWEST, 1) if live else (DropPolicy.EVERY, READ_AHEAD)

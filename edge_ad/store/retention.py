@@ -42,7 +42,7 @@ def delete_old(connection: sqlite3.Connection, limits: Retention) -> bool:
 
     Alarms that are open stay. What was deleted becomes an event with the count.
     """
-    oldest = as_utc(datetime.now(timezone.utc) - timedelta(days=limits.days))
+    oldest = _days_ago(limits.days)
     share = _surplus_share(connection, limits)
     given_up = _give_up(connection, "outbox", limits.count // 2)
     given_up |= _give_up(connection, "dead_letters", DEAD_LETTERS)
@@ -59,6 +59,14 @@ def delete_old(connection: sqlite3.Connection, limits: Retention) -> bool:
         if count:
             insert(connection, StoreEvent(EventType.RETENTION, reason=reason, count=count))
     return max(*deleted.values(), *given_up.values(), 0) >= _AT_ONCE
+
+
+def _days_ago(days: float) -> str:
+    """Return the time so many days ago, as text in UTC; before all others where there is none."""
+    try:
+        return as_utc(datetime.now(timezone.utc) - timedelta(days=days))
+    except OverflowError:
+        return ""
 
 
 def retention_job(limits: Retention, put: Callable[[Job, int], bool]) -> Job:

@@ -140,7 +140,7 @@ cameras:
     found = "\n".join(problems(write(folder, text)))
     for message in (
         "No such key 'engin'. Did you mean 'engine'?",
-        "alarm_k: 0 is not in the range x>=1",
+        "alarm_k: 0 is not in the range 1<=x<=1000000",
         "duplicate key 'threshold', first given in line 3",
         "No such key 'treshold'. Did you mean 'threshold'?",
         "output is for the whole line",
@@ -256,7 +256,7 @@ def test_the_schema_knows_every_key_and_limit() -> None:
         camera["properties"]
     )
     assert schema["properties"]["alarm_k"] | {"description": ""} == {
-        "type": "integer", "minimum": 1, "default": 2, "description": "",
+        "type": "integer", "minimum": 1, "maximum": 1_000_000, "default": 2, "description": "",
     }  # fmt: skip
     assert camera["additionalProperties"] is False and camera["required"] == ["source"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -18,7 +19,7 @@ import pytest
 
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.store.event import EventType, StoreEvent
-from edge_ad.store.retention import Retention, retention_job
+from edge_ad.store.retention import Retention, delete_old, retention_job
 from edge_ad.store.store import Store
 from tests.timing import wait_until
 
@@ -201,6 +202,17 @@ def test_old_events_go_rejects_first_and_are_counted(tmp_path: Path) -> None:
     assert [count for kind, count in written if kind == "retention"] == [1, 3]
     kinds = [kind for kind, _ in written]
     assert "reject" not in kinds and kinds.count("alarm") == 7
+
+
+@pytest.mark.parametrize("days", [1e9, math.inf])
+def test_events_may_be_kept_without_end(tmp_path: Path, days: float) -> None:
+    with Store(tmp_path) as store:
+        store.record(StoreEvent(EventType.REJECT, time_utc="0001-01-01T00:00:00.000+00:00"))
+
+    with closing(sqlite3.connect(tmp_path / "line.db")) as connection, connection:
+        delete_old(connection, Retention(days=days))
+
+    assert [kind for (kind,) in rows(tmp_path, "type") if kind != "line"] == ["reject"]
 
 
 def test_bytes_are_limited_and_statistics_go_with_the_events(tmp_path: Path) -> None:
