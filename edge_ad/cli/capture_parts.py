@@ -118,15 +118,21 @@ class FrameAtTrigger(AnyFrame):
         self._trigger.close()
 
     def _read(self) -> None:
-        """Fire at every line, when the one before is served."""
-        for line in self._lines:
-            while not self._trigger.ready:
-                if self._closed.wait(_LOOK_S):
-                    return
-            with self._naming:
-                self._trigger.fire()
-                self._name = line.strip()
+        try:
+            for line in self._lines:
+                self._fire(line.strip())
+        except UnicodeDecodeError as error:
+            click.echo(f"\nThe lines for --trigger enter are no text: {error}.", err=True)
         self._last = True
+
+    def _fire(self, name: str) -> None:
+        """Fire for a part, when the one before is served."""
+        while not self._trigger.ready:
+            if self._closed.wait(_LOOK_S):
+                return
+        with self._naming:
+            self._trigger.fire()
+            self._name = name
 
     def _report(self) -> None:
         while (missed := self._trigger.wait_missed()) is not None:

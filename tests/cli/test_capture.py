@@ -120,6 +120,13 @@ def test_a_trigger_without_a_frame_in_time_is_missed(tmp_path: Path) -> None:
         assert parts.take(grab()) is None and parts.ended
 
 
+def test_lines_that_are_no_text_end_the_capture(tmp_path: Path) -> None:
+    lines = io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8")
+    with mock.patch.object(sys, "stdin", lines):
+        done = capture("--trigger", "enter", "--camera", LIVE, "-o", tmp_path)
+    assert "are no text" in done.stderr and not list(tmp_path.glob("*.png"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
