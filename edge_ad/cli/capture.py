@@ -98,7 +98,7 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
     stop = threading.Event()
     with (
         Signals(stop) as signals,
-        open_parts(camera, options["trigger"], options["part"]) as parts,
+        open_parts(camera, options["trigger"], options["part"], timeout_s) as parts,
         _open(camera, timeout_s, options) as source,
     ):
         limits = CaptureLimits(options["count"], options["max_mib"] * MIB, options["duration_s"])

@@ -69,17 +69,18 @@ class FrameAtTrigger(AnyFrame):
 
     `text` is what `run --trigger` takes, or `enter`: a line of `lines`, whose text is the part's
     name. A line waits for the one before; `ended` once the last one is served. Other triggers are
-    missed while one is served, or when no frame follows within a second; misses are reported.
+    missed while one is served, or when no frame follows within `within_s`; misses are reported.
     """
 
     distinct = True
 
-    def __init__(self, text: str, lines: TextIO | None = None) -> None:
-        from edge_ad.line.trigger import Trigger
+    def __init__(self, text: str, within_s: float, lines: TextIO | None = None) -> None:
+        from edge_ad.line.trigger import Trigger, TriggerLimits
 
         super().__init__()
         self.missed = 0
-        self._trigger, self._name, self._naming = Trigger(), "", threading.Lock()
+        self._trigger = Trigger(TriggerLimits(frame_within_s=within_s))
+        self._name, self._naming = "", threading.Lock()
         self._closed, self._last = threading.Event(), False
         self._stack = ExitStack()
         self._watching = False
@@ -140,8 +141,8 @@ class FrameAtTrigger(AnyFrame):
             click.echo(f"\nNo image for {missed.count} trigger(s): {missed.reason}.", err=True)
 
 
-def open_parts(camera: str, trigger: str | None, part: str | None) -> AnyFrame:
-    """Open what decides on frames and parts.
+def open_parts(camera: str, trigger: str | None, part: str | None, within_s: float) -> AnyFrame:
+    """Open what decides on frames and parts; a trigger is missed without a frame `within_s`.
 
     Raises UsageError for options that exclude each other, and what `open_trigger` raises.
     """
@@ -156,7 +157,7 @@ def open_parts(camera: str, trigger: str | None, part: str | None) -> AnyFrame:
         raise UsageError(f"{camera} {why}. Leave --trigger {trigger} out.")
     if trigger == ENTER:
         click.echo(f"{_MANUAL} Ctrl-D ends.", err=True)
-    return FrameAtTrigger(trigger)
+    return FrameAtTrigger(trigger, within_s)
 
 
 def _named_by_time(taken: datetime) -> str:

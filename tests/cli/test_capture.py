@@ -114,7 +114,7 @@ def test_a_trigger_without_a_frame_in_time_is_missed(tmp_path: Path) -> None:
     def grab() -> Frame:
         return Frame(np.zeros((8, 8, 3), np.uint8), 0, time.monotonic(), "camera")
 
-    with FrameAtTrigger("enter", io.StringIO("A\n")) as parts:
+    with FrameAtTrigger("enter", 0.05, io.StringIO("A\n")) as parts:
         assert parts.take(grab()) is None  # from now on the camera delivers
         wait_until(lambda: parts.missed == 1)
         assert parts.take(grab()) is None and parts.ended
