@@ -43,7 +43,7 @@ def processor_minutes(before: resource.struct_rusage) -> float:
 def wait_for_rest(pid: int) -> None:
     """Wait until a process has used no time of a processor for a while.
 
-    ONNX Runtime's threads spin after a call; whatever comes next would be measured beside them.
+    ONNX Runtime's threads spin after a call; what comes next would be measured beside them.
     """
     stat, used = Path(f"/proc/{pid}/stat"), [""]
     while used != (now := stat.read_text().rpartition(")")[2].split()[11:13]):

@@ -41,7 +41,7 @@ class AnyFrame(ClosedAtExit):
         return False
 
     def take(self, grab: Grab) -> Grab | None:
-        """Return the grab, or None for one that nobody asked for."""
+        """Return the grab, or None for one that no trigger asked for."""
         return grab
 
     def part(self, taken: datetime) -> str | None:

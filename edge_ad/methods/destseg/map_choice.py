@@ -73,8 +73,8 @@ def best_source(
 ) -> MapSource:
     """Return the source, by title, of the highest selection score; of near equals one with a prior.
 
-    What student and segmentation net learnt and the distance of features that nobody trained err
-    in different places, so their sum is the safer one where the measurement cannot tell.
+    The trained nets and the distance of frozen features err in different places, so their sum is
+    the safer one where the measurement cannot tell.
     """
     scores = {source: measured[title]["selection_score"] for title, source in sources.items()}
     least = max(scores.values()) - PRIOR_LOSS
