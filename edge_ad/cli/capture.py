@@ -20,8 +20,6 @@ from edge_ad.cli.types import NumberRange
 from edge_ad.errors import UsageError
 from edge_ad.source.registry import camera_help
 
-_NEAR = 2.0  # grey levels between near-duplicates
-
 if TYPE_CHECKING:
     from edge_ad.source import Source
     from edge_ad.source.selection import Selection
@@ -102,10 +100,9 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
         _open(camera, timeout_s, options) as source,
     ):
         limits = CaptureLimits(options["count"], options["max_mib"] * MIB, options["duration_s"])
-        if options["min_difference"] is None:
-            options["min_difference"] = 0.0 if parts.distinct else _NEAR
-        selection = _selection(source, options)
-        earlier = _remember_images(output, selection) if options["min_difference"] else 0
+        least = _min_difference(options["min_difference"], distinct=parts.distinct)
+        selection = _selection(source, options, least)
+        earlier = _remember_images(output, selection) if least else 0
         writer = CaptureWriter(output, source, selection, earlier, parts=parts)
         try:
             writer.write_until(limits, stop)
@@ -125,7 +122,15 @@ def _open(camera: str, timeout_s: float, options: dict[str, Any]) -> Source:
     )
 
 
-def _selection(source: Source, options: dict[str, Any]) -> Selection:
+def _min_difference(given: float | None, *, distinct: bool) -> float:
+    from edge_ad.dedup import MIN_DIFFERENCE
+
+    if given is not None:
+        return given
+    return 0.0 if distinct else MIN_DIFFERENCE
+
+
+def _selection(source: Source, options: dict[str, Any], min_difference: float) -> Selection:
     from edge_ad.geometry import Geometry
     from edge_ad.source.selection import Selection
 
@@ -137,7 +142,7 @@ def _selection(source: Source, options: dict[str, Any]) -> Selection:
         live=source.live,
         every=options["every"] or 1,
         every_s=options["every_s"] or 0.0,
-        min_difference=options["min_difference"],
+        min_difference=min_difference,
         geometry=Geometry().changed(options["geometry"]),
     )
 
