@@ -10,6 +10,7 @@ import onnx
 from edge_ad.calibration.ranges.target import Target
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine.base import INPUT, MAP, SCORE, Prediction, check_batch, in_batches
+from edge_ad.engine.thread_variants import session_options
 from edge_ad.errors import MissingExtra
 from edge_ad.frame import Image
 from edge_ad.machine.host import usable_cores
@@ -56,9 +57,7 @@ def open_session(
         import onnxruntime as ort
     except ImportError as error:
         raise MissingExtra("calibrating", "onnxruntime", "onnxruntime") from error
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
-    options.log_severity_level = 3
+    options = session_options(threads or usable_cores())
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if target == "tensorrt":
         options.add_session_config_entry("session.disable_quant_qdq", "1")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from edge_ad.engine.base import INPUT
+from edge_ad.engine.thread_variants import session_options
 from edge_ad.errors import IncompatibleError, MissingExtra
 from edge_ad.frame import Image
 
@@ -102,8 +103,7 @@ def profile_layers(
 
     def profile(runs: int, settings: Mapping[str, str]) -> Events:
         with tempfile.TemporaryDirectory() as folder:
-            options = ort.SessionOptions()
-            options.intra_op_num_threads, options.log_severity_level = threads, 3
+            options = session_options(threads)
             options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
             for key, value in settings.items():
                 options.add_session_config_entry(key, value)

@@ -12,6 +12,7 @@ from edge_ad.engine.onnx_file import OnnxFileEngine, Tensors, check_contract
 from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.errors import EdgeAdError, IncompatibleError, MissingExtra
 from edge_ad.frame import Image
+from edge_ad.machine.host import adds_int8_exactly
 from edge_ad.manifest import METADATA_KEY, manifest_from_json, no_manifest
 from edge_ad.onnx_graph.wire import NotOnnxError, metadata
 
@@ -45,6 +46,12 @@ class OpenVinoEngine(OnnxFileEngine):
         if METADATA_KEY not in properties:
             raise no_manifest(path)
         self.manifest = manifest_from_json(properties[METADATA_KEY], self.name)
+        if self.manifest.precision == "int8" and not adds_int8_exactly():
+            raise IncompatibleError(
+                f"{path}: OpenVINO would give wrong scores in int8 on this processor, which has no "
+                "VNNI instructions: it cuts sums at 16 bits. Take --runtime onnxruntime, which "
+                "does not, or the file in fp32."
+            )
         model = _compile(path, options)
         check_contract(_tensors([*model.inputs, *model.outputs]), self.manifest, path)
         self._request = model.create_infer_request()

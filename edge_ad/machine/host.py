@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/")
+_X86 = frozenset({"x86_64", "amd64", "i386", "i686"})
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,17 @@ def processor_flags(root: Path = ROOT) -> frozenset[str]:
     pattern = r"^(?:flags|Features)\s*:\s*(.+)$"
     match = re.search(pattern, _text(root / "proc/cpuinfo"), re.MULTILINE)
     return frozenset(match[1].split()) if match else frozenset()
+
+
+def adds_int8_exactly(root: Path = ROOT) -> bool:
+    """Say whether products of 8 bits are added in 32 bits, as Arm and x86 with VNNI do.
+
+    x86 before Cascade Lake and Zen 4 adds pairs of them in 16 bits, and what exceeds those is lost.
+    An x86 whose instruction sets are unknown counts as such a one.
+    """
+    if platform.machine().lower() not in _X86:
+        return True
+    return not _VNNI.isdisjoint(processor_flags(root))
 
 
 def _memory_mib(root: Path) -> int:

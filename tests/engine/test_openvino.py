@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from edge_ad.engine import EngineOptions, open_engine
+from edge_ad.engine import openvino as openvino_engine
 from edge_ad.errors import IncompatibleError
+from edge_ad.manifest import METADATA_KEY
 from tests.conftest import ROOT
 
 pytest.importorskip("openvino")
@@ -66,3 +69,19 @@ def test_what_is_not_onnx_is_refused(make_engine: MakeEngine, content: bytes | N
 def test_a_gpu_is_not_openvinos(make_engine: MakeEngine) -> None:
     with pytest.raises(IncompatibleError, match="--runtime onnxruntime"):
         open_engine(make_engine(), EngineOptions(runtime="openvino", device="cuda"))
+
+
+def test_int8_that_would_be_wrong_is_refused(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = make_engine()
+    model = onnx.load(path)
+    [manifest] = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    manifest.value = json.dumps(json.loads(manifest.value) | {"precision": "int8"})
+    onnx.save(model, path)
+    monkeypatch.setattr(openvino_engine, "adds_int8_exactly", lambda: False)
+    with pytest.raises(IncompatibleError, match="Take --runtime onnxruntime"):
+        open_engine(path, OPENVINO)
+    monkeypatch.setattr(openvino_engine, "adds_int8_exactly", lambda: True)
+    open_engine(path, OPENVINO).close()

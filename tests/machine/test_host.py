@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
 
 from edge_ad.machine.camera import read_cameras
-from edge_ad.machine.host import Jetson, processor_flags, read_host, read_jetson
+from edge_ad.machine.host import (
+    Jetson,
+    adds_int8_exactly,
+    processor_flags,
+    read_host,
+    read_jetson,
+)
 
 RELEASE = (
     "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan\n"
@@ -31,6 +38,31 @@ def test_processor_and_memory_come_from_proc(tmp_path: Path) -> None:
 def test_instruction_sets_come_from_proc(key: str, tmp_path: Path) -> None:
     write(tmp_path, "proc/cpuinfo", f"model name\t: CPU\n{key}: fpu avx512_vnni\n")
     assert processor_flags(tmp_path) == {"fpu", "avx512_vnni"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "exact"),
+    [
+        ("x86_64", "fpu avx2", False),
+        ("x86_64", "fpu avx2 avx_vnni", True),
+        ("AMD64", "fpu avx512f avx512_vnni", True),
+        ("x86_64", None, False),
+        ("aarch64", "fp asimd asimddp", True),
+        ("aarch64", None, True),
+    ],
+)
+def test_sums_of_int8_are_exact_with_vnni_and_on_arm(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    flags: str | None,
+    *,
+    exact: bool,
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    if flags is not None:
+        write(tmp_path, "proc/cpuinfo", f"flags\t\t: {flags}\n")
+    assert adds_int8_exactly(tmp_path) is exact
 
 
 def test_a_system_without_proc_is_still_described(tmp_path: Path) -> None:
