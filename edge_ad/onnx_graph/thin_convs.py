@@ -9,16 +9,14 @@ there filters of zeros are added, and their channels dropped again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import NodeProto, helper
 
 from edge_ad.onnx_graph.convolution import integers, is_plain
 from edge_ad.onnx_graph.index import GraphIndex
-from edge_ad.onnx_graph.names import Names, tensor_names
-from edge_ad.onnx_graph.simplify import drop_unused_constants
+from edge_ad.onnx_graph.rewriting import Rewriting
 
 VECTOR = 16  # float32 of AVX-512; filters from which ONNX Runtime's int8 kernel takes the layer
 _CHANNELS = 32  # of the input, at least: with fewer, shifting costs what is saved
@@ -71,28 +69,21 @@ def _rewritten(
     chosen = {name for name in names if fits(graph, graph.nodes[name])}
     if not chosen:
         return graph
-    model = ModelProto()
-    model.CopyFrom(graph.model)
-    writer = _Writer(model, graph)
+    new = Rewriting(graph)
+    writer = _Writer(new, graph)
     for node in graph.model.graph.node:
         if node.name in chosen:
             write(writer, node)
         else:
-            writer.nodes.append(node)
-    del model.graph.node[:], model.graph.value_info[:]
-    model.graph.node.extend(writer.nodes)
-    drop_unused_constants(model.graph)
-    return replace(graph, model=model)
+            new.keep(node)
+    return new.finish()
 
 
 class _Writer:
-    """Collect the nodes and constants of the new graph."""
+    """Write what takes the place of a convolution into the new graph."""
 
-    def __init__(self, model: ModelProto, graph: GraphIndex) -> None:
-        self.nodes: list[NodeProto] = []
-        self._model, self._graph = model, graph
-        self._names = Names(tensor_names(model.graph))
-        self._node_names = Names(node.name for node in model.graph.node)
+    def __init__(self, new: Rewriting, graph: GraphIndex) -> None:
+        self._new, self._graph = new, graph
 
     def shift_products(self, conv: NodeProto) -> None:
         """Write the products of every tap, tap by tap, then each shifted to its place, and a sum.
@@ -102,11 +93,9 @@ class _Writer:
         weight = self._weight(conv)
         filters, channels, rows, columns = weight.shape
         taps = weight.transpose(2, 3, 0, 1).reshape(-1, channels, 1, 1)
-        name = self._constant(np.ascontiguousarray(taps), conv.input[1])
-        products = self._names.unique(f"{conv.output[0]}/products")
-        self.nodes.append(
-            helper.make_node("Conv", [conv.input[0], name], [products], name=conv.name)
-        )
+        name = self._new.constant(np.ascontiguousarray(taps), conv.input[1])
+        products = self._new.tensor(f"{conv.output[0]}/products")
+        self._new.keep(helper.make_node("Conv", [conv.input[0], name], [products], name=conv.name))
         padded = self._pad(products, conv)
         sums = [
             self._shifted(padded, conv, filters, row, column)
@@ -115,9 +104,8 @@ class _Writer:
         ]
         if len(conv.input) > 2 and conv.input[2]:
             bias = self._graph.constants[conv.input[2]].reshape(-1, 1, 1)
-            sums.append(self._constant(bias, f"{conv.name}/bias"))
-        name = self._node_names.unique(f"{conv.name}/sum")
-        self.nodes.append(helper.make_node("Sum", sums, [conv.output[0]], name=name))
+            sums.append(self._new.constant(bias, f"{conv.name}/bias"))
+        self._new.node("Sum", sums, conv.name, conv.output[0])
 
     def add_filters(self, conv: NodeProto) -> None:
         """Write the convolution with a vector's filters, and keep the channels that it had."""
@@ -128,19 +116,16 @@ class _Writer:
             if name:
                 value = self._graph.constants[name]
                 more = [(0, VECTOR - filters)] + [(0, 0)] * (value.ndim - 1)
-                wide.input[position] = self._constant(np.pad(value, more), name)
-        wide.output[0] = self._names.unique(f"{conv.output[0]}/filled")
-        self.nodes.append(wide)
+                wide.input[position] = self._new.constant(np.pad(value, more), name)
+        wide.output[0] = self._new.tensor(f"{conv.output[0]}/filled")
+        self._new.keep(wide)
         self._slice(wide.output[0], conv, [0], [filters], [1], conv.output[0])
 
     def _pad(self, tensor: str, conv: NodeProto) -> str:
         top, left, bottom, right = integers(conv, "pads", 0, count=4)
         sides = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
-        padded = self._names.unique(f"{tensor}/padded")
-        inputs = [tensor, self._constant(sides, f"{conv.name}/pads")]
-        name = self._node_names.unique(f"{conv.name}/pad")
-        self.nodes.append(helper.make_node("Pad", inputs, [padded], name=name))
-        return padded
+        inputs = [tensor, self._new.constant(sides, f"{conv.name}/pads")]
+        return self._new.node("Pad", inputs, conv.name)
 
     def _shifted(self, padded: str, conv: NodeProto, filters: int, row: int, column: int) -> str:
         """Write the slice of a tap's products that falls on the output's pixels."""
@@ -148,9 +133,7 @@ class _Writer:
         first = (row * columns + column) * filters
         starts = [first, row, column]
         ends = [first + filters, _end(row + 1 - rows), _end(column + 1 - columns)]
-        output = self._names.unique(f"{conv.output[0]}/tap")
-        self._slice(padded, conv, starts, ends, [1, 2, 3], output)
-        return output
+        return self._slice(padded, conv, starts, ends, [1, 2, 3])
 
     def _slice(
         self,
@@ -159,24 +142,18 @@ class _Writer:
         starts: list[int],
         ends: list[int],
         axes: list[int],
-        output: str,
-    ) -> None:
+        output: str = "",
+    ) -> str:
         inputs = [
-            self._constant(np.array(values, np.int64), f"{conv.name}/{kind}")
+            self._new.constant(np.array(values, np.int64), f"{conv.name}/{kind}")
             for kind, values in (("starts", starts), ("ends", ends), ("axes", axes))
         ]
-        name = self._node_names.unique(f"{conv.name}/slice")
-        self.nodes.append(helper.make_node("Slice", [tensor, *inputs], [output], name=name))
+        return self._new.node("Slice", [tensor, *inputs], conv.name, output)
 
     def _weight(self, conv: NodeProto) -> NDArray[np.float32]:
         weight = self._graph.weight_of(conv)
         assert weight is not None
         return weight
-
-    def _constant(self, value: NDArray[np.generic], name: str) -> str:
-        unique = self._names.unique(name)
-        self._model.graph.initializer.append(numpy_helper.from_array(value, unique))
-        return unique
 
 
 def _end(from_end: int) -> int:

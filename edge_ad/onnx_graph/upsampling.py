@@ -10,8 +10,7 @@ matrices. The result is the same up to rounding, with a quarter of the convoluti
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -21,8 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edge_ad.onnx_graph.convolution import integers, is_plain
 from edge_ad.onnx_graph.index import GraphIndex, attribute
-from edge_ad.onnx_graph.names import Names, tensor_names
-from edge_ad.onnx_graph.simplify import drop_unused_constants
+from edge_ad.onnx_graph.rewriting import Rewriting
 
 Floats = NDArray[np.float32]
 _ROWS, _COLUMNS = "/interpolate_rows", "/interpolate_columns"  # of names of matrices
@@ -47,17 +45,15 @@ def products_before_upsampling(graph: GraphIndex) -> GraphIndex:
     pairs = {pair.conv.name: pair for pair in _pairs(graph)}
     if not pairs:
         return graph
-    model = ModelProto()
-    model.CopyFrom(graph.model)
     resizes = {pair.resize.name for pair in pairs.values()}
-    writer = _Writer(model, graph)
+    new = Rewriting(graph)
+    writer = _Writer(new, graph)
     for node in graph.model.graph.node:
         if node.name in pairs:
             writer.rewrite(pairs[node.name])
         elif node.name not in resizes:
-            writer.nodes.append(node)
-    writer.finish()
-    return replace(graph, model=model)
+            new.keep(node)
+    return new.finish()
 
 
 def is_interpolation(node: NodeProto) -> bool:
@@ -106,13 +102,10 @@ def _is_plain_upsampling(graph: GraphIndex, resize: NodeProto) -> bool:
 
 
 class _Writer:
-    """Collect the nodes and constants of the new graph."""
+    """Write what takes the place of an upsampling and its convolution into the new graph."""
 
-    def __init__(self, model: ModelProto, graph: GraphIndex) -> None:
-        self.nodes: list[NodeProto] = []
-        self._model, self._constants = model, graph.constants
-        self._names = Names(tensor_names(model.graph))
-        self._node_names = Names(node.name for node in model.graph.node)
+    def __init__(self, new: Rewriting, graph: GraphIndex) -> None:
+        self._new, self._constants = new, graph.constants
 
     def rewrite(self, pair: _Pair) -> None:
         """Write the products on the small image, then their interpolation, then the bias.
@@ -125,30 +118,23 @@ class _Writer:
         by_column = _taps(pair.resize, w, columns, left, right)
         high, wide = len(by_row), len(by_column)
         name = pair.conv.name
-        x = self._node("Transpose", [self._products(pair)], name, perm=[0, 2, 3, 1])
+        x = self._new.node("Transpose", [self._products(pair)], name, perm=[0, 2, 3, 1])
         x = self._reshape(x, (0, h, w * columns, rows * channels), name)
-        x = self._node("MatMul", [self._constant(by_column, name + _COLUMNS), x], name)
+        x = self._new.node("MatMul", [self._new.constant(by_column, name + _COLUMNS), x], name)
         x = self._reshape(x, (0, h, wide, rows, channels), name)
-        x = self._node("Transpose", [x], name, perm=[0, 1, 3, 2, 4])
+        x = self._new.node("Transpose", [x], name, perm=[0, 1, 3, 2, 4])
         x = self._reshape(x, (0, h * rows, wide * channels), name)
-        x = self._node("MatMul", [self._constant(by_row, name + _ROWS), x], name)
+        x = self._new.node("MatMul", [self._new.constant(by_row, name + _ROWS), x], name)
         x = self._reshape(x, (0, high, wide, channels), name)
-        x = self._node("Transpose", [x], name, perm=[0, 3, 1, 2])
+        x = self._new.node("Transpose", [x], name, perm=[0, 3, 1, 2])
         self._finish_conv(pair, x, (high, wide))
-
-    def finish(self) -> None:
-        """Put the nodes into the model, which forgets what nothing reads any longer."""
-        graph = self._model.graph
-        del graph.node[:], graph.value_info[:]
-        graph.node.extend(self.nodes)
-        drop_unused_constants(graph)
 
     def _products(self, pair: _Pair) -> str:
         """Write the 1x1 convolution: by column and row of its tap, then channel."""
         weight = pair.weight.transpose(3, 2, 0, 1).reshape(-1, pair.weight.shape[1], 1, 1)
-        taps = self._constant(np.ascontiguousarray(weight), pair.conv.input[1])
-        products = self._names.unique(f"{pair.conv.output[0]}/products")
-        self.nodes.append(
+        taps = self._new.constant(np.ascontiguousarray(weight), pair.conv.input[1])
+        products = self._new.tensor(f"{pair.conv.output[0]}/products")
+        self._new.keep(
             helper.make_node("Conv", [pair.resize.input[0], taps], [products], name=pair.conv.name)
         )
         return products
@@ -158,26 +144,12 @@ class _Writer:
         bias = np.zeros(len(pair.weight), np.float32)
         if len(pair.conv.input) > 2 and pair.conv.input[2]:
             bias = np.asarray(self._constants[pair.conv.input[2]], np.float32)
-        per_channel = self._constant(bias.reshape(-1, 1, 1), f"{pair.conv.name}/bias")
-        name = self._node_names.unique(f"{pair.conv.name}/sum")
-        self.nodes.append(
-            helper.make_node("Add", [x, per_channel], [pair.conv.output[0]], name=name)
-        )
+        per_channel = self._new.constant(bias.reshape(-1, 1, 1), f"{pair.conv.name}/bias")
+        self._new.node("Add", [x, per_channel], pair.conv.name, pair.conv.output[0])
 
     def _reshape(self, tensor: str, shape: tuple[int, ...], name: str) -> str:
-        sides = self._constant(np.array(shape, np.int64), f"{name}/shape")
-        return self._node("Reshape", [tensor, sides], name)
-
-    def _node(self, op: str, inputs: list[str], conv: str, **attributes: Any) -> str:
-        name = self._node_names.unique(f"{conv}/{op}")
-        output = self._names.unique(name)
-        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
-        return output
-
-    def _constant(self, value: NDArray[np.generic], name: str) -> str:
-        unique = self._names.unique(name)
-        self._model.graph.initializer.append(numpy_helper.from_array(value, unique))
-        return unique
+        sides = self._new.constant(np.array(shape, np.int64), f"{name}/shape")
+        return self._new.node("Reshape", [tensor, sides], name)
 
 
 def _taps(resize: NodeProto, side: int, taps: int, before: int, after: int) -> Floats:
