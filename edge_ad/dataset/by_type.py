@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,9 +113,9 @@ def _joined(sample: Sample, masks: tuple[Path, ...]) -> Sample:
 
 def unmasked(samples: Sequence[Sample]) -> list[Fault]:
     """Return the anomalous images without a mask where others of their type have one."""
-    counts = {s.kind: [bool(o.masks) for o in samples if o.kind == s.kind] for s in samples}
+    masked = Counter(sample.kind for sample in samples if sample.masks)
     return [
-        Fault(s.path, f"no mask, though {sum(counts[s.kind])} images of '{s.kind}' have one")
+        Fault(s.path, f"no mask, though {masked[s.kind]} images of '{s.kind}' have one")
         for s in samples
-        if s.anomalous and not s.masks and any(counts[s.kind])
+        if s.anomalous and not s.masks and masked[s.kind]
     ]

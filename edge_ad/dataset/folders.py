@@ -118,5 +118,7 @@ def split_masks(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         image = masked_image(path.stem)
         return image is not None and (path.parent, image.lower()) in stems
 
-    masks = [path for path in paths if is_mask(path)]
-    return [path for path in paths if path not in set(masks)], masks
+    images, masks = list[Path](), list[Path]()
+    for path in paths:
+        (masks if is_mask(path) else images).append(path)
+    return images, masks
