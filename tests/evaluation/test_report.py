@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import ScriptedEngine
 from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, OutletLost, UsageError
+from edge_ad.evaluation import disk_arrays
 from edge_ad.evaluation.disk_arrays import DiskBackedArrays
 from edge_ad.evaluation.miss_sheet import verdict_label, worst_misses, write_misses
 from edge_ad.evaluation.predictions import LeftOut, ScoredImage, score_all
@@ -196,9 +198,22 @@ def test_stored_arrays_stay_valid_after_closing() -> None:
     assert flags.tolist() == [True, False]
 
 
+def test_many_stored_arrays_keep_few_files_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_arrays, "_BLOCK", 1 << 16)
+    before = len(os.listdir("/proc/self/fd"))
+    with DiskBackedArrays() as arrays:
+        stored = [arrays.put(np.full((16, 16), n, np.float32)) for n in range(300)]
+    large = np.arange(1 << 15, dtype=np.float32)  # more than a block
+    assert len(os.listdir("/proc/self/fd")) - before < 10
+    assert all((view == n).all() and not view.flags.writeable for n, view in enumerate(stored))
+    with DiskBackedArrays() as arrays:
+        first, second = arrays.put(large[:5]), arrays.put(large)
+    assert np.array_equal(first, large[:5]) and np.array_equal(second, large)
+
+
 def test_a_full_disk_is_an_error_that_names_tmpdir(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
-        def seek(self, place: int) -> None:
+        def truncate(self, size: int) -> None:
             raise OSError(28, "No space left on device")
 
         def close(self) -> None:
