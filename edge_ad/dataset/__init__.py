@@ -13,11 +13,14 @@ from pathlib import Path
 from edge_ad.dataset.folders import (
     folders_below,
     folders_in,
+    images_below,
     images_in,
+    is_hidden,
     split_masks,
+    steps_to,
     unread_in,
 )
-from edge_ad.dataset.names import is_mask_folder
+from edge_ad.dataset.names import is_labelled, is_mask_folder
 from edge_ad.dataset.recognition import LAYOUTS, recognise, require
 from edge_ad.dataset.sample import NORMAL, Fault, LabelledSet, Listing, Sample
 from edge_ad.dataset.truth import affected, list_faults, read_truth, truth_faults
@@ -46,8 +49,10 @@ _NO_ROLE = "lies where the layout has no images, or is not in its table"
 def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
     """List the normal training images of a data set, or those of a plain folder.
 
+    Of a plain folder without images those of all folders below are listed: each part may have one.
     Masks are never among them. Raises DataError when there is no such folder or it holds no normal
-    image, or when masks that alone say which image is normal are missing.
+    image, when folders below seem to hold others than normal images, or when masks that alone say
+    which image is normal are missing.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Expected images of good parts there.")
@@ -73,9 +78,11 @@ def left_out_beside(images: Iterable[Path]) -> dict[str, str]:
     They are no images, or lie in a folder below.
     """
     left_out: dict[str, str] = {}
-    for place in dict.fromkeys(path.parent for path in images):
+    listed = set(images)
+    for place in sorted({path.parent for path in listed}):
         left_out |= {str(path): "not an image that OpenCV reads" for path in unread_in(place)}
-        left_out |= {str(path): f"in a folder below {place}" for path in _deeper(place)}
+        deeper = (path for path in _deeper(place) if path not in listed)
+        left_out |= {str(path): f"in a folder below {place}" for path in deeper}
     return left_out
 
 
@@ -111,16 +118,6 @@ def labelled_images(
     return LabelledSet(folder, known.name, known.title, samples, left_out, listing.notes)
 
 
-def images_below(folder: Path) -> list[Path]:
-    """List the images in `folder` and all folders below it, without masks."""
-    places = [
-        place
-        for place in folders_below(folder)
-        if not any(map(is_mask_folder, place.relative_to(folder).parts))
-    ]
-    return [path for place in places for path in split_masks(images_in(place))[0]]
-
-
 def readable(
     paths: Iterable[Path], left_out: dict[str, str] | None = None
 ) -> Iterator[tuple[Path, Image]]:
@@ -145,7 +142,34 @@ def readable(
 
 
 def _flat(folder: Path) -> Listing:
-    return Listing(train=tuple(images_in(folder)), left_out=tuple(unread_in(folder)))
+    """List a plain folder's images; where none lies in it, those of the folders below."""
+    images = images_in(folder)
+    if not images:
+        _refuse_labelled(folder)
+        images = images_below(folder)
+    return Listing(train=tuple(images), left_out=tuple(unread_in(folder)))
+
+
+def _refuse_labelled(folder: Path) -> None:
+    """Raise DataError where folders below hold data sets, or a name says that not all are good.
+
+    All of them would be taken for good parts.
+    """
+    for place in folders_below(folder):
+        steps = steps_to(folder, place)
+        if any(map(is_hidden, steps)) or not steps:
+            continue
+        if (known := recognise(place)) is not None:
+            raise DataError(
+                f"{folder}: not one folder of good parts, since {place} holds labelled images "
+                f"({known.title} layout). Name that data set, or the folder of its good images."
+            )
+        if is_labelled(place.name):
+            raise DataError(
+                f"{folder}: not all images below it seem to show good parts, since there is a "
+                f"folder {place.relative_to(folder)}. Name the folder of the good images, or call "
+                "it good: then the others are not trained on."
+            )
 
 
 def _without_normal(folder: Path, title: str | None) -> str:
@@ -177,8 +201,9 @@ def left_out_below(folder: Path) -> dict[str, str]:
 
 def _deeper(place: Path) -> list[Path]:
     """List the images in the folders of a folder of which only direct images are read."""
-    folders = [deeper for deeper in folders_in(place) if not is_mask_folder(deeper.name)]
-    return [path for deeper in folders for path in images_below(deeper)]
+    names = (deeper.name for deeper in folders_in(place))
+    unread = [name for name in names if not (is_mask_folder(name) or is_hidden(name))]
+    return [path for name in unread for path in images_below(place / name)]
 
 
 def _without(listing: Listing, faults: list[Fault]) -> tuple[tuple[Sample, ...], dict[str, str]]:

@@ -10,6 +10,7 @@ from edge_ad.dataset.folders import (
     Pairs,
     child,
     folders_in,
+    images_below,
     images_in,
     mask_folder,
     masks_in,
@@ -51,8 +52,12 @@ def read_test_folders(folder: Path) -> Listing:
 
 
 def images_of(places: Sequence[Path]) -> tuple[Path, ...]:
-    """List the images of several folders, without the masks beside them."""
-    return tuple(path for place in places for path in split_masks(images_in(place))[0])
+    """List the images of several folders, without the masks beside them.
+
+    Of a folder without images those of the folders below are listed: each part may have one.
+    """
+    direct = [split_masks(images_in(place))[0] or images_below(place) for place in places]
+    return tuple(path for images in direct for path in images)
 
 
 def list_types(places: Sequence[Path], masks: Path | None) -> Listing:

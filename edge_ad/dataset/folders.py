@@ -60,6 +60,26 @@ def images_in(folder: Path | None) -> list[Path]:
     return list(list_folder(folder).images) if folder is not None and folder.is_dir() else []
 
 
+def images_below(folder: Path) -> list[Path]:
+    """List the images in `folder` and all folders below it, without masks and hidden folders."""
+    places = [
+        place
+        for place in folders_below(folder)
+        if not any(is_mask_folder(name) or is_hidden(name) for name in steps_to(folder, place))
+    ]
+    return [path for place in places for path in split_masks(images_in(place))[0]]
+
+
+def steps_to(folder: Path, place: Path) -> tuple[str, ...]:
+    """Return the names of the folders from `folder` down to `place`."""
+    return place.relative_to(folder).parts
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a folder is hidden, or one that a computer adds: __MACOSX, @eaDir."""
+    return name.startswith((".", "__", "@"))
+
+
 def unread_in(folder: Path | None) -> list[Path]:
     """List the files among a folder's images that OpenCV does not read, without hidden ones."""
     if folder is None or not folder.is_dir():

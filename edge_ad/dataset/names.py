@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import re
 
-_NORMAL = frozenset({"good", "ok", "normal", "nominal", "defectfree", "nodefect", "nondefective"})
+_NORMAL = frozenset(
+    {
+        *("good", "ok", "normal", "nominal", "defectfree", "nodefect", "nondefective"),
+        *("pass", "passed", "io", "gut", "良品", "正常", "合格", "정상", "양품"),
+    }
+)
+# where these stand beside folders of parts, not all parts are good
+_LABELLED = frozenset(
+    {
+        *("train", "training", "test", "testing", "val", "valid", "validation"),
+        *("bad", "ng", "nok", "ko", "nio", "notok", "nogood", "fail", "failed", "failure"),
+        *("defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal"),
+        *("reject", "rejects", "rejected", "scrap", "faulty", "broken", "damaged"),
+        *("negative", "positive"),
+        *("schlecht", "ausschuss", "fehler", "défaut", "rebut", "difetto", "scarto", "defecto"),
+        *("不良", "不良品", "異常", "异常", "不合格", "缺陷", "불량", "불량품"),
+    }
+)
 _MASKS = frozenset({"groundtruth", "gt", "mask", "masks", "label", "labels"})
 _MASK_NAME = re.compile(
     r"(?P<image>.+?)[_\-. ](?:mask|label|gt|ground[_-]?truth)s?(?:[_\-. ]?\d+)?", re.IGNORECASE
@@ -14,6 +31,11 @@ _MASK_NAME = re.compile(
 def is_normal(name: str) -> bool:
     """Return whether a folder or a label of this name holds normal images: good, OK, normal."""
     return _plain(name) in _NORMAL
+
+
+def is_labelled(name: str) -> bool:
+    """Return whether a folder of this name says that its neighbours differ: test, NG, defects."""
+    return _plain(name) in _LABELLED
 
 
 def is_mask_folder(name: str) -> bool:
@@ -31,4 +53,5 @@ def masked_image(stem: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z]", "", name.lower())
+    """Return the letters of a name, of any script, in lower case."""
+    return "".join(letter for letter in name.lower() if letter.isalpha())

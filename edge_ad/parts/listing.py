@@ -5,34 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_ad.dataset import images_below, normal_images
-from edge_ad.dataset.folders import unread_in
-from edge_ad.dataset.recognition import recognise
-from edge_ad.errors import DataError
+from edge_ad.dataset import left_out_beside, normal_images
 
 
 @dataclass(frozen=True, slots=True)
 class PartImages:
-    """Images of good parts, and files beside them that are no images."""
+    """Images of good parts, and files beside them that are left out, with the reason."""
 
     images: list[Path]
     left_out: dict[Path, str]
 
 
 def part_images(folder: Path, layout: str | None = None) -> PartImages:
-    """List the normal training images of a data set, or all images in and below a plain folder.
+    """List the images that `train` takes from a folder, and what it leaves out beside them.
 
-    Raises DataError when there is no such folder or no image in it.
+    Raises DataError as `normal_images` does.
     """
-    if folder.is_dir() and recognise(folder, layout) is None:
-        images = images_below(folder)
-        if not images:
-            raise DataError(
-                f"{folder}: no images in it or below. Collect some with: "
-                f"edge-ad capture --camera 0 -o {folder}"
-            )
-    else:
-        images = normal_images(folder, layout)
-    places = {path.parent for path in images} | {folder}
-    unread = [path for place in sorted(places) for path in unread_in(place)]
-    return PartImages(images, dict.fromkeys(unread, "not an image that OpenCV reads"))
+    images = normal_images(folder, layout)
+    left_out = {Path(name): reason for name, reason in left_out_beside(images).items()}
+    return PartImages(images, left_out)

@@ -122,4 +122,4 @@ def test_what_cannot_be_done_is_refused(folder: Path, words: list[str], message:
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     error = run(tmp_path).exception
-    assert isinstance(error, EdgeAdError) and "no images in it or below" in str(error)
+    assert isinstance(error, EdgeAdError) and "no images in it" in str(error)

@@ -32,6 +32,48 @@ def test_a_folder_without_normal_images_is_an_error(tmp_path: Path, *, exists: b
         normal_images(folder)
 
 
+def test_folders_below_a_plain_folder_are_read_where_none_of_its_images_is_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "p1/a.png", "p1/closer/b.png", "p2/a.png", ".trash/c.png", "@eaDir/d.png")
+    names = [path.relative_to(tmp_path).as_posix() for path in normal_images(tmp_path)]
+    assert names == ["p1/a.png", "p1/closer/b.png", "p2/a.png"] and not caplog.text
+    put(tmp_path / "set", "train/good/p1/a.png", "train/good/p2/a.png", "test/dent/d.png")
+    assert [path.parent.name for path in normal_images(tmp_path / "set")] == ["p1", "p2"]
+    put(tmp_path, "e.png")
+    assert [path.name for path in normal_images(tmp_path)] == ["e.png"]
+    assert "p1" in caplog.text and "@eaDir" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (("a/1.png", "fail/1.png"), "a folder fail"),
+        (("line 1/a/1.png", "line 1/NG_2/1.png"), "a folder line 1/NG_2"),
+        (("a/1.png", "不良品/1.png"), "a folder 不良品"),
+        (("a/1.png", "n.i.O./1.png"), "a folder n.i.O."),
+        (("bottle/train/good/1.png", "cap/train/good/1.png"), r"bottle holds .* \(MVTec AD layout"),
+        (("a/pass/1.png", "a/other/1.png"), r"a holds labelled images \(Plain folders layout"),
+    ],
+)
+def test_folders_of_other_than_normal_images_are_refused(
+    tmp_path: Path, files: tuple[str, ...], reason: str
+) -> None:
+    """All below would be trained on as good parts."""
+    put(tmp_path, *files)
+    with pytest.raises(DataError, match=reason):
+        normal_images(tmp_path)
+
+
+@pytest.mark.parametrize(("normal", "other"), [("良品", "不良"), ("pass", "fail"), ("iO", "niO")])
+def test_folders_of_normal_images_are_known_in_other_languages(
+    tmp_path: Path, normal: str, other: str
+) -> None:
+    put(tmp_path, f"{normal}/a.png", f"{other}/b.png")
+    assert [path.name for path in normal_images(tmp_path)] == ["a.png"]
+    assert [sample.kind for sample in labelled_images(tmp_path)] == ["good", other]
+
+
 def test_a_data_set_without_training_images_has_no_normal_images(tmp_path: Path) -> None:
     put(tmp_path, "test/good/g.png", "test/dent/d.png")
     with pytest.raises(DataError, match="no normal training images"):
