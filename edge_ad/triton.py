@@ -48,14 +48,17 @@ def served_model(engine: Path | str) -> ServedModel | None:
         return None
     try:
         parts = urlsplit("//" + text[scheme.end() :])
-        port = parts.port or PORT
-        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+        port = PORT if parts.port is None else parts.port
+        pairs = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
+        options = dict(pairs)
+        if len(pairs) > len(options) or parts.fragment or not port or "@" in parts.netloc:
+            raise ValueError
         timeout_s = float(options.pop("timeout_s", TIMEOUT_S))
     except ValueError:
         options = {"": ""}
         parts, port, timeout_s = urlsplit(""), PORT, TIMEOUT_S
     model = _MODEL.fullmatch(parts.path)
-    odd = options or parts.username or not 0 < timeout_s <= _LONGEST_S
+    odd = options or not 0 < timeout_s <= _LONGEST_S
     if not parts.hostname or model is None or odd:
         raise UsageError(
             f"{text}: expected triton://HOST:PORT/MODEL or triton://HOST:PORT/MODEL/VERSION, with "

@@ -27,6 +27,8 @@ _SECRET_PATH = re.compile(
 )
 _CAMERA_NAME = re.compile(r"^[^:/=]+=")
 _FRAGMENT = re.compile(r"#((?:[a-z][a-z0-9_-]*=[^#&]*)(?:&[a-z][a-z0-9_-]*=[^#&]*)*)$")
+LARGEST = 1e9  # seconds and milliseconds that clocks can still count
+_LARGEST_WHOLE = 1 << 53  # beyond it a float leaves numbers out
 _RELATIVE_PROGRAM = re.compile(r"[^/\s\"'][^\s\"']*/")  # one without a slash is on the PATH
 
 
@@ -80,10 +82,19 @@ class UriKind:
         return tuple(scheme + _separator(self.syntax) for scheme in self.schemes)
 
     def parse(self, text: str) -> Uri:
-        """Split a URI of this kind. Raises UsageError for an unknown option."""
+        """Split a URI of this kind. Raises UsageError for an unknown option or an empty path."""
         uri = split_uri(text, self.syntax)
         check_options(uri, self.options)
+        self.check_paths(uri)
         return uri
+
+    def check_paths(self, uri: Uri) -> None:
+        """Raise UsageError for an empty path, which would mean the current folder."""
+        if self.place_is_path and not uri.place:
+            raise UsageError(f"{uri}: the path is missing. Expected one such as {self.example}.")
+        for name in self.path_options:
+            if uri.options.get(name) == "":
+                raise UsageError(f"{uri}: option {name} is empty. Give a path, or leave it out.")
 
     def in_folder(self, text: str, folder: Path) -> str:
         """Return a URI of this kind whose relative paths are relative to `folder`."""
@@ -128,7 +139,10 @@ class UriKind:
 
 
 def split_uri(text: str, syntax: Syntax) -> Uri:
-    """Split a URI whose scheme is known to have this syntax."""
+    """Split a URI whose scheme is known to have this syntax.
+
+    Raises UsageError for an option that is there twice, and for a fragment that is no options.
+    """
     scheme, _, rest = text.partition(":")
     separator = _separator(syntax)
     if syntax == "text":
@@ -139,14 +153,21 @@ def split_uri(text: str, syntax: Syntax) -> Uri:
         options = _FRAGMENT.search(text)
         query = options[1] if options else ""
         place = _FRAGMENT.sub("", text if syntax == "url-fragment" else rest)
+        if syntax == "url-fragment" and "#" in place:  # it is not sent, so it would have no effect
+            where = without_credentials(place.partition("#")[0])
+            raise UsageError(
+                f"{where}: what follows the # is no list of options. Expected NAME=VALUE, several "
+                "of them with & between, names in small letters and a # in a value as %23."
+            )
     else:
         place, _, query = rest.removeprefix("//").partition("?")
-    return Uri(
-        scheme,
-        place,
-        dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape")),
-        separator,
-    )
+    pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    uri = Uri(scheme, place, dict(pairs), separator)
+    if len(uri.options) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{uri}: option {twice} is there twice. Leave one out.")
+    return uri
 
 
 def _separator(syntax: Syntax) -> str:
@@ -210,11 +231,17 @@ def host_and_port(uri: Uri, host: str, port: int) -> tuple[str, int]:
         raise UsageError(f"{uri}: expected HOST:PORT with a port of 1 to 65535.") from error
     if given == 0 or "@" in parts.netloc:
         raise UsageError(f"{uri}: expected HOST:PORT with a port of 1 to 65535.")
+    if rest := parts.path + (f"#{parts.fragment}" if "#" in uri.place else ""):
+        raise UsageError(
+            f"{uri}: expected HOST:PORT and nothing after it, got '{rest}'. Options follow a ?."
+        )
     return parts.hostname or host, given or port
 
 
-def number(uri: Uri, name: str, default: float, *, least: float = 0.0) -> float:
-    """Return a numeric option. Raises UsageError for other text or a value below `least`."""
+def number(
+    uri: Uri, name: str, default: float, *, least: float = 0.0, most: float = LARGEST
+) -> float:
+    """Return a numeric option. Raises UsageError for other text or a value out of range."""
     text = uri.options.get(name)
     if text is None:
         return default
@@ -222,12 +249,16 @@ def number(uri: Uri, name: str, default: float, *, least: float = 0.0) -> float:
         raise UsageError(
             f"{uri}: option {name} must be a number of at least {least:g}, got '{text}'."
         )
+    if float(text) > most:
+        raise UsageError(f"{uri}: option {name} must be at most {most:g}, got '{text[:40]}'.")
     return float(text)
 
 
-def whole_number(uri: Uri, name: str, default: int, *, least: int = 0) -> int:
+def whole_number(
+    uri: Uri, name: str, default: int, *, least: int = 0, most: int = _LARGEST_WHOLE
+) -> int:
     """Return an integer option. Raises UsageError like `number`."""
-    value = number(uri, name, default, least=least)
+    value = number(uri, name, default, least=least, most=most)
     if value != int(value):
         raise UsageError(f"{uri}: option {name} must be a whole number, got '{value:g}'.")
     return int(value)

@@ -30,8 +30,9 @@ def open_exec(uri: Uri) -> DurableOutlet:
     if not words:
         raise UsageError("exec: names no command. Expected exec:COMMAND, such as exec:./notify.sh")
     if shutil.which(words[0]) is None:
+        shown = shlex.split(str(uri).removeprefix("exec:"))[0]  # a reference, where it is one
         raise UsageError(
-            f"{uri}: there is no command '{words[0]}' that may be executed. No shell is involved: "
+            f"{uri}: there is no command '{shown}' that may be executed. No shell is involved: "
             "for pipes and variables, name a script."
         )
     return ExecOutlet(words, number(uri, "timeout_s", 30.0, least=0.1))

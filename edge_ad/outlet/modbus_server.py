@@ -21,7 +21,6 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edge_ad.errors import UsageError
 from edge_ad.outlet.modbus_map import (
     ACKNOWLEDGE,
     BLOCK,
@@ -54,8 +53,6 @@ def open_modbus_server(uri: Uri) -> ModbusServer:
 
 def parse_server(uri: Uri) -> tuple[str, int, PlcOptions]:
     """Return host (loopback unless it is named), port and options. Raises UsageError."""
-    if "/" in uri.place:
-        raise UsageError(f"{uri}: expected HOST:PORT and nothing after it.")
     host, port = host_and_port(uri, "127.0.0.1", _PORT)
     return host, port, parse_plc_options(uri)
 

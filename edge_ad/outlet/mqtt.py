@@ -259,6 +259,8 @@ def _split(uri: Uri) -> Any:
         usable = False
     if not usable:
         raise UsageError(f"{uri}: expected a broker, such as {uri.scheme}://broker.local/hall/3.")
+    if "#" in uri.place:
+        raise UsageError(f"{uri}: topics have no #, and options follow a ?.")
     return parts
 
 

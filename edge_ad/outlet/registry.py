@@ -47,9 +47,10 @@ class OutletKind(UriKind):
     durable: bool = False
 
     def parse(self, text: str) -> Uri:
-        """Split a URI of this kind. Raises UsageError for an unknown option."""
+        """Split a URI of this kind. Raises UsageError for an unknown option or an empty path."""
         uri = split_uri(text, self.syntax)
         check_options(uri, {**self.options, **(COMMON if self.durable else {})})
+        self.check_paths(uri)
         return uri
 
 
@@ -231,13 +232,30 @@ def outlet_help() -> str:
 
 
 def _resolve(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:
-    """Return the opener and the URI with its secrets; in messages it has their references."""
+    """Return the opener and the URI with its secrets; messages have their references.
+
+    The text is read with its references first, so that this is what an error is about.
+    """
     secret = with_secrets(text)
-    opener, uri = _find_opener(secret)
     if secret == text:
-        return opener, uri
-    shown = text if text.startswith("${") else str(_find_opener(text)[1])
-    return opener, replace(uri, shown=shown)
+        return _find_opener(text)
+    if text.startswith("${"):
+        return _resolve_whole(text, secret)
+    _, shown = _find_opener(text)
+    opener, uri = _find_opener(secret)
+    return opener, replace(uri, shown=str(shown))
+
+
+def _resolve_whole(text: str, secret: str) -> tuple[Callable[[Uri], Outlet], Uri]:
+    """Do the same for a text that begins with a reference: nothing else of it may be shown."""
+    try:
+        opener, uri = _find_opener(secret)
+    except UsageError:
+        raise UsageError(
+            f"{text}: what it stands for is no URI of an outlet, or has an option that there is "
+            "not. To see which, write it in place of the reference."
+        ) from None
+    return opener, replace(uri, shown=text)
 
 
 def _find_opener(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from edge_ad.errors import SourceLost
+from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import Grab
 from edge_ad.images import BitDepth
 from edge_ad.secret import in_folder, with_secrets
@@ -134,6 +134,8 @@ def parse_uri(text: str) -> Uri:
     Raises UsageError for an unknown scheme or option.
     """
     text = with_secrets(text)
+    if not text:  # it would mean the current folder
+        raise UsageError("a camera is empty. Expected a number, a file, a folder or a URI.")
     if os.path.exists(text):  # first, since a file may have any name, such as 'a?b.png' or 20261128
         return Uri("v4l2" if Path(text).is_char_device() else "file", text)
     if re.fullmatch(r"\d+(\?.*)?", text):

@@ -190,7 +190,9 @@ def test_a_server_that_goes_away_ends_a_line_with_its_exit_code(
     "text",
     ["triton://", "triton://host", "triton://host/a/b", "triton://host:x/part",
      "triton://host/part?timeout=3", "triton://host/part?timeout_s=0", "triton://u:p@host/part",
-     "triton://host/part?timeout_s=inf", "triton://host/part?timeout_s=1e9"],
+     "triton://host/part?timeout_s=inf", "triton://host/part?timeout_s=1e9",
+     "triton://:p@host/part", "triton://host:0/part", "triton://host/part#timeout_s=1",
+     "triton://host/part?timeout_s=1&timeout_s=2"],
 )  # fmt: skip
 def test_a_malformed_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected triton://HOST:PORT/MODEL"):

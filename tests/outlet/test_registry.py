@@ -54,6 +54,9 @@ def test_a_file_that_cannot_be_opened_is_a_lost_outlet(tmp_path: Path) -> None:
         ("modbus-tcp://:5020?words=middle", "must be big or little"),
         ("modbus-client://10.0.0.9/first", "expected HOST:PORT/ADDRESS"),
         ("gpio://17", "expected CHIP/LINE"),
+        ("gpio://gpiochip0/1?pulse_ms=99999999999999", "must be at most 1e"),
+        ("modbus-tcp://:5020#handshake=1", "nothing after it, got '#handshake=1'"),
+        ("modbus-client://10.0.0.9/1?unit=1&unit=2", "option unit is there twice"),
     ],
 )
 def test_a_check_reads_a_uri_and_opens_nothing(text: str, message: str) -> None:
@@ -72,11 +75,46 @@ def test_a_check_reads_a_uri_and_opens_nothing(text: str, message: str) -> None:
         ("exec:no-such-program-here", "there is no command"),
         ("https://mes.local/alarms#template=fax", "template is one of"),
         ("https://mes.local/alarms#events=lunch", "lunch"),
+        ("https://mes.local/alarms#secret=abc&Template=slack", "is no list of options"),
+        ("https://mes.local/alarms#secret=a#b", "is no list of options"),
+        ("https://mes.local/alarms#secret=a&secret=b", "option secret is there twice"),
     ],
 )
 def test_a_check_finds_what_opening_would_refuse(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_outlet(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://mes.local/${ENV:TOKEN}#foo=1",
+        "https://mes.local/${ENV:TOKEN}#Foo=1",
+        "exec:echo ${ENV:TOKEN}#foo=1",
+        "exec:${ENV:TOKEN}",
+        "${ENV:TOKEN}",
+        "${ENV:TOKEN}:rest",
+    ],
+)
+def test_a_wrong_uri_is_refused_without_its_secret(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "very-secret")
+    with pytest.raises(UsageError, match=r"ENV:TOKEN|mes\.local") as caught:
+        check_outlet(text)
+    assert "very-secret" not in str(caught.value)
+
+
+def test_a_broker_takes_no_options_after_a_hash() -> None:
+    pytest.importorskip("paho.mqtt")
+    with pytest.raises(UsageError, match=r"options follow a \?"):
+        check_outlet("mqtt://broker.local/hall#discovery=homeassistant")
+
+
+def test_a_server_takes_no_path() -> None:
+    pytest.importorskip("asyncua")
+    with pytest.raises(UsageError, match="nothing after it, got '/line'"):
+        check_outlet("opcua://127.0.0.1:4840/line")
 
 
 def test_a_check_makes_no_file(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ def test_a_file_with_a_question_mark_in_its_name_is_a_file(tmp_path: Path) -> No
         ("rtsp://[cam/1", "HOST"),
         ("https://cam:99999/1", "HOST"),
         ("0?heigth=3", "Did you mean 'height'"),
+        ("0?fps=5&fps=30", "option fps is there twice"),
+        ("pattern://?seed=99999999999999999999", "at most 9"),
+        ("watch:?then=delete", "the path is missing"),
+        ("watch:/tmp?then=", "option then is empty"),
+        ("file://", "the path is missing"),
+        ("", "a camera is empty"),
     ],
 )
 def test_a_malformed_uri_is_a_usage_error(
