@@ -95,7 +95,7 @@ def _features(
 def _format_lines(report: _Report) -> Iterator[str]:
     host, opencv = report.host, report.opencv
     yield _row("edge-ad", report.edge_ad)
-    yield _row("machine", f"{host.processor}, {host.cores} cores, {host.memory_mib} MiB")
+    yield _row("machine", _format_machine(host))
     yield _row("system", f"{host.system}, Python {host.python}" + _format_environment(host))
     if report.jetson:
         jetson = report.jetson
@@ -125,6 +125,11 @@ def _format_feature(feature: Feature) -> Iterator[str]:
 
 def _row(name: str, value: str) -> str:
     return f"{name:<13}{value}"
+
+
+def _format_machine(host: Host) -> str:
+    slow = "" if host.exact_int8 else ", no VNNI: int8 is slower than elsewhere"
+    return f"{host.processor}, {host.cores} cores, {host.memory_mib} MiB{slow}"
 
 
 def _format_environment(host: Host) -> str:

@@ -16,13 +16,17 @@ _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """This computer; `cores` are those this process may use, `memory_mib` is 0 where unknown."""
+    """This computer; `cores` are those this process may use, `memory_mib` is 0 where unknown.
+
+    `exact_int8` is what `adds_int8_exactly` says.
+    """
 
     system: str
     architecture: str
     processor: str
     cores: int
     memory_mib: int
+    exact_int8: bool
     python: str
     virtual_environment: bool
 
@@ -44,6 +48,7 @@ def read_host(root: Path = ROOT) -> Host:
         processor=_processor(root) or platform.processor() or "unknown",
         cores=usable_cores(),
         memory_mib=_memory_mib(root),
+        exact_int8=adds_int8_exactly(root),
         python=platform.python_version(),
         virtual_environment=sys.prefix != sys.base_prefix,
     )

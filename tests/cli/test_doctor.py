@@ -75,6 +75,11 @@ def test_every_missing_feature_is_listed_in_words(report: dict[str, Any]) -> Non
         assert f"{'missing' if feature['missing'] else 'ready  '}  {feature['name']}" in output
 
 
+def test_a_processor_that_is_slow_in_int8_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "adds_int8_exactly", lambda root: False)
+    assert "MiB, no VNNI: int8 is slower" in CliRunner().invoke(command).stdout
+
+
 def test_a_jetson_with_a_gpu_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     orin = GpuDevice("Orin", "8.7", 7620)
     monkeypatch.setattr(gpu, "read_gpus", lambda: Gpus((orin,), "540.4.0", "12.6"))
