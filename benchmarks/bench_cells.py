@@ -3,6 +3,8 @@
     python benchmarks/bench_cells.py --shared ../shared
     python benchmarks/bench_cells.py --data line --choices plain,root --draws 0,1
     python benchmarks/bench_cells.py --choices plain+gaussian,unit+gaussian --label gaussian
+    python benchmarks/bench_cells.py --draws 3,4,5 --label score \\
+        --choices 'plain,plain/plain+residual'
 
 No test image is read. Each draw divides the parts again: to remember, to compare by with synthetic
 anomalies of every kind, and to set a threshold by, the highest score of these.
@@ -10,7 +12,8 @@ anomalies of every kind, and to set a threshold by, the highest score of these.
 What may take the place of plain cells in a preset, fixed before these figures were seen: the mean
 over the sets must rise by at least 0.010, of the image AUROC and of the pixel AP, and no set may
 lose more than 0.010 of either. Of several the highest selection score is taken. The end of a run
-prints what each choice gains.
+prints what each choice gains. Behind `/` another distance gives the score and leaves the map as it
+is; then the image AUROC alone must pass.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from numpy.typing import NDArray
 from results import write_result
 from torch import Tensor
 
+from edge_ad.dataset import normal_images
 from edge_ad.evaluation.ranking import auroc, average_precision
 from edge_ad.geometry import Geometry
 from edge_ad.methods.layers.backbone import load_backbone
@@ -45,7 +49,6 @@ from edge_ad.synthesis.kinds import KINDS
 from edge_ad.synthesis.textures import TextureFolder
 from edge_ad.training.data import NormalTiles, load_tiles
 from edge_ad.training.input_size import ratio_of_parts, size_for
-from edge_ad.training.part_split import training_images
 from edge_ad.training.selection import selection_batch
 
 CHOICES = ("plain", "root", "damped", "unit", "plain+residual")
@@ -58,6 +61,7 @@ FIGURES = ("image_auroc", "pixel_ap", "caught", "rejected", "normal_spread")
 
 
 Distance = Callable[[Tensor], Tensor]
+Maps = dict[str, Tensor]  # (N, H, W), by use
 TRIED: dict[str, Callable[[Tensor], Tensor]] = {  # by level (N, C, h, w)
     "root": torch.sqrt,  # of each value, power normalisation (Perronnin et al., ECCV 2010)
     "damped": lambda x: x * torch.rsqrt(x.square().sum(dim=1, keepdim=True).sqrt() + 1e-6),
@@ -89,7 +93,7 @@ class Bench:
         data = options.shared / "data"
         folder = Run("patchcore", name, options.shared, options.out).folder(name)
         geometry = Geometry(roi_xywh=ROI) if name in LINES else Geometry()
-        paths = training_images(folder)
+        paths = normal_images(folder)
         ratio = ratio_of_parts(paths, geometry)
         self.size_hw = size_for("patchcore", PatchCoreConfig(), SIDES["patchcore"], ratio)
         self.normal = load_tiles(paths, Preprocess(self.size_hw, geometry))
@@ -206,13 +210,13 @@ def _rows(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def figures(maps: dict[str, Tensor], draw: Draw) -> dict[str, float]:
-    """Return the figures of maps (N, H, W) by use.
+def figures(maps: Maps, scored: Maps, draw: Draw) -> dict[str, float]:
+    """Return the figures of maps (N, H, W) by use, with the maxima of `scored` as image scores.
 
     Image AUROC is the mean over the kinds. `caught` and `rejected` are the shares of anomalous and
     of normal tiles above the threshold; `normal_spread` the deviation of the logarithm of scores.
     """
-    scores = {use: values.flatten(1).amax(dim=1).numpy() for use, values in maps.items()}
+    scores = {use: values.flatten(1).amax(dim=1).numpy() for use, values in scored.items()}
     shown = draw.mask.any(axis=(1, 2))
     by_kind = [auroc(scores["normal"], scores["anomalous"][shown & (draw.kind == kind)])
                for kind in np.unique(draw.kind[shown])]  # fmt: skip
@@ -230,7 +234,14 @@ def figures(maps: dict[str, Tensor], draw: Draw) -> dict[str, float]:
 
 
 def compare(bench: Bench, draw: Draw, choice: str, seed: int) -> dict[str, float]:
-    """Return the figures of cells and, behind a plus, another distance than the nearest row's."""
+    """Return the figures of the map of a choice, with the scores of the one behind `/`, if any."""
+    shown, _, scored = choice.partition("/")
+    maps = _maps(bench, draw, shown, seed)
+    return figures(maps, _maps(bench, draw, scored, seed) if scored else maps, draw)
+
+
+def _maps(bench: Bench, draw: Draw, choice: str, seed: int) -> Maps:
+    """Return the maps by cells and, behind a plus, another distance than the nearest row's."""
     torch.manual_seed(seed)
     cells, _, kind = choice.partition("+")
     remembered = bench.joined(draw.remembered, cells)
@@ -238,8 +249,7 @@ def compare(bench: Bench, draw: Draw, choice: str, seed: int) -> dict[str, float
     grid_hw = bench.features.grid(bench.size_hw)
     upscale = MapUpscale(grid_hw, bench.size_hw, default_sigma(bench.size_hw))
     uses = ("normal", "threshold", "anomalous")
-    features = {use: bench.joined(getattr(draw, use), cells) for use in uses}
-    return figures({use: upscale(distance(x)) for use, x in features.items()}, draw)
+    return {use: upscale(distance(bench.joined(getattr(draw, use), cells))) for use in uses}
 
 
 @torch.inference_mode()
@@ -270,7 +280,7 @@ def gains(files: Sequence[Path]) -> list[str]:
     lines = []
     for choice in others:
         words, accepted = [], True
-        for figure in ("image_auroc", "pixel_ap"):
+        for figure in ("image_auroc",) if "/" in choice else ("image_auroc", "pixel_ap"):
             gained = [result["metrics"][f"{choice}: {figure}"]
                       - result["metrics"][f"{first}: {figure}"] for result in results]  # fmt: skip
             words.append(f"{figure} {mean(gained):+.3f}, least {min(gained):+.3f}")

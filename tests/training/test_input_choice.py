@@ -1,0 +1,123 @@
+"""The input of a memory bank, chosen by the smallest defect."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edge_ad.errors import UsageError
+from edge_ad.geometry import Geometry
+from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.trainer import load_training
+from edge_ad.parts import How
+from edge_ad.training import input_choice
+from edge_ad.training.input_choice import (
+    Input,
+    InputFigures,
+    check_visible,
+    choose_input,
+    chosen_of,
+)
+from edge_ad.training.loop import Interrupted
+from edge_ad.training.train_config import TrainConfig
+from tests.torch_setup import narrow_resnet18
+from tests.training.train_configs import write_teacher
+
+SIDE = 96
+
+
+def figures(*by_draw: float, gflops: float = 1.0) -> InputFigures:
+    return InputFigures(Input((32, 32), {}), (2, 3), 2.0, gflops, by_draw, by_draw)
+
+
+@pytest.mark.parametrize(
+    ("cheap", "dear", "chosen"),
+    [
+        ((0.90, 0.80, 0.85), (0.90, 0.80, 0.85), 0),  # equal
+        ((0.90, 0.80, 0.85), (0.905, 0.81, 0.86), 0),  # less than 0.01
+        ((0.90, 0.80, 0.85), (0.95, 0.79, 0.86), 0),  # within a deviation of the differences
+        ((0.70, 0.60, 0.65), (0.90, 0.80, 0.86), 1),  # in every draw
+        ((0.90, 0.80, 0.85), (0.70, 0.60, 0.65), 0),
+    ],
+)
+def test_the_cheapest_that_is_not_clearly_worse_is_taken(
+    cheap: tuple[float, ...], dear: tuple[float, ...], chosen: int
+) -> None:
+    assert chosen_of([figures(*cheap), figures(*dear)]) == chosen
+
+
+def test_a_cheap_input_that_is_worse_than_the_middle_one_is_not_taken() -> None:
+    assert chosen_of([figures(0.6, 0.6), figures(0.8, 0.8), figures(0.805, 0.805)]) == 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def narrow() -> Iterator[None]:
+    with narrow_resnet18():
+        yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DRAWS": 2, "REMEMBERED": 4, "ROWS": 40, "COMPARED": 4,
+                        "EACH_SMALL": 2, "EACH_LARGE": 1}.items():  # fmt: skip
+        monkeypatch.setattr(input_choice, name, value)
+
+
+def config(folder: Path, **changes: Any) -> TrainConfig:
+    """Configure a training on smooth parts of 192x288 pixels."""
+    for number in range(12):
+        image = np.random.default_rng(number).normal(120, 2, (192, 288, 3))
+        cv2.imwrite(str(folder / f"{number}.png"), image.astype(np.uint8))
+    given: dict[str, Any] = {
+        "method": "patchcore",
+        "data": folder,
+        "output": folder / "out.pt",
+        "size_hw": (SIDE, SIDE),
+        "keep_aspect": True,
+        "settings": parse_settings(load_training("patchcore"), {}, "edge"),
+        "teacher": write_teacher(folder / "teacher.pth"),
+        "parts_from": How.EACH,
+        "smallest_defect_px": 3.0,
+    }
+    return TrainConfig(**given | changes)
+
+
+def test_three_inputs_are_measured_and_the_chosen_one_is_trained(
+    tmp_path: Path, quick: None
+) -> None:
+    given, before = config(tmp_path), torch.get_rng_state()
+    chosen, choice = choose_input(given, threading.Event())
+    assert torch.equal(before, torch.get_rng_state())
+    rows = choice.report()
+    tried = {(tuple(row["size_hw"]), tuple(row["levels"])) for row in rows}
+    assert tried == {((48, 48), (2, 3)), ((80, 112), (2, 3)), ((80, 112), (1, 2))}
+    assert [row["gflops"] for row in rows] == sorted(row["gflops"] for row in rows)
+    # a pixel of the larger input is 2.5 pixels of the image
+    assert [row["defect_px"] for row in rows] == pytest.approx([0.61, 1.21, 1.21], abs=0.01)
+    taken = next(row for row in rows if row["chosen"])
+    network = chosen.settings.network.model_dump()
+    assert list(chosen.size_hw) == taken["size_hw"]
+    assert list(network["levels"]) == taken["levels"] and network["rows"] is None
+    assert not chosen.keep_aspect and chosen.smallest_defect_px is None
+    assert choose_input(given, threading.Event())[1].report() == rows
+
+
+def test_an_interruption_does_not_wait_for_the_comparison(tmp_path: Path, quick: None) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        choose_input(config(tmp_path), stop)
+
+
+def test_a_defect_that_no_input_shows_is_refused_with_what_would(tmp_path: Path) -> None:
+    given = config(tmp_path, geometry=Geometry(tiles=(1, 2), overlap=0.0))
+    with pytest.raises(UsageError, match=r"0\.25 pixels.*--roi.*--tiles 8x16.*--size 384"):
+        check_visible(0.5, 0.5, given)
+    check_visible(2.0, 0.5, given)
