@@ -75,13 +75,14 @@ def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
 def left_out_beside(images: Iterable[Path]) -> dict[str, str]:
     """Return the files in the folders of normal images that are not read, with the reason.
 
-    They are no images, or lie in a folder below.
+    They are no images, or lie in a folder below from which none is listed, through links or not.
     """
     left_out: dict[str, str] = {}
-    listed = set(images)
-    for place in sorted({path.parent for path in listed}):
+    places = sorted({path.parent for path in images})
+    listed = {place.resolve() for place in places}
+    for place in places:
         left_out |= {str(path): "not an image that OpenCV reads" for path in unread_in(place)}
-        deeper = (path for path in _deeper(place) if path not in listed)
+        deeper = (path for path in _deeper(place) if path.parent.resolve() not in listed)
         left_out |= {str(path): f"in a folder below {place}" for path in deeper}
     return left_out
 
