@@ -30,7 +30,8 @@ _LEAST_MIB = 16  # below it, logs and reports fail too
 def output_file(path: Path, suffix: str, option: str = "-o") -> Iterator[Path]:
     """Check name, folder and disk now; convert a failed write in the block to OutletLost.
 
-    Raises UsageError for another suffix or a folder of that name.
+    Raises UsageError for another suffix or a folder of that name. An error that names a file of
+    another folder, or is one of a connection, passes: nothing is wrong with this file then.
     """
     if path.suffix != suffix:
         raise UsageError(f"{option} {path}: expected a name that ends in {suffix}.")
@@ -40,7 +41,16 @@ def output_file(path: Path, suffix: str, option: str = "-o") -> Iterator[Path]:
     try:
         yield path
     except OSError as error:
+        if not _concerns(error, path):
+            raise
         raise OutletLost(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Return whether an error may be one of writing a file: of its folder, or of no name."""
+    if isinstance(error.filename, str | bytes | os.PathLike):
+        return Path(os.fsdecode(error.filename)).absolute().parent == path.absolute().parent
+    return not isinstance(error, ConnectionError | TimeoutError)
 
 
 def check_output_folder(folder: Path, *, overwrite: bool) -> None:

@@ -1,0 +1,41 @@
+"""Whose fault an error is while a command has a file to write."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from edge_ad.cli.output import output_file
+from edge_ad.errors import OutletLost
+
+
+def _error(code: int, *name: object) -> OSError:
+    return OSError(code, "why", *name)
+
+
+def test_an_error_of_the_file_or_its_folder_is_one_of_the_outlet(tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    beside = (str(out), str(tmp_path / "tmp1"), bytes(tmp_path / "b"), tmp_path / "c")
+    for name in [(), *((name,) for name in beside), (7,)]:
+        with pytest.raises(OutletLost, match=r"a\.json: cannot be written \(why\)"):
+            with output_file(out, ".json"):
+                raise _error(errno.ENOSPC, *name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _error(errno.ENOENT, "images/1.png"),
+        _error(errno.ENOSPC, "/elsewhere/line.db"),
+        ConnectionResetError("reset"),
+        TimeoutError("timed out"),
+    ],
+)
+def test_another_file_or_a_connection_is_not_blamed_on_the_output(
+    tmp_path: Path, error: OSError
+) -> None:
+    with pytest.raises(OSError) as raised, output_file(tmp_path / "a.json", ".json"):
+        raise error
+    assert raised.value is error
