@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,7 +87,10 @@ class _PackageMeter:
 
 
 class _BoardMeter:
-    """A Jetson's supply, by its monitor (ina3221): power, sampled and added up in a thread."""
+    """A Jetson's supply, by its monitor (ina3221): power, sampled and added up in a thread.
+
+    The thread ends with the meter, so that it takes nothing from what is measured afterwards.
+    """
 
     name = "board"
 
@@ -94,13 +98,16 @@ class _BoardMeter:
         self._folder, self._channel = folder, channel
         self._spent, self._last = 0.0, time.monotonic()
         self._lock = threading.Lock()
-        threading.Thread(target=self._sample, name="energy", daemon=True).start()
+        threading.Thread(
+            target=_keep_adding, args=(weakref.ref(self),), name="energy", daemon=True
+        ).start()
 
     def joules(self) -> float:
-        self._add()
+        self.add()
         return self._spent
 
-    def _add(self) -> None:
+    def add(self) -> None:
+        """Add what was taken since the last time."""
         with self._lock:
             now = time.monotonic()
             self._spent += self._watts() * (now - self._last)
@@ -111,13 +118,19 @@ class _BoardMeter:
         milliamperes = _whole(self._folder / f"curr{self._channel}_input")
         return millivolts * milliamperes / 1e6
 
-    def _sample(self) -> None:
+
+def _keep_adding(meter: weakref.ref[_BoardMeter]) -> None:
+    """Add up a meter's energy while somebody has it."""
+    while True:
+        time.sleep(_SAMPLE_S)
+        known = meter()
+        if known is None:
+            return
         try:
-            while True:
-                time.sleep(_SAMPLE_S)
-                self._add()
+            known.add()
         except (OSError, ValueError):
             return  # the next call of `joules` raises it
+        del known
 
 
 def _find_board(root: Path) -> _BoardMeter | None:
