@@ -11,8 +11,9 @@ range tables, `--method` and the reports all read `METHODS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _CANDIDATES = 128  # clips that mse and entropy try, evenly spaced
 _PERCENTILE = "percentile-"
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 
 def range_method(name: str) -> Callable[[RangeMethod], RangeMethod]:
@@ -93,7 +95,8 @@ def mse(histogram: Histogram, steps: int) -> float:
     counts, used = histogram.counts, _used_bins(histogram.counts)
     values = np.asarray((np.arange(used) + 0.5) * histogram.width, np.float64)
     clips = np.asarray(values[-1] * np.arange(1, _CANDIDATES + 1) / _CANDIDATES, np.float64)
-    errors = [_squared_error(values, counts[:used], clip, steps) for clip in clips]
+    full = np.flatnonzero(counts[:used])
+    errors = _squared_errors(values[full], counts[full], clips, steps)
     return float(clips[int(np.argmin(errors))])
 
 
@@ -105,7 +108,7 @@ def entropy(histogram: Histogram, steps: int) -> float:
     shape[0] = shape[min(1, used - 1)]  # zero is exact at every clip: its peak must not decide
     least = min(steps + 1, used)
     bins = np.unique(np.linspace(least, used, _CANDIDATES).astype(int))
-    losses = [_divergence(shape, int(count), steps + 1) for count in bins]
+    losses = _divergences(shape, bins, steps + 1)
     return float((bins[int(np.argmin(losses))]) * histogram.width)
 
 
@@ -124,33 +127,45 @@ def _used_bins(counts: NDArray[np.int64]) -> int:
     return int(np.flatnonzero(counts)[-1]) + 1
 
 
-def _squared_error(values: Floats, counts: NDArray[np.int64], clip: float, steps: int) -> float:
-    step = clip / steps
+def _squared_errors(values: Floats, counts: Counts, clips: Floats, steps: int) -> Floats:
+    """Return the squared error of `counts` times the values at each of the clips."""
+    step = (clips / steps)[:, None]
     quantized = np.minimum(np.rint(values / step), steps) * step
-    return float((counts * (values - quantized) ** 2).sum())
+    return np.asarray((counts * (values - quantized) ** 2).sum(axis=1))
 
 
-def _divergence(shape: Floats, bins: int, levels: int) -> float:
-    """Compute the KL divergence of the distribution clipped at `bins` from its `levels`-level copy.
+def _divergences(shape: Floats, clips: Counts, levels: int) -> Floats:
+    """Return the KL divergence of a distribution clipped at so many bins from its copy in `levels`.
 
-    What lies beyond the clip is added to the last bin on one side only, which is its price.
+    What lies beyond a clip is added to its last bin on one side only, which is its price. In the
+    copy the bins of a level share its mass equally, empty ones apart. With p of mass P, and q of
+    mass Q, the divergence is the sum of p (log p - log q), over P, plus log(Q / P); sums over the
+    bins of a level, and up to a clip, are differences of running sums.
     """
-    clipped = shape[:bins].copy()
-    level = np.arange(bins) * levels // bins
-    filled = clipped > 0
-    mass = np.bincount(level, clipped, levels)
-    share = np.bincount(level, filled, levels)
-    copy = np.where(filled, (mass / np.maximum(share, 1))[level], 0.0)
-    clipped[-1] += shape[bins:].sum()
-    return _kl(clipped, copy)
+    mass_to, used_to, plogp_to = map(_running, (shape, shape > 0, _xlogx(shape)))
+    edges = -(-np.arange(levels + 1) * clips[:, None] // levels)  # first bins of the levels
+    mass, used = np.diff(mass_to[edges]), np.diff(used_to[edges])
+    within, tail = mass_to[clips], mass_to[-1] - mass_to[clips]
+    rows, last = np.arange(len(clips)), (clips - 1) * levels // clips
+    ends = shape[clips - 1]  # the last bin, and what its level gives to each
+    copied = mass[rows, last] / np.maximum(used[rows, last], 1)
+    added = np.where(ends > 0, tail, 0.0)
+    entropy = plogp_to[clips] - _xlogx(ends) + _xlogx(ends + added)
+    crossed = (mass * _log(mass / np.maximum(used, 1))).sum(axis=1) + added * _log(copied)
+    shared = entropy - crossed + (within + added) * _log(within / mass_to[-1])
+    losses = (shared + (tail - added) * -math.log(np.finfo(np.float32).tiny)) / mass_to[-1]
+    return np.where(within > 0, losses, np.inf)
 
 
-def _kl(reference: Floats, copy: Floats) -> float:
-    if copy.sum() == 0.0:
-        return np.inf
-    reference = reference / reference.sum()
-    copy = copy / copy.sum()
-    both = (reference > 0) & (copy > 0)
-    lost = reference[(reference > 0) & (copy == 0)].sum()
-    shared = (reference[both] * np.log(reference[both] / copy[both])).sum()
-    return float(shared + lost * np.log(1 / np.finfo(np.float32).tiny))
+def _running(values: NDArray[Any]) -> Floats:
+    """Return the sums of the first none, one, two ... values."""
+    return np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+
+
+def _log(values: Floats) -> Floats:
+    """Return logarithms, and 0 for 0, which stands for an empty bin."""
+    return np.log(np.where(values > 0, values, 1.0))
+
+
+def _xlogx(values: Floats) -> Floats:
+    return values * _log(values)
