@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import edge_ad
@@ -35,13 +36,19 @@ def stamp(
 
 def versions() -> dict[str, str]:
     """Return the versions of edge-ad, Python and the packages that results depend on."""
-    result = {"edge-ad": edge_ad.__version__, "python": platform.python_version()}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Read the versions once: metadata are files, and looking for each takes milliseconds."""
+    result = [("edge-ad", edge_ad.__version__), ("python", platform.python_version())]
     for package in _PACKAGES:
         try:
-            result[package] = version(package)
+            result.append((package, version(package)))
         except PackageNotFoundError:  # a system's own OpenCV, for one, carries no metadata
             continue
-    return result
+    return tuple(result)
 
 
 def utc_now() -> str:

@@ -75,6 +75,9 @@ class NormalScores:
         The drawn images are independent, since the parts are, and each is like any image of a
         part; the draw does not look at scores.
         """
+        if not self.parts:  # each image is a part
+            image, pixel = (np.array(one, np.float64) for one in (self.image, self.pixel))
+            return PartScores(unit, image, pixel, len(self.names))
         numbers = self._members()
         if unit == "part":
             chosen = [max(group, key=self.image.__getitem__) for group in numbers]

@@ -15,6 +15,7 @@ from edge_ad.calibration.quantize.qdq import quantize
 from tests.calibration.int8_models import Tiny, images, labelled
 from tests.conftest import invoke
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
 EACH = ("--parts-from", "each")
 
 

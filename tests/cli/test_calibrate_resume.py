@@ -18,6 +18,7 @@ from edge_ad.images import list_images
 from tests.calibration.int8_models import Tiny, images
 from tests.conftest import invoke
 
+pytestmark = pytest.mark.usefixtures("plain_charts")
 EACH = ("--parts-from", "each")  # comparing the images takes most of the time
 LOOSE = (*EACH, "--max-auroc-loss", "1", "--max-pixel-ap-loss", "1")
 
