@@ -21,6 +21,7 @@ SCHEMA = 1
 # that two results must share to be comparable, beside the engine and the versions
 _CONDITIONS = ("processor", "cores", "gpus", "driver", "governor", "power_mode", "runtime",
                "device", "threads", "camera")  # fmt: skip
+_BUSY = 0.1  # cores: what wakes up on an idle machine takes less
 
 
 def conditions(engine: Path) -> dict[str, Any]:
@@ -108,6 +109,10 @@ def _other_conditions(before: dict[str, Any], after: dict[str, Any]) -> Iterator
     for name in sorted(old.keys() & new.keys()):
         if old[name] != new[name]:
             yield f"{name}: {old[name]} before, {new[name]} now"
+    others = [known.get("other_cores") for known in (before, after)]
+    if any(isinstance(cores, int | float) and cores > _BUSY for cores in others):
+        was, now = ("an unknown number of" if cores is None else cores for cores in others)
+        yield f"other programs took {was} cores before, {now} now"
 
 
 def _not_compared(old: Samples, new: Samples, changes: Sequence[Change]) -> Iterator[str]:

@@ -39,6 +39,7 @@ from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.judge import resolve_thresholds
 from edge_ad.machine.energy import energy_meters
 from edge_ad.machine.host import processor_flags
+from edge_ad.machine.other_work import OtherWork
 from edge_ad.manifest import load_sidecar
 from edge_ad.triton import engine_text
 from edge_ad.uri import without_credentials
@@ -69,6 +70,7 @@ class BenchSession:
         if self.config.threshold is None and not _has_threshold(engine):
             # nothing is rejected then; the speed hardly depends on it
             self.config = replace(self.config, threshold=sys.float_info.max)
+        self._others = OtherWork()
         known = conditions(engine) | self._settings()
         manifest = self.engine.manifest
         self.result |= {
@@ -201,7 +203,10 @@ class BenchSession:
         self.result["scenario"], self.samples[scenario] = result, calls
 
     def finish(self) -> dict[str, Any]:
-        """Return the result with the judgement of its stability."""
+        """Return the result with the judgement of its stability, and what ran beside it."""
+        others = self._others.cores()
+        if others is not None:
+            self.result["conditions"]["other_cores"] = round(others, 2)
         self.result["stable"] = not self.unstable
         if self.unstable:
             self.result["unstable"] = self.unstable

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edge_ad.cli.bench_limits import Counts, Limit, check_limits, check_names
+from edge_ad.cli.bench_limits import Counts, Limit, check_names, check_result
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.engine import EngineOptions
-from edge_ad.errors import GateFailed, MissingExtra, UsageError
+from edge_ad.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from edge_ad.bench.session import BenchSession
@@ -154,13 +154,7 @@ def command(
             write_result(output, result, samples)
         if figure is not None:
             _draw(figure, samples)
-    check_limits(result, limits)
-    if result.get("unstable") and not allow_unstable:
-        raise GateFailed(
-            f"unstable: {'; '.join(result['unstable'])}. Something else works on this machine, or "
-            "its clock changes: see conditions. Measure longer (--duration-s), on a quiet machine, "
-            "or accept it with --allow-unstable."
-        )
+    check_result(result, limits, allow_unstable=allow_unstable)
 
 
 def _check(

@@ -70,6 +70,8 @@ def _head(result: Mapping[str, Any]) -> list[str]:
     where = ", ".join(known.get("gpus") or [known.get("processor", "unknown processor")])
     named = ("governor", "power_mode", "clock_mhz", "temperature_c")
     also = "".join(f", {name.split('_')[0]} {known[name]}" for name in named if name in known)
+    if "other_cores" in known:
+        also += f", other programs took {known['other_cores']} cores"
     return [
         f"{result['engine']} ({result['method']}, {result['precision']})",
         f"{where}, {known['cores']} cores, load {result['load_average']}{also}",

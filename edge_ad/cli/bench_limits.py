@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -16,10 +17,14 @@ from edge_ad.errors import GateFailed, UsageError
 _LIMIT = re.compile(r"^\s*([\w.\- ]+?)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*$")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _COUNT = 1024
-_ENGINE = ("engine_fps", "calls", "n", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99.9_ms", "max_ms")
+_PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")
+_TIMES = ("n", *(f"{name}_ms" for name in (*_PERCENTILES, "max")))
+_ENGINE = ("engine_fps", "calls", *_TIMES)
 _LOOP = ("stages", "loop_fps", "loop_engine_fps", "loop_ratio", "loop_frames", "loop_latency_ms",
          "loop_engine_ms")  # fmt: skip
 _ALWAYS = ("load_average", "conditions", "energy", "batch", "schema", "upper_ms")
+_STAGES = ("decode", "hand-over", "gate", "preprocess", "launch", "upload", "inference", "download",
+           "judge", "outlets", "store")  # fmt: skip
 
 
 class Limit(click.ParamType[Any]):
@@ -63,16 +68,63 @@ def check_names(
     names += [name for name in ("roofline", "estimate", "capacity") if options[name]]
     names += ["rate"] if options["rate_hz"] is not None else []
     names += [name for name in ("streams", "batches") if options[name]]
+    parts = _parts(options)
     for name, _, _ in limits:
+        section = name.partition(".")[0]
         if not any(name == known or name.startswith(f"{known}.") for known in (*names, *_ALWAYS)):
             raise UsageError(
                 f"--assert {name}: not measured with these options. They measure "
                 f"{', '.join(names)}; what has parts by a dotted name, like stages.decode.p50_ms."
             )
+        if section in parts and name not in parts[section]:
+            near = get_close_matches(name, parts[section], cutoff=0.0) or parts[section][:3]
+            raise UsageError(
+                f"--assert {name}: {section} has no such figure. It has {len(parts[section])}, "
+                f"the nearest {' and '.join(near[:2])}."
+            )
 
 
-def check_limits(result: dict[str, Any], limits: tuple[tuple[str, str, float], ...]) -> None:
-    """Raise GateFailed for a limit that does not hold, UsageError for a figure not measured."""
+def _parts(options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names of the figures of each section whose parts are known beforehand."""
+    of = {
+        "stages": [f"{stage}.{time}" for stage in _STAGES for time in (*_TIMES, "share")],
+        "loop_latency_ms": list(_TIMES),
+        "loop_engine_ms": list(_TIMES),
+        "upper_ms": list(_PERCENTILES),
+        "rate": [*_TIMES, "rate_hz", "behind_s", *(f"upper_ms.{name}" for name in _PERCENTILES)],
+        "capacity": ["streams", "rate_hz", "latency_ms"],
+    }
+    for section, speeds in (
+        ("streams", ("streams", "fps", "slowest_fps")),
+        ("batches", ("batch", "images_per_s")),
+    ):
+        numbers = options[section] or ()
+        of[section] = [f"{number}.{name}" for number in numbers for name in (*speeds, *_TIMES)]
+    return {section: [f"{section}.{name}" for name in names] for section, names in of.items()}
+
+
+def check_result(
+    result: dict[str, Any],
+    limits: tuple[tuple[str, str, float], ...],
+    *,
+    allow_unstable: bool,
+) -> None:
+    """Raise GateFailed for a limit that does not hold and for a result that is not stable.
+
+    Raises UsageError for a figure that was not measured.
+    """
+    failures = _not_met(result, limits)
+    if result.get("unstable") and not allow_unstable:
+        failures.append(
+            f"unstable: {'; '.join(result['unstable'])}. {_beside(result['conditions'])} Measure "
+            "longer (--duration-s), on a quiet machine, or accept it with --allow-unstable"
+        )
+    if failures:
+        raise GateFailed(f"{'; '.join(failures)}.")
+
+
+def _not_met(result: dict[str, Any], limits: tuple[tuple[str, str, float], ...]) -> list[str]:
+    """Return in words the limits that do not hold."""
     from edge_ad.cli.bench_format import flat_figures
 
     known, failures = flat_figures(result), []
@@ -87,5 +139,15 @@ def check_limits(result: dict[str, Any], limits: tuple[tuple[str, str, float], .
             )
         elif not _COMPARE[comparison](value, limit):
             failures.append(f"expected {name} {comparison} {limit:g}, got {value}")
-    if failures:
-        raise GateFailed(f"{'; '.join(failures)}.")
+    return failures
+
+
+def _beside(conditions: Mapping[str, Any]) -> str:
+    """Return what ran beside the measurement, where that is known."""
+    others = conditions.get("other_cores")
+    if others is None:
+        return "Something else works on this machine, or its clock changes: see conditions."
+    return (
+        f"Other programs took {others} of {conditions['cores']} cores meanwhile; what is left is "
+        "the machine's clock, or the engine."
+    )

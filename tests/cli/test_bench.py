@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge_ad.bench.roofline import Ceilings
+from edge_ad.cli.bench_format import flat_figures
+from edge_ad.cli.bench_limits import check_names
 from tests.conftest import CompletedProcess, invoke
 
 MakePath = Callable[..., Path]
@@ -56,6 +58,9 @@ def test_rate_streams_batches_and_capacity(make_engine: MakePath, make_folder: M
     assert result["capacity"]["streams"] == 0
     # on a busy computer frames are dropped before that
     assert "limit 0.001 ms" in reached or "frames dropped at 1 stream;" in reached
+    asked = {"scenario": None, "rate_hz": 100, "streams": (1, 2), "batches": (1, 3)}
+    asked |= {"roofline": False, "estimate": False, "capacity": True}
+    check_names([(name, "<", 0) for name in flat_figures(result)], camera=True, options=asked)
 
 
 def test_a_sweep_is_held_to_limits_and_all_that_fail_are_named(
@@ -117,10 +122,15 @@ def test_windows_that_disagree_end_with_4(
 ) -> None:
     monkeypatch.setattr("edge_ad.bench.windows.TOLERANCE", 0.0)
     brief = ("--duration-s", 0.01, "--warmup-ms", 10)
-    done = invoke("bench", *brief, "--engine", make_engine(), "--json")
+    words = ("--engine", make_engine(), "--assert", "p50_ms<0", "--json")
+    done = invoke("bench", *brief, *words)
     assert done.returncode == 4
     result, error = map(json.loads, done.stdout.splitlines())
-    assert result["stable"] is False and "unstable" in done.stderr and error["exit"] == 4
+    assert result["stable"] is False and error["exit"] == 4
+    assert "expected p50_ms < 0" in done.stderr and "unstable: 10 windows" in done.stderr
+    others = result["conditions"].get("other_cores")  # unknown after a moment
+    said = "Something else" if others is None else f"Other programs took {others} of"
+    assert said in done.stderr
 
 
 def test_a_scenario_stands_alone(make_engine: MakePath) -> None:
@@ -158,6 +168,9 @@ def test_the_queries_of_a_scenario_are_kept_and_drawn(
         (("--assert", "p99_ms<1e999"), "expected a comparison"),
         (("--assert", "p99<8"), "not measured with these options"),
         (("--assert", "stages.decode.p50_ms<8"), "--assert stages.decode.p50_ms: not measured"),
+        (("--assert", "stages.decod.p50_ms<8", "--camera", "."), "nearest stages.decode.p50_ms"),
+        (("--assert", "streams.3.fps>8", "--streams", "2", "--camera", "."), "streams.2.fps"),
+        (("--assert", "upper_ms.p9<8"), "upper_ms has no such figure"),
         (("--camera", ""), "--camera: empty"),
         (("--camera", "rtsp://u:secret@h/x"), "edge-ad: rtsp://h/x: a live camera"),
         (("--camera", "pattern://"), "Expected a video or a folder"),
