@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,15 @@ class EvalSet:
         pairs = ((sample.mask, sample.anomalous) for sample in self.samples)
         return any(mask is not None and bool(mask.any()) for mask, anomalous in pairs if anomalous)
 
+    def sha256(self) -> str:
+        """Return the identity of the samples' pixels, labels and masks."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            mask = b"" if sample.mask is None else sample.mask.tobytes()
+            digest.update(repr((sample.frame_hw, sample.anomalous, len(mask))).encode())
+            digest.update(sample.batch.tobytes() + mask)
+        return digest.hexdigest()
+
     @property
     def masks(self) -> list[Mask | None]:
         """Return the ground truth of each image; None for anomalous ones without a mask."""
@@ -113,7 +123,8 @@ def synthetic_eval_set(
     for index, (path, image) in enumerate(readable(evenly(paths, limit))):
         mask = np.zeros(image.shape[:2], np.bool_)
         if index % 2:
-            _, image, mask = random_anomaly(image, np.random.default_rng((seed, 1, index)))
+            rng = np.random.default_rng((seed, 1, index))
+            _, image, mask = random_anomaly(image, rng, manifest.geometry)
         hw = (image.shape[0], image.shape[1])
         mask = preprocess.mask(mask)
         with naming(path):

@@ -97,9 +97,14 @@ class CandidateEvaluator:
         """Return the candidate's image scores on the evaluation set."""
         return np.array(self._measured(candidate)["scores"], np.float32)
 
-    def threshold(self, candidate: Candidate | None, measure: Callable[[], Any]) -> Any:
-        """Return what `measure` returns for the candidate (None: fp32), cached like all results."""
-        return self._cache.get(f"threshold {candidate or 'fp32'}", measure)
+    def threshold(
+        self, candidate: Candidate | None, origin: str, measure: Callable[[], Any]
+    ) -> Any:
+        """Return what `measure` returns for the candidate (None: fp32), cached like all results.
+
+        `origin` covers what it depends on beside the candidate.
+        """
+        return self._cache.get(f"threshold {candidate or 'fp32'} from {origin}", measure)
 
     def engine(self, candidate: Candidate | None) -> GraphEngine:
         """Return the candidate, or fp32, as an engine in memory."""

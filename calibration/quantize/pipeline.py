@@ -22,7 +22,7 @@ from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import GateLimits, GateResult
 from edge_ad.calibration.quantize.placement import block_costs, to_quantize
 from edge_ad.calibration.quantize.range_source import range_table
-from edge_ad.calibration.quantize.result_cache import ResultCache, identity
+from edge_ad.calibration.quantize.result_cache import ResultCache, file_state, identity
 from edge_ad.calibration.quantize.search import PlacementSearch, SearchResult
 from edge_ad.calibration.quantize.threshold_check import (
     ThresholdCheck,
@@ -40,6 +40,7 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Threshold, load_sidecar
 from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from edge_ad.precision import Precision
+from edge_ad.provenance import versions
 
 ToFp16: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
 _log = logging.getLogger(__name__)
@@ -208,16 +209,16 @@ def _result_cache(
     images: CalibrationSet | None,
     eval_set: EvalSet,
 ) -> ResultCache:
+    tables = (config.ranges, config.read_cache, *config.merge)
     parts = [
         graph.sha256,
         config.target,
         config.overrides,
-        config.ranges,
-        config.read_cache,
-        config.merge,
+        [(path, *file_state(path)) for path in tables if path],
         (images.sha256(), images.seed, sorted(images.anomalous)) if images else None,
         eval_set.kind,
-        [sample.path for sample in eval_set.samples],
+        eval_set.sha256(),
+        versions(),
     ]
     return ResultCache(config.cache_path, identity(parts), resume=config.resume)
 

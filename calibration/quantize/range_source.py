@@ -17,6 +17,7 @@ from edge_ad.calibration.ranges.table import RangeTable, check_fits, load_table,
 from edge_ad.calibration.ranges.trt_cache import table_from_cache
 from edge_ad.errors import DataError
 from edge_ad.onnx_graph.index import GraphIndex
+from edge_ad.provenance import versions
 
 _REPORT = "dataset_report"
 
@@ -82,7 +83,7 @@ def _collect(
     on_progress: OnProgress,
 ) -> tuple[RangeTable, RangeProgress]:
     """Run the pass over the images, or the rest of one that was interrupted."""
-    parts = (graph.sha256, config.target, tensors, images.sha256(), images.seed)
+    parts = (graph.sha256, config.target, tensors, images.sha256(), images.seed, versions())
     checkpoint = RangeCheckpoint(
         config.checkpoint_path, identity([*parts, sorted(images.anomalous)])
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from edge_ad.calibration.quantize.config import OnProgress, no_progress
 from edge_ad.calibration.quantize.eval_set import EvalSet, evenly
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import AlarmComparison, broken_by_fp32, count_alarms
+from edge_ad.calibration.quantize.result_cache import file_state, identity
 from edge_ad.calibration.thresholds.decide import refuse_other_scores, refuse_training_set
 from edge_ad.calibration.thresholds.estimate import score_normal, threshold_for
 from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
@@ -60,6 +62,13 @@ class ThresholdImages:
 
     def __len__(self) -> int:
         return len(self.folder)
+
+    def facts(self) -> list[object]:
+        """Return each file with its part, size and time, which change when its content does."""
+        return [
+            (path, self.part_of(self.folder.name_of(path)), *file_state(path))
+            for path in self.folder.paths
+        ]
 
 
 def threshold_images(
@@ -135,9 +144,14 @@ class ThresholdCheck:
     def threshold(self, candidate: Candidate | None) -> Threshold:
         """Return the threshold of a candidate, or of fp32."""
         stored = self.evaluator.threshold(
-            candidate, lambda: self._measure(candidate).model_dump(mode="json")
+            candidate, self._origin, lambda: self._measure(candidate).model_dump(mode="json")
         )
         return Threshold.model_validate(stored)
+
+    @cached_property
+    def _origin(self) -> str:
+        """Return a digest of the guarantee, the images and their parts."""
+        return identity([self.guarantee, self.by, self.normal.set_aside, *self.normal.facts()])
 
     def _measure(self, candidate: Candidate | None) -> Threshold:
         with self.evaluator.engine(candidate) as engine:

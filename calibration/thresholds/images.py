@@ -45,6 +45,7 @@ class ImageFolder:
         return path.relative_to(self._folder).as_posix()
 
     def __iter__(self) -> Iterator[tuple[str, Image]]:
+        self._read.clear()
         for path in self._paths:
             name = self.name_of(path)
             try:
@@ -62,7 +63,7 @@ class ImageFolder:
             raise DataError(f"none of the {len(self)} images can be judged. The first: {first}")
 
     def sha256(self) -> str:
-        """Return the identity of the images that were read."""
+        """Return the identity of the images that were read when they were last iterated over."""
         return sha256_of(self._read)
 
 

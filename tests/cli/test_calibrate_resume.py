@@ -9,13 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from edge_ad.calibration.quantize import report
 from edge_ad.calibration.ranges.collect import RangeObserver
+from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
-from edge_ad.images import list_images
-from tests.calibration.int8_models import Tiny, images
+from edge_ad.images import list_images, write_image
+from edge_ad.manifest import Threshold, set_threshold
+from tests.calibration.int8_models import Tiny, images, labelled
 from tests.conftest import invoke
 
 pytestmark = pytest.mark.usefixtures("plain_charts")
@@ -139,3 +143,31 @@ def test_the_checkpoint_of_another_pass_is_not_used(
     assert "starting again" in caplog.text
     checkpoint.write_bytes(b"PK cut off")
     assert invoke("calibrate", *words).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_resumed_run_with_another_guarantee_or_other_masks_measures_again(
+    engine: Path, normal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = labelled(tmp_path / "labelled", 8)
+    loose = (*LOOSE, "--method", "minmax", "--json")
+    words = ("calibrate", engine, "--images", normal, "--test", test, *loose)
+
+    def stored(rate: float) -> Threshold:
+        return Threshold(image=1, pixel=1, false_alarm_rate=rate, confidence=0.9, images=16)
+
+    def fail(*_: object) -> None:
+        raise IncompatibleError("stopped before the results were written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "measure_speed", fail)
+        set_threshold(engine, stored(0.4))
+        assert invoke(*words).returncode == 3
+    set_threshold(engine, stored(0.3))
+    for mask in (test / "ground_truth" / "spot").iterdir():
+        write_image(mask, np.roll(cv2.imread(str(mask)), 3, axis=1))  # type: ignore[arg-type]
+    resumed = json.loads(invoke(*words, "--resume").stdout.splitlines()[-1])
+    fresh = json.loads(invoke(*words).stdout.splitlines()[-1])
+    assert resumed["threshold"]["false_alarm_rate"] == 0.3
+    assert resumed["threshold"] == fresh["threshold"]
+    assert resumed["gate"]["int8"] == fresh["gate"]["int8"]

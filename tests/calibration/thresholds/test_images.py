@@ -25,7 +25,8 @@ def test_a_folder_gives_its_images_and_names_those_that_cannot_be_read(tmp_path:
     paths = [write(tmp_path / f"{seed}.png", part(seed)) for seed in range(2)]
     (tmp_path / "9.png").write_bytes(b"not an image")
     images = ImageFolder(tmp_path)
-    assert [name for name, _ in images] == ["0.png", "1.png"]
+    for _ in range(2):
+        assert [name for name, _ in images] == ["0.png", "1.png"]
     assert list(images.left_out) == ["9.png"] and len(images) == 3
     assert images.sha256() == sha256_of(paths)
 
