@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.calibration.quantize.eval_set import EvalSet, Predictions
+from edge_ad.calibration.thresholds.interval import at_least
 from edge_ad.evaluation.metrics import aupro, image_auroc, pixel_ap, pool_pixels
 
 
@@ -172,13 +172,13 @@ def too_many(alarms: AlarmComparison, significance: float) -> bool:
     """
     n = alarms.normal
     rate = max(alarms.guaranteed_rate, alarms.fp32_false_alarms / max(n, 1))
-    return _tail(n, alarms.false_alarms, rate) < significance
+    return at_least(alarms.false_alarms, n, rate) < significance
 
 
 def broken_by_fp32(alarms: AlarmComparison, significance: float) -> bool:
     """Return whether fp32 itself rejects significantly more than its threshold guarantees."""
     rate = alarms.guaranteed_rate
-    return _tail(alarms.normal, alarms.fp32_false_alarms, rate) < significance
+    return at_least(alarms.fp32_false_alarms, alarms.normal, rate) < significance
 
 
 def count_alarms(
@@ -211,11 +211,6 @@ def _failure(name: str, loss: float | None, limit: float) -> str:
     if loss is not None:
         return f"{name} lost {loss:.4f}, allowed is {limit:g}"
     return f"{name} cannot be computed (the limit of its loss is {limit:g})"
-
-
-def _tail(n: int, k: int, rate: float) -> float:
-    """Return P(Binomial(n, rate) >= k)."""
-    return 1 - sum(comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k))
 
 
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float64]:

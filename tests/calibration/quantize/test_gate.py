@@ -102,6 +102,11 @@ def test_false_alarms_beyond_chance_are_too_many(
     assert apply_gate(FP32, FP32, GateLimits(), alarms).passed is not significant
 
 
+def test_thousands_of_parts_are_no_more_than_a_float_holds() -> None:
+    alarms = AlarmComparison(1.0, 3000, 500, 490, 0.01, 0)
+    assert not too_many(alarms, 0.05) and broken_by_fp32(alarms, 0.05)
+
+
 def test_significance_agrees_with_random_draws() -> None:
     draws = np.random.default_rng(0).binomial(200, 0.02, 100_000)
     for count in range(12):
