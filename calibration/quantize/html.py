@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.calibration.quantize.eval_set import predict
+from edge_ad.calibration.quantize.eval_set import EvalSample, predict
 from edge_ad.calibration.quantize.pipeline import CalibrationResult
 from edge_ad.errors import InvalidOutput
 from edge_ad.files import write_text
+from edge_ad.frame import Image
 from edge_ad.images import encode_image, read_image
 
 if TYPE_CHECKING:
@@ -175,10 +176,18 @@ def _examples(result: CalibrationResult) -> str:
     finite = np.concatenate([values[np.isfinite(values)] for side in maps for values in side])
     low, high = float(finite.min()), float(finite.max())
     rows = [
-        np.hstack([_panel(read_image(sample.path)), *(_heat(side[i], low, high) for side in maps)])
+        np.hstack([_panel(_shown(sample)), *(_heat(side[i], low, high) for side in maps)])
         for i, sample in enumerate(chosen)
     ]
     return _image(encode_image(np.vstack(rows), ".jpg", 85), "jpeg")
+
+
+def _shown(sample: EvalSample) -> Image:
+    """Return what the engine was given: with its synthetic anomaly, and cut as the maps are.
+
+    Of an image in several tiles only the file shows all of it.
+    """
+    return sample.batch[0] if len(sample.batch) == 1 else read_image(sample.path)
 
 
 def _heat(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:

@@ -116,7 +116,7 @@ def collect(
     observer = RangeObserver(graph, progress.histograms, threads=threads)
     preprocess = Preprocess(graph.manifest.size_hw, graph.manifest.geometry)
     summaries = progress.summaries
-    for item in images.after(len(summaries)):
+    for item in images.after(len(summaries), graph.manifest.geometry):
         with naming(item.path):
             batch = preprocess(item.image)
         score = observer.observe(batch, str(item.path))

@@ -16,6 +16,7 @@ from edge_ad.dedup import Thumbnailer
 from edge_ad.errors import DataError
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
+from edge_ad.geometry import Geometry
 from edge_ad.images import read_image
 from edge_ad.synthesis.anomalies import random_anomaly
 
@@ -77,12 +78,13 @@ class CalibrationSet:
     def __iter__(self) -> Iterator[CalibrationImage]:
         return self.after(0)
 
-    def after(self, count: int) -> Iterator[CalibrationImage]:
-        """Yield the images without the first `count`."""
+    def after(self, count: int, geometry: Geometry | None = None) -> Iterator[CalibrationImage]:
+        """Yield the images without the first `count`; anomalies lie where `geometry` judges."""
         for index, path in enumerate(self.paths[count:], count):
             image = read_image(path)
             if index in self.anomalous:
-                image = random_anomaly(image, np.random.default_rng((self.seed, index))).anomalous
+                rng = np.random.default_rng((self.seed, index))
+                image = random_anomaly(image, rng, geometry).anomalous
             yield CalibrationImage(path, image, index in self.anomalous)
 
     def sha256(self) -> str:

@@ -24,7 +24,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.images import read_image
 from edge_ad.manifest import Escapes, Threshold
 from edge_ad.scoring import Scorer
-from edge_ad.synthesis.anomalies import REDRAWS, SynthesisConfig, synthesize
+from edge_ad.synthesis.anomalies import REDRAWS, SynthesisConfig, not_ignored, synthesize
 from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.perlin import Mask
 from edge_ad.synthesis.textures import ProceduralTextures
@@ -109,21 +109,15 @@ class SyntheticAnomalies:
         height, width = image.shape[:2]
         x, y, width, height = self._geometry.roi_xywh or (0, 0, width, height)
         part = image[y : y + height, x : x + width]
-        ignored = self._ignored(x, y, width, height)
+        inspected = not_ignored(self._geometry, (x, y), (height, width))
         for _ in range(REDRAWS):
             drawn, mask = _draw_anomaly(part, kind, rng)
-            mask &= ~ignored
+            mask &= inspected
             if (cv2.absdiff(drawn, part).max(axis=2) >= _VISIBLE)[mask].any():
                 break
         result = image.copy()
         result[y : y + height, x : x + width] = np.where(mask[..., None], drawn, part)
         return np.asarray(result, np.uint8)
-
-    def _ignored(self, x: int, y: int, width: int, height: int) -> Mask:
-        drawn = np.zeros((height, width), np.uint8)
-        for polygon in self._geometry.ignore:
-            cv2.fillPoly(drawn, [np.array(polygon, np.int32) - (x, y)], 1)
-        return drawn.astype(np.bool_)
 
 
 def _draw_anomaly(part: Image, kind: str, rng: np.random.Generator) -> tuple[Image, Mask]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_ad.frame import Image
+from edge_ad.geometry import Geometry
 from edge_ad.synthesis.blend import blend, is_grey, to_grey
 from edge_ad.synthesis.cut_paste import cut_paste
 from edge_ad.synthesis.foreground import foreground_mask
@@ -93,12 +95,44 @@ def synthesize(
     return SyntheticAnomaly(normal, image, mask)
 
 
-def random_anomaly(image: Image, rng: Random) -> SyntheticAnomaly:
+def random_anomaly(image: Image, rng: Random, geometry: Geometry | None = None) -> SyntheticAnomaly:
     """Add an anomaly to an image of any size: structural or a texture, with equal probability.
 
     Grey images get grey anomalies, since colour would make them trivial to detect. The mask is
-    never empty.
+    never empty. With a `geometry` that fits, the anomaly lies in its region of interest, and some
+    of it outside the ignored polygons, if it has to be drawn up to 20 times for that.
     """
+    x, y, width, height = _inspected(image, geometry)
+    part = np.ascontiguousarray(image[y : y + height, x : x + width])
+    inspected = not_ignored(geometry, (x, y), (height, width))
+    for _ in range(REDRAWS):
+        drawn = _draw_anomaly(part, rng)
+        if drawn.mask[inspected].any():
+            break
+    anomalous, mask = image.copy(), np.zeros(image.shape[:2], np.bool_)
+    anomalous[y : y + height, x : x + width] = drawn.anomalous
+    mask[y : y + height, x : x + width] = drawn.mask
+    return SyntheticAnomaly(image, anomalous, mask)
+
+
+def _inspected(image: Image, geometry: Geometry | None) -> tuple[int, int, int, int]:
+    """Return the region of interest, or the whole of an image that it does not fit."""
+    height, width = image.shape[:2]
+    x, y, w, h = (geometry and geometry.roi_xywh) or (0, 0, width, height)
+    return (x, y, w, h) if x + w <= width and y + h <= height else (0, 0, width, height)
+
+
+def not_ignored(
+    geometry: Geometry | None, origin_xy: tuple[int, int], size_hw: tuple[int, int]
+) -> Mask:
+    """Return a mask of a region that is true outside the ignored polygons."""
+    drawn = np.ones(size_hw, np.uint8)
+    for polygon in geometry.ignore if geometry else ():
+        cv2.fillPoly(drawn, [np.array(polygon, np.int32) - origin_xy], 0)
+    return drawn.astype(np.bool_)
+
+
+def _draw_anomaly(image: Image, rng: Random) -> SyntheticAnomaly:
     settings = SynthesisConfig(structural_share=0.5)
     textures = ProceduralTextures((image.shape[0], image.shape[1]))
     grey = is_grey(image[None])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.frame import Image
+from edge_ad.geometry import Geometry
 from edge_ad.synthesis.anomalies import SynthesisConfig, random_anomaly, random_rotation, synthesize
 from edge_ad.synthesis.augment import AugmentedTextures
 from edge_ad.synthesis.blend import blend, is_grey, to_grey
@@ -221,6 +222,19 @@ def test_an_image_of_any_size_gets_an_anomaly(height: int, width: int, seed: int
     assert sample.anomalous.shape == normal.shape and sample.mask.any()
     assert np.array_equal(sample.anomalous, again.anomalous)
     assert np.array_equal(sample.normal, normal)
+
+
+def test_an_anomaly_lies_in_the_judged_part_of_an_image() -> None:
+    normal = noisy(80, 80, seed=1)
+    upper = ((0, 0), (80, 0), (80, 70), (0, 70))
+    geometry = Geometry(roi_xywh=(50, 60, 24, 16), ignore=(upper,))
+    for seed in range(30):
+        sample = random_anomaly(normal, np.random.default_rng(seed), geometry)
+        rows, columns = np.nonzero(sample.mask)
+        assert rows.min() >= 60 and rows.max() < 76 and columns.min() >= 50 and columns.max() < 74
+        assert (rows > 70).any()
+        assert np.array_equal(sample.anomalous[:, :50], normal[:, :50])
+        assert sample.mask.shape == normal.shape[:2] and np.array_equal(sample.normal, normal)
 
 
 def test_anomalies_of_whole_images_range_from_specks_to_areas() -> None:
