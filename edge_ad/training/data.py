@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import tempfile
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_ad.dataset import readable
-from edge_ad.errors import DataError, naming
+from edge_ad.errors import DataError, OutletLost, naming
 from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.frame_gate import content_fault
@@ -94,11 +95,23 @@ def _usable(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
 
 
 def _array(shape: tuple[int, ...]) -> Image:
-    """Allocate memory, or a temporary file on disk when the tiles are many."""
-    if int(np.prod(shape)) <= IN_MEMORY_BYTES:
+    """Allocate memory, or a temporary file on disk when the tiles are many.
+
+    Its space is taken at once: the system kills a process that writes to a map on a full disk.
+    """
+    size = int(np.prod(shape))
+    if size <= IN_MEMORY_BYTES:
         return np.empty(shape, np.uint8)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        raise OutletLost(
+            f"{tempfile.gettempdir()}: no room for the {size >> 20} MiB of tiles to train on "
+            f"({error.strerror}). Free some space, or set the environment variable TMPDIR to "
+            "another folder."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_ad.dataset import normal_images
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, OutletLost
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
 from edge_ad.preprocess import Preprocess
@@ -38,6 +40,19 @@ def test_many_tiles_go_to_disk_and_read_the_same(
     on_disk = load_tiles(paths, preprocess)
     assert isinstance(on_disk.tiles, np.memmap)
     assert np.array_equal(on_disk.tiles, in_memory.tiles)
+
+
+def test_tiles_that_the_disk_has_no_room_for_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_parts(tmp_path, 1)
+    monkeypatch.setattr(data, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutletLost, match=r"No space left on device.*TMPDIR"):
+        load_tiles(normal_images(tmp_path), Preprocess((32, 32)))
 
 
 def test_the_same_images_under_other_names_have_the_same_identity(tmp_path: Path) -> None:
