@@ -143,6 +143,8 @@ def _pairs(
 
 def _outliers(summaries: Sequence[ImageSummary]) -> tuple[str, ...]:
     """Return the images whose score lies far above the others': perhaps anomalous parts."""
+    if not summaries:  # all have synthetic anomalies
+        return ()
     scores = np.array([summary.score for summary in summaries])
     middle = np.median(scores)
     spread = 1.4826 * np.median(np.abs(scores - middle))  # equals sigma for a normal distribution
@@ -153,6 +155,8 @@ def _outliers(summaries: Sequence[ImageSummary]) -> tuple[str, ...]:
 def _uncovered_brightness(
     summaries: Sequence[ImageSummary], test: Sequence[ImageSummary]
 ) -> tuple[str, ...]:
+    if not summaries:
+        return ()
     levels = [summary.brightness for summary in summaries]
     low, high = min(levels) - _LIGHT, max(levels) + _LIGHT
     return tuple(str(summary.path) for summary in test if not low <= summary.brightness <= high)
@@ -165,6 +169,8 @@ def _sizes(summaries: Sequence[ImageSummary]) -> dict[str, int]:
 def _brightness(summaries: Sequence[ImageSummary]) -> dict[str, float]:
     shares = {"min": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
     levels = [summary.brightness for summary in summaries]
+    if not levels:
+        return {}
     return {name: round(float(np.quantile(levels, share)), 2) for name, share in shares.items()}
 
 

@@ -81,6 +81,15 @@ def test_synthetic_anomalies_do_not_hide_that_all_images_are_black(tmp_path: Pat
         dataset_report(progress.summaries, progress.curve)
 
 
+def test_a_set_may_have_synthetic_anomalies_on_all_images(tmp_path: Path) -> None:
+    images(tmp_path, 8)
+    engine = load_graph(Tiny().save(tmp_path / "engine" / "tiny.onnx"))
+    chosen = choose(list_images(tmp_path), samples=8, synthetic=1.0)
+    _, progress = collect(engine, ["stem_relu"], "onnxruntime", chosen)
+    report = dataset_report(progress.summaries, progress.curve, test=progress.summaries)
+    assert report.images == 8 and report.brightness == {} and report.in_test_set == ()
+
+
 def test_the_same_image_over_and_over_is_refused(tmp_path: Path) -> None:
     same = part_image(np.random.default_rng(0))
     for index in range(9):
