@@ -23,6 +23,7 @@ from results import write_result
 from torch import Tensor
 from torch.nn import functional as F
 
+from edge_ad.dataset import normal_images
 from edge_ad.geometry import Geometry
 from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
@@ -39,7 +40,7 @@ from edge_ad.synthesis.kinds import KINDS
 from edge_ad.synthesis.textures import TextureFolder
 from edge_ad.training.data import load_tiles
 from edge_ad.training.input_size import ratio_of_parts, size_for
-from edge_ad.training.part_split import split_by_part, training_images
+from edge_ad.training.part_split import split_by_part
 from edge_ad.training.selection import selection_batch
 
 FINE = ("specks", "hairline")
@@ -61,7 +62,7 @@ class Inputs(NamedTuple):
 
 def inputs(data: Path, textures: Path, side: int, seed: int) -> Inputs:
     """Load the training images at the largest side; draw anomalies on the parts to choose by."""
-    paths = training_images(data)
+    paths = normal_images(data)
     geometry = Geometry(roi_xywh=ROI) if data.name in LINES else Geometry()
     size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio_of_parts(paths, geometry))
     normal = load_tiles(paths, Preprocess(size_hw, geometry))

@@ -25,6 +25,7 @@ import torch
 from method_seeds import TEACHERS, Run  # the script's own folder is on the path
 from results import write_result
 
+from edge_ad.dataset import normal_images
 from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
 from edge_ad.methods.destseg.network import METHOD
@@ -38,7 +39,7 @@ from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder
 from edge_ad.training.data import BatchSampler, load_tiles
 from edge_ad.training.network_cost import cost_of
-from edge_ad.training.part_split import split_by_part, training_images
+from edge_ad.training.part_split import split_by_part
 from edge_ad.training.report import report_path
 from edge_ad.training.selection import selection_batch
 
@@ -87,7 +88,7 @@ def trained(run: Run, seed: int) -> Trained:
     detector = load_detector(weights)
     size_hw, geometry = detector.manifest.size_hw, Geometry(**report["geometry"])
     settings = DeSTSegSettings.model_validate(report["settings"], strict=False)
-    normal = load_tiles(training_images(data), Preprocess(size_hw, geometry))
+    normal = load_tiles(normal_images(data), Preprocess(size_hw, geometry))
     aside = SetAside(draw=settings.set_aside.draw)  # the usual shares, as `train` takes them
     split = split_by_part(normal, data, aside, geometry=geometry)
     assert split.record(normal) == detector.manifest.data_split, "other images than trained on"

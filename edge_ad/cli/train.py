@@ -18,11 +18,12 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.signals import Signals
-from edge_ad.cli.train_format import format_result
+from edge_ad.cli.train_format import format_inputs, format_result
 from edge_ad.cli.types import AreaOrSize, Number, NumberRange
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.methods.registry import METHODS
 
+LARGEST_SIDE = 448  # of the inputs to try for a smallest defect
 FEW_IMAGES = 40  # normal images, below which a training warns
 _METHODS = f"One of {', '.join(METHODS)}; compare them with: edge-ad methods."
 _FILE = click.Path(path_type=Path)
@@ -47,6 +48,14 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Network input: one side, for that square's area in the ratio of the parts, or height x "
     "width like 256x256.",
+)
+@click.option(
+    "--smallest-defect-px",
+    metavar="N",
+    type=NumberRange(0, min_open=True),
+    help="Width of the smallest defect to catch, in pixels of the images. Compares inputs of "
+    "patchcore with anomalies of that size on parts set aside, and takes the cheapest of the best; "
+    "--size is then the largest to try [default: 448].",
 )
 @click.option(
     "--width",
@@ -130,6 +139,8 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
         raise MissingExtra("training", str(error.name), "train") from error
     torch.set_num_threads(options.pop("threads") or usable_cores())
     config = _train_config(output, options)
+    if config.smallest_defect_px is not None:
+        click.echo("edge-ad: comparing inputs, which takes some minutes", err=True)
     stop = threading.Event()
     with Signals(stop) as signals, TrainingBar() as bar:
         try:
@@ -139,11 +150,21 @@ def _train(output: Path, options: dict[str, Any]) -> dict[str, Any]:
                 bar.update,
                 partial(_announce, bar.print, config.method),
                 lambda number: bar.print(f"fold {number} of {config.folds}"),
+                lambda choice: bar.print(format_inputs(choice.report())),
             )
         except Interrupted:
-            bar.print(f"interrupted; resume with the same command and --resume ({config.output})")
+            bar.print(_interrupted(config.output))
             number = signals.received or signal.SIGINT
     sys.exit(128 + number)
+
+
+def _interrupted(output: Path) -> str:
+    """Say how to go on after an interruption: there is no checkpoint before the first step."""
+    from edge_ad.training.checkpoint import checkpoint_path
+
+    if not checkpoint_path(output).exists():
+        return "interrupted before the first step: nothing is kept. Start again."
+    return f"interrupted; resume with the same command and --resume ({output})"
 
 
 def _announce(show: Callable[[str], None], method: str, cost: Any, split: Any) -> None:
@@ -158,7 +179,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
     from edge_ad.geometry import Geometry
     from edge_ad.methods.learning.settings import parse_settings
     from edge_ad.methods.learning.trainer import load_training
-    from edge_ad.training.session import TrainConfig
+    from edge_ad.training.train_config import TrainConfig
 
     _check_parts(options)
     given = dict(_assignment(text) for text in options.pop("assigned"))
@@ -168,14 +189,14 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         value = options.pop(option)
         if value is not None:
             given[setting] = value
-    size = options["size"]
+    preset, size = _for_smallest_defect(options, given)
     return TrainConfig(
         method=options["method"],
         data=options["data"],
         output=output,
         size_hw=(size, size) if isinstance(size, int) else size,
         keep_aspect=isinstance(size, int),
-        settings=parse_settings(load_training(options["method"]), given, options["preset"]),
+        settings=parse_settings(load_training(options["method"]), given, preset),
         geometry=Geometry(shrink=options["shrink"]).changed(options["geometry"]),
         textures=options["textures"],
         teacher=options["teacher"],
@@ -189,6 +210,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         part_id=options["part_id"],
         parts_from=options["parts_from"],
         folds=options["folds"] or 0,
+        smallest_defect_px=options["smallest_defect_px"],
     )
 
 
@@ -219,6 +241,34 @@ def _set_aside(text: str | None) -> dict[str, Any]:
     if set(given) != {"draw"}:
         given = {"selection": 0.0, "threshold": 0.0} | given
     return {f"set_aside.{name}": value for name, value in given.items()}
+
+
+def _for_smallest_defect(
+    options: dict[str, Any], given: dict[str, Any]
+) -> tuple[str | None, int | tuple[int, int]]:
+    """Return preset and size; with a smallest defect those that its comparison begins with.
+
+    Raises UsageError for options that decide what the comparison is to decide.
+    """
+    preset, size = options["preset"], options["size"]
+    if options["smallest_defect_px"] is None:
+        return preset, size
+    decided = [name for name in ("network.levels", "network.smooth_sigma") if name in given]
+    problem = (
+        "needs --method patchcore, the one whose inputs it compares."
+        if options["method"] != "patchcore"
+        else f"chooses between presets edge and fine: leave out --preset {preset}."
+        if preset not in (None, "edge")
+        else f"chooses {decided[0]}: leave out --set {decided[0]}=..."
+        if decided
+        else "takes --size as one side, like 448, the largest to try."
+        if not isinstance(size, int)
+        else ""
+    )
+    if problem:
+        raise UsageError(f"--smallest-defect-px {options['smallest_defect_px']:g} {problem}")
+    source = click.get_current_context().get_parameter_source("size")
+    return "edge", LARGEST_SIDE if source is click.core.ParameterSource.DEFAULT else size
 
 
 def _check_folds(folds: int | None, given: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from statistics import mean
 from typing import Any
 
+MISSED, BEHIND = 0.75, 0.05  # image AUROC of small anomalies, and how far behind the others
 _CHOSEN_ON = {
     "parts": "parts set aside for this",
     "images": "images of parts that were trained on",
@@ -25,9 +27,11 @@ def format_result(result: dict[str, Any]) -> str:
         f"steps     {steps}, in {result['minutes']} minutes",
         f"scores    {_chosen(result['choice'])}",
         *_choice_table(result["choice"]["measured"]),
+        *([format_inputs(result["inputs"])] if result["inputs"] else []),
         f"weights   {result['weights']}",
         f"report    {result['report']}, {result['image']}",
         f"held back {_held_back(result)}",
+        *_small_defects(result),
         f"compared  {format_reference(result['reference'])}",
         f"next: edge-ad export {shlex.quote(result['weights'])}",
     ]
@@ -58,6 +62,44 @@ def _choice_table(measured: dict[str, Any]) -> Iterator[str]:
         first = name.ljust(max(wide, len("image AUROC")))
         yield "          " + "  ".join([first, f"{figures['image_auroc']:6.3f}", *cells])
     yield "          * a kind that no training uses"
+
+
+def format_inputs(inputs: list[dict[str, Any]]) -> str:
+    """Return the table of inputs compared for a smallest defect; the chosen one has an arrow."""
+    lines = ["inputs    size, levels      defect px  GFLOPs  image AUROC: small  larger"]
+    for row in inputs:
+        size, levels = "x".join(map(str, row["size_hw"])), "+".join(map(str, row["levels"]))
+        small, large = mean(row["image_auroc_small"]), mean(row["image_auroc_large"])
+        arrow = "->" if row["chosen"] else "  "
+        lines.append(
+            f"       {arrow} {f'{size}, {levels}':16}  {row['defect_px']:9.1f}  "
+            f"{row['gflops']:6.1f}  {small:18.3f}  {large:6.3f}"
+        )
+    lines.append("          taken: the cheapest that is not clearly worse than the best")
+    return "\n".join(lines)
+
+
+def _small_defects(result: dict[str, Any]) -> Iterator[str]:
+    """Say that the smallest kinds of anomalies are missed, where the larger ones are not."""
+    from edge_ad.synthesis.fine import SPECK_PX
+    from edge_ad.synthesis.kinds import FINE
+
+    by_kind = result["held_back_figures"].get("by_kind", {})
+    fine = {kind: value for kind, value in by_kind.items() if kind in FINE}
+    coarse = [value for kind, value in by_kind.items() if kind not in FINE]
+    if result["inputs"] or not fine or not coarse:
+        return
+    if mean(fine.values()) > min(MISSED, mean(coarse) - BEHIND):
+        return
+    figures = " and ".join(f"{kind} {value:.2f}" for kind, value in fine.items())
+    low, high = SPECK_PX
+    wide = f"{result['image_px_per_input_px'] * high:.2g}"
+    yield (
+        f"small     {figures} (image AUROC; {low:g} to {high:g} pixels of the input across, up to "
+        f"{wide} of the images): hardly detected.\n"
+        "          If such defects matter: --method patchcore --smallest-defect-px N compares "
+        "inputs; --roi and --tiles enlarge parts of the image"
+    )
 
 
 def _held_back(result: dict[str, Any]) -> str:

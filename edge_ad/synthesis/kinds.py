@@ -26,21 +26,30 @@ UNSEEN: dict[str, Callable[..., tuple[Image, Mask]]] = {
     "specks": add_specks,
     "hairline": add_hairline,
 }
+FINE = ("specks", "hairline")  # counted in pixels, not in shares of the tile
 KINDS = (*TRAINED, *UNSEEN)
 
 
 def anomaly_of(
-    kind: str, tile: Image, textures: Textures, rng: Random, *, grey: bool
+    kind: str,
+    tile: Image,
+    textures: Textures,
+    rng: Random,
+    *,
+    grey: bool,
+    across: tuple[float, float] | None = None,
 ) -> SyntheticAnomaly:
     """Add one anomaly of a kind to a tile, drawn again while it cannot be seen.
 
-    The mask is empty only where none of 20 could, as on a uniform tile.
+    The mask is empty only where none of 20 could, as on a uniform tile. `across` is the range of
+    the width of fine kinds, in pixels of the tile.
     """
+    sized = {} if across is None or kind not in FINE else {"across": across}
     for _ in range(REDRAWS):
         if kind in TRAINED:
             sample = synthesize(tile, textures, TRAINED[kind], rng, grey=grey)
         else:
-            image, mask = UNSEEN[kind](tile, rng, grey=grey)
+            image, mask = UNSEEN[kind](tile, rng, grey=grey, **sized)
             sample = SyntheticAnomaly(tile, image, mask)
         if sample.mask.any():
             break

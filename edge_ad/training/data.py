@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import tempfile
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -37,7 +39,8 @@ IN_MEMORY_BYTES = 2 << 30
 class NormalTiles:
     """Tiles uint8 (n, H, W, 3) BGR; `image` (n,) is the number of the image each was cut from.
 
-    `paths` and `ids` are those of the images.
+    `paths` and `ids` are those of the images; `tile_hw` is a tile's median height and width in
+    their pixels.
     """
 
     tiles: Image
@@ -46,6 +49,7 @@ class NormalTiles:
     ids: tuple[ImageId, ...]
     skipped: tuple[str, ...]
     data_sha256: str
+    tile_hw: tuple[float, float]
 
     @property
     def images(self) -> int:
@@ -61,9 +65,11 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
     count = preprocess.geometry.tile_count
     tiles = _array((len(paths) * count, *preprocess.size_hw, 3))
     loaded: dict[Path, ImageId] = {}
+    cut: list[tuple[int, int]] = []
     for path, image in _usable(paths):
         with naming(path):
             tiles[len(loaded) * count : (len(loaded) + 1) * count] = preprocess(image)
+            cut.append(preprocess.tile_hw((image.shape[0], image.shape[1])))
         loaded[path] = identify(path, image)
     if not loaded:
         raise DataError("no images to train on.")
@@ -74,7 +80,13 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
         ids=tuple(loaded.values()),
         skipped=tuple(str(path) for path in paths if path not in loaded),
         data_sha256=sha256_of(loaded),
+        tile_hw=(median(height for height, _ in cut), median(width for _, width in cut)),
     )
+
+
+def scale_of(normal: NormalTiles, size_hw: tuple[int, int]) -> float:
+    """Return how many pixels of an input of this size a pixel of the images is, along a side."""
+    return math.sqrt(size_hw[0] * size_hw[1] / (normal.tile_hw[0] * normal.tile_hw[1]))
 
 
 def _usable(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:

@@ -15,9 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data_split import DataSplit, ImageSet
-from edge_ad.dataset import normal_images
-from edge_ad.dataset.folders import images_in
-from edge_ad.dataset.recognition import recognise
 from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
 from edge_ad.methods.learning.settings import SetAside
@@ -30,7 +27,6 @@ from edge_ad.parts import (
     split_parts,
     supported_part_rate,
 )
-from edge_ad.parts.listing import part_images
 from edge_ad.training.data import NormalTiles
 
 LEAST_FOR_THRESHOLD = 10  # parts; a fifth of fewer is one part, which supports nothing
@@ -143,17 +139,6 @@ class PartSplit:
 
     def _parts_of(self, paths: Iterable[Path]) -> set[str]:
         return {self.assignment.parts[path] for path in paths}
-
-
-def training_images(folder: Path) -> list[Path]:
-    """List the images of good parts in a data set or folder, also where each part has a folder.
-
-    Folders below are read only where no image lies in the folder itself. Raises DataError when
-    there is no image.
-    """
-    if folder.is_dir() and recognise(folder) is None and not images_in(folder):
-        return part_images(folder).images
-    return normal_images(folder)
 
 
 def split_by_part(

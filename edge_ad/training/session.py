@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,62 +13,29 @@ import torch
 
 from edge_ad.dataset import left_out_beside
 from edge_ad.files import sha256_of
-from edge_ad.geometry import Geometry
-from edge_ad.images import BitDepth, find_depth, reading
+from edge_ad.images import BitDepth
 from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
-from edge_ad.methods.learning.settings import TrainingSettings
 from edge_ad.methods.learning.trainer import BranchChoice, ScheduledByTiles, Trainer, load_training
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import title_of
 from edge_ad.methods.weights import load_detector, save_detector
-from edge_ad.parts import How
-from edge_ad.preprocess import Preprocess
 from edge_ad.provenance import stamp
 from edge_ad.synthesis.blend import is_grey
-from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
+from edge_ad.synthesis.textures import Textures
 from edge_ad.training.checkpoint import checkpoint_path
 from edge_ad.training.cross_fitting import cross_fit, folds_of
-from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
-from edge_ad.training.device import Arithmetic, arithmetic_for, pick_device
-from edge_ad.training.input_size import ratio_of_parts, size_for
+from edge_ad.training.data import BatchSampler, NormalTiles, scale_of
+from edge_ad.training.device import arithmetic_for, pick_device
+from edge_ad.training.input_choice import InputChoice, choose_input
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
 from edge_ad.training.network_cost import NetworkCost, check_space, cost_of
-from edge_ad.training.part_split import PartSplit, split_by_part, training_images
+from edge_ad.training.part_split import PartSplit
 from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
 from edge_ad.training.selection import selection_batch, selection_score
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """A training: method, data, output and options.
-
-    With `keep_aspect`, `size_hw` (square) gives the input's area, and the parts its ratio. `folds`
-    is the number of further trainings for the threshold, see `cross_fitting`; 0 sets parts aside.
-    """
-
-    method: str
-    data: Path
-    output: Path
-    size_hw: tuple[int, int]
-    settings: TrainingSettings
-    geometry: Geometry = field(default_factory=Geometry)
-    textures: Path | None = None
-    teacher: Path | None = None
-    seed: int = 0
-    device: str = "auto"
-    arithmetic: Arithmetic | None = None
-    workers: int = 1
-    budget_minutes: float | None = None
-    checkpoint_every_s: float = 300.0
-    resume: bool = False
-    bit_depth: int | None = None
-    part_id: str | None = None
-    parts_from: How | None = None
-    keep_aspect: bool = False
-    folds: int = 0
+from edge_ad.training.train_config import TrainConfig, load, textures_of, with_size
 
 
 class PreparedTraining(NamedTuple):
@@ -90,15 +57,21 @@ def train(
     on_step: OnStep,
     on_start: Callable[[NetworkCost, PartSplit], None] = lambda cost, split: None,
     on_fold: Callable[[int], None] = lambda number: None,
+    on_inputs: Callable[[InputChoice], None] = lambda choice: None,
 ) -> dict[str, Any]:
     """Train, write weights and report, and return the report.
 
     `on_start` is called with the network's cost and the split of the images before training starts,
-    `on_step` after every step, `on_fold` with the number of each fold before its training.
+    `on_step` after every step, `on_fold` with the number of each fold before its training, and
+    `on_inputs` with the comparison for a smallest defect.
     Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
     """
-    config = _with_size(config)
-    normal, split, depth = _load(config)
+    inputs = None
+    if config.smallest_defect_px is not None:
+        config, inputs = choose_input(config, stop)
+        on_inputs(inputs)
+    config = with_size(config)
+    normal, split, depth = load(config)
     folds_of(split) if config.folds else None  # refuse too few parts before any work
     prepared = _prepare(config, normal, split, depth)
     module = prepared.trainer.module
@@ -122,6 +95,7 @@ def train(
     figures = _figures(config, prepared, loop, choice, cost_of(trained, config.size_hw))
     figures["held_back_figures"] = _held_back_figures(trained, prepared.held_back)
     line = reference_line(prepared.sampler, prepared.held_back, config.size_hw, config.teacher)
+    figures["inputs"] = inputs.report() if inputs else None
     figures["reference"] = {"trained": figures["held_back_figures"], **line}
     report = write_report(config.output, figures, loop.history, rows)
     for number in range(config.folds + 1):
@@ -166,28 +140,13 @@ def _fold_path(output: Path, number: int) -> Path:
     return output.with_suffix(f".fold{number}{output.suffix}") if number else output
 
 
-def _with_size(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with the size that keeps the parts' ratio, where asked for."""
-    if not config.keep_aspect:
-        return config
-    paths = training_images(config.data)
-    with reading(_depth(config, paths)):
-        ratio = ratio_of_parts(paths, config.geometry)
-    size = size_for(config.method, config.settings.network, config.size_hw[0], ratio)
-    return replace(config, size_hw=size, keep_aspect=False)
-
-
-def _depth(config: TrainConfig, paths: list[Path]) -> BitDepth:
-    return find_depth(paths, BitDepth(config.bit_depth) if config.bit_depth else None)
-
-
 def _prepare(
     config: TrainConfig, normal: NormalTiles, split: PartSplit, depth: BitDepth
 ) -> PreparedTraining:
     torch.manual_seed(config.seed)
     training = load_training(config.method)
     trainer = training.trainer(config.settings, config.size_hw, config.teacher)
-    textures = config.settings.prepare_textures(_textures(config))
+    textures = config.settings.prepare_textures(textures_of(config))
     grey = config.settings.synthesis.match_colour and is_grey(normal.tiles)
     indices, held_back = split.tiles(normal)
     if isinstance(trainer, ScheduledByTiles):
@@ -206,35 +165,13 @@ def _prepare(
     return PreparedTraining(normal, depth, split, textures, grey, trainer, batch, sampler)
 
 
-def _load(config: TrainConfig) -> tuple[NormalTiles, PartSplit, BitDepth]:
-    """Read the images and divide them by part."""
-    paths = training_images(config.data)
-    depth = _depth(config, paths)
-    with reading(depth):
-        normal = load_tiles(paths, Preprocess(config.size_hw, config.geometry))
-        split = split_by_part(
-            normal,
-            config.data,
-            config.settings.set_aside,
-            geometry=config.geometry,
-            part_id=config.part_id,
-            how=config.parts_from,
-            folds=config.folds,
-        )
-    return normal, split, depth
-
-
-def _textures(config: TrainConfig) -> Textures:
-    if config.textures is None:
-        return ProceduralTextures(config.size_hw)
-    return TextureFolder(config.textures, config.size_hw)
-
-
-def _held_back_figures(module: torch.nn.Module, held_back: Batch) -> dict[str, float]:
-    """Return image AUROC and pixel AP of the finished detector on the held-back tiles."""
+def _held_back_figures(module: torch.nn.Module, held_back: Batch) -> dict[str, Any]:
+    """Return image AUROC, also by kind, and pixel AP of the detector on the held-back tiles."""
     with torch.inference_mode():
         figures = measure(held_back, lambda rgb: {"": module.eval()(rgb)[:2]})[""]
-    return {name: round(figures[name], 4) for name in ("image_auroc", "pixel_ap")}
+    by_kind = {kind: round(value, 4) for kind, value in figures.get("by_kind", {}).items()}
+    rounded = {name: round(figures[name], 4) for name in ("image_auroc", "pixel_ap")}
+    return {**rounded, "by_kind": by_kind}
 
 
 def _options(config: TrainConfig, prepared: PreparedTraining) -> TrainingOptions:
@@ -308,6 +245,7 @@ def _figures(
         "images": len(prepared.split.assignment.parts),
         "bit_depth": prepared.depth.bits,
         "tiles": len(normal.tiles),
+        "image_px_per_input_px": round(1 / scale_of(normal, config.size_hw), 3),
         "left_out": left_out_beside([*normal.paths, *map(Path, normal.skipped)]),
         "skipped": [*normal.skipped, *map(str, prepared.split.assignment.left_out)],
         "split": prepared.split.report(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from edge_ad.cli.train import command
+from edge_ad.cli.train_format import format_result
 from edge_ad.errors import DataError, EdgeAdError, IncompatibleError, OutletLost, UsageError
 from edge_ad.images import write_image
 from edge_ad.methods.weights import load_detector
@@ -218,3 +220,31 @@ def test_a_disk_too_small_for_weights_and_checkpoint_is_named_before_the_first_s
     assert isinstance(done.exception, OutletLost)
     assert "16 MiB are free, but weights, checkpoint and report need" in str(done.exception)
     assert list(folder.glob("out*")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ((), r"px 3 needs --method patchcore"),
+        (("--method", "patchcore", "--preset", "fine"), r"leave out --preset fine"),
+        (("--method", "patchcore", "--set", "network.levels=1,2"), r"leave out --set network\.lev"),
+        (("--method", "patchcore", "--size", "64x64"), r"takes --size as one side"),
+    ],
+)
+def test_a_smallest_defect_decides_what_other_options_would(
+    folder: Path, words: tuple[str, ...], problem: str
+) -> None:
+    given = ["--data", str(folder / "parts"), "-o", str(folder / "out.pt")]
+    done = invoke([*given, "--smallest-defect-px", "3", *words])
+    assert isinstance(done.exception, UsageError)
+    assert re.search(problem, str(done.exception))
+
+
+def test_missed_small_anomalies_are_said_where_larger_ones_are_detected(trained: Trained) -> None:
+    report = json.loads(trained.weights.with_suffix(".report.json").read_text("utf-8"))
+    larger = dict.fromkeys(("texture", "structural", "light spot"), 0.9)
+    for fine, said in ((0.55, True), (0.89, False)):
+        by_kind = larger | {"specks": fine, "hairline": fine}
+        report["held_back_figures"]["by_kind"] = by_kind
+        assert ("--smallest-defect-px" in format_result(report)) is said
+    assert report["image_px_per_input_px"] == pytest.approx(1.62)

@@ -19,7 +19,8 @@ from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector
-from edge_ad.training.session import TrainConfig, train
+from edge_ad.training.session import train
+from edge_ad.training.train_config import TrainConfig
 from tests.conftest import part_image
 from tests.extending.conftest import blocks
 

@@ -8,7 +8,7 @@ from typing import Any
 from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.parts import How
-from edge_ad.training.session import TrainConfig
+from edge_ad.training.train_config import TrainConfig
 
 SIZE = (32, 32)
 # a method that is not named here trains with its preset `edge`

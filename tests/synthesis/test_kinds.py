@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
-from edge_ad.synthesis.kinds import KINDS, UNSEEN, anomaly_of
+from edge_ad.synthesis.kinds import FINE, KINDS, UNSEEN, anomaly_of
 from edge_ad.synthesis.textures import ProceduralTextures
 from tests.part_images import striped_part
 
@@ -82,3 +82,17 @@ def test_fine_defects_lie_on_the_part() -> None:
         _, mask = UNSEEN["specks"](tile, np.random.default_rng(seed), grey=False)
         centres = np.argwhere(mask)
         assert not len(centres) or (centres.min() >= 16 and centres.max() < 48)
+
+
+@pytest.mark.parametrize("kind", FINE)
+@pytest.mark.parametrize("across", [(2.0, 3.0), (8.0, 12.0)])
+def test_fine_defects_are_as_wide_as_asked_for(kind: str, across: tuple[float, float]) -> None:
+    tile, textures = striped_part(2, (256, 256)), ProceduralTextures((256, 256))
+    widths = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sample = anomaly_of(kind, tile, textures, rng, grey=True, across=across)
+        inside = cv2.distanceTransform(np.pad(sample.mask.astype(np.uint8), 1), cv2.DIST_L2, 5)
+        widths.append(2 * float(inside.max()))
+    # some lie at the border, and strokes cross
+    assert across[0] - 1 <= np.median(widths) <= across[1] + 2

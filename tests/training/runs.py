@@ -10,7 +10,7 @@ from unittest import mock
 
 from edge_ad.training import session
 from edge_ad.training.loop import TrainingProgress
-from edge_ad.training.session import TrainConfig
+from edge_ad.training.train_config import TrainConfig
 
 
 def run(

@@ -30,7 +30,8 @@ from edge_ad.training import session
 from edge_ad.training.cross_fitting import TrainFold
 from edge_ad.training.loop import Interrupted
 from edge_ad.training.part_split import PartSplit
-from edge_ad.training.session import TrainConfig, train
+from edge_ad.training.session import train
+from edge_ad.training.train_config import TrainConfig
 from tests.methods.tiny_settings import tiny_config
 from tests.training.runs import run
 from tests.training.train_configs import write_parts, write_teacher

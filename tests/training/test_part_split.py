@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_ad.data_split import DataSplit
+from edge_ad.dataset import normal_images
 from edge_ad.errors import DataError, UsageError
 from edge_ad.images import write_image
 from edge_ad.manifest import Manifest
@@ -17,7 +18,7 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.parts import identify
 from edge_ad.preprocess import Preprocess
 from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
-from edge_ad.training.part_split import PartSplit, hold_back, split_by_part, training_images
+from edge_ad.training.part_split import PartSplit, hold_back, split_by_part
 from tests.part_images import striped_part
 from tests.training.runs import run
 from tests.training.train_configs import tiny_training
@@ -38,7 +39,7 @@ def write_exposures(folder: Path, parts: int, exposures: int = EXPOSURES) -> Pat
 
 
 def split(folder: Path, aside: SetAside | None = None, part_id: str | None = None) -> PartSplit:
-    normal = load_tiles(training_images(folder), Preprocess((32, 32)))
+    normal = load_tiles(normal_images(folder), Preprocess((32, 32)))
     return split_by_part(normal, folder, aside or SetAside(), part_id=part_id)
 
 
@@ -47,7 +48,7 @@ def names(paths: tuple[Path, ...]) -> set[str]:
 
 
 def loaded(folder: Path) -> NormalTiles:
-    return load_tiles(training_images(folder), Preprocess((32, 32)))
+    return load_tiles(normal_images(folder), Preprocess((32, 32)))
 
 
 def test_no_part_serves_two_uses_and_every_image_serves_one(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_folder_of_folders_has_a_part_in_each(tmp_path: Path) -> None:
 def test_folders_below_images_are_not_read(tmp_path: Path) -> None:
     write_exposures(tmp_path, 2)
     write_exposures(tmp_path / "rejects", 2)
-    assert len(training_images(tmp_path)) == 4
+    assert len(normal_images(tmp_path)) == 4
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_the_lists_travel_with_the_weights_and_no_other_image_is_drawn(
     assert record is not None and record.rule == "--part-id part([0-9]+)"
     assert report["split"]["threshold"] == {"images": 4, "parts": 2}
     sets = {"trained": record.trained, "selection": record.selection, "threshold": record.threshold}
-    paths = training_images(folder / "parts")
+    paths = normal_images(folder / "parts")
     for path in paths:
         inside = [use for use, images in sets.items() if images.has_image(*identify(path))]
         assert len(inside) == (path.name != "other.png")
