@@ -25,7 +25,8 @@ BIASES = {
 }
 EDGES = {"rising": Edge.RISING, "falling": Edge.FALLING}  # the first is the default
 _CONSUMER = "edge-ad"
-_EVENTS = 64  # at a time; the kernel keeps as many
+_AT_ONCE = 64  # edges
+_KEPT = 1024  # edges that the kernel keeps for a line, as many as it can; by default it keeps 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,12 @@ def choice(uri: Uri, name: str, choices: Mapping[str, object]) -> str:
 
 
 class InputLine(ClosedAtExit):
-    """An input whose edges are waited for. Raises OSError."""
+    """An input whose edges are waited for. Raises OSError.
+
+    `lost` counts edges that the kernel had no room for, since this process read them too late.
+    """
+
+    lost = 0
 
     def __init__(self, place: GpioPlace, *, edge: Edge, bias: Bias, debounce_s: float) -> None:
         settings = gpiod.LineSettings(
@@ -69,13 +75,18 @@ class InputLine(ClosedAtExit):
             bias=bias,
             debounce_period=timedelta(seconds=debounce_s),
         )
-        self._request = _request(place, settings)
+        self._request = _request(place, settings, _KEPT)
+        self._newest = 0  # edges are numbered from 1
 
     def edges_s(self, timeout_s: float) -> list[float]:
         """Wait, and return the times of edges on the monotonic clock; empty when none came."""
         if not self._request.wait_edge_events(timedelta(seconds=timeout_s)):
             return []
-        return [event.timestamp_ns / 1e9 for event in self._request.read_edge_events(_EVENTS)]
+        events = self._request.read_edge_events(_AT_ONCE)
+        for event in events:
+            self.lost += event.line_seqno - self._newest - 1
+            self._newest = event.line_seqno
+        return [event.timestamp_ns / 1e9 for event in events]
 
     def close(self) -> None:
         if self._request:
@@ -106,8 +117,15 @@ def _value(active: bool) -> Value:  # noqa: FBT001
     return Value.ACTIVE if active else Value.INACTIVE
 
 
-def _request(place: GpioPlace, settings: gpiod.LineSettings) -> gpiod.LineRequest:
+def _request(
+    place: GpioPlace, settings: gpiod.LineSettings, kept: int | None = None
+) -> gpiod.LineRequest:
     try:
-        return gpiod.request_lines(place.chip, consumer=_CONSUMER, config={place.line: settings})
+        return gpiod.request_lines(
+            place.chip,
+            consumer=_CONSUMER,
+            config={place.line: settings},
+            event_buffer_size=kept,
+        )
     except ValueError as error:  # a number beyond the chip's, or a name that no line has
         raise OSError(22, f"{place}: {error}") from error

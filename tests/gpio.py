@@ -16,6 +16,7 @@ from typing import Any
 @dataclass
 class Edge:
     timestamp_ns: int
+    line_seqno: int
 
 
 @dataclass
@@ -24,18 +25,27 @@ class FakeGpio:
 
     chips: tuple[str, ...] = ("/dev/gpiochip0",)
     levels: list[tuple[float, bool]] = field(default_factory=list)
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    changed: threading.Condition = field(default_factory=threading.Condition)  # re-entrant
     edges: list[Edge] = field(default_factory=list)
+    numbered: int = 0  # edges since the line was requested
+    kept: int = 16
     settings: Any = None
     released: int = 0
     gone: bool = False
 
-    def request_lines(self, path: str, consumer: str, config: dict[Any, Any]) -> FakeRequest:
+    def request_lines(
+        self,
+        path: str,
+        consumer: str,
+        config: dict[Any, Any],
+        event_buffer_size: int | None = None,
+    ) -> FakeRequest:
         if path not in self.chips or self.gone:
             raise FileNotFoundError(2, "No such file or directory")
         ((line, self.settings),) = config.items()
         if line == "LATCH" or (isinstance(line, int) and line >= 32):
             raise ValueError("failed to configure line")
+        self.numbered, self.kept = 0, event_buffer_size or 16
         from gpiod.line import Direction
 
         if self.settings.direction is Direction.OUTPUT:
@@ -50,10 +60,14 @@ class FakeGpio:
             self.changed.notify_all()
 
     def edge(self, at_s: float | None = None) -> None:
-        """Let an edge come, at a time of the monotonic clock or now."""
+        """Let an edge come, at a time of the monotonic clock or now.
+
+        A full queue drops its oldest.
+        """
         with self.changed:
             moment_s = time.monotonic() if at_s is None else at_s
-            self.edges.append(Edge(round(moment_s * 1e9)))
+            self.numbered += 1
+            self.edges = [*self.edges, Edge(round(moment_s * 1e9), self.numbered)][-self.kept :]
             self.changed.notify_all()
 
     def take_away(self) -> None:
@@ -87,5 +101,8 @@ class FakeRequest:
 
     def read_edge_events(self, max_events: int) -> list[Edge]:
         with self._chip.changed:
-            events, self._chip.edges = self._chip.edges[:max_events], []
+            events, self._chip.edges = (
+                self._chip.edges[:max_events],
+                self._chip.edges[max_events:],
+            )
         return events

@@ -43,6 +43,7 @@ class GpioTrigger(ClosedAtExit):
     With `debounce_s`, the kernel ignores levels that do not last as long, and an edge within that
     time after another one does not count, on chips whose driver does not filter. A chip that goes
     away (a USB adapter) is a missed trigger, since parts may pass meanwhile, and is opened again.
+    An edge that the kernel had no room for is a missed trigger, too.
     """
 
     def __init__(
@@ -74,13 +75,24 @@ class GpioTrigger(ClosedAtExit):
         while not self._closed.is_set():
             try:
                 self._line = self._line or self._open()
-                for moment_s in self._line.edges_s(_LOOK_S):
+                moments_s = self._line.edges_s(_LOOK_S)
+                self._count_lost(self._line)
+                for moment_s in moments_s:
                     self._count(moment_s)
             except OSError as error:
                 self._lost(error)
                 self._closed.wait(_REOPEN_S)
         if self._line is not None:
             self._line.close()
+
+    def _count_lost(self, line: InputLine) -> None:
+        """Report edges that came while this computer was too busy to take them."""
+        count, line.lost = line.lost, 0
+        if count:
+            reason = "edges came faster than this computer takes them"
+            _log.error("%s: %d %s.", self._place, count, reason)
+            for trigger in self._triggers:
+                trigger.input_lost(reason, count)
 
     def _count(self, moment_s: float) -> None:
         if moment_s - self._counted_s >= self._debounce_s:

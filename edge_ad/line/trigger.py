@@ -100,13 +100,13 @@ class Trigger:
             self._changed.notify_all()
             return True
 
-    def input_lost(self, reason: str) -> None:
-        """Note that what fires this trigger is gone: parts may pass without being asked for."""
+    def input_lost(self, reason: str, count: int = 1) -> None:
+        """Note that what fires this trigger is gone or was too fast: parts may pass unasked for."""
         with self._changed:
             if self.paused:
                 return
-            self.counts.fired += 1
-            self._miss(reason, self._clock())
+            self.counts.fired += count
+            self._miss(reason, self._clock(), count)
 
     @property
     def busy(self) -> bool:
@@ -190,14 +190,14 @@ class Trigger:
         deadline_s, _ = self._deadline()
         return None if deadline_s == float("inf") else max(0.0, deadline_s - self._clock())
 
-    def _miss(self, reason: str, at_s: float) -> bool:
-        self.counts.missed += 1
+    def _miss(self, reason: str, at_s: float, count: int = 1) -> bool:
+        self.counts.missed += count
         if self._missed and len(self._missed) >= _WAITING and self._missed[-1].reason == reason:
-            self._missed[-1].count += 1
+            self._missed[-1].count += count
         elif len(self._missed) >= 2 * _WAITING:  # several reasons in turn: the last one stands
-            self._missed[-1].count += 1
+            self._missed[-1].count += count
         else:
-            self._missed.append(Missed(reason, at_s))
+            self._missed.append(Missed(reason, at_s, count))
         self._changed.notify_all()
         return False
 

@@ -81,6 +81,22 @@ def test_a_chip_that_goes_is_a_missed_trigger_and_comes_back(
     assert caplog.text.count("is lost") == 1
 
 
+def test_edges_that_the_kernel_had_no_room_for_are_missed_triggers(
+    gpio: FakeGpio, triggers: list[Fired], caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_trigger("gpio:gpiochip0/17", triggers):
+        with gpio.changed:  # the thread cannot read
+            for number in range(1030):
+                gpio.edge(1000.0 + number)
+        wait_until(lambda: len(triggers[0].moments) == 1024)
+    assert triggers[1].moments[0] == 1006.0
+    counts = triggers[0].counts
+    assert (counts.fired, counts.missed) == (1030, 1030)  # no camera delivers
+    first = triggers[0].wait_missed()
+    assert first is not None and (first.count, first.reason[:10]) == (6, "edges came")
+    assert "6 edges came faster" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
