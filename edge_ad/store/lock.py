@@ -1,21 +1,26 @@
-"""One line per folder: a lock that the kernel releases when its holder dies."""
+"""One line per folder: a lock that the kernel releases when its holder dies.
+
+Whoever only asks whether a line runs shares the lock for a moment, so that several may ask at once.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from edge_ad.errors import UsageError
 
 LOCK = "line.lock"
+_ASKED_FOR_S = 0.5  # more than somebody who asks holds it
 
 
 def check_free(folder: Path) -> None:
     """Raise UsageError when a line runs in the folder; change nothing."""
     path = folder / LOCK
     if path.exists():
-        os.close(_locked(path, os.O_RDONLY))
+        os.close(_locked(path, os.O_RDONLY, fcntl.LOCK_SH))
 
 
 def is_locked(folder: Path) -> bool:
@@ -34,7 +39,8 @@ def lock_folder(folder: Path) -> int:
 
     Raises UsageError when another process holds it, OSError when it cannot be written.
     """
-    handle = _locked(folder / LOCK, os.O_RDWR | os.O_CREAT)
+    flags = os.O_RDWR | os.O_CREAT
+    handle = _locked(folder / LOCK, flags, fcntl.LOCK_EX, within_s=_ASKED_FOR_S)
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -43,18 +49,31 @@ def lock_folder(folder: Path) -> int:
     return handle
 
 
-def _locked(path: Path, flags: int) -> int:
+def _locked(path: Path, flags: int, kind: int, within_s: float = 0.0) -> int:
     handle = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    until = time.monotonic() + within_s
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        os.close(handle)
-        raise UsageError(
-            f"another line{f' (process {holder})' if holder else ''} writes to {path.parent}. "
-            "Stop it, or name another folder."
-        ) from None
-    except OSError:
+        while not _try_lock(handle, kind):
+            if time.monotonic() >= until:
+                raise UsageError(_held(handle, path))
+            time.sleep(0.01)
+    except BaseException:
         os.close(handle)
         raise
     return handle
+
+
+def _try_lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _held(handle: int, path: Path) -> str:
+    holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+    return (
+        f"another line{f' (process {holder})' if holder else ''} writes to {path.parent}. "
+        "Stop it, or name another folder."
+    )

@@ -85,10 +85,6 @@ class Store(ClosedAtExit):
 
     def record(self, event: StoreEvent) -> bool:
         """Hand over an event; return False when it is lost, which is counted."""
-        now = time.monotonic()
-        if now - self._retained_s > _RETENTION_EVERY_S:
-            self._retained_s = now
-            self.put(retention_job(self._retention, self.put), records=0)
         return self.put(partial(insert, event=event))
 
     def put(self, job: Job, records: int = 1) -> bool:
@@ -96,6 +92,10 @@ class Store(ClosedAtExit):
 
         Return False when it is lost.
         """
+        now = time.monotonic()
+        if now - self._retained_s > _RETENTION_EVERY_S:  # also on a line whose parts are all normal
+            self._retained_s = now
+            self._writer.put(retention_job(self._retention, self._writer.put), 0)
         return self._writer.put(job, records)
 
     def flush(self, timeout_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import resource
@@ -19,9 +20,10 @@ import pytest
 
 from edge_ad.errors import DataError, IncompatibleError, UsageError
 from edge_ad.store.event import EventType, StoreEvent
+from edge_ad.store.lock import LOCK, is_locked
 from edge_ad.store.retention import Retention, delete_old, retention_job
 from edge_ad.store.store import Store
-from tests.timing import wait_until
+from tests.timing import LIMIT_S, wait_until
 
 MINUTE = (
     "INSERT INTO statistics VALUES ('2026-11-28T06:00Z', 'top', 1, 0, 0, 0, '{}', NULL, NULL, NULL)"
@@ -106,6 +108,16 @@ def test_a_second_line_in_the_folder_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"process {os.getpid()}"):
             Store(tmp_path)
     Store(tmp_path).close()
+
+
+def test_who_asks_whether_a_line_runs_hinders_nobody(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    with (tmp_path / LOCK).open() as asking:  # as `is_locked` does, in another process
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not is_locked(tmp_path)
+        threading.Timer(0.05, fcntl.flock, (asking, fcntl.LOCK_UN)).start()
+        with Store(tmp_path):
+            assert is_locked(tmp_path)
 
 
 @contextmanager
@@ -202,6 +214,19 @@ def test_old_events_go_rejects_first_and_are_counted(tmp_path: Path) -> None:
     assert [count for kind, count in written if kind == "retention"] == [1, 3]
     kinds = [kind for kind, _ in written]
     assert "reject" not in kinds and kinds.count("alarm") == 7
+
+
+def test_minutes_are_limited_on_a_line_without_events(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, closing(sqlite3.connect(tmp_path / "line.db")) as other:
+        old = MINUTE.replace("2026", "2001")
+        store.put(lambda connection: connection.execute(old), 0)
+        assert store.flush(LIMIT_S)
+        counted = "SELECT count(*) FROM statistics"
+        assert other.execute(counted).fetchone()[0] == 1
+    with Store(tmp_path, Retention(days=1)) as store:
+        store.put(lambda connection: connection.execute("SELECT 1"), 0)
+        assert store.flush(LIMIT_S)
+        assert rows(tmp_path, "type, count")[-1] == ("retention", 1)
 
 
 @pytest.mark.parametrize("days", [1e9, math.inf])
