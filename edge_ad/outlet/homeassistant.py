@@ -6,7 +6,7 @@ https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import edge_ad
@@ -21,17 +21,29 @@ def discovery(
     prefix: str, cameras: Mapping[str, str], commands: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the discovery message; `cameras` has the level of topics for each camera's name."""
+    ids = _unique_ids(cameras.values())
     origin = {"name": "edge-ad", "sw": edge_ad.__version__}
     return {
         "dev": {"ids": [_id(prefix)], "name": prefix, "mf": "edge-ad", "sw": edge_ad.__version__},
         "o": origin,
         "availability_topic": f"{prefix}/available",
         "cmps": {
-            f"{_id(level)}_{name}": {**component, "unique_id": f"{_id(prefix)}_{_id(level)}_{name}"}
+            f"{ids[level]}_{name}": {**component, "unique_id": f"{_id(prefix)}_{ids[level]}_{name}"}
             for camera, level in cameras.items()
             for name, component in _components(camera, f"{prefix}/{level}", commands).items()
         },
     }
+
+
+def _unique_ids(levels: Iterable[str]) -> dict[str, str]:
+    """Return an id for each camera's level of topics; `a.b` and `a_b` differ."""
+    ids: dict[str, str] = {}
+    for level in levels:
+        name = _id(level)
+        while name in ids.values():
+            name += "_"
+        ids[level] = name
+    return ids
 
 
 def _components(camera: str, topics: str, commands: Sequence[str]) -> dict[str, dict[str, object]]:

@@ -97,6 +97,4 @@ def _request(command: str, camera: str, payload: bytes, *, retained: bool) -> di
         content = {"threshold": payload[:100].decode(errors="replace")}
     if not isinstance(content, dict):
         content = {"threshold": content}
-    if isinstance(content.get("threshold"), int) and not isinstance(content["threshold"], bool):
-        content["threshold"] = float(content["threshold"])
     return {**content, "command": "set_threshold", "camera": camera}

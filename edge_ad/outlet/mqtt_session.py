@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_ad.errors import Refused
@@ -62,9 +62,8 @@ class MqttSession:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_subscribe = self._on_subscribe
-        self._client.on_message = lambda client, data, message: on_message(
-            message.topic, bytes(message.payload), bool(message.retain)
-        )
+        self._client.on_message = self._on_message
+        self._take = on_message
         try:
             self._client.connect(broker.host, broker.port, broker.keepalive_s)
             self._client.loop_start()
@@ -137,6 +136,12 @@ class MqttSession:
         if refused := [str(code) for code in codes if code.is_failure]:
             _log.warning("%s: the broker refuses a subscription: %s", client.host, refused[0])
         self._subscribed.set()
+
+    def _on_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
+        try:
+            self._take(message.topic, bytes(message.payload), bool(message.retain))
+        except Exception:  # whatever others publish must not end the thread of the connection
+            _log.exception("%s: a message on %s", client.host, message.topic)
 
     def _on_publish(self, client: Client, data: Any, mid: int, code: Any, extra: Any) -> None:
         if code.is_failure:

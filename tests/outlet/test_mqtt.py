@@ -18,6 +18,7 @@ from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
+from edge_ad.outlet.homeassistant import discovery
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.store.store import Store
 from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
@@ -268,6 +269,13 @@ def test_home_assistant_discovers_the_cameras(broker: Mosquitto) -> None:
     alarm_entity = found["cmps"]["top_alarm"]
     assert alarm_entity["state_topic"] == "hall/3/top/state"
     assert {"p": "binary_sensor", "unique_id": "hall_3_top_alarm"}.items() <= alarm_entity.items()
+
+
+def test_home_assistant_tells_cameras_with_similar_names_apart() -> None:
+    components = discovery("hall/3", {"a.b": "a.b", "a_b": "a_b"})["cmps"]
+    topics = {each["state_topic"] for each in components.values()}
+    assert {"hall/3/a.b/state", "hall/3/a_b/state"} <= topics
+    assert len({each["unique_id"] for each in components.values()}) == len(components) == 8
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,11 @@ def outlet(port: int, commands: str) -> tuple[DurableOutlet, Line]:
             "high",
             {"command": "set_threshold", "camera": "top", "threshold": "high"},
         ),
+        (  # more than a float can be: the line refuses it
+            "top/command/threshold",
+            "9" * 400,
+            {"command": "set_threshold", "camera": "top", "threshold": int("9" * 400)},
+        ),
         (
             "top/command/threshold",
             '{"command": "pause", "camera": "*"}',
