@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 LONGEST_WAIT_S = 3600.0
@@ -44,15 +45,18 @@ class HttpRequest:
     def post(self, body: bytes, headers: Mapping[str, str], target: str) -> HttpAnswer:
         """Send a body and return the answer. Raises OSError, TimeoutError when time is up."""
         self._aborted = ""
+        try:
+            connection, prefix, proxy_headers = self._connect()
+        except ValueError as error:
+            raise ConnectionError(f"the environment's proxy is no address ({error})") from error
         timer = threading.Timer(self._total_s, self.abort, [f"no answer in {self._total_s:g} s"])
         timer.daemon = True
         timer.start()
-        connection, prefix = self._connect()
         self._connection = connection
         try:
             connection.connect()
             self._raise_abort()  # it may have come before there was a socket to close
-            connection.request("POST", prefix + target, body, dict(headers))
+            connection.request("POST", prefix + target, body, {**headers, **proxy_headers})
             answer = _answer(connection.getresponse())
             self._raise_abort()  # a head cut short looks complete
             return answer
@@ -86,19 +90,22 @@ class HttpRequest:
         if self._aborted:
             raise TimeoutError(self._aborted)
 
-    def _connect(self) -> tuple[HTTPConnection, str]:
-        """Return a connection and what stands before the path: the host, for a plain proxy."""
+    def _connect(self) -> tuple[HTTPConnection, str, Mapping[str, str]]:
+        """Return a connection, what stands before the path, and headers for a plain proxy.
+
+        Raises ValueError for a proxy that is none.
+        """
         host, secure = self._url.hostname or "", self._url.scheme == "https"
         port = self._url.port or (443 if secure else 80)
         proxy = _proxy(self._url)
         address = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
         if not secure:
             prefix = f"http://{_host_port(host, port)}" if proxy else ""
-            return HTTPConnection(*address, timeout=self._connect_s), prefix
+            return HTTPConnection(*address, timeout=self._connect_s), prefix, _login(proxy)
         connection = HTTPSConnection(*address, timeout=self._connect_s, context=self._context)
         if proxy:
-            connection.set_tunnel(host, port)
-        return connection, ""
+            connection.set_tunnel(host, port, dict(_login(proxy)))
+        return connection, "", {}
 
 
 def _proxy(url: SplitResult) -> SplitResult | None:
@@ -107,6 +114,14 @@ def _proxy(url: SplitResult) -> SplitResult | None:
     if not text or proxy_bypass(url.hostname or ""):
         return None
     return urlsplit(text if "://" in text else f"http://{text}")
+
+
+def _login(proxy: SplitResult | None) -> Mapping[str, str]:
+    """Return the header with the user and password that a proxy's URL names."""
+    if proxy is None or not proxy.username:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def _host_port(host: str, port: int) -> str:

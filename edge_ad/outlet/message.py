@@ -22,7 +22,9 @@ def facts(record: Record) -> dict[str, str]:
     score, threshold = record.get("score"), record.get("threshold")
     known = {
         "Part": record.get("part"),
-        "Score": f"{score:.4g} (threshold {threshold:.4g})" if score and threshold else None,
+        "Score": f"{score:.4g} (threshold {threshold:.4g})"
+        if score is not None and threshold is not None
+        else None,
         "Reason": record.get("reason"),
         "Count": record.get("count"),
         "Time": local_text(record["time_utc"]),

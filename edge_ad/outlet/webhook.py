@@ -21,7 +21,7 @@ from edge_ad.outlet.tls import refuse_tls_options, tls_context
 from edge_ad.uri import Uri, number
 
 TEMPLATES = ("slack", "teams", "ntfy")
-_LATER = frozenset({408, 425, 429})
+_LATER = frozenset({407, 408, 425, 429})  # 407 is a proxy's
 _EVIDENCE_WITHIN_S = 3.0  # an image is written a moment after its event
 _EVIDENCE_BYTES = 8 << 20
 
@@ -57,8 +57,8 @@ def open_webhook(uri: Uri) -> DurableOutlet:
 class Webhook(DurableOutlet):
     """Delivered means an answer of 2xx.
 
-    408, 425, 429 and 5xx mean to try again without end, after Retry-After where given; any other
-    answer, redirects among them, refuses the event.
+    407, 408, 425, 429 and 5xx mean to try again without end, after Retry-After where given; any
+    other answer, redirects among them, refuses the event.
     """
 
     secret = b""

@@ -19,6 +19,7 @@ from edge_ad.errors import Refused, UsageError
 from edge_ad.files import write_bytes
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet, TryLater
+from edge_ad.outlet.message import facts
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.store.outbox import read_dead_letters
 from edge_ad.store.store import Store
@@ -117,6 +118,7 @@ def test_chat_channels_get_their_own_shape(template: str) -> None:
         (400, {}, Refused, "HTTP 400: thank you", None),
         (404, {}, Refused, "HTTP 404", None),
         (301, {"Location": "https://elsewhere/"}, Refused, "HTTP 301 to https://elsewhere/", None),
+        (407, {}, TryLater, "HTTP 407", None),
         (408, {}, TryLater, "HTTP 408", None),
         (425, {}, TryLater, "HTTP 425", None),
         (429, {"Retry-After": "7"}, TryLater, "HTTP 429", 7.0),
@@ -241,12 +243,32 @@ def test_tls_checks_the_certificate(tmp_path: Path) -> None:
     assert len(server.bodies) == 0
 
 
+def test_a_threshold_of_zero_is_a_fact() -> None:
+    record = RECORD | {"score": 0.0, "threshold": -0.5}
+    assert facts(record)["Score"] == "0 (threshold -0.5)"
+
+
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with web_server() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         webhook("http://mes.invalid:8080/hook").deliver(RECORD)
     assert proxy.paths == ["http://mes.invalid:8080/hook"]
     assert proxy.headers[0]["host"] == "mes.invalid:8080"
+    assert "proxy-authorization" not in proxy.headers[0]
+
+
+def test_a_proxy_gets_the_user_of_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with web_server() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//line:p%40ss@"))
+        webhook("http://mes.invalid:8080/hook").deliver(RECORD)
+    login = base64.b64encode(b"line:p@ss").decode()
+    assert proxy.headers[0]["proxy-authorization"] == f"Basic {login}"
+
+
+def test_an_event_outlives_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:port")
+    with pytest.raises(ConnectionError, match="proxy is no address"):
+        webhook("http://mes.invalid:8080/hook").deliver(RECORD)
 
 
 def test_order_is_kept_and_refusals_are_kept_with_the_reason(tmp_path: Path) -> None:
