@@ -16,7 +16,7 @@ from edge_ad.store.schema import DATABASE
 _OF_A_RUN = (
     f"{DATABASE}*",
     "inspections.jsonl*",
-    "evidence/*.jpg",
+    "evidence/part-*.jpg",
     "drift/*.jpg",
     "samples/*.png",
     "contact-sheet.jpg",

@@ -16,6 +16,7 @@ _RED, _WHITE, _DARK, _BLACK = (40, 40, 230), (255, 255, 255), (32, 32, 32), (0, 
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 _LINE_PX = 20  # of a caption
 _PANEL_WIDTHS = (320, 640)  # pixels: the caption fits, a scratch shows, the file can be mailed
+_MOST_ROWS = 8192  # of a line scan: JPEG has 65 500, and nobody looks at so many
 _LEGEND_WIDTH = 160
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
 
@@ -32,17 +33,19 @@ def draw_evidence(
     The map's colours run from half the threshold (clear) to twice the threshold (red), so that
     evidence images can be compared.
     """
-    scale = float(np.clip(image.shape[1], *_PANEL_WIDTHS)) / image.shape[1]
-    size = (round(image.shape[1] * scale), max(1, round(image.shape[0] * scale)))
+    height, width = image.shape[:2]
+    scale = min(float(np.clip(width, *_PANEL_WIDTHS)) / width, _MOST_ROWS / height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     panel = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)  # drawn on when small
     boxes = [_scaled(region, scale) for region in regions]
-    left = draw_regions(panel.copy(), boxes)
-    right = draw_regions(_overlay(panel, _scaled_map(anomaly_map, scale), threshold), boxes)
-    above = _bar(2 * size[0], len(caption))
+    left = _widened(draw_regions(panel.copy(), boxes))
+    overlay = _overlay(panel, _scaled_map(anomaly_map, scale), threshold)
+    right = _widened(draw_regions(overlay, boxes))
+    above = _bar(2 * left.shape[1], len(caption))
     for number, line in enumerate(caption):
         draw_text(above, _fitted(line, above.shape[1] - 20), (8, (number + 1) * _LINE_PX - 5))
-    return np.vstack([above, np.hstack([left, right]), _legend(2 * size[0], threshold)])
+    return np.vstack([above, np.hstack([left, right]), _legend(above.shape[1], threshold)])
 
 
 def panels(evidence: Image, lines: int = 2) -> tuple[Image, Image]:
@@ -96,6 +99,14 @@ def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -
         cell = sheet[row * height :, column * width :]
         cell[: thumb.shape[0], : thumb.shape[1]] = thumb
     return sheet
+
+
+def _widened(panel: Image) -> Image:
+    """Return a panel with room beside it, where it is too narrow for the caption."""
+    missing = max(0, _PANEL_WIDTHS[0] - panel.shape[1])
+    return np.asarray(
+        cv2.copyMakeBorder(panel, 0, 0, 0, missing, cv2.BORDER_CONSTANT, value=_DARK), np.uint8
+    )
 
 
 def _bar(width: int, lines: int) -> Image:

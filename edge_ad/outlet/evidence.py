@@ -120,6 +120,8 @@ class EvidenceFolder(Outlet):
                 self._write(*job)
             except OSError as error:
                 self._error = error
+            except Exception as error:  # of one image; the next ones must be written
+                self._error = OSError(f"{type(error).__name__}: {error}")
             if time.monotonic() - self._reported_s > _REPORT_EVERY_S:
                 self._report()
 
@@ -185,7 +187,7 @@ def draw_sheet(folder: Path, count: int = _ON_SHEET) -> bytes:
 def _images_by_age(folder: Path) -> OrderedDict[str, int]:
     """Return the evidence images of a folder, name to bytes, oldest first."""
     sizes: dict[tuple[int, str], int] = {}
-    for path in folder.glob("[!.]*.jpg"):  # names with a dot are being written
+    for path in folder.glob("part-*.jpg"):  # what else is there is not ours to delete
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             sizes[status.st_mtime_ns, path.stem] = status.st_size

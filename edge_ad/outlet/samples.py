@@ -90,6 +90,8 @@ class SampleFolder(Outlet):
                 self._write(*job)
             except OSError as error:
                 self._error = error
+            except Exception as error:  # of one image; the next ones must be written
+                self._error = OSError(f"{type(error).__name__}: {error}")
 
     def _write(self, inspection: Inspection, kind: str, image: Image) -> None:
         file = f"{_FOLDER}/part-{inspection.part:08d}-{kind}.png"

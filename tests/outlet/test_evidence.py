@@ -81,6 +81,41 @@ def test_the_oldest_images_go_first_and_are_counted(
     assert event.reason == f"evidence images: {reason}"
 
 
+def test_images_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    theirs = tmp_path / "evidence" / "for the supplier.jpg"
+    theirs.write_bytes(b"x")
+    folder = EvidenceFolder(tmp_path / "evidence", max_count=1)
+    for part in (1, 2):
+        folder.inspected(rejected(part), evidence_with())
+    folder.close()
+    assert theirs.exists() and folder.counts.deleted == 1
+
+
+def test_an_image_that_cannot_be_drawn_is_counted_and_the_next_one_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_at_first(inspection: Inspection) -> tuple[str, str]:
+        if inspection.part == 1:
+            raise ValueError("no such zone")
+        return caption(inspection)
+
+    monkeypatch.setattr(evidence, "caption", fail_at_first)
+    outlets = Outlets([EvidenceFolder(tmp_path / "evidence")])
+    for part in (1, 2):
+        outlets.inspected(rejected(part), evidence_with())
+    outlets.close()
+    assert names(tmp_path) == ["part-00000002.jpg"]
+    assert outlets.faults == {"EvidenceFolder: ValueError: no such zone": 1}
+
+
+def test_a_line_scan_of_many_rows_is_drawn() -> None:
+    image, values = np.full((14_000, 64, 3), 90, np.uint8), np.zeros((700, 32), np.float32)
+    tall = draw_evidence(image, AnomalyMap(values, (0, 0), (2, 20)), [REGION], 0.5, ["a", "b"])
+    assert tall.shape == (8192 + 44 + 24, 640, 3)
+    assert (tall[44:-24, 37:320] == 32).all() and (tall[44:-24, 37 + 320 :] == 32).all()
+
+
 def test_without_images_nothing_is_drawn_and_nothing_lost(tmp_path: Path) -> None:
     folder = EvidenceFolder(tmp_path / "evidence", max_count=0)
     folder.inspected(rejected(), evidence_with())
