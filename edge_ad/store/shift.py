@@ -64,6 +64,7 @@ def summarise_shift(folder: Path, since: str, until: str) -> Shift:
     """Summarise the events and statistics of a folder. Raises like `open_reading`."""
     shift = Shift(since, until)
     with open_reading(folder) as connection:
+        connection.execute("BEGIN")  # all of it as of one moment: a line writes meanwhile
         _add_statistics(shift, connection)
         _add_alarms(shift, connection)
         shift.rejects, shift.reject_count = _newest(shift, connection, ("reject",), _ALARMS)

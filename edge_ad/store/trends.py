@@ -100,6 +100,7 @@ def read_trend(folder: Path, camera: str, since: str, until: str, step_minutes: 
     """
     trend = Trend(camera, since, until, step_minutes)
     with open_reading(folder) as connection:
+        connection.execute("BEGIN")  # all of it as of one moment: a line writes meanwhile
         rows = connection.execute(_GROUPED, (step_minutes, since[:16], until[:16], camera, camera))
         trend.points = [_point(row, step_minutes) for row in rows]
         if camera:

@@ -98,6 +98,7 @@ class ScoreHistory:
         """Read the minutes from `since` to `until` (texts in UTC). Raises like `open_reading`."""
         since, until = since[:16], until[:16]
         with open_reading(folder) as connection:
+            connection.execute("BEGIN")  # all of it as of one moment: a line writes meanwhile
             spans = [
                 _read_span(connection, camera, begin, end)
                 for begin, end in _steady(connection, camera, since, until)

@@ -6,9 +6,11 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge_ad.store import trends
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.statistics import score_bin
 from edge_ad.store.trends import quantiles, read_trend, step_for
@@ -62,6 +64,21 @@ def test_a_camera_has_its_own_events_and_the_lines(folder: Path) -> None:
         ("line", None),
         ("drift", "top"),
     ]
+
+
+def test_a_minute_that_is_written_meanwhile_is_not_half_in_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert = trends._point
+
+    def write_between(row: Any, step: int) -> trends.TrendPoint:
+        with writing(folder) as line:
+            line.minute("06:30", [0.1])
+        return convert(row, step)
+
+    monkeypatch.setattr(trends, "_point", write_between)
+    trend = read_trend(folder, "top", at("06:00"), at("07:00"), 5)
+    assert [point.judged for point in trend.points] == [30]
 
 
 def test_an_empty_span_is_empty(folder: Path) -> None:
