@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import sqlite3
@@ -81,5 +82,8 @@ def _scaled(image: Image) -> Image:
 
 
 def _plain(camera: str) -> str:
-    """Return a camera's name as part of a file name."""
-    return re.sub(r"[^\w-]+", "_", camera).strip("_")[:80] or "camera"
+    """Return a camera's name as part of a file name, which no other camera has."""
+    plain = re.sub(r"[^\w-]+", "_", camera).strip("_")[:80]
+    if plain == camera:
+        return plain
+    return f"{plain}-{hashlib.sha256(camera.encode()).hexdigest()[:8]}"

@@ -37,8 +37,8 @@ def name_sources(sources: Sequence[NamedSource]) -> list[NamedSource]:
         check_name(name)
         if count > 1:
             raise UsageError(f"{count} cameras are called '{name}'. Names must differ.")
-    seen = Counter(given)
-    return [source if source.name else _by_uri(source.uri, seen) for source in sources]
+    taken = set(given)
+    return [source if source.name else _by_uri(source.uri, taken) for source in sources]
 
 
 def split_name(text: str) -> NamedSource:
@@ -78,7 +78,12 @@ _NOT_A_NAME = (
 )
 
 
-def _by_uri(uri: str, seen: Counter[str]) -> NamedSource:
-    name = readable(without_credentials(uri))
-    seen[name] += 1
-    return NamedSource(name if seen[name] == 1 else f"{name}#{seen[name]}", uri)
+def _by_uri(uri: str, taken: set[str]) -> NamedSource:
+    """Name a source by its URI; the name is added to those that are taken."""
+    name = first = readable(without_credentials(uri))
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{first}#{number}"
+    taken.add(name)
+    return NamedSource(name, uri)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from edge_ad.frame import Image
 from edge_ad.images import read_image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.drift import DriftWatch, ExpectedImages
+from edge_ad.line.drift_image import DriftImages
 from edge_ad.manifest import ImageReference, load_sidecar
 from edge_ad.outlet.base import Evidence
 from edge_ad.store.drift import read_drift
@@ -100,6 +102,17 @@ def test_a_change_of_light_is_an_event_with_its_beginning_and_two_images(
     assert row["since"] in {"2026-11-28T14:10Z", "2026-11-28T14:09Z"}
     assert (row["reference"], row["now"]) == (118, pytest.approx(96, abs=1))
     assert row["reference_from"] == "threshold"
+
+
+def test_each_camera_has_its_own_image_from_before(tmp_path: Path) -> None:
+    address = "rtsp://10.0.0.5/axis-media/media.amp?videocodec=h264&resolution=1280x720&camera="
+    names = ("a.b", "a_b", "a b", f"{address}1", f"{address}2")
+    with closing(sqlite3.connect(":memory:")) as unused:
+        for level, name in enumerate(names, 1):
+            images = DriftImages(tmp_path)
+            images.keep_first(unused, name, image_of(40 * level), replace=False)
+    means = sorted(read_image(path, 8).mean() for path in (tmp_path / "drift").iterdir())
+    assert means == pytest.approx([40, 80, 120, 160, 200], abs=2)
 
 
 def test_light_that_is_back_ends_it(tmp_path: Path) -> None:
