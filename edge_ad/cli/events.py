@@ -21,6 +21,7 @@ _TYPES = (
     *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "retention"),
     *("outlet_fault", "outbox", "bundle", "page", "ack", "mark", "setting", "control"),
 )
+_OF_JSON = ("regions", "old", "new")  # in a table, too
 _KINDS = ("defect", "camera_fault", "reject_rate")
 _TIME = "an age (30m, 8h, 2d) or a time (2026-11-28T06:00)"
 
@@ -116,8 +117,8 @@ def _print_csv(events: Iterable[Record]) -> None:
     for event in events:
         buffer.seek(0)
         buffer.truncate()
-        regions = {"regions": json.dumps(event["regions"])} if "regions" in event else {}
-        table.writerow(event | regions)
+        values = {name: json.dumps(event[name]) for name in _OF_JSON if name in event}
+        table.writerow(event | values)
         click.echo(buffer.getvalue(), nl=False)
 
 

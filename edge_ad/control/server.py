@@ -128,7 +128,11 @@ class ControlSocket(ClosedAtExit):
         else:
             thread = threading.Thread(target=self._serve, args=(connection, peer), daemon=True)
             thread.name = "control client"
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread is left: the next client may have more luck
+                self._slots.release()
+                self._refuse(connection, peer, f"it cannot be served now: {error}")
 
     def _refuse(self, connection: socket.socket, peer: Peer, reason: str) -> None:
         self._refusals.add(peer.name, reason)

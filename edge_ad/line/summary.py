@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from edge_ad.images import NAMED
@@ -54,10 +55,10 @@ def _counts(cameras: list[Camera], elapsed_s: float) -> dict[str, Any]:
         for camera in cameras
         for name in camera.source.left_out
     ]
-    latency, engine = tallies[0].latency_s.copy(), tallies[0].engine_s.copy()
-    for tally in tallies[1:]:
-        latency.extend(tally.latency_s)
-        engine.extend(tally.engine_s)
+    latency, engine = (
+        [time_s for tally in tallies for time_s in times_of(tally).copy()]
+        for times_of in (attrgetter("latency_s"), attrgetter("engine_s"))
+    )
     return {
         "frames": sum(tally.frames for tally in tallies),
         "judged": judged,

@@ -143,7 +143,12 @@ class LiveFeed:
         sent_s = float("-inf")
         while True:
             began = time.monotonic()
-            self._snapshot = await loop.run_in_executor(self._pool, self._look)
+            try:
+                self._snapshot = await loop.run_in_executor(self._pool, self._look)
+            except Exception:  # tabs would wait for ever
+                _log.exception("the live view cannot be read")
+                await asyncio.sleep(_STATUS_S)
+                continue
             parts = {camera: part for camera, (part, _) in self._frames.items()}
             if parts != sent or began - sent_s > _STATUS_S:
                 sent, sent_s = parts, began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -19,6 +20,7 @@ from edge_ad.source.isolated import open_isolated
 from edge_ad.source.registry import CAMERAS, CameraKind, find_camera
 from edge_ad.uri import Uri, without_credentials
 
+_log = logging.getLogger(__name__)
 _SCHEME = re.compile(
     "|".join(kind.prefixes[0] for kind in CAMERAS if kind.syntax in {"path", "text"}) + "|[^:/]+://"
 )
@@ -92,7 +94,16 @@ def presence(uri: str) -> Callable[[], bool] | None:
     """Return a cheap question whether the camera at `uri` is there, None where there is none."""
     parsed = parse_uri(uri)
     ask = find_camera(parsed.scheme).load_presence()
-    return partial(ask, parsed) if ask else None
+    return partial(_is_there, ask, parsed) if ask else None
+
+
+def _is_there(ask: Callable[[Uri], bool], uri: Uri) -> bool:
+    """Return whether a camera is there; one whose driver fails at the question has to wait."""
+    try:
+        return ask(uri)
+    except Exception as error:
+        _log.debug("%s: whether it is there is not known", uri, exc_info=error)
+        return False
 
 
 def camera_in_folder(text: str, folder: Path) -> str:

@@ -78,6 +78,14 @@ def test_csv_has_every_column(line: Path) -> None:
     assert json.loads(table[1]["regions"])[0]["x"] == 20 and table[0]["camera"] == ""
 
 
+def test_what_is_json_is_json_in_a_table_too(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.record(StoreEvent(EventType.SETTING, kind="rule", old='{"k": 2}', new='{"k": 3}'))
+        store.record(StoreEvent(EventType.SETTING, kind="paused", old="false", new="true"))
+    table = list(csv.DictReader(io.StringIO(invoke("events", tmp_path, "--csv").stdout)))
+    assert [json.loads(table[at]["new"]) for at in (1, 2)] == [{"k": 3}, True]
+
+
 def test_notes_are_events_and_shown_at_the_alarm(line: Path) -> None:
     assert invoke("events", line, "--ack", "2", "--who", "anna").returncode == 0
     done = invoke("events", line, "--mark", "a-1", "--as", "false-alarm", "--note", "oil")

@@ -241,6 +241,24 @@ def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
     assert refusals.count == 1
 
 
+def test_a_client_for_whom_no_thread_is_left_is_not_the_last(
+    running: RunningLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoneLeft(threading.Thread):
+        def start(self) -> None:
+            if self.name == "control client":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "Thread", NoneLeft)
+        for _ in range(20):  # more than there are places
+            answer = send(running.folder, b"")
+            assert answer is not None and "cannot be served now" in answer["error"]
+    answer = send(running.folder, b'{"command": "state"}\n')
+    assert answer is not None and answer["ok"]
+
+
 def test_the_socket_is_its_users_and_goes_with_the_line(tmp_path: Path) -> None:
     with RunningLine(tmp_path, "top") as running:
         mode = (tmp_path / SOCKET).stat().st_mode

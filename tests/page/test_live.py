@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_ad.control.client import LineLink
-from edge_ad.page import snapshot
+from edge_ad.page import feed, snapshot
 from edge_ad.page.live import live_values
 from edge_ad.page.snapshot import HourCounts, Snapshot, StoreHour, look, read_hour
 from edge_ad.page.texts import read_texts
@@ -182,6 +182,24 @@ def test_the_hours_counts_never_go_back(tmp_path: Path) -> None:
             link.close()
             tile = live_values(shown, EN)["cameras"][0]
             assert tile["counts"] == "2 parts this hour, 1 rejected (50\u202f%)"
+
+
+def test_a_look_that_fails_is_not_the_last(
+    page: ServedPage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = threading.Event()
+
+    def fail_at_first(*asked: Any) -> Snapshot:
+        if not failed.is_set():
+            failed.set()
+            raise ValueError("odd")
+        return look(*asked)
+
+    monkeypatch.setattr(feed, "look", fail_at_first)
+    monkeypatch.setattr(feed, "_STATUS_S", 0.01)
+    with Tab(page) as tab:
+        assert tab.next()["running"]
+    assert failed.is_set() and "the live view cannot be read" in caplog.text
 
 
 def test_a_tab_that_says_something_else_is_closed(page: ServedPage) -> None:

@@ -45,6 +45,17 @@ def test_a_device_is_there_with_its_file(tmp_path: Path) -> None:
     assert is_there(f"v4l2://{device}")
 
 
+def test_a_driver_that_fails_at_the_question_ends_no_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(place: str, mode: int) -> bool:
+        raise RuntimeError("the transport layer is gone")
+
+    ask = presence(f"v4l2://{tmp_path}/video0")
+    monkeypatch.setattr("edge_ad.source.presence.os.access", fail)
+    assert ask is not None and not ask()
+
+
 def test_files_need_no_question() -> None:
     before = threading.active_count()
     assert presence("parts/") is None and threading.active_count() <= before
