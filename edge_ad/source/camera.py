@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from edge_ad.uri import Uri, number, whole_number
 
 GREY_FORMATS = {"Y10": 10, "Y12": 12, "Y14": 14, "Y16": None}  # V4L2's; Y16 may hold any depth
 JPEG_FORMATS = frozenset({"MJPG", "JPEG"})
+_SAME_RATE = 0.01  # 29.97 is 30
 _MANUAL = 1  # V4L2_EXPOSURE_MANUAL
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
 
@@ -41,8 +43,8 @@ def check_settings(uri: Uri) -> None:
 def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
     """Open a camera at a device file.
 
-    Raises SourceLost when it does not open, UsageError when it delivers another size than the
-    options ask for.
+    Raises SourceLost when it does not open, UsageError when it takes another size, format or rate
+    than the options ask for.
     """
     uri = request.uri
     expected_wh = _size_wh(uri)
@@ -58,10 +60,24 @@ def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
     for setting, value in settings:  # the format first: it determines the available sizes
         if value:
             capture.set(setting, value)
+    _check_format_and_rate(capture, uri)
     _fix_exposure(capture, uri)
     depth = _grey_depth(capture, request)
     _keep_jpegs(capture)
     return check_size(_frames(capture, request.name, depth), expected_wh, uri.place)
+
+
+def _check_format_and_rate(capture: cv2.VideoCapture, uri: Uri) -> None:
+    """Raise UsageError, and release the camera, when its driver has chosen others.
+
+    What a driver does not say is not compared.
+    """
+    fps, now = number(uri, "fps", 0), capture.get(cv2.CAP_PROP_FPS)
+    if fps and now and not math.isclose(fps, now, rel_tol=_SAME_RATE):
+        raise _not_taken(capture, uri, "fps", f"{now:g}", "--list-formats-ext")
+    name, chosen = uri.options.get("format", "").strip(), _format_name(capture).strip("\0")
+    if name and chosen and name != chosen:
+        raise _not_taken(capture, uri, "format", chosen, "--list-formats-ext")
 
 
 def _fix_exposure(capture: cv2.VideoCapture, uri: Uri) -> None:
@@ -76,12 +92,18 @@ def _fix_exposure(capture: cv2.VideoCapture, uri: Uri) -> None:
             continue
         value = number(uri, option, 0)
         if not capture.set(setting, value) or capture.get(setting) != value:
-            now = capture.get(setting)
-            capture.release()
-            raise UsageError(
-                f"{uri.place}: option {option}={value:g} was not taken, the driver has {now:g}. "
-                f"List its limits with: v4l2-ctl -d {uri.place} --list-ctrls"
-            )
+            raise _not_taken(capture, uri, option, f"{capture.get(setting):g}", "--list-ctrls")
+
+
+def _not_taken(
+    capture: cv2.VideoCapture, uri: Uri, option: str, now: str, listing: str
+) -> UsageError:
+    """Release a camera and return the error for an option that its driver has not taken."""
+    capture.release()
+    return UsageError(
+        f"{uri.place}: option {option}={uri.options[option]} was not taken, the driver has {now}. "
+        f"List what it takes with: v4l2-ctl -d {uri.place} {listing}"
+    )
 
 
 def _grey_depth(capture: cv2.VideoCapture, request: SourceRequest) -> BitDepth | None:

@@ -89,7 +89,7 @@ def _apply(camera: Any, request: SourceRequest) -> None:
 
 
 def _set_trigger(nodes: Any, request: SourceRequest) -> None:
-    """Let the camera wait for a trigger at an input, or run freely as it may not have before."""
+    """Let the camera wait for a trigger at an input, where one is named."""
     trigger = request.uri.options.get("trigger")
     if trigger is None:
         return

@@ -54,7 +54,7 @@ def test_a_stream_without_end_can_be_left() -> None:
 
 
 class Driver:
-    """A driver that takes exposures up to 500 and has no gain; it stands in for VideoCapture."""
+    """A driver that takes values up to 500, no gain and one format, for VideoCapture's place."""
 
     def __init__(self) -> None:
         self.values: dict[int, float] = {}
@@ -64,7 +64,8 @@ class Driver:
         return True
 
     def set(self, setting: int, value: float) -> bool:
-        self.values[setting] = min(value, 500)
+        yuyv = cv2.VideoWriter.fourcc(*"YUYV")
+        self.values[setting] = yuyv if setting == cv2.CAP_PROP_FOURCC else min(value, 500)
         return setting != cv2.CAP_PROP_GAIN
 
     def get(self, setting: int) -> float:
@@ -79,15 +80,20 @@ class Driver:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [("exposure=900", "exposure=900 was not taken, the driver has 500"), ("gain=3", "gain=3 was")],
+    [
+        ("exposure=900", "exposure=900 was not taken, the driver has 500"),
+        ("gain=3", "gain=3 was"),
+        ("fps=1000", "fps=1000 was not taken, the driver has 500"),
+        ("format=MJPG", "format=MJPG was not taken, the driver has YUYV"),
+    ],
 )
-def test_exposure_and_gain_are_fixed_or_refused(
+def test_what_a_camera_is_set_to_is_taken_or_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: str, message: str
 ) -> None:
     device, driver = tmp_path / "video0", Driver()
     device.touch()
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: driver)
-    with open_source(f"v4l2://{device}?exposure=200") as source:
+    with open_source(f"v4l2://{device}?exposure=200&format=YUYV&fps=30") as source:
         assert isinstance(next(iter(source)), Frame)
     assert driver.values[cv2.CAP_PROP_AUTO_EXPOSURE] == 1
     assert driver.values[cv2.CAP_PROP_EXPOSURE] == 200
