@@ -66,7 +66,8 @@ def open_gpio(uri: Uri) -> GpioOutlet:
 class GpioOutlet(Outlet):
     """Pulses for every part that is rejected or INVALID, and holds as long as an alarm stands.
 
-    A pulse begins `delay_s` after the part's trigger or capture. Without verdicts (before the
+    A pulse begins `delay_s` after the part's trigger or capture. Of parts that were missed without
+    a time of their own, it is known that they came after the last one that has one. Without verdicts (before the
     start, after the end, while a camera is gone or paused) the line is at its fail-safe level, by
     default active. A reject that comes too late for its part, or that the chip does not take, is
     raised as OSError by the next call, so that it is counted.
@@ -102,12 +103,16 @@ class GpioOutlet(Outlet):
         now_s = self._clock()
         moment_s = now_s - inspection.latency_s
         with self._changed:
+            before_s = self._moments.get(inspection.camera, moment_s)
             self._moments[inspection.camera] = moment_s
             if inspection.verdict is not Verdict.INVALID:
                 self._judged_s[inspection.camera] = now_s
                 self._hold(f"gone {inspection.camera}", moment_s, stands=False)
             elif self._options.failsafe and inspection.reason.startswith(_GONE):
                 self._hold(f"gone {inspection.camera}", moment_s, stands=True)
+            elif self._options.failsafe and _has_no_moment(inspection):
+                self._schedule.pulse_between(min(before_s, moment_s), now_s, now_s)
+                self._changed.notify_all()
             elif self._options.failsafe:
                 self._pulse(moment_s)
         self._raise_late_error()
@@ -249,3 +254,9 @@ class GpioOutlet(Outlet):
             self._error = error
         else:
             _log.info("%s: opened again", self.name)
+
+
+def _has_no_moment(inspection: Inspection) -> bool:
+    """Return whether it stands for several parts, or for one whose frame was dropped."""
+    missed = inspection.missed_triggers
+    return missed > 1 or (missed == 1 and not inspection.latency_s)

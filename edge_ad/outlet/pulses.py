@@ -30,6 +30,11 @@ class PulseSchedule:
         self._add(begin_s, begin_s + self._pulse_s)
         return begin_s - due_s
 
+    def pulse_between(self, first_s: float, last_s: float, now_s: float) -> None:
+        """Add a pulse for parts that were at the camera at unknown times from first to last."""
+        begin_s = max(first_s + self._delay_s, now_s)
+        self._add(begin_s, max(last_s + self._delay_s, begin_s) + self._pulse_s)
+
     def hold(self, key: str, moment_s: float) -> None:
         """Be active from now on, until `release` with this key; a second call changes nothing."""
         self._holds.setdefault(key, moment_s + self._delay_s)

@@ -51,6 +51,14 @@ def test_a_pulse_that_nobody_looked_at_in_time_comes_late_and_is_not_lost() -> N
     assert schedule.active(2.1) and not schedule.active(2.5), "this one was served"
 
 
+def test_parts_of_unknown_times_are_one_pulse_over_all_of_them() -> None:
+    schedule = PulseSchedule(0.2, 0.1)
+    schedule.pulse_between(0.1, 0.5, 0.5)
+    assert drawn(schedule, 10) == ".....###.."
+    schedule.pulse_between(1.0, 1.2, 0.9)
+    assert drawn(schedule, 16)[10:] == "..###."
+
+
 def test_a_hold_lasts_until_its_release_and_a_pulse_at_least() -> None:
     schedule = PulseSchedule(0.2, 0.3)
     schedule.hold("a", 0.0)
