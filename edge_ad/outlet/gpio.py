@@ -67,10 +67,10 @@ class GpioOutlet(Outlet):
     """Pulses for every part that is rejected or INVALID, and holds as long as an alarm stands.
 
     A pulse begins `delay_s` after the part's trigger or capture. Of parts that were missed without
-    a time of their own, it is known that they came after the last one that has one. Without verdicts (before the
-    start, after the end, while a camera is gone or paused) the line is at its fail-safe level, by
-    default active. A reject that comes too late for its part, or that the chip does not take, is
-    raised as OSError by the next call, so that it is counted.
+    a time of their own, it is known that they came after the last one that has one. Without
+    verdicts (before the start, after the end, while a camera is gone or paused) the line is at its
+    fail-safe level, by default active. A reject that comes too late for its part, or that the chip
+    does not take, is raised as OSError by the next call, so that it is counted.
     """
 
     def __init__(
