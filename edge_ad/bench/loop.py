@@ -5,8 +5,10 @@ Machines are noisy, so the two are measured alternately and compared round by ro
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -14,7 +16,8 @@ from edge_ad.bench.engine_calls import random_batch, time_engine, timed_call
 from edge_ad.bench.windows import AGREEING, agree
 from edge_ad.engine import Engine
 from edge_ad.errors import SourceLost, UsageError
-from edge_ad.frame import Frame, Image
+from edge_ad.frame import BadFrame, Frame, Image
+from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.line.config import LineConfig
 from edge_ad.line.open import open_line
@@ -25,6 +28,7 @@ from edge_ad.uri import without_credentials
 
 IN_MEMORY = 256 << 20  # bytes of frames that are measured again and again
 _LEAST = 300  # frames, however large
+_HOPELESS = 10_000  # frames, none of which can be judged, of a source without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,14 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class LoopBench:
-    """The rounds of one measurement, and the seconds of each frame's verdict and engine call."""
+    """The rounds of one measurement, and the seconds of each frame's verdict and engine call.
+
+    `frames` were judged a round; `invalid` were not, by their reason, and count in no figure.
+    """
 
     rounds: tuple[Round, ...]
     frames: int
+    invalid: Mapping[str, int]
     latency_s: tuple[float, ...]
     engine_s: tuple[float, ...]
 
@@ -81,29 +89,66 @@ def check_ends(uri: str) -> None:
         )
 
 
-def decoded(uri: str) -> Iterator[Frame]:
-    """Yield the frames of a video or folder.
+def check_judged(uri: str) -> None:
+    """Raise, as `decoded` does, for a source without a frame that a line would judge."""
+    with contextlib.closing(decoded(uri)) as frames:
+        next(frames)
 
-    Raises SourceLost when there are none, UsageError as `check_ends` does.
+
+def decoded(uri: str, left_out: Counter[str] | None = None) -> Generator[Frame, None, None]:
+    """Yield the frames of a video or folder that a line would judge; count others by their reason.
+
+    INVALID ones cost no engine call, so that a loop would seem faster with them than it is. Raises
+    SourceLost when there are none to judge, UsageError as `check_ends` does.
     """
     check_ends(uri)
-    some = False
+    left_out, some = Counter() if left_out is None else left_out, False
+    gate = FrameGate(live=False)
     with open_source(uri) as source:
         for grab in source:
-            if isinstance(grab, Frame):
+            fault = grab.reason if isinstance(grab, BadFrame) else gate.fault(grab)
+            if isinstance(grab, Frame) and not fault:
                 some = True
                 yield grab
+                continue
+            left_out[fault.partition(":")[0]] += 1
+            if not some and left_out.total() >= _HOPELESS:
+                break
     if not some:
-        raise SourceLost(f"{uri}: no frames to measure with.")
+        raise SourceLost(f"{without_credentials(uri)}: {_nothing(left_out)}")
+
+
+def _nothing(left_out: Counter[str]) -> str:
+    """Say why there is nothing to measure with."""
+    if not left_out:
+        return "no frames to measure with."
+    return (
+        f"no frames to measure with: all {left_out.total()} that were read are INVALID "
+        f"({_reasons(left_out)}), so a line would judge none of them."
+    )
+
+
+def _reasons(left_out: Mapping[str, int]) -> str:
+    """Return reasons in words, the most frequent first."""
+    ordered = sorted(left_out.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {reason}" for reason, count in ordered)
 
 
 def load_batches(
-    uri: str, engine: Engine, at_most: int, geometry: Geometry | None = None
+    uri: str,
+    engine: Engine,
+    at_most: int,
+    geometry: Geometry | None = None,
+    left_out: Counter[str] | None = None,
 ) -> list[Image]:
-    """Return the engine's input for the frames of a source, as the loop preprocesses them."""
+    """Return the engine's input for the frames of a source, as the loop preprocesses them.
+
+    Frames that cannot be judged are counted in `left_out`.
+    """
     manifest = engine.manifest
     preprocess = Preprocess(manifest.size_hw, geometry or manifest.geometry)
-    return [preprocess(frame.image) for frame in itertools.islice(decoded(uri), at_most)]
+    frames = itertools.islice(decoded(uri, left_out), at_most)
+    return [preprocess(frame.image) for frame in frames]
 
 
 def bench_loop(
@@ -118,8 +163,9 @@ def bench_loop(
     (camera,) = config.resolve()
     geometry = engine.manifest.geometry.changed(camera.geometry)
     room = max(_LEAST, IN_MEMORY // random_batch(engine).nbytes)
-    batches = load_batches(camera.uri, engine, config.frames or room, geometry)
-    config = replace(config, frames=len(batches))
+    invalid: Counter[str] = Counter()
+    batches = load_batches(camera.uri, engine, config.frames or room, geometry, invalid)
+    config = replace(config, frames=len(batches) + invalid.total())
     time_engine(engine, batches, warmup_s=warmup_s, duration_s=0.0, at_most=1)
     measured: list[Round] = []
     latency: list[float] = []
@@ -129,20 +175,21 @@ def bench_loop(
         loop_fps = _run_loop(config, latency)
         engine_calls += calls
         measured.append(Round(len(batches) / sum(calls), loop_fps))
-    return LoopBench(tuple(measured), len(batches), tuple(latency), tuple(engine_calls))
+    return LoopBench(tuple(measured), len(batches), invalid, tuple(latency), tuple(engine_calls))
 
 
 def _run_loop(config: LineConfig, latency: list[float]) -> float:
-    """Run the loop once, without outlets, and return its frames per second."""
+    """Run the loop once, without outlets, and return the frames that it judged per second."""
     with open_line(config, []) as line:
         line.start()
         line.wait(3600.0)
         result = line.finish()
         line.raise_errors()
-        latency += line.cameras[0].tally.latency_s
+        tally = line.cameras[0].tally
+        latency += tally.latency_s
     fps = result["fps"]
     assert isinstance(fps, float)
-    return fps
+    return fps * tally.judged / max(1, tally.frames)
 
 
 def _call_each(engine: Engine, batches: Sequence[Image]) -> list[float]:

@@ -130,6 +130,7 @@ class BenchSession:
             self.unstable.append(f"the last three rounds of the loop {_APART}")
         self.result |= {
             "loop_frames": bench.frames,
+            "loop_invalid": dict(bench.invalid),
             "loop_fps": round(bench.loop_fps, 2),
             "loop_engine_fps": round(bench.engine_fps, 2),
             "loop_ratio": round(bench.ratio, 4),

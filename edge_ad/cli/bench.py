@@ -228,9 +228,12 @@ def _measure(
     **loop: Any,
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Measure what was asked for, and return the result with the raw samples."""
+    from edge_ad.bench.loop import check_judged
     from edge_ad.bench.session import BenchSession
 
     with config.open_engine() as engine:
+        for camera in config.resolve() if config.cameras else ():
+            check_judged(camera.uri)
         session = BenchSession(engine, config, duration_s, warmup_ms / 1e3)
         if batches:
             session.check_batches(batches)

@@ -44,8 +44,7 @@ def _sections(result: Mapping[str, Any]) -> Iterator[list[str]]:
     if "energy" in result:
         yield _energy(result["energy"])
     if "loop_ratio" in result:
-        frames, ratio = result["loop_frames"], result["loop_ratio"]
-        yield [f"The loop runs at {ratio:.0%} of the engine's speed on {frames} frames."]
+        yield _loop(result)
     if "rate" in result:
         yield _rate(result["rate"])
     for key in ("batches", "streams"):
@@ -103,6 +102,15 @@ def _energy(meters: Sequence[Mapping[str, Any]]) -> list[str]:
         for meter in meters
     ]
     return _table(("energy", "watts", "joules/image"), rows)
+
+
+def _loop(result: Mapping[str, Any]) -> list[str]:
+    frames, ratio, invalid = (result[f"loop_{name}"] for name in ("frames", "ratio", "invalid"))
+    lines = [f"The loop runs at {ratio:.0%} of the engine's speed on {frames} frames."]
+    if invalid:
+        why = ", ".join(f"{count} {reason}" for reason, count in invalid.items())
+        lines.append(f"Others are INVALID and count in no figure but those of stages: {why}.")
+    return lines
 
 
 def _rate(rate: Mapping[str, Any]) -> list[str]:

@@ -20,8 +20,8 @@ _COUNT = 1024
 _PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")
 _TIMES = ("n", *(f"{name}_ms" for name in (*_PERCENTILES, "max")))
 _ENGINE = ("engine_fps", "calls", *_TIMES)
-_LOOP = ("stages", "loop_fps", "loop_engine_fps", "loop_ratio", "loop_frames", "loop_latency_ms",
-         "loop_engine_ms")  # fmt: skip
+_LOOP = ("stages", "loop_fps", "loop_engine_fps", "loop_ratio", "loop_frames", "loop_invalid",
+         "loop_latency_ms", "loop_engine_ms")  # fmt: skip
 _ALWAYS = ("load_average", "conditions", "energy", "batch", "schema", "upper_ms")
 _STAGES = ("decode", "hand-over", "gate", "preprocess", "launch", "upload", "inference", "download",
            "judge", "outlets", "store")  # fmt: skip

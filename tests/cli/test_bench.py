@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge_ad.bench.roofline import Ceilings
@@ -34,6 +36,31 @@ def test_engine_stages_and_loop_are_measured(make_engine: MakePath, make_folder:
     shares = [stage.get("share", 0) for stage in result["stages"].values()]
     assert sum(shares) == pytest.approx(1, abs=0.001)
     assert len(result["conditions"]["engine_sha256"]) == 64
+
+
+def test_frames_that_no_line_would_judge_do_not_make_the_loop_faster(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    parts = make_folder("parts", 6)
+    for name, grey in (("000", 0), ("003", 0), ("005", 255)):
+        cv2.imwrite(str(parts / f"{name}.png"), np.full((64, 64, 3), grey, np.uint8))
+    words = ("--engine", make_engine(), "--camera", parts, "--rounds", 1)
+    done = bench(*words, "--streams", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["loop_invalid"] == {"black": 2, "saturated": 1}
+    assert result["loop_frames"] == result["loop_latency_ms"]["n"] == 3
+    assert result["loop_engine_ms"]["n"] == 3 and result["streams"][0]["n"] > 0
+    assert "count in no figure but those of stages: 2 black, 1 saturated." in bench(*words).stdout
+
+
+def test_a_source_without_a_frame_to_judge_is_refused(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    parts = make_folder("parts", 0)
+    cv2.imwrite(str(parts / "0.png"), np.zeros((64, 64, 3), np.uint8))
+    done = bench("--engine", make_engine(), "--camera", parts)
+    assert done.returncode == 5 and "all 1 that were read are INVALID (1 black)" in done.stderr
 
 
 def test_the_text_is_a_table_with_units(make_engine: MakePath, make_folder: MakePath) -> None:
