@@ -56,7 +56,7 @@ def choose_images(assigned: PartAssignment, split: DataSplit | None) -> NormalIm
     if used and split.cross_fitted and (fitted := _fitted(split.cross_fitted, assigned, known)):
         return replace(fitted, left_out=left_out)
     if used:
-        raise GateFailed(*_refusal(assigned, used))
+        raise GateFailed(*_refusal(assigned, used, any_aside=bool(split.threshold.files)))
     unused = {path: part for path, part in assigned.parts.items() if path in known}
     return NormalImages(unused, left_out=left_out)
 
@@ -108,15 +108,23 @@ def _note(chosen: Mapping[Path, str], assigned: PartAssignment) -> list[str]:
     ]
 
 
-def _refusal(assigned: PartAssignment, used: set[str]) -> tuple[str, dict[str, object]]:
+def _refusal(
+    assigned: PartAssignment, used: set[str], *, any_aside: bool
+) -> tuple[str, dict[str, object]]:
     images = [path for path, part in assigned.parts.items() if part in used]
     names = ", ".join(path.name for path in images[:_NAMED])
+    advice = (
+        "or the whole training folder, whose parts the training set aside for this."
+        if any_aside
+        else "since the training set none aside; or train again with images of more parts, or with "
+        "--folds."
+    )
+    doubt = f" In this folder {assigned.doubt}" if assigned.doubt else ""
     return (
         f"the detector was trained on {len(used)} of these {len(assigned.groups())} parts "
         f"({len(images)} of {len(assigned.parts)} images, like {names}), or was chosen by them. It "
         "may score new parts higher, and then the line rejects more than guaranteed, so nothing is "
-        "stored. Give images of parts that it was not trained on, or the whole training folder, if "
-        "the training set parts aside for this.",
+        f"stored. Give images of parts that it was not trained on, {advice}{doubt}",
         {"trained_parts": len(used), "trained_images": len(images),
          "parts": len(assigned.groups()), "images": len(assigned.parts)},
     )  # fmt: skip

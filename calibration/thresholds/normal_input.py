@@ -33,7 +33,8 @@ class NormalInput:
     `part_of` maps an image's name to its part. `order` are the names in the order of time, empty
     where the images come in it, and `ordered_by` says how that is known, empty where it is not.
     `notes` are sentences for the user; `doubt` says why the parts may be wrong. `fitted` are scores
-    from nets that were not trained on the images, where the engine's own net was.
+    from nets that were not trained on the images, where the engine's own net was. `compared` says
+    that the parts were found by comparing the images.
     """
 
     images: ImageFolder | SourceFrames
@@ -46,6 +47,7 @@ class NormalInput:
     notes: tuple[str, ...] = ()
     doubt: str = ""
     fitted: FittedScores | None = None
+    compared: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -102,6 +104,7 @@ def open_folder(
         notes=chosen.notes,
         doubt="" if chosen.cross_fitted else assigned.doubt,
         fitted=_fitted(chosen, images, geometry),
+        compared=assigned.how is How.IMAGES,
     )
 
 

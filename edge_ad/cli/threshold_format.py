@@ -126,6 +126,11 @@ def warnings(
     yield from given.notes
     if given.doubt:
         yield given.doubt
+    elif given.compared:
+        yield (
+            "The parts were found by comparing the images, which may take images of one smooth "
+            "part for several: look at them once, edge-ad dataset GOOD_DIR --sheet parts.png"
+        )
     if result["drift"] and result["drift"]["accepted"]:
         yield (
             "Stored although scores drift over time (--allow-drift): the guarantee does not hold "

@@ -43,6 +43,7 @@ __all__ = [
     "split_masks",
 ]
 _log = logging.getLogger(__name__)
+_LOGGED = 10  # images that cannot be read; the others are counted
 _NO_ROLE = "lies where the layout has no images, or is not in its table"
 
 
@@ -122,9 +123,10 @@ def labelled_images(
 def readable(
     paths: Iterable[Path], left_out: dict[str, str] | None = None
 ) -> Iterator[tuple[Path, Image]]:
-    """Decode images one by one; unreadable ones are logged, and added to `left_out` with why.
+    """Decode images one by one; unreadable ones are added to `left_out` with why.
 
-    Raises DataError when there were images and none can be read.
+    The first ten are logged, the others counted. Raises DataError when there were images and
+    none can be read.
     """
     errors, readable_count = [], 0
     for path in paths:
@@ -132,12 +134,15 @@ def readable(
             image = read_image(path)
         except DataError as error:
             errors.append(str(error))
-            _log.warning("left out: %s", error)
+            if len(errors) <= _LOGGED:
+                _log.warning("left out: %s", error)
             if left_out is not None:
                 left_out[str(path)] = str(error)
             continue
         readable_count += 1
         yield path, image
+    if len(errors) > _LOGGED:
+        _log.warning("left out: %d more, which cannot be read either", len(errors) - _LOGGED)
     if errors and not readable_count:
         raise DataError(f"none of the {len(errors)} images can be read. The first: {errors[0]}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -170,27 +170,39 @@ class _Comparison:
         self._textures, self._grey = textures_of(config), is_grey(self._tiles)
         self._defect_px = defect_px
 
-    def figures(self, inputs: Sequence[Input], stop: threading.Event) -> Iterator[InputFigures]:
-        """Yield what each input reaches in all draws."""
-        draws = [self._draw(number) for number in range(DRAWS)]
-        for tried in inputs:
-            network = self._config.settings.network.model_copy(update=tried.changes)
-            assert isinstance(network, PatchCoreConfig)
-            net = PatchCore(network.model_copy(update={"rows": ROWS}), tried.size_hw).eval()
-            load_backbone(net.features.backbone, self._config.teacher, "PatchCore")
-            results = []
-            for number, (remembered, batch) in enumerate(draws):
+    def figures(self, inputs: Sequence[Input], stop: threading.Event) -> list[InputFigures]:
+        """Return what each input reaches in all draws; one draw is in memory at a time."""
+        nets = [self._untrained(tried) for tried in inputs]
+        reached: list[list[tuple[float, float]]] = [[] for _ in nets]
+        for number in range(DRAWS):
+            remembered, batch = self._draw(number)
+            for net, results in zip(nets, reached, strict=True):
                 if stop.is_set():
                     raise Interrupted
                 torch.manual_seed(self._config.seed + number)
                 _remember(net, remembered)
-                results.append(_measured(net, tried.size_hw, batch))
-            small, large = zip(*results, strict=True)
-            shrink = math.sqrt(math.prod(tried.size_hw) / math.prod(self._config.size_hw))
-            with torch.device("meta"):
-                gflops = count_flops(PatchCore(network, tried.size_hw), tried.size_hw) / 1e9
-            px = self._defect_px * shrink
-            yield InputFigures(tried, network.levels, px, gflops, small, large)
+                results.append(_measured(net, batch))
+        return [self._row(*one) for one in zip(inputs, reached, strict=True)]
+
+    def _row(self, tried: Input, results: Sequence[tuple[float, float]]) -> InputFigures:
+        network = self._network(tried)
+        with torch.device("meta"):
+            gflops = count_flops(PatchCore(network, tried.size_hw), tried.size_hw) / 1e9
+        shrink = math.sqrt(math.prod(tried.size_hw) / math.prod(self._config.size_hw))
+        small, large = zip(*results, strict=True)
+        return InputFigures(tried, network.levels, self._defect_px * shrink, gflops, small, large)
+
+    def _network(self, tried: Input) -> PatchCoreConfig:
+        network = self._config.settings.network.model_copy(update=tried.changes)
+        assert isinstance(network, PatchCoreConfig)
+        return network
+
+    def _untrained(self, tried: Input) -> PatchCore:
+        """Return a small memory bank that remembers nothing yet."""
+        network = self._network(tried).model_copy(update={"rows": ROWS})
+        net = PatchCore(network, tried.size_hw).eval()
+        load_backbone(net.features.backbone, self._config.teacher, "PatchCore")
+        return net
 
     def _draw(self, number: int) -> tuple[Image, Batch]:
         """Return tiles to remember, and others with anomalies of every kind."""
@@ -220,11 +232,11 @@ def _remember(net: PatchCore, tiles: Image) -> None:
     net.remember(collected[greedy_coreset(collected, ROWS)])
 
 
-def _measured(net: PatchCore, size_hw: SizeHW, batch: Batch) -> tuple[float, float]:
+def _measured(net: PatchCore, batch: Batch) -> tuple[float, float]:
     """Return the image AUROC on anomalies of the smallest size, and on the larger kinds."""
 
     def branches(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        maps, scores = net(_shrunk(rgb, size_hw))
+        maps, scores = net(_shrunk(rgb, net.size_hw))
         return {"map": (_coarse(maps[:, None])[:, 0], scores)}
 
     by_kind = measure(batch, branches)["map"].get("by_kind", {})

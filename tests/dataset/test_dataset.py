@@ -262,3 +262,16 @@ def test_all_unreadable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(DataError, match="none of the 1 images"):
         list(readable([tmp_path / "b.png"]))
+
+
+def test_many_unreadable_images_are_counted_after_the_first_ten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "a.png")
+    broken = [tmp_path / f"{number}.png" for number in range(14)]
+    for path in broken:
+        path.write_bytes(b"")
+    left_out: dict[str, str] = {}
+    assert len(list(readable([*broken, tmp_path / "a.png"], left_out))) == 1
+    assert len(caplog.records) == 11 and "4 more" in caplog.records[-1].getMessage()
+    assert len(left_out) == 14

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -118,3 +119,15 @@ def test_an_unreadable_image_is_left_out_by_name(folder: Path) -> None:
     (folder / "part9_0.png").write_bytes(b"")
     chosen = choose_images(assigned(folder), record)
     assert len(chosen.parts) == 8 and "part9_0.png" in next(iter(chosen.left_out))
+
+
+def test_a_refusal_says_why_no_part_was_set_aside(folder: Path) -> None:
+    record, with_some = split(folder, aside=0), split(folder)
+    keep(folder, 1, 5)
+    with pytest.raises(GateFailed, match=r"the training set none aside; .*--folds\.$"):
+        choose_images(assigned(folder), record)
+    alike = replace(assigned(folder), doubt="the images are too alike.")
+    with pytest.raises(GateFailed, match=r"--folds\. In this folder the images are too alike\.$"):
+        choose_images(alike, record)
+    with pytest.raises(GateFailed, match="whole training folder, whose parts the training set"):
+        choose_images(assigned(folder), with_some)
