@@ -325,12 +325,3 @@ def test_a_path_longer_than_an_address_works(tmp_path: Path) -> None:
         assert request(folder, {"command": "state"})["type"] == "state"
         assert stat.S_IMODE((folder / SOCKET).stat().st_mode) == 0o600
     assert not (folder / SOCKET).exists()
-
-
-def test_a_user_is_reported_again_after_an_hour_with_the_count() -> None:
-    now, reports = [0.0], list[tuple[str, int]]()
-    refusals = Refusals(lambda user, reason, count: reports.append((user, count)), lambda: now[0])
-    for moment, user in ((0, "a"), (1, "a"), (2, "b"), (3, "a"), (3601, "a")):
-        now[0] = moment
-        refusals.add(user, "nonsense")
-    assert reports == [("a", 1), ("b", 1), ("a", 3)] and refusals.count == 5
