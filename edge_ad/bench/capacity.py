@@ -11,6 +11,7 @@ from typing import Any
 from edge_ad.bench.percentiles import nearest_rank
 from edge_ad.bench.replay import Replay
 from edge_ad.machine.host import usable_cores
+from edge_ad.machine.other_work import OtherWork
 
 MOST_STREAMS = 256
 BUSY = 0.9  # of the processor's or the engine's time: that is what binds
@@ -21,7 +22,7 @@ class Trial:
     """One run of so many streams. `p99_ms` runs from a frame's capture to its verdict.
 
     `processor` and `engine` are the shares of the run's time that they were busy, of all cores
-    together.
+    together; `others` is what other programs took of them, 0 where that is not known.
     """
 
     streams: int
@@ -30,6 +31,7 @@ class Trial:
     p99_ms: float
     processor: float
     engine: float
+    others: float = 0.0
 
     def fits(self, latency_ms: float) -> bool:
         """Return whether no frame was dropped and the latency is within its limit."""
@@ -76,6 +78,8 @@ def binding_limit(trial: Trial, latency_ms: float) -> str:
         cause = f"the engine is busy {trial.engine:.0%} of the time"
     elif trial.processor >= BUSY:
         cause = f"all cores are busy {trial.processor:.0%} of the time"
+    elif trial.processor + trial.others >= BUSY:
+        cause = f"other programs took {trial.others:.0%} of all cores' time: measure without them"
     else:
         cause = "neither engine nor processor is busy: frames wait for each other"
     streams = f"{trial.streams} stream{'' if trial.streams == 1 else 's'}"
@@ -88,7 +92,7 @@ def binding_limit(trial: Trial, latency_ms: float) -> str:
 
 def run_trial(replay: Replay, rate_hz: float, duration_s: float, streams: int) -> Trial:
     """Run streams at a rate for a time."""
-    began, worked = time.perf_counter(), time.process_time()
+    began, worked, others = time.perf_counter(), time.process_time(), OtherWork()
     line = replay.run(streams, rate_hz, duration_s)
     elapsed_s, processor_s = time.perf_counter() - began, time.process_time() - worked
     latency = line.latency_s()
@@ -99,4 +103,5 @@ def run_trial(replay: Replay, rate_hz: float, duration_s: float, streams: int) -
         p99_ms=round(1e3 * nearest_rank(latency, 0.99), 3) if latency else math.inf,
         processor=round(processor_s / elapsed_s / usable_cores(), 3),
         engine=round(line.engine_s / elapsed_s, 3),
+        others=round((others.cores() or 0.0) / usable_cores(), 3),
     )

@@ -169,7 +169,7 @@ def _capacity(found: Mapping[str, Any]) -> list[str]:
     known = f"{rate:g} frames/s with verdicts within {latency:g} ms"
     if not number:
         return [f"Not even one stream of {known} fits: {found['limit']}."]
-    line = f"{number} {'streams' if number > 1 else 'stream'} of {known} fit."
+    line = f"{number} streams of {known} fit." if number > 1 else f"1 stream of {known} fits."
     return [line, f"With more: {found['limit']}."] if found["limit"] else [line]
 
 

@@ -44,6 +44,8 @@ def test_a_machine_without_an_end_has_no_limit() -> None:
         ({"dropped": 3}, "3 of 103 frames dropped at 4 streams; neither"),
         ({"p99_ms": 20.0, "engine": 0.97}, "20.0 ms at 4 streams, limit 10 ms; the engine is busy"),
         ({"p99_ms": 20.0, "processor": 0.99}, "all cores are busy 99% of the time"),
+        ({"p99_ms": 20.0, "processor": 0.1, "others": 0.85}, "other programs took 85% of all"),
+        ({"p99_ms": 20.0, "processor": 0.1, "others": 0.4}, "neither engine nor processor is busy"),
     ],
 )
 def test_the_limit_that_binds_is_named(changes: dict[str, float], said: str) -> None:
@@ -59,4 +61,4 @@ def test_streams_run_through_a_real_line() -> None:
     replay = Replay(frames, ScriptedEngine(), Thresholds(2.0, 2.0), Geometry())
     done = run_trial(replay, 100.0, 0.3, streams=3)
     assert done.streams == 3 and done.frames > 3 and done.p99_ms < math.inf
-    assert 0 < done.engine < 1
+    assert 0 < done.engine < 1 and done.others >= 0
