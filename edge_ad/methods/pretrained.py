@@ -18,7 +18,7 @@ from edge_ad.methods.registry import METHODS
 
 State = dict[str, Tensor]
 _COUNTER = "num_batches_tracked"  # older checkpoints do not count batches
-_BEYOND = ("layer4", "fc")  # stages of torchvision's networks behind those used here
+_BEYOND = ("layer2", "layer3", "layer4", "fc")  # stages of ResNets, where they are not used
 _log = logging.getLogger(__name__)
 
 # parts of parameter names by which files of others are recognised

@@ -185,6 +185,7 @@ def test_parameters_of_no_resnet_are_named(
     state = {**ResNet18(FULL).state_dict(), "fc.weight": torch.zeros(1)}
     torch.save(state, tmp_path / "whole.pth")
     load_resnet18(ResNet18(FULL), tmp_path / "whole.pth")
+    load_resnet18(ResNet18(FULL[:2]), tmp_path / "whole.pth")  # without its third stage
     assert not caplog.records
     torch.save({**state, "head.bias": torch.zeros(1)}, tmp_path / "other.pth")
     load_resnet18(ResNet18(FULL), tmp_path / "other.pth")
