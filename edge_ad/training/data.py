@@ -33,6 +33,7 @@ from edge_ad.synthesis.textures import Textures
 _log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 2 << 30
+MIXED = 1.1  # ratio between the ratios of height to width, above which a training warns
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class NormalTiles:
     """Tiles uint8 (n, H, W, 3) BGR; `image` (n,) is the number of the image each was cut from.
 
     `paths` and `ids` are those of the images; `tile_hw` is a tile's median height and width in
-    their pixels.
+    their pixels, `ratios` the least and greatest ratio of its height to its width.
     """
 
     tiles: Image
@@ -50,6 +51,7 @@ class NormalTiles:
     skipped: tuple[str, ...]
     data_sha256: str
     tile_hw: tuple[float, float]
+    ratios: tuple[float, float]
 
     @property
     def images(self) -> int:
@@ -73,6 +75,7 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
         loaded[path] = identify(path, image)
     if not loaded:
         raise DataError("no images to train on.")
+    ratios = [height / width for height, width in cut]
     return NormalTiles(
         tiles=tiles[: len(loaded) * count],
         image=np.repeat(np.arange(len(loaded)), count),
@@ -81,12 +84,24 @@ def load_tiles(paths: Sequence[Path], preprocess: Preprocess) -> NormalTiles:
         skipped=tuple(str(path) for path in paths if path not in loaded),
         data_sha256=sha256_of(loaded),
         tile_hw=(median(height for height, _ in cut), median(width for _, width in cut)),
+        ratios=(min(ratios), max(ratios)),
     )
 
 
 def scale_of(normal: NormalTiles, size_hw: tuple[int, int]) -> float:
     """Return how many pixels of an input of this size a pixel of the images is, along a side."""
     return math.sqrt(size_hw[0] * size_hw[1] / (normal.tile_hw[0] * normal.tile_hw[1]))
+
+
+def warn_of_ratios(normal: NormalTiles, size_hw: tuple[int, int]) -> None:
+    """Log where images are stretched differently: a line's camera has one size."""
+    least, greatest = normal.ratios
+    if greatest > MIXED * least:
+        _log.warning(
+            "the images differ in their ratio of height to width, from %.2f to %.2f, and all are "
+            "stretched to the input's %dx%d. If they are of several cameras, or cut differently, "
+            "train on one kind.", least, greatest, *size_hw,
+        )  # fmt: skip
 
 
 def _usable(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:

@@ -26,7 +26,7 @@ from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.textures import Textures
 from edge_ad.training.checkpoint import checkpoint_path
 from edge_ad.training.cross_fitting import cross_fit, folds_of
-from edge_ad.training.data import BatchSampler, NormalTiles, scale_of
+from edge_ad.training.data import BatchSampler, NormalTiles, scale_of, warn_of_ratios
 from edge_ad.training.device import arithmetic_for, pick_device
 from edge_ad.training.input_choice import InputChoice, choose_input
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
@@ -72,6 +72,7 @@ def train(
         on_inputs(inputs)
     config = with_size(config)
     normal, split, depth = load(config)
+    warn_of_ratios(normal, config.size_hw)
     folds_of(split) if config.folds else None  # refuse too few parts before any work
     prepared = _prepare(config, normal, split, depth)
     module = prepared.trainer.module

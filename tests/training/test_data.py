@@ -17,7 +17,7 @@ from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.anomalies import SynthesisConfig
 from edge_ad.synthesis.textures import ProceduralTextures
 from edge_ad.training import data
-from edge_ad.training.data import BatchSampler, load_tiles
+from edge_ad.training.data import BatchSampler, load_tiles, scale_of, warn_of_ratios
 from tests.part_images import striped_part
 from tests.training.train_configs import write_parts
 
@@ -28,6 +28,20 @@ def test_tiles_are_cut_as_on_the_line(tmp_path: Path) -> None:
     loaded = load_tiles(normal_images(tmp_path), preprocess)
     assert np.array_equal(loaded.tiles[4:8], preprocess(striped_part(1)))
     assert list(loaded.image) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_images_of_other_ratios_are_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, width in enumerate((60, 60, 62)):
+        write_image(tmp_path / f"{number}.png", np.full((40, width, 3), 90, np.uint8))
+    preprocess = Preprocess((32, 32))
+    near = load_tiles(normal_images(tmp_path), preprocess)
+    warn_of_ratios(near, (32, 32))
+    assert near.tile_hw == (40, 60) and scale_of(near, (20, 30)) == 0.5 and not caplog.records
+    write_image(tmp_path / "other.png", np.full((60, 60, 3), 90, np.uint8))
+    warn_of_ratios(load_tiles(normal_images(tmp_path), preprocess), (32, 32))
+    assert "from 0.65 to 1.00" in caplog.text and "32x32" in caplog.text
 
 
 def test_many_tiles_go_to_disk_and_read_the_same(
