@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -32,8 +33,28 @@ class ClosedStream(io.TextIOBase):
         raise OSError(errno.EBADF, "closed before the command began")
 
 
+class Stderr(io.TextIOWrapper):
+    """A stderr on which what cannot be written is lost.
+
+    A full disk under its log must neither end a line nor change an exit code.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        raw = io.FileIO(2, "w", closefd=False)  # a buffer would try to write the same again
+        super().__init__(raw, encoding, "backslashreplace", write_through=True)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
 def repair_streams() -> None:
-    """Occupy standard file descriptors that are closed.
+    """Occupy standard file descriptors that are closed, and let no failing stderr end a command.
 
     Without it the next file to be opened gets the number of stdout or stderr, and what libraries
     print goes into that file.
@@ -45,6 +66,8 @@ def repair_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
     if sys.stdout is None:
         sys.stdout = ClosedStream()
+    if sys.stderr is sys.__stderr__:  # a test has its own
+        sys.stderr = Stderr(getattr(sys.stderr, "encoding", "utf-8"))
 
 
 def discard_stdout() -> None:

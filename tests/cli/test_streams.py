@@ -63,6 +63,9 @@ def test_a_reader_that_leaves_does_not_end_a_run_with_a_log(
         ('"$@" methods > /dev/full', 6, "the output: cannot be written (No space left on device)"),
         ('"$@" methods | head -c 0', 6, "the reader of stdout left before everything was printed"),
         ('"$@" methods 2>&- > /dev/null', 0, ""),
+        ('"$@" rum 2> /dev/full', 2, ""),
+        ('"$@" rum 2>&-', 2, ""),
+        ('"$@" run --engine a.onnx --camera pattern:// > /dev/full 2> /dev/full', 2, ""),
     ],
 )
 def test_every_verb_ends_in_words(script: str, code: int, message: str) -> None:
