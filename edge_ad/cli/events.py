@@ -90,13 +90,13 @@ def _list(
 def _check_cameras(folder: Path, names: Collection[str], *, follow: bool) -> None:
     """Raise UsageError for a camera that no record is of; one that is followed may be to come."""
     from edge_ad.files import readable
-    from edge_ad.store.reading import cameras_in
+    from edge_ad.store.cameras import known_cameras
 
-    known = cameras_in(folder) if names else set()
+    known = known_cameras(folder) if names else []
     for name in names:
         if name in known:
             continue
-        there = ", ".join(sorted(known)) or "none yet"
+        there = ", ".join(known) or "none yet"
         text = readable(f"{folder} has no record of a camera '{name}'. Cameras: {there}.")
         if not follow:
             raise UsageError(text)

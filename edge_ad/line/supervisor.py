@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from edge_ad.engine import Engine
@@ -25,6 +26,7 @@ from edge_ad.outlet.base import Evidence, OfCameras, Outlets
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.history import History
+from edge_ad.store.cameras import write_cameras
 from edge_ad.store.event import EventType
 from edge_ad.store.store import Store
 
@@ -64,6 +66,7 @@ class Supervisor:
     def use_store(self, store: Store) -> None:
         """Keep events in a store, deliver them from there, and close it with the line."""
         self.store, self.next_part = store, store.next_part
+        store.put(partial(write_cameras, names=[camera.name for camera in self.cameras]), 0)
         self.deliveries = Deliveries(store, self.durable, self._delivered_types())
         self.outlets.add(
             DriftWatch(store, {camera.name: camera.expected for camera in self.cameras})

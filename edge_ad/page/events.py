@@ -13,6 +13,7 @@ from edge_ad.errors import UsageError
 from edge_ad.page.numbers import localised
 from edge_ad.page.texts import Texts
 from edge_ad.page.view import Answer, Html, Json, NotThere, PageRequest
+from edge_ad.store.cameras import known_cameras
 from edge_ad.store.labelled import inside, shown_part
 from edge_ad.store.notes import MARKS, acknowledge, mark
 from edge_ad.store.reading import EventFilter, Record
@@ -22,7 +23,6 @@ from edge_ad.store.search import (
     EventSearch,
     find_event,
     find_events,
-    known_cameras,
 )
 
 WHATS = {  # what a person looks for, and the types or kinds of events that are it

@@ -21,10 +21,10 @@ from edge_ad.page.numbers import grouped, localised, percent
 from edge_ad.page.render import local_time
 from edge_ad.page.texts import Texts
 from edge_ad.page.view import Answer, Html, Json, PageRequest
+from edge_ad.store.cameras import known_cameras
 from edge_ad.store.drift import read_drift
 from edge_ad.store.outbox import drop, read_outbox, retry
 from edge_ad.store.schema import DATABASE
-from edge_ad.store.search import known_cameras
 
 _FOLDERS = ("evidence", "samples", "drift")
 _PACKAGES = (

@@ -17,8 +17,8 @@ from edge_ad.page.line import ask_line, line_state
 from edge_ad.page.numbers import grouped, localised, percent
 from edge_ad.page.texts import Texts
 from edge_ad.page.view import Answer, Html, Json, PageRequest
+from edge_ad.store.cameras import known_cameras
 from edge_ad.store.reading import EventFilter, Record, open_reading, read_events
-from edge_ad.store.search import known_cameras
 from edge_ad.store.statistics import bin_place, bin_score
 from edge_ad.store.what_if import ScoreHistory, WhatIf, span_before, what_if
 

@@ -17,8 +17,8 @@ from edge_ad.page.texts import Texts
 from edge_ad.page.threshold import about_camera
 from edge_ad.page.view import Answer, Html, PageRequest
 from edge_ad.setting import value_text
+from edge_ad.store.cameras import known_cameras
 from edge_ad.store.reading import Record
-from edge_ad.store.search import known_cameras
 from edge_ad.store.trends import Trend, TrendPoint, read_trend, step_for
 
 SPANS = {"1h": 60, "8h": 480, "24h": 1440, "7d": 7 * 1440, "30d": 30 * 1440}  # minutes

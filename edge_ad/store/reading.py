@@ -86,15 +86,6 @@ def open_reading(folder: Path, busy_s: float = READS_WITHIN_S) -> Iterator[sqlit
         connection.close()
 
 
-def cameras_in(folder: Path) -> set[str]:
-    """Return the cameras that a store has records of. Raises like `open_reading`."""
-    with open_reading(folder) as connection:
-        rows = connection.execute(
-            "SELECT camera FROM statistics UNION SELECT camera FROM events WHERE camera IS NOT NULL"
-        )
-        return {name for (name,) in rows}
-
-
 def read_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
     """Yield the events of a folder that match, oldest first. Raises like `open_reading`."""
     with open_reading(folder) as connection:

@@ -172,16 +172,6 @@ def find_by_numbers(folder: Path, numbers: Sequence[int]) -> list[Record]:
     return sorted(records, key=lambda record: int(record["seq"]))
 
 
-def known_cameras(folder: Path) -> list[str]:
-    """Return the cameras that a folder has recorded, by name. Raises like `open_reading`."""
-    with open_reading(folder) as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT camera FROM events WHERE camera IS NOT NULL "
-            "UNION SELECT DISTINCT camera FROM statistics ORDER BY 1"
-        )
-        return [row[0] for row in rows if row[0]]
-
-
 def of_part(search: EventSearch, part: int) -> EventSearch:
     """Return the same search, for one part."""
     return replace(search, part=part)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edge_ad.errors import IncompatibleError
 from edge_ad.event import AlarmKind
+from edge_ad.store.cameras import known_cameras, write_cameras
 from edge_ad.store.notes import acknowledge, mark
 from edge_ad.store.reading import EventFilter
 from edge_ad.store.schema import DATABASE, create
@@ -18,9 +20,10 @@ from edge_ad.store.search import (
     find_by_numbers,
     find_event,
     find_events,
-    known_cameras,
 )
+from edge_ad.store.store import Store
 from tests.store.weeks import at, writing
+from tests.timing import LIMIT_S
 
 
 def seqs(folder: Path, search: EventSearch, **page: int) -> list[int]:
@@ -109,6 +112,12 @@ def test_one_event_has_its_neighbours_its_notes_and_the_steps_of_its_alarm(folde
 def test_events_are_found_by_number(folder: Path) -> None:
     assert [event["seq"] for event in find_by_numbers(folder, [3, 1, 999])] == [1, 3]
     assert known_cameras(folder) == ["side", "top"]
+
+
+def test_a_camera_of_the_line_is_known_before_its_first_record(folder: Path) -> None:
+    with Store(folder) as store:
+        assert store.put_and_wait(partial(write_cameras, names=["top", "new"]), LIMIT_S)
+    assert known_cameras(folder) == ["new", "side", "top"]
 
 
 def test_a_store_of_the_first_version_is_upgraded_by_the_next_line(folder: Path) -> None:
