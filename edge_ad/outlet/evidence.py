@@ -80,6 +80,10 @@ class EvidenceFolder(Outlet):
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
         self._thread.start()
 
+    @property
+    def name(self) -> str:
+        return str(self._folder)
+
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         anomaly_map = evidence.anomaly_map
         if inspection.verdict is Verdict.REJECT and anomaly_map and self._limits[0]:

@@ -105,9 +105,14 @@ class JsonFile(_JsonOutlet):
 
     def __init__(self, path: Path, *, kept: Kept = Kept.BOTH) -> None:
         super().__init__(kept)
+        self._path = path
         self._handler = _Rotating(
             path, maxBytes=_ROTATE_BYTES, backupCount=_OLD_FILES, encoding="utf-8"
         )
+
+    @property
+    def name(self) -> str:
+        return str(self._path)
 
     def close(self) -> None:
         self._handler.close()
@@ -117,7 +122,24 @@ class JsonFile(_JsonOutlet):
 
 
 class _Rotating(RotatingFileHandler):
-    """Raises write errors, which the standard library would only print."""
+    """Raises write errors, which the standard library would only print.
+
+    A file that was moved or deleted is not written any more: its name gets a new one.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream is not None and not _is_at(self.baseFilename, self.stream):
+            self.stream.close()
+            self.stream = None  # the base opens it, or raises
+        super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         raise  # the error that logging has just caught
+
+
+def _is_at(path: str, stream: TextIO) -> bool:
+    """Return whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+    except OSError:
+        return False

@@ -193,5 +193,5 @@ def test_a_full_disk_is_counted_and_stops_nothing(
     for part in (1, 2, 3):
         outlets.inspected(rejected(part), evidence_with())
     outlets.close()
-    assert list(outlets.faults) == ["EvidenceFolder: No space left on device"]
+    assert list(outlets.faults) == [f"{tmp_path / 'evidence'}: No space left on device"]
     assert caplog.text.count("No space left on device") == 1
