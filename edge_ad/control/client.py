@@ -38,7 +38,7 @@ def request(folder: Path, message: Mapping[str, Any]) -> dict[str, Any]:
     Raises UsageError for a folder that is no line's, LineAway when no line answers, RequestRefused
     when it refuses.
     """
-    if not (folder / DATABASE).is_file():
+    if not (folder / DATABASE).is_file() and not is_locked(folder):
         raise UsageError(
             f"{folder} has no {DATABASE}. Expected the output folder of a line: "
             "edge-ad run ... -o DIR"

@@ -7,6 +7,7 @@ count becomes an event as soon as writing succeeds again.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import sqlite3
@@ -29,6 +30,7 @@ _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # between attempts to write again
 _CHECKPOINT_S = 60.0
 _CLOSE_WITHIN_S = 5.0
 _HANGS_AFTER_S = 30.0  # a dead network disk
+_LOG_EVERY_S = 60.0  # a disk that is all but full fails again and again
 _WRONG_JOB = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError)
 
 
@@ -49,6 +51,7 @@ class Writer:
         self._unreported = 0
         self._checkpointed = time.monotonic()
         self.problem = ""
+        self._logged, self._logged_s = False, -_LOG_EVERY_S
         self.lost = 0
         self.cause = ""
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
@@ -133,9 +136,10 @@ class Writer:
             for _ in batch:
                 self._jobs.popleft()
             self._changed.notify_all()
-        if self.problem:
+        self.problem = ""
+        if self._logged:
             _log.warning("%s: can be written again", self._path)
-            self.problem = ""
+            self._logged = False
         self._announce()
         if time.monotonic() - self._checkpointed > _CHECKPOINT_S:
             self._checkpoint()
@@ -148,8 +152,7 @@ class Writer:
             _log.exception("%s: a listener failed", self._path)
 
     def _commit(self, batch: list[tuple[Job, int]]) -> None:
-        if self._path.stat().st_ino != self._inode:  # else a deleted file would be written
-            raise OSError("it was replaced by another file")
+        self._check_in_place()
         if self._connection is None:
             self._connection = connect(self._path)
         connection = self._connection
@@ -161,6 +164,17 @@ class Writer:
         connection.execute("COMMIT")
         with self._changed:
             self._unreported -= unreported
+
+    def _check_in_place(self) -> None:
+        """Raise OSError for a database that is another file by now: a deleted one would be written.
+
+        No new one is made: the disk may be away, and what is found in its place another disk.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                return
+            raise OSError("it was replaced by another file; put it back, or start the line again")
+        raise OSError("it was removed or renamed; put it back, or start the line again")
 
     def _run(self, job: Job, records: int, connection: sqlite3.Connection) -> None:
         """Run a job. One that is wrong itself is dropped: it would fail every time."""
@@ -175,9 +189,11 @@ class Writer:
                 self.cause = f"an event that cannot be stored ({error})"
 
     def _report(self, error: Exception) -> None:
-        """Log a problem once, until writing has succeeded again."""
+        """Log a problem once, until writing has succeeded again, and every minute at most."""
         reason = str(getattr(error, "strerror", None) or error)
-        if not self.problem:
+        now = time.monotonic()
+        if not self._logged and now - self._logged_s >= _LOG_EVERY_S:
+            self._logged, self._logged_s = True, now
             _log.error(
                 "%s: cannot be written (%s). The line goes on, and up to %d events wait in memory.",
                 self._path,

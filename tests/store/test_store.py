@@ -166,13 +166,27 @@ def test_what_cannot_be_written_waits_is_counted_and_reported_once(
     assert [count for kind, count in written if kind == "lost"] == [store.lost]
 
 
+def test_a_disk_that_fails_again_and_again_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store(tmp_path) as store:
+        for _ in range(3):
+            with gone(tmp_path):
+                store.record(REJECT)
+                wait_until(lambda: bool(store.problem))
+            wait_until(lambda: not store.problem)
+    assert caplog.text.count("cannot be written") == 1
+    assert caplog.text.count("can be written again") == 1
+    assert len(rows(tmp_path)) == 5 and store.lost == 0
+
+
 def test_closing_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_ad.store.writer._CLOSE_WITHIN_S", 0.1)
     store = Store(tmp_path)
     with gone(tmp_path):
         store.record(REJECT)
         store.close()
-    assert store.lost == 2 and "No such file" in store.cause  # reject and stop
+    assert store.lost == 2 and "removed or renamed" in store.cause  # reject and stop
 
 
 @pytest.mark.parametrize(
