@@ -14,7 +14,8 @@ from edge_ad.files import readable
 from edge_ad.source.open import camera_in_folder
 from edge_ad.uri import without_credentials
 
-_NAMED = re.compile(r"([^:/?=!$]*)=(.*)", re.DOTALL)  # a URI's own = comes after one of :/?!
+# a URI's own = comes after one of :/?!; a path may have one, but no scheme after it
+_NAMED = re.compile(r"([^:/?=!$]*|[^:?=!$]*(?==[a-z0-9]+:))=(.*)", re.DOTALL)
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 _NAME = re.compile(NAME)
 
