@@ -82,7 +82,7 @@ def fp16_files(engine: Path, data: Path, frames: int, folder: Path) -> tuple[dic
     model, manifest = load_model(engine)
     images = comparison_frames(manifest, data / "train", frames).images
     mixed = mixed_from_fp32(model, images, manifest)
-    set_manifest(mixed.model, manifest.model_copy(update={"precision": "fp16"}))
+    set_manifest(mixed.model, manifest.replace(precision="fp16"))
     files = {"fp16": folder / "fp16.onnx", "fp16_as_stored": folder / "stored.onnx"}
     onnx.save(mixed.model, files["fp16"])
     onnx.save(rounded_as_stored(mixed.model), files["fp16_as_stored"])

@@ -112,7 +112,7 @@ def write_detector(given: Trained, run: Run, prior: str, seed: int) -> dict[str,
     weights = Run(f"destseg+{prior}", run.data, run.shared, run.out).weights(seed)
     manifest = given.detector.manifest
     score = METHOD.score(choice.config, manifest.size_hw)
-    manifest = manifest.model_copy(update={"score": score})
+    manifest = manifest.replace(score=score)
     save_detector(weights, trainer.module, manifest, choice.config)
     module = load_detector(weights).module
     with torch.inference_mode():

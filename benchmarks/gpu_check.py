@@ -138,7 +138,7 @@ def check(
         engine.model,
         manifest.precision,
         device=settings["facts"]["gpu"],
-        settings={**settings, "build": build.model_dump(mode="json"), "calls": options.calls,
+        settings={**settings, "build": build.to_dict(), "calls": options.calls,
                   "warm_up": gpu_measure.WARM_UP, "clocks_before": before,
                   "clocks_after": gpu_facts.read_clocks()},
         metrics={"build_s": round(built.seconds, 2), "parity": parity,
@@ -186,7 +186,7 @@ def export_fresh(network: Any, files: dict[str, Path]) -> None:
     except ImportError as error:
         raise MissingExtra("exporting DeSTSeg", str(error.name), "export") from error
     fp16 = mixed_from_fp32(fp32, generated_frames(SIZE_HW, 8), manifest).model
-    set_manifest(fp16, manifest.model_copy(update={"precision": "fp16"}))
+    set_manifest(fp16, manifest.replace(precision="fp16"))
     onnx.save(fp32, files["fp32"])
     onnx.save(fp16, files["fp16"])
 

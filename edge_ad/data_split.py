@@ -11,17 +11,15 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta
+
+from edge_ad.stored import Stored
 
 DIGITS = 16  # of a SHA-256: among a million images two agree by chance once in 37 million cases
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ImageSet(_Strict):
+class ImageSet(Stored, frozen=True, kw_only=True):
     """A set of images: digests of their files, of their decoded pixels and of their parts' names.
 
     An image is one of the set when its file or its pixels agree. Part names count only where they
@@ -56,14 +54,14 @@ class ImageSet(_Strict):
         return frozenset(self.files), frozenset(self.pixels), frozenset(self.parts)
 
 
-class CrossFitted(_Strict):
+class CrossFitted(Stored, frozen=True, kw_only=True):
     """Scores of normal images by nets that were not trained on their parts, one entry an image.
 
     `files` and `pixels` are digests as in `ImageSet`, `parts` the number of each image's part,
     `image` the image scores and `peak` the maps' maxima. Near-duplicates are left out.
     """
 
-    folds: Annotated[int, Field(ge=2)]
+    folds: Annotated[int, Meta(ge=2)]
     files: tuple[Digest, ...]
     pixels: tuple[Digest, ...]
     parts: tuple[int, ...]
@@ -100,7 +98,7 @@ class CrossFitted(_Strict):
         )
 
 
-class DataSplit(_Strict):
+class DataSplit(Stored, frozen=True, kw_only=True):
     """The images a detector was trained on, and those set aside for choosing and for thresholds.
 
     `rule` is what decided which images show one part, like "part-id --part-id num_([0-9]+)"; empty

@@ -5,36 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta
+
+from edge_ad.stored import Stored
 
 FARTHEST_PX = 1_000_000  # a corner may lie outside the frame, but drawing it must not overflow
-Length = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
+Length = Annotated[int, Meta(ge=-FARTHEST_PX, le=FARTHEST_PX)]
 Point = tuple[Length, Length]
-Polygon = Annotated[tuple[Point, ...], Field(min_length=3)]
-Rect = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)],
-             Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]  # fmt: skip
-Count = Annotated[int, Field(ge=1, le=64)]
+Polygon = Annotated[tuple[Point, ...], Meta(min_length=3)]
+Rect = tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)],
+             Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]  # fmt: skip
+Count = Annotated[int, Meta(ge=1, le=64)]
 Shrink = Literal["area", "bilinear"]
 
 
-class Geometry(BaseModel):
+class Geometry(Stored, frozen=True, kw_only=True):
     """Region of interest, ignored polygons and tiling, in frame pixels, and how tiles shrink.
 
     `tiles` counts (rows, columns); neighbours share `overlap` of a tile's side. `shrink` is fixed
     when a detector is trained or imported, so no option of a line changes it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     roi_xywh: Rect | None = None
     ignore: tuple[Polygon, ...] = ()
     tiles: tuple[Count, Count] = (1, 1)
-    overlap: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    overlap: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
     shrink: Shrink = "area"
 
     def changed(self, parts: Mapping[str, Any]) -> Geometry:
-        """Return a validated copy with some parts replaced."""
-        return Geometry.model_validate({**self.model_dump(), **parts})
+        """Return a copy with some parts replaced. Raises StoredError for parts that are none."""
+        return Geometry.from_dict({**self.to_dict(), **parts})
 
     @property
     def tile_count(self) -> int:

@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from msgspec import Meta, field
 
 from edge_ad.data_split import DataSplit
 from edge_ad.errors import IncompatibleError
@@ -20,19 +20,16 @@ from edge_ad.files import sha256, write_text
 from edge_ad.geometry import Geometry
 from edge_ad.plan_record import BuildOptions, BuildRecord, build_command
 from edge_ad.precision import Precision
+from edge_ad.stored import Stored, StoredError
 from edge_ad.strict_yaml import dump_yaml, load_yaml
 from edge_ad.triton import SIDECAR_PARAMETER, ServedModel, served_model
 
 METADATA_KEY = "edge_ad.manifest"
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Positive = Annotated[int, Meta(ge=1)]
+Fraction = Annotated[float, Meta(gt=0.0, lt=1.0)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Score(_Strict):
+class Score(Stored, frozen=True, kw_only=True):
     """The reduction of a map to the image score: mean filter, then mean of the largest pixels.
 
     The line needs it to compute the score again without the ignored polygons.
@@ -42,18 +39,18 @@ class Score(_Strict):
     mean_filter_px: Positive = 1
 
 
-class Provenance(_Strict):
+class Provenance(Stored, frozen=True, kw_only=True):
     """The origin of a file; `made_with` maps package names to versions."""
 
-    made_with: dict[str, str] = {}
+    made_with: dict[str, str] = field(default_factory=dict)
     created_utc: str = ""
     data_sha256: str = ""
     images: int = 0
     parent_sha256: str = ""
-    notes: dict[str, str] = {}
+    notes: dict[str, str] = field(default_factory=dict)
 
 
-class Manifest(_Strict):
+class Manifest(Stored, frozen=True, kw_only=True):
     """The description of a model; `batch` None means any number of images.
 
     `data_split` is None for models that were not trained by this version of edge-ad. `bit_depth` is
@@ -69,10 +66,10 @@ class Manifest(_Strict):
     score: Score = Score()
     provenance: Provenance = Provenance()
     data_split: DataSplit | None = None
-    bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
+    bit_depth: Annotated[int, Meta(ge=8, le=16)] | None = None
 
 
-class Escapes(_Strict):
+class Escapes(Stored, frozen=True, kw_only=True):
     """Anomalous images that pass at a threshold: `count` of `images`.
 
     The true share lies in `low` to `high` with probability 0.95 (Clopper-Pearson). `kind` says
@@ -80,14 +77,14 @@ class Escapes(_Strict):
     those of the line.
     """
 
-    count: Annotated[int, Field(ge=0)]
+    count: Annotated[int, Meta(ge=0)]
     images: Positive
     low: float
     high: float
     kind: Literal["labelled", "synthetic"]
 
 
-class Drift(_Strict):
+class Drift(Stored, frozen=True, kw_only=True):
     """The test that normal parts score alike over time, in the order given by `order`.
 
     `p` is the probability of such a drift by chance; `accepted` says that it was below `level` and
@@ -100,7 +97,7 @@ class Drift(_Strict):
     accepted: bool = False
 
 
-class ImageReference(_Strict):
+class ImageReference(Stored, frozen=True, kw_only=True):
     """Brightness, sharpness and score of normal images, for `run` to notice that they change.
 
     Each is 21 quantiles from the least to the greatest of `count` images (one of each part) of
@@ -114,7 +111,7 @@ class ImageReference(_Strict):
     score: tuple[float, ...]
 
 
-class Threshold(_Strict):
+class Threshold(Stored, frozen=True, kw_only=True):
     """The scores above which the line rejects, in raw units, and their guarantee.
 
     With probability `confidence`, at most `false_alarm_rate` of normal parts have an image that
@@ -135,9 +132,9 @@ class Threshold(_Strict):
     images: Positive
     by: Literal["part", "image"] = "part"
     parts: Positive | None = None
-    set_aside: Annotated[int, Field(ge=0)] = 0
+    set_aside: Annotated[int, Meta(ge=0)] = 0
     frames_per_part: Positive | None = None
-    folds: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Meta(ge=0)] = 0
     drift: Drift | None = None
     escapes: Escapes | None = None
     reference: ImageReference | None = None
@@ -145,7 +142,7 @@ class Threshold(_Strict):
     geometry: Geometry = Geometry()
 
 
-class Sidecar(_Strict):
+class Sidecar(Stored, frozen=True, kw_only=True):
     """The YAML file beside an engine, bound to its bytes by `engine_sha256`.
 
     A plan contains only compiled code, so its manifest and its build record are here.
@@ -158,7 +155,7 @@ class Sidecar(_Strict):
     build: BuildRecord | None = None
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Model = TypeVar("_Model", bound=Stored)
 
 
 def manifest_from_json(text: str, name: str) -> Manifest:
@@ -233,7 +230,7 @@ def set_threshold(engine: Path, threshold: Threshold) -> Path:
     """
     existing = load_sidecar(engine) if _is_plan(engine) else None
     sidecar = existing or Sidecar(engine_sha256=sha256(engine))
-    return save_sidecar(engine, sidecar.model_copy(update={"threshold": threshold}))
+    return save_sidecar(engine, sidecar.replace(threshold=threshold))
 
 
 def check_geometry(engine: Path, threshold: Threshold, used: Geometry, trained: Geometry) -> None:
@@ -256,7 +253,7 @@ def check_geometry(engine: Path, threshold: Threshold, used: Geometry, trained: 
 def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
     """Write the sidecar beside its engine and return its path."""
     path = sidecar_path(engine)
-    text = dump_yaml(sidecar.model_dump(mode="json", exclude_none=True))
+    text = dump_yaml(sidecar.to_dict(without_none=True))
     write_text(path, text)
     return path
 
@@ -311,12 +308,9 @@ def _json_from_yaml(path: Path) -> str:
 
 def _validated(model: type[_Model], text: str, name: str) -> _Model:
     try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "top level"
+        return model.from_json(text)
+    except StoredError as error:
         raise IncompatibleError(
             f"{name}: its edge-ad {model.__name__.lower()} is not valid in this version: "
-            f"{where}: {first['msg']} (and {error.error_count() - 1} more). "
-            "Make the file again with this version of edge-ad."
+            f"{error}. Make the file again with this version of edge-ad."
         ) from error

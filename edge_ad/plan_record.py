@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta
+
+from edge_ad.stored import Stored
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
 Reach = Literal["ampere-plus", "same-compute-capability"]
-Capability = Annotated[str, Field(pattern=r"^\d+\.\d$")]
-Count = Annotated[int, Field(ge=1)]
+Capability = Annotated[str, Meta(pattern=r"^\d+\.\d\Z")]
+Count = Annotated[int, Meta(ge=1)]
 
 NAMES: dict[Runtime, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
@@ -28,11 +30,7 @@ DENIED: dict[tuple[Runtime, str], str] = {
 }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class BuildOptions(_Strict):
+class BuildOptions(Stored, frozen=True, kw_only=True):
     """Options of a build; None leaves the choice to TensorRT.
 
     `batch` is (least, usual, most) images a call; `compute_capabilities` are TensorRT-RTX's
@@ -42,15 +40,15 @@ class BuildOptions(_Strict):
 
     batch: tuple[Count, Count, Count] | None = None
     workspace_mib: Count | None = None
-    optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
+    optimization_level: Annotated[int, Meta(ge=0, le=5)] | None = None
     tf32: bool = False
     version_compatible: bool = False
     hardware_compatible: Reach | None = None
-    dla_core: Annotated[int, Field(ge=0)] | None = None
+    dla_core: Annotated[int, Meta(ge=0)] | None = None
     compute_capabilities: tuple[Capability, ...] = ()
 
 
-class BuildRecord(_Strict):
+class BuildRecord(Stored, frozen=True, kw_only=True):
     """The record of one build; fields that the building machine could not determine are empty.
 
     `compute_capability` and `gpu` are the building GPU's, `cuda` is the newest CUDA version
@@ -64,7 +62,7 @@ class BuildRecord(_Strict):
     plan_bytes: Count
     options: BuildOptions = BuildOptions()
     gpu: str = ""
-    compute_capability: Capability | Literal[""] = ""
+    compute_capability: Annotated[str, Meta(pattern=r"^(\d+\.\d)?\Z")] = ""
     cuda: str = ""
     driver: str = ""
     jetpack: str = ""
@@ -126,7 +124,7 @@ def options_for(build: BuildRecord, machine: Machine) -> BuildOptions:
         changed["compute_capabilities"] = (here,) if is_old else ()
     if options.hardware_compatible == "ampere-plus" and is_old:
         changed["hardware_compatible"] = None
-    return options.model_copy(update=changed)
+    return options.replace(**changed)
 
 
 def build_command(

@@ -24,13 +24,11 @@ def stamp(
 
     Its data set, earlier notes and versions of packages that are not installed here stay.
     """
-    return provenance.model_copy(
-        update={
-            "made_with": {**provenance.made_with, **versions()},
-            "created_utc": utc_now(),
-            "parent_sha256": parent_sha256,
-            "notes": {**provenance.notes, **(notes or {})},
-        }
+    return provenance.replace(
+        made_with={**provenance.made_with, **versions()},
+        created_utc=utc_now(),
+        parent_sha256=parent_sha256,
+        notes={**provenance.notes, **(notes or {})},
     )
 
 

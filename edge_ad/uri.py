@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import pkgutil
 import re
@@ -176,6 +175,8 @@ def _separator(syntax: Syntax) -> str:
 
 def unknown_scheme(noun: str, scheme: str, prefixes: Collection[str], hint: str = "") -> UsageError:
     """Return the error for a scheme that no entry has; `hint` is used when none is similar."""
+    import difflib
+
     schemes = {prefix.rstrip(":/"): prefix for prefix in prefixes}
     near = difflib.get_close_matches(scheme, schemes, n=1)
     advice = f" Did you mean {schemes[near[0]]}?" if near else f" {hint}".rstrip()
@@ -213,6 +214,8 @@ def _hidden(kept: str, match: re.Match[str]) -> str:
 
 def check_options(uri: Uri, known: Collection[str]) -> None:
     """Raise UsageError for an option that `known` does not contain."""
+    import difflib
+
     for name in uri.options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

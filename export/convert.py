@@ -85,4 +85,4 @@ def _convert(
 
 def _manifest(manifest: Manifest, source: Path, config: ConvertConfig) -> Manifest:
     provenance = stamp(manifest.provenance, parent_sha256=sha256(source))
-    return manifest.model_copy(update={"precision": config.precision, "provenance": provenance})
+    return manifest.replace(precision=config.precision, provenance=provenance)

@@ -99,7 +99,7 @@ def _manifest(detector: TrainedDetector, weights: Path, config: ExportConfig) ->
     notes = {WEIGHTS_NOTE: "int8"} if config.store_weights == "int8" else {}
     provenance = stamp(detector.manifest.provenance, parent_sha256=sha256(weights), notes=notes)
     changes = {"batch": config.batch, "precision": config.precision, "provenance": provenance}
-    return detector.manifest.model_copy(update=changes)
+    return detector.manifest.replace(**changes)
 
 
 def _rounding(original: nn.Module, stored: Prediction, frames: ComparisonFrames) -> dict[str, Any]:

@@ -206,8 +206,8 @@ def _message(
     _add_instances(message, schema, config, plans=plans)
     _add_warm_up(message, schema, manifest, real=config.image is not None)
     message.version_policy.specific.versions.append(config.version)
-    message.parameters[MANIFEST_PARAMETER].string_value = manifest.model_dump_json()
-    described = sidecar.model_dump_json(exclude={"manifest", "build"}, exclude_none=True)
+    message.parameters[MANIFEST_PARAMETER].string_value = manifest.to_json()
+    described = sidecar.replace(manifest=None, build=None).to_json(without_none=True)
     message.parameters[SIDECAR_PARAMETER].string_value = described
     return message
 

@@ -152,7 +152,7 @@ def test_the_printed_command_has_the_options_of_the_build(options: BuildOptions)
     words = parsed(line)
     assert (words["onnx"], words["output"]) == (Path("my part.onnx"), Path("p.plan"))
     assert words["runtime"] == "tensorrt"
-    kept = {name: words[name] for name in BuildOptions.model_fields}
+    kept = {name: words[name] for name in BuildOptions.__struct_fields__}
     assert BuildOptions(**kept) == options
 
 
@@ -160,7 +160,8 @@ def test_the_command_for_another_runtime_leaves_out_options_it_does_not_have() -
     options = BuildOptions(version_compatible=True, dla_core=0, hardware_compatible="ampere-plus")
     words = parsed(build_command(Path("p.onnx"), Path("p.plan"), options, "tensorrt-rtx"))
     assert (
-        BuildOptions(**{name: words[name] for name in BuildOptions.model_fields}) == BuildOptions()
+        BuildOptions(**{name: words[name] for name in BuildOptions.__struct_fields__})
+        == BuildOptions()
     )
     targets = BuildOptions(compute_capabilities=("8.9", "12.0"))
     line = build_command(Path("p.onnx"), Path("p.plan"), targets, "tensorrt-rtx")
@@ -196,7 +197,7 @@ def test_a_plan_built_with_the_printed_command_runs(
                         runtime,
                     )
                 ).items()
-                if name in BuildOptions.model_fields
+                if name in BuildOptions.__struct_fields__
             }
         ),
     )

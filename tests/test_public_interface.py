@@ -9,7 +9,7 @@ import pytest
 
 import edge_ad
 
-HEAVY = ("torch", "cv2", "numpy", "pydantic", "yaml", "onnxruntime", "click")
+HEAVY = ("torch", "cv2", "numpy", "pydantic", "msgspec", "yaml", "onnxruntime", "click")
 
 
 @pytest.mark.parametrize("name", edge_ad.__all__)
@@ -35,7 +35,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("from edge_ad import EdgeAdError", HEAVY),
         (
             "from edge_ad import Detector, open_line, open_source; import edge_ad.cli.run",
-            ("torch", "onnx", "onnxruntime", "PIL", "av", "numpy.ma"),
+            ("torch", "onnx", "onnxruntime", "PIL", "av", "numpy.ma", "pydantic"),
         ),
     ],
 )

@@ -76,7 +76,7 @@ def plans(rng: Rng, folder: Path) -> bool:
     save_sidecar(path, Sidecar(engine_sha256=sha256(path), manifest=manifest, build=_BUILD))
     if rng.random() < 0.7:
         content = Sidecar(engine_sha256=sha256(path), manifest=manifest, build=_BUILD)
-        changed = mutate_value(content.model_dump(mode="json"), rng)
+        changed = mutate_value(content.to_dict(), rng)
         sidecar_path(path).write_bytes(dump_yaml(changed).encode("utf-8", "surrogatepass"))
     else:
         path.write_bytes(mutate(_PLAN, rng))

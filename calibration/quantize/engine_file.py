@@ -44,4 +44,4 @@ def int8_manifest(
     if candidate.float_blocks:
         notes["float blocks"] = ", ".join(sorted(candidate.float_blocks))
     provenance = stamp(fp32.provenance, parent_sha256=parent_sha256, notes=notes)
-    return fp32.model_copy(update={"precision": "int8", "provenance": provenance})
+    return fp32.replace(precision="int8", provenance=provenance)

@@ -44,7 +44,7 @@ def make_report(
         "gate": _gate(result, search, config.limits) if search else None,
         "float_precision": candidate.float_precision,
         "float_blocks": sorted(candidate.float_blocks),
-        "threshold": result.threshold.model_dump(mode="json") if result.threshold else None,
+        "threshold": result.threshold.to_dict() if result.threshold else None,
         "clipped": most_clipped(result),
         "dataset_report": result.dataset_report,
         "left_out": (result.dataset_report or {}).get("left_out", {}),

@@ -92,7 +92,7 @@ def threshold_images(
 
 
 def _int8(manifest: Manifest) -> Manifest:
-    return manifest.model_copy(update={"precision": "int8"})
+    return manifest.replace(precision="int8")
 
 
 def _of_whole_parts(given: NormalInput, limit: int) -> list[Path]:
@@ -144,9 +144,9 @@ class ThresholdCheck:
     def threshold(self, candidate: Candidate | None) -> Threshold:
         """Return the threshold of a candidate, or of fp32."""
         stored = self.evaluator.threshold(
-            candidate, self._origin, lambda: self._measure(candidate).model_dump(mode="json")
+            candidate, self._origin, lambda: self._measure(candidate).to_dict()
         )
-        return Threshold.model_validate(stored)
+        return Threshold.from_dict(stored)
 
     @cached_property
     def _origin(self) -> str:
@@ -158,7 +158,7 @@ class ThresholdCheck:
             scores = score_normal(engine, self._images(), part_of=self.normal.part_of)
         guarantee = best_guarantee(scores.by(self.by).distinct, self.guarantee)
         threshold = threshold_for(scores, guarantee, self.normal.folder.sha256(), self.by)
-        return threshold.model_copy(update={"set_aside": self.normal.set_aside})
+        return threshold.replace(set_aside=self.normal.set_aside)
 
     def _images(self) -> Iterator[tuple[str, Image]]:
         for done, item in enumerate(self.normal):

@@ -212,7 +212,7 @@ def check_escapes(
             f"{names}. If they do, allow more false alarms, or train again.",
             {"threshold": threshold.image, "escapes": describe_escapes(threshold, anomalies)},
         )
-    return threshold.model_copy(update={"escapes": anomalies.escapes(threshold.image)})
+    return threshold.replace(escapes=anomalies.escapes(threshold.image))
 
 
 def describe_escapes(threshold: Threshold, anomalies: AnomalyScores) -> dict[str, Any]:
@@ -229,4 +229,4 @@ def describe_escapes(threshold: Threshold, anomalies: AnomalyScores) -> dict[str
 
 def _as_json(escapes: Escapes | None) -> dict[str, Any]:
     assert escapes is not None, "there is at least one anomaly"
-    return escapes.model_dump() | {"share": escapes.count / escapes.images, "confidence": 0.95}
+    return escapes.to_dict() | {"share": escapes.count / escapes.images, "confidence": 0.95}

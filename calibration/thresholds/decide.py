@@ -41,14 +41,12 @@ def decide(
         raise GateFailed(f"{error} Note: {given.doubt}", error.facts) from error
     if given.frames_of_unknown_parts:
         check_independence(parts.image)
-    threshold = threshold.model_copy(
-        update={
-            "set_aside": given.set_aside,
-            "folds": given.fitted.folds if given.fitted else 0,
-            "frames_per_part": given.frames_per_part,
-            "drift": _drift(request, given, scores),
-            "reference": scores.reference(),
-        }
+    threshold = threshold.replace(
+        set_aside=given.set_aside,
+        folds=given.fitted.folds if given.fitted else 0,
+        frames_per_part=given.frames_per_part,
+        drift=_drift(request, given, scores),
+        reference=scores.reference(),
     )
     return check_escapes(threshold, anomalies, scores)
 

@@ -169,7 +169,7 @@ def _result(built: BuiltPlan) -> dict[str, Any]:
         "plan": str(built.plan),
         "seconds": round(built.seconds, 3),
         "sha256": built.sidecar.engine_sha256,
-        "build": build.model_dump(mode="json"),
+        "build": build.to_dict(),
         "threshold": built.sidecar.threshold is not None,
         "notes": list(built.notes),
     }

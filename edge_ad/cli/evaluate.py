@@ -203,7 +203,7 @@ def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> 
         "method": manifest.method,
         "precision": manifest.precision,
         "size_hw": list(manifest.size_hw),
-        "geometry": geometry.model_dump(mode="json"),
+        "geometry": geometry.to_dict(),
     }
 
 

@@ -158,7 +158,7 @@ def _camera(checked: CheckedCamera) -> dict[str, Any]:
         "threshold": judge.thresholds.image,
         "pixel_threshold": judge.thresholds.pixel,
         "threshold_from": "the sidecar" if camera.threshold is None else "the configuration",
-        "geometry": judge.geometry.model_dump(mode="json"),
+        "geometry": judge.geometry.to_dict(),
         "rule": {"k": camera.rule.k, "n": camera.rule.n, "hysteresis": camera.rule.hysteresis},
     }
 

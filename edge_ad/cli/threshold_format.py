@@ -46,7 +46,7 @@ def result_of(
         "set_aside": threshold.set_aside,
         "folds": threshold.folds,
         "guaranteed": not threshold.folds,
-        "drift": threshold.drift.model_dump() if threshold.drift else None,
+        "drift": threshold.drift.to_dict() if threshold.drift else None,
         "escapes": describe_escapes(threshold, anomalies),
         "rank": largest_rank(len(parts), guarantee),
         "requested_rate": requested.rate,
@@ -56,7 +56,7 @@ def result_of(
         "highest": scores.highest(),
         "left_out": scores.left_out,
         "anomalies_left_out": anomalies.left_out,
-        "geometry": threshold.geometry.model_dump(mode="json"),
+        "geometry": threshold.geometry.to_dict(),
         "data_sha256": threshold.data_sha256,
     }
 

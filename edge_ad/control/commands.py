@@ -99,7 +99,8 @@ class Commands:
         return _answer([applied])
 
     def _set_rule(self, request: SetRule, who: str) -> Answer:
-        given = request.model_dump(include={"k", "n", "hysteresis"}, exclude_none=True)
+        rule = {"k": request.k, "n": request.n, "hysteresis": request.hysteresis}
+        given = {key: value for key, value in rule.items() if value is not None}
         if not given:
             raise UsageError("a rule needs k, n or hysteresis.")
         camera = self._camera(request.camera)

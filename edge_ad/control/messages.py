@@ -5,101 +5,99 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+import msgspec
+from msgspec import Meta
 
 from edge_ad.errors import UsageError
+from edge_ad.stored import problem_of
 
 LONGEST_BYTES = 64 << 10
 ALL_CAMERAS = "*"
 
-Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line
-Name = Annotated[str, Field(min_length=1, max_length=1000)]
-Person = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*\Z")]  # one line
+Name = Annotated[str, Meta(min_length=1, max_length=1000)]
+Person = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
-class _Message(BaseModel):
-    """`by` is the person for whom a program asks, such as the page."""
+class _Message(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command"
+):
+    """A message's `command` is the tag of its class.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    `by` is the person for whom a program asks, such as the page.
+    """
 
     by: Person | None = None
 
+    @property
+    def command(self) -> str:
+        """The name of what is asked for."""
+        return str(self.__struct_config__.tag)
 
-class _OfCamera(_Message):
+
+class _OfCamera(_Message, frozen=True):
     """`camera` may be left out where the line has one camera."""
 
     camera: Name | None = None
     reason: Text = ""
 
 
-class GetState(_Message):
+class GetState(_Message, frozen=True, tag="state"):
     """Return the state of the line and of its cameras."""
 
-    command: Literal["state"]
 
-
-class GetLive(_Message):
+class GetLive(_Message, frozen=True, tag="live"):
     """Return the state, and the latest inspection of each camera.
 
     With `known`, the part of each camera that the asker has, later ones come with their frames.
     """
 
-    command: Literal["live"]
-    known: Annotated[dict[Name, int], Field(max_length=1000)] | None = None
+    known: Annotated[dict[Name, int], Meta(max_length=1000)] | None = None
 
 
-class SetThreshold(_OfCamera):
+class SetThreshold(_OfCamera, frozen=True, kw_only=True, tag="set_threshold"):
     """Reject above another score."""
 
-    command: Literal["set_threshold"]
     threshold: float
 
 
-class SetRule(_OfCamera):
+class SetRule(_OfCamera, frozen=True, tag="set_rule"):
     """Change the alarm rule; what is left out stays."""
 
-    command: Literal["set_rule"]
     k: Count | None = None
     n: Count | None = None
-    hysteresis: Annotated[float, Field(ge=0, le=1)] | None = None
+    hysteresis: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
-class UndoSetting(_OfCamera):
+class UndoSetting(_OfCamera, frozen=True, kw_only=True, tag="undo"):
     """Return to the value before the last change."""
 
-    command: Literal["undo"]
     setting: Literal["threshold", "rule"]
 
 
-class PauseCamera(_OfCamera):
+class PauseCamera(_OfCamera, frozen=True, tag="pause"):
     """Judge no frame of a camera until it is resumed; `*` means all cameras."""
 
-    command: Literal["pause"]
 
-
-class ResumeCamera(_OfCamera):
+class ResumeCamera(_OfCamera, frozen=True, tag="resume"):
     """Judge a paused camera again; `*` means all cameras."""
 
-    command: Literal["resume"]
 
-
-class AcknowledgeEvents(_Message):
+class AcknowledgeEvents(_Message, frozen=True, kw_only=True, tag="acknowledge"):
     """Note that a person has seen events: by `seq`, event id or alarm id."""
 
-    command: Literal["acknowledge"]
-    ids: Annotated[list[Name], Field(min_length=1, max_length=100)]
+    ids: Annotated[list[Name], Meta(min_length=1, max_length=100)]
     reason: Text = ""
 
 
-class FireTrigger(_Message):
+class FireTrigger(_Message, frozen=True, tag="trigger"):
     """Ask for the next frame of a camera with a software trigger."""
 
-    command: Literal["trigger"]
     camera: Name | None = None
 
 
-Request: TypeAlias = Annotated[
+Request: TypeAlias = (
     GetState
     | GetLive
     | SetThreshold
@@ -108,10 +106,9 @@ Request: TypeAlias = Annotated[
     | PauseCamera
     | ResumeCamera
     | AcknowledgeEvents
-    | FireTrigger,
-    Field(discriminator="command"),
-]
-_ADAPTER: TypeAdapter[Request] = TypeAdapter(Request)
+    | FireTrigger
+)
+_DECODER: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
 class MalformedMessage(UsageError):
@@ -128,9 +125,9 @@ def parse_request(line: bytes) -> Request:
     if not isinstance(content, dict):
         raise MalformedMessage("not one JSON object a line.")
     try:
-        return _ADAPTER.validate_python(content)
-    except ValidationError as error:
-        raise MalformedMessage(_explain(error)) from error
+        return _DECODER.decode(text)
+    except ValueError as error:
+        raise MalformedMessage(_printable(problem_of(error))) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,11 +141,5 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _explain(error: ValidationError) -> str:
-    """Return one clause for each wrong key, at most three."""
-    parts = []
-    for problem in error.errors(include_url=False, include_input=False)[:3]:
-        place = ".".join(str(part) for part in problem["loc"][1:])
-        parts.append(f"{place}: {problem['msg']}" if place else str(problem["msg"]))
-    text = "; ".join(parts)[:500]
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:500])

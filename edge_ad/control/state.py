@@ -62,7 +62,12 @@ def guarantee(stored: Threshold) -> dict[str, Any]:
         "estimate": stored.folds > 0,
     }
     if stored.escapes is not None:
-        record["escapes"] = stored.escapes.model_dump(include={"count", "images", "kind"})
+        escapes = stored.escapes
+        record["escapes"] = {
+            "count": escapes.count,
+            "images": escapes.images,
+            "kind": escapes.kind,
+        }
     if stored.reference is not None:
         record["scores"] = list(stored.reference.score)
     return record

@@ -58,7 +58,7 @@ def weights_facts(path: Path) -> dict[str, Any]:
     module, manifest, config = load_detector(path)
     return {
         "kind": "weights",
-        "manifest": manifest.model_dump(mode="json"),
+        "manifest": manifest.to_dict(),
         "config": config,
         "graph": {"parameters": sum(tensor.numel() for tensor in module.parameters())},
     }
@@ -81,7 +81,7 @@ def threshold_facts(engine: Path) -> dict[str, Any]:
         return {"threshold": None, "sidecar_problem": str(error)}
     if sidecar is None or sidecar.threshold is None:
         return {"threshold": None}
-    threshold = sidecar.threshold.model_dump(mode="json")
+    threshold = sidecar.threshold.to_dict()
     threshold["guarantee"] = _guarantee(sidecar.threshold)
     return {"threshold": threshold, "sidecar": str(sidecar_path(engine))}
 
@@ -111,7 +111,7 @@ def _contract(path: Path, graph: dict[str, Any] | None) -> dict[str, Any]:
     """Return `manifest` and `contract` by loading the engine; `met` is None where that fails."""
     try:
         with open_engine(path) as engine:
-            manifest = engine.manifest.model_dump(mode="json")
+            manifest = engine.manifest.to_dict()
         return {"manifest": manifest, "contract": {"met": True, "problem": ""}}
     except MissingExtra as error:
         return {"manifest": None, "contract": {"met": None, "problem": str(error)}}

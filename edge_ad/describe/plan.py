@@ -38,8 +38,8 @@ def plan_facts(path: Path) -> dict[str, Any]:
     graph, problem = _graph(path)
     return {
         "kind": "plan",
-        "manifest": sidecar.manifest.model_dump(mode="json"),
-        "build": sidecar.build.model_dump(mode="json"),
+        "manifest": sidecar.manifest.to_dict(),
+        "build": sidecar.build.to_dict(),
         "runs_here": {"fits": not problem, "problem": problem},
         "graph": graph,
     }

@@ -14,10 +14,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from statistics import median
 
 from edge_ad.machine.load import OtherLoad
-from edge_ad.quantiles import quantiles
+from edge_ad.quantiles import median, quantiles
 
 ROUNDS, BLOCK = 4, 6  # of a review
 _SETTLING = 2  # calls at the beginning of a block, not counted: threads wake and find their cores

@@ -8,7 +8,6 @@ engine, and every image is held to it.
 from __future__ import annotations
 
 import stat
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +23,7 @@ from edge_ad.errors import DataError, IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.images.container import Container, header_of
 from edge_ad.images.decode import StoredImage, read_stored
+from edge_ad.quantiles import median
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 _CERTAIN = 1 << 14  # a value from here on needs 16 bits
@@ -177,7 +177,7 @@ def _depth_of_values(paths: list[Path]) -> BitDepth:
     if not largest:
         return BitDepth(16, "no image can be read", given=False)
     brightest = max(largest, key=lambda path: largest[path])
-    top, typical = largest[brightest], statistics.median(largest.values())
+    top, typical = largest[brightest], median(largest.values())
     if top < 256 or top >= _FAR_APART * max(1, typical):
         raise DataError(
             f"{brightest}: the sensor's bit depth is not clear: the largest value there is {top}, "
@@ -211,7 +211,7 @@ def _check_one_sensor(largest: dict[Path, int], bits: int) -> None:
 
 
 def _typical(largest: dict[Path, int], paths: list[Path]) -> float:
-    return statistics.median(largest[path] for path in paths)
+    return median([largest[path] for path in paths])
 
 
 def _largest_values(paths: Iterable[Path]) -> Iterable[tuple[Path, int]]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from edge_ad.engine import Batcher
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.frame import Frame
@@ -21,6 +19,7 @@ from edge_ad.line.open import check_camera_trigger, outlet_cameras
 from edge_ad.outlet.registry import check_outlet
 from edge_ad.preprocess import Preprocess
 from edge_ad.source.open import check_source, is_live, open_source, waits
+from edge_ad.stored import StoredError
 
 _T = TypeVar("_T")
 _FRAMES_TRIED = 5  # the first frames of a video may not decode
@@ -56,11 +55,14 @@ class LineCheck:
         try:
             return call()
         except EdgeAdError as error:
-            self.problems.append(Problem(camera, str(error), error.exit_code))
-        except ValidationError as error:  # a geometry from Python
-            text = "; ".join(f"{part['loc']}: {part['msg']}" for part in error.errors())
-            self.problems.append(Problem(camera, f"geometry: {text}", UsageError.exit_code))
+            self._note(Problem(camera, str(error), error.exit_code))
+        except StoredError as error:  # a geometry from Python
+            self._note(Problem(camera, f"geometry: {error}", UsageError.exit_code))
         return None
+
+    def _note(self, problem: Problem) -> None:
+        if problem not in self.problems:  # several steps meet the same
+            self.problems.append(problem)
 
 
 def check_line(config: LineConfig) -> LineCheck:

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from edge_ad.clock import as_local
@@ -25,6 +24,7 @@ from edge_ad.line.change import FEWEST, ChangeStep, ChangeTest, Reference, refer
 from edge_ad.line.drift_image import DriftImages
 from edge_ad.manifest import ImageReference
 from edge_ad.outlet.base import Evidence, Outlet
+from edge_ad.quantiles import median
 from edge_ad.store.drift import read_drift, write_drift
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.store import Store

@@ -39,7 +39,7 @@ def save_detector(path: Path, module: nn.Module, manifest: Manifest, config: Con
     state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
     content = {
         "format": FORMAT,
-        "manifest": manifest.model_dump_json(),
+        "manifest": manifest.to_json(),
         "config": config.model_dump(mode="json"),
         "state": state,
     }

@@ -82,7 +82,7 @@ def load_model(path: Path) -> tuple[ModelProto, Manifest]:
 def set_manifest(model: ModelProto, manifest: Manifest) -> None:
     """Write the manifest into the model's `metadata_props`, replacing any other metadata."""
     model.graph.name = manifest.method
-    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
 
 
 def _first_line(error: Exception) -> str:

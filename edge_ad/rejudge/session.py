@@ -145,7 +145,7 @@ class RejudgeSession:
                 "sha256": of.sha256,
                 "threshold": of.thresholds.image,
                 "pixel_threshold": of.thresholds.pixel,
-                "geometry": of.geometry.model_dump(mode="json"),
+                "geometry": of.geometry.to_dict(),
             }
 
         return {

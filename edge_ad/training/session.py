@@ -132,8 +132,8 @@ def _cross_fitted(
     ids = dict(zip(prepared.normal.paths, prepared.normal.ids, strict=True))
     scores = cross_fit(prepared.split, prepared.depth, ids, train_fold)
     assert manifest.data_split is not None
-    split = manifest.data_split.model_copy(update={"cross_fitted": scores})
-    return manifest.model_copy(update={"data_split": split})
+    split = manifest.data_split.replace(cross_fitted=scores)
+    return manifest.replace(data_split=split)
 
 
 def _fold_path(output: Path, number: int) -> Path:
@@ -200,10 +200,10 @@ def _identity(config: TrainConfig, prepared: PreparedTraining) -> dict[str, str]
         "size": str(config.size_hw),
         "seed": str(config.seed),
         "settings": config.settings.model_dump_json(),
-        "geometry": config.geometry.model_dump_json(),
+        "geometry": config.geometry.to_json(),
         "textures": prepared.textures.name,
         "budget-minutes": str(config.budget_minutes),
-        "parts": prepared.split.record(prepared.normal).model_dump_json(),
+        "parts": prepared.split.record(prepared.normal).to_json(),
         "images": prepared.normal.data_sha256,
         "bit-depth": str(prepared.depth.bits),
     }
@@ -242,7 +242,7 @@ def _figures(
         "method": config.method,
         "title": title_of(config.method),
         "size_hw": list(config.size_hw),
-        "geometry": config.geometry.model_dump(mode="json"),
+        "geometry": config.geometry.to_dict(),
         "images": len(prepared.split.assignment.parts),
         "bit_depth": prepared.depth.bits,
         "tiles": len(normal.tiles),

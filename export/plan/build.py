@@ -77,7 +77,7 @@ def build_plan(
     trt = load(runtime)
     record = _record(trt, source, runtime, options)
     data = _compile(trt, source, record, timing_cache, on_progress)
-    record = record.model_copy(update={"plan_bytes": len(data)})
+    record = record.replace(plan_bytes=len(data))
     threshold, note = _threshold(source, plan)
     sidecar = _write(plan, data, source, record, threshold)
     notes = (*_stored_weights_note(source), note)
@@ -139,7 +139,7 @@ def _record(
         onnx=source.path.name,
         onnx_sha256=source.sha256,
         plan_bytes=1,
-        options=options.model_copy(update={"batch": batch_profile(source, options)}),
+        options=options.replace(batch=batch_profile(source, options)),
         gpu=target.name,
         compute_capability=target.compute_capability,
         cuda=target.cuda,
@@ -223,7 +223,7 @@ def _write(
     sidecar = Sidecar(
         engine_sha256=hashlib.sha256(data).hexdigest(),
         threshold=threshold,
-        manifest=source.manifest.model_copy(update={"batch": fixed}),
+        manifest=source.manifest.replace(batch=fixed),
         build=record,
     )
     try:

@@ -56,8 +56,8 @@ class Tiny:
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-        manifest = manifest.model_copy(update={"batch": self.batch})
-        helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
+        manifest = manifest.replace(batch=self.batch)
+        helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
         onnx.checker.check_model(model, full_check=True)
         return model
 

@@ -92,6 +92,6 @@ def test_images_that_were_trained_on_give_ranges_but_no_threshold(
 
 
 def _with_split(split: DataSplit, path: Path) -> Path:
-    manifest = MANIFEST.model_copy(update={"data_split": split})
+    manifest = MANIFEST.replace(data_split=split)
     onnx.save(Tiny().model(manifest), path)
     return path

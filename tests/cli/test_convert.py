@@ -97,7 +97,7 @@ def test_a_file_of_another_precision_is_refused(
     engine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = drawn("z = Relu (c)")
-    set_manifest(model, MANIFEST.model_copy(update={"precision": "int8"}))
+    set_manifest(model, MANIFEST.replace(precision="int8"))
     onnx.save(model, engine)
     assert run("convert", engine, "--precision", "fp16") == 2
     assert "only fp32 files can be converted" in capsys.readouterr().err

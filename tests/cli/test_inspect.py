@@ -78,7 +78,7 @@ def test_geometry_is_printed(onnx: Any, make_engine: Callable[..., Path]) -> Non
     geometry = Geometry(roi_xywh=(1, 2, 30, 20), tiles=(1, 2), overlap=0.1, ignore=(ignored,))
     manifest = Manifest(method="green", size_hw=(32, 32), geometry=geometry)
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
     onnx.save(model, path)
     expected = "region x=1 y=2 width=30 height=20, 1x2 tiles, 10% overlap, 1 ignored polygons"
     assert expected in printed(path)

@@ -24,7 +24,7 @@ ROI = Geometry(roi_xywh=(8, 8, 30, 30))  # of images of 40x40
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.onnx"
-    onnx.save(Tiny().model(MANIFEST.model_copy(update={"geometry": ROI})), path)
+    onnx.save(Tiny().model(MANIFEST.replace(geometry=ROI)), path)
     return path
 
 

@@ -85,8 +85,8 @@ def test_images_the_detector_was_trained_on_are_refused(
     model = onnx.load(engine)
     provenance = Provenance(data_sha256=sha256_of(good.iterdir()))
     (entry,) = model.metadata_props
-    manifest = manifest_from_json(entry.value, "mean").model_copy(update={"provenance": provenance})
-    entry.value = manifest.model_dump_json()
+    manifest = manifest_from_json(entry.value, "mean").replace(provenance=provenance)
+    entry.value = manifest.to_json()
     onnx.save(model, engine)
     done = threshold(engine, "--images", good, "--at-best")
     assert done.returncode == 4 and "was trained on these images" in done.stderr
@@ -222,8 +222,8 @@ def with_split(engine: Path, split: DataSplit) -> None:
     onnx = pytest.importorskip("onnx")
     model = onnx.load(engine)
     (entry,) = model.metadata_props
-    manifest = manifest_from_json(entry.value, "mean").model_copy(update={"data_split": split})
-    entry.value = manifest.model_dump_json()
+    manifest = manifest_from_json(entry.value, "mean").replace(data_split=split)
+    entry.value = manifest.to_json()
     onnx.save(model, engine)
 
 

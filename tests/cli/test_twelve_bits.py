@@ -99,7 +99,7 @@ def test_calibrate_takes_the_depth_of_the_training_or_of_the_images(
     figures = []
     for name, bits in (("plain", 8), ("deep", 12)):
         engine = tmp_path / f"{name}.onnx"
-        manifest = MANIFEST.model_copy(update={"bit_depth": bits if trained else None})
+        manifest = MANIFEST.replace(bit_depth=bits if trained else None)
         onnx.save(Tiny().model(manifest), engine)
         good = ("--images", parts / name, "--test", tests[name], "--method", "minmax")
         result = _run("calibrate", engine, *good, *limits, "--parts-from", "each")

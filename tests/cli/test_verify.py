@@ -121,7 +121,7 @@ def test_a_coarser_precision_may_flip_farther_from_the_threshold() -> None:
 
 
 def manifest(**changes: object) -> Manifest:
-    return MANIFEST.model_copy(update=changes)
+    return MANIFEST.replace(**changes)
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,12 @@ def test_an_outlet_sets_a_threshold_and_its_name_is_recorded(
     [
         ({"command": "trigger", "camera": "top"}, "has no software trigger"),
         ({"command": "set_threshold", "camera": "none", "threshold": 0.5}, "has no camera 'none'"),
-        ({"command": "set_threshold", "camera": "top", "threshold": "high"}, "valid number"),
+        (
+            {"command": "set_threshold", "camera": "top", "threshold": "high"},
+            "got `str`",
+        ),
         ({"command": "set_threshold", "camera": "top", "threshold": float("nan")}, "no number"),
-        ({"command": "set_threshold", "camera": "top"}, "threshold: Field required"),
+        ({"command": "set_threshold", "camera": "top"}, "threshold: missing"),
         ({"command": "threshold, retained: it would be repeated"}, "retained"),
     ],
 )

@@ -127,7 +127,7 @@ def test_what_the_line_has_not_is_refused_without_an_event(
         (b"[]", "not one JSON object"),
         (b"{}", "command"),
         (b'{"command": "explode"}', "explode"),
-        (b'{"command": "state", "state": 1}', "Extra inputs"),
+        (b'{"command": "state", "state": 1}', "state: unknown field"),
         (b'{"command": "state", "command": "pause"}', "stands twice"),
         (b'{"command": "set_threshold", "threshold": "0.5"}', "threshold: "),
         (b'{"command": "set_threshold", "threshold": true}', "threshold: "),
@@ -140,7 +140,7 @@ def test_what_the_line_has_not_is_refused_without_an_event(
         (b'{"command": "pause", "camera": 5}', "camera: "),
         (b'{"command": "pause", "reason": "' + b"x" * 501 + b'"}', "reason: "),
         (b'{"command": "pause", "reason": "two\\nlines"}', "reason: "),
-        (b'{"command": "state", "\\u001b[2J": 1}', r"\?\[2J: Extra inputs"),
+        (b'{"command": "state", "\\u001b[2J": 1}', r"\?\[2J: unknown field"),
         ('{"command": "state"}'.encode("utf-16"), "can't decode"),
     ],
 )

@@ -46,7 +46,7 @@ def green_model(side: int, batch: int | None, reduction: str = "ReduceMax") -> o
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    helper.set_model_props(model, {METADATA_KEY: manifest.model_dump_json()})
+    helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
     return model
 
 

@@ -46,7 +46,7 @@ def test_images_are_picked_evenly_from_all_folders_but_masks(tmp_path: Path) -> 
 
 def test_each_tile_is_a_frame(tmp_path: Path) -> None:
     write_images(tmp_path, 2)
-    manifest = MANIFEST.model_copy(update={"geometry": Geometry(tiles=(1, 2))})
+    manifest = MANIFEST.replace(geometry=Geometry(tiles=(1, 2)))
     assert comparison_frames(manifest, tmp_path, 10).originals == 4
 
 
@@ -93,5 +93,5 @@ def test_values_of_12_bits_are_read_as_trained_or_as_found(
     values[0, 0] = 4000
     for name in "abc":
         write_image(tmp_path / f"{name}.png", values)  # type: ignore[arg-type]
-    manifest = MANIFEST.model_copy(update={"bit_depth": bit_depth})
+    manifest = MANIFEST.replace(bit_depth=bit_depth)
     assert np.median(folder_frames(tmp_path, manifest, 3)) == 100

@@ -63,7 +63,7 @@ def _compiles(net: Any, method: str, side: int, folder: Path) -> None:
     fp32 = _builds(model, manifest, folder / "fp32.onnx")
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     fp16 = mixed_from_fp32(model, images, manifest).model
-    fp16_manifest = manifest.model_copy(update={"precision": "fp16"})
+    fp16_manifest = manifest.replace(precision="fp16")
     set_manifest(fp16, fp16_manifest)
     _builds(fp16, fp16_manifest, folder / "fp16.onnx")
     int8 = _calibrated(fp32, side, folder)

@@ -79,10 +79,10 @@ def test_threshold_and_manifest_travel_with_the_model(
     done = export(tmp_path, engine)
     assert done.returncode == 0 and "triton://HOST:8000/green" in done.stdout
     parameters = config_of(tmp_path / "green").parameters
-    sidecar = Sidecar.model_validate_json(parameters["edge_ad.sidecar"].string_value)
+    sidecar = Sidecar.from_json(parameters["edge_ad.sidecar"].string_value)
     assert sidecar.threshold is not None and sidecar.threshold.image == 0.625
     assert sidecar.engine_sha256 == sha256(engine)
-    assert Manifest.model_validate_json(parameters["edge_ad.manifest"].string_value).batch == 1
+    assert Manifest.from_json(parameters["edge_ad.manifest"].string_value).batch == 1
 
 
 def make_plan(folder: Path, name: str, capability: str, graph: str = "a" * 64) -> Path:

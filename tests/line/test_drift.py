@@ -152,7 +152,7 @@ def test_a_restart_goes_on_with_the_minutes_before(tmp_path: Path) -> None:
 def test_another_threshold_begins_again(tmp_path: Path) -> None:
     with watching(tmp_path / "out") as feed:
         feed.minutes(20, 96)
-    dark = REFERENCE.model_copy(update={"brightness": quantiles(96, 4)})
+    dark = REFERENCE.replace(brightness=quantiles(96, 4))
     with watching(tmp_path / "out", ExpectedImages("new threshold", dark)) as feed:
         feed.minutes(20, 96)
     assert len(drifts(tmp_path / "out")) == 1
@@ -161,7 +161,7 @@ def test_another_threshold_begins_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "expected",
-    [ExpectedImages(), ExpectedImages("x", REFERENCE.model_copy(update={"count": 9}))],
+    [ExpectedImages(), ExpectedImages("x", REFERENCE.replace(count=9))],
     ids=["no reference", "too few images"],
 )
 def test_without_a_reference_the_first_hour_is_one(
@@ -183,7 +183,7 @@ def test_without_a_reference_the_first_hour_is_one(
 
 
 def test_sharpness_of_another_size_is_not_compared(tmp_path: Path) -> None:
-    other = REFERENCE.model_copy(update={"size_hw": (480, 640)})
+    other = REFERENCE.replace(size_hw=(480, 640))
     with watching(tmp_path / "out", ExpectedImages("x", other)) as feed:
         feed.minutes(3, 118)
     origins = {row["quantity"]: row["reference_from"] for row in asked(tmp_path / "out").values()}

@@ -261,7 +261,7 @@ def test_the_geometry_of_training_travels_with_the_engine(
     trained = Manifest(
         method="green", size_hw=(32, 32), geometry=Geometry(roi_xywh=(0, 32, 64, 32))
     )
-    model.metadata_props[0].value = trained.model_dump_json()
+    model.metadata_props[0].value = trained.to_json()
     onnx.save(model, engine)
     for geometry, rejected in (({}, 0), ({"roi_xywh": (0, 0, 64, 64)}, 3), ({"tiles": (1, 2)}, 0)):
         config = LineConfig((str(parts),), engine, geometry=geometry, threshold=0.5)

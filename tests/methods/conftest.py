@@ -94,7 +94,7 @@ def exported(trained: Callable[[str], Trained]) -> Callable[[str], Exported]:
         weights = trained(method).weights
         with narrow_resnet18():
             detector = load_detector(weights)
-        manifest = detector.manifest.model_copy(update={"batch": None})
+        manifest = detector.manifest.replace(batch=None)
         model = onnx_from_module(EngineGraph(detector.module), manifest)
         engine = weights.with_suffix(".onnx")
         onnx.save(model, engine)

@@ -109,7 +109,7 @@ def test_a_bare_state_dict_is_not_a_weights_file(tmp_path: Path) -> None:
 
 
 def test_weights_of_an_unknown_method_name_it(weights: Path, tmp_path: Path) -> None:
-    manifest = Manifest(method="padim", size_hw=SIZE).model_dump_json()
+    manifest = Manifest(method="padim", size_hw=SIZE).to_json()
     with pytest.raises(DataError, match="method 'padim'"):
         load_detector(changed(weights, tmp_path, manifest=manifest))
 

@@ -175,7 +175,7 @@ def test_the_guarantee_is_said_for_each_threshold(asked: float, expected: str) -
 
 def test_without_a_guarantee_none_is_said() -> None:
     assert "not known here" in guarantee_text(ENGLISH, None, 0.5)
-    by_image = STORED.model_copy(update={"by": "image", "folds": 5, "escapes": None})
+    by_image = STORED.replace(by="image", folds=5, escapes=None)
     words = guarantee_text(ENGLISH, guarantee(by_image), 0.5)
     assert "of normal images" in words and "an estimate" in words
 

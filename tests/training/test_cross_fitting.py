@@ -105,7 +105,7 @@ def test_the_threshold_says_that_it_is_an_estimate(config: TrainConfig) -> None:
     assert threshold.folds == FOLDS and threshold.parts == 10
     assert threshold.image == max(given.fitted.scores.image)
     refuse_other_scores(given, manifest, Geometry())
-    int8 = manifest.model_copy(update={"precision": "int8"})
+    int8 = manifest.replace(precision="int8")
     with pytest.raises(GateFailed, match="the engine has int8"):
         refuse_other_scores(given, int8, Geometry())
     with pytest.raises(GateFailed, match="another geometry"):

@@ -157,7 +157,7 @@ def _collect(
     path = model.save(folder / "tiny.onnx")
     graph = load_graph(path)
     if geometry:
-        graph.manifest = graph.manifest.model_copy(update={"geometry": geometry})
+        graph.manifest = graph.manifest.replace(geometry=geometry)
     paths = list_images(images(folder / "normal", 24))
     return collect(
         graph, ["pooled", "block_a_relu", "joined"], "tensorrt", choose(paths, samples=24)

@@ -92,7 +92,7 @@ def test_a_new_image_of_a_trained_part_is_refused_by_the_parts_name(folder: Path
     (folder / "part0_0.png").unlink()
     with pytest.raises(GateFailed, match="1 of these 2 parts"):
         choose_images(assigned(folder), record)
-    other_rule = record.model_copy(update={"rule": ""})
+    other_rule = record.replace(rule="")
     assert len(choose_images(assigned(folder), other_rule).parts) == 5
 
 

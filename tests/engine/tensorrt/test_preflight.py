@@ -187,7 +187,7 @@ def test_a_missing_plan_says_how_to_make_one(tmp_path: Path) -> None:
 def test_a_new_threshold_leaves_the_record_of_the_build(make_plan: MakePlan) -> None:
     plan = make_plan()
     before = load_sidecar(plan)
-    set_threshold(plan, THRESHOLD.model_copy(update={"image": 0.7}))
+    set_threshold(plan, THRESHOLD.replace(image=0.7))
     after = load_sidecar(plan)
     assert before is not None
     assert after is not None

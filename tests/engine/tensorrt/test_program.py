@@ -16,7 +16,7 @@ from edge_ad.engine.tensorrt.plan import TensorRTEngine
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest, Sidecar, save_sidecar
-from edge_ad.plan_record import BuildOptions, BuildRecord, TargetGpu
+from edge_ad.plan_record import BuildOptions, BuildRecord, Runtime, TargetGpu
 from tests.engine.tensorrt.fake_cuda import FakeCuda
 from tests.engine.tensorrt.fake_tensorrt import (
     DataType,
@@ -45,7 +45,7 @@ def open_fake(
     monkeypatch.setattr(preflight, "gpu_here", lambda: GPU)
 
     def opened(fake: FakeTensorRT, *, batch: int | None = 1, **options: Any) -> TensorRTEngine:
-        runtime = "tensorrt-rtx" if fake.rtx else "tensorrt"
+        runtime: Runtime = "tensorrt-rtx" if fake.rtx else "tensorrt"
         monkeypatch.setattr(preflight, "load", lambda name: fake.module())
         plan = write_plan(tmp_path / "part.plan", runtime, batch, options)
         engine = open_engine(plan, EngineOptions(**options))
@@ -55,19 +55,17 @@ def open_fake(
     return opened
 
 
-def write_plan(path: Path, runtime: str, batch: int | None, options: dict[str, Any]) -> Path:
+def write_plan(path: Path, runtime: Runtime, batch: int | None, options: dict[str, Any]) -> Path:
     path.write_bytes(b"what TensorRT would read")
-    build = BuildRecord.model_validate(
-        {
-            "runtime": runtime,
-            "version": "10.3.0",
-            "onnx": "part.onnx",
-            "onnx_sha256": "0" * 64,
-            "plan_bytes": 24,
-            "gpu": GPU.name,
-            "compute_capability": "8.9",
-            "options": BuildOptions(version_compatible=options.get("trust_host_code", False)),
-        }
+    build = BuildRecord(
+        runtime=runtime,
+        version="10.3.0",
+        onnx="part.onnx",
+        onnx_sha256="0" * 64,
+        plan_bytes=24,
+        gpu=GPU.name,
+        compute_capability="8.9",
+        options=BuildOptions(version_compatible=options.get("trust_host_code", False)),
     )
     manifest = Manifest(method="green", size_hw=(32, 32), batch=batch)
     save_sidecar(path, Sidecar(engine_sha256=sha256(path), manifest=manifest, build=build))

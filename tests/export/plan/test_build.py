@@ -120,7 +120,7 @@ def test_a_broken_body_is_refused_by_tensorrt_itself(
     plan = onnx_file.with_suffix(".plan")
     sidecar = build_plan(onnx_file, plan, runtime=RTX).sidecar
     plan.write_bytes(b"no plan" * 100)
-    save_sidecar(plan, sidecar.model_copy(update={"engine_sha256": sha256(plan)}))
+    save_sidecar(plan, sidecar.replace(engine_sha256=sha256(plan)))
     monkeypatch.setattr(preflight, "gpu_here", lambda: RTX_4090)
     with pytest.raises(IncompatibleError, match=r"does not load it.*edge-ad build"):
         load_program(preflight.check_plan(plan))
@@ -219,7 +219,7 @@ def test_a_rebuilt_plan_keeps_its_own_threshold(onnx_file: Path) -> None:
     plan = onnx_file.with_suffix(".plan")
     set_threshold(onnx_file, THRESHOLD)
     build_plan(onnx_file, plan, runtime=RTX)
-    own = THRESHOLD.model_copy(update={"image": 0.7})
+    own = THRESHOLD.replace(image=0.7)
     set_threshold(plan, own)
     built = build_plan(onnx_file, plan, runtime=RTX)
     assert (built.sidecar.threshold, built.notes) == (

@@ -171,7 +171,7 @@ def test_engine_graph_turns_bgr_bytes_to_rgb_unit_range() -> None:
 
 def test_manifest_score_describes_the_graphs_score() -> None:
     method = load_method("destseg")
-    assert method.score(DeSTSegConfig(top_k=25), (64, 64)).model_dump() == {
+    assert method.score(DeSTSegConfig(top_k=25), (64, 64)).to_dict() == {
         "top_k": 25,
         "mean_filter_px": 1,
     }
