@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -83,7 +85,8 @@ def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:
         check_same_thread=False,
     )
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA synchronous=FULL")
+    with _closed_on_error(connection):
+        connection.execute("PRAGMA synchronous=FULL")
     return connection
 
 
@@ -94,9 +97,9 @@ def connect_reading(path: Path, busy_s: float = READS_WITHIN_S) -> sqlite3.Conne
     """
     connection = _read_only(path, busy_s)
     connection.row_factory = sqlite3.Row
-    if _version(path, connection) == 0:
-        connection.close()
-        raise DataError(f"{path} has no events: no line has begun to write it.")
+    with _closed_on_error(connection):
+        if _version(path, connection) == 0:
+            raise DataError(f"{path} has no events: no line has begun to write it.")
     return connection
 
 
@@ -122,15 +125,34 @@ def _read_only(path: Path, busy_s: float) -> sqlite3.Connection:
     name = f"file:{quote(os.fsencode(path))}"
     try:
         connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=busy_s)
-        connection.execute("SELECT 1 FROM sqlite_master")
+        with _closed_on_error(connection):
+            _look(connection)
     except sqlite3.OperationalError:
         if not path.is_file() or Path(f"{path}-wal").exists():
             raise
         # WAL wants to make files beside the database, which a read-only folder refuses
         return sqlite3.connect(f"{name}?immutable=1", uri=True)
-    except sqlite3.DatabaseError:  # damaged: `_version` has the words for it
-        pass
     return connection
+
+
+def _look(connection: sqlite3.Connection) -> None:
+    """Read a little. Raises sqlite3.OperationalError; `_version` has the words for damage."""
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master")
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        pass
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection that cannot be used; Python 3.13 warns of one that stays open."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _version(path: Path, connection: sqlite3.Connection) -> int:
