@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "frame-"
 MIB = 1 << 20
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,10 @@ class CaptureWriter:
         from edge_ad.source.selection import Fate
 
         end_s = time.monotonic() + limits.duration_s if limits.duration_s else float("inf")
-        with _ProgressLine(self._selection) as progress:
+        with (
+            _ProgressLine(self._selection) as progress,
+            _closing_in_time(self._source, stop, end_s),
+        ):
             for grab in self._source:
                 self._take(grab)
                 progress.show()
@@ -67,7 +73,7 @@ class CaptureWriter:
                     self._stopped_by = reason
                     break
             else:
-                self._stopped_by = "end of the source"
+                self._stopped_by = self._reached(limits, stop, end_s) or "end of the source"
         counts = self._selection.counts
         if counts[Fate.INVALID] and not counts[Fate.KEPT]:
             raise SourceLost(
@@ -146,6 +152,26 @@ class CaptureWriter:
             facts["time_utc"] = taken.isoformat(timespec="milliseconds")
         with (self._folder / CAPTURE).open("ab", buffering=0) as file:
             file.write((json.dumps(facts) + "\n").encode())
+
+
+@contextmanager
+def _closing_in_time(source: Source, stop: threading.Event, end_s: float) -> Iterator[None]:
+    """Close a source at `stop` or `end_s`: a triggered one may be silent until then, and longer."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not (stop.is_set() or time.monotonic() >= end_s):
+            if done.wait(_LOOK_S):
+                return
+        source.close()
+
+    watching = threading.Thread(target=watch, name="capture limits", daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watching.join()
 
 
 class _ProgressLine:
