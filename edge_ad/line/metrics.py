@@ -106,7 +106,7 @@ class LineCounts:
         """Count a frame."""
         camera = inspection.camera
         self._verdicts[camera, inspection.verdict.value] += 1
-        if inspection.latency_s:
+        if inspection.latency_s and not inspection.missed_triggers:
             counts = self._latency.setdefault(camera, [0.0] * (len(_BUCKETS_S) + 2))
             counts[bisect_left(_BUCKETS_S, inspection.latency_s)] += 1
             counts[-1] += inspection.latency_s

@@ -23,6 +23,7 @@ from edge_ad.store.settings import KeptSetting, KeptSettings, keep
 
 _log = logging.getLogger(__name__)
 _CONFIGURATION = "the configuration"
+_UNDONE = 100  # changes: all values are written at each, and a program may make many
 _KEPT_WITHIN_S = 2.0  # a full disk: the change holds, and is written later
 
 
@@ -43,6 +44,12 @@ class _Values:
     before: dict[Setting, list[Any]] = field(
         default_factory=lambda: {setting: [] for setting in Setting}
     )
+
+    def remember(self, setting: Setting, old: Any) -> None:
+        """Add a value; beyond a hundred the oldest goes but the first, which is configured."""
+        before = self.before[setting]
+        before.append(old)
+        del before[1:-_UNDONE]
 
 
 class LineSettings:
@@ -124,7 +131,7 @@ class LineSettings:
                 return Applied(change, kept=True)
             if setting is Setting.RULE:
                 check_rule(AlarmRule(**value))
-            values.before[setting].append(old)
+            values.remember(setting, old)
             return self._change(camera, setting, value, SettingStep.SET, who, reason)
 
     def _change(

@@ -46,6 +46,20 @@ def test_undo_goes_back_one_change_at_a_time(tmp_path: Path) -> None:
         assert again.line.cameras[0].inspector.thresholds.image == 0.5
 
 
+def test_the_newest_changes_can_be_undone_then_the_configured_value_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.line.settings._UNDONE", 3)
+    with RunningLine(tmp_path, "top") as running:
+        for value in range(1, 7):
+            running.settings.set_threshold("top", value, who="a program")
+        undone = []
+        while running.settings.set_by_hand("top"):
+            applied = running.settings.undo("top", Setting.THRESHOLD, who="ben")
+            undone.append(applied.change.new)
+    assert undone == [5, 4, 3, 0.5]
+
+
 def test_what_a_person_set_is_kept_with_what_was_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

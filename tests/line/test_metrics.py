@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import select
@@ -10,6 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +22,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_ad.engine.lasting import LastingEngine
 from edge_ad.errors import OutletLost, UsageError
+from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line import metrics
 from edge_ad.line.config import LineConfig
 from edge_ad.line.metrics import LineCounts, MetricsServer, parse_address
 from edge_ad.line.open import open_line
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.machine.gpu import _LOAD, read_gpu_load
+from edge_ad.outlet.base import Evidence
 from edge_ad.store.store import Store
 from tests.conftest import ROOT, invoke
 from tests.timing import LIMIT_S, wait_until
@@ -60,7 +64,10 @@ def test_a_scrape_has_the_counts_of_the_line(line: Supervisor) -> None:
     line.outlets.add(server)
     line.start()
     assert line.wait(LIMIT_S)
+    missed = Inspection(Verdict.INVALID, math.nan, 0.5, camera="side", missed_triggers=1)
+    server.inspected(replace(missed, latency_s=1.0), Evidence())
     samples = scrape(server.port)
+    assert ("edge_ad_latency_seconds_count", (("camera", "side"),)) not in samples
     top = ("camera", "top")
     assert samples["edge_ad_frames_total", (top, ("verdict", "PASS"))] == 9
     assert samples["edge_ad_frames_total", (top, ("verdict", "REJECT"))] == 3
