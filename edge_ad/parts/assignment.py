@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
@@ -22,6 +23,12 @@ _ALIKE = (
     "the images are too alike to tell parts apart, so they count as images of one part. If they "
     "show several, give the part in the file names with --part-id, or list image and part in "
     "parts.csv; if each shows another part, give --parts-from each."
+)
+_LARGE = 10  # images of a sub-folder, from which it may hold those of many parts
+_BY_FOLDER = (
+    "each sub-folder counts as one part, and half of them hold {median:g} images or more. If they "
+    "hold images of many parts, like one for each day or shift, give --parts-from images, or "
+    "--parts-from each if each image shows another part."
 )
 _RECORDED = (
     "images that follow each other look alike, as frames of a recording do, so they count as "
@@ -113,7 +120,8 @@ def _answer(
     if how is How.CAPTURE and (captured := from_capture(images, root)):
         return _by_named(how, images, root, looking, captured)
     if how is How.FOLDERS and (folders := _by_folder(images, root)):
-        return PartAssignment(folders, how, f"sub-folders of {root}", rule="folders")
+        detail, doubt = f"sub-folders of {root}", _doubt_of_folders(folders)
+        return PartAssignment(folders, how, detail, doubt=doubt, rule="folders")
     if how is How.NAMES and (named := names.by_pattern(images)):
         return _by_named(how, images, root, looking, named)
     if how is How.IMAGES:
@@ -131,6 +139,12 @@ def _by_folder(images: Sequence[Path], root: Path) -> dict[Path, str] | None:
                for path in images if path.is_relative_to(root)}  # fmt: skip
     several = len(set(folders.values())) > 1 and "." not in folders.values()
     return folders if several and len(folders) == len(images) else None
+
+
+def _doubt_of_folders(folders: dict[Path, str]) -> str:
+    """Return why folders may not be parts, where they hold many images."""
+    images = median(Counter(folders.values()).values())
+    return _BY_FOLDER.format(median=images) if images >= _LARGE else ""
 
 
 def _by_named(

@@ -120,6 +120,16 @@ def test_sub_folders_are_parts(tmp_path: Path) -> None:
         write_image(tmp_path / f"{name}.png", part_image())
     assignment = assign_parts(_images(tmp_path))
     assert assignment.how is How.FOLDERS and list(assignment.groups()) == ["p1", "p2"]
+    assert not assignment.doubt
+
+
+def test_large_sub_folders_may_be_days_and_not_parts(tmp_path: Path) -> None:
+    paths = [tmp_path / day / f"{number}.png" for day in ("mon", "tue") for number in range(10)]
+    assignment = assign_parts(paths, root=tmp_path)
+    assert len(assignment.groups()) == 2
+    assert "half of them hold 10 images or more" in assignment.doubt
+    assert "--parts-from each" in assignment.doubt
+    assert len(assign_parts(paths, root=tmp_path, how=How.EACH).groups()) == 20
 
 
 def test_what_capture_wrote_decides_where_it_knows_every_part(tmp_path: Path) -> None:
