@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -255,7 +256,8 @@ def test_a_flapping_peer_has_one_fault(tmp_path: Path, monkeypatch: pytest.Monke
     now = iter(range(0, 1000, 4))
     with Store(tmp_path) as store:
         fault = OutletFault("peer", store)
-        monkeypatch.setattr("edge_ad.outlet.delivery_state.time.monotonic", lambda: next(now))
+        clock = SimpleNamespace(monotonic=lambda: next(now))  # not the store's
+        monkeypatch.setattr("edge_ad.outlet.delivery_state.time", clock)
         for _ in range(20):
             fault.trouble("gone", 0)
             fault.steady()
