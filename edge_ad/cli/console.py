@@ -15,6 +15,7 @@ from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
+from edge_ad.line.rate_check import as_percent
 from edge_ad.machine.camera import read_opencv
 from edge_ad.machine.opencv import WINDOWS_FIX
 from edge_ad.outlet.base import Evidence, Outlet
@@ -128,7 +129,7 @@ def format_summary(result: dict[str, Any]) -> str:
 
 
 def _format_rate_check(check: Mapping[str, Any]) -> str:
-    bound = f"of normal ones at most {100 * check['guaranteed_rate']:.2g} %"
+    bound = f"of normal ones at most {as_percent(check['guaranteed_rate'])}"
     counts = f"{check['rejected']} of {check['parts']} parts rejected"
     if not check["exceeded"]:
         return f"{'kept' if check['parts'] else 'not tested'}  ({counts}; {bound})"

@@ -67,6 +67,11 @@ class RateSummary:
         return {**self.__dict__, "exceeded": self.exceeded_at is not None}
 
 
+def as_percent(share: float) -> str:
+    """Return a share in percent with two digits: 0.064 %, 3.8 %, 100 %."""
+    return f"{float(f'{100 * share:.2g}'):g} %"
+
+
 class RateCheck:
     """Watches the verdicts of one camera; `update` returns true once, when too many are rejected.
 
@@ -133,9 +138,8 @@ class RateCheck:
         latest = "" if parts == self._parts else "the last "
         hint = " or, if several frames show one part, give --frames-per-part"
         return (
-            f"{rejected} of {latest}{parts} parts rejected ({100 * rejected / parts:.2g} %), but "
-            f"the threshold guarantees at most {100 * self._guaranteed_rate:.2g} % of normal "
-            "parts. "
+            f"{rejected} of {latest}{parts} parts rejected ({as_percent(rejected / parts)}), but "
+            f"the threshold guarantees at most {as_percent(self._guaranteed_rate)} of normal parts. "
             f"Chance alone explains this in at most {100 * self._level:g} % of runs: either more "
             "parts are anomalous than expected, or light, camera or product have changed. Look at "
             "the evidence images, then set the threshold again"

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
-from edge_ad.line.rate_check import LEVEL, RateCheck, log_evidence, log_weight
+from edge_ad.line.rate_check import LEVEL, RateCheck, as_percent, log_evidence, log_weight
 
 RUNS = 2000
 
@@ -38,6 +38,15 @@ def first_crossing(
         evidence[:, start:] = np.logaddexp(evidence[:, start:], own + weight)
     crossed = evidence >= -np.log(level)
     return np.asarray(np.where(crossed.any(axis=1), crossed.argmax(axis=1), length), np.intp)
+
+
+def test_the_sentence_has_plain_percentages() -> None:
+    check = RateCheck(0.64)
+    run(check, [True] * 40)
+    assert "parts rejected (100 %), but the threshold guarantees" in check.reason()
+    assert "at most 64 % of normal parts" in check.reason()
+    shares = (0.00064, 0.0384, 0.995, 0.0)
+    assert [as_percent(share) for share in shares] == ["0.064 %", "3.8 %", "100 %", "0 %"]
 
 
 @pytest.mark.parametrize("guaranteed_rate", [0.02, 0.12])
