@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,21 +15,19 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; it replaces `path` when the block succeeds.
 
-    It has the suffix of `path`, since writers choose their format by it.
+    It has the suffix of `path`, since writers choose their format by it, and the mode that the
+    umask gives. Python can read the umask only by setting another one for a moment, for all
+    threads: so the file is made with that mode, where `tempfile` would make it with 0600.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}.", suffix=f".part{path.suffix}"
-        )
+        os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     except OSError as error:
         error.filename = str(path)  # the name that a message can use
         raise
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would hide artefacts from colleagues
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -109,9 +107,3 @@ def sha256_of(paths: Iterable[Path]) -> str:
     for file_digest in sorted(sha256(path) for path in paths):
         digest.update(file_digest.encode())
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -24,6 +24,22 @@ def test_folders_are_created_and_files_are_readable_by_others(tmp_path: Path) ->
     assert path.stat().st_mode & 0o444 == 0o444
 
 
+def test_a_file_has_the_mode_of_the_umask_which_is_never_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(mask: int) -> int:
+        raise AssertionError("the umask is that of all threads")
+
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", fail)
+            write_text(tmp_path / "a.txt", "new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_renamed_copy_of_a_set_has_the_same_digest(tmp_path: Path) -> None:
     for name, text in (("a", "1"), ("b", "2"), ("x/c", "2"), ("x/d", "1")):
         write_text(tmp_path / name, text)
