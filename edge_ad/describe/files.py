@@ -130,7 +130,11 @@ def _graph(path: Path) -> dict[str, Any] | None:
 
 
 def _guarantee(threshold: Threshold) -> str:
+    parts = threshold.images if threshold.parts is None else threshold.parts
+    images = "" if parts == threshold.images else f" ({threshold.images} images)"
+    estimate = "an estimate, not a guarantee: " if threshold.folds else ""
     return (
-        f"with {threshold.confidence:.4g} confidence at most {threshold.false_alarm_rate:.4g} of "
-        f"normal frames are rejected, measured on {threshold.images} of them"
+        f"{estimate}with {threshold.confidence:.4g} confidence at most "
+        f"{threshold.false_alarm_rate:.4g} of normal {threshold.by}s are rejected, measured on "
+        f"{parts} part{'' if parts == 1 else 's'}{images}"
     )

@@ -15,7 +15,7 @@ from edge_ad.cli.inspect import command
 from edge_ad.errors import EdgeAdError, IncompatibleError, UsageError
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import METADATA_KEY, Manifest
+from edge_ad.manifest import METADATA_KEY, Manifest, Threshold, set_threshold
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -50,7 +50,23 @@ def test_the_guarantee_of_the_threshold_is_printed(
 ) -> None:
     lines = printed(make_engine())
     assert "image 0.5, pixel 0.5" in lines
-    assert "with 0.95 confidence at most 0.01 of normal frames are rejected" in lines
+    assert "with 0.95 confidence at most 0.01 of normal parts are rejected" in lines
+
+
+def test_the_guarantee_names_what_it_counts_and_that_it_is_an_estimate(
+    make_engine: Callable[..., Path],
+) -> None:
+    threshold = Threshold(
+        image=1, pixel=1, false_alarm_rate=0.01, confidence=0.95, by="image", parts=24, images=121,
+        folds=3,
+    )  # fmt: skip
+    path = make_engine()
+    set_threshold(path, threshold)
+    lines = " ".join(printed(path).split())
+    assert (
+        "an estimate, not a guarantee: with 0.95 confidence at most 0.01 of normal images" in lines
+    )
+    assert "measured on 24 parts (121 images)" in lines
 
 
 def test_an_engine_without_threshold_says_how_to_set_one(make_engine: Callable[..., Path]) -> None:
