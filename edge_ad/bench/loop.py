@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from edge_ad.bench.engine_calls import random_batch, time_engine, timed_call
+from edge_ad.bench.engine_calls import time_engine, timed_call
 from edge_ad.bench.windows import AGREEING, agree
 from edge_ad.engine import Engine
 from edge_ad.errors import SourceLost, UsageError
@@ -162,7 +163,8 @@ def bench_loop(
     """
     (camera,) = config.resolve()
     geometry = engine.manifest.geometry.changed(camera.geometry)
-    room = max(_LEAST, IN_MEMORY // random_batch(engine).nbytes)
+    tiles = geometry.tile_count * math.prod(engine.manifest.size_hw) * 3  # bytes of a frame's
+    room = max(_LEAST, IN_MEMORY // tiles)
     invalid: Counter[str] = Counter()
     batches = load_batches(camera.uri, engine, config.frames or room, geometry, invalid)
     config = replace(config, frames=len(batches) + invalid.total())

@@ -126,6 +126,16 @@ def test_a_source_without_end_is_measured_on_its_first_frames(
     assert json.loads(done.stdout)["loop_frames"] == 3
 
 
+def test_the_tiles_of_a_frame_count_among_what_fits_in_memory(
+    make_engine: MakePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.bench.loop.IN_MEMORY", 3 * 4 * (32 * 32 * 3))
+    monkeypatch.setattr("edge_ad.bench.loop._LEAST", 1)
+    words = ("--camera", "pattern://?fps=0&width=64&height=64", "--tiles", "2x2", "--rounds", 1)
+    done = bench("--engine", make_engine(threshold=None), *words, "--json")
+    assert json.loads(done.stdout)["loop_frames"] == 3
+
+
 def test_a_result_is_kept_and_compared(make_engine: MakePath, tmp_path: Path) -> None:
     assert bench("--engine", make_engine(), "-o", tmp_path / "a.json").returncode == 0
     kept = json.loads((tmp_path / "a.json").read_text())
