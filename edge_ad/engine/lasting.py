@@ -22,8 +22,9 @@ _MOST_FAILURES = 3  # within the time above: what fails again and again is not m
 class LastingEngine(ClosedAtExit):
     """An engine that is opened again when its GPU fails; no image is left without a prediction.
 
-    Raises EngineLost when it cannot be opened again, or fails a fourth time within ten minutes:
-    CUDA then wants another process. `reopened` is called with the reason after each success.
+    Raises EngineLost when it cannot be opened again, when another engine is there by then, or when
+    it fails a fourth time within ten minutes: CUDA then wants another process. `reopened` is called
+    with the reason after each success.
     """
 
     def __init__(
@@ -60,10 +61,17 @@ class LastingEngine(ClosedAtExit):
         for attempt in range(_ATTEMPTS):
             self._pause(_PAUSE_S * attempt)
             try:
-                self._engine = self._opener()
+                engine = self._opener()
             except EdgeAdError as error:
                 problem = error
                 continue
+            if engine.manifest != self.manifest:
+                engine.close()
+                raise EngineLost(
+                    f"{lost} Another engine is there by now, which the threshold and geometry in "
+                    "use need not fit. Start the line again."
+                )
+            self._engine = engine
             self.reopenings += 1
             self.reopened(str(lost))
             return

@@ -70,6 +70,15 @@ def test_batches_in_flight_are_submitted_again() -> None:
     assert len(opener.cudas) == 3
 
 
+def test_another_engine_in_its_place_is_not_taken() -> None:
+    engines = iter([Opener(failing=1)(), ScriptedEngine()])
+    with lasting(lambda: next(engines)) as engine:
+        with pytest.raises(EngineLost, match=r"Another engine is there.*Start the line again"):
+            for seed in range(30):
+                engine.infer(images_of(2, seed))
+    assert next(engines, None) is None
+
+
 def test_a_gpu_that_needs_a_moment_gets_it() -> None:
     opener, pauses = Opener(failing=1, refused=(2, 3)), list[float]()
     with lasting(opener, pauses) as engine:
