@@ -14,6 +14,7 @@ import json
 import logging
 import platform
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from edge_ad.onnx_graph.external import external_weights
 
 _log = logging.getLogger(__name__)
 _CHECK = "check.json"
+_NEW = ".new-"  # before the name of a folder that is not yet an entry
+_UNFINISHED_S = 600.0  # no start takes as long
 _MOST = 8  # entries kept, a few tens of MiB each
 _CPU_FLAGS = ("flags", "Features")  # in /proc/cpuinfo, on x86 and on Arm
 
@@ -108,7 +111,8 @@ def folder_for_graph(cache: GraphCache | None) -> Iterator[Path]:
     try:
         if parent:
             parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = TemporaryDirectory(prefix=".new-", dir=parent, ignore_cleanup_errors=True)
+            _remove_unfinished(parent)
+        made = TemporaryDirectory(prefix=_NEW, dir=parent, ignore_cleanup_errors=True)
     except OSError:
         made = TemporaryDirectory(prefix="edge-ad-", ignore_cleanup_errors=True)
     with made as name:
@@ -137,6 +141,13 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         found += next((line for line in lines if line.startswith(_CPU_FLAGS)), "")
     return hashlib.sha256(found.encode()).hexdigest()[:8]
+
+
+def _remove_unfinished(root: Path) -> None:
+    """Remove what starts left that were killed: where memory is short, each one would add to it."""
+    for folder in root.glob(f"{_NEW}*"):
+        if time.time() - folder.stat().st_mtime > _UNFINISHED_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_oldest(root: Path) -> None:

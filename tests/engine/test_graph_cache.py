@@ -166,3 +166,14 @@ def test_an_engine_runs_where_there_is_no_home(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Path, "home", none)
     assert cache_of(GREEN) is None
     assert np.array_equal(predict().maps, expected().maps)
+
+
+def test_what_killed_starts_have_left_is_removed(kept: GraphCache) -> None:
+    root = kept.folder.parent
+    old, fresh = root / ".new-old", root / ".new-fresh"
+    for folder in (old, fresh):
+        (folder / "graph").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    kept.remove()
+    predict()
+    assert not old.exists() and fresh.exists() and kept.graph() is not None
