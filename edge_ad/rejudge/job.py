@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_ad.errors import EdgeAdError, OutletLost, UsageError
+from edge_ad.errors import EdgeAdError, OutletLost, SourceLost, UsageError
 from edge_ad.files import replacing, write_text
 from edge_ad.rejudge.listing import ArchiveListing
 from edge_ad.rejudge.table import (
@@ -114,12 +115,13 @@ def open_job(
     """Begin a job or continue it; None when `output` is its finished result.
 
     `description` is everything that the rows depend on. A continued job keeps its list of images.
-    Raises UsageError when the output or a half-done job is of another description, and `overwrite`
-    is not given, or when another process works on it.
+    Raises UsageError when the output or a half-done job is of another description, or images have
+    come or gone since it was finished, and `overwrite` is not given, or when another process works
+    on it.
     """
     folder = parts_folder(output)
     began = (folder / _JOB).exists()
-    if not began and not overwrite and _is_finished(output, description):
+    if not began and not overwrite and _is_finished(output, description, list_images):
         shutil.rmtree(folder, ignore_errors=True)  # a kill may have left some of it
         yield None
         return
@@ -134,8 +136,13 @@ def open_job(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_finished(output: Path, description: dict[str, Any]) -> bool:
-    """Return whether the output is there already. Raises UsageError for one of another job."""
+def _is_finished(
+    output: Path, description: dict[str, Any], list_images: Callable[[], ArchiveListing]
+) -> bool:
+    """Return whether the output is there already.
+
+    Raises UsageError for one of another job, or of other images than the archive has by now.
+    """
     if not output.exists():
         return False
     written = read_job(output)
@@ -145,7 +152,31 @@ def _is_finished(output: Path, description: dict[str, Any]) -> bool:
             "give --overwrite."
         )
     _check_same(written, description, str(output))
+    _check_images(written.get("listing"), list_images, output)
     return True
+
+
+def _check_images(
+    before: dict[str, Any] | None, list_images: Callable[[], ArchiveListing], output: Path
+) -> None:
+    """Raise UsageError when other images are listed than those that a result is of."""
+    try:
+        now = list_images()
+    except SourceLost:  # the archive may be gone, its result is here
+        return
+    if before is not None and before != _identity(now):
+        raise UsageError(
+            f"{output} is finished, of {before['images']} images; there are other images by now, "
+            f"{len(now.paths)} in all. Name another -o, or give --overwrite to judge all of them."
+        )
+
+
+def _identity(listing: ArchiveListing) -> dict[str, Any]:
+    """Return the number of images and a digest of their paths, which a result carries."""
+    digest = hashlib.sha256()
+    for path in listing.paths:
+        digest.update(os.fsencode(path) + b"\0")
+    return {"images": len(listing.paths), "sha256": digest.hexdigest()}
 
 
 def _resume(output: Path, description: dict[str, Any], *, overwrite: bool) -> RejudgeJob | None:
@@ -172,7 +203,7 @@ def _resume(output: Path, description: dict[str, Any], *, overwrite: bool) -> Re
 def _begin(output: Path, description: dict[str, Any], listing: ArchiveListing) -> RejudgeJob:
     folder = parts_folder(output)
     part_images = _PART_IMAGES_WITH_MAPS if description["maps"] else _PART_IMAGES
-    described = description | {"id": uuid.uuid4().hex}
+    described = description | {"id": uuid.uuid4().hex, "listing": _identity(listing)}
     with _writing(output):
         write_text(
             folder / _LISTING,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_a_stopped_job_goes_on_and_judges_no_image_twice(
     assert summary is not None and summary["judged_before"] == 2
     assert len(rows(config.output)) == IMAGES == len({row["path"] for row in rows(config.output)})
     assert not (tmp_path / "r.parquet.parts").exists()
+    (archive / "monday" / "new.png").unlink()  # which was for the next job
     again = run_session(config)
     assert again is not None and again["judged_now"] == 0
 
@@ -118,6 +120,24 @@ def test_a_job_of_other_settings_is_not_mixed_in(
     assert {row["threshold"] for row in rows(output)} == {0.9}
     assert rejudge(engine, archive, output, "--maps").returncode == 2
     assert {row["threshold"] for row in rows(output)} == {0.9}, "the old result is untouched"
+
+
+def test_a_finished_job_says_so_unless_images_have_come_since(
+    make_engine: MakePath, archive: Path, tmp_path: Path
+) -> None:
+    engine, output = make_engine(), tmp_path / "r.parquet"
+    assert rejudge(engine, archive, output).returncode == 0
+    again = rejudge(engine, archive, output)
+    assert again.returncode == 0 and "finished already" in again.stderr
+    shutil.copy(archive / "monday" / "0.png", archive / "tuesday" / "new.png")
+    more = rejudge(engine, archive, output)
+    assert more.returncode == 2 and f"of {IMAGES} images" in more.stderr
+    assert f"{IMAGES + 1} in all" in more.stderr and "--overwrite" in more.stderr
+    assert len(rows(output)) == IMAGES
+    archive.rename(tmp_path / "elsewhere")
+    archive.mkdir()
+    gone = rejudge(engine, archive, output, "--bit-depth", 8)
+    assert gone.returncode == 0, gone.stderr
 
 
 def test_two_at_once_are_refused(make_engine: MakePath, archive: Path, tmp_path: Path) -> None:
