@@ -17,7 +17,7 @@ from edge_ad.dataset.names import is_normal
 from edge_ad.dataset.recognition import recognise, require
 from edge_ad.dataset.truth import list_faults
 from edge_ad.engine import Engine
-from edge_ad.errors import DataError, GateFailed
+from edge_ad.errors import DataError, GateFailed, naming
 from edge_ad.frame import Image
 from edge_ad.frame_gate import content_fault
 from edge_ad.geometry import Geometry
@@ -183,7 +183,8 @@ def score_labelled(engine: Engine, samples: Iterable[Sample], geometry: Geometry
         if fault := content_fault(image):
             scores.left_out[str(sample.path)] = f"{sample.path}: {fault}"
             continue
-        scores.add(sample.kind, scorer, image)
+        with naming(sample.path):
+            scores.add(sample.kind, scorer, image)
     if not scores.image:
         first = next(iter(scores.left_out.values()), "there is none")
         raise DataError(f"no anomalous image can be judged. The first: {first}")

@@ -19,6 +19,7 @@ from edge_ad.cli.output import output_file
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.train_format import format_inputs, format_result
+from edge_ad.cli.train_settings import add_settings, assignments, set_aside
 from edge_ad.cli.types import AreaOrSize, Number, NumberRange
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.methods.registry import METHODS
@@ -182,21 +183,22 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
     from edge_ad.training.train_config import TrainConfig
 
     _check_parts(options)
-    given = dict(_assignment(text) for text in options.pop("assigned"))
-    given |= _set_aside(options.pop("set_aside"))
-    _check_folds(options["folds"], given)
-    for option, setting in _SETTINGS.items():
-        value = options.pop(option)
-        if value is not None:
-            given[setting] = value
+    given = assignments(options.pop("assigned"))
+    for option, named in (
+        ("--set-aside", set_aside(options.pop("set_aside"))),
+        *((f"--{name}", {setting: options.pop(name)}) for name, setting in _SETTINGS.items()),
+    ):
+        add_settings(given, option, named)
     preset, size = _for_smallest_defect(options, given)
+    settings = parse_settings(load_training(options["method"]), given, preset)
+    _check_folds(options["folds"], given, settings.set_aside.threshold)
     return TrainConfig(
         method=options["method"],
         data=options["data"],
         output=output,
         size_hw=(size, size) if isinstance(size, int) else size,
         keep_aspect=isinstance(size, int),
-        settings=parse_settings(load_training(options["method"]), given, preset),
+        settings=settings,
         geometry=Geometry(shrink=options["shrink"]).changed(options["geometry"]),
         textures=options["textures"],
         teacher=options["teacher"],
@@ -212,35 +214,6 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         folds=options["folds"] or 0,
         smallest_defect_px=options["smallest_defect_px"],
     )
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """Split `name=value`; a value with commas is a list."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"--set {text}: expected NAME=VALUE, like lr_student=0.2.")
-    return name.strip(), value.split(",") if "," in value else value.strip()
-
-
-def _set_aside(text: str | None) -> dict[str, Any]:
-    """Parse 'selection=0.1,threshold=0.2', of which one may be missing, or 'none'.
-
-    `draw=3` may follow, or stand alone with the usual shares.
-    """
-    if text is None:
-        return {}
-    given: dict[str, Any] = {}
-    for item in [] if text == "none" else text.split(","):
-        name, _, value = item.partition("=")
-        if name.strip() not in ("selection", "threshold", "draw") or not value.strip():
-            raise UsageError(
-                f"--set-aside {text}: expected none, or shares of the parts and a draw like "
-                f"selection=0.1,threshold=0.2,draw=3; got '{item}'."
-            )
-        given[name.strip()] = value.strip()
-    if set(given) != {"draw"}:
-        given = {"selection": 0.0, "threshold": 0.0} | given
-    return {f"set_aside.{name}": value for name, value in given.items()}
 
 
 def _for_smallest_defect(
@@ -271,9 +244,9 @@ def _for_smallest_defect(
     return "edge", LARGEST_SIDE if source is click.core.ParameterSource.DEFAULT else size
 
 
-def _check_folds(folds: int | None, given: dict[str, Any]) -> None:
-    """Refuse parts set aside for a threshold that comes from folds."""
-    if folds and float(given.get("set_aside.threshold", 0.0)):
+def _check_folds(folds: int | None, given: dict[str, Any], share: float) -> None:
+    """Refuse a share of parts set aside for a threshold that comes from folds."""
+    if folds and share and "set_aside.threshold" in given:
         raise UsageError(
             f"--folds {folds} takes the threshold from the parts trained on, so it sets none "
             "aside: drop threshold= from --set-aside, or drop --folds."

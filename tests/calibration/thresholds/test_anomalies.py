@@ -21,9 +21,11 @@ from edge_ad.calibration.thresholds.anomalies import (
 )
 from edge_ad.calibration.thresholds.plot import cost_curve
 from edge_ad.calibration.thresholds.scores import NormalScores
+from edge_ad.dataset import Sample
 from edge_ad.engine import ScriptedEngine
-from edge_ad.errors import DataError, GateFailed
+from edge_ad.errors import DataError, GateFailed, UsageError
 from edge_ad.geometry import Geometry
+from edge_ad.images import write_image
 from edge_ad.manifest import Threshold
 from tests.conftest import part_image
 from tests.part_images import part
@@ -121,6 +123,14 @@ def test_of_a_labelled_data_set_the_anomalous_images_count(tmp_path: Path) -> No
         (tmp_path / place).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / place / "a.png"), part_image(spot=place == "test/dent"))
     assert [sample.kind for sample in anomalous_samples(tmp_path)] == ["dent"]
+
+
+def test_an_anomalous_image_that_the_geometry_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "dent.png"
+    write_image(path, part(0))
+    geometry = Geometry(roi_xywh=(0, 0, 4000, 4000))
+    with pytest.raises(UsageError, match=r"dent\.png: the region of interest"):
+        score_labelled(ScriptedEngine(), [Sample(path, "dent")], geometry)
 
 
 def test_folders_without_anomalous_images_are_refused(tmp_path: Path) -> None:
