@@ -139,10 +139,10 @@ class RateCheck:
         hint = " or, if several frames show one part, give --frames-per-part"
         return (
             f"{rejected} of {latest}{parts} parts rejected ({as_percent(rejected / parts)}), but "
-            f"the threshold guarantees at most {as_percent(self._guaranteed_rate)} of normal parts. "
-            f"Chance alone explains this in at most {100 * self._level:g} % of runs: either more "
-            "parts are anomalous than expected, or light, camera or product have changed. Look at "
-            "the evidence images, then set the threshold again"
+            f"the threshold guarantees at most {as_percent(self._guaranteed_rate)} of normal "
+            f"parts. Chance alone explains this in at most {as_percent(self._level)} of runs: "
+            "either more parts are anomalous than expected, or light, camera or product have "
+            "changed. Look at the evidence images, then set the threshold again"
             f"{hint if self._frames == 1 else ''}."
         )
 
