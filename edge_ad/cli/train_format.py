@@ -85,15 +85,16 @@ def _small_defects(result: dict[str, Any]) -> Iterator[str]:
     from edge_ad.synthesis.kinds import FINE
 
     by_kind = result["held_back_figures"].get("by_kind", {})
-    fine = {kind: value for kind, value in by_kind.items() if kind in FINE}
     coarse = [value for kind, value in by_kind.items() if kind not in FINE]
-    if result["inputs"] or not fine or not coarse:
+    if result["inputs"] or not coarse:
         return
-    if mean(fine.values()) > min(MISSED, mean(coarse) - BEHIND):
+    limit = min(MISSED, mean(coarse) - BEHIND)
+    missed = {kind: by_kind[kind] for kind in FINE if by_kind.get(kind, 1.0) < limit}
+    if not missed:
         return
-    figures = " and ".join(f"{kind} {value:.2f}" for kind, value in fine.items())
+    figures = " and ".join(f"{kind} {value:.2f}" for kind, value in missed.items())
     low, high = SPECK_PX
-    wide = f"{result['image_px_per_input_px'] * high:.2g}"
+    wide = f"{result['image_px_per_input_px'] * high:.3g}"
     yield (
         f"small     {figures} (image AUROC; {low:g} to {high:g} pixels of the input across, up to "
         f"{wide} of the images): hardly detected.\n"

@@ -248,8 +248,10 @@ def test_a_smallest_defect_decides_what_other_options_would(
 def test_missed_small_anomalies_are_said_where_larger_ones_are_detected(trained: Trained) -> None:
     report = json.loads(trained.weights.with_suffix(".report.json").read_text("utf-8"))
     larger = dict.fromkeys(("texture", "structural", "light spot"), 0.9)
-    for fine, said in ((0.55, True), (0.89, False)):
-        by_kind = larger | {"specks": fine, "hairline": fine}
+    for specks, said in ((0.55, True), (0.89, False)):
+        by_kind = larger | {"specks": specks, "hairline": 0.97}
         report["held_back_figures"]["by_kind"] = by_kind
-        assert ("--smallest-defect-px" in format_result(report)) is said
+        text = format_result(report)
+        assert ("specks 0.55 (" in text) is ("--smallest-defect-px" in text) is said
+        assert "hairline 0.97" not in text
     assert report["image_px_per_input_px"] == pytest.approx(1.62)
