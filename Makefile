@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/runtime
 	@engine=$$($(BIN)/python -m edge_ad.sample.demo $(VENV)/sample.plan) && set -x && \
 	$(BIN)/edge-ad run --camera edge_ad/sample/footage.mp4 --engine "$$engine" \
-		--output demo --overwrite
+		--expected-anomalous 0.45 --frames-per-part 28 --output demo --overwrite
 	@echo
 	@echo "Look at demo/contact-sheet.jpg; the events: $(BIN)/edge-ad events demo"
 

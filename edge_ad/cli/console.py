@@ -130,6 +130,8 @@ def format_summary(result: dict[str, Any]) -> str:
 
 def _format_rate_check(check: Mapping[str, Any]) -> str:
     bound = f"of normal ones at most {as_percent(check['guaranteed_rate'])}"
+    if check["expected_anomalous"]:
+        bound += f", expected to be anomalous {as_percent(check['expected_anomalous'])}"
     counts = f"{check['rejected']} of {check['parts']} parts rejected"
     if not check["exceeded"]:
         return f"{'kept' if check['parts'] else 'not tested'}  ({counts}; {bound})"

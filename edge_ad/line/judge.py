@@ -180,15 +180,16 @@ def _file_state(engine: Path) -> str:
 
 
 def rate_check(camera: ResolvedCamera, judge: Judge) -> RateCheck | None:
-    """Return the check of the rate that the stored threshold guarantees, None for a given one.
-
-    Anomalous parts are rejected too: with a share a of them, at most p + a (1 - p) of all parts.
-    """
-    stored, share = judge.sidecar.threshold if judge.sidecar else None, camera.expected_anomalous
+    """Return the check of the rate that the stored threshold guarantees, None for a given one."""
+    stored = judge.sidecar.threshold if judge.sidecar else None
     if camera.threshold is not None or stored is None:
         return None
-    rate = stored.false_alarm_rate
     frames = camera.frames_per_part or stored.frames_per_part or 1
     if camera.part is PartRule.FRAME:
         frames = 1
-    return RateCheck(rate + share * (1 - rate), frames, threshold=stored.image)
+    return RateCheck(
+        stored.false_alarm_rate,
+        frames,
+        threshold=stored.image,
+        expected_anomalous=camera.expected_anomalous,
+    )

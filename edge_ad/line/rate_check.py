@@ -54,6 +54,7 @@ class RateSummary:
     """
 
     guaranteed_rate: float
+    expected_anomalous: float
     parts: int
     rejected: int
     level: float
@@ -78,6 +79,7 @@ class RateCheck:
     With `frames_per_part` N above 1, N frames in a row count as one part, rejected if any of them
     is, and the next N are passed over, since they may show the end of the same part. The guarantee
     is that of `threshold`: verdicts under another one are not to be counted; None means any.
+    Anomalous parts, a share `expected_anomalous` of all, are rejected rightly.
     """
 
     def __init__(
@@ -86,14 +88,17 @@ class RateCheck:
         frames_per_part: int = 1,
         level: float = LEVEL,
         threshold: float | None = None,
+        expected_anomalous: float = 0.0,
     ) -> None:
         if not 0 < guaranteed_rate < 1:
             raise UsageError(
                 f"the guaranteed rate must lie between 0 and 1, got {guaranteed_rate:g}."
             )
         self._guaranteed_rate, self._level, self._frames = guaranteed_rate, level, frames_per_part
+        self._expected = expected_anomalous
+        self._most = guaranteed_rate + expected_anomalous * (1 - guaranteed_rate)  # of all parts
         self.threshold = threshold
-        self._every = math.ceil(_START_EVERY / guaranteed_rate)
+        self._every = math.ceil(_START_EVERY / self._most)
         self._in_part, self._part_rejected = 0, False
         self._parts = self._rejected = 0
         self._before = {0: 0}  # rejects before each start, by the start's number
@@ -123,6 +128,7 @@ class RateCheck:
         evidence = math.exp(min(self._highest, 690))
         return RateSummary(
             self._guaranteed_rate,
+            self._expected,
             self._parts,
             self._rejected,
             self._level,
@@ -136,14 +142,16 @@ class RateCheck:
         parts, rejected = self._against
         assert parts and rejected
         latest = "" if parts == self._parts else "the last "
+        guaranteed = f"at most {as_percent(self._guaranteed_rate)} of normal parts"
+        if self._expected:
+            guaranteed += f", and {as_percent(self._expected)} are expected to be anomalous"
         hint = " or, if several frames show one part, give --frames-per-part"
         return (
             f"{rejected} of {latest}{parts} parts rejected ({as_percent(rejected / parts)}), but "
-            f"the threshold guarantees at most {as_percent(self._guaranteed_rate)} of normal "
-            f"parts. Chance alone explains this in at most {as_percent(self._level)} of runs: "
-            "either more parts are anomalous than expected, or light, camera or product have "
-            "changed. Look at the evidence images, then set the threshold again"
-            f"{hint if self._frames == 1 else ''}."
+            f"the threshold guarantees {guaranteed}. Chance alone explains this in at most "
+            f"{as_percent(self._level)} of runs: either more parts are anomalous than expected, or "
+            "light, camera or product have changed. Look at the evidence images, then set the "
+            f"threshold again{hint if self._frames == 1 else ''}."
         )
 
     def _count(self, frame: int, *, rejected: bool) -> bool:
@@ -177,5 +185,5 @@ class RateCheck:
         numbers = np.array(list(self._before))
         rejects = self._rejected - np.array(list(self._before.values()), np.float64)
         parts = (self._parts - numbers * self._every).astype(np.float64)
-        evidence = log_evidence(rejects, parts, self._guaranteed_rate)
+        evidence = log_evidence(rejects, parts, self._most)
         return np.asarray(log_weight(numbers) + evidence)

@@ -49,6 +49,16 @@ def test_the_sentence_has_plain_percentages() -> None:
     assert [as_percent(share) for share in shares] == ["0.064 %", "3.8 %", "100 %", "0 %"]
 
 
+def test_anomalous_parts_that_are_expected_are_no_evidence() -> None:
+    third = [index % 3 == 0 for index in range(3000)]
+    assert run(RateCheck(0.001), third) != []
+    assert run(RateCheck(0.001, expected_anomalous=0.35), third) == []
+    check = RateCheck(0.001, expected_anomalous=0.35)
+    assert run(check, [True] * 100) != []
+    assert "0.1 % of normal parts, and 35 % are expected to be anomalous. " in check.reason()
+    assert check.summary().expected_anomalous == 0.35
+
+
 @pytest.mark.parametrize("guaranteed_rate", [0.02, 0.12])
 @pytest.mark.parametrize("level", [0.01, 0.1])
 def test_a_guarantee_that_holds_is_called_broken_at_most_at_the_level(
