@@ -128,8 +128,9 @@ def warnings(
         yield given.doubt
     elif given.compared:
         yield (
-            "The parts were found by comparing the images, which may take images of one smooth "
-            "part for several: look at them once, edge-ad dataset GOOD_DIR --sheet parts.png"
+            "The parts were found by comparing the images, which may take images of one part for "
+            "several if it is smooth or turned: look at them once, edge-ad dataset GOOD_DIR "
+            "--sheet parts.png"
         )
     if result["drift"] and result["drift"]["accepted"]:
         yield (
