@@ -7,6 +7,7 @@ loads neither NumPy nor OpenCV.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from edge_ad.source import open_source
 
 __version__ = "0.1.0"
+
+# ONNX Runtime's Linux packages send facts about models to Microsoft, from 1.29 on, unless the
+# environment says otherwise before they are imported. It takes a thread and 10 MiB, too.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "CameraConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,20 @@ def test_every_public_name_can_be_imported(name: str) -> None:
 
 def test_only_public_names_are_listed() -> None:
     assert dir(edge_ad) == sorted(edge_ad.__all__)
+
+
+def test_the_runtime_sends_nothing_unless_the_user_says_so() -> None:
+    code = "import os, edge_ad; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    for given, expected in (({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")):
+        environment = {name: value for name, value in os.environ.items() if name[:4] != "ORT_"}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment | given,
+        )
+        assert done.stdout.strip() == expected
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
