@@ -177,11 +177,9 @@ class _Comparison:
         for number in range(DRAWS):
             remembered, batch = self._draw(number)
             for net, results in zip(nets, reached, strict=True):
-                if stop.is_set():
-                    raise Interrupted
                 torch.manual_seed(self._config.seed + number)
-                _remember(net, remembered)
-                results.append(_measured(net, batch))
+                _remember(net, remembered, stop)
+                results.append(_measured(net, batch, stop))
         return [self._row(*one) for one in zip(inputs, reached, strict=True)]
 
     def _row(self, tried: Input, results: Sequence[tuple[float, float]]) -> InputFigures:
@@ -221,10 +219,11 @@ class _Comparison:
         return remembered, batch._replace(kind=numbers, mask=_coarse(batch.mask))
 
 
-def _remember(net: PatchCore, tiles: Image) -> None:
+def _remember(net: PatchCore, tiles: Image, stop: threading.Event) -> None:
     """Fill a small memory bank with patches of some tiles."""
     patches = []
     for tile in tiles:
+        _go_on(stop)
         rgb = torch.from_numpy(tile[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
         rows = net.features(_shrunk(rgb, net.size_hw))[0].flatten(1).T
         patches.append(rows[torch.randperm(len(rows))[:PER_TILE]])
@@ -232,10 +231,11 @@ def _remember(net: PatchCore, tiles: Image) -> None:
     net.remember(collected[greedy_coreset(collected, ROWS)])
 
 
-def _measured(net: PatchCore, batch: Batch) -> tuple[float, float]:
+def _measured(net: PatchCore, batch: Batch, stop: threading.Event) -> tuple[float, float]:
     """Return the image AUROC on anomalies of the smallest size, and on the larger kinds."""
 
     def branches(rgb: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        _go_on(stop)
         maps, scores = net(_shrunk(rgb, net.size_hw))
         return {"map": (_coarse(maps[:, None])[:, 0], scores)}
 
@@ -243,6 +243,11 @@ def _measured(net: PatchCore, batch: Batch) -> tuple[float, float]:
     small = [value for kind, value in by_kind.items() if kind in FINE]
     large = [value for kind, value in by_kind.items() if kind not in FINE]
     return mean(small or [0.5]), mean(large or [0.5])
+
+
+def _go_on(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Interrupted
 
 
 def _shrunk(rgb: Tensor, size_hw: SizeHW) -> Tensor:
