@@ -65,8 +65,8 @@ def narrow() -> Iterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"DRAWS": 2, "REMEMBERED": 4, "ROWS": 40, "COMPARED": 4,
-                        "EACH_SMALL": 2, "EACH_LARGE": 1}.items():  # fmt: skip
+    for name, value in {"DRAWS": 2, "REMEMBERED": 3, "ROWS": 40, "COMPARED": 3,
+                        "EACH_SMALL": 1, "EACH_LARGE": 1}.items():  # fmt: skip
         monkeypatch.setattr(input_choice, name, value)
 
 
@@ -106,7 +106,6 @@ def test_three_inputs_are_measured_and_the_chosen_one_is_trained(
     assert list(chosen.size_hw) == taken["size_hw"]
     assert list(network["levels"]) == taken["levels"] and network["rows"] is None
     assert not chosen.keep_aspect and chosen.smallest_defect_px is None
-    assert choose_input(given, threading.Event())[1].report() == rows
 
 
 def test_an_interruption_does_not_wait_for_the_comparison(tmp_path: Path, quick: None) -> None:
