@@ -89,6 +89,15 @@ def readable(name: str) -> str:
         return name.encode("utf-8", "backslashreplace").decode()
 
 
+def printable(text: str) -> str:
+    """Return text as one line that a terminal shows as it stands: ? for control characters."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
+    )
+
+
 def sha256(path: Path) -> str:
     """Return the hex digest of a file's content."""
     digest = hashlib.sha256()

@@ -13,6 +13,7 @@ import cv2
 
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+from edge_ad.files import printable
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.rate_check import as_percent
@@ -111,7 +112,7 @@ def format_summary(result: dict[str, Any]) -> str:
         fired, served, missed = (triggers[name] for name in ("fired", "served", "missed"))
         lines.append(f"triggers   {fired}  (served {served}, missed {missed})")
     if result["left_out"]:
-        names = ", ".join(result["left_out_files"])
+        names = printable(", ".join(result["left_out_files"]))
         rest = result["left_out"] - len(result["left_out_files"])
         more = f" and {rest} more" if rest else ""
         lines.insert(2, f"left out   {result['left_out']} files: {names}{more}")
@@ -153,9 +154,9 @@ def _format_outlet(outlet: dict[str, Any]) -> str:
 
 def _format_inspection(inspection: Inspection) -> str:
     verdict = click.style(f"{inspection.verdict.value:7}", fg=_COLOUR[inspection.verdict])
-    place = inspection.file or f"frame {inspection.frame:6d}"
+    place = printable(inspection.file or f"frame {inspection.frame:6d}")
     if inspection.verdict is Verdict.INVALID:
-        return f"{place}  {verdict}  {inspection.reason}"
+        return f"{place}  {verdict}  {printable(inspection.reason)}"
     count = len(inspection.regions)
     regions = f"  {count} region{'s' * (count > 1)}" if count else ""
     return f"{place}  {verdict}  {inspection.score:.4g} / {inspection.threshold:.4g}{regions}"
@@ -164,7 +165,7 @@ def _format_inspection(inspection: Inspection) -> str:
 def _format_alarm(event: AlarmEvent) -> str:
     head = click.style(f"ALARM {event.event.value:6}", fg="red", bold=event.event is AlarmStep.NEW)
     if event.kind is AlarmKind.CAMERA_FAULT:
-        return f"{head} {event.id}  camera fault: {event.reason}"
+        return f"{head} {event.id}  camera fault: {printable(event.reason)}"
     if event.kind is AlarmKind.REJECT_RATE:
         return f"{head} {event.id}  reject rate: {event.reason}"
     location = ""

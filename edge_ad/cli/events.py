@@ -165,6 +165,7 @@ def _refuse_alone(options: dict[str, Any], *names: str, needed: str) -> None:
 def format_event(event: Record) -> str:
     """Return an event as one line, with the time of day here."""
     from edge_ad.clock import local_text
+    from edge_ad.files import printable
     from edge_ad.setting import values_text
 
     head = f"{event['seq']:6d}  {local_text(event['time_utc'])}"
@@ -190,4 +191,4 @@ def format_event(event: Record) -> str:
     elif event.get("acknowledged"):
         words.append("[acknowledged]")
     place = event["camera"] or "-"
-    return f"{head}  {place}  {'  '.join(word for word in words if word)}"
+    return printable(f"{head}  {place}  {'  '.join(word for word in words if word)}")

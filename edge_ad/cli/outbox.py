@@ -76,19 +76,21 @@ def _change(folder: Path, chosen: list[str], options: dict[str, Any], *, as_json
 
 def _list_dead(folder: Path, chosen: list[str], *, as_json: bool) -> None:
     from edge_ad.cli.events import format_event
+    from edge_ad.files import printable
     from edge_ad.store.outbox import read_dead_letters
 
     for letter in read_dead_letters(folder, chosen):
         if as_json:
             emit({"type": "dead_letter", **letter})
         else:
-            refused = f"refused {letter['attempts']} times: {letter['refused']}"
-            click.echo(f"{format_event(letter['event'])}\n        {letter['outlet']}  {refused}")
+            words = f"{letter['outlet']}  refused {letter['attempts']} times: {letter['refused']}"
+            click.echo(f"{format_event(letter['event'])}\n        {printable(words)}")
 
 
 def format_state(state: Record) -> str:
     """Return the state of an outlet in two or three lines."""
     from edge_ad.clock import local_text
+    from edge_ad.files import printable
 
     since = f", the oldest since {local_text(state['oldest_utc'])}" if state["oldest_utc"] else ""
     lines = [
@@ -97,5 +99,6 @@ def format_state(state: Record) -> str:
         f"{state['delivered']} delivered",
     ]
     if state["error"]:
-        lines.append(f"    last error, {local_text(state['error_utc'])}: {state['error']}")
+        error = printable(state["error"])
+        lines.append(f"    last error, {local_text(state['error_utc'])}: {error}")
     return "\n".join(lines)

@@ -38,12 +38,16 @@ class RunPage:
     def start(self, folder: Path) -> None:
         """Start it, without waiting for it. It prints its address on stderr."""
         command = [sys.executable, "-m", "edge_ad", "page", str(folder), "--listen", self._listen]
-        self._process = subprocess.Popen(
-            [*command, "--with-stdin"],
-            stdin=subprocess.PIPE,  # closed when the line ends, even by a kill
-            stdout=sys.stderr.fileno(),
-            start_new_session=True,  # Ctrl-C is for the line
-        )
+        try:
+            self._process = subprocess.Popen(
+                [*command, "--with-stdin"],
+                stdin=subprocess.PIPE,  # closed when the line ends, even by a kill
+                stdout=sys.stderr.fileno(),
+                start_new_session=True,  # Ctrl-C is for the line
+            )
+        except OSError as error:  # no memory or no more processes
+            _log.warning("the page cannot be started (%s). The line goes on.", error)
+            return
         threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edge_ad.errors import UsageError
+from edge_ad.files import printable
 from edge_ad.stored import problem_of
 
 LONGEST_BYTES = 64 << 10
@@ -127,7 +128,7 @@ def parse_request(line: bytes) -> Request:
     try:
         return _DECODER.decode(text)
     except ValueError as error:
-        raise MalformedMessage(_printable(problem_of(error))) from error
+        raise MalformedMessage(printable(problem_of(error)[:500])) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,7 +140,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:500])

@@ -157,13 +157,21 @@ class Writer:
             self._connection = connect(self._path)
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        for job, records in batch:
-            self._run(job, records, connection)
-        if unreported := self._unreported:
-            insert(connection, StoreEvent(EventType.LOST, reason=self.cause, count=unreported))
+        failed = [(_run(job, connection), records) for job, records in batch]
+        wrong = [(error, records) for error, records in failed if error is not None]
+        reported, cause = self._unreported, self.cause
+        if wrong:
+            cause = f"an event that cannot be stored ({wrong[-1][0]})"
+        lost = sum(records for _, records in wrong)
+        if reported + lost:
+            insert(connection, StoreEvent(EventType.LOST, reason=cause, count=reported + lost))
         connection.execute("COMMIT")
         with self._changed:
-            self._unreported -= unreported
+            self._unreported -= reported
+            self.lost += lost
+            self.cause = cause if wrong else self.cause
+        for error, _ in wrong:  # not before: what is rolled back is run again
+            _log.error("an event cannot be stored", exc_info=error)
 
     def _check_in_place(self) -> None:
         """Raise OSError for a database that is another file by now: a deleted one would be written.
@@ -175,18 +183,6 @@ class Writer:
                 return
             raise OSError("it was replaced by another file; put it back, or start the line again")
         raise OSError("it was removed or renamed; put it back, or start the line again")
-
-    def _run(self, job: Job, records: int, connection: sqlite3.Connection) -> None:
-        """Run a job. One that is wrong itself is dropped: it would fail every time."""
-        try:
-            job(connection)
-        except Exception as error:
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _WRONG_JOB):
-                raise  # the database's fault
-            _log.exception("an event cannot be stored")
-            with self._changed:
-                self._count_lost(records)
-                self.cause = f"an event that cannot be stored ({error})"
 
     def _report(self, error: Exception) -> None:
         """Log a problem once, until writing has succeeded again, and every minute at most."""
@@ -229,3 +225,14 @@ class Writer:
                 connection.close()
             except sqlite3.Error as error:
                 _log.debug("%s: %s", self._path, error)
+
+
+def _run(job: Job, connection: sqlite3.Connection) -> Exception | None:
+    """Run a job. One that is wrong itself is dropped: it would fail every time."""
+    try:
+        job(connection)
+    except Exception as error:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _WRONG_JOB):
+            raise  # the database's fault
+        return error
+    return None

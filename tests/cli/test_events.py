@@ -86,6 +86,12 @@ def test_what_is_json_is_json_in_a_table_too(tmp_path: Path) -> None:
     assert [json.loads(table[at]["new"]) for at in (1, 2)] == [{"k": 3}, True]
 
 
+def test_what_others_wrote_gives_a_terminal_no_commands(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.record(StoreEvent(EventType.ALARM, camera="top", reason="\x1b[2Jno\nline \u202eof"))
+    assert "  ?[2Jno line ?of\n" in invoke("events", tmp_path, "--type", "alarm").stdout
+
+
 def test_notes_are_events_and_shown_at_the_alarm(line: Path) -> None:
     assert invoke("events", line, "--ack", "2", "--who", "anna").returncode == 0
     done = invoke("events", line, "--mark", "a-1", "--as", "false-alarm", "--note", "oil")

@@ -108,6 +108,16 @@ def test_the_page_of_a_line_ends_with_it(tmp_path: Path) -> None:
     assert not is_served(port)
 
 
+def test_a_line_goes_on_without_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "absent"))
+    page = RunPage("127.0.0.1:8080")
+    page.start(tmp_path)
+    page.stop()
+    assert "the page cannot be started" in caplog.text
+
+
 def is_served(port: int) -> bool:
     with contextlib.closing(socket.socket()) as connection:
         return connection.connect_ex(("127.0.0.1", port)) == 0

@@ -285,6 +285,25 @@ def test_a_wrong_event_is_dropped_and_the_others_are_written(
     assert "cannot be stored" in caplog.text and ("reject", None) in rows(tmp_path)
 
 
+def test_a_wrong_event_is_lost_once_however_often_it_is_tried(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    handed_over, attempts = threading.Event(), iter(["fails", "fails", "works"])
+
+    def fail_twice(_: sqlite3.Connection) -> None:
+        if next(attempts) == "fails":
+            raise sqlite3.OperationalError("disk I/O error")
+
+    with Store(tmp_path) as store:
+        store.put(lambda _: handed_over.wait(LIMIT_S))  # what follows is one transaction
+        store.record(StoreEvent(EventType.REJECT, part=1 << 80))
+        store.put(fail_twice)
+        handed_over.set()
+    assert not list(attempts)
+    assert rows(tmp_path, "type, count").count(("lost", 1)) == 1 and store.lost == 1
+    assert caplog.text.count("cannot be stored") == 1
+
+
 def test_a_listener_that_fails_ends_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
