@@ -182,12 +182,28 @@ def invoke(*arguments: object) -> CompletedProcess:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         logging_to(err),
+        keeping_torchs_threads(),
     ):
         try:
             main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
     return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def keeping_torchs_threads() -> Iterator[None]:
+    """Give torch the threads back that it had: `train` sets them for its process.
+
+    With others, sums are added in another order, and small nets take more processor time.
+    """
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
