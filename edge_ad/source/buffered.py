@@ -20,6 +20,8 @@ _MOST_ABANDONED = 3  # threads that hang in one source's driver
 TRIGGERED_AHEAD = 8  # frames of parts that wait for their verdict
 READ_AHEAD = 3  # decoded frames in the queue; enough to bridge one slow inspection
 CLOSE_WITHIN_S = 2.0
+_CHECK_CAMERA = "Check that the camera is powered, connected and not in use elsewhere."
+_CHECK_DISK = "Check that its disk or share answers, and that it is no pipe without a writer."
 _log = logging.getLogger(__name__)
 
 Opener = Callable[[], Iterator[Grab]]
@@ -121,10 +123,8 @@ class BufferedSource(ClosedAtExit):
         if not opened:
             self._abandon()
             _abandoned.setdefault(self.name, []).append(self._thread)
-            raise SourceTimeout(
-                f"{self.name} did not open within {limit_s:g} s. Check that the camera is "
-                "powered, connected and not in use elsewhere."
-            )
+            advice = _CHECK_CAMERA if self.live else _CHECK_DISK
+            raise SourceTimeout(f"{self.name} did not open within {limit_s:g} s. {advice}")
 
     def _grab(self, opener: Opener) -> None:
         """Run in the thread: open, then queue grabs until the end, an error or `close`."""

@@ -166,15 +166,16 @@ def test_what_a_lost_camera_was_read_with_is_freed_at_once(*, opens: bool) -> No
         gc.enable()
 
 
-def test_a_device_that_never_opens_times_out() -> None:
+@pytest.mark.parametrize(("live", "advice"), [(True, "powered"), (False, "without a writer")])
+def test_a_device_that_never_opens_times_out(*, live: bool, advice: str) -> None:
     stuck = threading.Event()
 
     def never() -> Iterator[Grab]:
         stuck.wait()
         return frames(1)
 
-    with pytest.raises(SourceTimeout, match=r"did not open within 0\.05 s"):
-        buffered(never, limit_s=0.05)
+    with pytest.raises(SourceTimeout, match=rf"did not open within 0\.05 s\. .*{advice}"):
+        buffered(never, live=live, limit_s=0.05)
     stuck.set()
 
 
