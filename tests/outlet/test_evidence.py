@@ -106,7 +106,7 @@ def test_an_image_that_cannot_be_drawn_is_counted_and_the_next_one_written(
         outlets.inspected(rejected(part), evidence_with())
     outlets.close()
     assert names(tmp_path) == ["part-00000002.jpg"]
-    assert outlets.faults == {"EvidenceFolder: ValueError: no such zone": 1}
+    assert outlets.faults == {f"{tmp_path / 'evidence'}: ValueError: no such zone": 1}
 
 
 def test_a_line_scan_of_many_rows_is_drawn() -> None:
