@@ -12,6 +12,7 @@ import click
 from edge_ad.cli.bench_limits import Counts, Limit, check_names, check_result
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.types import Number, NumberRange
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edge_ad.line.config import LineConfig
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
 @click.option(
     "--camera",

@@ -16,7 +16,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 bit_depth_option: Callable[[_F], _F] = click.option(
     "--bit-depth",
     type=click.IntRange(8, 16),
-    help="Bits that the sensor fills in 16-bit values. Default: as trained, else found.",
+    help="Bits that the sensor fills in 16-bit values. Default: the engine's, else by the images.",
 )
 
 

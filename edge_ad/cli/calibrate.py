@@ -13,6 +13,7 @@ from edge_ad.calibration.ranges.methods import method_choices
 from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.calibrate_format import format_failure, format_nodes, format_result
 from edge_ad.cli.labels import labels_options
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.parts import parts_options
@@ -32,7 +33,7 @@ _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("engine", type=_FILE)
 @click.option("-o", "--output", type=_FILE, help="Default: ENGINE.int8.onnx.")
 @click.option(

@@ -13,6 +13,7 @@ from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.capture_parts import ENTER, open_parts
 from edge_ad.cli.capture_writer import MIB, CaptureLimits, CaptureWriter
 from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
 from edge_ad.cli.signals import Signals
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from edge_ad.source.selection import Selection
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option(
     "--camera",
     required=True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.types import NumberRange
 
@@ -21,7 +22,7 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 _HOW = ("table", "capture", "folders", "names", "images", "each")  # parts.How without part-id
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--part-id",

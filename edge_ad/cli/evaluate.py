@@ -13,6 +13,7 @@ from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.engine import engine_options, open_artifact
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.labels import labels_options
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
 from edge_ad.cli.parts import parts_options
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option(
     "--data",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edge_ad.cli.geometry import shrink_option
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.types import Number, Size
@@ -34,7 +35,7 @@ class Numbers(click.ParamType[Any]):
         return numbers
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 @click.option(

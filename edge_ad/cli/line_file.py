@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from edge_ad.cli.config_file import CameraEntry
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.settings import CAMERAS, key_of
 from edge_ad.engine import EngineOptions
 from edge_ad.errors import InvalidConfig, UsageError
@@ -39,7 +40,7 @@ _OF_CAMERAS = (
 )
 
 
-class LineCommand(click.Command):
+class LineCommand(GroupedCommand):
     """The verb `run`, whose configuration file may list cameras."""
 
     @property

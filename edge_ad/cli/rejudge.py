@@ -13,6 +13,7 @@ import click
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
 from edge_ad.cli.signals import Signals
@@ -20,7 +21,7 @@ from edge_ad.cli.types import Number
 from edge_ad.errors import UsageError
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option("--engine", required=True, type=click.Path(path_type=Path), help="Engine file.")
 @click.option(
     "--images",

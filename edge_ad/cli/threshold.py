@@ -13,6 +13,7 @@ import click
 from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.types import NumberRange
@@ -39,7 +40,7 @@ class Measured(NamedTuple):
 _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("engine", type=click.Path(path_type=Path))
 @click.option(
     "--images",

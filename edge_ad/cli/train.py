@@ -14,6 +14,7 @@ import click
 
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.geometry import geometry_options, shrink_option
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.parts import parts_options
@@ -30,7 +31,7 @@ _METHODS = f"One of {', '.join(METHODS)}; compare them with: edge-ad methods."
 _FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option("--method", default="destseg", show_default=True, help=_METHODS)
 @click.option(
     "--data",

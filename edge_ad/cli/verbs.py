@@ -91,7 +91,10 @@ class Verbs(click.Group):
 def _epilog(verb: str) -> str:
     """Return the end of a verb's help; after a backspace character click does not wrap lines."""
     variable = f"EDGE_AD_{re.sub('[ -]', '_', verb)}_CONFIG".upper()
-    return f"\b\nExample:\n  {EXAMPLES[verb]}\n\nEvery option is a variable too, like {variable}."
+    return (
+        f"\b\nExample:\n  {EXAMPLES[verb]}\n\n"
+        f"Every option can be set by an environment variable, too, such as {variable}=FILE."
+    )
 
 
 def unknown(kind: str, name: str, known: object) -> str:

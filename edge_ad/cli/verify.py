@@ -11,6 +11,7 @@ import click
 
 from edge_ad.cli.bit_depth import bit_depth_option, read_with_depth
 from edge_ad.cli.engine import engine_options, open_artifact
+from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
 from edge_ad.cli.types import Number, NumberRange
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from edge_ad.manifest import Manifest
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
 @click.option(

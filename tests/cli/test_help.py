@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from edge_ad.cli import edge_ad
 from edge_ad.cli.examples import EXAMPLES
+from edge_ad.cli.option_groups import ENGINE, GEOMETRY, GROUPS, GroupedCommand
 from tests.conftest import all_verbs, command_of, invoke
 
 
@@ -22,11 +24,31 @@ def test_the_help_ends_with_an_example_that_parses(
         pytest.importorskip("onnx")
     monkeypatch.chdir(tmp_path)
     shown = " ".join(command_of(verb).get_help(click.Context(command_of(verb))).split())
-    assert f"Example: {EXAMPLES[verb]} Every option" in shown
+    assert f"Example: {EXAMPLES[verb]} Every option can be set" in shown
     program, *arguments = shlex.split(EXAMPLES[verb])
     names, arguments = arguments[: verb.count(" ") + 1], arguments[verb.count(" ") + 1 :]
     assert (program, " ".join(names)) == ("edge-ad", verb)
     command_of(verb).make_context(verb, arguments)
+
+
+@pytest.mark.parametrize("verb", GROUPS)
+def test_the_sections_of_a_help_name_options_of_its_verb_once(verb: str) -> None:
+    command = command_of(verb)
+    named = [name for names in GROUPS[verb].values() for name in names]
+    shared = {name for names in (*GEOMETRY.values(), *ENGINE.values()) for name in names}
+    assert set(named) - shared <= {param.name for param in command.params}
+    assert len(named) == len(set(named)) and isinstance(command, GroupedCommand)
+
+
+@pytest.mark.parametrize("verb", GROUPS)
+def test_every_option_stands_once_in_a_help_with_sections(verb: str) -> None:
+    command = command_of(verb)
+    _, shown = command.get_help(click.Context(command)).split("\nOptions:\n")
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    for option in options:
+        name = re.escape(max(option.opts, key=len))
+        assert len(re.findall(rf"^  (-\w, )?{name}(?![-\w])", shown, re.MULTILINE)) == 1, name
+    assert shown.index(" --help ") > shown.index("Output and configuration:")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
