@@ -112,7 +112,7 @@ class JsonFile(_JsonOutlet):
 
     @property
     def name(self) -> str:
-        return str(self._path)
+        return f"file:{self._path}"
 
     def close(self) -> None:
         self._handler.close()

@@ -189,7 +189,10 @@ def open_outlet(text: str) -> Outlet:
         outlet = opener(uri)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutletLost(f"{without_credentials(text)}: cannot be opened ({reason}).") from error
+        raise OutletLost(
+            f"{without_credentials(text)}: cannot be opened ({reason}). Check that what it names "
+            "is there, is not in use by another program, and that this user may use it."
+        ) from error
     outlet.certificates = certificate_files(uri)
     if isinstance(outlet, DurableOutlet):
         outlet.identity = outlet.identity or str(uri)

@@ -26,7 +26,15 @@ def test_a_web_server_receives_a_marked_alarm() -> None:
 def test_a_file_receives_a_marked_alarm(tmp_path: Path) -> None:
     done = invoke("outlet", "test", f"file:{tmp_path / 'alarms.jsonl'}", "--json")
     record = json.loads((tmp_path / "alarms.jsonl").read_text())
-    assert record["test"] is True and json.loads(done.stdout)["answer"] == "taken"
+    result = json.loads(done.stdout)
+    assert record["test"] is True and result["answer"] == "taken"
+    assert result["outlet"] == f"file:{tmp_path / 'alarms.jsonl'}"
+
+
+def test_an_outlet_that_is_absent_says_what_to_check(tmp_path: Path) -> None:
+    done = invoke("outlet", "test", f"file:{tmp_path / 'none' / 'alarms.jsonl'}")
+    assert done.returncode == 6 and "No such file or directory" in done.stderr
+    assert "Check that what it names is there" in done.stderr
 
 
 def test_a_broker_shows_nothing_but_the_alarm(tmp_path: Path) -> None:
