@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -36,10 +37,11 @@ from edge_ad.bundle.signing import Signatures, SigningKey, parse_signatures
 from edge_ad.engine import open_engine
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import replacing, sha256
-from edge_ad.images import list_images, read_image, write_image
+from edge_ad.images import FOLDER, list_folder, list_images, named, read_image, write_image
 from edge_ad.inspection import Inspection, Verdict
 
 SELF_TEST = "self_test"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,14 @@ def make_self_test(
     """Judge the images in a folder with the staged engines, and keep them with the answers.
 
     An image in the folder is for every camera, one in a folder NAME in it for that camera. Raises
-    UsageError for images whose verdict is not certain, and for engines that none tests.
+    UsageError for images whose verdict is not certain, for engines that none tests, and for a
+    folder that is no camera's.
     """
+    shared = _images_for_all(images, {camera.camera for camera in cameras})
     expected: list[SelfTestImage] = []
     for place, camera in enumerate(cameras, 1):
         own = images / camera.camera
-        paths = [path for path in list_images(images) if path.parent == images]
-        paths += list_images(own) if own.is_dir() else []
+        paths = [*shared, *(list_images(own) if own.is_dir() else ())]
         if not paths:
             raise UsageError(
                 f"{images} has no image for camera {camera.camera}. Put some of normal and of "
@@ -89,6 +92,21 @@ def make_self_test(
         kept = f"{SELF_TEST}/{place}-{_slug(camera.camera)}"
         expected += _expect(staging / kept, camera, paths, staging, config.tolerance)
     return SelfTest(cameras=tuple(cameras), images=tuple(expected), latency_ms=config.latency_ms)
+
+
+def _images_for_all(folder: Path, cameras: Set[str]) -> list[Path]:
+    """Return the images directly in a folder. Raises UsageError for a folder of no camera."""
+    listing = list_folder(folder)
+    folders = {name for name, reason in listing.left_out.items() if reason == FOLDER}
+    if of_none := sorted(folders - cameras):
+        raise UsageError(
+            f"{folder / of_none[0]}: no camera of the line is called '{of_none[0]}', so its images "
+            f"would test nothing. Cameras: {', '.join(sorted(cameras))}. Rename the folder after "
+            f"one, or put its images into {folder}, for all cameras."
+        )
+    if files := [name for name in listing.left_out if name not in folders]:
+        _log.warning("%s: left out %s", folder, named(files))
+    return list(listing.images)
 
 
 def make_manifest(staging: Path, self_test: SelfTest, config: BundleConfig) -> BundleManifest:

@@ -75,15 +75,17 @@ class Trust(_Strict):
         return next((one for one in self.revoked if one.key_id == key_id), None)
 
     def adding(self, name: str, key: PublicKey) -> Trust:
-        """Return this trust with one key more. Raises UsageError for a name that is taken."""
+        """Return this trust with one key more, or with a new name for one that it has.
+
+        Raises UsageError for a name that is taken, and for a revoked key.
+        """
         known = self.find(name)
         if known and known.public != key:
             raise UsageError(f"another key is called {name!r}. Choose another name.")
         if self.revocation(key.key_id):
             raise UsageError(f"key {key.key_id} is revoked. Make a new one: edge-ad keys new")
-        if self.find(key.key_id):
-            return self
-        return self.model_copy(update={"keys": (*self.keys, TrustedKey(name=name, key=str(key)))})
+        others = tuple(one for one in self.keys if one.public != key)
+        return self.model_copy(update={"keys": (*others, TrustedKey(name=name, key=str(key)))})
 
     def revoking(self, key_id: str, reason: str) -> Trust:
         """Return this trust with a key revoked."""

@@ -89,7 +89,7 @@ def trust(*, key: str, name: str | None, trust: Path, as_json: bool) -> None:
 
     public = _public(key)
     known = load_trust(trust) if trust.exists() else Trust()
-    label = name or (Path(key).name.removesuffix(".pub") if Path(key).exists() else "")
+    label = name or _name_of(known, public, key)
     if not label:
         raise UsageError("--name is missing: say whose key it is.")
     check_writable(trust)
@@ -114,7 +114,9 @@ def revoke(*, key: str, reason: str, trust: Path, as_json: bool) -> None:
     if match is None and len(key) == 16 and not key.strip("0123456789abcdef"):
         key_id = key  # a key that is not here yet may be revoked before it comes
     else:
-        key_id = (match.public if match else _public(key)).key_id
+        names = ", ".join(f"{one.name!r}" for one in known.keys) or "none"
+        other = f"or a name or id of a key in {trust} (names there: {names})"
+        key_id = (match.public if match else _public(key, other)).key_id
     check_writable(trust)
     save_trust(trust, known.revoking(key_id, reason))
     if as_json:
@@ -123,15 +125,28 @@ def revoke(*, key: str, reason: str, trust: Path, as_json: bool) -> None:
         click.echo(f"{key_id}: revoked in {trust}")
 
 
-def _public(key: str) -> PublicKey:
-    """Return the public key that a file or a text has; of a private key its public half."""
+def _name_of(known: Trust, public: PublicKey, key: str) -> str:
+    """Return the name of a key that is trusted already, else that of its file."""
+    if trusted := known.by_id(public.key_id):
+        return trusted.name
+    return Path(key).name.removesuffix(".pub") if Path(key).exists() else ""
+
+
+def _public(key: str, other: str = "") -> PublicKey:
+    """Return the public key that a file or a text has; of a private key its public half.
+
+    `other` are further things that KEY may be, for the error's text.
+    """
     from edge_ad.bundle.signing import parse_public
 
     path = Path(key)
     if key.startswith("ed25519:"):
         return parse_public(key, "KEY")
     if not path.is_file():
-        raise UsageError(f"{key}: no such file, and no key like ed25519:BASE64.")
+        raise UsageError(
+            f"{key}: no such file, and no key like ed25519:BASE64. Expected one of these"
+            + (f", {other}." if other else ".")
+        )
     text = path.read_bytes()[:16384].decode("utf-8", "replace")
     if "PRIVATE KEY" in text:
         return open_key(path).public

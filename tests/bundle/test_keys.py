@@ -72,9 +72,9 @@ def test_keys_are_trusted_and_revoked_by_name(tmp_path: Path) -> None:
     known = ["--trust", trust]
     assert invoke("keys", "trust", f"{key}.pub", "--name", "release", *known).returncode == 0
     assert invoke("keys", "trust", f"{key}.pub", "--name", "again", *known).returncode == 0
-    assert "release" in invoke("keys", "show", *known).stdout
+    assert " again\n" in invoke("keys", "show", *known).stdout  # renamed, not added
     assert len(load_trust(trust).keys) == 1
-    done = invoke("keys", "revoke", "release", "--reason", "stolen", *known)
+    done = invoke("keys", "revoke", "again", "--reason", "stolen", *known)
     assert done.returncode == 0 and "REVOKED stolen" in invoke("keys", "show", *known).stdout
     again = invoke("keys", "trust", f"{key}.pub", *known)
     assert again.returncode == 2 and "is revoked" in again.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def install(version: int, *options: object) -> CompletedProcess:
 
 def status() -> dict[str, Any]:
     return dict(json.loads(invoke("bundle", "status", "device", "--json").stdout))
+
+
+def test_a_trusted_key_can_be_given_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trust = ("--trust", "trust.yaml")
+    assert invoke("keys", "new", "release.key").returncode == 0
+    for words in ((), ("--name", "release 2026"), ()):  # the last one keeps the name
+        assert invoke("keys", "trust", "release.key.pub", *trust, *words).returncode == 0
+    assert re.fullmatch(r"\w{16}  release 2026\n", invoke("keys", "show", *trust).stdout)
+    wrong = invoke("keys", "revoke", "release 2025", *trust)
+    assert wrong.returncode == 2 and "(names there: 'release 2026')" in wrong.stderr
+    assert invoke("keys", "revoke", "release 2026", *trust).returncode == 0
 
 
 @pytest.mark.slow
@@ -128,6 +143,17 @@ def test_a_line_file_that_is_unfit_is_refused(plant: Path, line: str, message: s
     done = create(7)
     assert done.returncode == 2 and message in done.stderr and "secret" not in done.stderr
     assert not Path("7.edgead").exists()
+
+
+def test_a_folder_of_images_that_is_no_camera_s_is_refused(plant: Path) -> None:
+    for name in ("top", "sde"):
+        Path("known", name).mkdir()
+        Path("known", name, "bad.png").write_bytes(Path("known/bad.png").read_bytes())
+    done = create(1)
+    assert done.returncode == 2 and "no camera of the line is called 'sde'" in done.stderr
+    assert "Cameras: side, top" in done.stderr and not Path("1.edgead").exists()
+    Path("known/sde").rename("known/side")
+    assert create(1).stderr == ""
 
 
 def test_an_image_near_the_threshold_is_refused(plant: Path) -> None:
