@@ -83,8 +83,12 @@ def _list(
     if as_csv:
         _print_csv(events)
         return
+    some = False
     for event in events:
+        some = True
         emit(event) if as_json else click.echo(format_event(event))
+    if not some and not as_json:
+        click.echo("no such events", err=True)
 
 
 def _check_cameras(folder: Path, names: Collection[str], *, follow: bool) -> None:

@@ -87,7 +87,7 @@ def format_check(result: dict[str, Any]) -> str:
         (
             camera["camera"], camera["source"], camera["engine"], f"{camera['threshold']:.4g}",
             camera["threshold_from"], _geometry(camera["geometry"]),
-            f"{camera['rule']['k']} of {camera['rule']['n']}",
+            _alarm_at(camera),
         )
         for camera in result["cameras"]
     ]  # fmt: skip
@@ -159,8 +159,15 @@ def _camera(checked: CheckedCamera) -> dict[str, Any]:
         "pixel_threshold": judge.thresholds.pixel,
         "threshold_from": "the sidecar" if camera.threshold is None else "the configuration",
         "geometry": judge.geometry.to_dict(),
+        "part": camera.part.value,
         "rule": {"k": camera.rule.k, "n": camera.rule.n, "hysteresis": camera.rule.hysteresis},
     }
+
+
+def _alarm_at(camera: dict[str, Any]) -> str:
+    """Return when an alarm is raised, or that each rejected part is an event by itself."""
+    rule = camera["rule"]
+    return "every reject" if camera["part"] == "frame" else f"{rule['k']} of {rule['n']}"
 
 
 def _changed(options: EngineOptions) -> dict[str, Any]:

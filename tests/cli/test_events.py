@@ -72,6 +72,12 @@ def test_filters(line: Path, words: list[str], expected: list[int]) -> None:
     assert [event["seq"] for event in listed(line, *words)] == expected
 
 
+def test_a_list_without_events_says_so(line: Path) -> None:
+    done = invoke("events", line, "--type", "drift")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no such events\n")
+    assert invoke("events", line, "--type", "drift", "--json").stderr == ""
+
+
 def test_csv_has_every_column(line: Path) -> None:
     table = list(csv.DictReader(io.StringIO(invoke("events", line, "--csv").stdout)))
     assert [row["seq"] for row in table] == ["1", "2", "3", "4", "5", "6"]

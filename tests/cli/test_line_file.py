@@ -112,6 +112,19 @@ def test_check_prints_what_would_run_and_starts_nothing(folder: Path) -> None:
     assert not (folder / "out").exists() and not (folder / "top.jsonl").exists()
 
 
+def test_check_says_where_every_reject_is_an_event(folder: Path) -> None:
+    path = write(folder, _CAMERAS + "part: frame\n")
+    done = invoke("run", "-c", path, "--check")
+    assert len(re.findall(r" every reject$", done.stdout, re.M)) == 2, done.stdout
+    result = json.loads(invoke("run", "-c", path, "--check", "--json").stdout)
+    assert [camera["part"] for camera in result["cameras"]] == ["frame", "frame"]
+
+
+def test_check_names_a_problem_once(folder: Path) -> None:
+    text = "engine: green.onnx\ncameras: [{name: a, source: 'rtsp://u:${ENV:EDGE_AD_NONE}@h/x'}]\n"
+    assert len(problems(write(folder, text))) == 1
+
+
 def test_the_file_of_a_running_line_can_be_checked(folder: Path) -> None:
     (folder / "out").mkdir()
     path = write(folder, _CAMERAS + "output: out\n")
