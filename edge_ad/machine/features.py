@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from edge_ad.machine.camera import OpenCv, VideoDevice
 from edge_ad.machine.gpu import Gpus
@@ -36,7 +42,8 @@ _EXTRAS = {
 # A wheel of OpenCV hides the system's, which alone has GStreamer; that one was built for NumPy 1.
 _SYSTEM_OPENCV = (
     "sudo apt install python3-opencv && python3 -m venv --system-site-packages .venv && "
-    ".venv/bin/pip install edge-ad 'numpy<2' && .venv/bin/pip uninstall -y opencv-python-headless"
+    ".venv/bin/pip install {edge_ad} 'numpy<2' && "
+    ".venv/bin/pip uninstall -y opencv-python-headless"
 )
 
 
@@ -73,6 +80,16 @@ def camera_features(
     yield _window(opencv)
 
 
+def own_requirement(extra: str) -> str:
+    """Return what pip installs this edge-ad from, quoted for a shell: its source, else its name."""
+    name = "edge-ad"
+    with suppress(PackageNotFoundError):
+        origin = json.loads(distribution(name).read_text("direct_url.json") or "{}")
+        if origin.get("url", "").startswith("file://"):
+            name = url2pathname(urlsplit(origin["url"]).path)
+    return shlex.quote(f"{name}[{extra}]")
+
+
 def gpu_features(gpus: Gpus, jetson: Jetson | None, packages: list[Package]) -> Iterator[Feature]:
     """Yield compiling and running plans; `packages` are TensorRT's runtimes and PyCUDA."""
     by_name = {package.name: package for package in packages}
@@ -102,7 +119,9 @@ def _camera(name: str, back_end: str, opencv: OpenCv, devices: list[VideoDevice]
         fix = "pip install 'edge-ad[video]'"
         return Feature(name, "the package av", fix) if missing else Feature(name)
     if back_end not in opencv.back_ends:
-        fix = _SYSTEM_OPENCV if back_end == "GSTREAMER" else "pip install opencv-python-headless"
+        fix = "pip install opencv-python-headless"
+        if back_end == "GSTREAMER":
+            fix = _SYSTEM_OPENCV.format(edge_ad=own_requirement("onnxruntime"))
         return Feature(name, f"OpenCV's {back_end} back end", fix)
     return _device(name, devices) if back_end == "V4L2" else Feature(name)
 

@@ -105,7 +105,10 @@ def by_pattern(paths: Sequence[Path]) -> Named | None:
     for pattern in PATTERNS:
         ids = pattern.part_ids(stems)
         if ids is not None and _groups(ids):
-            detail = f"{pattern.title}, like '{paths[0].name}' of part '{ids[0]}'"
+            part = (
+                f" of part '{ids[0]}'" if ids[0] else ""
+            )  # a series may have no name but its counter
+            detail = f"{pattern.title}, like '{paths[0].name}'{part}"
             return Named(
                 dict(zip(paths, ids, strict=True)), pattern.title, detail, pattern.inferred
             )

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edge_ad.machine import camera, packages
 from edge_ad.machine.camera import OpenCv, VideoDevice
-from edge_ad.machine.features import camera_features, extra_features, gpu_features
+from edge_ad.machine.features import (
+    camera_features,
+    extra_features,
+    gpu_features,
+    own_requirement,
+)
 from edge_ad.machine.gpu import GpuDevice, Gpus
 from edge_ad.machine.host import Jetson
 from edge_ad.machine.packages import Package
@@ -180,3 +186,21 @@ def test_an_opencv_that_does_not_load_has_one_line_and_a_command() -> None:
     broken = OpenCv("", (), "", display=False, problem="OpenCV does not load (libxcb.so.1).")
     (feature,) = camera_features(broken, [CAMERA], BACK_ENDS)
     assert feature.missing == "OpenCV" and feature.fix.endswith("install opencv-python-headless")
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ('{"url": "file:///opt/edge%20ad", "dir_info": {}}', "'/opt/edge ad[onnxruntime]'"),
+        ('{"url": "https://host/edge_ad.whl"}', "'edge-ad[onnxruntime]'"),
+        (None, "'edge-ad[onnxruntime]'"),
+    ],
+)
+def test_edge_ad_is_installed_again_from_where_it_came(
+    origin: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = SimpleNamespace(read_text=lambda name: origin)
+    monkeypatch.setattr("edge_ad.machine.features.distribution", lambda name: installed)
+    assert own_requirement("onnxruntime") == expected
+    _, fix = of_camera(OpenCv("4.12.0", ("V4L2",), "", display=True), [])["CSI cameras"]
+    assert f".venv/bin/pip install {expected} " in fix
