@@ -33,6 +33,15 @@ def test_resolved_settings_are_the_recorded_ones(name: str) -> None:
         assert settings.network.for_size((height, width)).model_dump(mode="json") == config
 
 
+def test_a_draw_of_the_parts_gives_no_shares() -> None:
+    drawn, shared = (
+        parse_settings(load_training("destseg"), {f"set_aside.{name}": value}).set_aside
+        for name, value in (("draw", "1"), ("threshold", "0.2"))
+    )
+    assert not drawn.shares_given and shared.shares_given
+    assert (drawn.shares, drawn.draw) == (shared.shares, 1)
+
+
 def test_settings_of_every_method_and_preset_are_recorded() -> None:
     presets = {name: ["full", *load_training(name).presets] for name in METHODS}
     assert set(RESOLVED) == {f"{name}/{preset}" for name in METHODS for preset in presets[name]}

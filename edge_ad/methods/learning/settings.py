@@ -123,7 +123,9 @@ def parse_settings(
         _check_name(training, name)
         group, dot, member = name.partition(".")
         if dot:
-            nested.setdefault(group, _group(training, group).model_dump())[member] = value
+            # without what the method leaves open: `shares_given` asks what was given
+            defaults = _group(training, group).model_dump(exclude_unset=True)
+            nested.setdefault(group, defaults)[member] = value
         else:
             nested[name] = value
     try:
