@@ -17,6 +17,7 @@ from edge_ad.methods.learning.settings import (
     setting_names,
 )
 from edge_ad.methods.learning.trainer import load_training
+from edge_ad.methods.method import load_method, parse_config
 from edge_ad.methods.registry import METHODS
 
 # settings of every method and preset, and its network's configuration by image size
@@ -40,6 +41,12 @@ def test_a_draw_of_the_parts_gives_no_shares() -> None:
     )
     assert not drawn.shares_given and shared.shares_given
     assert (drawn.shares, drawn.draw) == (shared.shares, 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_configuration_for_large_images_can_be_read_back(name: str) -> None:
+    config = parse_settings(load_training(name), {}).network.for_size((4096, 4096))
+    assert parse_config(load_method(name), config.model_dump(mode="json"), "a.pt") == config
 
 
 def test_settings_of_every_method_and_preset_are_recorded() -> None:

@@ -25,6 +25,7 @@ from edge_ad.methods.layers.blocks import (
 )
 from edge_ad.methods.method import Config, Method
 
+MOST_FILTER_PX = 101
 Width = Annotated[int, Field(ge=4, le=256)]
 
 
@@ -47,7 +48,7 @@ class DRAEMConfig(Config):
     seg_base: Width = 64
     align_corners: bool = True
     color: Literal["bgr", "rgb"] = "bgr"
-    mean_filter_px: Annotated[int, Field(ge=1, le=101), AfterValidator(_odd)] | None = 21
+    mean_filter_px: Annotated[int, Field(ge=1, le=MOST_FILTER_PX), AfterValidator(_odd)] | None = 21
 
     @override
     def for_size(self, size_hw: SizeHW) -> Self:
@@ -157,9 +158,9 @@ def initialise(module: nn.Module) -> None:
 
 
 def default_mean_filter(size_hw: SizeHW) -> int:
-    """Return the released code's 21 pixels at 256x256, scaled with the side and odd."""
+    """Return the released code's 21 pixels at 256x256, scaled with the side, odd, at most 101."""
     side = 21 * math.sqrt(size_hw[0] * size_hw[1]) / 256
-    return max(1, 2 * round((side - 1) / 2) + 1)
+    return min(MOST_FILTER_PX, max(1, 2 * round((side - 1) / 2) + 1))
 
 
 METHOD = Method(

@@ -32,6 +32,7 @@ from edge_ad.methods.layers.msgms import MSGMS
 from edge_ad.methods.layers.vit import SHAPES, ViT
 from edge_ad.methods.method import Config, Method
 
+MOST_MOSAIC_PX = 128
 Attention = Literal["none", "mnist", "dino_vits8", "dino_vits16", "dino_vitb8"]
 SkipOff = Literal["none", "shallow", "middle", "deep"]
 _LEVELS = {"auto": None, "none": None, "shallow": 0, "middle": 1, "deep": 2}
@@ -53,7 +54,7 @@ class EARConfig(Config):
     attention: Attention = "dino_vits8"
     threshold_sigma: Annotated[float, Field(ge=-3.0, le=5.0)] = 0.674
     obfuscation: Literal["mosaic", "zero"] = "mosaic"
-    mosaic_px: Annotated[int, Field(ge=2, le=128)] | None = 8
+    mosaic_px: Annotated[int, Field(ge=2, le=MOST_MOSAIC_PX)] | None = 8
     widths: Annotated[tuple[Annotated[int, Field(ge=4, le=1024)], ...], Field(min_length=2)] = (
         64, 128, 256, 512, 512,
     )  # fmt: skip
@@ -229,8 +230,8 @@ def _check_size(config: EARConfig, size_hw: SizeHW) -> None:
 
 
 def default_mosaic(size_hw: SizeHW) -> int:
-    """Return 16 pixels at 256x256, scaled with the shorter side, as a power of two."""
-    return int(2 ** max(1, round(math.log2(16 * min(size_hw) / 256))))
+    """Return 16 pixels at 256x256, scaled with the shorter side, as a power of two up to 128."""
+    return min(MOST_MOSAIC_PX, int(2 ** max(1, round(math.log2(16 * min(size_hw) / 256)))))
 
 
 METHOD = Method(

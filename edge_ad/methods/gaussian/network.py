@@ -15,7 +15,7 @@ from typing_extensions import Self, override
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance
-from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
+from edge_ad.methods.layers.map_upscale import MOST_SIGMA, MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import Backbone, Cells, Level, PatchFeatures
 from edge_ad.methods.method import Config, Method
 
@@ -32,7 +32,7 @@ class GaussianConfig(Config):
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=3)] = (2, 3)
     patch: Literal[1, 3, 5] = 3
     cells: Cells = "plain"
-    smooth_sigma: Annotated[float, Field(ge=0, le=64)] | None = None
+    smooth_sigma: Annotated[float, Field(ge=0, le=MOST_SIGMA)] | None = None
 
     @override
     def for_size(self, size_hw: SizeHW) -> Self:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from edge_ad.methods.layers.blocks import SizeHW
 
 SIGMA_PX, SIGMA_AT = 4.0, 224  # the smoothing of PatchCore's and PaDiM's code, and its image side
+MOST_SIGMA = 64.0
 TRUNCATE = 4.0  # deviations at which scipy.ndimage cuts the Gaussian off
 
 
@@ -35,8 +36,8 @@ class MapUpscale(nn.Module):
 
 
 def default_sigma(size_hw: SizeHW) -> float:
-    """Return the published smoothing of 4 pixels at 224, scaled with the image."""
-    return round(SIGMA_PX * math.sqrt(size_hw[0] * size_hw[1]) / SIGMA_AT, 2)
+    """Return the published smoothing of 4 pixels at 224, scaled with the image, up to 64."""
+    return min(MOST_SIGMA, round(SIGMA_PX * math.sqrt(size_hw[0] * size_hw[1]) / SIGMA_AT, 2))
 
 
 def enlarge_matrix(cells: int, pixels: int) -> Tensor:

@@ -17,7 +17,7 @@ from typing_extensions import Self, override
 
 from edge_ad.manifest import Score
 from edge_ad.methods.layers.blocks import SizeHW
-from edge_ad.methods.layers.map_upscale import SIGMA_PX, MapUpscale, default_sigma
+from edge_ad.methods.layers.map_upscale import MOST_SIGMA, SIGMA_PX, MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import Backbone, Cells, Level, PatchFeatures
 from edge_ad.methods.layers.patch_memory import PatchMemory, affordable_rows, nearest
 from edge_ad.methods.method import Config, Method
@@ -43,7 +43,7 @@ class PatchCoreConfig(Config):
     distance_share: Annotated[float, Field(gt=0, le=100)] = 0.5
     score: Literal["patches", "map", "weighted"] = "patches"
     neighbours: Annotated[int, Field(ge=2, le=64)] = 9
-    smooth_sigma: Annotated[float, Field(ge=0, le=64)] | None = SIGMA_PX
+    smooth_sigma: Annotated[float, Field(ge=0, le=MOST_SIGMA)] | None = SIGMA_PX
 
     @override
     def for_size(self, size_hw: SizeHW) -> Self:

@@ -31,6 +31,7 @@ from edge_ad.methods.method import Config, Method
 from edge_ad.methods.pmb.histogram_cut import HistogramCut, above_cut
 from edge_ad.methods.pmb.partition_memory import PartitionMemory, Query, Shrink
 
+MOST_SIGMA = 32.0
 ALL_PIXELS = 1 << 30  # top_k of a score that is the mean over all pixels
 Width = Annotated[int, Field(ge=4, le=1024)]
 PMBError = Literal["absolute", "squared", "msgms"]
@@ -68,7 +69,7 @@ class PMBConfig(Config):
     hee: Literal["exact", "frozen", "off", "auto"] = "exact"
     bins: Annotated[int, Field(ge=4, le=1024)] = 64
     eta: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
-    smooth_sigma: Annotated[float, Field(ge=0.0, le=32.0)] | None = 4.0
+    smooth_sigma: Annotated[float, Field(ge=0.0, le=MOST_SIGMA)] | None = 4.0
     score: Literal["top", "accumulated"] = "top"
     top_k: Annotated[int, Field(ge=1, le=3840)] | None = 100  # TensorRT's TopK ends at 3840
 
@@ -83,7 +84,8 @@ class PMBConfig(Config):
 
     def blur_sigma(self, size_hw: SizeHW) -> float:
         """Return the sigma in pixels of the error map's blur."""
-        return 4 * min(size_hw) / 256 if self.smooth_sigma is None else self.smooth_sigma
+        scaled = min(MOST_SIGMA, 4 * min(size_hw) / 256)
+        return scaled if self.smooth_sigma is None else self.smooth_sigma
 
 
 class PMBUpBlock(nn.Module):
