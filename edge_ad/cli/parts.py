@@ -16,11 +16,12 @@ class PartsFrom(click.ParamType[Any]):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         from edge_ad.parts import How
 
-        try:
-            return How(value)
-        except ValueError:
-            known = ", ".join(how.value for how in How if how is not How.PART_ID)
-            self.fail(f"'{value}' is none of: {known}.", param, ctx)
+        known = {how.value: how for how in How if how is not How.PART_ID}
+        if isinstance(value, How):
+            return value
+        if value not in known:
+            self.fail(f"'{value}' is none of: {', '.join(known)}.", param, ctx)
+        return known[value]
 
 
 def parts_options(function: Callable[..., Any]) -> Callable[..., Any]:
