@@ -15,9 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self, override
 
-from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
-from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, default_top_k, unit
+from edge_ad.methods.layers.blocks import (
+    ImageNetNorm,
+    SizeHW,
+    check_top_k,
+    default_top_k,
+    unit,
+)
 from edge_ad.methods.layers.feature_prior import FeaturePrior
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance
 from edge_ad.methods.layers.patch_features import Cells, PatchFeatures
@@ -126,7 +131,7 @@ class DeSTSeg(nn.Module):
     def __init__(self, config: DeSTSegConfig, size_hw: SizeHW) -> None:
         super().__init__()
         self.top_k = config.pixels(size_hw)
-        _check_top_k(self.top_k, size_hw)
+        check_top_k(self.top_k, size_hw)
         self.config, self.size_hw = config.for_size(size_hw), size_hw
         self.sizes = level_sizes(size_hw)
         self.teacher = ResNet18(TEACHER)
@@ -224,14 +229,6 @@ def level_sizes(size_hw: SizeHW) -> tuple[SizeHW, ...]:
 def scaled(channels: int, width: float) -> int:
     """Return channels times width, in multiples of 8 for vector units."""
     return max(8, round(channels * width / 8) * 8)
-
-
-def _check_top_k(top_k: int, size_hw: SizeHW) -> None:
-    if top_k > size_hw[0] * size_hw[1]:
-        raise UsageError(
-            f"top_k {top_k} exceeds the pixels of a {size_hw[0]}x{size_hw[1]} map; "
-            "give a smaller one."
-        )
 
 
 def _projection(channels: int, teacher: int) -> nn.Module:

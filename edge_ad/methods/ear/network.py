@@ -25,6 +25,7 @@ from edge_ad.methods.layers.blocks import (
     SizeHW,
     Smooth,
     check_divisible,
+    check_top_k,
     conv_bn,
     mosaic,
 )
@@ -216,11 +217,7 @@ def _check_size(config: EARConfig, size_hw: SizeHW) -> None:
     patch = SHAPES[config.attention].patch if config.attention in SHAPES else 4
     by = math.lcm(halvings, config.tile_px(size_hw), patch, 2 ** (config.msgms_scales - 1))
     check_divisible(size_hw, by, f"EAR with {len(config.widths)} levels and this mosaic")
-    if config.top_k > size_hw[0] * size_hw[1]:
-        raise UsageError(
-            f"EAR's score is the mean of {config.top_k} pixels (top_k), but a map of "
-            f"{size_hw[0]} x {size_hw[1]} has fewer."
-        )
+    check_top_k(config.top_k, size_hw)
     off = _LEVELS[config.skip_off]
     if off is not None and off >= len(config.widths) - 1:
         raise UsageError(

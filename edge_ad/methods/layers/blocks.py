@@ -114,6 +114,15 @@ def default_top_k(size_hw: SizeHW) -> int:
     return min(3840, max(1, round(100 * size_hw[0] * size_hw[1] / 256**2)))
 
 
+def check_top_k(top_k: int, size_hw: SizeHW) -> None:
+    """Raise UsageError for a score of more pixels than a map has."""
+    if top_k > size_hw[0] * size_hw[1]:
+        raise UsageError(
+            f"top_k {top_k} exceeds the pixels of a {size_hw[0]}x{size_hw[1]} map; "
+            "give a smaller one."
+        )
+
+
 def check_divisible(size_hw: SizeHW, by: int, method: str) -> None:
     """Raise UsageError when a method whose levels halve cannot take this size."""
     if any(side < by or side % by for side in size_hw):

@@ -21,6 +21,7 @@ from edge_ad.methods.layers.blocks import (
     SizeHW,
     Smooth,
     check_divisible,
+    check_top_k,
     conv_bn_relu,
     default_top_k,
     encode,
@@ -114,6 +115,8 @@ class PMB(nn.Module):
         check_divisible(size_hw, _divisor(config), "PMB (reconstructed) with these partitions")
         self.config, self.size_hw = config.for_size(size_hw), size_hw
         self.top_k = config.pixels(size_hw)
+        if config.score == "top":
+            check_top_k(self.top_k, size_hw)
         widths = (*config.widths, config.bottleneck)
         self.encoder = nn.ModuleList(
             conv_bn_relu(a, b, b, bias=False) for a, b in itertools.pairwise((3, *widths))

@@ -201,5 +201,5 @@ def test_the_score_is_the_mean_of_the_largest_pixels() -> None:
 
 def test_a_score_of_more_pixels_than_the_map_has_is_refused() -> None:
     config = EARConfig(attention="none", widths=(4, 4), mosaic_px=2, top_k=65)
-    with pytest.raises(UsageError, match=r"mean of 65 pixels.*8 x 8"):
+    with pytest.raises(UsageError, match="top_k 65 exceeds the pixels of a 8x8 map"):
         EAR(config, (8, 8))

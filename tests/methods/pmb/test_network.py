@@ -45,6 +45,13 @@ def _memory(query: Query = "channel", shrink: Shrink = "hard", **more: float) ->
     )
 
 
+def test_a_score_of_more_pixels_than_the_map_has_is_refused() -> None:
+    many = SMALL.model_copy(update={"top_k": 2000})
+    with pytest.raises(UsageError, match=r"top_k 2000.*32x32"):
+        PMB(many, (32, 32))
+    PMB(many.model_copy(update={"score": "accumulated"}), (32, 32))
+
+
 def test_cost_is_the_specifications() -> None:
     with torch.device("meta"):
         net = PMB(PMBConfig(), (256, 256))
