@@ -37,7 +37,7 @@ class TrainingOptions:
     factor on the learning rates after a share of a phase; `lower_rates` are command-line options
     to suggest when training diverges. With `average`, a phase ends with the average of its weights,
     to which each step adds 1 - `average`. `score` is called `checks` times in the second half of
-    the last phase; the weights of its highest value are the result.
+    the last phase that trains; the weights of its highest value are the result.
     """
 
     checkpoint: Path
@@ -93,6 +93,8 @@ class TrainingLoop:
         self._optimizer: Optimizer | None = None
         self._average: WeightAverage | None = None
         self._best: BestWeights | None = None
+        if options.checks:
+            self._best = BestWeights(trainer.module, options.score, options.checks)
         trainer.module.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def resume(self) -> None:
@@ -108,7 +110,7 @@ class TrainingLoop:
             self._optimizer.load_state_dict(saved.optimizer)
             if self._average is not None:
                 self._average.load(saved.average)
-            if self._best is not None:
+            if self._best is not None and saved.best:
                 self._best.state = saved.best
         self._scaler.load_state_dict(saved.scaler)
         torch.set_rng_state(saved.rng)
@@ -162,7 +164,7 @@ class TrainingLoop:
 
     @property
     def checks(self) -> list[float]:
-        """Return the scores of the checks in the last phase."""
+        """Return the scores of the checks in the last phase that trains."""
         return [] if self._best is None else list(self._best.state["checks"])
 
     def _phases(self) -> Iterator[None]:
@@ -184,18 +186,22 @@ class TrainingLoop:
         """Take the average of the weights, or the best of those checked."""
         if self._average is not None:
             self._average.apply()
-        if self._best is not None:
+        if self._best is not None and self._is_checked():
             self._best.apply()
 
     def _begin(self) -> None:
         self._optimizer = self.trainer.begin(self.trainer.phases[self.phase].name)
         for group in self._optimizer.param_groups:
             group["full_lr"] = group["lr"]
-        module, options = self.trainer.module, self.options
-        last = self.phase == len(self.trainer.phases) - 1
-        self._average = WeightAverage(module, options.average) if options.average else None
-        checked = options.checks and last
-        self._best = BestWeights(module, options.score, options.checks) if checked else None
+        # what a pass over the tiles has collected is no weights: an average would spoil it
+        averaged = self.options.average and not self.trainer.phases[self.phase].once
+        module, decay = self.trainer.module, self.options.average
+        self._average = WeightAverage(module, decay) if averaged else None
+
+    def _is_checked(self) -> bool:
+        """Return whether this is the last phase that trains."""
+        once = [phase.once for phase in self.trainer.phases[self.phase :]]
+        return not once[0] and all(once[1:])
 
     def _timed_step(self, batches: Iterator[Any]) -> TrainingProgress:
         started = time.monotonic()
@@ -205,7 +211,7 @@ class TrainingLoop:
         took = time.monotonic() - started
         self.step, self.phase_step = self.step + 1, self.phase_step + 1
         self.elapsed_s, self.phase_elapsed_s = self.elapsed_s + took, self.phase_elapsed_s + took
-        if self._best is not None:
+        if self._best is not None and self._is_checked():
             self._best.after_step(self._phase_done(), self._average)
         name = self.trainer.phases[self.phase].name
         self.steps_done[name] = self.phase_step

@@ -64,3 +64,17 @@ def test_a_checked_training_reports_its_checks_and_resumes_to_the_same_weights(
     )
     one, other = (load_detector(folder / n).module.state_dict() for n in ("whole.pt", "broken.pt"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_what_a_prior_collects_is_neither_averaged_nor_rolled_back(folder: Path) -> None:
+    prior = {"network.prior": "gaussian", "steps": 8}
+    run(tiny_training(folder, "plain.pt", settings=prior))
+    both = {**prior, "average": 0.9, "checks": 2}
+    report = run(tiny_training(folder, "both.pt", settings=both))
+    assert len(report["checks"]) == 2
+    plain, checked = (
+        {key: value for key, value in load_detector(path).module.state_dict().items()
+         if key.startswith("prior.nearness.")}
+        for path in (folder / "plain.pt", folder / "both.pt")
+    )  # fmt: skip
+    assert plain and all(torch.equal(plain[key], checked[key]) for key in plain)
