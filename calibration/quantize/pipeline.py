@@ -134,6 +134,8 @@ def _check(config: CalibrationConfig, methods: Sequence[str]) -> None:
         raise UsageError(
             f"--method {config.method} lets the gate choose: name one method, or drop --no-gate."
         )
+    if not config.gate and config.test:
+        raise UsageError("--test is for the gate, which --no-gate leaves out; drop one of them.")
     if not (config.images or config.ranges or config.read_cache):
         raise UsageError("ranges need images or a table: give --images GOOD_DIR or --ranges TABLE.")
     if config.ranges and config.read_cache:

@@ -186,6 +186,14 @@ def test_a_table_makes_the_same_engine_again_without_images(
     assert (maps[0] == maps[1]).all()
 
 
+def test_images_for_a_gate_that_is_left_out_are_refused(
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--method", "mse", "--no-gate", "--test", test_set)
+    assert run(engine, "--images", normal, *words) == 2
+    assert "--test is for the gate, which --no-gate leaves out" in capsys.readouterr().err
+
+
 def test_tables_of_two_cameras_merge(engine: Path, normal: Path, tmp_path: Path) -> None:
     other = images(tmp_path / "other", 10, seed=5)
     words = ("--method", "minmax", "--no-gate")

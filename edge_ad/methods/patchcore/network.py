@@ -11,7 +11,7 @@ from functools import cache
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
@@ -44,6 +44,12 @@ class PatchCoreConfig(Config):
     score: Literal["patches", "map", "weighted"] = "patches"
     neighbours: Annotated[int, Field(ge=2, le=64)] = 9
     smooth_sigma: Annotated[float, Field(ge=0, le=MOST_SIGMA)] | None = SIGMA_PX
+
+    @model_validator(mode="after")
+    def _compare_rows(self) -> Self:
+        if self.rows == 1 and self.score == "weighted":
+            raise ValueError("score=weighted compares rows of the memory; one row scores 0 always")
+        return self
 
     @override
     def for_size(self, size_hw: SizeHW) -> Self:

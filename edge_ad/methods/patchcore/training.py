@@ -56,7 +56,9 @@ class PatchCoreTrainer:
         net.candidates = self._candidates
         rows = s.network.for_size(net.size_hw).rows or 1
         count = len(self._candidates.patches)
-        net.resize(min(count, max(1, int(s.ratio * drawn * height * width)) if s.ratio else rows))
+        least = 2 if s.network.score == "weighted" else 1  # which one row would leave at 0
+        share = int(s.ratio * drawn * height * width) if s.ratio else rows
+        net.resize(min(count, max(least, share)))
 
     def begin(self, phase: str) -> Optimizer:
         """Return an optimiser with nothing to do: there are no gradients."""

@@ -104,3 +104,9 @@ def _trainer(backbone: Path, **given: object) -> PatchCoreTrainer:
     trainer = training.trainer(parse_settings(training, given, "edge"), SIZE, backbone)
     assert isinstance(trainer, PatchCoreTrainer)
     return trainer
+
+
+def test_a_weighted_score_has_two_rows_to_compare() -> None:
+    with pytest.raises(UsageError, match="one row scores 0 always"):
+        settings = {"network.score": "weighted", "network.rows": 1}
+        parse_settings(load_training("patchcore"), settings)
