@@ -278,6 +278,13 @@ def _format_size(engine: Path, sidecar: Sidecar) -> str:
     return f" and {size} bytes instead of {sidecar.build.plan_bytes}"
 
 
+def export_advice(path: Path) -> str:
+    """Return what to do about a file that is no ONNX file; weights in its place are common."""
+    if path.suffix.lower() == ".pt":
+        return f"These are weights: export them first with: edge-ad export {shlex.quote(str(path))}"
+    return "Export it again."
+
+
 def no_manifest(path: Path) -> IncompatibleError:
     """Return the error for an ONNX file whose inputs and outputs have no description."""
     engine = path.with_name(f"{path.stem}.engine.onnx")

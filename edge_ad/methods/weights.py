@@ -17,6 +17,7 @@ from edge_ad.methods.pretrained import first_few, looks_like, read_safely, tenso
 from edge_ad.methods.registry import METHODS
 
 FORMAT = "edge-ad weights 2"
+_OF_ENGINES = (".onnx", ".plan")
 _RETRAIN = "Train it again with: edge-ad train --data GOOD_DIR -o WEIGHTS.pt"
 
 
@@ -81,6 +82,11 @@ def load_detector(path: Path) -> TrainedDetector:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"no weights at {path}. {_RETRAIN}")
+    if path.suffix.lower() in _OF_ENGINES:
+        raise DataError(
+            f"{path}: an engine file, expected weights (.pt). Name those that it was exported "
+            "from. An engine of another precision is made with: edge-ad convert, edge-ad calibrate"
+        )
     try:
         content = read_safely(path)
     except DataError as error:

@@ -9,7 +9,13 @@ from onnx import ModelProto, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from edge_ad.errors import IncompatibleError, UsageError
-from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
+from edge_ad.manifest import (
+    METADATA_KEY,
+    Manifest,
+    export_advice,
+    manifest_from_json,
+    no_manifest,
+)
 from edge_ad.onnx_graph.wire import NotOnnxError, check_is_onnx
 
 
@@ -90,4 +96,4 @@ def _first_line(error: Exception) -> str:
 
 
 def _unreadable(path: Path, reason: str) -> IncompatibleError:
-    return IncompatibleError(f"{path}: not readable as ONNX: {reason}. Export it again.")
+    return IncompatibleError(f"{path}: not readable as ONNX: {reason}. {export_advice(path)}")

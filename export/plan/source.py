@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_ad.errors import IncompatibleError, UsageError
-from edge_ad.manifest import METADATA_KEY, Manifest, manifest_from_json, no_manifest
+from edge_ad.manifest import (
+    METADATA_KEY,
+    Manifest,
+    export_advice,
+    manifest_from_json,
+    no_manifest,
+)
 from edge_ad.onnx_graph.stored_weights import multiplied_out
 from edge_ad.onnx_graph.wire import NotOnnxError, metadata
 
@@ -55,4 +61,6 @@ def read_metadata(path: Path, data: bytes) -> dict[str, str]:
     try:
         return metadata(data)
     except NotOnnxError as error:
-        raise IncompatibleError(f"{path}: not an ONNX file: {error}. Export it again.") from error
+        raise IncompatibleError(
+            f"{path}: not an ONNX file: {error}. {export_advice(path)}"
+        ) from error

@@ -85,6 +85,13 @@ def test_foreign_bytes_are_named_unreadable(tmp_path: Path, data: bytes) -> None
         load_detector(path)
 
 
+@pytest.mark.parametrize("name", ["a.onnx", "a.PLAN"])
+def test_an_engine_in_place_of_weights_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"an engine")
+    with pytest.raises(DataError, match=r"an engine file, expected weights \(.pt\).*edge-ad conv"):
+        load_detector(tmp_path / name)
+
+
 def test_a_truncated_file_is_named_unreadable(weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "short.pt"
     path.write_bytes(weights.read_bytes()[:5000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from edge_ad.export.plan.build import build_plan
 from edge_ad.export.plan.source import read_metadata, read_source
 from edge_ad.files import sha256
 from edge_ad.manifest import Manifest
+from edge_ad.onnx_graph.load import load_onnx
 from tests.export.plan.plan_graphs import graph, saved
 
 NAME = Path("part.onnx")
@@ -27,6 +29,16 @@ def test_a_source_is_its_bytes_and_its_manifest(tmp_path: Path) -> None:
     source = read_source(path)
     assert source.manifest == Manifest(method="small", size_hw=(32, 32))
     assert (source.data, source.sha256) == (path.read_bytes(), sha256(path))
+
+
+@pytest.mark.parametrize("read", [read_source, load_onnx])
+def test_weights_in_place_of_a_graph_are_named(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "part.pt"
+    path.write_bytes(b"PK\x03\x04 weights")
+    with pytest.raises(IncompatibleError, match=r"These are weights.*edge-ad export .*part\.pt$"):
+        read(path)
 
 
 @given(st.dictionaries(st.text(max_size=30), st.text(max_size=300), max_size=5))
