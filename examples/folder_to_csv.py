@@ -10,7 +10,7 @@ import csv
 from pathlib import Path
 
 import edge_ad
-from edge_ad import Detector
+from edge_ad import Detector, EdgeAdError
 from edge_ad.images import list_images
 
 ENGINE = Path(edge_ad.__file__).parent / "sample" / "engine.onnx"
@@ -27,7 +27,11 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(["file", "verdict", "score", "threshold", "regions", "reason"])
         for path in list_images(options.folder):
-            result = detector(path)
+            try:
+                result = detector(path)
+            except EdgeAdError as error:  # a damaged file: a line for it too, and on with the next
+                writer.writerow([path.name, "INVALID", "", "", "", error])
+                continue
             writer.writerow([
                 path.name, result.verdict.value, result.score, result.threshold,
                 len(result.regions), result.reason,

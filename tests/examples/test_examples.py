@@ -48,10 +48,12 @@ def test_a_folder_becomes_a_csv_file(
     run: Run, make_engine: Callable[..., Path], make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     parts = make_folder("parts", 3, bright=(1,))
+    (parts / "cut.png").touch()
     run("folder_to_csv.py", parts, "--engine", make_engine())
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["verdict"] for row in rows] == ["PASS", "REJECT", "PASS"]
+    assert [row["verdict"] for row in rows] == ["PASS", "REJECT", "PASS", "INVALID"]
+    assert "the file is empty" in rows[3]["reason"]
     assert rows[1]["file"] == "001.png" and float(rows[1]["score"]) > 0.5
 
 
