@@ -126,6 +126,7 @@ def test_a_source_without_end_is_measured_on_its_first_frames(
     assert json.loads(done.stdout)["loop_frames"] == 3
 
 
+@pytest.mark.slow
 def test_the_tiles_of_a_frame_count_among_what_fits_in_memory(
     make_engine: MakePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def test_what_stays_in_fp32_is_printed_with_its_reason(
     assert "pixels and their normalisation" in printed
 
 
+@pytest.mark.slow
 def test_weights_in_8_bits_become_fp32_or_fp16(tmp_path: Path) -> None:
     model = tiny_graph(rounded=True)
     store_weights_as_int8(model)

@@ -44,6 +44,7 @@ def test_frozen_weights_stay_and_counters_are_those_of_the_last_step() -> None:
     assert int(net[1].num_batches_tracked) == 3  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_an_averaged_training_resumes_to_the_same_weights(folder: Path, trained: Trained) -> None:
     averaged = {"settings": {"average": 0.9}}
     run(tiny_training(folder, "whole.pt", **averaged))

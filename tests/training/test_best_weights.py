@@ -50,6 +50,7 @@ def test_averaged_weights_are_checked_and_kept() -> None:
     assert weight == checked[2] and 16 < weight < 18
 
 
+@pytest.mark.slow
 def test_a_checked_training_reports_its_checks_and_resumes_to_the_same_weights(
     folder: Path, trained: Trained
 ) -> None:

@@ -103,6 +103,7 @@ def test_divergence_stops_and_says_where(folder: Path) -> None:
     assert not (folder / "destseg.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_time_budget_ends_each_phase_by_the_clock(folder: Path) -> None:
     result = run(tiny_training(folder, settings={"steps": 1_000_000}, budget_minutes=0.01))
     assert 0 < result["minutes"] < 0.5
