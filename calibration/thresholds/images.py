@@ -13,6 +13,7 @@ from edge_ad.frame import BadFrame, Image
 from edge_ad.frame_gate import FrameGate, content_fault
 from edge_ad.images import current_depth, read_image
 from edge_ad.source import open_source
+from edge_ad.source.open import waits
 
 
 class ImageFolder:
@@ -71,7 +72,7 @@ class SourceFrames:
     """Iterate over the frames of a video or camera, at most `limit`.
 
     `left_out` maps those that cannot be judged to the reason. Raises UsageError for a live source
-    without a limit, since it never ends.
+    or a watched folder without a limit, since they never end.
     """
 
     def __init__(self, uri: str, limit: int | None = None) -> None:
@@ -80,7 +81,7 @@ class SourceFrames:
 
     def __iter__(self) -> Iterator[tuple[str, Image]]:
         with open_source(self._uri, bit_depth=current_depth()) as source:
-            if source.live and self._limit is None:
+            if self._limit is None and (source.live or waits(self._uri)):
                 raise UsageError(
                     f"{source.name} never ends: limit it with --frames, or collect images first: "
                     "edge-ad capture"

@@ -56,9 +56,11 @@ def test_a_video_gives_its_frames_up_to_a_limit(tmp_path: Path) -> None:
     assert SourceFrames(str(path)).sha256() == sha256_of([path])
 
 
-def test_a_camera_needs_a_limit_and_has_no_identity() -> None:
+def test_a_camera_needs_a_limit_and_has_no_identity(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--frames"):
         list(SourceFrames("pattern://?fps=30"))
+    with pytest.raises(UsageError, match="limit it with --frames"):
+        list(SourceFrames(f"watch:{tmp_path}"))
     some = SourceFrames("pattern://?fps=200", 3)
     assert 1 <= len(list(some)) <= 3 and some.sha256() == ""
 
