@@ -66,6 +66,7 @@ def test_what_is_no_refusal_is_a_finding(
     assert observed == outcome and message in text
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_finding_and_the_next_input_is_tried(runner: Any) -> None:
     before, work = runner.WORKER.split("runner.work")
     dies = "runner.KINDS['images'] = lambda rng, folder: os.abort() if rng.random() < 0.5 else True"

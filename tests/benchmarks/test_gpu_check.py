@@ -112,6 +112,7 @@ def test_without_a_gpu_there_is_nothing_to_check(
         run(gpu_check, monkeypatch)
 
 
+@pytest.mark.slow
 def test_skipped_tests_count_as_failed(gpu_check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a separate pytest without a GPU, every test skips."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -70,6 +70,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_half_written_and_resumes(engine: Path, normal: Path) -> None:
     words = [str(engine), "--images", str(normal), *LOOSE]
     before = set(list_images(normal))
@@ -110,6 +111,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_pass_over_the_images_resumes(
     engine: Path, normal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def _output(*words: str) -> str:
     return CliRunner().invoke(command, list(words), catch_exceptions=False).output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_shipped_costs_are_those_of_the_networks(name: str, computed: Any) -> None:
     expected = computed.costs_of(name)

@@ -135,6 +135,7 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
     assert invoke(*args, "--threshold", 0.5).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["mean", "max"])
 def test_scores_and_cost_are_plotted_also_on_refusal(
     make_engine: MakePath, make_folder: MakePath, tmp_path: Path, score: str

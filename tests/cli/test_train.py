@@ -196,6 +196,7 @@ def test_one_side_keeps_the_ratio_of_long_parts(folder: Path) -> None:
     assert json.loads(done.stdout)["size_hw"] == [96, 48]
 
 
+@pytest.mark.slow
 def test_signals_leave_a_checkpoint_that_resumes(
     folder: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,6 +197,7 @@ _WRONG = (
 )
 
 
+@pytest.mark.slow
 @given(data=_WRONG)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

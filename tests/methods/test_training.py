@@ -60,6 +60,7 @@ def test_pretrained_weights_are_not_changed_by_training(
         assert torch.equal(state[f"{part}.{key}"], value), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["clflow", "ear", "gaussian", "patchcore"])
 def test_an_interrupted_training_resumes_to_the_same_weights(
     method: str,

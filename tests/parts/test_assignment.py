@@ -57,6 +57,7 @@ def test_a_chain_of_overlapping_views_is_not_one_part(tmp_path: Path) -> None:
     assert len(assign_parts(_images(tmp_path)).groups()) > 10
 
 
+@pytest.mark.slow
 def test_frames_of_a_recording_are_not_as_many_parts(tmp_path: Path) -> None:
     """Three parts pass a camera, each in view for eight frames, between them an empty belt."""
     for number in range(27):
@@ -70,6 +71,7 @@ def test_frames_of_a_recording_are_not_as_many_parts(tmp_path: Path) -> None:
     assert len(assign_parts(_images(tmp_path), how=How.EACH).groups()) == 27
 
 
+@pytest.mark.slow
 def test_variants_of_a_product_one_after_the_other_are_no_recording(tmp_path: Path) -> None:
     """Eight parts of each variant are alike in the large; their surfaces are not."""
     for number in range(24):

@@ -54,6 +54,7 @@ def test_the_command_records_a_normal_line(tmp_path: Path) -> None:
     assert (truth["frames"], truth["defects"], truth["visible"]) == (12, [], {})
 
 
+@pytest.mark.slow
 def test_a_data_set_has_the_layout_and_masks_that_training_and_metrics_read(
     tmp_path: Path,
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_data_set_has_the_layout_and_masks_that_training_and_metrics_read(
             assert 0 < mask.mean() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_same_seed_writes_the_same_data_set(tmp_path: Path, seed: int) -> None:
     for name in ("a", "b"):

@@ -29,6 +29,7 @@ def part(seed: int, size_hw: tuple[int, int] = (48, 56)) -> Image:
     return np.asarray(ramp + rng.normal(0, 4, (*size_hw, 3)), np.uint8)
 
 
+@pytest.mark.slow
 def test_perlin_masks_cover_the_area_of_the_released_code() -> None:
     rng = np.random.default_rng(0)
     areas = np.array([perlin_mask((256, 256), rng).mean() for _ in range(400)])

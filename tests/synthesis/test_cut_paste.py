@@ -92,6 +92,7 @@ def test_anomalies_stay_on_the_foreground_when_configured() -> None:
         assert (sample.anomalous == sample.normal)[~foreground_mask(tile)].all()
 
 
+@pytest.mark.slow
 def test_empty_masks_are_drawn_again_only_when_configured() -> None:
     tile, textures = _striped(), ProceduralTextures((SIDE, SIDE))
     empty = {}

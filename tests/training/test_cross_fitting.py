@@ -77,6 +77,7 @@ def test_a_part_is_scored_by_a_net_that_has_not_seen_it(config: TrainConfig) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_interrupted_fold_resumes_to_the_same_scores(config: TrainConfig) -> None:
     _, whole = _fitted(config.output)
     first = replace(config, output=config.output.with_name("broken.pt"))

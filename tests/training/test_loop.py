@@ -56,6 +56,7 @@ def test_weights_that_cannot_be_written_are_a_lost_outlet(folder: Path) -> None:
         run(tiny_training(folder, "file/destseg.pt"))
 
 
+@pytest.mark.slow
 def test_bf16_on_the_cpu_trains(folder: Path) -> None:
     result = run(tiny_training(folder, arithmetic="bf16"))
     assert result["arithmetic"] == "bf16"

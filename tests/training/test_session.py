@@ -55,6 +55,7 @@ def test_training_leaves_weights_report_and_image(trained: Trained) -> None:
     assert manifest.score.top_k == chosen["top_k"] and chosen["top_k"] in (1, 2, 8)
 
 
+@pytest.mark.slow
 def test_resume_reaches_the_weights_of_an_uninterrupted_run(folder: Path, trained: Trained) -> None:
     for steps_done in (1, 2, 3):  # within a phase, between the phases, within the next
         with pytest.raises(Interrupted):
@@ -65,6 +66,7 @@ def test_resume_reaches_the_weights_of_an_uninterrupted_run(folder: Path, traine
     assert not checkpoint_path(folder / "broken.pt").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_with_any_number_of_threads(
     folder: Path, trained: Trained
 ) -> None:
@@ -72,6 +74,7 @@ def test_the_same_seed_gives_the_same_weights_with_any_number_of_threads(
     assert_same_weights(trained.weights, folder / "destseg.pt")
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(folder: Path, trained: Trained) -> None:
     run(tiny_training(folder, seed=1))
     one, other = state_of(trained.weights), state_of(folder / "destseg.pt")

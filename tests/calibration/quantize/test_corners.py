@@ -99,6 +99,7 @@ LAYERS = ("conv", "depthwise", "grouped", "relu", "pool", "residual", "concat", 
 SPOILS = ("nothing", "dead", "dead and biased", "tiny", "huge", "one huge bias", "no bias at all")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.tuples(st.sampled_from(LAYERS), st.sampled_from(SPOILS)), min_size=1, max_size=6),

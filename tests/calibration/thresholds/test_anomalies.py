@@ -81,6 +81,7 @@ def drawn(count: int, geometry: Geometry = WHOLE) -> tuple[list[NDArray[np.uint8
     return shown, synthetic.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "expected"), [(1, FEWEST), (29, FEWEST), (40, 40), (601, 201), (900, MOST)]
 )

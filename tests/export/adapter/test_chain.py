@@ -54,6 +54,7 @@ def images_of(normal: Path) -> list[object]:
     return ["--images", normal, "--parts-from", "each"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
 def test_it_is_imported_to_one_form(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,7 @@ def _flow(channels: int = 6, steps: int = 4, kernels: Kernels = "alternate") -> 
     return Flow((channels, 4, 5), steps=steps, kernels=kernels, ratio=1.0, clamp=2.0, pre_scale=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "flow_millions", "norm_millions", "flow_gflops", "backbone_millions"),
     [

@@ -153,6 +153,7 @@ def test_some_steps_lower_the_student_loss(tmp_path: Path) -> None:
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
+@pytest.mark.slow
 def test_some_steps_lower_the_segmentation_loss(tmp_path: Path) -> None:
     losses = steps(trainer(tmp_path), "segmentation", 30)
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])

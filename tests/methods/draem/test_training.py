@@ -58,6 +58,7 @@ def test_gradients_of_the_focal_loss_reach_the_reconstructive_network() -> None:
     assert gradient is not None and gradient.abs().sum().item() > 0
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss() -> None:
     torch.manual_seed(0)
     trainer = DRAEMTrainer(SMALL.model_copy(update={"lr": 1e-2}), (32, 32), None)
