@@ -16,7 +16,7 @@ _RED, _WHITE, _DARK, _BLACK = (40, 40, 230), (255, 255, 255), (32, 32, 32), (0, 
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 _LINE_PX = 20  # of a caption
 _PANEL_WIDTHS = (320, 640)  # pixels: the caption fits, a scratch shows, the file can be mailed
-_MOST_ROWS = 8192  # of a line scan: JPEG has 65 500, and nobody looks at so many
+_MOST_ROWS = 8192  # of a line scan: JPEG has 65 500, more than a person looks at
 _LEGEND_WIDTH = 160
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
 

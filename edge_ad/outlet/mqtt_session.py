@@ -140,7 +140,7 @@ class MqttSession:
     def _on_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
         try:
             self._take(message.topic, bytes(message.payload), bool(message.retain))
-        except Exception:  # whatever others publish must not end the thread of the connection
+        except Exception:  # no message of others may end the thread of the connection
             _log.exception("%s: a message on %s", client.host, message.topic)
 
     def _on_publish(self, client: Client, data: Any, mid: int, code: Any, extra: Any) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -17,7 +16,7 @@ from edge_ad.calibration.quantize import report
 from edge_ad.calibration.ranges.collect import RangeObserver
 from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
-from edge_ad.images import list_images, write_image
+from edge_ad.images import list_images, read_image, write_image
 from edge_ad.manifest import Threshold, set_threshold
 from tests.calibration.int8_models import Tiny, images, labelled
 from tests.conftest import invoke
@@ -167,7 +166,7 @@ def test_a_resumed_run_with_another_guarantee_or_other_masks_measures_again(
         assert invoke(*words).returncode == 3
     set_threshold(engine, stored(0.3))
     for mask in (test / "ground_truth" / "spot").iterdir():
-        write_image(mask, np.roll(cv2.imread(str(mask)), 3, axis=1))  # type: ignore[arg-type]
+        write_image(mask, np.roll(read_image(mask), 3, axis=1))
     resumed = json.loads(invoke(*words, "--resume").stdout.splitlines()[-1])
     fresh = json.loads(invoke(*words).stdout.splitlines()[-1])
     assert resumed["threshold"]["false_alarm_rate"] == 0.3
