@@ -26,6 +26,7 @@ from edge_ad.engine.base import Prediction
 from edge_ad.engine.thread_variants import GRAPH, WEIGHTS
 from edge_ad.files import sha256
 from edge_ad.machine.cache import cache_folder
+from edge_ad.machine.host import processor_flags
 from edge_ad.onnx_graph.external import external_weights
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ _CHECK = "check.json"
 _NEW = ".new-"  # before the name of a folder that is not yet an entry
 _UNFINISHED_S = 600.0  # no start takes as long
 _MOST = 8  # entries kept, a few tens of MiB each
-_CPU_FLAGS = ("flags", "Features")  # in /proc/cpuinfo, on x86 and on Arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +136,8 @@ def _digest(prediction: Prediction) -> str:
 
 def _processor() -> str:
     """Return a digest of what the processor can do."""
-    found = platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        found += next((line for line in lines if line.startswith(_CPU_FLAGS)), "")
-    return hashlib.sha256(found.encode()).hexdigest()[:8]
+    found = (platform.machine(), *sorted(processor_flags()))
+    return hashlib.sha256(" ".join(found).encode()).hexdigest()[:8]
 
 
 def _remove_unfinished(root: Path) -> None:

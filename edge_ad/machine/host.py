@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path("/")
@@ -71,6 +72,7 @@ def _processor(root: Path) -> str:
     return match[1].strip() if match else ""
 
 
+@cache  # every session asks, and the kernel writes a page for each core
 def processor_flags(root: Path = ROOT) -> frozenset[str]:
     """Return the instruction sets that the processor says it has, like `avx512_vnni`."""
     pattern = r"^(?:flags|Features)\s*:\s*(.+)$"
