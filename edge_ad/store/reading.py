@@ -86,6 +86,17 @@ def open_reading(folder: Path, busy_s: float = READS_WITHIN_S) -> Iterator[sqlit
         connection.close()
 
 
+@contextmanager
+def open_snapshot(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open it so that all queries see one moment, though a line writes meanwhile.
+
+    Not for slow readers: the write-ahead log grows until they end. Raises like `open_reading`.
+    """
+    with open_reading(folder) as connection:
+        connection.execute("BEGIN")
+        yield connection
+
+
 def read_events(folder: Path, chosen: EventFilter) -> Iterator[Record]:
     """Yield the events of a folder that match, oldest first. Raises like `open_reading`."""
     with open_reading(folder) as connection:

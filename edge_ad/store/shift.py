@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from edge_ad.store.reading import EventFilter, Record, open_reading, read_open
+from edge_ad.store.reading import EventFilter, Record, open_snapshot, read_open
 
 _ALARMS = 200  # listed, and as many rejected parts; a shift with more has another problem
 _NOTICES = 100
@@ -63,8 +63,7 @@ class Shift:
 def summarise_shift(folder: Path, since: str, until: str) -> Shift:
     """Summarise the events and statistics of a folder. Raises like `open_reading`."""
     shift = Shift(since, until)
-    with open_reading(folder) as connection:
-        connection.execute("BEGIN")  # all of it as of one moment: a line writes meanwhile
+    with open_snapshot(folder) as connection:
         _add_statistics(shift, connection)
         _add_alarms(shift, connection)
         shift.rejects, shift.reject_count = _newest(shift, connection, ("reject",), _ALARMS)

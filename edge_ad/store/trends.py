@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge_ad.clock import as_utc
-from edge_ad.store.reading import EventFilter, Record, open_reading, read_open
+from edge_ad.store.reading import EventFilter, Record, open_snapshot, read_open
 from edge_ad.store.statistics import bin_score
 
 QUANTILES = (0.5, 0.9, 0.99)
@@ -99,8 +99,7 @@ def read_trend(folder: Path, camera: str, since: str, until: str, step_minutes: 
     Scores of several cameras are not comparable, so that only one camera's trend has them.
     """
     trend = Trend(camera, since, until, step_minutes)
-    with open_reading(folder) as connection:
-        connection.execute("BEGIN")  # all of it as of one moment: a line writes meanwhile
+    with open_snapshot(folder) as connection:
         rows = connection.execute(_GROUPED, (step_minutes, since[:16], until[:16], camera, camera))
         trend.points = [_point(row, step_minutes) for row in rows]
         if camera:

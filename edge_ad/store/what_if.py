@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from edge_ad.clock import as_utc
-from edge_ad.store.reading import open_reading
+from edge_ad.store.reading import open_snapshot
 from edge_ad.store.statistics import score_bin
 
 _MARKED = (
@@ -97,8 +97,7 @@ class ScoreHistory:
     def read(folder: Path, camera: str, since: str, until: str) -> ScoreHistory:
         """Read the minutes from `since` to `until` (texts in UTC). Raises like `open_reading`."""
         since, until = since[:16], until[:16]
-        with open_reading(folder) as connection:
-            connection.execute("BEGIN")  # all of it as of one moment: a line writes meanwhile
+        with open_snapshot(folder) as connection:
             spans = [
                 _read_span(connection, camera, begin, end)
                 for begin, end in _steady(connection, camera, since, until)
