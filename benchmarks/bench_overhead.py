@@ -4,8 +4,8 @@
 
 The engine costs nothing; everything else is a line's own: checks of the frame, scaling, verdict,
 part number, statistics, drift, and a store. Frames come at 30 a second, each copied just before, as
-a driver does. A time runs from handing over a frame to the next request for one. `gate` and
-`scaling` are parts of it; the rest is verdict and records.
+a driver does; a grey camera's have one plane. A time runs from handing over a frame to the next
+request for one. `gate` and `scaling` are parts of it; the rest is verdict and records.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from soak_line import FreeEngine, line_of, pool, refused
 
 from edge_ad.frame import Frame, Grab
 from edge_ad.frame_gate import FrameGate
+from edge_ad.images import to_bgr8
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
 from edge_ad.quantiles import percentiles_ms
@@ -34,17 +35,18 @@ from edge_ad.source import ScriptedSource
 from edge_ad.store.store import Store
 
 RATE, WARM = 30.0, 30  # frames a second, and not counted
-SIZES = ((128, 176), (256, 256))
+CASES = (("1080p", (128, 176)), ("1080p", (256, 256)), ("1080p grey", (128, 176)))
 Value = TypeVar("Value")
 
 
-def frames(seconds: float, times: list[float]) -> Iterator[Grab]:
+def frames(camera: str, seconds: float, times: list[float]) -> Iterator[Grab]:
     """Yield frames at the camera's rate, and note how long each one keeps the line busy."""
-    images = pool(1080, 1920)
+    images = [image[:, :, 0].copy() if "grey" in camera else image for image in pool(1080, 1920)]
     began = time.monotonic()
     for index in range(round(seconds * RATE)):
         time.sleep(max(0.0, began + index / RATE - time.monotonic()))
-        frame = Frame(images[index % len(images)].copy(), index, time.monotonic(), "camera")
+        image = to_bgr8(images[index % len(images)].copy(), "camera")
+        frame = Frame(image, index, time.monotonic(), "camera")
         handed_over = time.perf_counter()
         yield frame
         times.append(time.perf_counter() - handed_over)
@@ -63,7 +65,7 @@ def timed(method: Callable[..., Value], times: list[float]) -> Callable[..., Val
     return call
 
 
-def overhead(size_hw: tuple[int, int], seconds: float) -> dict[str, list[float]]:
+def overhead(camera: str, size_hw: tuple[int, int], seconds: float) -> dict[str, list[float]]:
     """Return seconds for each frame: of all, and of the gate and the scaling in it."""
     times: dict[str, list[float]] = {"all": [], "gate": [], "scaling": []}
     manifest = Manifest(method="free", size_hw=size_hw, batch=None)
@@ -73,7 +75,7 @@ def overhead(size_hw: tuple[int, int], seconds: float) -> dict[str, list[float]]
         mock.patch.object(FrameGate, "fault", timed(FrameGate.fault, times["gate"])),
         mock.patch.object(Preprocess, "__call__", timed(Preprocess.__call__, times["scaling"])),
     ):
-        source = ScriptedSource(frames(seconds, times["all"]), name="camera")
+        source = ScriptedSource(frames(camera, seconds, times["all"]), name="camera")
         line = line_of([(source, partial(refused, "camera"))])
         line.cameras[0].inspector._gate.live = True  # with its checks of live frames
         line.use_store(Store(Path(folder)))
@@ -92,14 +94,14 @@ def main() -> None:
     core = min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     cv2.setNumThreads(1)
-    for size_hw in SIZES:
-        times = overhead(size_hw, seconds)
+    for camera, size_hw in CASES:
+        times = overhead(camera, size_hw, seconds)
         metrics: dict[str, Any] = {}
         for part, name in itertools.product(times, ("p50", "p99")):
             values = percentiles_ms(times[part])
             assert values is not None
             metrics[f"{part}_{name}_ms"] = values[name]
-        name = f"1080p to {size_hw[1]}x{size_hw[0]}"
+        name = f"{camera} to {size_hw[1]}x{size_hw[0]}"
         print(name, metrics)
         settings = {"seconds": seconds, "fps": RATE}
         write_result("overhead", name, "all", metrics=metrics, settings=settings, samples=times)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.closeable import ClosedAtExit
@@ -97,9 +96,6 @@ def _with_map(result: InspectedFrame, image: Image) -> Inspection:
 def _checked(image: NDArray[Any] | None) -> Image:
     if image is None:
         raise DataError("expected an image, got None: cv2.imread returns it for unreadable files.")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise DataError(
-            "expected a uint8 array of shape (height, width, 3) in BGR order, as cv2.imread "
-            f"returns it; got {image.dtype} {image.shape}."
-        )
-    return np.asarray(image, np.uint8)
+    if not image.size:
+        raise DataError(f"expected an image, got an array without pixels: {image.shape}.")
+    return image

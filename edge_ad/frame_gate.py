@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import time
 
-from edge_ad.frame import Frame, Image
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.frame import Frame, Image, pixels_of
 from edge_ad.preprocess import subsample
 
 _STRIDE = 8  # a fault covers the frame, so every 8th pixel of every 8th row is enough
@@ -41,10 +44,11 @@ class FrameGate:
         """Return the reason why this frame cannot be judged, or an empty string."""
         if fault := _size_fault(frame.image):
             return fault
-        sample = subsample(frame.image, _STRIDE)
+        pixels = pixels_of(frame.image)
+        sample = subsample(pixels, _STRIDE)
         if fault := _exposure_fault(sample) or self._changed_size(frame):
             return fault
-        if not frame.file and _is_torn(frame.image):
+        if not frame.file and _is_torn(pixels):
             return "torn: the end of the image is a single colour"
         return self._live_fault(frame, sample) if self.live else ""
 
@@ -64,7 +68,7 @@ class FrameGate:
             "before. Set the camera back, or start the line again"
         )
 
-    def _live_fault(self, frame: Frame, sample: Image) -> str:
+    def _live_fault(self, frame: Frame, sample: NDArray[np.uint8]) -> str:
         content = sample.tobytes()
         reopened, self._reopened = self._reopened, False
         if content == self._last and (reopened or frame.captured_s == self._last_s):
@@ -82,7 +86,7 @@ class FrameGate:
 
 def content_fault(image: Image) -> str:
     """Return why an image (H, W, 3) of any origin cannot show a part, or an empty string."""
-    return _size_fault(image) or _exposure_fault(subsample(image, _STRIDE))
+    return _size_fault(image) or _exposure_fault(subsample(pixels_of(image), _STRIDE))
 
 
 def _size_fault(image: Image) -> str:
@@ -92,7 +96,7 @@ def _size_fault(image: Image) -> str:
     return ""
 
 
-def _exposure_fault(sample: Image) -> str:
+def _exposure_fault(sample: NDArray[np.uint8]) -> str:
     if int(sample.max()) < _DARK:
         return "black: no pixel is brighter than a covered lens"
     if int(sample.min()) > _BRIGHT:
@@ -100,7 +104,7 @@ def _exposure_fault(sample: Image) -> str:
     return ""
 
 
-def _is_torn(image: Image) -> bool:
+def _is_torn(image: NDArray[np.uint8]) -> bool:
     """Return whether the last rows hold exactly one colour that is neither black nor white.
 
     A real sensor never repeats one grey level over whole rows. A clipped background does, at 0 or

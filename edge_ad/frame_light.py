@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import cv2
 
-from edge_ad.frame import Image
+from edge_ad.frame import Image, pixels_of
 from edge_ad.preprocess import subsample
 
 _STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
@@ -24,6 +24,7 @@ class FrameLight(NamedTuple):
 
 def light_of(image: Image) -> FrameLight:
     """Measure a uint8 (H, W, 3) BGR image."""
-    grey = cv2.cvtColor(subsample(image, _STEP), cv2.COLOR_BGR2GRAY)
+    sample = subsample(pixels_of(image), _STEP)
+    grey = sample if sample.ndim == 2 else cv2.cvtColor(sample, cv2.COLOR_BGR2GRAY)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     return FrameLight(cv2.mean(grey)[0], float(deviation[0, 0]) ** 2)

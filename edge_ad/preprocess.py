@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
-from edge_ad.frame import Image
+from edge_ad.frame import Image, pixels_of
 from edge_ad.geometry import Geometry, Shrink
 
 Map = NDArray[np.float32]
@@ -76,8 +76,7 @@ class Preprocess:
         (height, width), (tile_w, tile_h) = self.size_hw, layout.tile_wh
         batch = np.empty((len(layout.tiles_xy), height, width, 3), np.uint8)
         for tile, (x, y) in zip(batch, layout.tiles_xy, strict=True):
-            part = image[y : y + tile_h, x : x + tile_w]
-            _resize(part, self.size_hw, tile, self.geometry.shrink)
+            self._scale(image[y : y + tile_h, x : x + tile_w], tile)
         return batch
 
     def stitch(self, maps: Map, frame_hw: tuple[int, int]) -> AnomalyMap:
@@ -114,6 +113,14 @@ class Preprocess:
             self.size_hw,
         )
         return np.stack([canvas[r : r + height, c : c + width] for r, c in layout.places_rc])
+
+    def _scale(self, part: Image, tile: Image) -> None:
+        """Scale a part of a frame into a tile of the batch; of a grey frame only its one plane."""
+        pixels, shrink = pixels_of(part), self.geometry.shrink
+        if pixels.ndim == 3:
+            _resize(pixels, self.size_hw, tile, shrink)
+        else:
+            tile[:] = _resize(pixels, self.size_hw, shrink=shrink)[:, :, np.newaxis]
 
     def _make_layout(self, frame_hw: tuple[int, int]) -> TileLayout:
         roi = _roi(self.geometry, frame_hw)
@@ -161,13 +168,13 @@ class Preprocess:
         return drawn.astype(np.bool_)
 
 
-def subsample(image: Image, step: int) -> Image:
+def subsample(pixels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """Return a pixel of every whole block of `step` x `step`, the first.
 
     OpenCV gathers them four times as fast as numpy.
     """
-    height, width = (side // step for side in image.shape[:2])
-    whole = image[: height * step, : width * step]
+    height, width = (side // step for side in pixels.shape[:2])
+    whole = pixels[: height * step, : width * step]
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.frame import Frame
+from edge_ad.errors import DataError
+from edge_ad.frame import Frame, from_grey
 from edge_ad.frame_gate import FrameGate
 
 NOISE: NDArray[np.uint8] = (
@@ -40,6 +41,23 @@ def torn(fill: int) -> NDArray[np.uint8]:
 def test_an_image_that_shows_no_part_has_a_fault(image: NDArray[np.uint8], fault: str) -> None:
     reason = FrameGate(live=False).fault(frame(image))
     assert reason.split(":")[0] == fault
+    grey = FrameGate(live=False).fault(frame(from_grey(image[:, :, 0])))
+    assert grey == reason
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        NOISE[:, :, 0],
+        NOISE[:, :, :1],
+        np.dstack([NOISE, NOISE[:, :, :1]]),
+        NOISE.astype(np.uint16),
+        NOISE.astype(np.float32),
+    ],
+)
+def test_a_frame_of_another_kind_of_array_is_refused(image: NDArray[np.uint8]) -> None:
+    with pytest.raises(DataError, match=r"cam: expected a uint8 array of shape .*; got "):
+        frame(image)
 
 
 def test_an_image_file_may_end_in_one_colour() -> None:

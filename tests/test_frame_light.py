@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_ad.frame import from_grey
 from edge_ad.frame_light import light_of
 from edge_ad.preprocess import subsample
 
@@ -27,6 +28,9 @@ def test_light_is_the_mean_and_the_variance_of_the_laplacian_of_the_sample() -> 
     light = light_of(image)
     assert light.brightness == pytest.approx(grey.mean(), rel=1e-12)
     assert light.sharpness == pytest.approx(cv2.Laplacian(grey, cv2.CV_64F).var(), rel=1e-9)
+    plane = image[:, :, 0]
+    copied = np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2BGR), np.uint8)
+    assert light_of(from_grey(plane)) == light_of(copied)
 
 
 def test_an_even_frame_has_no_sharpness() -> None:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_ad.errors import UsageError
-from edge_ad.geometry import Geometry
+from edge_ad.frame import from_grey, pixels_of
+from edge_ad.geometry import Geometry, Shrink
 from edge_ad.preprocess import Preprocess
 
 geometries = st.builds(
@@ -106,3 +107,13 @@ def test_bilinear_shrinking_is_opencvs_and_skips_what_lies_between() -> None:
     scratched = np.zeros((1024, 1024, 3), np.uint8)
     scratched[:, 509] = 255
     assert bilinear(scratched).max() == 0 and Preprocess((64, 64))(scratched).max() > 8
+
+
+@pytest.mark.parametrize("shrink", ["area", "bilinear"])
+def test_a_grey_frame_of_one_plane_gives_the_batch_of_three_equal_channels(shrink: Shrink) -> None:
+    plane = np.random.default_rng(3).integers(0, 256, (123, 260), np.uint8)
+    cut = Preprocess((40, 56), Geometry(roi_xywh=(10, 4, 240, 112), tiles=(1, 2), shrink=shrink))
+    grey = from_grey(plane)
+    assert np.shares_memory(pixels_of(grey), plane) and pixels_of(grey).shape == plane.shape
+    copied = np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2BGR), np.uint8)
+    np.testing.assert_array_equal(cut(grey), cut(copied))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, IncompatibleError
-from edge_ad.frame import Image
+from edge_ad.frame import Image, from_grey
 from edge_ad.images.container import Container, header_of
 from edge_ad.images.decode import StoredImage, read_stored
 from edge_ad.quantiles import median
@@ -97,11 +97,13 @@ def current_depth() -> BitDepth | None:
 
 
 def to_bgr8(pixels: NDArray[Any], name: str, bit_depth: int | None = None) -> Image:
-    """Convert a camera's array, BGR or grey, to uint8 (H, W, 3) BGR.
+    """Convert a camera's array, BGR or grey, to uint8 (H, W, 3) BGR, without copying 8-bit values.
 
-    Raises DataError as `read_image` does.
+    The channels of a grey one share its plane, see `from_grey`. Raises DataError as `read_image`
+    does.
     """
-    return _to_bgr8(StoredImage(pixels, name), bit_depth, None)
+    values = _to_8_bits(StoredImage(pixels, name), bit_depth, None)
+    return from_grey(values) if values.ndim == 2 else np.ascontiguousarray(values)
 
 
 def agreed_depth(name: str, trained: int | None, given: int | None) -> BitDepth | None:
@@ -225,6 +227,14 @@ def _largest_values(paths: Iterable[Path]) -> Iterable[tuple[Path, int]]:
 
 
 def _to_bgr8(stored: StoredImage, bit_depth: int | None, named: int | None) -> Image:
+    values = _to_8_bits(stored, bit_depth, named)
+    if values.ndim == 2:
+        return np.asarray(cv2.cvtColor(values, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.ascontiguousarray(values)
+
+
+def _to_8_bits(stored: StoredImage, bit_depth: int | None, named: int | None) -> NDArray[np.uint8]:
+    """Return BGR (H, W, 3), or grey (H, W)."""
     pixels = stored.opaque()
     if pixels.dtype == np.uint16:
         pixels = _reduced(pixels, stored.name, bit_depth, named)
@@ -238,9 +248,7 @@ def _to_bgr8(stored: StoredImage, bit_depth: int | None, named: int | None) -> I
             f"{stored.name}: pixels have 8 bits, expected {bit_depth} like the others. Save all "
             "images in one format."
         )
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR), np.uint8)
-    return np.ascontiguousarray(pixels, np.uint8)
+    return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
 def _reduced(

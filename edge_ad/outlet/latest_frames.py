@@ -17,8 +17,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_ad.frame import Image
+from edge_ad.frame import Image, from_grey, pixels_of
 from edge_ad.inspection import Inspection
 from edge_ad.outlet.base import Evidence, Outlet
 
@@ -161,6 +162,11 @@ def _small(image: Image) -> Image:
 
     OpenCV spreads a large result over its threads, and those are for judging.
     """
+    small = _shrunk(pixels_of(image))
+    return from_grey(small) if small.ndim == 2 else small
+
+
+def _shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     times = max(1, min(-(-image.shape[1] // _WIDTH_PX), image.shape[0]))
     height, width = image.shape[0] // times, image.shape[1] // times
     small, rows = np.empty((height, width, *image.shape[2:]), np.uint8), max(1, _SERIAL_PX // width)

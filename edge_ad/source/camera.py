@@ -241,7 +241,7 @@ def jpeg_grab(image: NDArray[Any], index: int, name: str, depth: BitDepth | None
     """Decode a camera's JPEG, or return a BadFrame with libjpeg's complaint."""
     data = image.tobytes()
     damage = motion_jpeg_damage(data)
-    pixels = None if damage else cv2.imdecode(image, cv2.IMREAD_COLOR)
+    pixels = None if damage else cv2.imdecode(image, cv2.IMREAD_ANYCOLOR)
     if pixels is None:
         reason = f"the frame does not decode ({damage or 'no JPEG'})"
         return BadFrame(reason, index, time.monotonic(), name)

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from edge_ad.frame import BadFrame, Grab
+from edge_ad.frame import BadFrame, Grab, pixels_of
 from edge_ad.source.driver_messages import SLOTS, error_message, receive, request_of, send
 from edge_ad.source.registry import find_camera
 
@@ -110,7 +110,8 @@ def _message_of(grab: Grab, images: _Images) -> dict[str, object]:
     }
     if isinstance(grab, BadFrame):
         return common | {"reason": grab.reason}
-    return common | {"slot": images.put(grab.image), "shape": grab.image.shape}
+    pixels = pixels_of(grab.image)
+    return common | {"slot": images.put(pixels), "shape": pixels.shape}
 
 
 def _end_with(parent: int) -> None:

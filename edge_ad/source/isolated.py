@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge_ad.errors import SourceLost, SourceTimeout
-from edge_ad.frame import BadFrame, Frame, Grab
+from edge_ad.frame import BadFrame, Frame, Grab, from_grey
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.driver_messages import (
     SLOTS,
@@ -149,6 +149,7 @@ class _Driver:
         assert self._memory is not None
         first = message["slot"] * self._slot_bytes
         size = int(np.prod(message["shape"]))
-        image = self._memory[first : first + size].reshape(message["shape"]).copy()
+        pixels = self._memory[first : first + size].reshape(message["shape"]).copy()
         send(self._channel, {"free": message["slot"]})
+        image = from_grey(pixels) if pixels.ndim == 2 else pixels
         return Frame(image, index, captured_s, self._name, file, triggered_s)

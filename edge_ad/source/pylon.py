@@ -165,7 +165,8 @@ def _to_grab(result: Any, index: int, request: SourceRequest) -> Grab:
         depth = depth_of_format(f"Mono{bits}", bits if bits < 16 else None, request)
         image = _converted(result, pylon.PixelType_Mono16)
     else:
-        image = _converted(result, pylon.PixelType_BGR8packed)
+        grey = pylon.IsMono(kind)
+        image = _converted(result, pylon.PixelType_Mono8 if grey else pylon.PixelType_BGR8packed)
     return to_grab(image, index, request.name, depth)
 
 

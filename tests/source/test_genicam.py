@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import IncompatibleError, SourceLost, UsageError
-from edge_ad.frame import BadFrame, Frame
+from edge_ad.frame import BadFrame, Frame, pixels_of
 from edge_ad.source import aravis, open_source
 from edge_ad.source.aravis import RawImage
 from edge_ad.source.base import SourceRequest
@@ -55,6 +55,7 @@ def test_a_camera_is_read_lost_when_it_is_killed_and_read_again() -> None:
         grabs = iter(source)
         frames = [grab for grab in itertools.islice(grabs, 5) if isinstance(grab, Frame)]
         assert frames and frames[0].image.shape[2] == 3 and source.live
+        assert pixels_of(frames[0].image).ndim == 2, "grey comes as one plane"
         assert frames[0].image.std() > 0
         with pytest.raises(UsageError, match="format=Nothing is refused"):
             open_source("genicam://EDGEAD1?format=Nothing")

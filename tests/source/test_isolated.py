@@ -17,7 +17,7 @@ import pytest
 
 from edge_ad import open_source
 from edge_ad.errors import IncompatibleError, MissingExtra, SourceLost, SourceTimeout, UsageError
-from edge_ad.frame import BadFrame, Frame
+from edge_ad.frame import BadFrame, Frame, from_grey, pixels_of
 from edge_ad.images import BitDepth
 from edge_ad.source import driver_messages as messages
 from edge_ad.source import driver_process, isolated
@@ -165,6 +165,7 @@ def test_frames_of_any_size_lie_in_memory_that_both_see() -> None:
     rng = np.random.default_rng(0)
     sizes = [(4, 6, 3)] * 5 + [(2, 3, 3), (40, 50, 3), (4, 6, 3), (41, 50, 3)]
     sent = [rng.integers(0, 256, size, np.uint8) for size in sizes]
+    sent.append(from_grey(rng.integers(0, 256, (8, 9), np.uint8)))
 
     def drive() -> None:
         images = driver_process._Images(theirs)
@@ -186,6 +187,7 @@ def test_frames_of_any_size_lie_in_memory_that_both_see() -> None:
     theirs.close()
     frames = [grab for grab in grabs if isinstance(grab, Frame)]
     assert all(map(np.array_equal, [frame.image for frame in frames], sent))
+    assert pixels_of(frames[-1].image).shape == (8, 9), "a grey frame comes as one plane"
     assert [frame.index for frame in frames] == list(range(len(sent)))
     assert {(frame.source, frame.file, frame.triggered_s) for frame in frames} == {
         ("top", "a.png", 0.5)

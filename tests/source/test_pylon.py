@@ -15,7 +15,7 @@ os.environ.setdefault("PYLON_CAMEMU", "2")  # before pypylon is imported
 pytest.importorskip("pypylon", reason="pypylon is not installed (the extra pylon)")
 
 from edge_ad.errors import SourceLost, UsageError
-from edge_ad.frame import Frame
+from edge_ad.frame import Frame, pixels_of
 from edge_ad.source import Source, open_source
 from edge_ad.source.open import presence
 
@@ -39,6 +39,7 @@ def take(source: Source, count: int) -> list[Frame]:
 def test_an_emulated_camera_delivers_its_newest_frames(only: Source) -> None:
     frames = take(only, 5)
     assert only.live and frames[0].image.shape == (1040, 1024, 3)
+    assert pixels_of(frames[0].image).ndim == 2, "grey comes as one plane"
     numbers = [frame.index for frame in frames]
     assert numbers == sorted(set(numbers))
     assert len({frame.image.tobytes() for frame in frames}) == 5, "the test image moves"
