@@ -227,22 +227,24 @@ def _for_smallest_defect(
     preset, size = options["preset"], options["size"]
     if options["smallest_defect_px"] is None:
         return preset, size
-    decided = [name for name in ("network.levels", "network.smooth_sigma") if name in given]
-    problem = (
-        "needs --method patchcore, the one whose inputs it compares."
-        if options["method"] != "patchcore"
-        else f"chooses between presets edge and fine: leave out --preset {preset}."
-        if preset not in (None, "edge")
-        else f"chooses {decided[0]}: leave out --set {decided[0]}=..."
-        if decided
-        else "takes --size as one side, like 448, the largest to try."
-        if not isinstance(size, int)
-        else ""
-    )
-    if problem:
+    if problem := _already_decided(options, given):
         raise UsageError(f"--smallest-defect-px {options['smallest_defect_px']:g} {problem}")
     source = click.get_current_context().get_parameter_source("size")
     return "edge", LARGEST_SIDE if source is click.core.ParameterSource.DEFAULT else size
+
+
+def _already_decided(options: dict[str, Any], given: dict[str, Any]) -> str:
+    """Return why another option rules out a comparison of inputs, or an empty string."""
+    if options["method"] != "patchcore":
+        return "needs --method patchcore, the one whose inputs it compares."
+    if options["preset"] not in (None, "edge"):
+        return f"chooses between presets edge and fine: leave out --preset {options['preset']}."
+    for name in ("network.levels", "network.smooth_sigma"):
+        if name in given:
+            return f"chooses {name}: leave out --set {name}=..."
+    if not isinstance(options["size"], int):
+        return "takes --size as one side, like 448, the largest to try."
+    return ""
 
 
 def _check_folds(folds: int | None, given: dict[str, Any], share: float) -> None:
