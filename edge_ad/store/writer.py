@@ -228,11 +228,15 @@ class Writer:
 
 
 def _run(job: Job, connection: sqlite3.Connection) -> Exception | None:
-    """Run a job. One that is wrong itself is dropped: it would fail every time."""
+    """Run a job. One that is wrong itself is dropped whole: it would fail every time."""
+    wrong = None
+    connection.execute("SAVEPOINT job")
     try:
         job(connection)
     except Exception as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _WRONG_JOB):
             raise  # the database's fault
-        return error
-    return None
+        connection.execute("ROLLBACK TO job")
+        wrong = error
+    connection.execute("RELEASE job")
+    return wrong

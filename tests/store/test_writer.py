@@ -7,12 +7,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_ad.store.event import EventType, StoreEvent
+from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.store import Store
 from tests.store.rows import REJECT, rows
 from tests.timing import LIMIT_S, wait_until
@@ -95,6 +96,19 @@ def test_a_wrong_event_is_dropped_and_the_others_are_written(
         store.record(REJECT)
     assert rows(tmp_path, "type, count").count(("lost", 1)) == 1 and store.lost == 1
     assert "cannot be stored" in caplog.text and ("reject", None) in rows(tmp_path)
+
+
+def test_a_job_that_is_wrong_halfway_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail_halfway(connection: sqlite3.Connection) -> None:
+        insert(connection, replace(REJECT, part=2))
+        insert(connection, replace(REJECT, part=1 << 80))
+
+    with Store(tmp_path) as store:
+        store.record(REJECT)
+        store.put(fail_halfway, records=2)
+        store.record(replace(REJECT, part=3))
+    assert [part for kind, part in rows(tmp_path, "type, part") if kind == "reject"] == [1, 3]
+    assert rows(tmp_path, "type, count").count(("lost", 2)) == 1 and store.lost == 2
 
 
 def test_a_wrong_event_is_lost_once_however_often_it_is_tried(
