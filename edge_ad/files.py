@@ -98,6 +98,15 @@ def printable(text: str) -> str:
     )
 
 
+def file_state(path: Path) -> str:
+    """Return what changes when a file is replaced, without reading it; empty for a missing one."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{state.st_size} bytes at {state.st_mtime_ns}"
+
+
 def sha256(path: Path) -> str:
     """Return the hex digest of a file's content."""
     digest = hashlib.sha256()

@@ -22,7 +22,7 @@ from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import GateLimits, GateResult
 from edge_ad.calibration.quantize.placement import block_costs, to_quantize
 from edge_ad.calibration.quantize.range_source import range_table
-from edge_ad.calibration.quantize.result_cache import ResultCache, file_state, identity
+from edge_ad.calibration.quantize.result_cache import ResultCache, identity
 from edge_ad.calibration.quantize.search import PlacementSearch, SearchResult
 from edge_ad.calibration.quantize.threshold_check import (
     ThresholdCheck,
@@ -37,6 +37,7 @@ from edge_ad.calibration.ranges.trt_cache import header
 from edge_ad.calibration.thresholds.guarantee import Guarantee
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.errors import DataError, UsageError
+from edge_ad.files import file_state
 from edge_ad.manifest import Manifest, Threshold, load_sidecar
 from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from edge_ad.precision import Precision
@@ -216,7 +217,7 @@ def _result_cache(
         graph.sha256,
         config.target,
         config.overrides,
-        [(path, *file_state(path)) for path in tables if path],
+        [(path, file_state(path)) for path in tables if path],
         (images.sha256(), images.seed, sorted(images.anomalous)) if images else None,
         eval_set.kind,
         eval_set.sha256(),

@@ -54,15 +54,6 @@ class ResultCache:
             write_text(self._path, json.dumps(content, indent=1) + "\n")
 
 
-def file_state(path: Path) -> tuple[int, ...]:
-    """Return a file's size and time of change, nothing for one that cannot be read."""
-    try:
-        state = path.stat()
-    except OSError:
-        return ()
-    return state.st_size, state.st_mtime_ns
-
-
 def identity(parts: Iterable[object]) -> str:
     """Return a digest of everything that results depend on."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()

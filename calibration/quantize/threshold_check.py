@@ -18,7 +18,7 @@ from edge_ad.calibration.quantize.config import OnProgress, no_progress
 from edge_ad.calibration.quantize.eval_set import EvalSet, evenly
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import AlarmComparison, broken_by_fp32, count_alarms
-from edge_ad.calibration.quantize.result_cache import file_state, identity
+from edge_ad.calibration.quantize.result_cache import identity
 from edge_ad.calibration.thresholds.decide import refuse_other_scores, refuse_training_set
 from edge_ad.calibration.thresholds.estimate import score_normal, threshold_for
 from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
@@ -26,6 +26,7 @@ from edge_ad.calibration.thresholds.images import ImageFolder
 from edge_ad.calibration.thresholds.normal_input import NormalInput, open_folder
 from edge_ad.calibration.thresholds.scores import By, PartOf, draw_of_each
 from edge_ad.errors import GateFailed
+from edge_ad.files import file_state
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest, Threshold
 from edge_ad.parts import How, assign_parts
@@ -66,7 +67,7 @@ class ThresholdImages:
     def facts(self) -> list[object]:
         """Return each file with its part, size and time, which change when its content does."""
         return [
-            (path, self.part_of(self.folder.name_of(path)), *file_state(path))
+            (path, self.part_of(self.folder.name_of(path)), file_state(path))
             for path in self.folder.paths
         ]
 

@@ -12,6 +12,7 @@ from typing import Any
 from edge_ad.engine import Batcher, Engine, EngineOptions
 from edge_ad.engine.onnx_file import OnnxFileEngine
 from edge_ad.errors import UsageError
+from edge_ad.files import file_state
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, agreed_depth
 from edge_ad.line.alarm import PartRule
@@ -161,22 +162,17 @@ def configured(camera: ResolvedCamera, judge: Judge) -> dict[Setting, Any]:
 
     A threshold set by a person is for this engine under this geometry, and instead of this one.
     """
-    file = judge.sidecar.engine_sha256 if judge.sidecar else _file_state(camera.engine)
+    if judge.sidecar is not None:
+        engine = judge.sidecar.engine_sha256
+    else:
+        engine = str(served_model(camera.engine) or file_state(camera.engine))
     return {
         Setting.THRESHOLD: {
             "threshold": judge.thresholds.image,
-            "engine": file,
+            "engine": engine,
             "geometry": " ".join(judge.geometry.flags(Geometry())),
         }
     }
-
-
-def _file_state(engine: Path) -> str:
-    """Return what changes when a file is replaced; the address of a served model."""
-    if served_model(engine) is not None:
-        return str(served_model(engine))
-    state = engine.stat()
-    return f"{state.st_size} bytes at {state.st_mtime_ns}"
 
 
 def rate_check(camera: ResolvedCamera, judge: Judge) -> RateCheck | None:
