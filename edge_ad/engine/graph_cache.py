@@ -27,7 +27,7 @@ from edge_ad.engine.thread_variants import GRAPH, WEIGHTS
 from edge_ad.files import sha256
 from edge_ad.machine.cache import cache_folder
 from edge_ad.machine.host import processor_flags
-from edge_ad.onnx_graph.external import external_weights
+from edge_ad.onnx_graph.external import is_self_contained
 
 _log = logging.getLogger(__name__)
 _CHECK = "check.json"
@@ -123,7 +123,7 @@ def folder_for_graph(cache: GraphCache | None) -> Iterator[Path]:
 
 def is_whole(path: Path) -> bool:
     """Return whether an ONNX file has all its weights inside, so that its digest says all."""
-    return not any(external_weights(np.memmap(path, np.uint8, "r").data))
+    return is_self_contained(np.memmap(path, np.uint8, "r").data)
 
 
 def _digests(folder: Path) -> dict[str, str]:

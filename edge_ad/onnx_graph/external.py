@@ -1,6 +1,6 @@
 """Find the weights that an ONNX file keeps in another file, without the onnx package.
 
-Field numbers are those of onnx.proto: `ModelProto.graph`, `GraphProto.initializer`, `TensorProto`.
+Field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
@@ -18,6 +18,17 @@ _DIMS, _DATA_TYPE, _NAME, _EXTERNAL_DATA = 1, 2, 8, 13
 _DTYPES: dict[int, DTypeLike] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64,
     9: np.bool_, 10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
+}  # fmt: skip
+# which fields of a message lead to tensors: those of ModelProto, GraphProto, FunctionProto,
+# NodeProto, AttributeProto and SparseTensorProto
+_TO_TENSORS = {
+    "model": {_GRAPH: "graph", 25: "function"},
+    "graph": {1: "node", _INITIALIZER: "tensor", 15: "sparse tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor",
+                  23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
 }  # fmt: skip
 
 
@@ -41,6 +52,18 @@ def external_weights(model: bytes | memoryview) -> Iterator[ExternalWeight]:
             weight = _weight(tensor) if field == _INITIALIZER else None
             if weight is not None:
                 yield weight
+
+
+def is_self_contained(message: bytes | memoryview, kind: str = "model") -> bool:
+    """Return whether all tensors of a serialized model are in it: weights, and those of nodes."""
+    if kind == "tensor":
+        return all(number != _EXTERNAL_DATA for number, *_ in fields(message))
+    inside = _TO_TENSORS[kind]
+    return all(
+        is_self_contained(content, inside[number])
+        for number, content, _ in fields(message)
+        if number in inside
+    )
 
 
 def _weight(tensor: memoryview) -> ExternalWeight | None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from edge_ad.onnx_graph.external import ExternalWeight, external_weights
+from edge_ad.onnx_graph.external import ExternalWeight, external_weights, is_self_contained
 from edge_ad.onnx_graph.wire import encode, varint_field
 
 
@@ -27,3 +28,33 @@ def test_weights_in_another_file_are_found() -> None:
         ExternalWeight("w", (2, 300), np.float32, 4096, 2400),
         ExternalWeight("first", (8,), np.int8, 0, 8),
     ]
+
+
+def nested(*numbers: int, content: bytes) -> bytes:
+    """Return messages inside each other, the outermost field first."""
+    for number in reversed(numbers):
+        content = encode(number, content)
+    return content
+
+
+OUTSIDE = tensor("w", (8,), 1, location="weights.bin")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(nested(7, 5, content=OUTSIDE), id="a weight, without a length"),
+        pytest.param(
+            nested(7, 5, content=tensor("w", (8,), 16, location="weights.bin", length="16")),
+            id="a weight of a type that numpy lacks",
+        ),
+        pytest.param(nested(7, 15, 1, content=OUTSIDE), id="a sparse weight"),
+        pytest.param(nested(7, 1, 5, 5, content=OUTSIDE), id="a constant"),
+        pytest.param(nested(7, 1, 5, 6, 5, content=OUTSIDE), id="a weight of a branch"),
+        pytest.param(nested(25, 7, 5, 5, content=OUTSIDE), id="a constant of a function"),
+    ],
+)
+def test_a_model_is_self_contained_without_data_beside_it(model: bytes) -> None:
+    inside = nested(7, 5, content=tensor("v", (3,), 1)) + nested(7, 1, 1, content=b"x")
+    assert is_self_contained(inside)
+    assert not is_self_contained(inside + model)
