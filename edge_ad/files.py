@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from edge_ad.errors import DataError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -96,6 +98,13 @@ def printable(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
     )
+
+
+def check_folder(path: Path, content: str) -> None:
+    """Raise DataError unless `path` is a folder; `content` is what is expected in it."""
+    if not path.is_dir():
+        problem = "a file, not a folder" if path.exists() else "no such folder"
+        raise DataError(f"{path}: {problem}. Expected a folder with {content}.")
 
 
 def file_state(path: Path) -> str:

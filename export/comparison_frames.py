@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_ad.dataset import images_below, left_out_below, readable
 from edge_ad.errors import DataError, naming
+from edge_ad.files import check_folder
 from edge_ad.frame import Image
 from edge_ad.images import BitDepth, agreed_depth, current_depth, find_depth, reading
 from edge_ad.manifest import Manifest
@@ -41,8 +42,7 @@ def folder_frames(
     At most `limit` frames; images that cannot be read are added to `left_out`. Raises DataError
     when there is no folder or no readable image in it.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected images there.")
+    check_folder(folder, "images")
     paths = images_below(folder)
     if not paths:
         raise DataError(f"{folder}: no images in it or below it.")

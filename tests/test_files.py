@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.files import readable, replace_together, replacing, sha256, sha256_of, write_text
+from edge_ad.errors import DataError
+from edge_ad.files import (
+    check_folder,
+    readable,
+    replace_together,
+    replacing,
+    sha256,
+    sha256_of,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -86,3 +95,12 @@ def test_a_file_that_cannot_be_replaced_puts_the_others_back(tmp_path: Path) -> 
 def test_a_name_becomes_text_that_every_record_takes(name: str, text: str) -> None:
     assert readable(name) == text
     assert text.encode().decode() == readable(text) == text
+
+
+def test_a_folder_that_is_none_is_refused_with_what_belongs_there(tmp_path: Path) -> None:
+    check_folder(tmp_path, "images")
+    with pytest.raises(DataError, match=r"gone: no such folder\. Expected a folder with images"):
+        check_folder(tmp_path / "gone", "images")
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match=r"a\.png: a file, not a folder\. Expected a folder with"):
+        check_folder(tmp_path / "a.png", "images")

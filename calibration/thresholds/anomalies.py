@@ -18,6 +18,7 @@ from edge_ad.dataset.recognition import recognise, require
 from edge_ad.dataset.truth import list_faults
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, GateFailed, naming
+from edge_ad.files import check_folder
 from edge_ad.frame import Image
 from edge_ad.frame_gate import content_fault
 from edge_ad.geometry import Geometry
@@ -138,8 +139,7 @@ def anomalous_samples(folder: Path, normal: Iterable[Path] = ()) -> list[Sample]
     Folders below name the kinds; folders of normal images and of masks are left out. Raises
     DataError when there is none, or when one is among the `normal` images.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected anomalous images there.")
+    check_folder(folder, "anomalous images")
     samples = _labelled(folder) if recognise(folder) else _below(folder)
     if not samples:
         raise DataError(f"{folder}: no anomalous image in it. Give a folder that has some.")

@@ -13,6 +13,7 @@ import click
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.verbs import unknown
 from edge_ad.errors import DataError, UsageError
+from edge_ad.files import check_folder
 from edge_ad.methods.registry import METHODS, MethodCost, MethodEntry, method_costs
 
 BENCH = "methods"  # the name of benchmarks/bench_methods.py in its result files
@@ -59,8 +60,7 @@ def _figures_in(folder: Path) -> _Rows:
 
     Raises DataError when there is no such folder, or a file in it is something else.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected result files of bench_{BENCH} there.")
+    check_folder(folder, f"result files of bench_{BENCH}")
     figures: _Rows = {}
     for path in sorted(folder.glob(f"*-{BENCH}-*.json")):
         try:

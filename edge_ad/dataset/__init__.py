@@ -25,6 +25,7 @@ from edge_ad.dataset.recognition import LAYOUTS, recognise, require
 from edge_ad.dataset.sample import NORMAL, Fault, LabelledSet, Listing, Sample
 from edge_ad.dataset.truth import affected, list_faults, read_truth, truth_faults
 from edge_ad.errors import DataError
+from edge_ad.files import check_folder
 from edge_ad.frame import Image
 from edge_ad.images import named, read_image
 
@@ -55,8 +56,7 @@ def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
     image, when folders below seem to hold others than normal images, or when masks that alone say
     which image is normal are missing.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected images of good parts there.")
+    check_folder(folder, "images of good parts")
     known = recognise(folder, layout)
     known_title = known.title if known else None
     listing = known.read(folder) if known else _flat(folder)
@@ -97,8 +97,7 @@ def labelled_images(
     missing where others of the type have one. Raises DataError that names them, or leaves the
     images out with `leave_out_bad_masks`. A type without any mask counts for image metrics only.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected labelled images there.")
+    check_folder(folder, "labelled images")
     known = require(folder, layout)
     listing = known.read(folder)
     found = [*truth_faults(listing.samples), *listing.faults]

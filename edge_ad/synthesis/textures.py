@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
+from edge_ad.files import check_folder
 from edge_ad.frame import Image
 from edge_ad.images import SUFFIXES, read_image
 
@@ -129,10 +130,7 @@ _PATTERNS = (octaves, _blotches, _stripes, _checkers, _cracks)
 
 
 def _list_images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}: no such folder. Expected texture images in it or in its subfolders."
-        )
+    check_folder(folder, "texture images in it or in its subfolders")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise DataError(
