@@ -16,6 +16,7 @@ from edge_ad.outlet.durable import DurableOutlet, Record, TryLater
 from edge_ad.store.outbox import DeadLetter, Subscription, subscribe, waiting
 from edge_ad.store.schema import connect_reading
 from edge_ad.store.store import Store
+from edge_ad.store.writer import Job
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +40,10 @@ class Delivery:
         self._stop = threading.Event()
         self._until_s = float("inf")
         self._connection: sqlite3.Connection | None = None
+        self._replaced = threading.Event()
         self._thread = threading.Thread(target=self._work, name=outlet.name, daemon=True)
         store.committed.append(self._committed)
+        store.rescued.append(self._replaced.set)
         self._thread.start()
 
     @property
@@ -132,6 +135,9 @@ class Delivery:
     def _read(self) -> list[Record]:
         if not self._settled.wait_for_room(_IDLE_S):  # the store cannot be written
             return []
+        if self._replaced.is_set():
+            self._replaced.clear()
+            self._disconnect()
         if self._connection is None:
             self._connection = connect_reading(self._store.path)
         return waiting(self._connection, self._outlet.name, _AT_ONCE, self._settled.unsaved)
@@ -180,6 +186,10 @@ class Delivery:
             connection.close()
 
 
+def _put_again(store: Store, job: Job) -> None:
+    store.put(job, records=0)
+
+
 def _raise(error: Exception) -> None:
     raise error
 
@@ -199,7 +209,9 @@ class Deliveries:
             Subscription(outlet.name, outlet.types or tuple(default_types), outlet.cameras)
             for outlet in outlets
         ]
-        store.put(partial(subscribe, outlets=subscriptions), records=0)
+        subscribing = partial(subscribe, outlets=subscriptions)
+        store.put(subscribing, records=0)
+        store.rescued.append(lambda: _put_again(store, subscribing))
         for outlet in outlets:
             outlet.folder = store.path.parent
         self._deliveries = [Delivery(outlet, store) for outlet in outlets]

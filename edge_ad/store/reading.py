@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.errors import EdgeAdError, UsageError
-from edge_ad.store.schema import DATABASE, READS_WITHIN_S, connect_reading
+from edge_ad.store.schema import (
+    DATABASE,
+    READS_WITHIN_S,
+    DamagedStore,
+    connect_reading,
+    is_damage,
+)
 
 Record = dict[str, Any]
 
@@ -77,13 +83,19 @@ def open_reading(folder: Path, busy_s: float = READS_WITHIN_S) -> Iterator[sqlit
     try:
         connection = connect_reading(path, busy_s)
     except sqlite3.Error as error:
-        raise EdgeAdError(f"{path}: cannot be read ({error}).") from error
+        raise _unreadable(path, error) from error
     try:
         yield connection
     except sqlite3.Error as error:
-        raise EdgeAdError(f"{path}: cannot be read ({error}).") from error
+        raise _unreadable(path, error) from error
     finally:
         connection.close()
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> EdgeAdError:
+    if is_damage(error):
+        return DamagedStore(path, str(error))
+    return EdgeAdError(f"{path}: cannot be read ({error}).")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from edge_ad.errors import DataError, IncompatibleError
 
 DATABASE = "line.db"
 VERSION = 2
+_MAGIC = b"SQLite format 3\0"
 
 # Every filter of a list is one scan of the first, a tenth of the table, in the list's order.
 _INDEXES = (
@@ -70,6 +71,22 @@ CREATE TABLE settings (
     PRIMARY KEY (camera, name)) WITHOUT ROWID;
 INSERT INTO meta VALUES ('store', lower(hex(randomblob(4)))), ('next_part', 1);
 """
+
+
+class DamagedStore(DataError):
+    """A store of which pages are torn; `edge_ad.store.rescue` keeps what can be read."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path} is damaged ({why}). The next line that starts in this folder keeps what can "
+            "be read."
+        )
+        self.why = why
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether an error is about a database's content; others are about reaching it."""
+    return type(error) is sqlite3.DatabaseError  # of SQLITE_CORRUPT and SQLITE_NOTADB alone
 
 
 def connect(path: Path, *, busy_s: float = 2.0) -> sqlite3.Connection:
@@ -155,6 +172,13 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _begins_like_one(path: Path) -> bool:
+    """Return whether a file begins as a database does, or was zeroed there by a power cut."""
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    return head == _MAGIC or not any(head)
+
+
 def _version(path: Path, connection: sqlite3.Connection) -> int:
     """Return the version of the database, 0 for an empty one."""
     try:
@@ -163,9 +187,9 @@ def _version(path: Path, connection: sqlite3.Connection) -> int:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        raise DataError(
-            f"{path} is damaged or no database ({error}). Move it away, then start again."
-        ) from error
+        if not _begins_like_one(path):
+            raise DataError(f"{path} is no database. Name another folder.") from error
+        raise DamagedStore(path, str(error)) from error
     if (version == 0 and tables) or (version and "events" not in tables):
         raise DataError(f"{path} is another program's database. Name another folder.")
     if version > VERSION:

@@ -16,8 +16,9 @@ from edge_ad.errors import OutletLost
 from edge_ad.store.event import EventType, StoreEvent, close_open_alarms, insert
 from edge_ad.store.lock import LOCK, lock_folder
 from edge_ad.store.parts import PartNumbers, reserve_first
+from edge_ad.store.rescue import check_whole, rescue
 from edge_ad.store.retention import Retention, retention_job
-from edge_ad.store.schema import DATABASE, connect, create
+from edge_ad.store.schema import DATABASE, DamagedStore, connect, create, is_damage
 from edge_ad.store.writer import CAPACITY, Job, Writer
 
 _log = logging.getLogger(__name__)
@@ -28,10 +29,13 @@ class Store(ClosedAtExit):
     """An open store, continued where the last line in the folder ended.
 
     Its methods may be called from any thread and never wait for the disk. `next_part` returns part
-    numbers. Functions in `committed` are called after each commit, in the writer's thread; they
-    must return at once. Those in `closing` are called when everything was recorded, before the
-    store closes. Raises UsageError when another line writes to the folder, OutletLost when
-    it cannot be written, DataError and IncompatibleError for a database that is no store's.
+    numbers. Functions in `committed` are called after each commit, in the writer's thread, those in
+    `rescued` after a damaged database was replaced; they must return at once. Those in `closing`
+    are called when everything was recorded, before the store closes.
+
+    Raises UsageError when another line writes to the folder, OutletLost when it cannot be written,
+    DataError and IncompatibleError for a database that is no store's. Of a damaged one what can be
+    read is kept.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Store(ClosedAtExit):
     ) -> None:
         self.path = folder / DATABASE
         self.committed: list[Callable[[], None]] = []
+        self.rescued: list[Callable[[], None]] = []
         self.closing: list[Callable[[], None]] = []
         self._retention = retention or Retention()
         self._closed = False
@@ -46,7 +51,7 @@ class Store(ClosedAtExit):
         self._lock = -1
         try:
             self._lock = lock_folder(folder)
-            first_part, self.interrupted = _begin(self.path)
+            first_part, self.interrupted = _begin_even_damaged(self.path)
         except BaseException as error:
             self._give_up(made if self._lock >= 0 else [])
             if isinstance(error, (OSError, sqlite3.Error)):
@@ -54,7 +59,9 @@ class Store(ClosedAtExit):
             raise
         if self.interrupted:
             _log.warning("%s: the line before was killed or lost power; continued", self.path)
-        self._writer = Writer(self.path, self._notify, capacity)
+        self._writer = Writer(
+            self.path, lambda: _call(self.committed), lambda: _call(self.rescued), capacity
+        )
         self.next_part = PartNumbers(first_part, self.put)
         self._retained_s = -_RETENTION_EVERY_S
 
@@ -136,10 +143,6 @@ class Store(ClosedAtExit):
         self._writer.close()
         os.close(self._lock)
 
-    def _notify(self) -> None:
-        for function in tuple(self.committed):  # others may come and go meanwhile
-            function()
-
     def _give_up(self, made: list[Path]) -> None:
         """Remove what a refused start has made, and unlock."""
         for path in made:
@@ -148,13 +151,43 @@ class Store(ClosedAtExit):
             os.close(self._lock)
 
 
+def _call(functions: list[Callable[[], None]]) -> None:
+    for function in tuple(functions):  # others may come and go meanwhile
+        function()
+
+
+def _begin_even_damaged(path: Path) -> tuple[int, bool]:
+    """Make or continue a database like `_begin`, a damaged one with what can be read of it."""
+    try:
+        if _is_emptied(path):
+            raise DamagedStore(path, "it is empty")
+        return _begin(path)
+    except DamagedStore as error:
+        why = error.why
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+        why = str(error)
+    _log.warning("%s: %s", path.parent, rescue(path, why))
+    return _begin(path)
+
+
+def _is_emptied(path: Path) -> bool:
+    """Return whether a database is empty beside images of parts that it had."""
+    return (
+        path.exists() and path.stat().st_size == 0 and any(path.parent.glob("evidence/part-*.jpg"))
+    )
+
+
 def _begin(path: Path) -> tuple[int, bool]:
     """Make or continue a database; return the first part number and whether a line was killed."""
     create(path)
     connection = connect(path, busy_s=10.0)
     try:
-        connection.execute("BEGIN IMMEDIATE")
         interrupted = _was_interrupted(connection)
+        if interrupted:
+            check_whole(connection)
+        connection.execute("BEGIN IMMEDIATE")
         closed = close_open_alarms(connection)
         reason = f"after an interruption; alarms left open: {closed}" if interrupted else ""
         insert(connection, StoreEvent(EventType.LINE, step="start", reason=reason))

@@ -2,7 +2,8 @@
 
 What is handed to it together is committed together. While the database cannot be written (disk
 full, locked, read-only), jobs wait in a bounded queue; those beyond it are counted as lost, and the
-count becomes an event as soon as writing succeeds again.
+count becomes an event as soon as writing succeeds again. A database that turns out to be damaged is
+replaced by a new one with what can be read of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_ad.store.event import EventType, StoreEvent, insert
-from edge_ad.store.schema import connect
+from edge_ad.store.rescue import rescue
+from edge_ad.store.schema import connect, is_damage
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ _CHECKPOINT_S = 60.0
 _CLOSE_WITHIN_S = 5.0
 _HANGS_AFTER_S = 30.0  # a dead network disk
 _LOG_EVERY_S = 60.0  # a disk that is all but full fails again and again
+_RESCUE_EVERY_S = 3600.0  # a disk that damages what it has just taken is no place for a store
 _WRONG_JOB = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError)
 
 
@@ -38,11 +41,19 @@ class Writer:
     """Runs jobs in transactions, in the order of `put`, in its own thread.
 
     `problem` is why nothing can be written at present, or empty. `lost` counts the records that
-    were dropped, `cause` is the last reason. `on_commit` is called in the thread after each commit.
+    were dropped, `cause` is the last reason. `on_commit` is called in the thread after each commit,
+    `on_rescue` after the database was replaced.
     """
 
-    def __init__(self, path: Path, on_commit: Callable[[], None], capacity: int = CAPACITY) -> None:
-        self._path, self._on_commit, self._capacity = path, on_commit, capacity
+    def __init__(
+        self,
+        path: Path,
+        on_commit: Callable[[], None],
+        on_rescue: Callable[[], None],
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._path, self._capacity = path, capacity
+        self._on_commit, self._on_rescue = on_commit, on_rescue
         self._jobs: deque[tuple[Job, int]] = deque()  # with the records that each writes
         self._changed = threading.Condition()
         self._closing = False
@@ -52,6 +63,7 @@ class Writer:
         self._checkpointed = time.monotonic()
         self.problem = ""
         self._logged, self._logged_s = False, -_LOG_EVERY_S
+        self._rescued_s = -_RESCUE_EVERY_S
         self.lost = 0
         self.cause = ""
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
@@ -130,7 +142,8 @@ class Writer:
             self._commit(batch)
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            self._report(error)
+            if not self._rescued(error):
+                self._report(error)
             return False
         with self._changed:
             for _ in batch:
@@ -140,14 +153,30 @@ class Writer:
         if self._logged:
             _log.warning("%s: can be written again", self._path)
             self._logged = False
-        self._announce()
+        self._notify(self._on_commit)
         if time.monotonic() - self._checkpointed > _CHECKPOINT_S:
             self._checkpoint()
         return True
 
-    def _announce(self) -> None:
+    def _rescued(self, error: Exception) -> bool:
+        """Replace a database that is damaged; return whether that was so and is done."""
+        now = time.monotonic()
+        damaged = isinstance(error, sqlite3.Error) and is_damage(error)
+        if not damaged or now - self._rescued_s < _RESCUE_EVERY_S:
+            return False
+        self._rescued_s = now
         try:
-            self._on_commit()
+            _log.error("%s: %s", self._path.parent, rescue(self._path, str(error)))
+            self._inode = self._path.stat().st_ino
+        except (sqlite3.Error, OSError) as failure:
+            _log.error("%s is damaged, and no new one can be written (%s)", self._path, failure)
+            return False
+        self._notify(self._on_rescue)
+        return True
+
+    def _notify(self, listener: Callable[[], None]) -> None:
+        try:
+            listener()
         except Exception:  # a listener's bug must not end the writing
             _log.exception("%s: a listener failed", self._path)
 

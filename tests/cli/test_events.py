@@ -141,7 +141,7 @@ def test_a_folder_without_a_line_is_answered(tmp_path: Path) -> None:
     (tmp_path / "line.db").write_bytes(b"")
     assert "no line has begun to write it" in invoke("events", tmp_path).stderr
     (tmp_path / "line.db").write_bytes(b"x" * 5000)
-    assert "damaged or no database" in invoke("events", tmp_path).stderr
+    assert "is no database" in invoke("events", tmp_path).stderr
 
 
 def test_a_running_line_is_followed(line: Path) -> None:
