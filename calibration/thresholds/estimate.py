@@ -103,7 +103,7 @@ def _too_few(parts: PartScores, guarantee: Guarantee) -> str:
         f"{describe_count(parts)} cannot guarantee a false-alarm rate of {guarantee.rate:g} with "
         f"confidence {guarantee.confidence:g}: that needs {parts_needed(guarantee)} of them, "
         f"independent and without near-duplicates. These support {best:g} at best: collect more, "
-        f"use --false-alarm-rate {best:g}, or give --at-best."
+        f"use --false-alarm-rate {best:g}, or leave the rate out."
     )
 
 

@@ -51,10 +51,9 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 )
 @click.option(
     "--false-alarm-rate",
-    default=0.001,
-    show_default=True,
     type=_SHARE,
-    help="Share of normal frames that may be rejected.",
+    help="Share of normal parts that may be rejected; refused where the parts are too few for it. "
+    "Default: the lowest that the parts support, 0.001 or more.",
 )
 @click.option(
     "--confidence",
@@ -63,7 +62,11 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
     type=_SHARE,
     help="Probability that the guarantee holds.",
 )
-@click.option("--at-best", is_flag=True, help="Use the nearest rate that the images support.")
+@click.option(
+    "--at-best",
+    is_flag=True,
+    help="Where the parts are too few for --false-alarm-rate, use the lowest that they support.",
+)
 @click.option(
     "--by",
     default="part",
@@ -104,8 +107,8 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
     """Set an engine's thresholds from images of good parts and store them beside it.
 
     The guarantee is distribution-free and counts parts, since images of one part are not
-    independent: of future normal parts like these, at most --false-alarm-rate have an image above
-    the threshold, with probability --confidence. The same holds separately for the pixel threshold
+    independent: of future normal parts like these, at most a share of --false-alarm-rate has an
+    image above the threshold, with probability --confidence. The same holds separately for the pixel threshold
     and a map's highest value. A score exactly at the threshold passes.
 
     Images and parts that the detector was trained on are refused. Of a training folder, the parts
@@ -133,7 +136,7 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
         measured = _measure(loaded, given, _anomalous(options["anomalies"], given), geometry)
     threshold = _decide(request, given, measured, manifest, plot)
     sidecar = _store(engine, threshold)
-    result = result_of(engine, threshold, given, *measured, request.guarantee)
+    result = result_of(engine, threshold, given, *measured, options["false_alarm_rate"])
     result["sidecar"] = str(sidecar)
     result["bit_depth"] = depth.bits if depth else None
     if as_json:
@@ -157,12 +160,13 @@ def _listed(folder: Path) -> Iterator[Path]:
 
 def _request(options: dict[str, Any]) -> Request:
     from edge_ad.calibration.thresholds.decide import Request
-    from edge_ad.calibration.thresholds.guarantee import Guarantee
+    from edge_ad.calibration.thresholds.guarantee import LOWEST_RATE, Guarantee
 
+    rate = options["false_alarm_rate"]
     return Request(
-        Guarantee(options["false_alarm_rate"], options["confidence"]),
+        Guarantee(LOWEST_RATE if rate is None else rate, options["confidence"]),
         by=options["by"],
-        at_best=options["at_best"],
+        at_best=options["at_best"] or rate is None,
         allow_drift=options["allow_drift"],
     )
 

@@ -9,14 +9,16 @@ from typing import Any
 from edge_ad.calibration.thresholds.anomalies import AnomalyScores, describe_escapes
 from edge_ad.calibration.thresholds.guarantee import (
     Guarantee,
-    figures,
     largest_rank,
+    parts_needed,
+    supported_rate,
 )
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.manifest import Threshold
 from edge_ad.parts import rounded_up
 
+USUAL_RATES = (0.05, 0.01)  # for the message to those who have too few parts for them
 _NAMED = 10  # left-out images in the text; JSON has all
 
 
@@ -26,12 +28,12 @@ def result_of(
     given: NormalInput,
     scores: NormalScores,
     anomalies: AnomalyScores,
-    requested: Guarantee,
+    requested_rate: float | None,
 ) -> dict[str, Any]:
     """Return the record of `--json`, without the sidecar's path."""
     parts = scores.by(threshold.by)
     guarantee = Guarantee(threshold.false_alarm_rate, threshold.confidence)
-    support = figures(len(parts), requested)
+    needed = requested_rate and parts_needed(Guarantee(requested_rate, threshold.confidence))
     return {
         "type": "threshold",
         "engine": str(engine),
@@ -49,9 +51,9 @@ def result_of(
         "drift": threshold.drift.to_dict() if threshold.drift else None,
         "escapes": describe_escapes(threshold, anomalies),
         "rank": largest_rank(len(parts), guarantee),
-        "requested_rate": requested.rate,
-        "parts_needed": support["parts_needed"],
-        "supported_rate": support["supported_rate"],
+        "requested_rate": requested_rate,
+        "parts_needed": needed,
+        "supported_rate": supported_rate(len(parts), threshold.confidence),
         "near_duplicates": len(scores.repeats),
         "highest": scores.highest(),
         "left_out": scores.left_out,
@@ -70,13 +72,21 @@ def format_result(result: dict[str, Any]) -> str:
         f"Stored in {result['sidecar']}.",
         *_format_escapes(result["escapes"]),
     ]
-    if result["rate"] != result["requested_rate"]:
+    if result["requested_rate"] not in {None, result["rate"]}:
         lines.insert(
             2,
             f"Requested was {result['requested_rate']:g}, which needs {result['parts_needed']} "
             "parts; this is the nearest rate that these support.",
         )
+    elif result["requested_rate"] is None and result["rate"] > USUAL_RATES[0]:
+        lines.insert(2, f"{_needed(result['confidence'])} Collect more for a lower rate.")
     return "\n".join(lines)
+
+
+def _needed(confidence: float) -> str:
+    """Return like "0.05 needs 59 parts, 0.01 needs 299."."""
+    usual, low = (parts_needed(Guarantee(rate, confidence)) for rate in USUAL_RATES)
+    return f"{USUAL_RATES[0]:g} needs {usual} parts, {USUAL_RATES[1]:g} needs {low}."
 
 
 def _format_guarantee(result: dict[str, Any]) -> str:

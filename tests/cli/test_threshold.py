@@ -43,23 +43,36 @@ def test_a_threshold_is_stored_and_the_line_uses_it(
     assert json.loads(run.stdout.splitlines()[-1])["rejected"] == 2
 
 
-def test_too_few_images_are_refused_and_nothing_is_stored(
+def test_too_few_images_for_a_rate_are_refused_and_nothing_is_stored(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 20)
-    done = threshold(engine, "--images", good, *EACH)
-    assert done.returncode == 4 and "2995" in done.stderr
+    args = (engine, "--images", good, *EACH, "--false-alarm-rate", 0.01)
+    done = threshold(*args)
+    assert done.returncode == 4 and "299" in done.stderr
     assert load_sidecar(engine) is None
-    done = threshold(engine, "--images", good, *EACH, "--at-best")
-    assert done.returncode == 0 and "At most 0.1" in done.stdout
+    done = threshold(*args, "--at-best")
+    assert done.returncode == 0 and "Requested was 0.01, which needs 299 parts" in done.stdout
     assert load_sidecar(engine) is not None
+
+
+def test_without_a_rate_it_is_the_lowest_that_the_parts_support(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    args = (make_engine(score="mean"), "--images", make_folder("good", 20), *EACH)
+    done = threshold(*args)
+    assert done.returncode == 0 and "At most 0.15 of normal parts" in done.stdout
+    assert "0.05 needs 59 parts, 0.01 needs 299. Collect more for a lower rate." in done.stdout
+    result = json.loads(threshold(*args, "--json").stdout)
+    assert (result["rate"], result["requested_rate"], result["parts_needed"]) == (0.15, None, None)
+    assert result["threshold"] == result["highest"][0][1], "no rate is lower than the maximum's"
 
 
 def test_a_refusal_in_json_carries_the_figures(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    good = make_folder("good", 20)
-    done = threshold(make_engine(score="mean"), "--images", good, *EACH, "--json")
+    args = ("--images", make_folder("good", 20), *EACH, "--false-alarm-rate", 0.001)
+    done = threshold(make_engine(score="mean"), *args, "--json")
     result = json.loads(done.stdout)
     assert done.returncode == result["exit"] == 4 and result["error"] == "GateFailed"
     assert (result["images"], result["parts_needed"]) == (20, 2995)
@@ -70,10 +83,10 @@ def test_the_highest_scores_are_named_since_a_bad_part_may_be_among_them(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(score="mean"), make_folder("good", 9, bright=(4,))
-    done = threshold(engine, "--images", good, "--at-best")
+    done = threshold(engine, "--images", good)
     assert done.returncode == 4 and "show good parts: 004.png 0.98" in done.stderr
     (good / "004.png").unlink()
-    result = json.loads(threshold(engine, "--images", good, "--at-best", "--json").stdout)
+    result = json.loads(threshold(engine, "--images", good, "--json").stdout)
     assert len(result["highest"]) == 3 and result["highest"][0][1] == result["threshold"]
 
 
@@ -88,11 +101,11 @@ def test_images_the_detector_was_trained_on_are_refused(
     manifest = manifest_from_json(entry.value, "mean").replace(provenance=provenance)
     entry.value = manifest.to_json()
     onnx.save(model, engine)
-    done = threshold(engine, "--images", good, "--at-best")
+    done = threshold(engine, "--images", good)
     assert done.returncode == 4 and "was trained on these images" in done.stderr
     assert load_sidecar(engine) is None
     (good / "000.png").unlink()
-    assert threshold(engine, "--images", good, "--at-best").returncode == 0
+    assert threshold(engine, "--images", good).returncode == 0
 
 
 def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None:
@@ -103,7 +116,7 @@ def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None
 def test_another_geometry_than_the_engines_is_reported(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    args = ("--images", make_folder("good", 5), "--at-best")
+    args = ("--images", make_folder("good", 5))
     done = threshold(make_engine(score="mean"), *args, "--tiles", "2x2")
     assert done.returncode == 0 and "run needs --tiles 2x2" in done.stderr
     assert "geometry" not in threshold(make_engine(score="mean"), *args).stderr
@@ -121,7 +134,7 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
         pytest.importorskip("scipy", reason="metrics need edge-ad[evaluate]")
     engine, good = make_engine(score="mean"), make_folder("good", 5)
     roi = ("--roi", "0,0,64,32")
-    done = threshold(engine, "--images", good, "--at-best", *EACH, *roi)
+    done = threshold(engine, "--images", good, *EACH, *roi)
     assert done.returncode == 0, done.stderr
     test = good.parent / "data" / "test" / "good"
     shutil.copytree(good, test)
@@ -213,7 +226,7 @@ def test_bad_images_are_named(make_engine: MakePath, make_folder: MakePath, bad:
     for image in folder.iterdir():
         image.write_bytes(b"")
     uri = folder / "none" if bad == "missing" else folder
-    done = threshold(make_engine(score="mean"), "--images", uri, "--at-best")
+    done = threshold(make_engine(score="mean"), "--images", uri)
     assert done.returncode == 2 and str(uri) in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -240,7 +253,7 @@ def test_of_a_training_folder_the_parts_set_aside_carry_the_threshold(
             (paths[:21], paths[21:30], paths[30:])]  # fmt: skip
     rule = r"--part-id part(\d+)"
     with_split(engine, DataSplit(rule=rule, trained=sets[0], selection=sets[1], threshold=sets[2]))
-    done = threshold(engine, "--images", good, "--at-best", "--json")
+    done = threshold(engine, "--images", good, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["parts"], result["images"], result["set_aside"]) == (10, 30, 30)
@@ -248,7 +261,7 @@ def test_of_a_training_folder_the_parts_set_aside_carry_the_threshold(
     assert "30 images of 10 parts that the training had set aside" in done.stderr
     for path in paths[30:]:
         path.unlink()
-    done = threshold(engine, "--images", good, "--at-best", "--json")
+    done = threshold(engine, "--images", good, "--json")
     assert done.returncode == 4 and "10 of these 10 parts" in done.stderr
     assert json.loads(done.stdout)["trained_images"] == 30
 
@@ -280,7 +293,7 @@ def test_frames_that_show_one_part_are_refused_until_their_number_is_said(
     for seed, level in enumerate(np.repeat(levels, 4)):
         writer.write(part_image(seed=seed) + np.uint8(level))
     writer.release()
-    args = (engine, "--images", video, "--at-best", "--json")
+    args = (engine, "--images", video, "--json")
     done = threshold(*args)
     assert done.returncode == 4 and "--frames-per-part" in done.stderr, done.stdout
     assert load_sidecar(engine) is None
@@ -308,7 +321,7 @@ def test_a_part_id_decides_how_many_parts_there_are(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(score="mean"), make_folder("good", 60)
-    args = (engine, "--images", good, "--at-best", "--part-id", r"(\d\d)\d\.png", "--json")
+    args = (engine, "--images", good, "--part-id", r"(\d\d)\d\.png", "--json")
     by_part = json.loads(threshold(*args).stdout)
     by_image = json.loads(threshold(*args, "--by", "image").stdout)
     assert (

@@ -99,7 +99,7 @@ def test_enough_images_let_the_threshold_fall_below_the_maximum() -> None:
 
 
 def test_too_few_images_are_refused_with_what_is_needed_and_what_they_support() -> None:
-    with pytest.raises(GateFailed, match=r"needs 2995 .* support 0\.03 .* --at-best"):
+    with pytest.raises(GateFailed, match=r"needs 2995 .* support 0\.03 .* leave the rate out"):
         threshold_for(normal_scores(np.arange(100.0)), Guarantee(0.001, 0.95))
 
 
