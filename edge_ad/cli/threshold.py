@@ -108,8 +108,8 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
 
     The guarantee is distribution-free and counts parts, since images of one part are not
     independent: of future normal parts like these, at most a share of --false-alarm-rate has an
-    image above the threshold, with probability --confidence. The same holds separately for the pixel threshold
-    and a map's highest value. A score exactly at the threshold passes.
+    image above the threshold, with probability --confidence. The same holds separately for the
+    pixel threshold and a map's highest value. A score exactly at the threshold passes.
 
     Images and parts that the detector was trained on are refused. Of a training folder, the parts
     that the training set aside for thresholds are used alone, or after train --folds the scores of
