@@ -88,6 +88,15 @@ def test_a_draw_is_the_metric_of_the_images_it_repeats() -> None:
     assert instance_precision(drawn)[1][0] == pytest.approx(exact["iap90"], abs=2e-3)
 
 
+def test_a_draw_of_constant_maps_scores_like_a_random_guess() -> None:
+    scored = [replace(one, values=np.zeros_like(one.values)) for one in images(2, 2)]
+    pixels = pixel_histograms(scored, np.arange(4))
+    assert pixels is not None
+    drawn = pixels.drawn(np.array([[1, 1, 1, 1], [2, 0, 0, 2]]))
+    assert auroc(drawn) == pytest.approx(0.5)
+    assert aupro(drawn) == pytest.approx(0.15), "one tie across the limit is interpolated"
+
+
 def test_every_interval_holds_its_figure_and_repeats() -> None:
     scored = images(20, 15)
     found, exact = intervals(scored, each(scored)), compute_metrics(scored)

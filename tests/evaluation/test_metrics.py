@@ -282,3 +282,18 @@ def test_the_threshold_with_the_best_f1(
     assert threshold == (None if expected is None else pytest.approx(expected))
     if threshold is not None:
         assert max(score for score, label in zip(scores, labels, strict=True) if label) > threshold
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_other_threshold_has_a_better_f1(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(14) % 3 == 0
+    scores = np.round(rng.normal(labels, 0.8), 1)  # some tie
+    chosen = best_threshold(scores.tolist(), labels.tolist())
+    assert chosen is not None
+
+    def f1(threshold: float) -> float:
+        rejected = scores > threshold
+        return 2 * float((rejected & labels).sum()) / float(rejected.sum() + labels.sum())
+
+    assert f1(chosen) == max(f1(float(other) - 1e-6) for other in scores)

@@ -19,6 +19,7 @@ from edge_ad.evaluation.disk_arrays import DiskBackedArrays
 from edge_ad.evaluation.miss_sheet import verdict_label, worst_misses, write_misses
 from edge_ad.evaluation.predictions import LeftOut, ScoredImage, score_all
 from edge_ad.evaluation.report import FITTED, STORED, build_report, stored_threshold, write_report
+from edge_ad.evaluation.summary import count_misses
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import Sidecar, Threshold, save_sidecar
@@ -82,6 +83,27 @@ def test_a_stored_threshold_counts_escapes_and_overkill(data: Path) -> None:
     result = build_report(*score(data), 0.4)
     assert result["at_threshold"] == {"image": 0.4, "from": STORED, "escapes": 1, "overkill": 1}
     assert (result["by_type"]["dent"]["escapes"], result["by_type"]["stain"]["escapes"]) == (1, 0)
+
+
+def test_a_score_at_the_threshold_passes_as_on_the_line(data: Path) -> None:
+    scored, _ = score(data)
+    by_name = {item.sample.path.name: item.score for item in scored}
+    assert count_misses(scored, by_name["2.png"]) == {"escapes": 1, "overkill": 0}
+    assert count_misses(scored, by_name["faint.png"]) == {"escapes": 1, "overkill": 1}
+
+
+def test_types_are_listed_by_name(data: Path) -> None:
+    for kind in ("chip", "bubble", "rust"):
+        _save(data, kind, "0.png", 200)
+    result = build_report(*score(data))
+    assert list(result["by_type"]) == ["bubble", "chip", "dent", "rust", "stain"]
+    assert (result["by_type"]["rust"]["normal"], result["by_type"]["rust"]["anomalous"]) == (3, 1)
+
+
+def test_without_any_mask_no_defect_is_counted(data: Path) -> None:
+    scored = [item for item in score(data)[0] if item.sample.kind != "dent"]
+    result = build_report(scored, LeftOut())
+    assert (result["defects"], result["tiny_defects"], result["iap90"]) == (0, 0, None)
 
 
 def test_without_a_threshold_the_best_f1_is_used(data: Path) -> None:
