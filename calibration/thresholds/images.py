@@ -64,8 +64,8 @@ class ImageFolder:
             raise DataError(f"none of the {len(self)} images can be judged. The first: {first}")
 
     def sha256(self) -> str:
-        """Return the identity of the images that were read when they were last iterated over."""
-        return sha256_of(self._read)
+        """Return the identity of the images that could be read; before that is known, of all."""
+        return sha256_of(self._read or self._paths)
 
 
 class SourceFrames:

@@ -103,6 +103,22 @@ def test_too_few_images_are_refused_with_what_is_needed_and_what_they_support() 
         threshold_for(normal_scores(np.arange(100.0)), Guarantee(0.001, 0.95))
 
 
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (["a"], "one normal image cannot"),
+        (["a", "a"], r"one normal part \(2 images\) cannot"),
+        (["a", "b"], "2 normal images cannot"),
+        (["a", "b", "b"], r"2 normal parts \(3 images\) cannot"),
+    ],
+)
+def test_a_refusal_counts_parts_and_images(parts: list[str], words: str) -> None:
+    scores = normal_scores(np.arange(float(len(parts))))
+    scores.parts = parts
+    with pytest.raises(GateFailed, match=f"^{words} guarantee"):
+        threshold_for(scores, Guarantee(0.05, 0.95))
+
+
 def images(count: int, *, repeat: int = 0) -> list[tuple[str, NDArray[np.uint8]]]:
     made = [
         (f"{seed}.png", np.random.default_rng(seed).integers(0, 200, (32, 32, 3)).astype(np.uint8))
@@ -138,6 +154,17 @@ def test_a_group_of_near_duplicates_counts_once_with_its_highest_score() -> None
     scores = score_normal(ScriptedEngine(), [(name, first), *others, ("again", brighter)])
     assert scores.repeats == [("again", name)]
     assert scores.image[0] == pytest.approx(215 / 255) and max(scores.image[1:]) < 0.8
+    assert scores.pixel == scores.image
+
+
+def test_what_the_images_look_like_is_kept_for_the_line() -> None:
+    wide = np.random.default_rng(0).integers(0, 200, (6, 24, 36, 3)).astype(np.uint8)
+    named = [(f"{number}.png", image) for number, image in enumerate(wide)]
+    reference = score_normal(ScriptedEngine(), named).reference()
+    assert reference is not None
+    assert (reference.size_hw, reference.count) == ((24, 36), 6)
+    assert len(reference.brightness) == len(reference.sharpness) == 21
+    assert list(reference.brightness) == sorted(reference.brightness)
 
 
 def test_an_image_the_line_would_not_judge_is_left_out() -> None:

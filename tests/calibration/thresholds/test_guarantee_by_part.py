@@ -122,6 +122,9 @@ def test_a_part_counts_with_its_highest_score() -> None:
     assert len(parts) == 10 and parts.images == 50
     assert parts.image.tolist() == [max(scores.image[k : k + 5]) for k in range(0, 50, 5)]
     assert parts.pixel.tolist() == parts.image.tolist()
+    scores.pixel = scores.pixel[::-1]  # the highest pixel is not always that of the highest image
+    peaks = [max(scores.pixel[k : k + 5]) for k in range(0, 50, 5)]
+    assert scores.by("part").pixel.tolist() == peaks
 
 
 def test_one_image_is_drawn_from_each_part_and_always_the_same() -> None:
