@@ -26,6 +26,18 @@ def test_regions_are_in_frame_pixels_and_the_worst_comes_first() -> None:
     assert strong.peak == pytest.approx(0.9)
 
 
+def test_the_peak_is_placed_in_the_middle_of_its_map_pixel() -> None:
+    values = anomaly_map((5, 4, 6, 3, 0.7))
+    values.values[6, 8] = 0.9
+    (region,) = find_regions(values, 0.5)
+    assert region.peak_xy == (100 + 17, 50 + 13)
+
+
+def test_a_pixel_at_the_threshold_is_normal() -> None:
+    (region,) = find_regions(anomaly_map((5, 4, 6, 3, 0.5), (30, 20, 2, 8, 0.75)), 0.5)
+    assert region.peak == 0.75
+
+
 def test_touching_corners_are_one_region() -> None:
     assert len(find_regions(anomaly_map((5, 5, 2, 2, 1), (7, 7, 2, 2, 1)), 0.5)) == 1
 

@@ -80,6 +80,40 @@ def test_nan_in_the_engine_output_is_invalid_on_the_line() -> None:
     assert inspected.inspection.verdict is Verdict.PASS
 
 
+class Apart(ScriptedEngine):
+    """Predicts a score that is not its map's maximum."""
+
+    def __init__(self, value: float, score: float) -> None:
+        super().__init__(map_of=lambda image: np.full(image.shape[:2], value, np.float32))
+        self._score = np.float32(score)
+
+    def infer(self, batch: Image) -> Prediction:
+        prediction = super().infer(batch)
+        return prediction._replace(scores=np.full(len(batch), self._score, np.float32))
+
+
+def test_without_ignored_areas_the_score_is_the_one_of_the_graph() -> None:
+    assert inspector(Apart(0.9, 0.25))(frame(part_image())).inspection.score == 0.25
+
+
+@pytest.mark.parametrize(("value", "score"), [(0.1, np.nan), (0.1, np.inf), (np.nan, 0.1)])
+def test_a_map_or_a_score_alone_that_is_no_number_is_invalid(value: float, score: float) -> None:
+    inspected = inspector(Apart(value, score))(frame(part_image()))
+    assert inspected.inspection.verdict is Verdict.INVALID
+
+
+def test_one_pixel_of_the_map_that_is_no_number_is_invalid() -> None:
+    class OneNan(Apart):
+        """Predicts a map with NaN in one pixel."""
+
+        def infer(self, batch: Image) -> Prediction:
+            prediction = super().infer(batch)
+            prediction.maps[0, 3, 3] = np.nan
+            return prediction
+
+    assert inspector(OneNan(0.1, 0.1))(frame(part_image())).inspection.verdict is Verdict.INVALID
+
+
 def test_nan_in_the_engine_output_is_an_error_elsewhere() -> None:
     with pytest.raises(EdgeAdError, match="scripted: the engine output contains NaN or Inf"):
         Scorer(ScriptedEngine(map_of=map_with_nan))(part_image())

@@ -18,6 +18,7 @@ from edge_ad.store.reading import Record, open_reading, to_record
 from edge_ad.store.schema import DATABASE, connect
 
 DEAD_LETTERS = 10_000  # kept for each outlet
+_BUSY_S = 10.0  # what another writer may take
 _ID = "(SELECT id FROM outlets WHERE name = ?)"
 _WAITING = f"SELECT seq FROM outbox WHERE outlet = {_ID} ORDER BY seq LIMIT ?"
 _STATUS = (
@@ -157,7 +158,7 @@ def _change(
     _check_known(folder, outlets)
     path = folder / DATABASE
     try:
-        connection = connect(path, busy_s=10.0)
+        connection = connect(path, busy_s=_BUSY_S)
         try:
             connection.execute("BEGIN IMMEDIATE")
             counts = [_change_one(connection, name, who, step, tables) for name in outlets]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edge_ad.manifest import load_sidecar, save_sidecar
 from tests.conftest import invoke
 from tests.timing import LIMIT_S
 
@@ -305,6 +306,19 @@ def test_more_rejects_than_guaranteed_are_reported_once(make_engine: MakePath, p
     assert lines(done)[-1]["camera_faults"] == 0
     text = invoke("run", "--camera", parts, "--engine", engine, "--quiet").stdout
     assert "guarantee  exceeded at frame" in text
+
+
+@pytest.mark.parametrize(("rule", "parts_counted"), [("stream", 1), ("frame", 12)])
+def test_frames_per_part_of_a_threshold_count_only_where_parts_are_not_frames(
+    make_engine: MakePath, parts: Path, rule: str, parts_counted: int
+) -> None:
+    engine = make_engine()
+    sidecar = load_sidecar(engine)
+    assert sidecar is not None and sidecar.threshold is not None
+    threshold = sidecar.threshold.replace(frames_per_part=12)
+    save_sidecar(engine, sidecar.replace(threshold=threshold))
+    done = invoke("run", "--camera", parts, "--engine", engine, "--json", "--part", rule)
+    assert lines(done)[-1]["rate_check"]["parts"] == parts_counted
 
 
 @pytest.mark.parametrize(

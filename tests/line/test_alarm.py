@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_hysteresis_prevents_several_alarms_for_a_score_at_the_threshold() -> No
 
 
 def test_hysteresis_lowers_a_negative_threshold_too() -> None:
-    scores = [-0.4, -0.4, -0.52, -0.52, -0.52, -0.6, -0.6, -0.6]
+    scores = [-0.4, -0.4, -0.52, -0.52, -0.52, -0.6, -0.6, -0.6, -0.6, -0.6]
     assert history(scores, threshold=-0.5) == ["1 d:new 1", "7 d:end 1"]
 
 
@@ -72,6 +73,17 @@ def test_invalid_frames_raise_a_camera_fault_at_once_and_no_defect() -> None:
 def test_invalid_frames_do_not_clear_a_defect() -> None:
     events = history([2, 2, NAN, NAN, NAN, NAN, 2])
     assert [line for line in events if "d:" in line] == ["1 d:new 1", "6 d:end 1"]
+
+
+def test_an_alarm_names_the_file_of_its_peak() -> None:
+    alarm = Alarm(AlarmRule(k=1, n=1), lambda: "a")
+    frames = [replace(each, file=f"{each.frame}.png") for each in inspections([2, 5, 3, 0])]
+    events = [event for frame in frames for event in alarm.update(frame)]
+    assert [(event.event, event.file) for event in events] == [
+        (AlarmStep.NEW, "0.png"),
+        (AlarmStep.UPDATE, "1.png"),
+        (AlarmStep.END, "1.png"),
+    ]
 
 
 def test_an_update_carries_the_peak() -> None:

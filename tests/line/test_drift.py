@@ -149,6 +149,25 @@ def test_a_restart_goes_on_with_the_minutes_before(tmp_path: Path) -> None:
     assert len(drifts(tmp_path / "out")) == 1
 
 
+def test_a_restart_after_the_first_hour_tests_against_that_hour(tmp_path: Path) -> None:
+    with watching(tmp_path / "out", ExpectedImages()) as feed:
+        feed.minutes(62, 118)
+    with watching(tmp_path / "out", ExpectedImages()) as feed:
+        feed.minute = 70
+        feed.minutes(2, 118)
+        feed.minutes(15, 96)
+    (event,) = drifts(tmp_path / "out")
+    assert (event["step"], event["reason"][-9:]) == ("new", "118 -> 96")
+
+
+def test_scores_far_below_the_threshold_may_double(tmp_path: Path) -> None:
+    low = ExpectedImages("engine", REFERENCE.replace(score=quantiles(0.01, 0.002)))
+    with watching(tmp_path / "out", low) as feed:
+        feed.minutes(3, 118, score=0.01)
+        feed.minutes(20, 118, score=0.02)  # 2 % of the threshold higher
+    assert drifts(tmp_path / "out") == []
+
+
 def test_another_threshold_begins_again(tmp_path: Path) -> None:
     with watching(tmp_path / "out") as feed:
         feed.minutes(20, 96)

@@ -99,6 +99,19 @@ def test_a_verdict_that_comes_too_late_is_dropped_and_blocks_until_it_comes() ->
         assert (trigger.counts.fired, trigger.counts.missed) == (3, 2)
 
 
+def test_a_served_trigger_is_not_missed_when_its_times_have_passed() -> None:
+    clock = Clock()
+    trigger = Trigger(TriggerLimits(frame_within_s=1.0, verdict_within_s=0.2), clock)
+    with trigger.watched():
+        trigger.fire()
+        trigger.take(frame(100.1))
+        assert trigger.served()
+        clock.now = 200.0
+        trigger.close()
+        assert trigger.wait_missed() is None
+    assert (trigger.counts.served, trigger.counts.missed) == (1, 0)
+
+
 def test_the_end_of_the_camera_misses_what_is_under_way() -> None:
     trigger = Trigger(clock=Clock())
     assert not trigger.fire()

@@ -1,11 +1,21 @@
-"""Counts by the minute, also when the clock is set back."""
+"""Counts and light by the minute, also when the clock is set back."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from edge_ad.frame import Image
+from edge_ad.frame_light import light_of
 from edge_ad.inspection import Inspection, Verdict
+from edge_ad.store.schema import connect
 from edge_ad.store.statistics import MinuteStatistics
+from edge_ad.store.store import Store
+from tests.timing import FakeClock
 
 
 def at(minute: str) -> Inspection:
@@ -27,6 +37,29 @@ def test_the_last_two_minutes_are_under_way_as_they_came() -> None:
     count(at("20:43"))
     assert passed(statistics) == {"2026-11-28T20:42Z": 3, "2026-11-28T20:43Z": 1}
     assert len(rows) == 3  # of the minutes that are over
+
+
+def test_a_minute_has_the_mean_light_of_one_frame_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
+    with Store(tmp_path) as store:
+        statistics = MinuteStatistics(store.put, dict)
+        for level in (60, 200, 100):  # the second one comes within the first second
+            statistics.count(at("21:40"), textured(level))
+            clock.advance(0.6)
+        statistics.flush()
+    with closing(connect(tmp_path / "line.db")) as connection:
+        (row,) = connection.execute("SELECT brightness, sharpness FROM statistics").fetchall()
+    lights = [light_of(textured(level)) for level in (60, 100)]
+    assert tuple(row) == pytest.approx(np.mean(lights, axis=0), abs=1e-3)
+
+
+def textured(level: int) -> Image:
+    """Return an image of this brightness, the sharper the brighter."""
+    noise = np.random.default_rng(0).normal(1, 0.1, (64, 64, 3))
+    return np.clip(level * noise, 0, 255).astype(np.uint8)
 
 
 def passed(statistics: MinuteStatistics) -> dict[str, int]:
