@@ -93,6 +93,9 @@ def test_changing_one_setting_of_a_group_keeps_the_methods_others() -> None:
         ("draem", {"network.mean_filter_px": 4}, "network.mean_filter_px: .*even number has no"),
         ("pmb", {"network.lateral": ("pmb", "skip")}, "setting network.lateral: .*at least 4"),
         ("ear", {"network.widths": (8,)}, "setting network.widths: .*at least 2"),
+        ("gaussian", {"average": "0.9"}, "gaussian learns no weights, so average has no effect"),
+        ("patchcore", {"checks": "5"}, "patchcore learns no weights, so checks has no effect"),
+        ("patchcore", {"lr_tail": "0.3"}, "so lr_tail has no effect"),
     ],
 )
 def test_a_wrong_setting_is_refused(method: str, given: dict[str, Any], message: str) -> None:

@@ -15,18 +15,14 @@ from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.gaussian_distance import Moments
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
-from edge_ad.methods.learning.settings import Steps, Tiles, TrainingSettings
+from edge_ad.methods.learning.settings import OnePassSettings
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
-from edge_ad.synthesis.anomalies import SynthesisConfig
 
 
-class GaussianSettings(TrainingSettings):
-    """One pass by default; `steps` of `batch` tiles end it earlier, or repeat it."""
+class GaussianSettings(OnePassSettings):
+    """Settings of the pass that adds up the moments."""
 
-    batch: Tiles = 8
-    steps: Steps | None = None
     network: GaussianConfig = GaussianConfig()
-    synthesis: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
 
 
 class GaussianTrainer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
@@ -75,6 +75,7 @@ class TrainingSettings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    unused: ClassVar[tuple[str, ...]] = ()  # fields without effect, which a user cannot set
 
     batch: Tiles = 32
     lr_tail: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -102,6 +103,20 @@ class TrainingSettings(BaseModel):
     def prepare_textures(self, textures: Textures) -> Textures:
         """Return the textures as this method blends them in; most methods use them unchanged."""
         return textures
+
+
+class OnePassSettings(TrainingSettings):
+    """Base for methods that collect features of the normal tiles, in one pass by default.
+
+    `steps` of `batch` tiles end it earlier, or repeat it for rotated tiles. No weights are learned,
+    so the settings that say how do not apply.
+    """
+
+    unused: ClassVar[tuple[str, ...]] = ("lr_tail", "average", "checks")
+
+    batch: Tiles = 8
+    steps: Steps | None = None
+    synthesis: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
 
 
 def decayed(done: float, factor: float, at: tuple[float, ...]) -> float:
@@ -165,6 +180,8 @@ def setting_names(training: MethodTraining) -> list[str]:
     """Return the names of all settings of a method, with a dot where one is inside a group."""
     names: list[str] = []
     for name in training.settings.model_fields:
+        if name in training.settings.unused:
+            continue
         group = _group(training, name)
         inside = type(group).model_fields if isinstance(group, BaseModel) else ()
         names += [f"{name}.{member}" for member in inside] or [name]
@@ -175,6 +192,8 @@ def _check_name(training: MethodTraining, name: str) -> None:
     known = setting_names(training)
     if name in known:
         return
+    if name in training.settings.unused:
+        raise UsageError(f"{training.name} learns no weights, so {name} has no effect: drop it.")
     nearest = _nearest(name, known)
     hint = f" Did you mean '{nearest}'?" if nearest else f" There are: {', '.join(known)}."
     raise UsageError(f"{training.name} has no setting '{name}'.{hint}")

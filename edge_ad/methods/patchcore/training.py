@@ -17,23 +17,19 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.coreset import Candidates
 from edge_ad.methods.learning.presets import ALL_AS_PUBLISHED
-from edge_ad.methods.learning.settings import Steps, Tiles, TrainingSettings
+from edge_ad.methods.learning.settings import OnePassSettings
 from edge_ad.methods.learning.trainer import BranchChoice, MethodTraining, Phase
 from edge_ad.methods.patchcore.network import PatchCore, PatchCoreConfig
-from edge_ad.synthesis.anomalies import SynthesisConfig
 
 
-class PatchCoreSettings(TrainingSettings):
-    """One pass by default; `steps` of `batch` tiles end it earlier, or repeat it for rotated tiles.
+class PatchCoreSettings(OnePassSettings):
+    """Settings of the pass that collects patches, and of what is remembered.
 
     `ratio` is the share of all patches to remember, as in the paper; None takes `network.rows`.
     """
 
-    batch: Tiles = 8
-    steps: Steps | None = None
     ratio: Annotated[float, Field(gt=0, le=1)] | None = None
     network: PatchCoreConfig = PatchCoreConfig()
-    synthesis: SynthesisConfig = SynthesisConfig(anomaly_share=0.0)
 
 
 class PatchCoreTrainer:
