@@ -162,8 +162,6 @@ def command(*, engine: Path, output: Path | None, as_json: bool, **options: Any)
     default = "fp16" if options["target"] == "tensorrt" else "fp32"
     float_precision = options.pop("float_precision") or default
     output = output or engine.with_suffix(".int8.onnx")
-    if options["part_id"] is not None and options["parts_from"] is not None:
-        raise UsageError("--part-id and --parts-from exclude each other: give one of them.")
     if output.absolute() == engine.absolute():
         raise UsageError(f"-o {output}: this is the fp32 engine itself. Name another file.")
     with output_file(output, ".onnx") as out:

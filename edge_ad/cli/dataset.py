@@ -10,6 +10,7 @@ import click
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.parts import parts_options
 from edge_ad.cli.types import NumberRange
 
 if TYPE_CHECKING:
@@ -19,21 +20,11 @@ if TYPE_CHECKING:
 
 _SHARES = "train=0.8,selection=0.1,threshold=0.1"
 _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
-_HOW = ("table", "capture", "folders", "names", "images", "each")  # parts.How without part-id
 
 
 @click.command(cls=GroupedCommand)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--part-id",
-    metavar="REGEX",
-    help="Expression with a group that finds the part in each image's name or path.",
-)
-@click.option(
-    "--parts-from",
-    type=click.Choice(_HOW),
-    help="What decides the parts [default: the first of these that has an answer].",
-)
+@parts_options
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet (PNG).")
 @click.option("--split", type=click.Path(path_type=Path), help="Write the split (.csv or .yaml).")
 @click.option(
@@ -62,7 +53,7 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
     """
     from edge_ad.geometry import Geometry
     from edge_ad.images.bit_depth import BitDepth, ImageReader, find_depth
-    from edge_ad.parts.assignment import How, assign_parts
+    from edge_ad.parts.assignment import assign_parts
     from edge_ad.parts.listing import part_images
     from edge_ad.parts.survey import survey_images
 
@@ -75,7 +66,7 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
         list(survey.sizes),
         part_id=options["part_id"],
         root=folder,
-        how=How(options["parts_from"]) if options["parts_from"] else None,
+        how=options["parts_from"],
         geometry=Geometry().changed(options["geometry"]),
         read=read,
     )
@@ -90,13 +81,8 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
 def _check(options: dict[str, Any]) -> None:
     """Refuse before the images are read what would fail afterwards."""
     from edge_ad.errors import UsageError
-    from edge_ad.parts.names import compiled
     from edge_ad.parts.split_file import check_split_file
 
-    if options["part_id"] is not None:
-        if options["parts_from"]:
-            raise UsageError("--part-id and --parts-from exclude each other: give one of them.")
-        compiled(options["part_id"])
     if (sheet := options["sheet"]) is not None and (sheet.suffix != ".png" or sheet.is_dir()):
         raise UsageError(f"--sheet {sheet}: expected the name of a file that ends in .png.")
     if options["split"] is not None:

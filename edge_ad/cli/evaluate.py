@@ -118,11 +118,8 @@ def _require(*packages: str) -> None:
 
 def _parts(labelled: LabelledSet, options: dict[str, Any], geometry: Geometry) -> PartAssignment:
     """Tell which test images show one part; folders of a data set name types, not parts."""
-    from edge_ad.errors import UsageError
     from edge_ad.parts import How, assign_parts
 
-    if options["part_id"] is not None and options["parts_from"] is not None:
-        raise UsageError("--part-id and --parts-from exclude each other: give one of them.")
     return assign_parts(
         [sample.path for sample in labelled],
         part_id=options["part_id"],

@@ -183,7 +183,6 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
     from edge_ad.methods.learning.trainer import load_training
     from edge_ad.training.train_config import TrainConfig
 
-    _check_parts(options)
     given = assignments(options.pop("assigned"))
     for option, named in (
         ("--set-aside", set_aside(options.pop("set_aside"))),
@@ -254,17 +253,6 @@ def _check_folds(folds: int | None, given: dict[str, Any], share: float) -> None
             f"--folds {folds} takes the threshold from the parts trained on, so it sets none "
             "aside: drop threshold= from --set-aside, or drop --folds."
         )
-
-
-def _check_parts(options: dict[str, Any]) -> None:
-    """Refuse before the images are read what would fail afterwards."""
-    from edge_ad.parts.names import compiled
-
-    if options["part_id"] is None:
-        return
-    if options["parts_from"] is not None:
-        raise UsageError("--part-id and --parts-from exclude each other: give one of them.")
-    compiled(options["part_id"])
 
 
 def _warn_about_few(result: dict[str, Any]) -> None:

@@ -306,7 +306,7 @@ def test_frames_that_show_one_part_are_refused_until_their_number_is_said(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [(("--frames-per-part", 3), "names a folder"), (("--frames", 3), "names a folder"),
-     (("--part-id", "a", "--parts-from", "each"), "exclude each other"),
+     (("--part-id", "(a)", "--parts-from", "each"), "exclude each other"),
      (("--parts-from", "looks"), "none of: table, capture, folders, names, images, each"),
      (("--part-id", "[0-9]+"), "group")],
 )  # fmt: skip
