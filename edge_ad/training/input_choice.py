@@ -96,9 +96,12 @@ class InputChoice:
 
 
 @torch.inference_mode()
-def choose_input(config: TrainConfig, stop: threading.Event) -> tuple[TrainConfig, InputChoice]:
+def choose_input(
+    config: TrainConfig, stop: threading.Event
+) -> tuple[TrainConfig, InputChoice, Loaded | None]:
     """Compare inputs for `smallest_defect_px`; return the configuration with the chosen one.
 
+    The images are those read for the comparison, None where the chosen input has another size.
     Takes about three minutes of one core. torch's generator is left as it was. Raises UsageError
     where the defect is too small for the largest input, and Interrupted when `stop` is set.
     """
@@ -117,7 +120,8 @@ def choose_input(config: TrainConfig, stop: threading.Event) -> tuple[TrainConfi
     network = config.settings.network.model_copy(update=tried.changes)
     settings = config.settings.model_copy(update={"network": network})
     chosen = replace(config, settings=settings, size_hw=tried.size_hw, keep_aspect=False)
-    return replace(chosen, smallest_defect_px=None), choice
+    same_size = chosen.size_hw == largest.size_hw
+    return replace(chosen, smallest_defect_px=None), choice, loaded if same_size else None
 
 
 def check_visible(defect_px: float, scale: float, config: TrainConfig) -> None:

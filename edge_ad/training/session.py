@@ -35,7 +35,7 @@ from edge_ad.training.part_split import PartSplit
 from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
 from edge_ad.training.selection import selection_batch, selection_score
-from edge_ad.training.train_config import TrainConfig, load, textures_of, with_size
+from edge_ad.training.train_config import Loaded, TrainConfig, load, textures_of, with_size
 
 
 class PreparedTraining(NamedTuple):
@@ -66,42 +66,69 @@ def train(
     `on_inputs` with the comparison for a smallest defect.
     Raises Interrupted when `stop` is set: the checkpoint beside the output is ready for --resume.
     """
-    inputs = None
+    inputs, loaded = None, None
     if config.smallest_defect_px is not None:
-        config, inputs = choose_input(config, stop)
+        config, inputs, loaded = choose_input(config, stop)
         on_inputs(inputs)
     config = with_size(config)
-    normal, split, depth = load(config)
-    warn_of_ratios(normal, config.size_hw)
-    folds_of(split) if config.folds else None  # refuse too few parts before any work
-    prepared = _prepare(config, normal, split, depth)
-    module = prepared.trainer.module
+    loaded = loaded or load(config)
+    warn_of_ratios(loaded.normal, config.size_hw)
+    if config.folds:
+        folds_of(loaded.split)  # refuse too few parts before any work
+    prepared = _prepare(config, loaded)
     loop = TrainingLoop(prepared.trainer, prepared.sampler, _options(config, prepared))
-    cost = cost_of(module, config.size_hw)
+    cost = cost_of(prepared.trainer.module, config.size_hw)
     on_start(cost, prepared.split)
     check_space(config.output, cost)
-    if config.resume:
-        loop.resume()
-    loop.run(stop, on_step)
-    module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    choice = prepared.trainer.choose(prepared.held_back)
+    choice = _run(loop, prepared, stop, on_step, resume=config.resume)
     manifest = _manifest(config, prepared, choice)
     if config.folds:
         chosen = config.settings.model_copy(update={"network": choice.config})
         folds = replace(config, settings=chosen)  # scores of one kind of map
         manifest = _cross_fitted(folds, prepared, manifest, stop, on_step, on_fold)
-    save_detector(config.output, module, manifest, choice.config)
-    trained = load_detector(config.output).module
-    rows = example_rows(trained, prepared.held_back)
-    figures = _figures(config, prepared, loop, choice, cost_of(trained, config.size_hw))
-    figures["held_back_figures"] = _held_back_figures(trained, prepared.held_back)
-    line = reference_line(prepared.sampler, prepared.held_back, config.size_hw, config.teacher)
-    figures["inputs"] = inputs.report() if inputs else None
-    figures["reference"] = {"trained": figures["held_back_figures"], **line}
-    report = write_report(config.output, figures, loop.history, rows)
+    save_detector(config.output, prepared.trainer.module, manifest, choice.config)
+    report = _report(config, prepared, loop, choice, inputs)
     for number in range(config.folds + 1):
         checkpoint_path(_fold_path(config.output, number)).unlink(missing_ok=True)
     return report
+
+
+def _run(
+    loop: TrainingLoop,
+    prepared: PreparedTraining,
+    stop: threading.Event,
+    on_step: OnStep,
+    *,
+    resume: bool,
+) -> BranchChoice:
+    """Train to the end, and choose the network's final configuration, on the CPU."""
+    if resume:
+        loop.resume()
+    loop.run(stop, on_step)
+    module = prepared.trainer.module
+    module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return prepared.trainer.choose(prepared.held_back)
+
+
+def _report(
+    config: TrainConfig,
+    prepared: PreparedTraining,
+    loop: TrainingLoop,
+    choice: BranchChoice,
+    inputs: InputChoice | None,
+) -> dict[str, Any]:
+    """Measure the detector as it was written, and write the report beside it."""
+    trained = load_detector(config.output).module
+    figures = _figures(config, prepared, loop, choice, cost_of(trained, config.size_hw))
+    held_back = _held_back_figures(trained, prepared.held_back)
+    line = reference_line(prepared.sampler, prepared.held_back, config.size_hw, config.teacher)
+    figures |= {
+        "held_back_figures": held_back,
+        "inputs": inputs.report() if inputs else None,
+        "reference": {"trained": held_back, **line},
+    }
+    rows = example_rows(trained, prepared.held_back)
+    return write_report(config.output, figures, loop.history, rows)
 
 
 def _cross_fitted(
@@ -119,13 +146,9 @@ def _cross_fitted(
         output = _fold_path(config.output, number)
         ready = config.resume and checkpoint_path(output).exists()
         fold = replace(config, output=output, resume=ready, folds=0)
-        one = _prepare(fold, prepared.normal, split, prepared.depth)
+        one = _prepare(fold, Loaded(prepared.normal, split, prepared.depth))
         loop = TrainingLoop(one.trainer, one.sampler, _options(fold, one))
-        if ready:
-            loop.resume()
-        loop.run(stop, on_step)
-        one.trainer.module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        choice = one.trainer.choose(one.held_back)
+        choice = _run(loop, one, stop, on_step, resume=ready)
         save_detector(output, one.trainer.module, _manifest(fold, one, choice), choice.config)
         return output
 
@@ -141,9 +164,8 @@ def _fold_path(output: Path, number: int) -> Path:
     return output.with_suffix(f".fold{number}{output.suffix}") if number else output
 
 
-def _prepare(
-    config: TrainConfig, normal: NormalTiles, split: PartSplit, depth: BitDepth
-) -> PreparedTraining:
+def _prepare(config: TrainConfig, loaded: Loaded) -> PreparedTraining:
+    normal, split, depth = loaded
     torch.manual_seed(config.seed)
     training = load_training(config.method)
     trainer = training.trainer(config.settings, config.size_hw, config.teacher)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from edge_ad.training.input_choice import (
     chosen_of,
 )
 from edge_ad.training.loop import Interrupted
-from edge_ad.training.train_config import TrainConfig
+from edge_ad.training.train_config import TrainConfig, load
 from tests.torch_setup import narrow_resnet18
 from tests.training.train_configs import write_teacher
 
@@ -93,7 +93,7 @@ def test_three_inputs_are_measured_and_the_chosen_one_is_trained(
     tmp_path: Path, quick: None
 ) -> None:
     given, before = config(tmp_path), torch.get_rng_state()
-    chosen, choice = choose_input(given, threading.Event())
+    chosen, choice, _ = choose_input(given, threading.Event())
     assert torch.equal(before, torch.get_rng_state())
     rows = choice.report()
     tried = {(tuple(row["size_hw"]), tuple(row["levels"])) for row in rows}
@@ -106,6 +106,27 @@ def test_three_inputs_are_measured_and_the_chosen_one_is_trained(
     assert list(chosen.size_hw) == taken["size_hw"]
     assert list(network["levels"]) == taken["levels"] and network["rows"] is None
     assert not chosen.keep_aspect and chosen.smallest_defect_px is None
+
+
+@pytest.mark.parametrize(("best", "read"), [(0, "again"), (2, "once")])
+def test_images_are_read_again_only_for_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: int, read: str
+) -> None:
+    class Comparison:
+        def __init__(self, *given: object) -> None: ...
+
+        def figures(self, inputs: Sequence[Input], stop: object) -> list[InputFigures]:
+            reached = [(float(number == best),) for number in range(3)]
+            return [
+                InputFigures(tried, (2, 3), 1.0, number, reached[number], reached[number])
+                for number, tried in enumerate(inputs)
+            ]
+
+    monkeypatch.setattr(input_choice, "_Comparison", Comparison)
+    chosen, _, loaded = choose_input(config(tmp_path), threading.Event())
+    again = load(chosen).normal.tiles
+    assert (loaded is None) is (read == "again")
+    assert loaded is None or np.array_equal(loaded.normal.tiles, again)
 
 
 def test_an_interruption_does_not_wait_for_the_comparison(tmp_path: Path, quick: None) -> None:
