@@ -189,10 +189,13 @@ def draw_sheet(folder: Path, count: int = _ON_SHEET) -> bytes:
 
 
 def _images_by_age(folder: Path) -> OrderedDict[str, int]:
-    """Return the evidence images of a folder, name to bytes, oldest first."""
+    """Return the evidence images of a folder, name to bytes, oldest first.
+
+    Their age is that of their part numbers, not of their times, which a wrong clock may have given.
+    """
     sizes: dict[tuple[int, str], int] = {}
     for path in folder.glob("part-*.jpg"):  # what else is there is not ours to delete
-        with contextlib.suppress(FileNotFoundError):
-            status = path.stat()
-            sizes[status.st_mtime_ns, path.stem] = status.st_size
-    return OrderedDict((name, sizes[at, name]) for at, name in sorted(sizes))
+        number = path.stem.removeprefix("part-")
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            sizes[int(number), path.stem] = path.stat().st_size
+    return OrderedDict((name, sizes[number, name]) for number, name in sorted(sizes))

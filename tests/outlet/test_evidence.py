@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from dataclasses import replace
 from datetime import datetime
@@ -79,6 +80,18 @@ def test_the_oldest_images_go_first_and_are_counted(
     (event,) = events
     assert (event.type, event.count) == (EventType.RETENTION, 3 - len(kept))
     assert event.reason == f"evidence images: {reason}"
+
+
+def test_images_of_an_earlier_line_go_by_their_parts_whatever_its_clock_was(tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    for part, year in ((7, 2099), (8, 2026), (9, 1970)):
+        path = tmp_path / evidence_name(part)
+        path.touch()
+        os.utime(path, (datetime(year, 1, 2).timestamp(),) * 2)
+    folder = EvidenceFolder(tmp_path / "evidence", max_count=2)
+    folder.inspected(rejected(10), evidence_with())
+    folder.close()
+    assert names(tmp_path) == ["part-00000009.jpg", "part-00000010.jpg"]
 
 
 def test_images_of_others_are_left_alone(tmp_path: Path) -> None:
