@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from edge_ad.store.reading import EventFilter, Record
 
 _TYPES = (
-    *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "retention"),
-    *("outlet_fault", "outbox", "bundle", "page", "ack", "mark", "setting", "control"),
+    *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "clock"),
+    *("retention", "outlet_fault", "outbox", "bundle", "page", "ack", "mark", "setting"),
+    "control",
 )
 _OF_JSON = ("regions", "old", "new")  # in a table, too
 _KINDS = ("defect", "camera_fault", "reject_rate")

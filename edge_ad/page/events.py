@@ -37,7 +37,7 @@ WHATS = {  # what a person looks for, and the types or kinds of events that are 
     "reject_rate": ("reject_rate",),
     "drift": ("drift",),
     "outlets": ("outlet_fault", "outbox"),
-    "line": ("line", "engine", "bundle", "lost", "retention", "page"),
+    "line": ("line", "engine", "bundle", "lost", "clock", "retention", "page"),
     "all": (),
 }
 AGES = ("1h", "8h", "24h", "7d", "30d", "all")

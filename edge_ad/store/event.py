@@ -27,6 +27,7 @@ class EventType(str, Enum):
     ENGINE = "engine"  # the GPU failed, and the engine was opened again
     DRIFT = "drift"  # light, sharpness or scores have changed (new), or are as before (end)
     LOST = "lost"  # events that could not be kept, with their count
+    CLOCK = "clock"  # the computer's clock was set, or differs much from the last record
     RETENTION = "retention"  # old events deleted, with their count
     OUTLET_FAULT = (
         "outlet_fault"  # an outlet that `source` names does not take events, or does again
@@ -44,11 +45,11 @@ class EventType(str, Enum):
 class StoreEvent:
     """One event. Fields that its type does not have are empty.
 
-    `step` is that of an alarm, a line (start, stop), an outlet's fault (new, end) or a bundle
-    (install, accept, rollback), or what a mark says; `alarm` the alarm's id; `source` names the
-    outlet of a fault. `refers` is the `seq` of the event that an acknowledgement or mark is about.
-    `evidence` is a file's path within the folder of the store. `old` and `new` are
-    a setting's values, in JSON.
+    `step` is that of an alarm, a line (start, stop), an outlet's fault (new, end), a clock
+    (forward, back) or a bundle (install, accept, rollback), or what a mark says; `alarm` the
+    alarm's id; `source` names the outlet of a fault. `refers` is the `seq` of the event that an
+    acknowledgement or mark is about. `evidence` is a file's path within the folder of the store.
+    `old` and `new` are a setting's values, in JSON.
     """
 
     type: EventType

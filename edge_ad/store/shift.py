@@ -13,7 +13,7 @@ from edge_ad.store.reading import EventFilter, Record, open_snapshot, read_open
 _ALARMS = 200  # listed, and as many rejected parts; a shift with more has another problem
 _NOTICES = 100
 _NOTICE_TYPES = (
-    *("line", "engine", "drift", "lost", "retention", "outlet_fault", "outbox"),
+    *("line", "engine", "drift", "lost", "clock", "retention", "outlet_fault", "outbox"),
     *("setting", "control"),
 )
 _BARS = 48

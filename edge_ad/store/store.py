@@ -19,10 +19,12 @@ from edge_ad.store.parts import PartNumbers, reserve_first
 from edge_ad.store.rescue import check_whole, rescue
 from edge_ad.store.retention import Retention, retention_job
 from edge_ad.store.schema import DATABASE, DamagedStore, connect, create, is_damage
+from edge_ad.store.wall_clock import WallClock
 from edge_ad.store.writer import CAPACITY, Job, Writer
 
 _log = logging.getLogger(__name__)
 _RETENTION_EVERY_S = 600.0
+_LOOK_EVERY_S = 10.0  # at the clock
 
 
 class Store(ClosedAtExit):
@@ -47,11 +49,12 @@ class Store(ClosedAtExit):
         self.closing: list[Callable[[], None]] = []
         self._retention = retention or Retention()
         self._closed = False
+        self._clock, self._clock_lock = WallClock(), threading.Lock()
         made = [path for path in (folder / LOCK, self.path) if not path.exists()]
         self._lock = -1
         try:
             self._lock = lock_folder(folder)
-            first_part, self.interrupted = _begin_even_damaged(self.path)
+            first_part, self.interrupted = _begin_even_damaged(self.path, self._clock)
         except BaseException as error:
             self._give_up(made if self._lock >= 0 else [])
             if isinstance(error, (OSError, sqlite3.Error)):
@@ -64,6 +67,7 @@ class Store(ClosedAtExit):
         )
         self.next_part = PartNumbers(first_part, self.put)
         self._retained_s = -_RETENTION_EVERY_S
+        self._looked_s = time.monotonic()
 
     @property
     def lost(self) -> int:
@@ -100,10 +104,20 @@ class Store(ClosedAtExit):
         Return False when it is lost.
         """
         now = time.monotonic()
+        if now - self._looked_s > _LOOK_EVERY_S:
+            self._looked_s = now
+            self._look_at_clock()
         if now - self._retained_s > _RETENTION_EVERY_S:  # also on a line whose parts are all normal
             self._retained_s = now
-            self._writer.put(retention_job(self._retention, self._writer.put), 0)
+            self._writer.put(retention_job(self._retention, self._writer.put, self._clock), 0)
         return self._writer.put(job, records)
+
+    def _look_at_clock(self) -> None:
+        with self._clock_lock:
+            jump = self._clock.jumped()
+        if jump is not None:
+            _log.warning("%s: %s", self.path.parent, jump.reason)
+            self._writer.put(partial(insert, event=jump))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was handed over is committed; return False after `timeout_s`."""
@@ -156,12 +170,12 @@ def _call(functions: list[Callable[[], None]]) -> None:
         function()
 
 
-def _begin_even_damaged(path: Path) -> tuple[int, bool]:
+def _begin_even_damaged(path: Path, clock: WallClock) -> tuple[int, bool]:
     """Make or continue a database like `_begin`, a damaged one with what can be read of it."""
     try:
         if _is_emptied(path):
             raise DamagedStore(path, "it is empty")
-        return _begin(path)
+        return _begin(path, clock)
     except DamagedStore as error:
         why = error.why
     except sqlite3.Error as error:
@@ -169,7 +183,7 @@ def _begin_even_damaged(path: Path) -> tuple[int, bool]:
             raise
         why = str(error)
     _log.warning("%s: %s", path.parent, rescue(path, why))
-    return _begin(path)
+    return _begin(path, clock)
 
 
 def _is_emptied(path: Path) -> bool:
@@ -179,7 +193,7 @@ def _is_emptied(path: Path) -> bool:
     )
 
 
-def _begin(path: Path) -> tuple[int, bool]:
+def _begin(path: Path, clock: WallClock) -> tuple[int, bool]:
     """Make or continue a database; return the first part number and whether a line was killed."""
     create(path)
     connection = connect(path, busy_s=10.0)
@@ -188,6 +202,10 @@ def _begin(path: Path) -> tuple[int, bool]:
         if interrupted:
             check_whole(connection)
         connection.execute("BEGIN IMMEDIATE")
+        jump = clock.started(connection)
+        if jump is not None:
+            _log.warning("%s: %s", path.parent, jump.reason)
+            insert(connection, jump)
         closed = close_open_alarms(connection)
         reason = f"after an interruption; alarms left open: {closed}" if interrupted else ""
         insert(connection, StoreEvent(EventType.LINE, step="start", reason=reason))

@@ -23,6 +23,7 @@ from edge_ad.store.retention import Retention, delete_old
 from edge_ad.store.schema import connect
 from edge_ad.store.store import Store
 from tests.outlet.peer import Peer, events, rejects, state
+from tests.store.rows import now
 
 
 def leave_waiting(folder: Path, count: int) -> None:
@@ -42,7 +43,7 @@ def test_retention_deletes_delivered_events_first(tmp_path: Path) -> None:
         Deliveries(store, [peer], ())
         rejects(store, range(20))
     with closing(connect(tmp_path / "line.db")) as connection:
-        delete_old(connection, Retention(days=1e-9, count=1_000))
+        delete_old(connection, Retention(days=1e-9, count=1_000), now())
     assert [event["part"] for event in events(tmp_path, "reject")] == list(range(20))
     assert state(tmp_path)["waiting"] == 20
 
@@ -50,7 +51,7 @@ def test_retention_deletes_delivered_events_first(tmp_path: Path) -> None:
 def test_beyond_its_cap_the_oldest_waiting_events_are_given_up_and_counted(tmp_path: Path) -> None:
     leave_waiting(tmp_path, 30)
     with closing(connect(tmp_path / "line.db")) as connection:
-        delete_old(connection, Retention(count=40))
+        delete_old(connection, Retention(count=40), now())
     (given_up,) = events(tmp_path, "outbox")
     assert (given_up["count"], given_up["source"]) == (10, "peer")
     assert given_up["reason"] == "never delivered to peer: more than 20"
@@ -77,7 +78,7 @@ def test_when_only_waiting_events_are_left_they_are_given_up(tmp_path: Path) -> 
     leave_waiting(tmp_path, 30)
     with closing(connect(tmp_path / "line.db")) as connection:
         for _ in range(5):
-            delete_old(connection, Retention(size_bytes=1))
+            delete_old(connection, Retention(size_bytes=1), now())
     assert events(tmp_path, "reject") == [] and state(tmp_path)["waiting"] == 0
     assert sum(event["count"] for event in events(tmp_path, "outbox")) <= 30
 

@@ -12,7 +12,8 @@ import pytest
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.retention import Retention, delete_old, retention_job
 from edge_ad.store.store import Store
-from tests.store.rows import REJECT, alarm, rows
+from edge_ad.store.wall_clock import WallClock
+from tests.store.rows import REJECT, alarm, now, rows
 from tests.timing import LIMIT_S, wait_until
 
 MINUTE = (
@@ -20,16 +21,22 @@ MINUTE = (
 )
 
 
+def make_older(connection: sqlite3.Connection) -> None:
+    """Let what is there be from a line that ran long ago."""
+    connection.execute("UPDATE events SET time_utc = '2001-01-01T00:00:00.000+00:00'")
+
+
 def test_old_events_go_rejects_first_and_are_counted(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
+        store.put(make_older)
         store.record(StoreEvent(EventType.REJECT, time_utc="2001-01-01T00:00:00.000+00:00"))
         for name in "abc":
             store.record(alarm("new", name))
             store.record(REJECT)
-    with Store(tmp_path, Retention(days=30, count=9)) as store:
+    with Store(tmp_path, Retention(days=30, count=8)) as store:
         store.record(alarm("end"))
     written = rows(tmp_path, "type, count")
-    assert [count for kind, count in written if kind == "retention"] == [1, 3]
+    assert [count for kind, count in written if kind == "retention"] == [2, 3]
     kinds = [kind for kind, _ in written]
     assert "reject" not in kinds and kinds.count("alarm") == 7
 
@@ -53,7 +60,7 @@ def test_events_may_be_kept_without_end(tmp_path: Path, days: float) -> None:
         store.record(StoreEvent(EventType.REJECT, time_utc="0001-01-01T00:00:00.000+00:00"))
 
     with closing(sqlite3.connect(tmp_path / "line.db")) as connection, connection:
-        delete_old(connection, Retention(days=days))
+        delete_old(connection, Retention(days=days), now())
 
     assert [kind for (kind,) in rows(tmp_path, "type") if kind != "line"] == ["reject"]
 
@@ -66,7 +73,7 @@ def test_bytes_are_limited_and_statistics_go_with_the_events(tmp_path: Path) -> 
             store.put(lambda connection: connection.execute(MINUTE))
         store.record(alarm("new"))
         wait_until(lambda: len(rows(tmp_path)) == 1502)
-        store.put(retention_job(limits, store.put))
+        store.put(retention_job(limits, store.put, WallClock()))
         store.record(REJECT)
         wait_until(lambda: rows(tmp_path)[-1] == ("reject", None))
         kept = other.execute("SELECT count(*) FROM events").fetchone()[0]
