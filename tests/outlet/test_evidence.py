@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +87,7 @@ def test_images_of_an_earlier_line_go_by_their_parts_whatever_its_clock_was(tmp_
     for part, year in ((7, 2099), (8, 2026), (9, 1970)):
         path = tmp_path / evidence_name(part)
         path.touch()
-        os.utime(path, (datetime(year, 1, 2).timestamp(),) * 2)
+        os.utime(path, (datetime(year, 1, 2, tzinfo=timezone.utc).timestamp(),) * 2)
     folder = EvidenceFolder(tmp_path / "evidence", max_count=2)
     folder.inspected(rejected(10), evidence_with())
     folder.close()

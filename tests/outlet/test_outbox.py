@@ -66,7 +66,7 @@ def test_beyond_their_cap_the_oldest_dead_letters_are_given_up_and_counted(
     with closing(connect(tmp_path / "line.db")) as connection:
         waiting = [row[0] for row in connection.execute("SELECT seq FROM outbox ORDER BY seq")]
         settle(connection, "peer", [], {seq: DeadLetter(5, "refused") for seq in waiting[:7]})
-        delete_old(connection, Retention())
+        delete_old(connection, Retention(), now())
     (given_up,) = events(tmp_path, "outbox")
     assert (given_up["step"], given_up["source"], given_up["count"]) == ("drop", "peer", 3)
     assert given_up["reason"] == "never delivered to peer: more than 4"
