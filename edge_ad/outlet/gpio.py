@@ -178,9 +178,14 @@ class GpioOutlet(Outlet):
         self._changed.notify_all()
 
     def _raise_late_error(self) -> None:
-        error, self._error = self._error, None
+        with self._changed:
+            error, self._error = self._error, None
         if error is not None:
             raise error
+
+    def _note_error(self, error: OSError) -> None:
+        with self._changed:  # none that comes while another is taken is lost
+            self._error = error
 
     def _open(self) -> OutputLine:
         return OutputLine(self._place, active=self._level, active_low=self._options.active_low)
@@ -239,7 +244,7 @@ class GpioOutlet(Outlet):
                 self._rose_s = self._clock() if level else self._rose_s
         except OSError as error:
             _log.error("%s: %s. Trying to open it again.", self.name, error.strerror or error)
-            self._error = error
+            self._note_error(error)
             line, self._line = self._line, None
             if line is not None:
                 line.close()
@@ -248,10 +253,11 @@ class GpioOutlet(Outlet):
         with self._changed:
             self._changed.wait_for(lambda: self._closed, _REOPEN_S)
         try:
-            self._level = self._schedule.active(self._clock())
+            with self._changed:  # calls add pulses meanwhile
+                self._level, _ = self._due(self._clock())
             self._line = self._open()
         except OSError as error:
-            self._error = error
+            self._note_error(error)
         else:
             _log.info("%s: opened again", self.name)
 

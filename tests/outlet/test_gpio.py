@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,35 @@ def test_a_part_without_a_verdict_is_rejected_unless_it_is_to_pass(gpio: FakeGpi
         wait_for(gpio, "_-_")
 
 
+def test_a_part_without_a_verdict_passes_where_it_is_to_pass(
+    gpio: FakeGpio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked(PulseSchedule):
+        def pulse(self, moment_s: float, now_s: float) -> float:
+            asked.append("pulse")
+            return super().pulse(moment_s, now_s)
+
+        def pulse_between(self, first_s: float, last_s: float, now_s: float) -> None:
+            asked.append("pulse between")
+            super().pulse_between(first_s, last_s, now_s)
+
+        def hold(self, key: str, moment_s: float) -> None:
+            asked.append(f"hold {key}")
+            super().hold(key, moment_s)
+
+    asked: list[str] = []
+    monkeypatch.setattr("edge_ad.outlet.gpio.PulseSchedule", Asked)
+    with opened("?pulse_ms=5&failsafe=pass") as outlet:
+        for missed in (0, 1, 3):
+            judge(outlet, replace(part(Verdict.INVALID), missed_triggers=missed))
+        judge(outlet, replace(part(Verdict.INVALID), reason=FAULT.reason))
+        outlet.alarmed(FAULT, Evidence())
+        outlet.setting_changed(PAUSED)
+        assert asked == []
+        judge(outlet, part())
+    assert asked == ["pulse"]
+
+
 @pytest.mark.parametrize(("missed", "latency_s"), [(1, 0.0), (3, 0.0), (3, 0.2)])
 def test_parts_without_a_time_are_rejected_since_the_last_one_that_has_one(
     gpio: FakeGpio, monkeypatch: pytest.MonkeyPatch, missed: int, latency_s: float
@@ -147,6 +177,51 @@ def test_the_line_is_at_its_fail_safe_level_while_there_are_no_verdicts(gpio: Fa
         judge(outlet, part(Verdict.PASS))
         wait_for(gpio, "-_-_-_-_")
     assert levels(gpio) == "-_-_-_-_-" and gpio.released == 1, "after the end"
+
+
+class Clock:
+    """Stands still until a test moves it; knows which threads asked for the time."""
+
+    def __init__(self) -> None:
+        self.now, self.asked = 100.0, set[str]()
+
+    def __call__(self) -> float:
+        self.asked.add(threading.current_thread().name)
+        return self.now
+
+
+@contextmanager
+def at_a_clock(**options: Any) -> Iterator[tuple[Gpio, Clock]]:
+    from edge_ad.gpio import GpioPlace
+    from edge_ad.outlet.gpio import GpioOptions, GpioOutlet
+
+    clock = Clock()
+    outlet = GpioOutlet(GpioPlace("/dev/gpiochip0", 17), GpioOptions(**options), clock)
+    outlet.started(["top"], None)
+    wait_until(lambda: outlet.name in clock.asked)
+    try:
+        yield outlet, clock
+    finally:
+        outlet.close()
+
+
+def test_before_the_first_verdict_no_delay_keeps_the_fail_safe_level_away(gpio: FakeGpio) -> None:
+    with at_a_clock(delay_s=60):
+        pass
+    assert "_" not in levels(gpio)
+
+
+def test_a_pulse_that_this_computer_was_too_busy_for_comes_late_and_is_an_error(
+    gpio: FakeGpio,
+) -> None:
+    with at_a_clock(delay_s=60, pulse_s=0.05, failsafe=False) as (outlet, clock):
+        judge(outlet, part())
+        clock.now += 61
+        wait_until(lambda: error_of(outlet).endswith("this computer was busy, by 1000 ms"))
+        wait_for(gpio, "_-")
+        clock.now += 1
+        assert error_of(outlet) == ""
+        wait_for(gpio, "_-_")
 
 
 def test_a_line_whose_engine_hangs_is_stale_until_its_next_verdict(gpio: FakeGpio) -> None:

@@ -144,6 +144,16 @@ def test_results_wait_until_their_id_is_acknowledged_once() -> None:
     assert decode(words(state))["waiting"] == 0 and shown(state)[2] is ErrorCode.NO_RESULT
 
 
+def test_a_pass_that_gives_way_to_a_reject_is_an_overrun() -> None:
+    state = CameraState(2.0, handshake=True, clock=Clock())
+    for number in range(1, BUFFER + 1):
+        state.add(part(number))
+    state.add(part(20, Verdict.REJECT))
+    assert [result.part for result in state.waiting] == [*range(1, BUFFER), 20]
+    assert state.overrun and state.counts.overrun == 1
+    assert (state.counts.passed, state.counts.failed) == (BUFFER, 1), "all of them were judged"
+
+
 def test_a_full_buffer_reports_the_overrun_and_keeps_rejects_before_passes() -> None:
     state = CameraState(2.0, handshake=True, clock=Clock())
     for number in range(1, BUFFER + 1):
