@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_ad.control.address import SOCKET
 from edge_ad.errors import OutletLost, UsageError
-from edge_ad.store.lock import LOCK, check_free
+from edge_ad.store.lock import LOCK, FolderLock, check_free
 from edge_ad.store.schema import DATABASE
 
 _OF_A_RUN = (
@@ -54,7 +54,7 @@ def _concerns(error: OSError, path: Path) -> bool:
 
 
 def check_output_folder(folder: Path, *, overwrite: bool) -> None:
-    """Check that `making_output_folder` will succeed, without changing anything.
+    """Check that a `FolderClaim` and a line in it will succeed, without changing anything.
 
     Raises UsageError when another line writes to the folder, or when it has other files than those
     of a line and `overwrite` is not given; OutletLost when it cannot be written.
@@ -72,28 +72,49 @@ def check_output_folder(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-@contextlib.contextmanager
-def making_output_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
-    """Make the output folder of a run, and with `overwrite` remove what an earlier one left.
+class FolderClaim:
+    """The output folder of a run that starts: made and locked, so that others see it coming.
 
-    When the block fails, folders made here are removed. Raises OutletLost when the folder cannot
-    be written.
+    `give_up` removes what a refused start has made. Raises UsageError when another line writes to
+    the folder, OutletLost when it cannot be written.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+        self._lock: FolderLock | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(folder)
+        except BaseException as error:
+            self.give_up()
+            if isinstance(error, OSError):
+                raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error
+            raise
+
+    def take(self, *, overwrite: bool) -> FolderLock:
+        """Hand the lock over to the store; with `overwrite` remove what an earlier run left."""
+        assert self._lock is not None
         for pattern in _OF_A_RUN if overwrite else ():
-            for old in folder.glob(pattern):
-                old.unlink()
-    except OSError as error:
-        raise OutletLost(f"{folder}: cannot be written ({error.strerror}).") from error
-    try:
-        yield
-    except BaseException:
-        for path in made:
+            for path in self._folder.glob(pattern):
+                _remove(path)
+        lock, self._lock = self._lock, None
+        return lock
+
+    def give_up(self) -> None:
+        """Unlock the folder unless a line has it, and remove it if it was made and is empty."""
+        if self._lock is not None:
+            self._lock.release(refused=True)
+        for path in self._made:
             with contextlib.suppress(OSError):
                 path.rmdir()
-        raise
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutletLost(f"{path}: cannot be removed ({error.strerror}).") from error
 
 
 def check_writable(path: Path) -> None:

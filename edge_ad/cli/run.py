@@ -241,6 +241,7 @@ def command(
         signals = stack.enter_context(Signals(stop))
         config, outputs = _parts(options, as_json=as_json)
         outputs.check()
+        outputs.claim(stack)
         try:
             line = stack.enter_context(open_line(config, stop=stop))
         except (UsageError, IncompatibleError):

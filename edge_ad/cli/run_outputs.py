@@ -15,7 +15,10 @@ from edge_ad.cli.session import discard_stdout
 from edge_ad.errors import EdgeAdError
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from edge_ad.cli.console import Window
+    from edge_ad.cli.output import FolderClaim
     from edge_ad.cli.run_page import RunPage
     from edge_ad.control.line_control import LineControl
     from edge_ad.line.supervisor import Supervisor
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 class Outputs:
     """Terminal, window and output folder of a run.
 
-    `window` is set by `check`; `line`, `store`, `evidence` and `control` by `open`.
+    `window` is set by `check`, `claimed` by `claim`, `line`, `store`, `evidence` and `control` by
+    `open`.
     """
 
     as_json: bool
@@ -45,6 +49,7 @@ class Outputs:
     page: RunPage | None = None
     samples_bytes: int = 0
     window: Window | None = None
+    claimed: FolderClaim | None = None
     line: Supervisor | None = None
     store: Store | None = None
     evidence: EvidenceFolder | None = None
@@ -60,8 +65,16 @@ class Outputs:
         if self.show:
             self.window = Window()
 
+    def claim(self, stack: ExitStack) -> None:
+        """Make and lock the output folder; `stack` gives it up when the line does not start."""
+        from edge_ad.cli.output import FolderClaim
+
+        if self.folder is not None:
+            self.claimed = FolderClaim(self.folder)
+            stack.callback(self.claimed.give_up)
+
     def open(self, line: Supervisor) -> None:
-        """Make the output folder and the outlets, and add them to the line."""
+        """Fill the claimed output folder, make the outlets, and add them to the line."""
         import sys
 
         from edge_ad.cli.console import Console
@@ -146,7 +159,6 @@ class Outputs:
             result.setdefault("outbox", []).append(counts | left)
 
     def _open_folder(self, folder: Path, line: Supervisor) -> None:
-        from edge_ad.cli.output import making_output_folder
         from edge_ad.control.line_control import LineControl
         from edge_ad.engine.lasting import LastingEngine
         from edge_ad.outlet.evidence import EvidenceFolder
@@ -154,8 +166,9 @@ class Outputs:
         from edge_ad.outlet.samples import SampleFolder
         from edge_ad.store.store import Store
 
-        with making_output_folder(folder, overwrite=self.overwrite):
-            self.store = Store(folder, self.retention)
+        assert self.claimed is not None
+        lock = self.claimed.take(overwrite=self.overwrite)
+        self.store = Store(folder, self.retention, lock=lock)
         for engine in line.engines:
             if isinstance(engine, LastingEngine):
                 engine.reopened = self._record_reopened

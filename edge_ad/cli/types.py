@@ -19,6 +19,11 @@ class Number(FloatParamType):
     """A finite number: nothing exceeds `nan` or `inf`, so they would let every part pass."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            hint = " Write it with a point." if "," in str(value) else ""
+            self.fail(f"'{value}' is not a number.{hint}", param, ctx)
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"'{value}' is not a number.", param, ctx)

@@ -15,6 +15,7 @@ from edge_ad.store.lock import is_locked
 from edge_ad.store.schema import DATABASE
 
 _STARTS_WITHIN_S = 5.0  # a line that holds its folder may not have opened its socket yet
+_CLAIMED_WITHIN_S = 2.0  # by a command that has just been started
 _ANSWERS_WITHIN_S = 10.0
 _LONGEST_ANSWER = 8 << 20
 _MOST_ATTACHED = 256 << 20
@@ -38,7 +39,7 @@ def request(folder: Path, message: Mapping[str, Any]) -> dict[str, Any]:
     Raises UsageError for a folder that is no line's, LineAway when no line answers, RequestRefused
     when it refuses.
     """
-    if not (folder / DATABASE).is_file() and not is_locked(folder):
+    if not (folder / DATABASE).is_file() and not _is_claimed(folder):
         raise UsageError(
             f"{folder} has no {DATABASE}. Expected the output folder of a line: "
             "edge-ad run ... -o DIR"
@@ -47,6 +48,16 @@ def request(folder: Path, message: Mapping[str, Any]) -> dict[str, Any]:
         return _accepted(_exchange(folder, json.dumps(message).encode() + b"\n"))
     except OSError as error:
         raise _away(folder, error) from error
+
+
+def _is_claimed(folder: Path) -> bool:
+    """Return whether a line starts in a folder; wait a moment for one that is new or empty."""
+    until = time.monotonic() + _CLAIMED_WITHIN_S
+    while not is_locked(folder):
+        if time.monotonic() > until or (folder.is_dir() and any(folder.iterdir())):
+            return False
+        time.sleep(0.02)
+    return True
 
 
 class LineLink:
@@ -127,4 +138,6 @@ def _away(folder: Path, error: OSError) -> EdgeAdError:
         return LineAway(f"the line in {folder} did not answer within {_ANSWERS_WITHIN_S:g} s.")
     if not is_locked(folder):
         return LineAway(f"no line runs in {folder}. Start one with: edge-ad run ... -o {folder}")
+    if not path.exists():
+        return LineAway(f"the line in {folder} is still starting. Try again in a moment.")
     return LineAway(f"{path}: the line does not answer ({error.strerror or error}).")

@@ -34,11 +34,29 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def lock_folder(folder: Path) -> int:
-    """Lock the folder and return the file descriptor that holds the lock.
+class FolderLock:
+    """A locked folder, until `release`.
 
     Raises UsageError when another process holds it, OSError when it cannot be written.
     """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK
+        self._is_new = not self._path.exists()
+        self._handle = _lock_folder(folder)
+
+    def release(self, *, refused: bool = False) -> None:
+        """Unlock the folder; of a `refused` start nothing stays. A second call does nothing."""
+        handle, self._handle = self._handle, -1
+        if handle < 0:
+            return
+        if refused and self._is_new:
+            self._path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock_folder(folder: Path) -> int:
+    """Lock the folder and return the file descriptor that holds the lock."""
     flags = os.O_RDWR | os.O_CREAT
     handle = _locked(folder / LOCK, flags, fcntl.LOCK_EX, within_s=_ASKED_FOR_S)
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.store.lock import is_locked
 from edge_ad.store.schema import (
     DATABASE,
     READS_WITHIN_S,
@@ -76,6 +77,8 @@ def open_reading(folder: Path, busy_s: float = READS_WITHIN_S) -> Iterator[sqlit
     """
     path = folder / DATABASE
     if not path.is_file():
+        if is_locked(folder):
+            raise UsageError(f"the line in {folder} is still starting. Try again in a moment.")
         raise UsageError(
             f"{folder} has no {DATABASE}. Expected the output folder of a line: "
             "edge-ad run ... -o DIR"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.errors import OutletLost
 from edge_ad.store.event import EventType, StoreEvent, close_open_alarms, insert
-from edge_ad.store.lock import LOCK, lock_folder
+from edge_ad.store.lock import FolderLock
 from edge_ad.store.parts import PartNumbers, reserve_first
 from edge_ad.store.rescue import check_whole, rescue
 from edge_ad.store.retention import Retention, retention_job
@@ -28,7 +27,7 @@ _LOOK_EVERY_S = 10.0  # at the clock
 
 
 class Store(ClosedAtExit):
-    """An open store, continued where the last line in the folder ended.
+    """An open store, continued where the last line in the folder ended; it owns the `lock`.
 
     Its methods may be called from any thread and never wait for the disk. `next_part` returns part
     numbers. Functions in `committed` are called after each commit, in the writer's thread, those in
@@ -41,7 +40,12 @@ class Store(ClosedAtExit):
     """
 
     def __init__(
-        self, folder: Path, retention: Retention | None = None, *, capacity: int = CAPACITY
+        self,
+        folder: Path,
+        retention: Retention | None = None,
+        *,
+        lock: FolderLock | None = None,
+        capacity: int = CAPACITY,
     ) -> None:
         self.path = folder / DATABASE
         self.committed: list[Callable[[], None]] = []
@@ -50,13 +54,13 @@ class Store(ClosedAtExit):
         self._retention = retention or Retention()
         self._closed = False
         self._clock, self._clock_lock = WallClock(), threading.Lock()
-        made = [path for path in (folder / LOCK, self.path) if not path.exists()]
-        self._lock = -1
+        self._lock = lock
+        is_new = not self.path.exists()
         try:
-            self._lock = lock_folder(folder)
+            self._lock = self._lock or FolderLock(folder)
             first_part, self.interrupted = _begin_even_damaged(self.path, self._clock)
         except BaseException as error:
-            self._give_up(made if self._lock >= 0 else [])
+            self._give_up(is_new=is_new)
             if isinstance(error, (OSError, sqlite3.Error)):
                 raise OutletLost(f"{self.path}: cannot be written ({error}).") from error
             raise
@@ -155,14 +159,16 @@ class Store(ClosedAtExit):
         for function in self.closing:
             function()
         self._writer.close()
-        os.close(self._lock)
+        assert self._lock is not None
+        self._lock.release()
 
-    def _give_up(self, made: list[Path]) -> None:
+    def _give_up(self, *, is_new: bool) -> None:
         """Remove what a refused start has made, and unlock."""
-        for path in made:
-            path.unlink(missing_ok=True)
-        if self._lock >= 0:
-            os.close(self._lock)
+        if self._lock is None:  # another line's
+            return
+        if is_new:
+            self.path.unlink(missing_ok=True)
+        self._lock.release(refused=True)
 
 
 def _call(functions: list[Callable[[], None]]) -> None:

@@ -6,14 +6,17 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_ad.cli.output import FolderClaim
 from tests.conftest import invoke
 from tests.control.lines import RunningLine, wait_for
+from tests.timing import LIMIT_S
 
 MakePath = Callable[..., Path]
 
@@ -67,7 +70,11 @@ def test_alarms_are_acknowledged(running: RunningLine) -> None:
     ("words", "message"),
     [
         (["threshold"], "threshold takes one VALUE"),
-        (["threshold", "high", "--camera", "top"], "threshold: 'high' is not a valid float"),
+        (["threshold", "high", "--camera", "top"], "threshold: 'high' is not a number."),
+        (
+            ["threshold", "0,5", "--camera", "top"],
+            "threshold: '0,5' is not a number. Write it with a point.",
+        ),
         (["threshold", "nan", "--camera", "top"], "is not a number"),
         (["threshold", 1, "--undo", "--camera", "top"], "threshold --undo takes no value"),
         (["threshold", 1], "which camera? The line has: top, side"),
@@ -92,7 +99,10 @@ def test_what_makes_no_sense_is_refused(
     assert running.events("setting", "control") == []
 
 
-def test_a_folder_without_a_running_line_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_running_line_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.control.client._CLAIMED_WITHIN_S", 0.0)
     done = invoke("ctl", tmp_path, "state")
     assert done.returncode == 2 and "has no line.db" in done.stderr
     with RunningLine(tmp_path, "top"):
@@ -100,6 +110,24 @@ def test_a_folder_without_a_running_line_is_named(tmp_path: Path) -> None:
     done = invoke("ctl", tmp_path, "state", "--json")
     assert done.returncode == 1 and json.loads(done.stdout)["exit"] == 1
     assert "no line runs in" in done.stderr
+
+
+def test_a_line_that_has_just_been_started_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.control.client._STARTS_WITHIN_S", 0.05)
+    monkeypatch.setattr("edge_ad.control.client._CLAIMED_WITHIN_S", LIMIT_S)
+    folder = tmp_path / "new" / "out"
+    claims: list[FolderClaim] = []
+    starting = threading.Timer(0.1, lambda: claims.append(FolderClaim(folder)))
+    starting.start()
+    done = invoke("ctl", folder, "state")
+    starting.join()
+    assert done.returncode == 1 and f"the line in {folder} is still starting" in done.stderr
+    for verb in ("events", "drift", "sheet"):
+        assert f"the line in {folder} is still starting" in invoke(verb, folder).stderr
+    claims[0].give_up()
+    assert list(tmp_path.iterdir()) == []
 
 
 def start(*words: object) -> subprocess.Popen[str]:

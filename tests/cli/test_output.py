@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.cli.output import output_file
-from edge_ad.errors import OutletLost
+from edge_ad.cli.output import FolderClaim, output_file
+from edge_ad.errors import DataError, OutletLost, UsageError
+from edge_ad.store.lock import is_locked
+from edge_ad.store.store import Store
 
 
 def _error(code: int, *name: object) -> OSError:
@@ -39,3 +41,30 @@ def test_another_file_or_a_connection_is_not_blamed_on_the_output(
     with pytest.raises(OSError) as raised, output_file(tmp_path / "a.json", ".json"):
         raise error
     assert raised.value is error
+
+
+def test_a_claimed_folder_is_that_of_one_line_from_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "out"
+    claim = FolderClaim(folder)
+    with pytest.raises(UsageError, match=r"another line \(process \d+\) writes to"):
+        FolderClaim(folder)
+    with Store(folder, lock=claim.take(overwrite=False)):
+        claim.give_up()
+        assert is_locked(folder)
+    assert not is_locked(folder) and (folder / "line.db").exists()
+
+
+def test_a_start_that_is_refused_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    for exists in (False, True):
+        if exists:
+            folder.mkdir()
+        before = list(tmp_path.rglob("*"))
+        FolderClaim(folder).give_up()
+        assert list(tmp_path.rglob("*")) == before
+    (folder / "line.db").write_bytes(b"no database at all, but long enough" * 40)
+    claim = FolderClaim(folder)
+    with pytest.raises(DataError, match="is no database"):
+        Store(folder, lock=claim.take(overwrite=False))
+    claim.give_up()
+    assert [path.name for path in folder.iterdir()] == ["line.db"]
