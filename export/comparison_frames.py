@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_ad.dataset import images_below, left_out_below, readable
 from edge_ad.errors import DataError, naming
@@ -37,23 +38,30 @@ class ComparisonFrames(NamedTuple):
 def folder_frames(
     folder: Path, manifest: Manifest, limit: int, left_out: dict[str, str] | None = None
 ) -> Image:
-    """Return uint8 (n, H, W, 3): images below `folder`, evenly picked, preprocessed as in a run.
+    """Return uint8 (n, H, W, 3): images below `folder`, preprocessed as in a run.
 
-    At most `limit` frames; images that cannot be read are added to `left_out`. Raises DataError
-    when there is no folder or no readable image in it.
+    At most `limit` frames, evenly picked from the images and from their tiles; images that cannot
+    be read are added to `left_out`. Raises DataError when there is no folder or no readable image
+    in it.
     """
     check_folder(folder, "images")
     paths = images_below(folder)
     if not paths:
         raise DataError(f"{folder}: no images in it or below it.")
-    picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int))]
+    picked = [paths[i] for i in _evenly(len(paths), limit)]
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
     frames = []
     with reading(_depth(manifest, paths)):
         for path, image in readable(picked, left_out):
             with naming(path):
                 frames.append(preprocess(image))
-    return np.concatenate(frames)[:limit]
+    tiles = np.concatenate(frames)
+    return tiles[_evenly(len(tiles), limit)]
+
+
+def _evenly(count: int, most: int) -> NDArray[np.intp]:
+    """Return the numbers of at most `most` of `count` things, both ends included."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.intp)
 
 
 def _depth(manifest: Manifest, paths: Sequence[Path]) -> BitDepth:

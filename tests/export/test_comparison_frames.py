@@ -50,6 +50,16 @@ def test_each_tile_is_a_frame(tmp_path: Path) -> None:
     assert comparison_frames(manifest, tmp_path, 10).originals == 4
 
 
+def test_few_frames_of_many_tiles_come_from_all_images_and_places(tmp_path: Path) -> None:
+    for index in range(6):
+        image = np.full((20, 40, 3), 10 * index, np.uint8)
+        image[:, 20:] += 5
+        write_image(tmp_path / f"{index}.png", image)
+    manifest = MANIFEST.replace(geometry=Geometry(tiles=(1, 2)))
+    frames = folder_frames(tmp_path, manifest, 4)
+    assert frames[:, 4, 8, 0].tolist() == [0, 10, 30, 55]
+
+
 def test_every_image_comes_with_an_anomalous_copy_the_same_every_time(tmp_path: Path) -> None:
     write_images(tmp_path, 3)
     images, given, _ = comparison_frames(MANIFEST, tmp_path, 10)
