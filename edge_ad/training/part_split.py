@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data_split import DataSplit, ImageSet
-from edge_ad.errors import DataError
 from edge_ad.geometry import Geometry
 from edge_ad.methods.learning.settings import SetAside
 from edge_ad.parts import (
@@ -157,12 +156,9 @@ def split_by_part(
 
     Unless the shares are given, fewer than ten parts leave none for the threshold; of fewer than
     four, some images of the trained parts serve to choose. Raises UsageError and DataError as
-    `assign_parts` and `split_parts` do, and DataError when no image's part is known.
+    `assign_parts` and `split_parts` do.
     """
     assigned = assign_parts(normal.paths, part_id=part_id, root=root, how=how, geometry=geometry)
-    if not assigned.parts:
-        first = next(iter(assigned.left_out.values()))
-        raise DataError(f"{root}: the part of no image is known. The first: {first}")
     known = tuple(assigned.parts)
     shares = aside.shares
     if folds:

@@ -38,9 +38,11 @@ def write_exposures(folder: Path, parts: int, exposures: int = EXPOSURES) -> Pat
     return folder
 
 
-def split(folder: Path, aside: SetAside | None = None, part_id: str | None = None) -> PartSplit:
+def split(
+    folder: Path, aside: SetAside | None = None, part_id: str | None = None, folds: int = 0
+) -> PartSplit:
     normal = load_tiles(normal_images(folder), Preprocess((32, 32)))
-    return split_by_part(normal, folder, aside or SetAside(), part_id=part_id)
+    return split_by_part(normal, folder, aside or SetAside(), part_id=part_id, folds=folds)
 
 
 def names(paths: tuple[Path, ...]) -> set[str]:
@@ -90,6 +92,25 @@ def test_few_parts_are_all_trained_on_and_the_notes_say_what_that_costs(
     notes = " ".join(done.notes())
     assert "no threshold can be set from these images" in notes
     assert "expect a choice that favours them" in notes
+
+
+def test_images_held_back_of_few_parts_are_of_parts_trained_on(tmp_path: Path) -> None:
+    done = split(write_exposures(tmp_path / "a", 3, exposures=4), part_id="part([0-9]+)")
+    assert not set(done.trained) & set(done.selection)
+    assert names(done.selection) <= names(done.trained) and done.chosen_by == "images"
+    assert done.notes()[-1].startswith("The images to choose by show parts trained on")
+    assert "3 to train on, none to choose by, none set aside" in done.summary()
+
+
+def test_with_folds_all_parts_trained_on_support_the_rate(tmp_path: Path) -> None:
+    done = split(write_exposures(tmp_path / "a", 20), part_id="part([0-9]+)", folds=3)
+    assert [len(names(use)) for use in (done.trained, done.selection, done.threshold)] == [18, 2, 0]
+    assert done.supported_rate == pytest.approx(1 - 0.05 ** (1 / 18))
+    first, second = done.notes()
+    assert first.startswith("3 folds: 4 trainings in all, so about 4 times the time of one.")
+    assert "an estimate, not a guarantee" in first
+    assert second.startswith("The 18 parts in folds support a false-alarm rate of 0.16 at best")
+    assert split(write_exposures(tmp_path / "b", 3), folds=3).folds == 3
 
 
 def test_explicit_shares_set_few_parts_aside_or_are_refused(tmp_path: Path) -> None:
