@@ -95,7 +95,10 @@ def test_few_parts_are_all_trained_on_and_the_notes_say_what_that_costs(
 
 
 def test_images_held_back_of_few_parts_are_of_parts_trained_on(tmp_path: Path) -> None:
-    done = split(write_exposures(tmp_path / "a", 3, exposures=4), part_id="part([0-9]+)")
+    folder = write_exposures(tmp_path / "a", 3, exposures=4)
+    write_image(folder / "other.png", striped_part(99))  # of an unknown part
+    done = split(folder, part_id="part([0-9]+)")
+    assert len({*done.trained, *done.selection}) == 12
     assert not set(done.trained) & set(done.selection)
     assert names(done.selection) <= names(done.trained) and done.chosen_by == "images"
     assert done.notes()[-1].startswith("The images to choose by show parts trained on")
@@ -146,6 +149,12 @@ def test_the_notes_say_which_rate_the_set_aside_parts_support(tmp_path: Path) ->
     assert "The 4 parts set aside support a false-alarm rate of 0.53 at best" in done.notes()[0]
     assert "0.05 needs 59" in done.notes()[0]
     assert "14 to train on, 2 to choose by, 4 set aside for the threshold" in str(done)
+
+
+def test_enough_parts_set_aside_need_no_note(tmp_path: Path) -> None:
+    aside = SetAside(selection=0.05, threshold=0.9)
+    done = split(write_exposures(tmp_path / "a", 66, exposures=1), aside, "part([0-9]+)")
+    assert len(done.threshold) >= 59 and done.notes() == []
 
 
 def test_a_folder_of_folders_has_a_part_in_each(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import Cells, join_levels, scaled_cells
 
+LEAST_DEVIATION = 0.01  # of the mean; that of one image alone is 0, and says nothing of others
+
 
 class ScoreSpread(NamedTuple):
-    """Mean and deviation of the image scores of normal images."""
+    """Mean and deviation of the image scores of normal images, not less than LEAST_DEVIATION."""
 
     mean: float
     deviation: float
@@ -27,8 +29,8 @@ class ScoreSpread(NamedTuple):
     @classmethod
     def of(cls, scores: Tensor) -> Self:
         """Measure scores (n,)."""
-        deviation = float(scores.double().std(correction=0))
-        return cls(float(scores.double().mean()), max(deviation, 1e-12))
+        mean, deviation = float(scores.double().mean()), float(scores.double().std(correction=0))
+        return cls(mean, max(deviation, LEAST_DEVIATION * abs(mean), 1e-12))
 
 
 class FeaturePrior(nn.Module):

@@ -47,8 +47,11 @@ def test_a_prior_of_unit_cells_ignores_how_strong_cells_respond() -> None:
     assert not torch.allclose(plain.features(stronger), plain.features(levels), atol=1e-4)
 
 
-def test_scores_that_do_not_vary_give_no_infinity() -> None:
-    assert ScoreSpread.of(torch.full((5,), 2.0)) == (2.0, 1e-12)
+def test_scores_of_one_image_alone_are_taken_to_vary_by_a_hundredth() -> None:
+    """Else a map would be divided by rounding errors, or by nearly nothing."""
+    assert ScoreSpread.of(torch.full((63,), 2.0)) == (2.0, 0.02)
+    assert ScoreSpread.of(torch.zeros(5)) == (0.0, 1e-12)
+    assert ScoreSpread.of(torch.tensor([1.0, 3.0])) == (2.0, 1.0)
 
 
 def test_a_memory_measures_the_distance_to_the_nearest_row() -> None:
