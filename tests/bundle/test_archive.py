@@ -17,6 +17,7 @@ import pytest
 from edge_ad.bundle.archive import header
 from edge_ad.bundle.checks import verify_bundle
 from edge_ad.bundle.manifest import BundleManifest, name_problem, names_problems
+from edge_ad.bundle.signing import parse_signatures
 from edge_ad.errors import DataError, EdgeAdError, UsageError
 from tests.bundle.conftest import Workshop, member
 
@@ -203,6 +204,25 @@ def test_signatures_have_one_way_to_be_written(workshop: Workshop) -> None:
     bundle.write_bytes(data.replace(text[1] + text[2], text[1] + same))
     with pytest.raises(DataError, match=r"signatures.json is damaged"):
         verify_bundle(bundle, workshop.trust)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"signatures": 1}',
+        b'{"signatures": [{"key_id": "a"}]}',
+        b'{"signatures": [{"key_id": "a", "signature": "A"}]}',
+        b'{"signatures": [{"key_id": "a", "signature": "QUJD"}]}',
+        b'{"signatures": [{"key_id": "a", "signature": "\xc3\xa4"}]}',
+        b"\xff\xfe",
+    ],
+)
+def test_signatures_that_are_none_are_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"^plates: signatures\.json is damaged\.$"):
+        parse_signatures(data, "plates")
 
 
 def test_a_signature_of_another_manifest_is_refused(workshop: Workshop) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from edge_ad.bundle.health import read_status
 from edge_ad.bundle.install import roll_back
-from edge_ad.bundle.manifest import SelfTest, Target
+from edge_ad.bundle.manifest import DEVICE_LINE, SelfTest, Target
 from edge_ad.bundle.plans import BUILT
 from edge_ad.bundle.self_test import SelfTestResult
 from edge_ad.bundle.signing import new_key
@@ -32,6 +32,20 @@ def test_an_installed_version_is_current_and_whole(workshop: Workshop) -> None:
     status = read_status(workshop.device, workshop.trust)
     assert status.problems == [] and status.notes == []
     assert status.current is not None and status.current.version == 1
+    assert status.manifest == workshop.manifest(1)
+
+
+def test_own_settings_that_the_line_file_does_not_have_yet_are_noted(workshop: Workshop) -> None:
+    state = workshop.install(workshop.bundle(1)).state
+    line = workshop.device / "versions" / state.current / DEVICE_LINE
+    site = workshop.device / "site.yaml"
+    site.write_text("cameras: []\n")
+    os.utime(site, (1_000, 1_000))
+    os.utime(line, (2_000, 2_000))
+    assert read_status(workshop.device, workshop.trust).notes == []
+    os.utime(site, (3_000, 3_000))
+    (note,) = read_status(workshop.device, workshop.trust).notes
+    assert note == f"site.yaml is newer than the line file; edge-ad bundle site {workshop.device}"
 
 
 def test_the_version_before_is_kept_and_older_ones_are_removed(workshop: Workshop) -> None:

@@ -92,6 +92,10 @@ def test_a_kill_at_any_step_leaves_a_line_that_runs(
     assert switched or workshop.running() == before
     status = read_status(workshop.device, workshop.trust)
     assert status.problems == []
+    happened = {"switch": "it has not happened", "finish": "it has happened"}.get(step)
+    assert [f"was interrupted; {happened}" in note for note in status.notes] == [True] * bool(
+        happened
+    )
     assert status.current is not None and status.current.version == (2 if switched else 1)
     state = workshop.install(third).state
     assert workshop.running()[0].startswith("3-") and state.switch is None
@@ -118,8 +122,9 @@ def test_a_kill_during_a_rollback_leaves_a_line_that_runs(workshop: Workshop, st
 def test_a_lock_of_a_dead_process_does_not_hinder(workshop: Workshop) -> None:
     workshop.device.mkdir()
     lock = workshop.device / "install.lock"
-    lock.write_text("99999\n")
+    lock.write_text("a number longer than any process has\n")
     workshop.install(workshop.bundle(1))
+    assert lock.read_text() == f"{os.getpid()}\n"
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released
 

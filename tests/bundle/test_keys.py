@@ -35,6 +35,18 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     assert key.read_bytes() == before and not (tmp_path / "release.key.pub").exists()
 
 
+def test_a_key_that_the_disk_has_no_room_for_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = invoke("keys", "new", tmp_path / "release.key")
+    assert done.returncode == 6 and "No space left on device" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_passphrase_comes_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
