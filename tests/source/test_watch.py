@@ -89,6 +89,18 @@ def test_files_come_by_age_and_each_once(tmp_path: Path) -> None:
     assert names(watch.take()) == ["d.png"]
 
 
+def test_a_file_that_is_being_judged_does_not_come_again(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    watch = Watch(tmp_path)
+    (first,) = watch.take(record=False)
+    (tmp_path / "a.png").write_bytes(png(91))  # the next part's image has the same name
+    assert watch.take() == [], "the verdict on the first is not recorded yet"
+    watch.source.recorded(first.index)
+    (second,) = watch.take()
+    assert (second.file, second.index) == ("a.png", first.index + 1)
+    assert watch.take() == []
+
+
 def test_a_file_that_grows_is_delivered_when_it_is_complete(tmp_path: Path) -> None:
     data, path = png(), tmp_path / "slow.png"
     watch = Watch(tmp_path)
