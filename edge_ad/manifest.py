@@ -119,6 +119,8 @@ class Threshold(Stored, frozen=True, kw_only=True):
     `parts` independent parts on `images` images; likewise for `pixel` and a map's maximum. `parts`
     None: each image is a part. The guarantee holds only for the `geometry` of those images.
 
+    `decided_by` is what decided which images show one part (`parts.How`): "each", "part-id" and
+    "table" are the user's word for it; empty for frames of a source.
     `set_aside` counts those images that the training had set aside for this; `frames_per_part` is
     how many frames in a row show one part, where frames of a source were used. With `folds`, the
     scores are those of so many other nets, and the guarantee is an estimate. `reference` says what
@@ -132,6 +134,7 @@ class Threshold(Stored, frozen=True, kw_only=True):
     images: Positive
     by: Literal["part", "image"] = "part"
     parts: Positive | None = None
+    decided_by: str = ""
     set_aside: Annotated[int, Meta(ge=0)] = 0
     frames_per_part: Positive | None = None
     folds: Annotated[int, Meta(ge=0)] = 0

@@ -51,11 +51,13 @@ _WEAKER = (
 class ThresholdImages:
     """Images of normal parts that a threshold may come from: `paths`, and the part of each name.
 
-    `set_aside` of them were set aside for this in training.
+    `set_aside` of them were set aside for this in training. `decided_by` is what decided which show
+    one part (`parts.How`).
     """
 
     folder: ImageFolder
     part_of: PartOf
+    decided_by: str
     set_aside: int = 0
 
     def __iter__(self) -> Iterator[tuple[str, Image]]:
@@ -89,7 +91,7 @@ def threshold_images(
         return None
     paths = _of_whole_parts(given, limit)
     count = len(paths) if given.set_aside else 0
-    return ThresholdImages(ImageFolder(folder, paths), given.part_of, count)
+    return ThresholdImages(ImageFolder(folder, paths), given.part_of, given.decided_by, count)
 
 
 def _int8(manifest: Manifest) -> Manifest:
@@ -159,7 +161,8 @@ class ThresholdCheck:
             scores = score_normal(engine, self._images(), part_of=self.normal.part_of)
         guarantee = best_guarantee(scores.by(self.by).distinct, self.guarantee)
         threshold = threshold_for(scores, guarantee, self.normal.folder.sha256(), self.by)
-        return threshold.replace(set_aside=self.normal.set_aside)
+        normal = self.normal
+        return threshold.replace(decided_by=normal.decided_by, set_aside=normal.set_aside)
 
     def _images(self) -> Iterator[tuple[str, Image]]:
         for done, item in enumerate(self.normal):

@@ -42,6 +42,7 @@ def decide(
     if given.frames_of_unknown_parts:
         check_independence(parts.image)
     threshold = threshold.replace(
+        decided_by=given.decided_by,
         set_aside=given.set_aside,
         folds=given.fitted.folds if given.fitted else 0,
         frames_per_part=given.frames_per_part,

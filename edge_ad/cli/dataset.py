@@ -113,10 +113,13 @@ def _shares(text: str) -> dict[str, float]:
 def _result(
     folder: Path, assignment: PartAssignment, survey: Survey, confidence: float
 ) -> dict[str, Any]:
+    from dataclasses import asdict
     from statistics import median
 
     from edge_ad.parts import supported_part_rate
 
+    recognition = assignment.recognition
+    countable = not assignment.is_upper_bound
     sizes = [len(paths) for paths in assignment.groups().values()]
     counts: dict[str, int] = {}
     for path in assignment.parts:
@@ -134,13 +137,14 @@ def _result(
         "decided_by": assignment.how.value,
         "detail": assignment.detail,
         "doubt": assignment.doubt or None,
+        "second_exposures": asdict(recognition) if recognition else None,
         "duplicates": len(used),
         "duplicate_of": {str(image): str(first) for image, first in used},
         "odd": {str(path): why for path, why in survey.odd.items() if path in assignment.parts},
         "left_out": {str(path): why for path, why in survey.left_out.items()},
         "sizes": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         "brightness": {"min": min(levels), "median": median(levels), "max": max(levels)},
-        "supported_rate": supported_part_rate(len(sizes), confidence),
+        "supported_rate": supported_part_rate(len(sizes), confidence) if countable else None,
         "confidence": confidence,
         "part_of": {str(path): part for path, part in assignment.parts.items()},
     }
@@ -173,23 +177,35 @@ def _write(
 
 
 def _text(result: dict[str, Any]) -> str:
-    from edge_ad.parts import rounded_up
-
     per, light, sizes = result["images_per_part"], result["brightness"], list(result["sizes"])
     several = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     rows = [
         ("images", f"{result['images']} of {result['files']} files"),
-        ("parts", f"{result['parts']} ({result['detail']})"),
+        ("parts", f"{_at_most(result)}{result['parts']} ({result['detail']})"),
         ("per part", f"{per['min']} to {per['max']} images, median {per['median']:g}"),
         ("duplicates", f"{result['duplicates']} near-duplicates of other images"),
         ("sizes", ", ".join(f"{size} ({result['sizes'][size]})" for size in sizes[:3]) + several),
         ("brightness", f"{light['min']:.0f} to {light['max']:.0f}, median {light['median']:.0f}"),
-        ("guarantee", f"a false-alarm rate of {rounded_up(result['supported_rate']):g} at best, "
-         f"with confidence {result['confidence']:g}, if none of these parts is trained on"),
-    ]  # fmt: skip
+        ("guarantee", _guarantee(result)),
+    ]
     rows += [("odd", f"{path}: {why}") for path, why in result["odd"].items()]
     rows += [("left out", f"{path}: {why}") for path, why in result["left_out"].items()]
     return "\n".join(f"{name:12}{value}" for name, value in rows)
+
+
+def _at_most(result: dict[str, Any]) -> str:
+    return "at most " if result["supported_rate"] is None else ""
+
+
+def _guarantee(result: dict[str, Any]) -> str:
+    from edge_ad.parts import rounded_up
+
+    if result["supported_rate"] is None:
+        return "none, until you say which images show one part"
+    return (
+        f"a false-alarm rate of {rounded_up(result['supported_rate']):g} at best, "
+        f"with confidence {result['confidence']:g}, if none of these parts is trained on"
+    )
 
 
 def _warnings(
@@ -198,7 +214,7 @@ def _warnings(
     survey: Survey,
     options: dict[str, Any],
 ) -> list[str]:
-    from edge_ad.parts import parts_needed, rounded_up
+    from edge_ad.parts import parts_needed, rounded_up, supported_part_rate
 
     lines = [assignment.doubt] if assignment.doubt else []
     parts = assignment.parts
@@ -213,9 +229,10 @@ def _warnings(
         )
     rate, confidence = options["false_alarm_rate"], options["confidence"]
     if rate is not None and result["parts"] < (needed := parts_needed(rate, confidence)):
+        support = supported_part_rate(result["parts"], confidence)
         lines.append(
             f"A false-alarm rate of {rate:g} with confidence {confidence:g} needs {needed} parts "
-            f"that were not trained on; here are {result['parts']}, which support "
-            f"{rounded_up(result['supported_rate']):g}. Collect images of more parts."
+            f"that were not trained on; here are {_at_most(result)}{result['parts']}, which "
+            f"support {rounded_up(support):g}. Collect images of more parts."
         )
     return lines

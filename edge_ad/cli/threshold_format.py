@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def result_of(
         "images": threshold.images,
         "parts": len(parts),
         "parts_from": given.parts_from,
+        "decided_by": threshold.decided_by or None,
+        "second_exposures": asdict(given.recognition) if given.recognition else None,
         "set_aside": threshold.set_aside,
         "folds": threshold.folds,
         "guaranteed": not threshold.folds,
@@ -136,11 +139,11 @@ def warnings(
     yield from given.notes
     if given.doubt:
         yield given.doubt
-    elif given.compared:
+    elif given.recognition:
         yield (
-            "The parts were found by comparing the images, which may take images of one part for "
-            "several if it is smooth or turned: look at them once, edge-ad dataset GOOD_DIR "
-            "--sheet parts.png"
+            "The parts were found by comparing the images, which takes images of one part for "
+            "several where it is turned by more than a few degrees: look at them once, edge-ad "
+            "dataset GOOD_DIR --sheet parts.png"
         )
     if result["drift"] and result["drift"]["accepted"]:
         yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from edge_ad.images.bit_depth import ReadImage
 from edge_ad.parts import names
 from edge_ad.parts.listed import TABLE, from_capture, from_table
 from edge_ad.parts.reading import Looked, look
+from edge_ad.parts.recognition import Recognition
 
 _ALIKE = (
     "the images are too alike to tell parts apart, so they count as images of one part. If they "
@@ -29,6 +30,12 @@ _BY_FOLDER = (
     "each sub-folder counts as one part, and half of them hold {median:g} images or more. If they "
     "hold images of many parts, like one for each day or shift, give --parts-from images, or "
     "--parts-from each if each image shows another part."
+)
+_UNRECOGNISED = (
+    "parts cannot be distinguished by their looks here: {recognised} of {tried} simulated second "
+    "exposures were recognised. So {parts} parts is an upper bound: images of one part may count "
+    "as several. Say which images show one part, with --part-id, parts.csv or a sub-folder for "
+    "each part; if each image shows another part, give --parts-from each."
 )
 _RECORDED = (
     "images that follow each other look alike, as frames of a recording do, so they count as "
@@ -56,7 +63,8 @@ class PartAssignment:
     `detail` tells the user the pattern or file that decided. `rule` is the same for another folder
     whose parts have the same names, and empty where names mean nothing beyond this folder.
     `left_out` are images whose part is unknown, with the reason; they belong to no set. `doubt`, if
-    not empty, says why the parts may be wrong and what to do.
+    not empty, says why the parts may be wrong and what to do. `recognition` says whether the images
+    tell parts apart, where they alone decided.
     """
 
     parts: dict[Path, str]
@@ -65,6 +73,13 @@ class PartAssignment:
     left_out: dict[Path, str] = field(default_factory=dict)
     doubt: str = ""
     rule: str = ""
+    recognition: Recognition | None = None
+
+    @property
+    def is_upper_bound(self) -> bool:
+        """Return whether there may be fewer parts, since looks do not tell them apart."""
+        unreliable = self.recognition is not None and not self.recognition.is_reliable
+        return unreliable and len(set(self.parts.values())) > 1
 
     def groups(self) -> dict[str, list[Path]]:
         """Return the images of each part, parts in the order of their first image."""
@@ -125,9 +140,7 @@ def _answer(
     if how is How.NAMES and (named := names.by_pattern(images)):
         return _by_named(how, images, root, looking, named)
     if how is How.IMAGES:
-        looked = looking(images, {})
-        parts, doubt = _first_labels(looked, root), _doubt(looked)
-        return PartAssignment(parts, how, "found from the images", looked.left_out, doubt)
+        return _by_looks(looking(images, {}), root)
     if how is How.EACH:
         return PartAssignment(_labels(images, root), how, "every image is a part")
     return None
@@ -154,27 +167,38 @@ def _by_named(
     if not named.inferred:
         return PartAssignment(named.parts, how, named.detail, rule=named.title)
     looked = looking(images, named.parts)
-    if looked.alike:
+    if looked.grouping.alike:
         return PartAssignment(named.parts, how, named.detail)
     parts = _first_labels(looked, root)
     joined = len({named.parts[path] for path in parts}) - len(set(parts.values()))
     detail = f"{named.detail}; {joined} of these joined to others that show the same part"
-    return PartAssignment(parts, how, detail, looked.left_out, _doubt(looked))
+    doubt = _RECORDED if looked.grouping.recorded else ""
+    return PartAssignment(parts, how, detail, looked.left_out, doubt)
 
 
-def _doubt(looked: Looked) -> str:
-    """Return why parts that were found from the images may be wrong, if anything says so."""
-    if looked.alike:
-        return _ALIKE
-    return _RECORDED if looked.recorded else ""
+def _by_looks(looked: Looked, root: Path) -> PartAssignment:
+    """Take the groups that were found from the images, with what may be wrong about them."""
+    grouping = looked.grouping
+    found = PartAssignment(
+        _first_labels(looked, root), How.IMAGES, "found from the images", looked.left_out,
+        recognition=grouping.recognition,
+    )  # fmt: skip
+    doubt = _RECORDED if grouping.recorded else ""
+    if grouping.alike:
+        doubt = _ALIKE
+    elif found.is_upper_bound and grouping.recognition:
+        parts = len(set(grouping.groups))
+        doubt = _UNRECOGNISED.format(parts=parts, **asdict(grouping.recognition))
+    return replace(found, doubt=doubt)
 
 
 def _first_labels(looked: Looked, root: Path) -> dict[Path, str]:
     """Name each group by its first image."""
     labels = _labels(looked.paths, root)
-    first = dict(zip(reversed(looked.groups), reversed(looked.paths), strict=True))
+    groups = looked.grouping.groups
+    first = dict(zip(reversed(groups), reversed(looked.paths), strict=True))
     return {path: labels[first[number]]
-            for path, number in zip(looked.paths, looked.groups, strict=True)}  # fmt: skip
+            for path, number in zip(looked.paths, groups, strict=True)}  # fmt: skip
 
 
 def _labels(paths: Sequence[Path], root: Path) -> dict[Path, str]:

@@ -25,6 +25,7 @@ from edge_ad.frame import Image
 from edge_ad.parts.candidates import Relief, correlations, grid, similar_pairs
 from edge_ad.parts.comparison import DETAIL_SIDE, Agreement, Detail, agreement, detail
 from edge_ad.parts.joining import Groups
+from edge_ad.parts.recognition import Recognition, SecondExposures
 
 _RANDOM_PAIRS, _SEED = 300, 0  # the same folder gives the same parts
 _UNRELATED = 0.4  # quantile of random pairs: below it none shows one part, even if two parts exist
@@ -44,29 +45,33 @@ class Grouping:
 
     `alike`: random images agree as images of one part do, so nothing tells parts apart and all
     images are one group. `recorded`: successive images resemble each other as frames of a recording
-    do, and are one group for as long as they do.
+    do, and are one group for as long as they do. `recognition` says whether a group can be relied
+    on to have all images of its part; None where that was not tried.
     """
 
     groups: list[int]
     alike: bool = False
     recorded: bool = False
+    recognition: Recognition | None = None
 
 
 class Looks:
     """Collects what images look like; `group` decides which show the same part.
 
-    An image takes 40 KiB. `scale` must be that of `scale_for`, for all images alike.
+    An image takes 40 KiB. `scale` must be that of `scale_for`, for all `images` alike.
     """
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, scale: float, images: int) -> None:
         self._scale = scale
         self._grids: list[Relief] = []
         self._details: list[Detail] = []
+        self._exposures = SecondExposures(scale, images)
 
     def add(self, image: Image) -> None:
         """Add an image uint8 (H, W, 3)."""
         self._grids.append(grid(image))
         self._details.append(detail(image, self._scale))
+        self._exposures.add(image)
 
     def group(self, known: Iterable[Pair] = ()) -> Grouping:
         """Group the images; pairs of `known` indices are of one part in any case."""
@@ -81,7 +86,9 @@ class Looks:
         pairs.common = _quantile(random)
         _join(groups, pairs, similar_pairs(self._grids))
         recorded = _join_recorded(groups, pairs, self._grids)
-        return Grouping(groups.numbers(), recorded=recorded)
+        again = pairs.excess(self._exposures.agreements()) >= _SAME
+        recognition = Recognition(len(again), int(again.sum()))
+        return Grouping(groups.numbers(), recorded=recorded, recognition=recognition)
 
 
 def scale_for(sizes: Sequence[tuple[int, int]]) -> float:

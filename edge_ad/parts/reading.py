@@ -14,20 +14,18 @@ from edge_ad.frame import Image
 from edge_ad.geometry import Geometry
 from edge_ad.images import read_image
 from edge_ad.images.bit_depth import ReadImage
-from edge_ad.parts.looks import Looks, scale_for
+from edge_ad.parts.looks import Grouping, Looks, scale_for
 
 _SIZES_FROM = 15  # images, evenly spread, whose sizes decide the scale
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Readable images with their group numbers, as in `Grouping`; the others with the reason."""
+    """Readable images with their grouping, in the same order; the others with the reason."""
 
     paths: list[Path]
-    groups: list[int]
+    grouping: Grouping
     left_out: dict[Path, str]
-    alike: bool
-    recorded: bool
 
 
 def look(
@@ -41,7 +39,8 @@ def look(
     Raises DataError when no image can be read, UsageError for a region outside an image.
     """
     left_out: dict[Path, str] = {}
-    looks, distinct = Looks(_scale(images, geometry, read)), Deduplicator(Geometry())
+    looks = Looks(_scale(images, geometry, read), len(images))
+    distinct = Deduplicator(Geometry())
     paths, known, firsts = list[Path](), list[tuple[int, int]](), list[int]()
     first_of: dict[str, int] = {}
     for path, image in _regions(images, geometry, read, left_out):
@@ -55,8 +54,7 @@ def look(
         if path in named:
             known.append((first_of.setdefault(named[path], index), index))
         paths.append(path)
-    grouping = looks.group(known)
-    return Looked(paths, grouping.groups, left_out, grouping.alike, grouping.recorded)
+    return Looked(paths, looks.group(known), left_out)
 
 
 def _scale(images: Sequence[Path], geometry: Geometry | None, read: ReadImage) -> float:

@@ -7,7 +7,7 @@ included. So whole parts are set aside, and no part serves two of the three uses
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,10 +65,12 @@ class PartSplit:
 
     def report(self) -> dict[str, Any]:
         """Return how parts were distinguished, and images and parts of each use."""
+        recognition = self.assignment.recognition
         return {
             "decided_by": self.assignment.how.value,
             "detail": self.assignment.detail,
             "doubt": self.assignment.doubt or None,
+            "second_exposures": asdict(recognition) if recognition else None,
             "parts": len(self.assignment.groups()),
             **{
                 use: {"images": len(paths), "parts": len(self._parts_of(paths))}

@@ -14,6 +14,7 @@ from edge_ad.cli import edge_ad
 from edge_ad.errors import EdgeAdError
 from edge_ad.images import read_image, write_image
 from tests.conftest import part_image
+from tests.parts.faces import disc
 
 
 def run(*words: object) -> Result:
@@ -93,6 +94,20 @@ def test_too_few_parts_for_a_rate_are_warned_about(folder: Path) -> None:
     result = run(folder, "--false-alarm-rate", 0.05)
     assert "needs 59 parts" in result.stderr and result.exit_code == 0
     assert "needs" not in run(folder, "--false-alarm-rate", 0.3).stderr
+
+
+def test_parts_that_looks_cannot_count_are_an_upper_bound(tmp_path: Path) -> None:
+    for number in range(4):
+        write_image(tmp_path / f"{number}.png", disc(number))
+    record = facts(tmp_path)
+    assert (record["parts"], record["supported_rate"]) == (4, None)
+    assert record["second_exposures"] == {"tried": 4, "recognised": 0}
+    done = run(tmp_path, "--false-alarm-rate", 0.05)
+    assert "parts       at most 4 (found from the images)" in done.stdout
+    assert "guarantee   none, until you say which images show one part" in done.stdout
+    assert "4 parts is an upper bound" in done.stderr and "here are at most 4" in done.stderr
+    stated = facts(tmp_path, "--parts-from", "each")
+    assert stated["second_exposures"] is None and stated["supported_rate"] < 1
 
 
 def test_one_image_is_one_part(tmp_path: Path) -> None:

@@ -83,10 +83,10 @@ def test_the_highest_scores_are_named_since_a_bad_part_may_be_among_them(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
     engine, good = make_engine(score="mean"), make_folder("good", 9, bright=(4,))
-    done = threshold(engine, "--images", good)
+    done = threshold(engine, "--images", good, *EACH)
     assert done.returncode == 4 and "show good parts: 004.png 0.98" in done.stderr
     (good / "004.png").unlink()
-    result = json.loads(threshold(engine, "--images", good, "--json").stdout)
+    result = json.loads(threshold(engine, "--images", good, *EACH, "--json").stdout)
     assert len(result["highest"]) == 3 and result["highest"][0][1] == result["threshold"]
 
 
@@ -101,11 +101,11 @@ def test_images_the_detector_was_trained_on_are_refused(
     manifest = manifest_from_json(entry.value, "mean").replace(provenance=provenance)
     entry.value = manifest.to_json()
     onnx.save(model, engine)
-    done = threshold(engine, "--images", good)
+    done = threshold(engine, "--images", good, *EACH)
     assert done.returncode == 4 and "was trained on these images" in done.stderr
     assert load_sidecar(engine) is None
     (good / "000.png").unlink()
-    assert threshold(engine, "--images", good).returncode == 0
+    assert threshold(engine, "--images", good, *EACH).returncode == 0
 
 
 def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None:
@@ -116,7 +116,7 @@ def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None
 def test_another_geometry_than_the_engines_is_reported(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    args = ("--images", make_folder("good", 5))
+    args = ("--images", make_folder("good", 5), *EACH)
     done = threshold(make_engine(score="mean"), *args, "--tiles", "2x2")
     assert done.returncode == 0 and "run needs --tiles 2x2" in done.stderr
     assert "geometry" not in threshold(make_engine(score="mean"), *args).stderr

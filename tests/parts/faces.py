@@ -1,4 +1,4 @@
-"""Images of textured parts: the same part again with other light, place and noise."""
+"""Images of parts, textured or plain: the same part again with other light, place and noise."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ def face(
     grain = np.random.default_rng([noise, part]).normal(0, 2, moved.shape)
     gray = np.clip((110 + 160 * moved) * gain + grain, 0, 255).astype(np.uint8)
     return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def disc(number: int, *, noise: float = 2.0) -> Image:
+    """Return a shot of the same plain disc, uint8 (160, 200, 3): moved, with a sensor's noise."""
+    rng = np.random.default_rng(number)
+    gray = np.full((160, 200), 60, np.uint8)
+    dx, dy = (int(shift) for shift in rng.integers(-5, 6, 2))
+    cv2.circle(gray, (100 + dx, 80 + dy), 55, 150, -1, cv2.LINE_AA)
+    noisy = gray * rng.uniform(0.8, 1.1) + rng.normal(0, noise, gray.shape)
+    return np.asarray(
+        cv2.cvtColor(noisy.round().clip(0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR), np.uint8
+    )
 
 
 def write_faces(folder: Path, parts: int, *, design: bool = False) -> None:

@@ -45,7 +45,7 @@ def test_a_refusal_says_why_the_parts_may_be_wrong(
     scores = NormalScores(NAMES[:9], SCORES[:9], SCORES[:9])
     with pytest.raises(GateFailed, match="needs 59 of them") as refusal:
         decide(request(), given(make_folder("good", 2), doubt=doubt), scores, ANOMALIES)
-    assert str(refusal.value).endswith(f" Note: {doubt}" if doubt else "give --at-best.")
+    assert str(refusal.value).endswith(f" Note: {doubt}" if doubt else "leave the rate out.")
     assert refusal.value.facts["parts"] == 9
 
 
