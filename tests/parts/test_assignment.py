@@ -85,8 +85,10 @@ def test_variants_of_a_product_one_after_the_other_are_no_recording(tmp_path: Pa
 def test_near_duplicates_are_of_one_part_even_without_texture(tmp_path: Path) -> None:
     for number, level in enumerate((40, 40, 120, 200)):
         write_image(tmp_path / f"{number}.png", part_image(seed=number) // 16 + level)
-    groups = _partition(assign_parts(_images(tmp_path)))
+    assignment = assign_parts(_images(tmp_path))
+    groups = _partition(assignment)
     assert frozenset({"0", "1"}) in groups and len(groups) == 3
+    assert list(assignment.groups()) == ["0", "2", "3"], "a part has its first image's name"
 
 
 def test_a_table_decides_and_names_what_it_lacks(tmp_path: Path) -> None:

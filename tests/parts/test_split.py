@@ -46,6 +46,13 @@ def test_shares_are_shares_of_the_parts() -> None:
     }  # fmt: skip
 
 
+def test_what_is_left_goes_to_the_set_that_lacks_most() -> None:
+    sets = split_parts(_assignment(11), {"train": 0.5, "selection": 0.3, "threshold": 0.2})
+    assert {name: len(paths) // 3 for name, paths in sets.items()} == {
+        "train": 6, "selection": 3, "threshold": 2,
+    }  # fmt: skip
+
+
 def test_the_split_depends_on_parts_and_seed_alone() -> None:
     forward = _assignment(20)
     backward = PartAssignment(dict(reversed(forward.parts.items())), How.NAMES)
@@ -78,7 +85,21 @@ def test_the_rate_that_is_printed_is_one_that_the_parts_support() -> None:
         assert parts_needed(printed, 0.95) <= parts
 
 
+def test_a_rate_of_two_digits_is_printed_as_it_is() -> None:
+    for hundredths in range(1, 100):
+        assert rounded_up(hundredths / 100) == hundredths / 100
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.02, 0.05, 0.1, 0.25, 0.5])
+def test_the_parts_that_just_support_a_rate_are_enough(rate: float) -> None:
+    """Rounding in floating point does not ask for one part more."""
+    for parts in range(1, 40):
+        assert parts_needed(rate, 1 - (1 - rate) ** parts) == parts
+
+
 def test_no_part_supports_nothing() -> None:
     assert supported_part_rate(0, 0.95) == 1.0
+    with pytest.raises(UsageError, match="0 or more, got -1"):
+        supported_part_rate(-1, 0.95)
     with pytest.raises(UsageError, match="rate: expected a number between 0 and 1"):
         parts_needed(float("nan"), 0.95)

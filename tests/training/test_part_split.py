@@ -141,6 +141,10 @@ def test_without_shares_every_image_is_trained_on(tmp_path: Path) -> None:
     done = split(write_exposures(tmp_path / "a", 12), SetAside(selection=0, threshold=0))
     assert len(done.trained) == 24 and done.selection == done.trained and done.threshold == ()
     assert done.chosen_by == "trained"
+    aside = SetAside(selection=0, threshold=0.25)
+    done = split(tmp_path / "a", aside, part_id="part([0-9]+)")
+    assert done.selection == done.trained and len(names(done.threshold)) == 3
+    assert done.notes()[-1].startswith("The images to choose by are trained on")
 
 
 def test_the_notes_say_which_rate_the_set_aside_parts_support(tmp_path: Path) -> None:
