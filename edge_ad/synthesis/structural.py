@@ -28,12 +28,12 @@ def add_structural_defect(normal: Image, rng: Random, *, grey: bool) -> tuple[Im
 
 def _scratch(normal: Image, rng: Random) -> tuple[Weight, Image]:
     """Draw thin curved lines, darker or brighter than the surface."""
-    size = normal.shape[0]
-    weight = np.zeros(normal.shape[:2], np.float32)
+    size, wide = normal.shape[:2]
+    weight = np.zeros((size, wide), np.float32)
     for _ in range(int(rng.integers(1, 4))):
         steps = rng.normal(0, 0.25, 12).cumsum() + rng.uniform(0, 2 * np.pi)
         stride = rng.uniform(0.01, 0.07) * size
-        path = rng.uniform(0, size, 2) + np.cumsum(
+        path = rng.uniform(0, (wide, size)) + np.cumsum(
             np.stack([np.cos(steps), np.sin(steps)], 1) * stride, axis=0
         )
         thickness = max(1, round(rng.uniform(0.005, 0.025) * size))

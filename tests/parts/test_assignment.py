@@ -127,6 +127,13 @@ def test_sub_folders_are_parts(tmp_path: Path) -> None:
     assert not assignment.doubt
 
 
+def test_sub_folders_beside_images_are_no_parts(tmp_path: Path) -> None:
+    for name in ("p1/a", "p2/a", "b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_image(tmp_path / f"{name}.png", part_image())
+    assert assign_parts(_images(tmp_path), root=tmp_path).how is not How.FOLDERS
+
+
 def test_large_sub_folders_may_be_days_and_not_parts(tmp_path: Path) -> None:
     paths = [tmp_path / day / f"{number}.png" for day in ("mon", "tue") for number in range(10)]
     assignment = assign_parts(paths, root=tmp_path)
