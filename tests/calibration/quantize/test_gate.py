@@ -11,6 +11,7 @@ import pytest
 from edge_ad.calibration.quantize.comparison import ComparedPrecision, fastest
 from edge_ad.calibration.quantize.eval_set import affordable
 from edge_ad.calibration.quantize.gate import (
+    UNKNOWN,
     AccuracyFigures,
     AlarmComparison,
     GateLimits,
@@ -61,6 +62,25 @@ def test_images_of_many_tiles_are_fewer_so_that_they_fit_in_memory(
 ) -> None:
     manifest = Manifest(method="m", size_hw=(size, size), geometry=Geometry(tiles=tiles))
     assert affordable(400, manifest) == most
+
+
+def test_a_loss_of_the_limit_itself_passes() -> None:
+    exact = GateLimits(image_auroc=0.0, pixel_ap=0.0)
+    assert apply_gate(FP32, _int8(0.95, 0.5), exact).passed
+    assert not apply_gate(FP32, _int8(0.95, 0.5 - 1e-9), exact).passed
+
+
+def test_an_output_that_is_not_finite_fails_and_is_named_first() -> None:
+    result = apply_gate(FP32, UNKNOWN, GateLimits())
+    assert result.failures[0] == "its output contains NaN or Inf" and len(result.failures) == 3
+    assert not apply_gate(FP32, UNKNOWN, GateLimits(pixel_ap=None)).passed
+    assert "NaN" not in apply_gate(FP32, _int8(0.1, 0.1), GateLimits()).failures[0]
+
+
+@pytest.mark.parametrize("figures", [FP32, UNKNOWN])
+def test_figures_can_be_kept_as_json(figures: AccuracyFigures) -> None:
+    text = json.dumps(figures.as_json(), allow_nan=False)
+    assert AccuracyFigures.from_json(json.loads(text)) == figures
 
 
 def test_a_waived_limit_allows_an_undefined_figure() -> None:
@@ -151,6 +171,12 @@ def test_map_error_is_relative_to_the_spread_and_leaves_ignored_pixels_out() -> 
         for values in side:
             values[:5] = -np.inf
     assert map_error(maps, shifted) == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_error_of_maps_that_are_constant_is_none_or_whole() -> None:
+    flat = [np.zeros((4, 4), np.float32)]
+    assert map_error(flat, flat) == 0.0
+    assert map_error(flat, [np.full((4, 4), 0.1, np.float32)]) == 1.0
 
 
 def _result(*, passes: bool) -> GateResult:

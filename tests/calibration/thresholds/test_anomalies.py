@@ -106,6 +106,22 @@ def test_synthetic_anomalies_lie_where_the_line_looks() -> None:
         assert changed.any() and not changed[:16].any()
 
 
+def test_synthetic_anomalies_lie_in_the_region_of_interest() -> None:
+    shown: list[NDArray[np.uint8]] = []
+
+    def keep(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shown.append(image.copy())
+        return np.zeros(image.shape[:2], np.float32)
+
+    region = Geometry(roi_xywh=(64, 0, 32, 32))
+    synthetic = SyntheticAnomalies(ScriptedEngine(map_of=keep), region, 9)
+    wide = [part(seed, (48, 96)) for seed in range(9)]
+    for number, image in enumerate(wide):
+        synthetic(f"{number}.png", image)
+    for one, image in zip(shown, wide, strict=True):
+        assert (one != image[:32, 64:96]).any()
+
+
 def test_a_folder_of_anomalous_images_with_folders_for_kinds(tmp_path: Path) -> None:
     for name in ("a.png", "dent/b.png", "dent/c.png", "dent/masks/b.png"):
         path = tmp_path / name
@@ -124,6 +140,20 @@ def test_of_a_labelled_data_set_the_anomalous_images_count(tmp_path: Path) -> No
         (tmp_path / place).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / place / "a.png"), part_image(spot=place == "test/dent"))
     assert [sample.kind for sample in anomalous_samples(tmp_path)] == ["dent"]
+
+
+def test_where_masks_alone_say_what_is_anomalous_none_may_be_missing(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for name, marked in (("1", False), ("2", True)):
+            cv2.imwrite(str(tmp_path / split / f"{name}.png"), part_image())
+            mask = np.zeros((64, 64), np.uint8)
+            mask[8:20, 20:32] = 255 * marked
+            cv2.imwrite(str(tmp_path / split / f"{name}_GT.png"), mask)
+    assert {sample.path.name for sample in anomalous_samples(tmp_path)} == {"2.png"}
+    (tmp_path / "test" / "2_GT.png").unlink()
+    with pytest.raises(DataError, match=r"1 files do not pair.*2\.png"):
+        anomalous_samples(tmp_path)
 
 
 def test_an_anomalous_image_that_the_geometry_does_not_fit_is_named(tmp_path: Path) -> None:

@@ -96,6 +96,21 @@ def test_a_new_image_of_a_trained_part_is_refused_by_the_parts_name(folder: Path
     assert len(choose_images(assigned(folder), other_rule).parts) == 5
 
 
+@pytest.mark.parametrize(("kept", "assigned_by"), [("folders", "--part-id"), ("", "")])
+def test_names_of_parts_by_another_rule_or_by_none_say_nothing(
+    folder: Path, kept: str, assigned_by: str
+) -> None:
+    """Parts that were found from images are named by an image: the same name is another part."""
+    record = DataSplit(rule=kept, trained=ImageSet(parts=image_set(folder, [0]).parts))
+    assert len(choose_images(replace(assigned(folder), rule=assigned_by), record).parts) == 30
+
+
+def test_a_part_set_aside_whose_other_images_were_trained_on_is_refused(folder: Path) -> None:
+    together = dict.fromkeys(assigned(folder).parts, "one")
+    with pytest.raises(GateFailed, match=r"trained on 1 of these 1 parts \(30 of 30 images"):
+        choose_images(replace(assigned(folder), parts=together, rule=""), split(folder))
+
+
 @pytest.mark.parametrize("change", ["renamed", "another format", "another image of the part"])
 def test_a_trained_image_is_recognised_again(folder: Path, change: str) -> None:
     record = split(folder, rule="")
@@ -119,6 +134,9 @@ def test_an_unreadable_image_is_left_out_by_name(folder: Path) -> None:
     (folder / "part9_0.png").write_bytes(b"")
     chosen = choose_images(assigned(folder), record)
     assert len(chosen.parts) == 8 and "part9_0.png" in next(iter(chosen.left_out))
+    keep(folder, 8, 9)
+    unused = choose_images(assigned(folder), DataSplit())
+    assert len(unused.parts) == 5 and "part9_0.png" in next(iter(unused.left_out))
 
 
 def test_a_refusal_says_why_no_part_was_set_aside(folder: Path) -> None:
