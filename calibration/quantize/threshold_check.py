@@ -154,7 +154,9 @@ class ThresholdCheck:
     @cached_property
     def _origin(self) -> str:
         """Return a digest of the guarantee, the images and their parts."""
-        return identity([self.guarantee, self.by, self.normal.set_aside, *self.normal.facts()])
+        normal = self.normal
+        kind = (self.by, normal.decided_by, normal.set_aside)
+        return identity([self.guarantee, *kind, *normal.facts()])
 
     def _measure(self, candidate: Candidate | None) -> Threshold:
         with self.evaluator.engine(candidate) as engine:

@@ -153,13 +153,21 @@ def anomalous_samples(folder: Path, normal: Iterable[Path] = ()) -> list[Sample]
 
 
 def _labelled(folder: Path) -> list[Sample]:
-    listing = require(folder).read(folder)
+    layout = require(folder)
+    listing = layout.read(folder)
     if listing.masks_decide and listing.faults:
         raise DataError(
             f"{folder}: only masks say which image is anomalous, and {len(listing.faults)} files "
             f"do not pair. {list_faults(listing.faults)}."
         )
-    return [sample for sample in listing.samples if sample.anomalous]
+    samples = [sample for sample in listing.samples if sample.anomalous]
+    if not samples and listing.left_out:
+        raise DataError(
+            f"{folder}: no anomalous image in it. It is read as a data set ({layout.title}), whose "
+            f"layout has no place for {len(listing.left_out)} images, like {listing.left_out[0]}. "
+            "Give a folder of the anomalous ones alone."
+        )
+    return samples
 
 
 def _below(folder: Path) -> list[Sample]:

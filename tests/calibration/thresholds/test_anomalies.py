@@ -190,3 +190,19 @@ def test_normal_images_beside_the_anomalous_ones_do_not_count(tmp_path: Path) ->
         path.parent.mkdir()
         cv2.imwrite(str(path), part_image())
     assert [sample.path.name for sample in anomalous_samples(tmp_path)] == ["b.png"]
+
+
+def test_folders_of_lots_may_have_normal_images_too(tmp_path: Path) -> None:
+    for name in ("lot1/dent/a.png", "lot1/good/b.png", "lot2/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), part_image())
+    kinds = {sample.path.name: sample.kind for sample in anomalous_samples(tmp_path)}
+    assert kinds == {"a.png": "lot1/dent", "c.png": "lot2"}
+
+
+def test_a_data_set_without_anomalous_images_names_what_it_leaves_out(tmp_path: Path) -> None:
+    for name in ("good/a.png", "b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), part_image())
+    with pytest.raises(DataError, match=r"Plain folders.*like .*b\.png.*the anomalous ones alone"):
+        anomalous_samples(tmp_path)

@@ -58,6 +58,11 @@ def test_no_drift_is_recorded_as_such() -> None:
 
 def test_constant_scores_do_not_drift() -> None:
     assert drift_of(np.ones(50)) == 1
+    assert drift_of(np.ones(400)) == 1, "the orders come in several batches, as many in all"
+
+
+def test_a_probability_is_never_zero() -> None:
+    assert drift_of(np.arange(60.0)) == 1 / 5000
 
 
 def test_too_few_parts_are_not_tested() -> None:
