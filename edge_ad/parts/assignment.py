@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from edge_ad.errors import DataError
+from edge_ad.files import readable
 from edge_ad.geometry import Geometry
 from edge_ad.images import read_image
 from edge_ad.images.bit_depth import ReadImage
@@ -60,6 +61,7 @@ class How(str, Enum):
 class PartAssignment:
     """The part of every image, in the order of the images.
 
+    Names of parts are text: bytes of a file name that are not UTF-8 are escaped.
     `detail` tells the user the pattern or file that decided. `rule` is the same for another folder
     whose parts have the same names, and empty where names mean nothing beyond this folder.
     `left_out` are images whose part is unknown, with the reason; they belong to no set. `doubt`, if
@@ -80,6 +82,10 @@ class PartAssignment:
         """Return whether there may be fewer parts, since looks do not tell them apart."""
         unreliable = self.recognition is not None and not self.recognition.is_reliable
         return unreliable and len(set(self.parts.values())) > 1
+
+    def __post_init__(self) -> None:
+        parts = {path: readable(part) for path, part in self.parts.items()}
+        object.__setattr__(self, "parts", parts)
 
     def groups(self) -> dict[str, list[Path]]:
         """Return the images of each part, parts in the order of their first image."""

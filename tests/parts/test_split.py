@@ -30,6 +30,14 @@ def _assignment(parts: int, images: int = 3) -> PartAssignment:
     )
 
 
+def test_a_name_that_is_not_utf8_is_a_part_like_others() -> None:
+    parts = {Path(name): name for name in ("a.png", "b\udcff.png", "部件.png")}
+    assignment = PartAssignment(parts, How.EACH)
+    sets = split_parts(assignment, SHARES)
+    assert {path for paths in sets.values() for path in paths} == set(parts)
+    assert list(assignment.groups()) == ["a.png", r"b\xff.png", "部件.png"]
+
+
 @pytest.mark.parametrize("parts", [3, 4, 10, 101])
 def test_sets_are_disjoint_complete_and_of_whole_parts(parts: int) -> None:
     assignment = _assignment(parts)
