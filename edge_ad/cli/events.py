@@ -178,7 +178,7 @@ def format_event(event: Record) -> str:
     if event["type"] in ("outlet_fault", "outbox"):
         words.append(event["source"])
     if event.get("part") is not None:
-        words.append(f"part {event['part']}")
+        words += [f"part {event['part']}", event.get("file")]
     if event.get("score") is not None:
         words.append(f"score {event['score']:.4g} / {event['threshold']:.4g}")
     if event.get("count") is not None:

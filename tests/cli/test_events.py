@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ def test_csv_has_every_column(line: Path) -> None:
     table = list(csv.DictReader(io.StringIO(invoke("events", line, "--csv").stdout)))
     assert [row["seq"] for row in table] == ["1", "2", "3", "4", "5", "6"]
     assert json.loads(table[1]["regions"])[0]["x"] == 20 and table[0]["camera"] == ""
+
+
+def test_a_part_that_is_a_file_is_listed_with_its_name(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.record(replace(reject("top", 7, "2026-11-27T06:00:00.000+00:00"), file="ring 7.png"))
+    assert "part 7  ring 7.png  score 0.9 / 0.5" in invoke("events", tmp_path).stdout
 
 
 def test_what_is_json_is_json_in_a_table_too(tmp_path: Path) -> None:
