@@ -177,6 +177,8 @@ def _write(
 
 
 def _text(result: dict[str, Any]) -> str:
+    from edge_ad.files import printable
+
     per, light, sizes = result["images_per_part"], result["brightness"], list(result["sizes"])
     several = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     rows = [
@@ -189,8 +191,9 @@ def _text(result: dict[str, Any]) -> str:
         ("guarantee", _guarantee(result)),
     ]
     rows += [("odd", f"{path}: {why}") for path, why in result["odd"].items()]
-    rows += [("left out", f"{path}: {why}") for path, why in result["left_out"].items()]
-    return "\n".join(f"{name:12}{value}" for name, value in rows)
+    rows += [("left out", f"{path}: {why.removeprefix(f'{path}: ')}")
+             for path, why in result["left_out"].items()]  # fmt: skip
+    return "\n".join(f"{name:12}{printable(value)}" for name, value in rows)
 
 
 def _at_most(result: dict[str, Any]) -> str:

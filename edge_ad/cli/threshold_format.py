@@ -16,6 +16,7 @@ from edge_ad.calibration.thresholds.guarantee import (
 )
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
+from edge_ad.files import printable
 from edge_ad.manifest import Threshold
 from edge_ad.parts import rounded_up
 
@@ -150,7 +151,7 @@ def warnings(
             "Stored although scores drift over time (--allow-drift): the guarantee does not hold "
             "for parts to come."
         )
-    highest = ", ".join(f"{name} {score:.4g}" for name, score in result["highest"])
+    highest = ", ".join(f"{printable(name)} {score:.4g}" for name, score in result["highest"])
     yield f"Check that the highest-scoring images show good parts: {highest}"
     if repeats:
         some = ", ".join(f"{name} repeats {original}" for name, original in repeats[:3])

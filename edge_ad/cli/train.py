@@ -259,7 +259,7 @@ def _warn_about_few(result: dict[str, Any]) -> None:
     if result["images"] < FEW_IMAGES:
         noun = "image" if result["images"] == 1 else "images"
         click.echo(
-            f"edge-ad: only {result['images']} {noun}: normal variation that they do not show will "
+            f"Warning: only {result['images']} {noun}: normal variation that they do not show will "
             f"be rejected. Collect {FEW_IMAGES} at least, some hundreds are better.",
             err=True,
         )

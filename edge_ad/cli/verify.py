@@ -135,7 +135,10 @@ def _threshold(reference: Path, other: Path, given: float | None) -> float | Non
 
 def _lines(result: dict[str, Any]) -> Iterator[str]:
     allowed = result["tolerance"]
-    yield f"{result['reference']} and {result['other']}, {result['frames']} frames"
+    yield (
+        f"{result['reference']} and {result['other']}, {result['frames']} frames "
+        f"({result['frames_from']})"
+    )
     for what in ("map", "score"):
         worst, scale = result[f"max_abs_{what}"], result[f"{what}_scale"]
         yield f"{what:<10}differs by at most {worst:.3g}; {allowed * scale:.3g} is allowed"

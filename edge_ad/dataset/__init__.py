@@ -38,6 +38,7 @@ __all__ = [
     "labelled_images",
     "left_out_below",
     "left_out_beside",
+    "list_normal_images",
     "normal_images",
     "read_truth",
     "readable",
@@ -54,8 +55,16 @@ def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
     Of a plain folder without images those of all folders below are listed: each part may have one.
     Masks are never among them. Raises DataError when there is no such folder or it holds no normal
     image, when folders below seem to hold others than normal images, or when masks that alone say
-    which image is normal are missing.
+    which image is normal are missing. The log names the files left out.
     """
+    images = list_normal_images(folder, layout)
+    if left_out := left_out_beside(images):
+        _log.warning("%s: left out %s", folder, named(left_out))
+    return images
+
+
+def list_normal_images(folder: Path, layout: str | None = None) -> list[Path]:
+    """Return what `normal_images` does, without a word about files left out."""
     check_folder(folder, "images of good parts")
     known = recognise(folder, layout)
     known_title = known.title if known else None
@@ -68,8 +77,6 @@ def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
         )
     if not listing.train:
         raise DataError(_without_normal(folder, known_title))
-    if left_out := left_out_beside(listing.train):
-        _log.warning("%s: left out %s", folder, named(left_out))
     return list(listing.train)
 
 

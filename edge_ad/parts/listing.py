@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_ad.dataset import left_out_beside, normal_images
+from edge_ad.dataset import left_out_beside, list_normal_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,6 @@ def part_images(folder: Path, layout: str | None = None) -> PartImages:
 
     Raises DataError as `normal_images` does.
     """
-    images = normal_images(folder, layout)
+    images = list_normal_images(folder, layout)
     left_out = {Path(name): reason for name, reason in left_out_beside(images).items()}
     return PartImages(images, left_out)

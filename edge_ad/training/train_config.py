@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_ad.dataset import normal_images
+from edge_ad.dataset import list_normal_images, normal_images
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, find_depth, reading
 from edge_ad.methods.learning.settings import TrainingSettings
@@ -64,7 +64,7 @@ def with_size(config: TrainConfig) -> TrainConfig:
     """Return the configuration with the size that keeps the parts' ratio, where asked for."""
     if not config.keep_aspect:
         return config
-    paths = normal_images(config.data)
+    paths = list_normal_images(config.data)
     with reading(_depth(config, paths)):
         ratio = ratio_of_parts(paths, config.geometry)
     size = size_for(config.method, config.settings.network, config.size_hw[0], ratio)

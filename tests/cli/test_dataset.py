@@ -50,6 +50,12 @@ def test_counts_add_up(folder: Path) -> None:
     assert set(record["part_of"].values()) == {f"part{part:02d}" for part in range(12)}
 
 
+def test_a_file_left_out_is_named_once(folder: Path) -> None:
+    result = run(folder)
+    for name in ("part99_cam1.png", "notes.txt"):
+        assert (result.stdout + result.stderr).count(name) == 1
+
+
 def test_an_expression_decides(folder: Path) -> None:
     record = facts(folder, "--part-id", r"cam(\d)")
     assert record["parts"] == 2 and record["decided_by"] == "part-id"

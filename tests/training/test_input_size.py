@@ -14,6 +14,8 @@ from edge_ad.methods.learning.settings import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.registry import METHODS
 from edge_ad.training.input_size import fitted_size, ratio_of_parts, size_for
+from edge_ad.training.train_config import load, with_size
+from tests.training.train_configs import tiny_training, write_parts
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,12 @@ def test_every_methods_network_takes_its_fitted_size(method: str) -> None:
     assert size[0] / size[1] > 1.7 and 0.7 < size[0] * size[1] / 128**2 < 1.4
     with torch.device("meta"):
         load_method(method).build(settings.network, size)
+
+
+def test_files_left_out_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (write_parts(tmp_path / "parts") / "notes.txt").write_text("mine")
+    load(with_size(tiny_training(tmp_path, keep_aspect=True)))
+    assert caplog.text.count("notes.txt") == 1
 
 
 def test_the_ratio_is_that_of_a_tile_of_the_region(tmp_path: Path) -> None:
