@@ -60,4 +60,4 @@ def command(*, folder: Path, output: Path, as_json: bool, **options: Any) -> Non
         return
     judged = sum(counts.judged for counts in shift.cameras.values())
     rejected = sum(counts.rejected for counts in shift.cameras.values())
-    click.echo(f"{output}: {judged} parts, {rejected} rejected, {shift.alarm_count} alarms")
+    click.echo(f"{output}: {judged} parts, {rejected} rejected, alarms: {shift.alarm_count}")

@@ -79,7 +79,7 @@ def test_a_shift_is_one_page_with_images(line: Path, tmp_path: Path) -> None:
 def test_a_shift_without_parts_says_so(line: Path, tmp_path: Path) -> None:
     span = ("--since", "2026-11-27T06:00Z", "--until", "2026-11-27T07:00Z")
     done = invoke("report", line, *span, "-o", tmp_path / "shift.html")
-    assert "0 parts, 0 rejected, 0 alarms" in done.stdout, done.stderr
+    assert "0 parts, 0 rejected, alarms: 0" in done.stdout, done.stderr
     assert "No part was inspected" in (tmp_path / "shift.html").read_text(encoding="utf-8")
 
 
