@@ -122,9 +122,15 @@ def _print_csv(events: Iterable[Record]) -> None:
     for event in events:
         buffer.seek(0)
         buffer.truncate()
+        texts = {name: _cell(value) for name, value in event.items() if isinstance(value, str)}
         values = {name: json.dumps(event[name]) for name in _OF_JSON if name in event}
-        table.writerow(event | values)
+        table.writerow(event | texts | values)
         click.echo(buffer.getvalue(), nl=False)
+
+
+def _cell(text: str) -> str:
+    """Return text that a spreadsheet does not run as a formula: file names and notes come in."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _note(folder: Path, *, as_json: bool, **options: Any) -> None:

@@ -79,6 +79,18 @@ def test_a_list_without_events_says_so(line: Path) -> None:
     assert invoke("events", line, "--type", "drift", "--json").stderr == ""
 
 
+def test_a_table_runs_nothing_in_a_spreadsheet(tmp_path: Path) -> None:
+    texts = ("=cmd|'/C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "plain = text, with a comma")
+    with Store(tmp_path) as store:
+        for text in texts:
+            store.record(StoreEvent(EventType.ACK, who=text, reason=text, score=-0.5, old="-1"))
+    table = csv.DictReader(io.StringIO(invoke("events", tmp_path, "--csv", "--type", "ack").stdout))
+    rows = list(table)
+    for column in ("who", "reason"):
+        assert [row[column] for row in rows] == [*(f"'{text}" for text in texts[:-1]), texts[-1]]
+    assert {(row["score"], row["old"]) for row in rows} == {("-0.5", "-1")}
+
+
 def test_csv_has_every_column(line: Path) -> None:
     table = list(csv.DictReader(io.StringIO(invoke("events", line, "--csv").stdout)))
     assert [row["seq"] for row in table] == ["1", "2", "3", "4", "5", "6"]
