@@ -22,6 +22,8 @@ from edge_ad.store.event import StoreEvent, insert
 _log = logging.getLogger(__name__)
 _FOLDER = "drift"
 _HEIGHT = 480
+_KEPT = 200  # images of changes, those of the newest events
+_IS_PAIR = re.compile(r"-\d{14}\.jpg$")
 
 
 class DriftImages:
@@ -57,6 +59,19 @@ class DriftImages:
             _log.warning("%s: cannot be written (%s)", name, error)
             name = ""
         insert(connection, replaced(event, evidence=name))
+        self._delete_old(connection)
+
+    def _delete_old(self, connection: sqlite3.Connection) -> None:
+        """Delete the images of changes beyond the newest 200: light may come and go for a year."""
+        newest = connection.execute(
+            "SELECT evidence FROM events WHERE type = 'drift' AND evidence IS NOT NULL "
+            "ORDER BY seq DESC LIMIT ?",
+            (_KEPT,),
+        )
+        kept = {self._folder / row[0] for row in newest}
+        for path in (self._folder / _FOLDER).glob("*.jpg"):
+            if path not in kept and _IS_PAIR.search(path.name):
+                path.unlink(missing_ok=True)
 
     def _first(self, camera: str) -> Path:
         return self._folder / _FOLDER / f"{_plain(camera)}-before.jpg"

@@ -22,7 +22,9 @@ from edge_ad.line.drift_image import DriftImages
 from edge_ad.manifest import ImageReference, load_sidecar
 from edge_ad.outlet.base import Evidence
 from edge_ad.store.drift import read_drift
+from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.reading import EventFilter, read_events
+from edge_ad.store.schema import connect, create
 from edge_ad.store.store import Store
 from tests.conftest import invoke
 
@@ -113,6 +115,28 @@ def test_each_camera_has_its_own_image_from_before(tmp_path: Path) -> None:
             images.keep_first(unused, name, image_of(40 * level), replace=False)
     means = sorted(read_image(path, 8).mean() for path in (tmp_path / "drift").iterdir())
     assert means == pytest.approx([40, 80, 120, 160, 200], abs=2)
+
+
+def test_images_of_changes_are_those_of_the_newest_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.line.drift_image._KEPT", 2)
+    moments = [f"2026-11-28T06:00:0{second}.000+00:00" for second in (9, 1, 5)]
+    monkeypatch.setattr("edge_ad.line.drift_image.now_utc", iter(moments).__next__)
+    create(tmp_path / "line.db")
+    images = DriftImages(tmp_path)
+    with closing(connect(tmp_path / "line.db")) as connection:
+        images.keep_first(connection, "top", image_of(40), replace=False)
+        (tmp_path / "drift" / "mine.jpg").touch()
+        for _ in moments:
+            event = StoreEvent(EventType.DRIFT, step="new", kind="brightness", camera="top")
+            images.record(connection, event, image_of(90))
+    assert sorted(path.name for path in (tmp_path / "drift").iterdir()) == [
+        "mine.jpg",
+        "top-before.jpg",
+        "top-brightness-20261128060001.jpg",
+        "top-brightness-20261128060005.jpg",
+    ]
 
 
 def test_light_that_is_back_ends_it(tmp_path: Path) -> None:
