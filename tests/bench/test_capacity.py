@@ -20,7 +20,6 @@ def trial(streams: int, **changes: float) -> Trial:
     return Trial(streams, **(figures | changes))  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("holds", [0, 1, 2, 3, 7, 8, 9, 100])
 def test_the_largest_number_that_fits_is_found(holds: int) -> None:
     tried: list[int] = []

@@ -8,7 +8,8 @@ import pytest
 
 from edge_ad.errors import UsageError
 from edge_ad.event import AlarmKind, AlarmStep
-from edge_ad.line.alarm import AlarmRule
+from edge_ad.line.alarm import AlarmRule, PartRule
+from edge_ad.line.trigger import Trigger
 from edge_ad.setting import Setting, SettingStep
 from tests.control.lines import RunningLine, wait_for
 
@@ -172,8 +173,48 @@ def test_files_wait_while_their_camera_is_paused(tmp_path: Path) -> None:
         running.judge("top", ".")
         running.settings.pause("top", on=True, who="anna")
         running.taps["top"].give("R..")
+        tally = running.line.cameras[0].tally
+        taken = running.taps["top"]
+        wait_for(lambda: tally.frames > 1 or (taken.under_way and not tally.under_way_since))
+        assert running.verdicts("top") == ["PASS"], "the first one waits for a person"
         running.settings.pause("top", on=False, who="anna")
         wait_for(lambda: running.verdicts("top") == ["PASS", "REJECT", "PASS", "PASS"])
+
+
+def test_a_line_that_ends_during_a_pause_leaves_the_files_unjudged(tmp_path: Path) -> None:
+    with RunningLine(tmp_path, "top", live=False) as running:
+        running.settings.pause("top", on=True, who="anna")
+        running.taps["top"].give("..")
+        wait_for(lambda: running.taps["top"].under_way)
+    assert running.verdicts("top") == []
+
+
+def test_triggers_of_a_paused_camera_are_ignored(tmp_path: Path) -> None:
+    running = RunningLine(tmp_path, "top")
+    trigger = running.line.cameras[0].trigger = Trigger()
+    with running, trigger.watched():
+        running.settings.pause("top", on=True, who="anna")
+        assert not trigger.fire()
+        running.settings.pause("top", on=False, who="anna")
+        assert trigger.fire()
+        trigger.served()
+    assert (trigger.counts.ignored, trigger.counts.fired) == (1, 1)
+
+
+def test_where_every_frame_is_a_part_there_is_no_rule_to_change(tmp_path: Path) -> None:
+    with RunningLine(tmp_path, "top") as running:
+        running.line.cameras[0].alarm.part_rule = PartRule.FRAME
+        with pytest.raises(UsageError, match="judges every frame as a part: it has no alarm rule"):
+            running.settings.set_rule("top", {"k": 1}, who="anna")
+
+
+def test_what_was_set_for_a_camera_that_is_gone_is_left_alone(tmp_path: Path) -> None:
+    with RunningLine(tmp_path, "top", "side") as running:
+        running.settings.set_threshold("side", 2, who="anna")
+    with RunningLine(tmp_path, "top") as without:
+        assert without.judge("top", "R") == ["REJECT"]
+    with RunningLine(tmp_path, "top", "side") as again:
+        assert again.judge("side", "R") == ["PASS"], "it is kept for its return"
 
 
 def test_a_camera_lost_during_a_pause_is_a_fault_when_it_is_resumed(tmp_path: Path) -> None:

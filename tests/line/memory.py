@@ -15,6 +15,7 @@ class Memory(Outlet):
 
     def __init__(self) -> None:
         self.inspections: list[Inspection] = []
+        self.rejects: list[Inspection] = []
         self.events: list[AlarmEvent] = []
         self.changes: list[SettingChange] = []
         self.received = threading.Event()
@@ -22,6 +23,9 @@ class Memory(Outlet):
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         self.inspections.append(inspection)
         self.received.set()
+
+    def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
+        self.rejects.append(inspection)
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
         self.events.append(event)

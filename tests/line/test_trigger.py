@@ -122,6 +122,29 @@ def test_the_end_of_the_camera_misses_what_is_under_way() -> None:
     assert reasons == [Missed("the camera is in fault", 100.0)] * 2 + [None]
 
 
+def test_during_a_pause_triggers_and_lost_inputs_are_no_parts() -> None:
+    trigger = Trigger(clock=Clock())
+    with trigger.watched():
+        trigger.paused = True
+        assert not trigger.fire() and not trigger.busy
+        trigger.input_lost("the chip is gone", 3)
+        trigger.paused = False
+        trigger.input_lost("the chip is gone", 2)
+    trigger.close()
+    assert list(iter(trigger.wait_missed, None)) == [Missed("the chip is gone", 100.0, 2)]
+    counts = trigger.counts
+    assert (counts.ignored, counts.fired, counts.served, counts.missed) == (1, 2, 0, 2)
+
+
+def test_reasons_that_take_turns_are_all_counted_in_little_memory() -> None:
+    trigger = Trigger(clock=Clock())
+    for number in range(1_000):
+        trigger.input_lost(f"reason {number % 2}")
+    trigger.close()
+    missed = list(iter(trigger.wait_missed, None))
+    assert len(missed) <= 200 and sum(each.count for each in missed) == 1_000
+
+
 def test_a_flood_of_triggers_takes_no_memory_and_is_counted() -> None:
     trigger = Trigger(clock=Clock())
     for _ in range(100_000):

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence
-from edge_ad.outlet.jsonl import JsonFile
+from edge_ad.outlet.jsonl import JsonFile, Kept
+from edge_ad.setting import Setting, SettingChange, SettingStep
 
 
 @pytest.fixture
@@ -40,6 +42,34 @@ def test_a_file_that_is_moved_goes_on_in_a_new_one(log: JsonFile, tmp_path: Path
     path.unlink()
     write(log, 3)
     assert frames(path) == [3]
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (Kept.BOTH, ["PASS", "REJECT", "INVALID", "alarm", "setting"]),
+        (Kept.ALARMS, ["reject", "alarm", "setting"]),
+        (Kept.ALL, ["PASS", "REJECT", "INVALID"]),
+        (Kept.REJECTS, ["REJECT"]),
+    ],
+)
+def test_a_file_has_what_it_is_for(tmp_path: Path, kept: Kept, expected: list[str]) -> None:
+    with closing(JsonFile(tmp_path / "log.jsonl", kept=kept)) as log:
+        for verdict in Verdict:
+            score = float("nan") if verdict is Verdict.INVALID else 0.5
+            inspection = Inspection(verdict, score, 0.5, camera="top")
+            log.inspected(inspection, Evidence())
+            if verdict is Verdict.REJECT:
+                log.rejected(inspection, Evidence())
+        log.alarmed(
+            AlarmEvent(AlarmStep.NEW, "a", AlarmKind.DEFECT, "uri", 1, 1, 1, 0.9, 0.5), Evidence()
+        )
+        log.setting_changed(
+            SettingChange("top", Setting.THRESHOLD, SettingStep.SET, 0.5, 0.6, "anna")
+        )
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    shown = [r["verdict"] if r["type"] == "inspection" else r["type"] for r in records]
+    assert shown == expected
 
 
 def test_records_for_a_folder_that_is_gone_are_errors_until_it_is_back(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.homeassistant import discovery
 from edge_ad.outlet.registry import open_outlet
+from edge_ad.setting import Setting, SettingChange, SettingStep
 from edge_ad.store.store import Store
 from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
 from tests.outlet.peer import events, rejects, state
@@ -128,19 +130,19 @@ def test_verdicts_and_states_are_those_of_the_camera(broker: Mosquitto) -> None:
         ):
             outlet.alarmed(event, Evidence())
             wait_until(partial(_shows, hall, state_after))
+        change = SettingChange(
+            "top", Setting.PAUSED, SettingStep.SET, old=False, new=True, who="anna"
+        )
+        outlet.setting_changed(replace(change, setting=Setting.THRESHOLD, new=0.6))
+        outlet.setting_changed(change)
+        wait_until(partial(_shows, hall, "paused"))
         outlet.close()
         wait_until(lambda: hall.of("hall/3/available")[-1:] == ["offline"])
     (verdict,) = hall.of("hall/3/top/verdict")
     assert (verdict["verdict"], verdict["camera"], verdict["part"]) == ("PASS", "top", 1)
     shown = [record["state"] for record in hall.of("hall/3/top/state")]
-    assert shown[0] == "waiting" and shown[-6:] == [
-        "ok",
-        "alarm",
-        "fault",
-        "alarm",
-        "ok",
-        "stopped",
-    ]
+    assert shown[0] == "waiting"
+    assert shown[-7:] == ["ok", "alarm", "fault", "alarm", "ok", "paused", "stopped"]
     with subscriber(broker.port) as late:  # states are retained, verdicts are not
         wait_until(lambda: late.of("hall/3/top/state"))
         assert late.of("hall/3/top/state")[0]["state"] == "stopped"

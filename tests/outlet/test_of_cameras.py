@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, OfCameras, Outlet, Outlets
+from edge_ad.setting import Setting, SettingChange, SettingStep
 from tests.line.memory import Memory
 
 
@@ -13,8 +15,19 @@ def test_other_cameras_are_left_out() -> None:
     memory = Memory()
     outlet = OfCameras(memory, frozenset({"top"}))
     for camera in ("top", "side"):
-        outlet.inspected(Inspection(Verdict.PASS, 0.1, 0.5, camera=camera), Evidence())
+        rejected = Inspection(Verdict.REJECT, 0.9, 0.5, camera=camera)
+        alarm = AlarmEvent(
+            AlarmStep.NEW, "a", AlarmKind.DEFECT, "uri", 1, 1, 1, 0.9, 0.5, camera=camera
+        )
+        change = SettingChange(camera, Setting.THRESHOLD, SettingStep.SET, 0.5, 0.6, "anna")
+        outlet.inspected(rejected, Evidence())
+        outlet.rejected(rejected, Evidence())
+        outlet.alarmed(alarm, Evidence())
+        outlet.setting_changed(change)
     assert [inspection.camera for inspection in memory.inspections] == ["top"]
+    assert [inspection.camera for inspection in memory.rejects] == ["top"]
+    assert [event.camera for event in memory.events] == ["top"]
+    assert [change.camera for change in memory.changes] == ["top"]
     assert outlet.name == memory.name
 
 
