@@ -30,12 +30,16 @@ _CELLS = 8  # agreement is kept on a grid of 8 x 8 cells of the image
 
 
 def detail(image: Image, scale: float) -> Detail:
-    """Return the fine relief of an image at `scale`, as uint8 (h, w) around 128."""
+    """Return the fine relief of an image at `scale`, as uint8 (h, w) around 128.
+
+    A strip so narrow that nothing of it would be left is made small by less.
+    """
     return detail_of_gray(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8), scale)
 
 
 def detail_of_gray(gray: NDArray[np.uint8], scale: float) -> Detail:
     """Return the fine relief of brightness uint8 (H, W), as `detail` does."""
+    scale = max(scale, 2 / min(gray.shape))  # 2, since `agreement` halves it
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = np.asarray(cv2.resize(gray, None, fx=scale, fy=scale, interpolation=kind), np.uint8)
     fine = cv2.GaussianBlur(relief(small, 4.0), (0, 0), 0.7)  # 0.7 px: less noise, lines stay

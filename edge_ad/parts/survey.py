@@ -70,7 +70,7 @@ def survey_images(paths: Sequence[Path], read: ReadImage = read_image) -> Survey
 def _statistics(image: Image) -> list[float]:
     """Return brightness, contrast, sharpness and aspect; see _LOOKED_AT."""
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    scale = min(1.0, _SMALL / max(gray.shape))
+    scale = min(1.0, max(_SMALL / max(gray.shape), 1 / min(gray.shape)))  # a pixel at least
     small = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     edges = float(np.asarray(cv2.Laplacian(small, cv2.CV_32F)).std())
     return [float(gray.mean()), float(small.std()), edges, image.shape[1] / image.shape[0]]

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -114,6 +115,16 @@ def test_parts_that_looks_cannot_count_are_an_upper_bound(tmp_path: Path) -> Non
     assert "4 parts is an upper bound" in done.stderr and "here are at most 4" in done.stderr
     stated = facts(tmp_path, "--parts-from", "each")
     assert stated["second_exposures"] is None and stated["supported_rate"] < 1
+
+
+@pytest.mark.parametrize("hw", [(8, 4200), (4200, 8)])
+def test_strips_of_a_line_scan_are_compared_and_drawn(tmp_path: Path, hw: tuple[int, int]) -> None:
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 255, (*hw, 3), np.uint8)
+        write_image(tmp_path / f"{number}.png", noise)
+    record = facts(tmp_path, "--parts-from", "images", "--sheet", tmp_path / "sheet.png")
+    assert (record["parts"], record["left_out"]) == (2, {})
+    assert read_image(tmp_path / "sheet.png").any()
 
 
 def test_one_image_is_one_part(tmp_path: Path) -> None:
