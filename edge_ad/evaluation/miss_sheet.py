@@ -11,7 +11,7 @@ import numpy as np
 from edge_ad.evaluation.predictions import ScoredImage
 from edge_ad.frame import Image
 from edge_ad.geometry import Geometry
-from edge_ad.images import read_image, write_image
+from edge_ad.images import read_image, scaled, write_image
 from edge_ad.preprocess import Map, Preprocess
 
 _SIDE, _GAP, _CAPTION_WIDTH = 192, 4, 400
@@ -93,13 +93,11 @@ def _caption(lines: Sequence[str], colour: tuple[int, int, int]) -> Image:
 
 def _fitted(image: Image) -> Image:
     """Fit the image into a square, keeping its aspect ratio."""
-    height, width = image.shape[:2]
-    scale = _SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = scaled(image, _SIDE / max(image.shape[:2]))
+    height, width = small.shape[:2]
     square = np.full((_SIDE, _SIDE, 3), 32, np.uint8)
-    top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
-    square[top : top + size[1], left : left + size[0]] = small
+    top, left = (_SIDE - height) // 2, (_SIDE - width) // 2
+    square[top : top + height, left : left + width] = small
     return square
 
 

@@ -29,6 +29,7 @@ from edge_ad.images.listing import (
     list_images,
     named,
 )
+from edge_ad.images.scale import scaled
 from edge_ad.images.write import encode_image, write_image
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "read_image",
     "read_stored",
     "reading",
+    "scaled",
     "to_bgr8",
     "upright_size",
     "write_image",

@@ -16,7 +16,7 @@ from edge_ad.clock import now_utc
 from edge_ad.errors import DataError
 from edge_ad.files import write_bytes
 from edge_ad.frame import Image
-from edge_ad.images import encode_image, read_image
+from edge_ad.images import encode_image, read_image, scaled
 from edge_ad.store.event import StoreEvent, insert
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class DriftImages:
             return
         try:
             path.parent.mkdir(exist_ok=True)
-            write_bytes(path, encode_image(_scaled(image), ".jpg"))
+            write_bytes(path, encode_image(_shrunk(image), ".jpg"))
         except OSError as error:
             _log.warning("%s: cannot be written (%s)", path, error.strerror or error)
 
@@ -78,7 +78,7 @@ class DriftImages:
 
 
 def _side_by_side(before: Image, now: Image) -> Image:
-    left, right = _scaled(before), _scaled(now)
+    left, right = _shrunk(before), _shrunk(now)
     height = max(left.shape[0], right.shape[0])
     padded = [
         cv2.copyMakeBorder(image, 0, height - image.shape[0], 0, 8, cv2.BORDER_CONSTANT)
@@ -87,13 +87,10 @@ def _side_by_side(before: Image, now: Image) -> Image:
     return np.concatenate(padded, axis=1)
 
 
-def _scaled(image: Image) -> Image:
+def _shrunk(image: Image) -> Image:
     """Return the image with at most 480 rows."""
-    height, width = image.shape[:2]
-    if height <= _HEIGHT:
-        return image
-    size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    height = image.shape[0]
+    return image if height <= _HEIGHT else scaled(image, _HEIGHT / height)
 
 
 def _plain(camera: str) -> str:

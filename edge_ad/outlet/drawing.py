@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edge_ad.frame import Image
+from edge_ad.images import scaled
 from edge_ad.inspection import Region
 from edge_ad.preprocess import AnomalyMap
 
@@ -35,9 +36,7 @@ def draw_evidence(
     """
     height, width = image.shape[:2]
     scale = min(float(np.clip(width, *_PANEL_WIDTHS)) / width, _MOST_ROWS / height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    panel = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)  # drawn on when small
+    panel = scaled(image, scale)  # drawn on when small
     boxes = [_scaled(region, scale) for region in regions]
     left = _widened(draw_regions(panel.copy(), boxes))
     overlay = _overlay(panel, _scaled_map(anomaly_map, scale), threshold)
@@ -89,7 +88,7 @@ def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
 
 def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -> Image:
     """Return the images scaled to one width, in rows; unused cells stay dark."""
-    thumbs = [_to_width(image, width) for image in images]
+    thumbs = [scaled(image, width / image.shape[1]) for image in images]
     height = max(thumb.shape[0] for thumb in thumbs)
     columns = min(columns, len(thumbs))
     rows = -(-len(thumbs) // columns)
@@ -179,8 +178,3 @@ def _scaled_map(anomaly_map: AnomalyMap, scale: float) -> AnomalyMap:
     return replace(
         anomaly_map, origin_xy=(x * scale, y * scale), scale_xy=(across * scale, down * scale)
     )
-
-
-def _to_width(image: Image, width: int) -> Image:
-    height = round(image.shape[0] * width / image.shape[1])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

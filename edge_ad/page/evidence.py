@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-
-from edge_ad.frame import Image
-from edge_ad.images import encode_image, read_image
+from edge_ad.images import encode_image, read_image, scaled
 from edge_ad.outlet.drawing import panels
 from edge_ad.page.view import Answer, Content, NotThere, PageRequest
 from edge_ad.store.labelled import inside
 from edge_ad.store.reading import Record
 from edge_ad.store.search import find_by_numbers
 
-_SMALL = (160, 120)
+_SMALL = (160, 120)  # pixels, of an image in a list
 _QUALITY = 92
 
 
@@ -31,7 +27,10 @@ def event_image(request: PageRequest) -> Answer:
         return Content(path, "image/jpeg")
     image = read_image(path, 8)
     left, right = (image, image) if event["type"] == "drift" else panels(image)
-    chosen = _small(left) if panel == "small" else left if panel == "left" else right
+    if panel == "small":
+        chosen = scaled(left, min(_SMALL[0] / left.shape[1], _SMALL[1] / left.shape[0], 1.0))
+    else:
+        chosen = left if panel == "left" else right
     return Content(encode_image(chosen, ".jpg", _QUALITY), "image/jpeg")
 
 
@@ -40,11 +39,3 @@ def _event(request: PageRequest) -> Record:
     if not events:
         raise NotThere(request.texts("event_gone"))
     return events[0]
-
-
-def _small(image: Image) -> Image:
-    """Return the image within the size of a list's images."""
-    height, width = image.shape[:2]
-    scale = min(_SMALL[0] / width, _SMALL[1] / height, 1.0)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

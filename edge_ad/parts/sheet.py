@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge_ad.frame import Image
-from edge_ad.images import read_image
+from edge_ad.images import read_image, scaled
 from edge_ad.images.bit_depth import ReadImage
 
 _SIDE, _CAPTION_PX, _COLUMNS = 96, 170, 12
@@ -66,9 +66,7 @@ def _row(
 def _tiles(paths: Sequence[Path], odd: Collection[Path], read: ReadImage) -> Iterator[Image]:
     for path in paths:
         image = read(path)
-        scale = (_SIDE - 4) / max(image.shape[:2])
-        size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+        small = scaled(image, (_SIDE - 4) / max(image.shape[:2]))
         tile = np.full((_SIDE, _SIDE, 3), _RED if path in odd else _GREY, np.uint8)
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        tile[2 : 2 + size[1], 2 : 2 + size[0]] = small
+        tile[2 : 2 + small.shape[0], 2 : 2 + small.shape[1]] = small
         yield tile
