@@ -142,47 +142,64 @@ def _open_camera(
     next_alarm_id: Callable[[], str],
     stack: ExitStack,
 ) -> Camera:
-    alarm = Alarm(camera.rule, next_alarm_id, rate_check(camera, judge), camera.part)
-    uri = camera.uri
+    trigger = _trigger(camera)
+    opener, reopen = _openers(camera, judge, trigger, required=config.require_cameras)
+    source = stack.enter_context(opener())
+    return Camera(
+        source=source,
+        reopen=reopen,
+        inspector=_inspector(camera, judge, source, trigger),
+        alarm=Alarm(camera.rule, next_alarm_id, rate_check(camera, judge), camera.part),
+        tally=Tally(frame_limit=config.frames),
+        name=camera.name,
+        is_there=presence(camera.uri),
+        trigger=trigger,
+        expected=expected_images(camera, judge),
+        own_trigger=is_triggered(camera.uri),
+        software_trigger=camera.trigger == SOFTWARE,
+        configured=configured(camera, judge),
+        engine=str(camera.engine),
+        stored=judge.stored,
+    )
+
+
+def _openers(
+    camera: ResolvedCamera, judge: Judge, trigger: Trigger | None, *, required: bool
+) -> tuple[Callable[[], Source], Callable[[], Source]]:
+    """Return what opens the camera at the start, and what opens it again after a fault.
+
+    A live camera that is not `required` may be absent at the start: it opens in its own time.
+    """
     reopen = partial(
         open_source,
-        uri,
+        camera.uri,
         timeout_s=camera.timeout_s,
         bit_depth=judge.depth,
         isolated=camera.isolate,
     )
-    late = is_live(uri) and not config.require_cameras
-    opener = partial(LateSource, without_credentials(uri), reopen) if late else reopen
-    source: Source = stack.enter_context(opener())
-    trigger = _trigger(camera)
-    if trigger is not None:
-        source, reopen = TriggeredSource(source, trigger), partial(_reopen, reopen, trigger)
-    inspector = Inspector(
+    late = is_live(camera.uri) and not required
+    first = partial(LateSource, without_credentials(camera.uri), reopen) if late else reopen
+    if trigger is None:
+        return first, reopen
+    return partial(_triggered, first, trigger), partial(_triggered, reopen, trigger)
+
+
+def _triggered(opener: Callable[[], Source], trigger: Trigger) -> Source:
+    return TriggeredSource(opener(), trigger)
+
+
+def _inspector(
+    camera: ResolvedCamera, judge: Judge, source: Source, trigger: Trigger | None
+) -> Inspector:
+    return Inspector(
         judge.engine.client(),
         judge.thresholds,
         FrameGate(live=source.live),
         geometry=judge.geometry,
         # a camera's frame, and a file that is waited for, get their verdict at once
-        overlap=judge.engine.cameras == 1 and not source.live and not waits(uri),
+        overlap=judge.engine.cameras == 1 and not source.live and not waits(camera.uri),
         camera=camera.name,
         verdict_within_s=math.inf if trigger else camera.verdict_within_s,  # it watches that
-    )
-    tally = Tally(frame_limit=config.frames)
-    return Camera(
-        source,
-        reopen,
-        inspector,
-        alarm,
-        tally,
-        camera.name,
-        is_there=presence(uri),
-        trigger=trigger,
-        expected=expected_images(camera, judge),
-        own_trigger=is_triggered(uri),
-        software_trigger=camera.trigger == SOFTWARE,
-        configured=configured(camera, judge),
-        engine=str(camera.engine),
-        stored=judge.stored,
     )
 
 
@@ -192,10 +209,6 @@ def _trigger(camera: ResolvedCamera) -> Trigger | None:
     return Trigger(
         TriggerLimits(camera.trigger_delay_s, camera.trigger_within_s, camera.verdict_within_s)
     )
-
-
-def _reopen(reopen: Callable[[], Source], trigger: Trigger) -> Source:
-    return TriggeredSource(reopen(), trigger)
 
 
 def _open_outlets(
