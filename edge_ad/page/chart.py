@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 
 from edge_ad.clock import as_local
 
@@ -73,34 +74,48 @@ def draw_chart(
         return Chart()
     if level is not None:
         known.append(level)
-    low, high, step = _nice(0.0 if from_zero else min(known), max(known))
-
-    def x(minute: float) -> float:
-        share = (minute - span[0]) / max(span[1] - span[0], 1e-9)
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
-
-    def y(value: float) -> float:
-        share = (value - low) / (high - low)
-        return round(TOP + (1 - share) * (HEIGHT - TOP - BOTTOM), 1)
-
-    chart = Chart(times=[(x(minute), text) for minute, text in time_labels(*span)])
-    count = round((high - low) / step)
-    chart.grid = [(y(low + n * step), label(low + n * step)) for n in range(count + 1)]
+    axes = _Axes(span, *_nice(0.0 if from_zero else min(known), max(known)))
+    chart = Chart(times=[(axes.x(minute), text) for minute, text in time_labels(*span)])
+    chart.grid = [(axes.y(value), label(value)) for value in axes.round_values()]
     for one in series:
         if one.bars:
-            chart.bars += _bars(one, x, y, y(max(low, 0.0)))
+            chart.bars += _bars(one, axes)
         else:
-            chart.lines += [(one.kind, path) for path in _paths(one, x, y)]
+            chart.lines += [(one.kind, path) for path in _paths(one, axes)]
     chart.marks = [
-        (x(mark.minute), mark.kind, mark.title)
+        (axes.x(mark.minute), mark.kind, mark.title)
         for mark in marks
         if span[0] <= mark.minute <= span[1]
     ]
-    chart.level = None if level is None else y(level)
+    chart.level = None if level is None else axes.y(level)
     return chart
 
 
-def _paths(series: Series, x: Callable[[float], float], y: Callable[[float], float]) -> list[str]:
+class _Axes(NamedTuple):
+    """Places on a chart: a span of minutes across, values from `low` to `high` upwards."""
+
+    span: tuple[float, float]
+    low: float
+    high: float
+    step: float
+
+    def x(self, minute: float) -> float:
+        """Return the place of a minute."""
+        share = (minute - self.span[0]) / max(self.span[1] - self.span[0], 1e-9)
+        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(self, value: float) -> float:
+        """Return the place of a value."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(TOP + (1 - share) * (HEIGHT - TOP - BOTTOM), 1)
+
+    def round_values(self) -> list[float]:
+        """Return the values of the grid's lines."""
+        count = round((self.high - self.low) / self.step)
+        return [self.low + number * self.step for number in range(count + 1)]
+
+
+def _paths(series: Series, axes: _Axes) -> list[str]:
     """Return the pieces of a line between gaps; a lone value is a short dash."""
     pieces: list[list[tuple[float, float]]] = []
     before = -math.inf
@@ -116,24 +131,19 @@ def _paths(series: Series, x: Callable[[float], float], y: Callable[[float], flo
         if len(piece) == 1:
             (minute, value), half = piece[0], series.step / 2
             piece = [(minute - half, value), (minute + half, value)]
-        paths.append("M" + "L".join(f"{x(minute)} {y(value)}" for minute, value in piece))
+        paths.append("M" + "L".join(f"{axes.x(minute)} {axes.y(value)}" for minute, value in piece))
     return paths
 
 
-def _bars(
-    series: Series, x: Callable[[float], float], y: Callable[[float], float], ground: float
-) -> list[tuple[str, float, float, float, float]]:
-    return [
-        (
-            series.kind,
-            x(minute),
-            y(value),
-            max(1.0, round(x(minute + series.step) - x(minute) - 1, 1)),
-            round(ground - y(value), 1),
-        )
-        for minute, value in series.values
-        if value
-    ]
+def _bars(series: Series, axes: _Axes) -> list[tuple[str, float, float, float, float]]:
+    ground = axes.y(max(axes.low, 0.0))
+    bars = []
+    for minute, value in series.values:
+        if value:
+            left, top = axes.x(minute), axes.y(value)
+            width = max(1.0, round(axes.x(minute + series.step) - left - 1, 1))
+            bars.append((series.kind, left, top, width, round(ground - top, 1)))
+    return bars
 
 
 def _nice(low: float, high: float) -> tuple[float, float, float]:
