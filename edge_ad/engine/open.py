@@ -35,6 +35,17 @@ def open_engine(
 
         return LastingEngine(partial(TritonEngine, served)) if for_line else TritonEngine(served)
     path = Path(path)
+    _check_file(path)
+    if path.suffix == ".onnx":
+        return _open_onnx(path, options, for_line=for_line)
+    from edge_ad.engine.tensorrt.plan import open_plan
+
+    opener = partial(open_plan, path, options)
+    return LastingOverlappingEngine(opener) if for_line else opener()
+
+
+def _check_file(path: Path) -> None:
+    """Raise UsageError for a missing file or one of an unknown kind."""
     if path.suffix not in _COMMANDS:
         kinds = " or ".join(_COMMANDS)
         hint = f" Export the weights with: edge-ad export {path}" if path.suffix == ".pt" else ""
@@ -42,11 +53,9 @@ def open_engine(
     if not path.is_file():
         command = _COMMANDS[path.suffix].format(path=path, onnx=path.with_suffix(".onnx"))
         raise UsageError(f"no engine at {path}. Make one with: {command}")
-    if path.suffix == ".plan":
-        from edge_ad.engine.tensorrt.plan import open_plan
 
-        opener = partial(open_plan, path, options)
-        return LastingOverlappingEngine(opener) if for_line else opener()
+
+def _open_onnx(path: Path, options: EngineOptions, *, for_line: bool) -> Engine:
     if options.runtime == "openvino":
         from edge_ad.engine.openvino import OpenVinoEngine
 
