@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +62,9 @@ def install(*, source: str, folder: Path, as_json: bool, **options: Any) -> None
     with Signals(_Interrupt()):
         result = _install(source, folder, options)
     installed = _installed(folder, result)
-    restarted = False
-    if options["restart"] and result.tested is not None:
-        restarted = _restart(folder, result.state.current, options["restart"])
+    restarted = bool(options["restart"]) and result.tested is not None
+    if restarted:
+        _restart(folder, result.state.current, options["restart"])
     emit(installed | {"restarted": restarted}) if as_json else click.echo(
         _format_installed(installed, options["restart"])
     )
@@ -113,47 +115,53 @@ class _Interrupt(threading.Event):
 
 
 def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResult:
-    from edge_ad.bundle.download import fetch_bundle, forget_download
     from edge_ad.bundle.install import InstallRequest
     from edge_ad.bundle.install import install as install_bundle
     from edge_ad.bundle.trust import load_trust
     from edge_ad.cli.events import user_name
-    from edge_ad.errors import DataError
     from edge_ad.uri import without_credentials
 
     trust = load_trust(options["trust"])
-    remote = "://" in source
-    download = _download(source, folder, options)
-
-    def write_line(staging: Path, version: Path, engines: dict[str, str]) -> None:
-        from edge_ad.bundle.durable import write_durably
-        from edge_ad.bundle.manifest import DEVICE_LINE
-
-        text = line_text(staging, version, folder.absolute(), engines)
-        write_durably(staging / DEVICE_LINE, text.encode())
-
-    request = InstallRequest(
-        folder=folder,
-        bundle=(lambda: fetch_bundle(download)) if remote else Path(source),
-        trust=trust,
-        write_line=write_line,
-        source=without_credentials(source),
-        who=user_name(),
-        allow_older=options["allow_older"],
-        again=options["again"],
-        on_step=_show_step,
-    )
-    try:
-        result = install_bundle(request)
-    except DataError:
-        if remote:
-            forget_download(download.path)  # so that the next attempt begins at its start
-        raise
-    if remote:
-        forget_download(download.path)
+    with _bundle(source, folder, options) as bundle:
+        result = install_bundle(
+            InstallRequest(
+                folder=folder,
+                bundle=bundle,
+                trust=trust,
+                write_line=partial(_write_line, folder),
+                source=without_credentials(source),
+                who=user_name(),
+                allow_older=options["allow_older"],
+                again=options["again"],
+                on_step=_show_step,
+            )
+        )
     if result.tested is not None:
-        _record(folder, "install", _name(result.state), request.who)
+        _record(folder, "install", _name(result.state), user_name())
     return result
+
+
+@contextmanager
+def _bundle(
+    source: str, folder: Path, options: dict[str, Any]
+) -> Iterator[Path | Callable[[], Path]]:
+    """Give a bundle's file, or what fetches it; what was fetched is forgotten unless interrupted.
+
+    A fetched file that is no good is forgotten, too, so that the next attempt begins at its start.
+    """
+    if "://" not in source:
+        yield Path(source)
+        return
+    from edge_ad.bundle.download import fetch_bundle, forget_download
+    from edge_ad.errors import DataError
+
+    download = _download(source, folder, options)
+    try:
+        yield partial(fetch_bundle, download)
+    except DataError:
+        forget_download(download.path)
+        raise
+    forget_download(download.path)
 
 
 def _download(source: str, folder: Path, options: dict[str, Any]) -> Download:
@@ -170,6 +178,15 @@ def _download(source: str, folder: Path, options: dict[str, Any]) -> Download:
         ca=options["ca"],
         progress=lambda text: click.echo(text, err=True),
     )
+
+
+def _write_line(folder: Path, staging: Path, version: Path, engines: dict[str, str]) -> None:
+    """Write the line file of this device for a version that is unpacked in `staging`."""
+    from edge_ad.bundle.durable import write_durably
+    from edge_ad.bundle.manifest import DEVICE_LINE
+
+    text = line_text(staging, version, folder.absolute(), engines)
+    write_durably(staging / DEVICE_LINE, text.encode())
 
 
 def _show_step(step: str) -> None:
@@ -191,7 +208,7 @@ def _name(state: State) -> str:
     return f"{state.product} version {current.version if current else '?'}"
 
 
-def _restart(folder: Path, installed: str, restart: str) -> bool:
+def _restart(folder: Path, installed: str, restart: str) -> None:
     """Start the line again; when that fails, take the version back and start the one before."""
     from edge_ad.bundle.install import note_restart, roll_back
     from edge_ad.cli.events import user_name
@@ -209,7 +226,6 @@ def _restart(folder: Path, installed: str, restart: str) -> bool:
         with suppress(EdgeAdError):
             run_restart(restart)
         raise EdgeAdError(f"{reason}. {folder} is back at {_name(state)}.") from error
-    return True
 
 
 def _watch(folder: Path, restart: str | None, *, as_json: bool) -> None:
