@@ -85,8 +85,12 @@ class PartSplit:
     @property
     def supported_rate(self) -> float | None:
         """Return the lowest false-alarm rate that the parts for the threshold support, if any."""
-        parts = len(self._parts_of(self.trained if self.folds else self.threshold))
+        parts = self._threshold_parts
         return supported_part_rate(parts, CONFIDENCE) if parts else None
+
+    @property
+    def _threshold_parts(self) -> int:
+        return len(self._parts_of(self.trained if self.folds else self.threshold))
 
     def __str__(self) -> str:
         detail = self.assignment.detail or self.assignment.how.value
@@ -110,26 +114,28 @@ class PartSplit:
                 f"{self.folds + 1} times the time of one. The threshold will be an estimate, not a "
                 "guarantee, since other nets than the final one score its parts."
             )
-        needed = parts_needed(USUAL_RATE, CONFIDENCE)
-        rate = self.supported_rate
-        count = len(self._parts_of(self.trained if self.folds else self.threshold))
-        if rate is None:
-            lines.append(
-                "No part is set aside, so no threshold can be set from these images: give "
-                "threshold images of other parts. A false-alarm rate of "
-                f"{USUAL_RATE:g} with confidence {CONFIDENCE:g} needs {needed}."
-            )
-        elif rate > USUAL_RATE:
-            lines.append(
-                f"The {count} parts {'in folds' if self.folds else 'set aside'} support a "
-                f"false-alarm rate of {rounded_up(rate):g} at best, with confidence "
-                f"{CONFIDENCE:g}; {USUAL_RATE:g} needs {needed}. Collect images of more "
-                "parts, for training or for the threshold alone."
-            )
+        lines += self._threshold_notes()
         if self.chosen_by != "parts":
             shown = "are trained on" if self.chosen_by == "trained" else "show parts trained on"
             lines.append(f"The images to choose by {shown}: expect a choice that favours them.")
         return lines
+
+    def _threshold_notes(self) -> list[str]:
+        needed, rate = parts_needed(USUAL_RATE, CONFIDENCE), self.supported_rate
+        if rate is None:
+            return [
+                "No part is set aside, so no threshold can be set from these images: give "
+                "threshold images of other parts. A false-alarm rate of "
+                f"{USUAL_RATE:g} with confidence {CONFIDENCE:g} needs {needed}."
+            ]
+        if rate <= USUAL_RATE:
+            return []
+        where = "in folds" if self.folds else "set aside"
+        return [
+            f"The {self._threshold_parts} parts {where} support a false-alarm rate of "
+            f"{rounded_up(rate):g} at best, with confidence {CONFIDENCE:g}; {USUAL_RATE:g} needs "
+            f"{needed}. Collect images of more parts, for training or for the threshold alone."
+        ]
 
     def _uses(self) -> dict[str, tuple[Path, ...]]:
         return {
@@ -154,24 +160,16 @@ def split_by_part(
 ) -> PartSplit:
     """Tell parts apart and divide them; which parts a use gets does not depend on the seed.
 
-    With `folds`, no part is set aside for the threshold.
-
-    Unless the shares are given, fewer than ten parts leave none for the threshold; of fewer than
-    four, some images of the trained parts serve to choose. Raises UsageError and DataError as
-    `assign_parts` and `split_parts` do.
+    Of fewer than four parts some images of the trained parts serve to choose, unless the shares are
+    given. Raises UsageError and DataError as `assign_parts` and `split_parts` do.
     """
     assigned = assign_parts(normal.paths, part_id=part_id, root=root, how=how, geometry=geometry)
-    known = tuple(assigned.parts)
-    shares = aside.shares
-    if folds:
-        shares.pop("threshold", None)
+    known, count = tuple(assigned.parts), len(assigned.groups())
+    shares = _shares(aside, count, folds)
     if not shares:
         return PartSplit(assigned, known, known, (), "trained", folds)
-    count = len(assigned.groups())
     if not aside.shares_given and count < LEAST_FOR_CHOICE:
         return replace(_by_images(normal, assigned), folds=folds)
-    if not aside.shares_given and count < LEAST_FOR_THRESHOLD:
-        shares.pop("threshold", None)
     sets = split_parts(assigned, {"trained": 1 - sum(shares.values()), **shares}, aside.draw)
     trained, selection, threshold = (
         tuple(sets.get(use, ())) for use in ("trained", "selection", "threshold")
@@ -179,6 +177,14 @@ def split_by_part(
     if not selection:
         return PartSplit(assigned, trained, trained, threshold, "trained", folds)
     return PartSplit(assigned, trained, selection, threshold, "parts", folds)
+
+
+def _shares(aside: SetAside, parts: int, folds: int) -> dict[str, float]:
+    """Return the share of each use; with folds, or of few parts, none is for the threshold."""
+    shares = aside.shares
+    if folds or (parts < LEAST_FOR_THRESHOLD and not aside.shares_given):
+        shares.pop("threshold", None)
+    return shares
 
 
 def _by_images(normal: NormalTiles, assigned: PartAssignment) -> PartSplit:
