@@ -82,10 +82,10 @@ def calibrate(
 ) -> CalibrationResult:
     """Find the int8 graph that passes the gate; `write_calibration` then writes it.
 
-    When none passes the result says so and why. With graphs of
-    `other_precisions`, int8 must also be the fastest by `config.margin`. `to_fp16` makes the graph
-    in which everything that is not int8 is fp16, used if that passes too. Raises as `load_graph`,
-    `normal_images`, `labelled_images` and `load_table` do for bad input.
+    When none passes, the result says so and why. With graphs of `other_precisions`, int8 must also
+    be the fastest by `config.margin`. `to_fp16` makes the graph in which everything that is not
+    int8 is fp16, used if that passes too. Raises as `load_graph`, `normal_images`,
+    `labelled_images` and `load_table` do for bad input.
     """
     exported = load_graph(config.engine)
     graph = to_quantize(exported, config.target)

@@ -20,7 +20,6 @@ from typing import BinaryIO
 from edge_ad.bundle.manifest import MANIFEST, SIGNATURES, BundledFile, name_problem
 from edge_ad.errors import DataError, UsageError
 
-SUFFIX = ".edgead"
 _BLOCK = 512
 _CHUNK = 1 << 20
 _LARGEST_HEAD = 4 << 20  # bytes of manifest and of signatures

@@ -54,10 +54,6 @@ class Ledger:
     def __contains__(self, state: FileState) -> bool:
         return self._states.get(state.name) == state
 
-    def knows(self, name: str) -> bool:
-        """Return whether a file of this name was judged, in whichever state."""
-        return name in self._states
-
     def add(self, state: FileState) -> None:
         """Remember a judged file, also one whose verdict comes after `close`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_ad.errors import IncompatibleError
@@ -170,11 +170,6 @@ def find_by_numbers(folder: Path, numbers: Sequence[int]) -> list[Record]:
             marks = ", ".join("?" * len(chosen))
             records += _records(connection, store, f"seq IN ({marks})", chosen)
     return sorted(records, key=lambda record: int(record["seq"]))
-
-
-def of_part(search: EventSearch, part: int) -> EventSearch:
-    """Return the same search, for one part."""
-    return replace(search, part=part)
 
 
 def _noted_terms(noted: str) -> list[str]:

@@ -23,9 +23,9 @@ from edge_ad.methods.method import Config, Method
 class GaussianConfig(Config):
     """Configuration of the network.
 
-    `patch` is the side of the neighbourhood whose features are averaged. `cells` is
-    that of `scaled_cells`. `smooth_sigma` of the map
-    is in pixels; None scales 4 pixels at 224 with the image.
+    `patch` is the side of the neighbourhood whose features are averaged; `cells` says how they are
+    scaled, see `scaled_cells`. `smooth_sigma` of the map is in pixels; None scales 4 pixels at 224
+    with the image.
     """
 
     backbone: Backbone = "resnet18"
