@@ -268,7 +268,7 @@ def _thresholds(
 
 
 def _parts_of_samples(config: CalibrationConfig, eval_set: EvalSet) -> dict[Path, str]:
-    """Tell the gate's normal images apart; the options for parts are those of `images`."""
+    """Return the part of each normal image of the gate; the options for parts are for `images`."""
     if config.test is not None:
         return parts_of_samples(eval_set, config.test, None, None)
     return parts_of_samples(eval_set, config.images, config.part_id, config.parts_from)

@@ -1,4 +1,4 @@
-"""Tell a line's store, and so its outlets, what happened to its version."""
+"""Record in a line's store, and so for its outlets, what happened to its version."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _require(*packages: str) -> None:
 
 
 def _parts(labelled: LabelledSet, options: dict[str, Any], geometry: Geometry) -> PartAssignment:
-    """Tell which test images show one part; folders of a data set name types, not parts."""
+    """Return which test images show one part; folders of a data set name types, not parts."""
     from edge_ad.parts import How, assign_parts
 
     return assign_parts(

@@ -44,7 +44,7 @@ class LineControl(ClosedAtExit):
 
     def start(self) -> None:
         """Open the socket, after the line has started; a line goes on without one."""
-        self.settings.announce()
+        self.settings.report_restored()
         commands = Commands(self._line, self.settings, self._store, self._refusals, self._latest)
         self._commands = commands
         self._line.outlets.controlled(self._ask)

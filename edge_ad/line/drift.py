@@ -124,12 +124,12 @@ class _CameraDrift:
     tests: dict[str, _Quantity]
     minute: str
     values: dict[str, list[float]] = field(default_factory=dict)
-    looked: str = ""  # second
+    measured_at: str = ""  # the second of the frame whose light was measured last
 
     def count(self, inspection: Inspection, image: Image) -> None:
         self._add("score", inspection.score)
-        if inspection.time_utc[:19] != self.looked:  # light of one frame a second
-            self.looked = inspection.time_utc[:19]
+        if inspection.time_utc[:19] != self.measured_at:  # light of one frame a second
+            self.measured_at = inspection.time_utc[:19]
             for quantity, value in light_of(image)._asdict().items():
                 self._add(quantity, value)
 

@@ -74,8 +74,8 @@ def open_line(
             for camera, judge in zip(resolved, judges, strict=True)
         ]
         _wait_for(cameras)
-        hears = outlet_cameras(config.outlets, resolved)
-        durable = _open_outlets(hears, all_outlets, stack)
+        receives = outlet_cameras(config.outlets, resolved)
+        durable = _open_outlets(receives, all_outlets, stack)
         line = Supervisor(cameras, all_outlets, config.reopen_for_s, stop, durable=durable)
         line.engines = [engine.batcher.engine for engine in engines.values()]
         stack.callback(line.halt)
@@ -212,14 +212,14 @@ def _trigger(camera: ResolvedCamera) -> Trigger | None:
 
 
 def _open_outlets(
-    hears: Mapping[str, frozenset[str] | None], immediate: Outlets, stack: ExitStack
+    receives: Mapping[str, frozenset[str] | None], immediate: Outlets, stack: ExitStack
 ) -> list[DurableOutlet]:
     """Add outlets to `immediate`, and return those whose events a store must keep.
 
-    `hears` has the cameras of each URI, None for all.
+    `receives` has the cameras of each URI, None for all.
     """
     durable: dict[str, DurableOutlet] = {}
-    for uri, names in hears.items():
+    for uri, names in receives.items():
         outlet = open_outlet(uri)
         if not isinstance(outlet, DurableOutlet):
             immediate.add(outlet if names is None else OfCameras(outlet, names))

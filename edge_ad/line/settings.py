@@ -107,7 +107,7 @@ class LineSettings:
             else:
                 self._replace(name, setting, value)
 
-    def announce(self) -> None:
+    def report_restored(self) -> None:
         """Send what was restored to the outlets, after the start."""
         for change in self._restored:
             self._line.outlets.setting_changed(change)

@@ -47,7 +47,7 @@ class Link:
             return False
 
     def report(self, text: str) -> None:
-        """Tell the line what its user should know."""
+        """Report to the line what its user should know."""
         self.send({"report": text})
 
     async def acknowledge(self, alarm: str, who: str, comment: str, timeout_s: float = 5.0) -> str:

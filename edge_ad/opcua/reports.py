@@ -1,4 +1,4 @@
-"""Tell the line what was refused: each kind once in a while."""
+"""Report to the line what was refused: each kind once an hour."""
 
 from __future__ import annotations
 

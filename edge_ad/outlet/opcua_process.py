@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, Any
+from collections.abc import Callable
+from typing import IO
 
 from edge_ad.errors import EdgeAdError
 from edge_ad.opcua.settings import BEAT_S, LINGER_S, ServerSettings
@@ -88,7 +89,7 @@ class ServerProcess:
 
     def _serve(self) -> None:
         """Serve with one process until the line stops. Raises OSError when it dies or hangs."""
-        server = _Server(self._settings, self._heard)
+        server = _Server(self._settings, self._on_message)
         self._server = server
         try:
             if not server.wait_until_ready(self._closing):
@@ -108,7 +109,7 @@ class ServerProcess:
         finally:
             server.kill()
 
-    def _heard(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         if "report" in message:
             _log.warning("%s: %s", self._name, message["report"])
         if "acknowledge" in message:
@@ -151,13 +152,13 @@ class ServerProcess:
 
 
 class _Server:
-    """One process; `heard` receives its messages, in a thread."""
+    """One process; `on_message` receives its messages, in a thread."""
 
-    def __init__(self, settings: ServerSettings, heard: Any) -> None:
-        self._heard = heard
+    def __init__(self, settings: ServerSettings, on_message: Callable[[Message], None]) -> None:
+        self._on_message = on_message
         self._ready = threading.Event()
         self._failed = ""
-        self._heard_s = time.monotonic()
+        self._last_message_s = time.monotonic()
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             COMMAND,
@@ -191,7 +192,7 @@ class _Server:
     def check(self) -> None:
         """Raise OSError when the process has died or hangs."""
         self._check_alive()
-        if time.monotonic() - self._heard_s > _HANGS_S:
+        if time.monotonic() - self._last_message_s > _HANGS_S:
             raise TimeoutError(f"the server has not answered for {_HANGS_S:g} s")
 
     def send(self, messages: list[Message]) -> None:
@@ -242,12 +243,12 @@ class _Server:
 
     def _read(self, answers: IO[bytes]) -> None:
         for line in answers:
-            self._heard_s = time.monotonic()
+            self._last_message_s = time.monotonic()
             message: Message = json.loads(line)
             if "ready" in message:
                 self._ready.set()
             self._failed = message.get("failed", self._failed)
             try:
-                self._heard(message)
+                self._on_message(message)
             except OSError as error:  # it died meanwhile
                 _log.debug("%s", error)

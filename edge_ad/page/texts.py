@@ -111,11 +111,11 @@ def _named(places: list[str] | None) -> str:
 
 def best_language(accepted: str, known: Iterable[str]) -> str:
     """Return the language that a browser prefers (the header Accept-Language) among known ones."""
-    wishes = []
+    weighted = []
     for entry in accepted[:500].split(","):
         name, _, parameters = entry.strip().partition(";")
-        wishes.append((_weight(parameters), name.partition("-")[0].lower()))
-    for weight, name in sorted(wishes, key=lambda wish: -wish[0]):
+        weighted.append((_weight(parameters), name.partition("-")[0].lower()))
+    for weight, name in sorted(weighted, key=lambda one: -one[0]):
         if weight > 0 and name in known:
             return name
     return DEFAULT

@@ -158,7 +158,7 @@ def split_by_part(
     how: How | None = None,
     folds: int = 0,
 ) -> PartSplit:
-    """Tell parts apart and divide them; which parts a use gets does not depend on the seed.
+    """Divide the images by part; which parts a use gets does not depend on the seed.
 
     Of fewer than four parts some images of the trained parts serve to choose, unless the shares are
     given. Raises UsageError and DataError as `assign_parts` and `split_parts` do.
