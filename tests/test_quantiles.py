@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from edge_ad.quantiles import percentiles_ms, quantiles
+from edge_ad.quantiles import median, percentiles_ms, quantiles
 
 SHARES = (0.0, 0.05, 0.5, 0.99, 1.0)
 
@@ -18,6 +18,13 @@ def test_quantiles_are_numpys(count: int) -> None:
     values = np.random.default_rng(count).normal(size=count)
 
     assert quantiles(values.tolist(), SHARES) == pytest.approx(np.quantile(values, SHARES).tolist())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([3.0], 3.0), ([9.0, 1.0, 2.0], 2.0), ([4.0, 1.0, 3.0, 2.0], 2.5)]
+)
+def test_half_of_the_values_lie_below_the_median(values: list[float], expected: float) -> None:
+    assert median(values) == expected
 
 
 def test_times_are_reported_in_milliseconds() -> None:

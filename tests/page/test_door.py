@@ -53,6 +53,24 @@ def test_a_password_is_kept_as_a_slow_salted_hash(tmp_path: Path) -> None:
     assert hash_password(PASSWORD, 1) != hash_password(PASSWORD, 1)
 
 
+def test_adding_a_user_keeps_the_others_and_adding_one_again_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "users.yaml"
+    for name, role, password in (
+        ("anna", Role.OPERATOR, PASSWORD),
+        ("ben", Role.VIEWER, "another password"),
+        ("anna", Role.ADMIN, "a new long password"),
+    ):
+        add_user(path, name, role, password)
+    users = UserFile(path).read()
+    assert {name: user.role for name, user in users.items()} == {
+        "anna": Role.ADMIN,
+        "ben": Role.VIEWER,
+    }
+    assert is_password(users["anna"], "a new long password")
+    assert not is_password(users["anna"], PASSWORD)
+    assert is_password(users["ben"], "another password")
+
+
 @pytest.mark.parametrize("name", ["", "a b", "<b>", "x" * 65, "-a", "é"])
 def test_odd_names_and_short_passwords_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no name of a user"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,14 @@ import pytest
 from edge_ad.control.client import request
 from edge_ad.control.state import guarantee
 from edge_ad.manifest import Escapes, ImageReference, Threshold
+from edge_ad.page.histogram import Axis, draw_histogram
 from edge_ad.page.numbers import grouped, localised, percent
 from edge_ad.page.texts import read_texts
 from edge_ad.page.threshold import guarantee_text
 from edge_ad.page.view import Person, Role
 from edge_ad.store.notes import mark
+from edge_ad.store.statistics import score_bin
+from edge_ad.store.what_if import MarkedPart, ScoreHistory, ScoreSpan
 from tests.control.lines import RunningLine
 from tests.page.served import ServedPage, served
 from tests.store.weeks import writing
@@ -188,6 +194,54 @@ def test_numbers_are_written_as_people_read_them() -> None:
     assert (grouped(german, 1234567), grouped(ENGLISH, 12)) == ("1.234.567", "12")
     shown = [percent(ENGLISH, share) for share in (0.0, 1.0, 0.99999, 0.001, 0.1234, None)]
     assert shown == ["0\u202f%", "100\u202f%", "99.9\u202f%", "0.1\u202f%", "12.3\u202f%", "-"]
+
+
+def histogram(threshold: float, scores: dict[float, int]) -> dict[str, Any]:
+    """Draw counts of scores with a mark at each."""
+    bins = Counter({score_bin(score): count for score, count in scores.items()})
+    marked = [MarkedPart(1, "", score, "real", 1, "") for score in scores]
+    span = ScoreSpan(sum(scores.values()), 0, bins, [], bins, frozenset({threshold}))
+    history = ScoreHistory([span], marked)
+    return draw_histogram(ENGLISH, Axis.around(bins, threshold), history, threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 12.0, -3.0])
+def test_a_histogram_has_every_score_at_its_place(threshold: float) -> None:
+    scores = {threshold / 2: 1, threshold: 9, threshold * 2: 99}
+    drawn = histogram(threshold, scores)
+    bars, present = drawn["bars"], drawn["present"]
+    below, own, above = bars if threshold > 0 else bars[::-1]
+    for bar, marked in zip((below, own, above), drawn["marks"], strict=True):
+        assert bar["x"] - 0.2 <= marked["x"] <= bar["x"] + bar["width"] + 0.2, (
+            "a mark is in its bar"
+        )
+        assert bar["x"] >= 0 and bar["x"] + bar["width"] <= drawn["width"]
+        assert bar["y"] + bar["height"] == pytest.approx(drawn["height"])
+    assert present == drawn["marks"][1]["x"]
+    assert below["height"] < own["height"] < above["height"] == drawn["height"]
+    assert own["height"] == pytest.approx(below["height"] * math.log(10) / math.log(2), rel=0.01)
+    right = [bar["x"] > present for bar in bars]
+    assert [bar["above"] for bar in bars] == right
+
+
+def test_the_labels_of_a_histogram_are_multiples_of_the_threshold() -> None:
+    drawn = histogram(0.5, {0.125: 1, 0.5: 1, 2.0: 1})
+    places = {label["text"]: label["x"] for label in drawn["labels"]}
+    assert list(places) == [f"{times} \u00d7" for times in ("0.25", "0.5", "1", "2", "4")]
+    marks = [marked["x"] for marked in drawn["marks"]]
+    assert [x for x in places.values() if x in marks] == marks
+    ends = [label["x"] for label in histogram(-3.0, {-6.0: 1, -1.5: 1})["labels"]]
+    assert len(ends) == 2 and 0 <= ends[0] < 10 and drawn["width"] - 10 < ends[1] <= drawn["width"]
+
+
+def test_the_view_of_a_running_line_says_what_its_threshold_guarantees(tmp_path: Path) -> None:
+    with writing(tmp_path) as before:
+        before.reject("06:00", 0.9)
+        before.minute("06:00", [0.1] * 9 + [0.9])
+    with RunningLine(tmp_path, "top") as line, served(tmp_path) as page:
+        line.line.cameras[0].stored = STORED
+        text = page.get("/threshold?camera=top").text
+    assert guarantee_text(ENGLISH, guarantee(STORED), 0.5) in html.unescape(text)
 
 
 def test_the_state_of_the_line_has_the_guarantee(tmp_path: Path) -> None:

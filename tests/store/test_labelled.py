@@ -126,6 +126,20 @@ def test_frames_of_one_alarm_are_one_part(tmp_path: Path) -> None:
     assert len(set(parts.values())) == 3 and left_out == {}
 
 
+def test_a_part_of_an_earlier_run_is_not_one_of_a_later_alarm(tmp_path: Path) -> None:
+    with writing(tmp_path / "line") as writer:
+        writer.reject("06:00", frame=102)  # frames begin again with each run
+        for _ in range(12):
+            writer.reject("06:01", camera="side")
+        writer.reject("06:02", frame=101)
+        writer.alarm("06:02", part=14, peak_part=14, frame=101)
+        for part in (1, 14):
+            keep(writer, part)
+    mark(tmp_path / "line", ["1", "14"], "false-alarm", "ann")
+    selection = select_labelled(tmp_path / "line", events(tmp_path / "line"), "train")
+    assert [image.part for image in selection.images] == ["part-1", "a-1"]
+
+
 def test_an_image_of_an_inspected_folder_is_taken_if_it_is_still_the_same(tmp_path: Path) -> None:
     source = tmp_path / "parts"
     source.mkdir()

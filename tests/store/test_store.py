@@ -81,6 +81,8 @@ def test_killed_at_any_moment_the_store_goes_on_and_closes_open_alarms(
         assert store.interrupted and store.next_part() > highest
     steps = rows(tmp_path, "type, step, reason")
     ends = [reason for kind, step, reason in steps if (kind, step) == ("alarm", "end")]
+    begins = [reason for kind, step, reason in steps if (kind, step) == ("line", "start")]
+    assert begins[1:] == ["after an interruption; alarms left open: 1"] * kills
     assert len(ends) == kills and all("spot; the line ended without" in reason for reason in ends)
 
 
