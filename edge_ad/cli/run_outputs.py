@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from edge_ad.store.store import Store
 
 
+_CHECKED_WITHIN_US = 15 * 60 * 1_000_000  # a store after a power cut: systemd would kill it halfway
+
+
 @dataclass
 class Outputs:
     """Terminal, window and output folder of a run.
@@ -161,12 +164,14 @@ class Outputs:
     def _open_folder(self, folder: Path, line: Supervisor) -> None:
         from edge_ad.control.line_control import LineControl
         from edge_ad.engine.lasting import LastingEngine
+        from edge_ad.machine.systemd import SystemdNotifier
         from edge_ad.outlet.evidence import EvidenceFolder
         from edge_ad.outlet.jsonl import JsonFile, Kept
         from edge_ad.outlet.samples import SampleFolder
         from edge_ad.store.store import Store
 
         assert self.claimed is not None
+        SystemdNotifier().send(EXTEND_TIMEOUT_USEC=_CHECKED_WITHIN_US)
         lock = self.claimed.take(overwrite=self.overwrite)
         self.store = Store(folder, self.retention, lock=lock)
         for engine in line.engines:

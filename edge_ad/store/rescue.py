@@ -7,6 +7,7 @@ further.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sqlite3
@@ -18,7 +19,9 @@ from pathlib import Path
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.schema import connect, create
 
-_AT_ONCE = 500  # rows a read
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 5_000  # rows a read
 _LAST_ROW = 1 << 62
 _SKIPPED = 10_000  # numbers that lost rows may have had
 _PUT_ASIDE = 2  # damaged databases kept, each as large as the store was
@@ -33,11 +36,14 @@ def rescue(path: Path, why: str) -> str:
     Numbers of events and parts go on beyond those that may have been lost. A crash meanwhile leaves
     the damaged one. Raises OSError or sqlite3.Error when the new one cannot be written.
     """
+    _log.warning("%s is damaged (%s): saving what can be read, which may take minutes", path, why)
     new = path.with_name(f"{path.name}.new")
     _remove(new)
     try:
         create(new)
         with closing(connect(new)) as target:
+            target.execute("PRAGMA journal_mode=MEMORY")  # a crash leaves the old one
+            target.execute("PRAGMA synchronous=OFF")
             target.execute("BEGIN")
             counts = _copy(path, target)
             _drop_half_rows(target)
@@ -47,7 +53,7 @@ def rescue(path: Path, why: str) -> str:
             text = f"{path.name} was damaged ({why}) and put aside as {aside.name}; {_kept(counts)}"
             insert(target, StoreEvent(EventType.LOST, reason=text))
             target.execute("COMMIT")
-            target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            target.execute("PRAGMA journal_mode=WAL")
         _swap(path, new, aside)
     except BaseException:
         _remove(new)
@@ -98,13 +104,11 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
 def _insert(
     target: sqlite3.Connection, table: str, columns: Sequence[str], rows: Iterator[_Row]
 ) -> int:
-    """Insert the rows that are new, and return how many they were."""
+    """Insert the rows that are new and whole, and return how many they were."""
     marks = ", ".join("?" * len(columns))
     into = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
     before = target.total_changes
-    for row in rows:
-        with contextlib.suppress(sqlite3.IntegrityError):  # half a row
-            target.execute(into, row)
+    target.executemany(into, rows)
     return target.total_changes - before
 
 
@@ -188,20 +192,26 @@ def _kept(counts: dict[str, int]) -> str:
 
 def _swap(path: Path, new: Path, aside: Path) -> None:
     """Put the new database in place, the log first: it would be taken for the new one's."""
+    _sync(new)
     os.link(path, aside)
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
     os.replace(new, path)
     _remove(new)
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+    older = sorted(path.parent.glob(f"{path.name}.damaged-*Z"))[:-_PUT_ASIDE]
+    for old in older:
+        _remove(old)
+
+
+def _sync(path: Path) -> None:
+    """Let a file, or the names in a folder, reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    older = sorted(path.parent.glob(f"{path.name}.damaged-*Z"))[:-_PUT_ASIDE]
-    for old in older:
-        _remove(old)
 
 
 def _moment() -> str:
