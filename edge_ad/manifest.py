@@ -25,6 +25,7 @@ from edge_ad.strict_yaml import dump_yaml, load_yaml
 from edge_ad.triton import SIDECAR_PARAMETER, ServedModel, served_model
 
 METADATA_KEY = "edge_ad.manifest"
+ASSUMED = "assumed"  # of `Threshold.decided_by`
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(gt=0.0, lt=1.0)]
 
@@ -120,7 +121,8 @@ class Threshold(Stored, frozen=True, kw_only=True):
     None: each image is a part. The guarantee holds only for the `geometry` of those images.
 
     `decided_by` is what decided which images show one part (`parts.How`): "each", "part-id" and
-    "table" are the user's word for it; empty for frames of a source.
+    "table" are the user's word for it; empty for frames of a source. With `ASSUMED`, looks did not
+    tell parts apart, and the guarantee holds if the images show so many.
     `set_aside` counts those images that the training had set aside for this; `frames_per_part` is
     how many frames in a row show one part, where frames of a source were used. With `folds`, the
     scores are those of so many other nets, and the guarantee is an estimate. `reference` says what

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_ad.calibration.thresholds.drift import time_order
@@ -11,9 +11,10 @@ from edge_ad.calibration.thresholds.normal_images import NormalImages, choose_im
 from edge_ad.calibration.thresholds.scores import NormalScores, PartOf, Scores
 from edge_ad.data_split import DataSplit
 from edge_ad.dataset import left_out_beside, normal_images
-from edge_ad.errors import GateFailed, UsageError
+from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
-from edge_ad.parts import How, PartAssignment, Recognition, assign_parts
+from edge_ad.manifest import ASSUMED
+from edge_ad.parts import How, Recognition, assign_parts
 
 _EXPRESSION = "--part-id "  # how a split made with this option names its rule
 
@@ -34,8 +35,8 @@ class NormalInput:
     where the images come in it, and `ordered_by` says how that is known, empty where it is not.
     `notes` are sentences for the user; `doubt` says why the parts may be wrong. `fitted` are scores
     from nets that were not trained on the images, where the engine's own net was. `decided_by` says
-    what decided which images show one part (`parts.How`), empty for frames; `recognition` whether
-    looks tell parts apart, where they were asked.
+    what decided which images show one part, as in `Threshold`; `recognition` whether looks tell
+    parts apart, where they were asked.
     """
 
     images: ImageFolder | SourceFrames
@@ -85,15 +86,13 @@ def open_folder(
     """Choose the images of a folder that may carry a threshold, and find their parts.
 
     Parts are recognised as in the training where it used an expression and none is given. Raises
-    what `choose_images` and `assign_parts` raise, and GateFailed where the number of parts is only
-    known to be no larger: a guarantee from it would be wrong.
+    what `choose_images` and `assign_parts` raise.
     """
     if part_id is None and how is None and split and split.rule.startswith(_EXPRESSION):
         part_id = split.rule.removeprefix(_EXPRESSION)
     paths = normal_images(folder)
     assigned = assign_parts(paths, part_id=part_id, root=folder, how=how, geometry=geometry)
     chosen = choose_images(assigned, split)
-    _refuse_upper_bound(folder, assigned)
     images = ImageFolder(folder, chosen.paths)
     images.left_out |= left_out_beside(paths) | chosen.left_out
     part_of = {images.name_of(path): part for path, part in chosen.parts.items()}
@@ -108,19 +107,9 @@ def open_folder(
         notes=chosen.notes,
         doubt="" if chosen.cross_fitted else assigned.doubt,
         fitted=_fitted(chosen, images, geometry),
-        decided_by=assigned.how.value,
+        decided_by=ASSUMED if assigned.is_upper_bound else assigned.how.value,
         recognition=assigned.recognition,
     )
-
-
-def _refuse_upper_bound(folder: Path, assigned: PartAssignment) -> None:
-    if assigned.is_upper_bound and assigned.recognition:
-        raise GateFailed(
-            f"{folder}: no guarantee by part can be stated, so nothing is stored. In this folder "
-            f"{assigned.doubt}",
-            {"parts_at_most": len(assigned.groups()), "images": len(assigned.parts),
-             "decided_by": assigned.how.value, "second_exposures": asdict(assigned.recognition)},
-        )  # fmt: skip
 
 
 def _fitted(chosen: NormalImages, images: ImageFolder, geometry: Geometry) -> FittedScores | None:

@@ -119,7 +119,6 @@ def _result(
     from edge_ad.parts import supported_part_rate
 
     recognition = assignment.recognition
-    countable = not assignment.is_upper_bound
     sizes = [len(paths) for paths in assignment.groups().values()]
     counts: dict[str, int] = {}
     for path in assignment.parts:
@@ -134,6 +133,7 @@ def _result(
         "images": len(assignment.parts),
         "parts": len(sizes),
         "images_per_part": {"min": min(sizes), "median": median(sizes), "max": max(sizes)},
+        "upper_bound": assignment.is_upper_bound,
         "decided_by": assignment.how.value,
         "detail": assignment.detail,
         "doubt": assignment.doubt or None,
@@ -144,7 +144,7 @@ def _result(
         "left_out": {str(path): why for path, why in survey.left_out.items()},
         "sizes": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         "brightness": {"min": min(levels), "median": median(levels), "max": max(levels)},
-        "supported_rate": supported_part_rate(len(sizes), confidence) if countable else None,
+        "supported_rate": supported_part_rate(len(sizes), confidence),
         "confidence": confidence,
         "part_of": {str(path): part for path, part in assignment.parts.items()},
     }
@@ -197,17 +197,16 @@ def _text(result: dict[str, Any]) -> str:
 
 
 def _at_most(result: dict[str, Any]) -> str:
-    return "at most " if result["supported_rate"] is None else ""
+    return "at most " if result["upper_bound"] else ""
 
 
 def _guarantee(result: dict[str, Any]) -> str:
     from edge_ad.parts import rounded_up
 
-    if result["supported_rate"] is None:
-        return "none, until you say which images show one part"
+    so_many = "there are so many and " if result["upper_bound"] else ""
     return (
         f"a false-alarm rate of {rounded_up(result['supported_rate']):g} at best, "
-        f"with confidence {result['confidence']:g}, if none of these parts is trained on"
+        f"with confidence {result['confidence']:g}, if {so_many}none of these parts is trained on"
     )
 
 
@@ -217,7 +216,7 @@ def _warnings(
     survey: Survey,
     options: dict[str, Any],
 ) -> list[str]:
-    from edge_ad.parts import parts_needed, rounded_up, supported_part_rate
+    from edge_ad.parts import parts_needed, rounded_up
 
     lines = [assignment.doubt] if assignment.doubt else []
     parts = assignment.parts
@@ -232,10 +231,9 @@ def _warnings(
         )
     rate, confidence = options["false_alarm_rate"], options["confidence"]
     if rate is not None and result["parts"] < (needed := parts_needed(rate, confidence)):
-        support = supported_part_rate(result["parts"], confidence)
         lines.append(
             f"A false-alarm rate of {rate:g} with confidence {confidence:g} needs {needed} parts "
             f"that were not trained on; here are {_at_most(result)}{result['parts']}, which "
-            f"support {rounded_up(support):g}. Collect images of more parts."
+            f"support {rounded_up(result['supported_rate']):g}. Collect images of more parts."
         )
     return lines

@@ -17,7 +17,7 @@ from edge_ad.calibration.thresholds.guarantee import (
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.files import printable
-from edge_ad.manifest import Threshold
+from edge_ad.manifest import ASSUMED, Threshold
 from edge_ad.parts import rounded_up
 
 USUAL_RATES = (0.05, 0.01)  # for the message to those who have too few parts for them
@@ -51,7 +51,7 @@ def result_of(
         "second_exposures": asdict(given.recognition) if given.recognition else None,
         "set_aside": threshold.set_aside,
         "folds": threshold.folds,
-        "guaranteed": not threshold.folds,
+        "guaranteed": not threshold.folds and threshold.decided_by != ASSUMED,
         "drift": threshold.drift.to_dict() if threshold.drift else None,
         "escapes": describe_escapes(threshold, anomalies),
         "rank": largest_rank(len(parts), guarantee),
@@ -100,15 +100,26 @@ def _format_guarantee(result: dict[str, Any]) -> str:
         "by one image drawn from each part")  # fmt: skip
     best = f"{rounded_up(result['supported_rate']):g}"
     will = "will" if result["guaranteed"] else "should"
-    estimate = "" if result["guaranteed"] else (
-        f"An estimate, not a guarantee: {result['folds']} other nets scored these parts, and the "
-        "detector may score new ones higher.\n")  # fmt: skip
     return (
         f"At most {result['rate']:.3g} of normal {result['by']}s like these {will} be rejected, "
-        f"with confidence {result['confidence']:g}: {how}.\n{estimate}"
+        f"with confidence {result['confidence']:g}: {how}.\n{''.join(_reservations(result))}"
         f"{_count(result['parts'], 'part')}{images} support {best} at best; "
         f"parts: {result['parts_from']}."
     )
+
+
+def _reservations(result: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each reason why the rate is not guaranteed."""
+    if result["folds"]:
+        yield (
+            f"An estimate, not a guarantee: {result['folds']} other nets scored these parts, and "
+            "the detector may score new ones higher.\n"
+        )
+    if result["decided_by"] == ASSUMED:
+        yield (
+            f"Not a guarantee unless these are {_count(result['parts'], 'different part')}: their "
+            "looks do not show it.\n"
+        )
 
 
 def _format_escapes(escapes: dict[str, Any]) -> Iterator[str]:

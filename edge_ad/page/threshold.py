@@ -195,6 +195,7 @@ def guarantee_text(texts: Texts, guarantee: Mapping[str, Any] | None, asked: flo
     words = [texts(f"guarantee_{unit}", **values)]
     words += [texts("guarantee_higher", **values)] if asked > guarantee["threshold"] else []
     words += [texts("guarantee_estimate")] if guarantee["estimate"] else []
+    words += [texts("guarantee_assumed")] if guarantee["assumed"] else []
     escapes = guarantee.get("escapes")
     if escapes and asked == guarantee["threshold"]:
         words.append(texts(f"guarantee_{escapes['kind']}", **escapes))

@@ -107,14 +107,14 @@ def test_parts_that_looks_cannot_count_are_an_upper_bound(tmp_path: Path) -> Non
     for number in range(4):
         write_image(tmp_path / f"{number}.png", disc(number))
     record = facts(tmp_path)
-    assert (record["parts"], record["supported_rate"]) == (4, None)
+    assert (record["parts"], record["upper_bound"]) == (4, True)
     assert record["second_exposures"] == {"tried": 4, "recognised": 0}
     done = run(tmp_path, "--false-alarm-rate", 0.05)
     assert "parts       at most 4 (found from the images)" in done.stdout
-    assert "guarantee   none, until you say which images show one part" in done.stdout
+    assert "if there are so many and none of these parts is trained on" in done.stdout
     assert "4 parts is an upper bound" in done.stderr and "here are at most 4" in done.stderr
     stated = facts(tmp_path, "--parts-from", "each")
-    assert stated["second_exposures"] is None and stated["supported_rate"] < 1
+    assert stated["second_exposures"] is None and not stated["upper_bound"]
 
 
 @pytest.mark.parametrize("hw", [(8, 4200), (4200, 8)])

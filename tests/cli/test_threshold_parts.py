@@ -7,25 +7,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from edge_ad.manifest import load_sidecar
+from edge_ad.manifest import ASSUMED, load_sidecar
 from tests.conftest import invoke
 
 MakePath: TypeAlias = Callable[..., Path]
 
 
-def test_parts_that_looks_cannot_count_carry_no_guarantee_but_the_users_word_does(
+def test_parts_that_looks_cannot_count_are_assumed_until_the_user_says_what_they_are(
     make_engine: MakePath, make_folder: MakePath
 ) -> None:
-    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 9)
-    done = invoke("threshold", engine, "--images", good, "--json")
-    assert load_sidecar(engine) is None
-    refusal = json.loads(done.stdout)
-    assert done.returncode == refusal["exit"] == 4
-    assert "no guarantee by part can be stated" in refusal["message"]
-    assert (refusal["parts_at_most"], refusal["images"]) == (9, 9)
-    assert refusal["second_exposures"] == {"tried": 9, "recognised": 0}
-    done = invoke("threshold", engine, "--images", good, "--json", "--parts-from", "each")
-    result, sidecar = json.loads(done.stdout), load_sidecar(engine)
-    assert result["decided_by"] == "each" and result["second_exposures"] is None
+    args = (make_engine(threshold=None, score="mean"), "--images", make_folder("good", 9))
+    done = invoke("threshold", *args)
+    assert done.returncode == 0
+    assert "At most 0.29 of normal parts like these should be rejected" in done.stdout
+    assert "Not a guarantee unless these are 9 different parts" in done.stdout
+    assert "if each image shows another part, give --parts-from each" in done.stderr
+    result = json.loads(invoke("threshold", *args, "--json").stdout)
+    assert (result["decided_by"], result["guaranteed"], result["parts"]) == (ASSUMED, False, 9)
+    assert result["second_exposures"] == {"tried": 9, "recognised": 0}
+    assert _decided_by(args[0]) == ASSUMED
+    result = json.loads(invoke("threshold", *args, "--json", "--parts-from", "each").stdout)
+    assert (result["decided_by"], result["guaranteed"]) == ("each", True)
+    assert result["second_exposures"] is None and _decided_by(args[0]) == "each"
+
+
+def _decided_by(engine: Path) -> str:
+    sidecar = load_sidecar(engine)
     assert sidecar is not None and sidecar.threshold is not None
-    assert sidecar.threshold.decided_by == "each"
+    return sidecar.threshold.decided_by

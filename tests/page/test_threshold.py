@@ -250,6 +250,7 @@ def test_the_state_of_the_line_has_the_guarantee(tmp_path: Path) -> None:
         (camera,) = request(tmp_path, {"command": "state"})["cameras"]
     assert camera["guarantee"] == {
         "threshold": 0.5, "rate": 0.001, "confidence": 0.95, "by": "part", "parts": 3000,
-        "estimate": False, "escapes": {"count": 3, "images": 100, "kind": "synthetic"},
+        "estimate": False, "assumed": False,
+        "escapes": {"count": 3, "images": 100, "kind": "synthetic"},
         "scores": list(STORED.reference.score) if STORED.reference else None,
     }  # fmt: skip
