@@ -88,12 +88,11 @@ def install(request: InstallRequest) -> InstallResult:
         bundle = _checked(file, request, state)
         if state is not None and not request.again and _is_current(folder, state, bundle):
             return InstallResult(bundle, state, None)
-        stack.callback(shutil.rmtree, folder.incoming, ignore_errors=True)
+        stack.callback(shutil.rmtree, folder.unpacked, ignore_errors=True)
         name = _free_name(folder, bundle)
         plans, tested = _prepare(file, bundle, request, folder, name)
         request.on_step("publish")
-        make_folder(folder.versions)
-        rename_durably(folder.incoming, folder.version(name))
+        rename_durably(folder.unpacked, folder.version(name))
         installation = Installation(
             version=bundle.manifest.version,
             folder=name,
@@ -137,22 +136,22 @@ def _is_current(folder: BundleFolder, state: State, bundle: CheckedBundle) -> bo
 def _prepare(
     file: BinaryIO, bundle: CheckedBundle, request: InstallRequest, folder: BundleFolder, name: str
 ) -> tuple[dict[str, str], SelfTestResult]:
-    """Unpack, build, write the line file, test; all of it in `incoming`, and on the disk."""
-    manifest, incoming = bundle.manifest, folder.incoming
+    """Unpack, build, write the line file, test; all of it in `unpacked`, and on the disk."""
+    manifest, unpacked = bundle.manifest, folder.unpacked
     request.on_step("unpack")
-    make_folder(incoming)
-    read_files(file, manifest.files, request.source, lambda entry: _writing(incoming, entry))
-    write_durably(incoming / MANIFEST, bundle.head.manifest)
-    write_durably(incoming / SIGNATURES, bundle.head.signatures)
+    make_folder(unpacked)
+    read_files(file, manifest.files, request.source, lambda entry: _writing(unpacked, entry))
+    write_durably(unpacked / MANIFEST, bundle.head.manifest)
+    write_durably(unpacked / SIGNATURES, bundle.head.signatures)
     request.on_step("plans")
-    plans = build_plans(incoming, manifest.plans, request.on_step)
+    plans = build_plans(unpacked, manifest.plans, request.on_step)
     engines = {onnx: plan_name(onnx) for onnx, text in plans.items() if text.startswith(BUILT)}
     request.on_step("line")
-    request.write_line(incoming, folder.version(name), engines)
+    request.write_line(unpacked, folder.version(name), engines)
     request.on_step("self-test")
-    tested = run_self_test(incoming, manifest.self_test, engines)
+    tested = run_self_test(unpacked, manifest.self_test, engines)
     request.on_step("sync")
-    sync_tree(incoming)
+    sync_tree(unpacked)
     return plans, tested
 
 

@@ -3,8 +3,11 @@
 DIR/current          link to the version that the line runs; it alone decides
 DIR/versions/7-…/    unpacked bundles: the current one and the one before
 DIR/state.json       product, highest version ever installed, history
-DIR/incoming/        what an install works in; worth nothing without it
+DIR/versions/.new/   what an install works in; worth nothing without it
 DIR/site.yaml        what is particular to this device, written by people
+
+All other files and folders there belong to people, who may keep images beside site.yaml: nothing
+is removed but what an install has made.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +29,7 @@ from edge_ad.clock import now_utc
 from edge_ad.errors import DataError, OutletLost, UsageError
 
 _HISTORY = 50  # versions
+_VERSION = re.compile(r"\d+-[0-9a-f]{8}(-\d+)?\Z")  # a folder's name: number, digest, attempt
 
 
 class _Strict(BaseModel):
@@ -93,7 +98,7 @@ class BundleFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.link, self.versions = self.path / "current", self.path / "versions"
-        self.incoming, self.site = self.path / "incoming", self.path / "site.yaml"
+        self.unpacked, self.site = self.versions / ".new", self.path / "site.yaml"
         self.downloads = self.path / "downloads"
         self._state, self._lock = self.path / "state.json", self.path / "install.lock"
 
@@ -152,7 +157,7 @@ class BundleFolder:
         if state is not None and state.switch is not None:
             state = self._resolve(state, state.switch)
             self.save(state)
-        shutil.rmtree(self.incoming, ignore_errors=True)
+        shutil.rmtree(self.unpacked, ignore_errors=True)
         return state
 
     def switch(self, state: State, switch: Switch) -> None:
@@ -175,7 +180,7 @@ class BundleFolder:
         """Remove versions that are neither current nor the one before."""
         kept = {state.current, state.previous, self.linked}
         for path in self.versions.iterdir() if self.versions.is_dir() else ():
-            if path.name not in kept:
+            if path.name not in kept and _VERSION.match(path.name):
                 shutil.rmtree(path, ignore_errors=True)
         if self.versions.is_dir():
             sync_folder(self.versions)

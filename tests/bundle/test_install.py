@@ -55,6 +55,20 @@ def test_the_version_before_is_kept_and_older_ones_are_removed(workshop: Worksho
     assert kept == ["2-", "3-"] and state.highest == 3 and state.previous.startswith("2-")
 
 
+@pytest.mark.parametrize("name", ["incoming", "new", "parts", "versions/ours", "versions/2024"])
+def test_no_file_of_people_is_removed(workshop: Workshop, name: str) -> None:
+    image = workshop.device / name / "part.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"theirs")
+    first = workshop.manifest(1).self_test.images[0].model_copy(update={"score": 0.3})
+    failing = SelfTest(cameras=workshop.manifest(1).self_test.cameras, images=(first,))
+    with pytest.raises(GateFailed):
+        workshop.install(workshop.bundle(1, self_test=failing))
+    for version in (1, 2, 3):
+        workshop.install(workshop.bundle(version))
+    assert image.read_bytes() == b"theirs"
+
+
 def test_the_same_bundle_again_changes_nothing(workshop: Workshop) -> None:
     bundle = workshop.bundle(1)
     first = workshop.install(bundle)
@@ -242,7 +256,7 @@ def test_a_failed_self_test_leaves_the_version_before(workshop: Workshop, what: 
     failing = SelfTest(cameras=test.cameras, images=images, latency_ms=latency_ms)
     with pytest.raises(GateFailed, match="the self-test failed"):
         workshop.install(workshop.bundle(2, self_test=failing))
-    assert workshop.running() == before and not (workshop.device / "incoming").exists()
+    assert workshop.running() == before and not (workshop.device / "versions" / ".new").exists()
 
 
 def test_without_a_gpu_the_onnx_file_runs_and_the_reason_is_kept(workshop: Workshop) -> None:

@@ -100,7 +100,7 @@ def test_a_kill_at_any_step_leaves_a_line_that_runs(
     state = workshop.install(third).state
     assert workshop.running()[0].startswith("3-") and state.switch is None
     assert state.previous.startswith("2-" if switched else "1-")
-    assert not (workshop.device / "incoming").exists()
+    assert not (workshop.device / "versions" / ".new").exists()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
