@@ -30,6 +30,7 @@ from edge_ad.manifest import Manifest, Sidecar, load_sidecar
 from edge_ad.preprocess import Preprocess
 from edge_ad.triton import MANIFEST_PARAMETER, SIDECAR_PARAMETER
 
+_CONFIG = "config.pbtxt"  # what makes a folder a model of the server
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _WARM_UP = "part"  # name of the file and of the entry
 _WARM_UP_CALLS = 3
@@ -71,6 +72,10 @@ def export_triton(engines: Sequence[Path], config: TritonConfig) -> dict[str, An
     if target.exists() and not config.overwrite:
         raise UsageError(f"{target} exists. Choose another --name, or give --overwrite.")
     batch = _warm_up_batch(manifest, config)
+    if target.exists() and not (target / _CONFIG).is_file():
+        raise UsageError(
+            f"{target} is no model's folder: it has no {_CONFIG}. Choose another --name."
+        )
     message = _message(schema, files, manifest, sidecar, config)
     staging = target.with_name(f".{config.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
@@ -258,7 +263,7 @@ def _write(
     for name, path in files.items():
         shutil.copyfile(path, folder / str(version) / name)
     text = text_format.MessageToString(message)
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    (folder / _CONFIG).write_text(text, encoding="utf-8")
     if batch is not None:
         (folder / "warmup").mkdir()
         (folder / "warmup" / _WARM_UP).write_bytes(batch.tobytes())
@@ -266,7 +271,7 @@ def _write(
 
 def _check(folder: Path, schema: ModuleType, config: TritonConfig) -> None:
     """Read the configuration back, and load a copied ONNX file from where it lies now."""
-    parsed = parse_config(folder / "config.pbtxt", schema)
+    parsed = parse_config(folder / _CONFIG, schema)
     copied = folder / str(config.version) / parsed.default_model_filename
     if copied.suffix == ".onnx":
         open_engine(copied, EngineOptions(threads=1)).close()

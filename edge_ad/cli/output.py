@@ -13,12 +13,12 @@ from edge_ad.errors import OutletLost, UsageError
 from edge_ad.store.lock import LOCK, FolderLock, check_free
 from edge_ad.store.schema import DATABASE
 
-_OF_A_RUN = (
+_OF_A_RUN = (  # names that people give their own files are none of them
     f"{DATABASE}*",
     "inspections.jsonl*",
     "evidence/part-*.jpg",
-    "drift/*.jpg",
-    "samples/*.png",
+    f"drift/*-{'[0-9a-f]' * 8}-*.jpg",
+    "samples/part-*-*.png",
     "contact-sheet.jpg",
     "summary.json",
 )

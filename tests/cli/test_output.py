@@ -54,6 +54,18 @@ def test_a_claimed_folder_is_that_of_one_line_from_the_start(tmp_path: Path) -> 
     assert not is_locked(folder) and (folder / "line.db").exists()
 
 
+def test_overwriting_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
+    left = ["line.db", "summary.json", "evidence/part-00000001.jpg", "contact-sheet.jpg"]
+    left += ["samples/part-00000001-reject.png", "drift/top-30969bb6-before.jpg"]
+    theirs = ["samples/good.png", "drift/notes.jpg", "evidence/plan.jpg", "line.yaml"]
+    for name in left + theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    FolderClaim(tmp_path).take(overwrite=True).release()
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert files - {"line.lock"} == set(theirs)
+
+
 def test_a_start_that_is_refused_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     for exists in (False, True):

@@ -131,6 +131,14 @@ def test_plans_that_do_not_belong_together_are_refused(
     assert not (tmp_path / "models" / "0").exists()
 
 
+def test_a_folder_of_other_files_is_never_replaced(make_engine: MakePath, tmp_path: Path) -> None:
+    (tmp_path / "green").mkdir()
+    (tmp_path / "green" / "part.png").write_bytes(b"theirs")
+    done = export(tmp_path, make_engine(), "--overwrite")
+    assert done.returncode == 2 and "no model's folder" in done.stderr
+    assert (tmp_path / "green" / "part.png").read_bytes() == b"theirs"
+
+
 def test_a_model_is_replaced_only_when_asked_and_as_a_whole(
     make_engine: MakePath, tmp_path: Path
 ) -> None:
