@@ -89,7 +89,7 @@ def export_triton(engines: Sequence[Path], config: TritonConfig) -> dict[str, An
         "model": str(target),
         "name": config.name,
         "version": config.version,
-        "files": sorted(str(path.relative_to(target)) for path in target.rglob("*.*")),
+        "files": sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()),
         "backend": message.backend,
         "max_batch": message.max_batch_size,
         "threshold": sidecar.threshold.image if sidecar.threshold else None,
@@ -278,9 +278,15 @@ def _check(folder: Path, schema: ModuleType, config: TritonConfig) -> None:
 
 
 def _replace(staging: Path, target: Path) -> None:
+    """Put the new model in place of the old, which stays where that fails."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
-    staging.rename(target)
+    try:
+        staging.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -62,7 +62,8 @@ def test_a_real_image_warms_the_model_up(make_engine: MakePath, tmp_path: Path) 
     image = part_image(hw=(60, 80))
     assert cv2.imwrite(str(tmp_path / "part.png"), image)
     engine = make_engine(batch=3)
-    assert export(tmp_path / "models", engine, "--image", tmp_path / "part.png").returncode == 0
+    done = export(tmp_path / "models", engine, "--image", tmp_path / "part.png", "--json")
+    assert json.loads(done.stdout)["files"] == ["1/model.onnx", "config.pbtxt", "warmup/part"]
     model = tmp_path / "models" / "green"
     (warm_up,) = config_of(model).model_warmup
     tensor = warm_up.inputs["image"]
@@ -151,6 +152,24 @@ def test_a_model_is_replaced_only_when_asked_and_as_a_whole(
     (tmp_path / "no.onnx").write_bytes(b"not ONNX")
     done = export(tmp_path, tmp_path / "no.onnx", "--name", "green", "--overwrite")
     assert done.returncode == 3 and "0.7" in (tmp_path / "green" / "config.pbtxt").read_text()
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_model_that_cannot_be_replaced_stays(
+    make_engine: MakePath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert export(tmp_path, make_engine(threshold=0.5)).returncode == 0
+    rename = Path.rename
+
+    def refusing(path: Path, target: Path) -> Path:
+        if path.name == ".green.part":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    done = export(tmp_path, make_engine(threshold=0.7), "--overwrite")
+    assert done.returncode != 0 and "No space left" in done.stderr
+    assert "0.5" in (tmp_path / "green" / "config.pbtxt").read_text()
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
