@@ -106,7 +106,9 @@ def test_tiles_come_in_passes_or_are_drawn_with_repetition(*, repetition: bool) 
         size=2, seed=0, grey=False, repetition=repetition,
     )  # fmt: skip
     drawn = [int(tile) for step in range(30) for tile in sampler.draw(step).tile]
-    passes = [len(set(drawn[start : start + 6])) for start in range(0, 60, 6)]
+    orders = [tuple(drawn[start : start + 6]) for start in range(0, 60, 6)]
+    passes = [len(set(order)) for order in orders]
+    assert len(set(orders)) > 8, "each pass in another order"
     assert set(drawn) == set(range(6)) and drawn == [
         int(tile) for step in range(30) for tile in sampler.draw(step).tile
     ]
