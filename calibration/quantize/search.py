@@ -158,14 +158,27 @@ class PlacementSearch:
         method = start.candidate.method
         all_int8 = self.evaluator.error(Candidate(method), self.images)
         blocks = self.sensitivity(method)
-        ranked = self._affordable(by_gain(blocks, all_int8))
         evaluate = self.evaluate_with_alarms if start.gate.alarms else self.evaluate
-        steps = self._fewest(method, ranked, evaluate)
-        best = self._cheapest([start, *steps])
-        if best.gate.passed:
-            steps += self._quantize_again(best, blocks, evaluate)
+        steps = self._return_blocks(start, blocks, all_int8, evaluate)
         confirmed = self._confirmed(start, steps)
+        if not confirmed.gate.passed and any(step.gate.passed for step in steps):
+            # the figures pass, with too many false alarms: more blocks in float may prevent those
+            steps += self._return_blocks(start, blocks, all_int8, self.evaluate_with_alarms)
+            confirmed = self._confirmed(start, steps)
         return SearchResult(confirmed, compared, blocks, all_int8, tuple(steps))
+
+    def _return_blocks(
+        self,
+        start: CandidateResult,
+        blocks: Sequence[BlockSensitivity],
+        all_int8: float,
+        evaluate: Evaluate,
+    ) -> list[CandidateResult]:
+        """Return as few blocks to float as the gate demands; return every step."""
+        ranked = self._affordable(by_gain(blocks, all_int8))
+        steps = self._fewest(start.candidate.method, ranked, evaluate)
+        best = self._cheapest([start, *steps])
+        return steps + (self._quantize_again(best, blocks, evaluate) if best.gate.passed else [])
 
     def _confirmed(
         self, start: CandidateResult, steps: Sequence[CandidateResult]
