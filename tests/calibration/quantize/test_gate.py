@@ -229,3 +229,10 @@ def test_blocks_return_to_float_by_error_for_each_multiplication() -> None:
         "large",
         "harmless",
     ]
+
+
+def test_of_blocks_that_remove_nothing_the_one_with_more_error_alone_comes_first() -> None:
+    quiet, loud = (
+        BlockSensitivity(name, alone, 0.1, 0.1) for name, alone in (("q", 0.01), ("l", 0.05))
+    )
+    assert [item.block for item in by_gain([quiet, loud], 0.1)] == ["l", "q"]

@@ -64,6 +64,10 @@ def test_of_methods_that_pass_the_one_of_the_smallest_map_error_wins() -> None:
     assert not result.blocks and not result.steps
     unlucky = KnownLosses(harmless(4), lambda one: 0.01 * (one.method == "mse"))
     assert search(unlucky)[0].best.candidate == Candidate("minmax"), "one that passes comes first"
+    by_chance = KnownLosses(harmless(4), lambda one: 0.001 * (one.method == "mse"))
+    assert search(by_chance)[0].best.candidate == Candidate("mse"), (
+        "within the limit, error decides"
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,16 +99,29 @@ def test_no_more_than_the_share_allowed_returns_to_float(most: float, *, passes:
     assert bool(result.blocks) is (most > 0)
 
 
+def test_blocks_that_make_up_just_the_share_allowed_may_return() -> None:
+    result, one = search(KnownLosses(harmless(4) | {"b0": 2.0, "b1": 2.0}), max_float=0.5)
+    assert result.best.gate.passed and one.float_share(result.best.candidate) == 0.5
+
+
 def test_of_two_ways_to_pass_the_one_of_fewer_multiplications_is_taken() -> None:
-    """Either of two blocks may return to float; the costly one is quantized again."""
-    costs = {"cheap": 0.05, "dear": 0.4, "rest": 0.55}
+    """Of two blocks either may return to float beside a third; the costly one is int8 again."""
+    costs = {"dear": 0.2, "cheap": 0.05, "third": 0.05, "rest": 0.7}
+    enough = ({"dear", "third"}, {"cheap", "third"})
     known = KnownLosses(
-        {"cheap": 0.9, "dear": 0.95, "rest": 0.1},
-        lambda one: 0.0 if {"cheap", "dear"} & one.float_blocks else 0.05,
+        {"dear": 0.9, "cheap": 0.4, "third": 0.3, "rest": 0.1},
+        lambda one: 0.05 * (not any(some <= one.float_blocks for some in enough)),
     )
     result, one = search(known, costs)
-    assert result.best.candidate.float_blocks == {"cheap"}
-    assert one.float_share(result.best.candidate) == 0.05
+    assert result.best.candidate.float_blocks == {"cheap", "third"}
+    assert one.float_share(result.best.candidate) == pytest.approx(0.1)
+
+
+def test_a_block_that_must_stay_in_float_does_not_keep_others_there() -> None:
+    """The first to be quantized again fails; the next is tried with that one in float."""
+    known = KnownLosses({"loud": 0.99, "bad": 2.0, "rest": 0.1})
+    result, _ = search(known, {"loud": 0.05, "bad": 0.45, "rest": 0.5})
+    assert result.best.candidate.float_blocks == {"bad"} and result.best.gate.passed
 
 
 def alarms(of: Callable[[Candidate], int]) -> Callable[[Candidate], AlarmComparison]:
@@ -144,3 +161,10 @@ def test_fp16_is_taken_for_the_first_method_that_passes_with_it(broken: tuple[st
     assert result.best.candidate.method == method and result.best.gate.passed
     assert (result.best.candidate.float_precision == "fp16") is (len(broken) < 2)
     assert len(result.steps) == min(len(broken) + 1, 2)
+
+
+def test_fp16_is_not_tried_where_int8_fails_beside_fp32() -> None:
+    known = KnownLosses(harmless(3) | {"b0": 2.0})
+    known.fp16_model = object()
+    result, _ = search(known, max_float=0.0)
+    assert not result.best.gate.passed and result.steps == ()
