@@ -258,47 +258,10 @@ def command(
 
 
 def _parts(options: dict[str, Any], *, as_json: bool) -> tuple[LineConfig, Outputs]:
+    from edge_ad.cli.run_options import outputs_of
+
     config = line_config(click.get_current_context(), options)
-    return config, _outputs(config, options, as_json=as_json)
-
-
-def _outputs(config: LineConfig, options: dict[str, Any], *, as_json: bool) -> Outputs:
-    from edge_ad.cli.run_outputs import Outputs
-    from edge_ad.line.config import is_named
-    from edge_ad.store.retention import Retention
-
-    if options["log_inspections"] != "none" and options["output"] is None:
-        raise UsageError("--log-inspections writes to the output folder. Give one with -o DIR.")
-    if options["metrics"] is not None:
-        from edge_ad.line.metrics import check_metrics
-
-        check_metrics(options["metrics"])
-    page = None
-    if options["page"] is not None:
-        from edge_ad.cli.run_page import RunPage
-
-        page = RunPage(options["page"])
-        if options["output"] is None:
-            raise UsageError("--page shows what is in the output folder. Give one with -o DIR.")
-    if options["keep_samples_mib"] and options["output"] is None:
-        raise UsageError("--keep-samples-mib writes to the output folder. Give one with -o DIR.")
-    return Outputs(
-        as_json=as_json,
-        quiet=options["quiet"],
-        show=options["show"],
-        folder=options["output"],
-        overwrite=options["overwrite"],
-        named=len(config.cameras) > 1 or any(map(is_named, config.cameras)),
-        log_inspections=options["log_inspections"],
-        retention=Retention(
-            options["keep_days"], options["keep_events"], options["keep_mib"] << 20
-        ),
-        evidence_count=options["evidence_count"],
-        evidence_bytes=options["evidence_mib"] << 20,
-        metrics=options["metrics"],
-        page=page,
-        samples_bytes=options["keep_samples_mib"] << 20,
-    )
+    return config, outputs_of(config, options, as_json=as_json)
 
 
 def _watch(

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge_ad.outlet.delivery import Deliveries
-from edge_ad.outlet.delivery_state import OutletFault, Pauses, Settled
+from edge_ad.outlet.delivery_state import OutletFault, Pauses
 from edge_ad.outlet.durable import DurableOutlet, Record
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.outbox import read_dead_letters, retry, waiting
@@ -267,23 +267,6 @@ def test_a_flapping_peer_has_one_fault(tmp_path: Path, monkeypatch: pytest.Monke
     assert [event["step"] for event in events(tmp_path, "outlet_fault")] == ["new", "end"]
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pauses]:
-    monkeypatch.undo()  # the real ones
-    yield Pauses(vary=lambda: 1.0)
-
-
-def test_pauses_double_up_to_a_limit(pauses: Pauses) -> None:
-    assert [pauses.next_s() for _ in range(7)] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
-    pauses.reset()
-    assert pauses.next_s() == 0.5
-
-
-def test_pauses_vary_by_a_half(pauses: Pauses) -> None:
-    pauses.vary = lambda: 0.0
-    assert [pauses.next_s() for _ in range(3)] == [0.25, 0.5, 1.0]
-
-
 def test_nothing_is_tried_during_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pauses, "next_s", lambda self: 1_000.0)
     monkeypatch.setattr("edge_ad.outlet.delivery._DRAIN_S", 0.05)
@@ -298,39 +281,6 @@ def test_nothing_is_tried_during_a_pause(tmp_path: Path, monkeypatch: pytest.Mon
             assert store.flush(20)
     assert peer.tries <= 3, "once before the end, once at the end, and once it is over"
     assert state(tmp_path)["waiting"] == 6
-
-
-class Writer:
-    """Stands in for a store whose writer has not come to what it was given, or is full."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Any] = []
-        self.full = False
-
-    def put(self, job: Any, records: int) -> bool:
-        if not self.full:
-            self.jobs.append(job)
-        return not self.full
-
-
-def test_what_is_settled_is_saved_once_until_it_is_committed() -> None:
-    writer: Any = Writer()
-    settled = Settled("peer", writer)
-    settled.add(1)
-    for _ in range(3):
-        settled.save()
-    assert len(writer.jobs) == 1, "a second one would count the delivery twice"
-
-
-def test_what_a_full_store_did_not_take_is_saved_later() -> None:
-    writer: Any = Writer()
-    writer.full = True
-    settled = Settled("peer", writer)
-    settled.add(1)
-    settled.save()
-    writer.full = False
-    settled.save()
-    assert len(writer.jobs) == 1 and settled.unsaved == {1}
 
 
 def test_memory_does_not_grow_with_the_backlog(
