@@ -100,7 +100,7 @@ class Alarm:
         if self._next_rule is not self._rule:
             self._take_rule(self._next_rule)
         invalid = inspection.verdict is Verdict.INVALID
-        events = self._step(AlarmKind.CAMERA_FAULT, self._is_faulty(invalid), inspection)
+        events = self._step(AlarmKind.CAMERA_FAULT, self._update_fault(invalid), inspection)
         if not invalid:
             events += self._debounced(inspection)
             events += self._check_rate(inspection)
@@ -143,8 +143,8 @@ class Alarm:
         raised = self._defect.update(self._counts_as_reject(inspection))
         return self._step(AlarmKind.DEFECT, raised, inspection)
 
-    def _is_faulty(self, invalid: bool) -> bool:  # noqa: FBT001
-        """Return whether the camera fault stands, and note its beginning and end."""
+    def _update_fault(self, invalid: bool) -> bool:  # noqa: FBT001
+        """Take a frame's validity; return whether the camera fault stands."""
         stood, raised = AlarmKind.CAMERA_FAULT in self._active, self._fault.update(invalid)
         if self.damping is None:
             return raised

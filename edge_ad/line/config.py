@@ -83,7 +83,7 @@ class ResolvedCamera:
 class LineConfig:
     """Cameras, engine, thresholds, alarm rule and outlets of a line.
 
-        `cameras` are URIs, each with a name if it has one (`top=rtsp://…`), or `CameraConfig` for
+    `cameras` are URIs, each with a name if it has one (`top=rtsp://…`), or `CameraConfig` for
     cameras with their own settings; the other fields are the defaults of all cameras. `outlets`
     are URIs. A threshold of None is read from the engine's sidecar. `expected_anomalous` is the
     share of parts that are anomalous, for the check of the reject rate; `frames_per_part` is how

@@ -83,7 +83,7 @@ class DriftWatch(Outlet):
         expected = self._expected.get(name, ExpectedImages())
         tests = {}
         for quantity in QUANTITIES:
-            test = _Quantity(quantity, expected.key, abs(inspection.threshold))
+            test = _QuantityTest(quantity, expected.key, abs(inspection.threshold))
             reference = _comparable(expected.reference, quantity, image)
             if reference is not None:
                 test.begin(getattr(reference, quantity), reference.count)
@@ -105,7 +105,7 @@ class DriftWatch(Outlet):
                 self._report(name, test, step, image)
         camera.clear()
 
-    def _report(self, camera: str, test: _Quantity, step: ChangeStep, image: Image) -> None:
+    def _report(self, camera: str, test: _QuantityTest, step: ChangeStep, image: Image) -> None:
         reason = test.message(camera, step)
         _log.warning("%s", reason)
         event = StoreEvent(
@@ -121,7 +121,7 @@ class DriftWatch(Outlet):
 class _CameraDrift:
     """One camera's tests, and its minute under way."""
 
-    tests: dict[str, _Quantity]
+    tests: dict[str, _QuantityTest]
     minute: str
     values: dict[str, list[float]] = field(default_factory=dict)
     measured_at: str = ""  # the second of the frame whose light was measured last
@@ -145,7 +145,7 @@ class _CameraDrift:
             values.append(value)
 
 
-class _Quantity:
+class _QuantityTest:
     """The test of one quantity, or the collection of its reference in the first hour."""
 
     def __init__(self, name: str, key: str, threshold: float) -> None:

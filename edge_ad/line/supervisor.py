@@ -227,7 +227,7 @@ class Supervisor:
             _log.warning("%s%s Trying to open it again.", camera.prefix, lost)
 
     def _report_end(self, camera: Camera, recorder: Recorder, error: BaseException) -> None:
-        """Raise the fault of a camera that ends with an error, whatever still works."""
+        """Raise the fault of a camera that ends with an error, as far as that still works."""
         known = isinstance(error, EdgeAdError)
         reason = f"ended: {error}" if known else f"ended: {type(error).__name__}: {error}"
         try:
@@ -239,7 +239,7 @@ class Supervisor:
         """Open a lost camera again and return true, or false when the line stops."""
         camera.source.close()
         camera.back_off.lost()
-        while not self._pause(camera):
+        while not self._wait_for_attempt(camera):
             try:
                 source = camera.reopen()
             except SourceLost:
@@ -259,7 +259,7 @@ class Supervisor:
             return True
         return False
 
-    def _pause(self, camera: Camera) -> bool:
+    def _wait_for_attempt(self, camera: Camera) -> bool:
         """Wait for the next attempt; return whether the line stops.
 
         The attempt is due when the camera is back, and when one that was lost is resumed. One that
