@@ -95,7 +95,7 @@ def watch(*, folder: Path, restart: str | None, as_json: bool) -> None:
 def rollback(*, folder: Path, reason: str, restart: str | None, as_json: bool) -> None:
     """Switch DIR back to the version before."""
     from edge_ad.bundle.install import roll_back
-    from edge_ad.cli.events import user_name
+    from edge_ad.machine.user import user_name
 
     state = roll_back(folder, reason, who := user_name())
     notes = _record(folder, "rollback", f"{_name(state)}: {reason}", who)
@@ -118,7 +118,7 @@ def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResul
     from edge_ad.bundle.install import InstallRequest
     from edge_ad.bundle.install import install as install_bundle
     from edge_ad.bundle.trust import load_trust
-    from edge_ad.cli.events import user_name
+    from edge_ad.machine.user import user_name
     from edge_ad.uri import without_credentials
 
     trust = load_trust(options["trust"])
@@ -211,7 +211,7 @@ def _name(state: State) -> str:
 def _restart(folder: Path, installed: str, restart: str) -> None:
     """Start the line again; when that fails, take the version back and start the one before."""
     from edge_ad.bundle.install import note_restart, roll_back
-    from edge_ad.cli.events import user_name
+    from edge_ad.machine.user import user_name
 
     note_restart(folder)
     try:
@@ -230,7 +230,7 @@ def _restart(folder: Path, installed: str, restart: str) -> None:
 
 def _watch(folder: Path, restart: str | None, *, as_json: bool) -> None:
     from edge_ad.bundle.supervise import watch_version
-    from edge_ad.cli.events import user_name
+    from edge_ad.machine.user import user_name
 
     stop = threading.Event()
     with Signals(stop) as signals:

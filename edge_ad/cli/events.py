@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,7 @@ import click
 
 from edge_ad.cli.options import emit, shared
 from edge_ad.errors import UsageError
+from edge_ad.machine.user import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -156,14 +155,6 @@ def _note(folder: Path, *, as_json: bool, **options: Any) -> None:
         emit({"type": "notes", "ids": list(about), "seq": notes, "who": who, "done": done})
     else:
         click.echo(f"{', '.join(about)}: {done} by {who}")
-
-
-def user_name() -> str:
-    """Return the name of the person at the terminal, for records."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
-        return f"user {os.getuid()}"
 
 
 def _refuse_alone(options: dict[str, Any], *names: str, needed: str) -> None:

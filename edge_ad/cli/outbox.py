@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.events import user_name
 from edge_ad.cli.options import emit, shared
 from edge_ad.errors import UsageError
+from edge_ad.machine.user import user_name
 
 if TYPE_CHECKING:
     from edge_ad.store.reading import Record

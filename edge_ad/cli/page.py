@@ -97,7 +97,7 @@ def _settings(
 ) -> PageSettings:
     import socket
 
-    from edge_ad.cli.events import user_name
+    from edge_ad.machine.user import user_name
     from edge_ad.page.application import PageSettings
     from edge_ad.page.guard import AllowedHosts, is_loopback
     from edge_ad.page.view import Person, Role
