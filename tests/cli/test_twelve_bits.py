@@ -114,6 +114,6 @@ def test_an_image_of_8_bits_among_them_is_refused_by_name(
     engine = make_engine(threshold=None)
     words = ("--camera", parts / "deep", "--engine", engine, "--threshold", 0.9)
     assert _run("run", *words)["invalid"] == 1
-    words = ("--images", parts / "deep", "--parts-from", "each", "--false-alarm-rate", 0.2)
-    done = invoke("threshold", engine, *words)
+    rate = ("--images", parts / "deep", "--parts-from", "each", "--false-alarm-rate", 0.2)
+    done = invoke("threshold", engine, *rate)
     assert "odd.png: pixels have 8 bits, expected 12 like the others" in done.stdout + done.stderr
