@@ -34,9 +34,15 @@ _BY_FOLDER = (
 )
 _UNRECOGNISED = (
     "parts cannot be distinguished by their looks here: {recognised} of {tried} simulated second "
-    "exposures were recognised. So {parts} parts is an upper bound: images of one part may count "
-    "as several. Say which images show one part, with --part-id, parts.csv or a sub-folder for "
-    "each part; if each image shows another part, give --parts-from each."
+    "exposures were recognised."
+)
+_TURNED = (
+    "parts lie at any angle here, and a part that was turned between two images is not recognised."
+)
+_UPPER_BOUND = (
+    "{why} So {parts} parts is an upper bound: images of one part may count as several. Say which "
+    "images show one part, with --part-id, parts.csv or a sub-folder for each part; if each image "
+    "shows another part, give --parts-from each."
 )
 _RECORDED = (
     "images that follow each other look alike, as frames of a recording do, so they count as "
@@ -194,7 +200,9 @@ def _by_looks(looked: Looked, root: Path) -> PartAssignment:
         doubt = _ALIKE
     elif found.is_upper_bound and grouping.recognition:
         parts = len(set(grouping.groups))
-        doubt = _UNRECOGNISED.format(parts=parts, **asdict(grouping.recognition))
+        why = _TURNED if grouping.recognition.recognises_half else _UNRECOGNISED
+        why = why.format(**asdict(grouping.recognition))
+        doubt = _UPPER_BOUND.format(why=why, parts=parts)
     return replace(found, doubt=doubt)
 
 

@@ -86,8 +86,7 @@ class Looks:
         pairs.common = _quantile(random)
         _join(groups, pairs, similar_pairs(self._grids))
         recorded = _join_recorded(groups, pairs, self._grids)
-        again = pairs.excess(self._exposures.agreements()) >= _SAME
-        recognition = Recognition(len(again), int(again.sum()))
+        recognition = self._exposures.recognition(lambda cells: pairs.excess(cells) >= _SAME)
         return Grouping(groups.numbers(), recorded=recorded, recognition=recognition)
 
 

@@ -108,7 +108,7 @@ def test_parts_that_looks_cannot_count_are_an_upper_bound(tmp_path: Path) -> Non
         write_image(tmp_path / f"{number}.png", disc(number))
     record = facts(tmp_path)
     assert (record["parts"], record["upper_bound"]) == (4, True)
-    assert record["second_exposures"] == {"tried": 4, "recognised": 0}
+    assert record["second_exposures"] == {"tried": 4, "recognised": 0, "at_any_angle": False}
     done = run(tmp_path, "--false-alarm-rate", 0.05)
     assert "parts       at most 4 (found from the images)" in done.stdout
     assert "if there are so many and none of these parts is trained on" in done.stdout

@@ -24,7 +24,7 @@ def test_parts_that_looks_cannot_count_are_assumed_until_the_user_says_what_they
     assert "if each image shows another part, give --parts-from each" in done.stderr
     result = json.loads(invoke("threshold", *args, "--json").stdout)
     assert (result["decided_by"], result["guaranteed"], result["parts"]) == (ASSUMED, False, 9)
-    assert result["second_exposures"] == {"tried": 9, "recognised": 0}
+    assert result["second_exposures"] == {"tried": 9, "recognised": 0, "at_any_angle": False}
     assert _decided_by(args[0]) == ASSUMED
     result = json.loads(invoke("threshold", *args, "--json", "--parts-from", "each").stdout)
     assert (result["decided_by"], result["guaranteed"]) == ("each", True)

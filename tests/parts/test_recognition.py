@@ -13,6 +13,7 @@ from edge_ad.images import write_image
 from edge_ad.parts import How, Recognition, assign_parts
 from edge_ad.parts.recognition import SecondExposures
 from edge_ad.parts.second_exposure import noise_levels, two_exposures
+from edge_ad.parts.turns import directions, lie_at_any_angle
 from tests.parts.faces import disc, face, write_faces
 
 
@@ -116,3 +117,44 @@ def test_noise_that_compression_hides_is_measured_at_half_the_size() -> None:
     _, data = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, 75])
     hidden = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
     assert np.median(noise_levels(hidden)) >= 2.5
+
+
+@pytest.mark.parametrize("shape", ["rectangle", "grain"])
+@pytest.mark.parametrize(("largest_deg", "turned"), [(90.0, True), (3.0, False)])
+def test_parts_at_any_angle_are_noticed(shape: str, largest_deg: float, *, turned: bool) -> None:
+    rng = np.random.default_rng(7)
+    seen = [directions(_turned(shape, rng.uniform(-largest_deg, largest_deg), rng))
+            for _ in range(12)]  # fmt: skip
+    assert lie_at_any_angle(seen) == turned
+
+
+def _turned(shape: str, turn_deg: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw a part (160, 200) with its own surface: a rectangle, or a brushed sheet."""
+    light: NDArray[np.float32] = rng.normal(0, 1, (300, 300)).astype(np.float32)
+    if shape == "grain":
+        light = np.asarray(cv2.GaussianBlur(light, (0, 0), sigmaX=4, sigmaY=1.5), np.float32)
+        light = 130 + light * 20 / light.std()
+    else:
+        light = light * 3 + 60
+        light[120:180, 90:210] += 90
+    turn = cv2.getRotationMatrix2D((150, 150), turn_deg, 1)
+    moved = cv2.warpAffine(light, turn, (300, 300), borderMode=cv2.BORDER_REFLECT)
+    return _levels(np.asarray(moved)[70:230, 50:250] + rng.normal(0, 2, (160, 200)))
+
+
+def test_parts_at_any_angle_are_an_upper_bound(tmp_path: Path) -> None:
+    """Each part is recognised as it lies, but not when it is turned."""
+    rng = np.random.default_rng(3)
+    for number in range(6):
+        gray = _turned("grain", rng.uniform(0, 180), rng)
+        write_image(tmp_path / f"{number}.png", np.repeat(gray[..., None], 3, axis=2))
+    assignment = assign_parts(sorted(tmp_path.iterdir()))
+    assert assignment.recognition is not None and assignment.recognition.at_any_angle
+    assert assignment.is_upper_bound and "parts lie at any angle here" in assignment.doubt
+
+
+def test_round_or_few_parts_say_nothing_of_angles() -> None:
+    discs = [directions(disc(number)[..., 0]) for number in range(4)]
+    assert not lie_at_any_angle(discs[:3]) and not lie_at_any_angle([])
+    faces = [directions(face(number)[..., 0]) for number in range(12)]
+    assert not lie_at_any_angle(faces)
