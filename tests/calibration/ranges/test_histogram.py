@@ -111,6 +111,40 @@ def test_entropy_clips_a_far_outlier_and_keeps_a_uniform_spread() -> None:
     assert entropy(uniform, SIGNED) > 0.95 * uniform.amax
 
 
+def divergence(shape: Floats, bins: int, levels: int) -> float:
+    """Return the KL divergence of a histogram clipped at `bins` from its copy in `levels`."""
+    p, total = shape[:bins].astype(np.float64), shape.sum()
+    starts = [-(-level * bins // levels) for level in range(levels)]
+    mass, used = np.add.reduceat(p, starts), np.add.reduceat(p > 0, starts, dtype=int)
+    q = np.repeat(mass / np.maximum(used, 1), np.diff([*starts, bins])) / p.sum()
+    tail = total - p.sum()
+    lost = 0.0 if p[-1] > 0 else tail / total * -np.log(np.finfo(np.float32).tiny)
+    p[-1] += tail if p[-1] > 0 else 0.0
+    filled = p > 0
+    return float((p[filled] / total * np.log(p[filled] / total / q[filled])).sum() + lost)
+
+
+@pytest.mark.parametrize("steps", [5, 15, SIGNED])
+@pytest.mark.parametrize("seed", range(3))
+def test_entropy_takes_the_clip_of_the_least_divergence(seed: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    histogram = _histogram(rng.gamma(0.5, 1, 400_000))  # steep: clipping pays
+    used = int(np.flatnonzero(histogram.counts)[-1]) + 1
+    shape = histogram.counts[:used].astype(np.float64)
+    shape[0] = shape[1]
+    tried = np.unique(np.linspace(steps + 1, used, 128).astype(int))
+    chosen = round(entropy(histogram, steps) / histogram.width)
+    least = min(divergence(shape, int(bins), steps + 1) for bins in tried)
+    assert divergence(shape, chosen, steps + 1) == pytest.approx(least, rel=1e-9)
+    assert chosen < 0.6 * used
+
+
+def test_zeros_do_not_decide_on_the_entropys_clip() -> None:
+    values = np.random.default_rng(6).exponential(1, 20_000)
+    rare, many = _histogram(values, np.zeros(10)), _histogram(values, np.zeros(200_000))
+    assert entropy(rare, UNSIGNED) == entropy(many, UNSIGNED)
+
+
 def test_every_amax_is_positive_and_at_most_the_largest_value() -> None:
     for values in (np.array([0.25]), np.array([0.0, 3e-8]), np.full(100, 5.0), -np.arange(9.0)):
         histogram = _histogram(values)
