@@ -16,7 +16,9 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 3  # to open it again after one failure
 _PAUSE_S = 1.0  # the driver resets the GPU meanwhile
 _STEADY_S = 600.0
-_MOST_FAILURES = 3  # within the time above: what fails again and again is not mended by opening
+_MOST_FAILURES = (
+    3  # within the time above; what fails again and again needs more than to be opened again
+)
 
 
 class LastingEngine(ClosedAtExit):
@@ -52,7 +54,7 @@ class LastingEngine(ClosedAtExit):
         self._engine.close()
 
     def _open_again(self, lost: EngineLost) -> None:
-        """Replace the engine. Raises EngineLost when that is hopeless."""
+        """Replace the engine. Raises EngineLost when it fails too often or cannot be opened."""
         self._engine.close()
         self._failed_s.append(self._clock())
         if len(self._failed_s) > _MOST_FAILURES and self._clock() - self._failed_s[0] < _STEADY_S:
