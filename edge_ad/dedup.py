@@ -31,13 +31,13 @@ Distance: TypeAlias = Callable[[Floats], Floats]
 
 
 def rms(differences: Floats) -> Floats:
-    """float32 (n, values) -> (n,): root mean square of each row."""
+    """Return the root mean square of each row, float32 (n, values) -> (n,)."""
     squares = np.einsum("ij,ij->i", differences, differences)
     return np.asarray(np.sqrt(squares / differences.shape[1]), np.float32)
 
 
 def mean_absolute(differences: Floats) -> Floats:
-    """float32 (n, values) -> (n,): mean absolute value of each row."""
+    """Return the mean absolute value of each row, float32 (n, values) -> (n,)."""
     return np.asarray(np.abs(differences).mean(axis=1), np.float32)
 
 

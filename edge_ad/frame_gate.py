@@ -21,8 +21,10 @@ _FILL_ROWS = 16  # the last 1/16 of the rows: decoders fill missing rows with on
 
 
 class FrameGate:
-    """Checks one camera's frames. Only a live source can be frozen or stale: a folder may hold the
-    same image twice, and a file waits to be read.
+    """Checks one camera's frames.
+
+    Only a live source can be frozen or stale: a folder may hold the same image twice, and a file
+    waits to be read.
     """
 
     def __init__(

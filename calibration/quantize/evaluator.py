@@ -29,8 +29,10 @@ _INVALID_ERROR = 1e6  # larger than any that can be measured; finite, so that bl
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible int8 graph: its range method, the blocks left in float, and the precision of
-    everything that is not int8."""
+    """A possible int8 graph: by which method it gets its ranges, and what is left in float.
+
+    `float_precision` is the precision of everything that is not int8.
+    """
 
     method: str
     float_blocks: frozenset[str] = frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx
 
@@ -33,7 +33,7 @@ class Placement:
     weights: dict[Edge, int]
     decisions: tuple[Decision, ...]
     groups: tuple[frozenset[str], ...]
-    tensors: tuple[str, ...] = field(default=())
+    tensors: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> tuple[str, ...]:

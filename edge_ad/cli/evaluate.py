@@ -138,8 +138,9 @@ def _evaluate(
     threshold: float | None,
     parts: PartAssignment,
 ) -> tuple[list[ScoredImage], PooledPixels, dict[str, Any]]:
-    """Score all samples; return them with their pixels, and the report at the given or the stored
-    threshold.
+    """Score all samples; return them, their pixels and the report.
+
+    The report is at the `threshold`, or without one at the stored one.
     """
     from edge_ad.evaluation.predictions import LeftOut
     from edge_ad.evaluation.report import GIVEN, STORED, build_report, stored_threshold

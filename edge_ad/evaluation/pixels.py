@@ -125,8 +125,9 @@ def critical_score(scores: Map) -> Map:
 
 
 def count_normal(pairs: Sequence[tuple[Map, Mask]], values: Map) -> NormalCounts:
-    """Count the normal pixels of maps and masks at increasing values. Raises EdgeAdError for NaN
-    and positive infinity.
+    """Count the normal pixels of maps and masks at increasing values.
+
+    Raises EdgeAdError for NaN and positive infinity.
     """
     below, up_to = np.zeros((2, len(values) + 1), np.int64)  # how many values each pixel passes
     total = 0

@@ -33,10 +33,10 @@ class Config(BaseModel):
 
 @dataclass(frozen=True)
 class Method:
-    """A method's network: `build(config, size_hw)` makes it, `score(config, size_hw)` says how it
-    reduces its map to a score.
+    """A method's network.
 
-    In eval mode the network takes rgb float32 (N, 3, H, W) in [0, 1] and returns anomaly_map
+    `build(config, size_hw)` makes it; `score(config, size_hw)` says how it reduces its map to a
+    score. In eval mode the network takes rgb float32 (N, 3, H, W) in [0, 1] and returns anomaly_map
     float32 (N, H, W) and anomaly_score float32 (N,): normalisation, up-sampling and score inside.
     """
 

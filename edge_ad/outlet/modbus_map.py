@@ -155,8 +155,9 @@ class CameraState:
         self.in_fault = self.blind = stands
 
     def acknowledge(self, part: int) -> bool:
-        """Take the result with this id off; any other id, such as one taken off before, does
-        nothing.
+        """Take the result with this id off; return whether it was there.
+
+        Any other id, such as that of one taken off before, does nothing.
         """
         if not self.waiting or self.waiting[0].part & 0xFFFFFFFF != part:
             return False

@@ -32,8 +32,11 @@ OnMessage = Callable[[str, bytes, bool], None]  # topic, payload, whether it was
 
 @dataclass(frozen=True)
 class Broker:
-    """Where a broker is, and who connects. `will` is a retained message for when it is lost,
-    topic and payload, none with an empty topic."""
+    """Where a broker is, and who connects.
+
+    `will` is a retained message for when the connection is lost, topic and payload; there is none
+    with an empty topic.
+    """
 
     host: str
     port: int
