@@ -85,7 +85,18 @@ def _serve(channel: socket.socket, message: dict[str, object]) -> None:
         close = getattr(grabs, "close", None)
         if close is not None:
             close()  # releases the device
+    _wait_for_goodbye(channel)
     return None
+
+
+def _wait_for_goodbye(channel: socket.socket) -> None:
+    """Read until the line closes the camera.
+
+    The kernel drops what was sent, the reason of the end among it, when a socket is closed with
+    something unread in it: slots that the line has given back meanwhile.
+    """
+    while True:
+        receive(channel)
 
 
 def _next(grabs: object, channel: socket.socket) -> Grab | None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_frames_are_those_of_the_camera(camera: Source) -> None:
     camera.close()
     assert drivers() == []
     wait_until_gone(pid)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [("frames=6", ""), ("faults=lost@6", "lost at frame 6, as requested")]
+)
+def test_the_reason_of_the_end_arrives(options: str, reason: str) -> None:
+    uri = f"pattern://?fps=200&width=64&height=48&{options}"
+    with open_source(uri, open_within_s=LIMIT_S, isolated=True) as source:
+        with pytest.raises(SourceLost, match=reason) if reason else nullcontext():
+            for grab in source:
+                assert grab.index < 6
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.slow)])
