@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,13 @@ from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.evidence import EvidenceFolder
 from edge_ad.outlet.history import History
 from edge_ad.preprocess import AnomalyMap
+from edge_ad.setting import Setting, SettingChange, SettingStep
+from edge_ad.store.event import EventType, StoreEvent, insert
+from edge_ad.store.settings import setting_event
 from edge_ad.store.statistics import bin_score, score_bin
 from edge_ad.store.store import Store
 from tests.conftest import invoke
+from tests.store.weeks import writing
 
 IMAGE = np.full((64, 64, 3), 90, np.uint8)
 
@@ -81,6 +86,49 @@ def test_a_shift_without_parts_says_so(line: Path, tmp_path: Path) -> None:
     done = invoke("report", line, *span, "-o", tmp_path / "shift.html")
     assert "0 parts, 0 rejected, alarms: 0" in done.stdout, done.stderr
     assert "No part was inspected" in (tmp_path / "shift.html").read_text(encoding="utf-8")
+
+
+def test_what_happened_to_the_line_itself_is_listed_with_who_and_why(tmp_path: Path) -> None:
+    change = SettingChange(
+        "top", Setting.THRESHOLD, SettingStep.SET, 0.5, 0.6, "anna <x>", "new varnish"
+    )
+    with writing(tmp_path / "line") as line:
+        for event in (
+            setting_event(change),
+            StoreEvent(EventType.CONTROL, camera="top", who="ben", reason="no such camera"),
+            StoreEvent(EventType.OUTLET_FAULT, "new", source="mqtt://hall", reason="gone"),
+            StoreEvent(EventType.RETENTION, reason="older than 9 days", count=12),
+        ):
+            insert(line.connection, replace(event, time_utc="2026-11-28T06:09:30.000+00:00"))
+    page = tmp_path / "shift.html"
+    done = invoke("report", tmp_path / "line", *SPAN, "-o", page)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert "<h2>The line itself: 4</h2>" in text
+    for cells in (
+        "<td>setting<td>set<td><td>top: threshold 0.5 -&gt; 0.6, by anna &lt;x&gt;: new varnish",
+        "<td>control<td><td><td>ben: no such camera",
+        "<td>outlet_fault<td>new<td><td>mqtt://hall: gone",
+        "<td>retention<td><td>12<td>older than 9 days",
+    ):
+        assert cells in text, text
+
+
+def test_the_chart_of_a_shift_has_a_bar_for_each_step_with_parts(tmp_path: Path) -> None:
+    with writing(tmp_path / "line") as line:
+        line.minute("06:00", [0.1] * 8 + [0.9] * 2)
+        line.minute("06:02", [0.1] * 6 + [0.9] * 4)
+        line.minute("06:08", [0.1] * 10)
+    page = tmp_path / "shift.html"
+    assert invoke("report", tmp_path / "line", *SPAN, "-o", page).returncode == 0
+    text = page.read_text(encoding="utf-8")
+    assert "<h2>Rejected parts, every 2 min; highest 40.00%</h2>" in text
+    bars = re.findall(r"<rect x=(\d+) y=([\d.]+) width=(\d+) height=([\d.]+)>", text)
+    wide = int(bars[1][0])
+    assert [int(x) for x, *_ in bars] == [0, wide, 4 * wide] and 0 < int(bars[0][2]) < wide
+    assert [float(height) for *_, height in bars] == [50.0, 100.0, 0.0]
+    assert [float(y) for _, y, *_ in bars] == [50.0, 0.0, 100.0]
+    assert f"<svg width={5 * wide} height=100>" in text
 
 
 @pytest.mark.parametrize(

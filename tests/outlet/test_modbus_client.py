@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -167,6 +168,24 @@ def test_a_plc_that_is_absent_and_comes_back_delays_nobody_and_is_reported_once(
     assert [event.step for event in store.events] == ["new", "end"] * 3
     assert {event.source for event in store.events} == {writer.name}
     assert caplog.text.count("Trying again until it answers") == 3
+
+
+def test_an_absent_plc_is_not_tried_at_each_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.outlet.modbus_client._PAUSES_S", (1_000.0,))
+    plc, store, tries = Plc(), Store(), list[int]()
+    writer: Writer = open_outlet(f"modbus-client://127.0.0.1:{plc.port}")
+    connect = writer._client.connect
+    monkeypatch.setattr(writer._client, "connect", lambda: (tries.append(1), connect())[1])
+    writer.opened({"top": None})
+    writer.started(["top"], store)
+    wait_until(lambda: store.events)
+    for number in range(1, 500):
+        with contextlib.suppress(OSError):  # once, that the PLC did not hear every state
+            writer.inspected(part(number), Evidence())
+        time.sleep(0)  # the writer may run
+    with contextlib.suppress(OSError):
+        writer.close()
+    assert len(tries) == 2, "at the start, and once more at the end"
 
 
 @pytest.mark.timeout(60)

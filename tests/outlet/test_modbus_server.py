@@ -7,7 +7,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -306,3 +306,19 @@ def test_options_that_do_not_fit_the_line_are_refused() -> None:
 def test_a_test_reads_what_a_master_reads() -> None:
     done = invoke("outlet", "test", f"modbus-tcp://:{free_port()}?camera=top&trigger=1")
     assert done.returncode == 0 and "a master reads 26 registers, error no_result" in done.stdout
+
+
+def test_a_server_is_named_by_its_address() -> None:
+    port = free_port()
+    with closing(open_outlet(f"modbus-tcp://127.0.0.1:{port}")) as server:
+        assert server.name == f"modbus-tcp://127.0.0.1:{port}"
+
+
+def test_a_server_on_ipv6_is_named_with_brackets() -> None:
+    port = free_port()
+    try:
+        server = open_outlet(f"modbus-tcp://[::1]:{port}")
+    except OutletLost:
+        pytest.skip("this computer has no IPv6")
+    with closing(server):
+        assert server.name == f"modbus-tcp://[::1]:{port}"

@@ -84,12 +84,15 @@ def test_rejected_nearly_rejected_and_random_images_are_kept(tmp_path: Path) -> 
     np.testing.assert_array_equal(read_image(tmp_path / "out" / first["file"], 8), IMAGE)
 
 
-def test_a_burst_keeps_one_a_second(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("score", "kind"), [(1.5, "reject"), (0.95, "borderline")])
+def test_a_burst_keeps_one_a_second(tmp_path: Path, score: float, kind: str) -> None:
     with feeding(tmp_path / "out") as feed:
+        feed.judge(100, 0.2)  # the random one
         for part in range(1, 21):
-            feed.judge(part, 1.5)
+            feed.judge(part, score)
             feed.now -= 0.9
-    assert 2 <= len(kept(tmp_path / "out")) <= 4
+    kinds = [kind for _, kind in kept(tmp_path / "out")]
+    assert 2 <= kinds.count(kind) <= 4 and len(kinds) == kinds.count(kind) + 1
 
 
 def test_the_oldest_go_first_and_marked_ones_last(tmp_path: Path) -> None:

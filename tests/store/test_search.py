@@ -92,6 +92,9 @@ def test_pages_hold_every_event_once_in_both_directions(folder: Path) -> None:
     assert [event["seq"] for event in first.events + second.events] == [8, 5, 4, 3, 2, 1]
     back = find_events(folder, EventSearch(), after=second.events[0]["seq"], limit=4)
     assert back == first
+    oldest = find_events(folder, EventSearch(), after=0, limit=4)
+    assert (oldest.newer, oldest.older) == (True, False)
+    assert find_events(folder, EventSearch(), after=8, limit=4).events == []
 
 
 def test_one_event_has_its_neighbours_its_notes_and_the_steps_of_its_alarm(folder: Path) -> None:
