@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import edge_ad
@@ -75,10 +76,10 @@ class RejudgeSession:
         single image could be judged; the output is written then, too.
         """
         config = self._config
-        engine, depth = self._resolve(config.engine, config.geometry, config)
-        against = None
-        if config.against is not None:
-            against, _ = self._resolve(config.against, {}, None)
+        engine, depth = self._resolve(
+            config.engine, config.geometry, config.threshold, config.pixel_threshold
+        )
+        against = self._resolve(config.against)[0] if config.against is not None else None
         judge = JudgeConfig(engine, against, depth, self._root(), config.maps)
         description = self._describe(judge)
         with open_job(config.output, description, self._listed, overwrite=config.overwrite) as job:
@@ -93,22 +94,24 @@ class RejudgeSession:
         return self._summary(job, judge, seconds)
 
     def _resolve(
-        self, path: Path, geometry: Mapping[str, Any], given: RejudgeConfig | None
+        self,
+        path: Path,
+        geometry: Mapping[str, Any] = MappingProxyType({}),
+        threshold: float | None = None,
+        pixel_threshold: float | None = None,
     ) -> tuple[JudgeEngine, BitDepth]:
-        """Open an engine to check it, and return all that its verdicts depend on."""
+        """Open an engine to check it, and return all that its verdicts depend on.
+
+        What is not given is as stored with the engine.
+        """
         options = self._config.options
-        image, pixel, bits = (
-            (given.threshold, given.pixel_threshold, given.bit_depth)
-            if given
-            else (None, None, self._config.bit_depth)
-        )
         with open_engine(path, options) as engine:
             manifest = engine.manifest
         used = manifest.geometry.changed(geometry)
         thresholds = resolve_thresholds(
-            path, load_sidecar(path), used, manifest.geometry, image, pixel
+            path, load_sidecar(path), used, manifest.geometry, threshold, pixel_threshold
         )
-        depth = agreed_depth(str(path), manifest.bit_depth, bits)
+        depth = agreed_depth(str(path), manifest.bit_depth, self._config.bit_depth)
         if depth is None:
             depth = find_depth([Path(name) for name in self._listed().paths])
         absolute = str(served_model(path) or os.path.abspath(path))
