@@ -20,6 +20,50 @@ from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.errors import IncompatibleError, MissingExtra
 
 
+class FakeError(Exception): ...
+
+
+class FakeMemoryError(FakeError): ...
+
+
+class Handle:
+    """Freed by `free`, or with its last reference, as PyCUDA's are."""
+
+    driver: FakeDriver
+    handle = 7
+
+    def __init__(self, *arguments: object) -> None:
+        self._freed = True
+        self.driver.call(type(self).__name__.lower())
+        self.driver.alive += 1
+        self._freed = False
+
+    def __int__(self) -> int:
+        return 4096
+
+    def free(self) -> None:
+        assert self.driver.depth, "freed without a context"
+        self.driver.alive -= not self._freed
+        self._freed = True
+
+    def __del__(self) -> None:
+        if not self._freed and self.driver.depth:
+            self.free()
+
+    def synchronize(self) -> None:
+        self.driver.call("synchronize")
+
+    def wait_for_event(self, event: object) -> None:
+        self.driver.call("wait")
+
+    def record(self, stream: object) -> None:
+        self.driver.call("record")
+
+    def time_since(self, earlier: object) -> float:
+        self.driver.call("time_since")
+        return 1.5
+
+
 class FakeDriver(ModuleType):
     """pycuda.driver: counts what is alive, refuses what is done outside of a context."""
 
@@ -31,54 +75,12 @@ class FakeDriver(ModuleType):
         self.integrated = False
         self.host_alloc_flags = SimpleNamespace(DEVICEMAP=2)
         self.device_attribute = SimpleNamespace(INTEGRATED=18, CAN_MAP_HOST_MEMORY=19)
-        driver = self
-
-        class Error(Exception): ...
-
-        class MemoryError_(Error): ...
-
-        class Handle:
-            """Freed by `free`, or with its last reference, as PyCUDA's are."""
-
-            handle = 7
-
-            def __init__(self, *arguments: object) -> None:
-                self._freed = True
-                driver.call(type(self).__name__.lower())
-                driver.alive += 1
-                self._freed = False
-
-            def __int__(self) -> int:
-                return 4096
-
-            def free(self) -> None:
-                assert driver.depth, "freed without a context"
-                driver.alive -= not self._freed
-                self._freed = True
-
-            def __del__(self) -> None:
-                if not self._freed and driver.depth:
-                    self.free()
-
-            def synchronize(self) -> None:
-                driver.call("synchronize")
-
-            def wait_for_event(self, event: object) -> None:
-                driver.call("wait")
-
-            def record(self, stream: object) -> None:
-                driver.call("record")
-
-            def time_since(self, earlier: object) -> float:
-                driver.call("time_since")
-                return 1.5
-
-        self.Error, self.MemoryError = Error, MemoryError_
-        self.Stream = type("Stream", (Handle,), {})
-        self.Event = type("Event", (Handle,), {})
-        self._allocation = type("Memory", (Handle,), {})
+        self.Error, self.MemoryError = FakeError, FakeMemoryError
+        self.Stream, self.Event, self._allocation = (
+            type(name, (Handle,), {"driver": self}) for name in ("Stream", "Event", "Memory")
+        )
         self.Context = SimpleNamespace(
-            pop=self._pop, synchronize=lambda: driver.call("synchronize"), push=self._push
+            pop=self._pop, synchronize=lambda: self.call("synchronize"), push=self._push
         )
         self.Context.detach = lambda: None
 
