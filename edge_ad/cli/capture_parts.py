@@ -70,6 +70,9 @@ class FrameAtTrigger(AnyFrame):
     `text` is what `run --trigger` takes, or `enter`: a line of `lines`, whose text is the part's
     name. A line waits for the one before; `ended` once the last one is served. Other triggers are
     missed while one is served, or when no frame follows within `within_s`; misses are reported.
+
+    A `TriggeredSource` would not do: without a trigger it delivers nothing, so capture could not
+    end with the last line, or after its time.
     """
 
     distinct = True
