@@ -12,8 +12,9 @@ from edge_ad.engine import Engine, ScriptedEngine
 from edge_ad.errors import GateFailed
 from edge_ad.export.plan import auto as build_auto
 from edge_ad.export.plan.auto import PlanComparison, Plans
+from edge_ad.files import sha256
 from edge_ad.frame import Image
-from edge_ad.manifest import Manifest, load_sidecar
+from edge_ad.manifest import Manifest, Provenance, load_sidecar
 from edge_ad.onnx_graph.load import set_manifest
 from edge_ad.plan_record import NoGpu, TargetGpu
 from edge_ad.precision import Precision
@@ -85,6 +86,18 @@ def test_files_that_were_made_from_another_one_are_left_out(
     assert "fastest: fp32, 1.00 times as fast as fp32" in printed
     assert "part.fp16.onnx was made from another file" in printed
     assert "part.int8.onnx is not readable" in printed
+
+
+@pytest.mark.parametrize(("target", "found"), [("tensorrt", True), ("onnxruntime", False)])
+def test_int8_for_another_runtime_is_left_out(fp32: Path, target: str, *, found: bool) -> None:
+    provenance = Provenance(parent_sha256=sha256(fp32), notes={"int8 target": target})
+    model = graph()
+    set_manifest(model, Manifest(method="small", size_hw=(32, 32), precision="int8",
+                                 provenance=provenance))  # fmt: skip
+    saved(model, Path("part.int8.onnx"))
+    candidates = build_auto.find_precisions(fp32)
+    assert ("int8" in candidates.files) is found
+    assert found or "calibrated for ONNX Runtime" in candidates.missing[1]
 
 
 def test_without_a_gpu_auto_is_refused(
