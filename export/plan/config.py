@@ -167,8 +167,6 @@ def _add_profile(
     builder: Any, config: Any, source: OnnxSource, batch: tuple[int, int, int]
 ) -> None:
     least, usual, most = ((count, *source.manifest.size_hw, 3) for count in batch)
-    if not batch[0] <= batch[1] <= batch[2]:
-        raise UsageError(f"--batch {batch}: expected least <= usual <= most, like 1:4:8.")
     profile = builder.create_optimization_profile()
     profile.set_shape(INPUT, least, usual, most)
     if config.add_optimization_profile(profile) < 0:
