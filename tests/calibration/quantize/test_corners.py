@@ -224,6 +224,17 @@ def test_transposed_convolutions_stay_close(
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_a_computed_bias_stays_in_float(target: Target) -> None:
+    net = Drawn()
+    weight = net.constant("biased.w", net.rng.normal(0, 0.08, (CHANNELS, CHANNELS, 3, 3)))
+    net.node("GlobalAveragePool", [net.last], "means")
+    bias = net.node("Reshape", ["means", net.constant("flat", [CHANNELS], np.int64)], "bias")
+    net.last = net.node("Conv", [net.last, weight, bias], "biased", pads=[1] * 4)
+    net.last = net.conv(net.last, "after")
+    _compare(net.finished(), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_constant_and_zero_activations_stay_close(target: Target) -> None:
     net = Drawn()
     net.node("Mul", [net.last, net.constant("zero", 0.0)], "nothing")
