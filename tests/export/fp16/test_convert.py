@@ -138,6 +138,9 @@ def test_losses_are_measured_over_all_frames() -> None:
     assert losses["pixels"].largest == 255
     assert losses["pixels"].share == 0  # whole numbers below 2048 are exact in fp16
     assert 1e-5 < losses["c"].share < 5e-4
+    other_order = measure(GraphIndex(drawn(RELU), MANIFEST), ["c"], FRAMES[::-1].copy())
+    assert other_order["c"].largest == losses["c"].largest
+    assert other_order["c"].share == pytest.approx(losses["c"].share, rel=1e-4)
 
 
 def test_rounding_matches_numpy(tmp_path: Path) -> None:
