@@ -30,6 +30,10 @@ _STATUS = (
     "ORDER BY seq LIMIT 1)",
     dead="(SELECT count(*) FROM dead_letters WHERE outlet = id)",
 )
+_ENQUEUE_START = (
+    "INSERT OR IGNORE INTO outbox SELECT id, seq FROM outlets, events WHERE name = ? AND seq = "
+    "(SELECT max(seq) FROM events WHERE type = 'line' AND step = 'start')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,20 @@ class DeadLetter:
 
 
 def subscribe(connection: sqlite3.Connection, outlets: Iterable[Subscription]) -> None:
-    """Let exactly these outlets receive the events that follow; what others wait for stays."""
+    """Let exactly these outlets receive the events that follow; what others wait for stays.
+
+    One that the last run did not have receives the start of this run too, which came before.
+    """
+    outlets = list(outlets)
+    before = {row[0] for row in connection.execute("SELECT name FROM outlets WHERE active")}
     connection.execute("UPDATE outlets SET active = 0")
     connection.executemany(
         "INSERT INTO outlets (name, active, types, cameras) VALUES (?, 1, ?, ?) ON CONFLICT (name) "
         "DO UPDATE SET active = 1, types = excluded.types, cameras = excluded.cameras",
         [(each.name, _joined(each.types), _joined(each.cameras)) for each in outlets],
     )
+    added = [(each.name,) for each in outlets if each.name not in before and "line" in each.types]
+    connection.executemany(_ENQUEUE_START, added)
 
 
 def waiting(

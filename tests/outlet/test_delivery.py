@@ -58,7 +58,8 @@ def test_types_and_cameras_are_chosen(tmp_path: Path) -> None:
         for camera in ("top", "left", "leftmost"):
             store.record(StoreEvent(EventType.REJECT, camera=camera, part=1))
         store.record(StoreEvent(EventType.ALARM, step="new", alarm="a", camera="left"))
-    assert got == [("reject", "left"), ("line", None)]  # what concerns the whole line, too
+    whole = ("line", None)  # what concerns the whole line, too
+    assert got == [whole, ("reject", "left"), whole]
 
 
 def test_an_unreachable_peer_is_tried_without_end_and_is_one_fault(tmp_path: Path) -> None:

@@ -127,6 +127,22 @@ def test_a_settled_event_of_a_dropped_outlet_is_no_error(tmp_path: Path) -> None
         settle(connection, "gone", [1], {2: DeadLetter(1, "")})
 
 
+def test_an_outlet_that_is_added_receives_the_start_of_the_run(tmp_path: Path) -> None:
+    def run(*outlets: str) -> None:
+        taken = [Subscription(name, ("line",)) for name in outlets]
+        taken.append(Subscription("rejects", ("reject",)))
+        with Store(tmp_path) as store:
+            store.put(lambda connection: subscribe(connection, taken), 0)
+
+    run("a")
+    assert state(tmp_path, "a")["waiting"] == 2  # start and stop
+    run("a", "b")
+    run("b")
+    assert [state(tmp_path, name)["waiting"] for name in ("a", "b", "rejects")] == [5, 4, 0]
+    run("a", "b")
+    assert [state(tmp_path, name)["waiting"] for name in ("a", "b")] == [7, 6]
+
+
 def test_an_outlets_own_fault_is_not_news_for_it(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.put(
