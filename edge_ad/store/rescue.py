@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -193,15 +194,18 @@ def _kept(counts: dict[str, int]) -> str:
 def _swap(path: Path, new: Path, aside: Path) -> None:
     """Put the new database in place, the log first: it would be taken for the new one's."""
     _sync(new)
-    os.link(path, aside)
+    try:
+        os.link(path, aside)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, aside)
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
     os.replace(new, path)
     _remove(new)
     _sync(path.parent)
-    older = sorted(path.parent.glob(f"{path.name}.damaged-*Z"))[:-_PUT_ASIDE]
-    for old in older:
+    others = {*path.parent.glob(f"{path.name}.damaged-*Z")} - {aside}
+    for old in sorted(others)[: 1 - _PUT_ASIDE]:
         _remove(old)
 
 

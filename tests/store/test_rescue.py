@@ -108,11 +108,28 @@ def test_part_numbers_go_on_where_nothing_can_be_read(tmp_path: Path, content: b
     assert events(tmp_path / "line", "lost")
 
 
-def test_only_two_damaged_databases_are_kept(whole: bytes, tmp_path: Path) -> None:
+def test_only_two_damaged_databases_are_kept_the_last_one_whatever_the_clock(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    years = iter(["2026", "2099", "1970"])
+    monkeypatch.setattr("edge_ad.store.rescue._moment", lambda: f"{next(years)}Z")
     for _ in range(3):
         (tmp_path / "line.db").write_bytes(whole[:-PAGE])
         Store(tmp_path).close()
-    assert len(list(tmp_path.glob("line.db.damaged-*"))) == 2
+    aside = sorted(path.name for path in tmp_path.glob("line.db.damaged-*"))
+    assert aside == ["line.db.damaged-1970Z", "line.db.damaged-2099Z"]
+
+
+def test_a_disk_without_links_keeps_a_copy(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert len(restart(tmp_path / "line", whole[:-PAGE])) >= REJECTS - 8
+    (aside,) = (tmp_path / "line").glob("line.db.damaged-*")
+    assert aside.read_bytes() == whole[:-PAGE]
 
 
 def once_damaged() -> Callable[[sqlite3.Connection], None]:
