@@ -59,6 +59,8 @@ def require(folder: Path, name: str | None = None) -> Layout:
     if layout:
         return layout
     if sets := [place.name for place in folders_in(folder) if recognise(place)]:
+        if len(sets) == 1:
+            raise DataError(f"{folder}: holds a data set. Name that: {folder / sets[0]}")
         shown = ", ".join(sets[:10]) + (" ..." if len(sets) > 10 else "")
         raise DataError(
             f"{folder}: holds {len(sets)} data sets ({shown}), and a detector knows one. Name "

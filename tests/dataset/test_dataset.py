@@ -197,10 +197,13 @@ def test_other_structures_are_errors(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_a_folder_of_data_sets_asks_for_one(tmp_path: Path) -> None:
-    for name in ("bottle", "cable"):
+    for name, problem in (
+        ("bottle", r"holds a data set\. Name that: \S+bottle$"),
+        ("cable", r"holds 2 data sets \(bottle, cable\)"),
+    ):
         put(tmp_path, f"{name}/test/good/g.png", f"{name}/train/good/g.png")
-    with pytest.raises(DataError, match=r"holds 2 data sets \(bottle, cable\)"):
-        labelled_images(tmp_path)
+        with pytest.raises(DataError, match=problem):
+            labelled_images(tmp_path)
 
 
 def test_the_test_part_of_a_data_set_asks_for_the_whole(tmp_path: Path) -> None:
