@@ -101,21 +101,22 @@ def format_summary(result: dict[str, Any]) -> str:
         "",
         f"frames     {result['frames']}  (judged {result['judged']}, dropped {result['dropped']}, "
         f"invalid {result['invalid']})",
-        f"rejected   {result['rejected']}",
-        f"alarms     {result['alarms']}",
-        f"cameras    {result['camera_faults']} fault{'s' * (result['camera_faults'] != 1)}",
-        f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
     ]
-    if result.get("part") == "frame":  # a rejected part is no alarm
-        del lines[3]
-    if triggers := result.get("triggers"):
-        fired, served, missed = (triggers[name] for name in ("fired", "served", "missed"))
-        lines.append(f"triggers   {fired}  (served {served}, missed {missed})")
     if result["left_out"]:
         names = printable(", ".join(result["left_out_files"]))
         rest = result["left_out"] - len(result["left_out_files"])
         more = f" and {rest} more" if rest else ""
-        lines.insert(2, f"left out   {result['left_out']} files: {names}{more}")
+        lines.append(f"left out   {result['left_out']} files: {names}{more}")
+    lines.append(f"rejected   {result['rejected']}")
+    if result.get("part") != "frame":  # there, a rejected part is no alarm
+        lines.append(f"alarms     {result['alarms']}")
+    lines += [
+        f"cameras    {result['camera_faults']} fault{'s' * (result['camera_faults'] != 1)}",
+        f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
+    ]
+    if triggers := result.get("triggers"):
+        fired, served, missed = (triggers[name] for name in ("fired", "served", "missed"))
+        lines.append(f"triggers   {fired}  (served {served}, missed {missed})")
     for name, key in (("latency", "latency_ms"), ("engine", "engine_ms")):
         if times := result[key]:
             percentiles = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
