@@ -78,6 +78,18 @@ def test_what_a_person_set_is_kept_with_what_was_before(
     assert len(again.events("setting")) == 3  # nothing new for what was kept
 
 
+def test_what_was_undone_is_as_configured_at_the_next_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RunningLine(tmp_path, "top") as running:
+        running.settings.set_threshold("top", 2, who="anna")
+        running.settings.undo("top", Setting.THRESHOLD, who="anna")
+    with RunningLine(tmp_path, "top") as again:
+        assert again.judge("top", "R") == ["REJECT"]
+        assert again.memory.changes == [] and "set by anna" not in caplog.text
+        assert again.settings.set_by_hand("top") == []
+
+
 def test_a_configuration_that_was_changed_later_wins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -175,7 +175,12 @@ def test_an_absent_plc_is_not_tried_at_each_verdict(monkeypatch: pytest.MonkeyPa
     plc, store, tries = Plc(), Store(), list[int]()
     writer: Writer = open_outlet(f"modbus-client://127.0.0.1:{plc.port}")
     connect = writer._client.connect
-    monkeypatch.setattr(writer._client, "connect", lambda: (tries.append(1), connect())[1])
+
+    def counted() -> bool:
+        tries.append(1)
+        return bool(connect())
+
+    monkeypatch.setattr(writer._client, "connect", counted)
     writer.opened({"top": None})
     writer.started(["top"], store)
     wait_until(lambda: store.events)
