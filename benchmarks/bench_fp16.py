@@ -23,7 +23,7 @@ from results import write_result  # the script's own folder is on the path
 from edge_ad.dataset import labelled_images
 from edge_ad.engine import open_engine
 from edge_ad.errors import GateFailed
-from edge_ad.evaluation.predictions import LeftOut, ScoredImage, score_all
+from edge_ad.evaluation.predictions import ScoredImage, score_all
 from edge_ad.evaluation.summary import compute_metrics
 from edge_ad.export.comparison_frames import comparison_frames
 from edge_ad.export.fp16.convert import mixed_from_fp32
@@ -37,7 +37,7 @@ AUROC_SHIFT, NEAR = 0.001, 0.01  # limits: the shift, and how near the threshold
 def predictions_of(path: Path, data: Path) -> list[ScoredImage]:
     """Score every test image with the engine in a file."""
     with open_engine(path) as engine:
-        return list(score_all(engine, labelled_images(data), LeftOut()))
+        return list(score_all(engine, labelled_images(data), {}))
 
 
 def changes(before: list[ScoredImage], after: list[ScoredImage]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_ad.dataset import Sample
 from edge_ad.engine import Prediction, ScriptedEngine
 from edge_ad.errors import EdgeAdError, UsageError
-from edge_ad.evaluation.predictions import LeftOut, score_all
+from edge_ad.evaluation.predictions import score_all
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
@@ -67,7 +67,7 @@ def test_line_and_evaluation_score_alike(
     assert inspected.evidence.anomaly_map is not None
     assert np.array_equal(inspected.evidence.anomaly_map.values, values)
     sample = Sample(path=path, kind="good")
-    (evaluated,) = score_all(engine, [sample], LeftOut(), geometry)
+    (evaluated,) = score_all(engine, [sample], {}, geometry)
     assert evaluated.score == scored and np.array_equal(evaluated.values, values)
 
 

@@ -16,7 +16,7 @@ from edge_ad.calibration.ranges.image_set import ImageSummary, summarize
 from edge_ad.dataset import LabelledSet, Sample, read_truth, readable
 from edge_ad.engine import Engine
 from edge_ad.errors import DataError, naming
-from edge_ad.evaluation.predictions import LeftOut, judgeable
+from edge_ad.evaluation.predictions import judgeable
 from edge_ad.frame import Image
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
@@ -97,11 +97,11 @@ def labelled_eval_set(labelled: LabelledSet, manifest: Manifest, *, limit: int) 
     anomalous = evenly([s for s in labelled if s.anomalous], limit - len(normal))
     chosen = (*normal, *anomalous)
     preprocess = Preprocess(manifest.size_hw, manifest.geometry)
-    samples, summaries, left_out = [], [], LeftOut(dict(labelled.left_out))
+    samples, summaries, left_out = [], [], dict(labelled.left_out)
     for sample, image in judgeable(chosen, left_out):
         samples.append(_labelled(sample, image, preprocess))
         summaries.append(summarize(sample.path, image, 0.0))
-    for reason in left_out.reasons.values():
+    for reason in left_out.values():
         _log.warning("left out: %s", reason)
     _check_sides(samples)
     return EvalSet(
@@ -109,7 +109,7 @@ def labelled_eval_set(labelled: LabelledSet, manifest: Manifest, *, limit: int) 
         tuple(samples),
         manifest,
         tuple(summaries),
-        left_out.reasons,
+        left_out,
         labelled.as_json(),
     )
 

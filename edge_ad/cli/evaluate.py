@@ -22,7 +22,7 @@ from edge_ad.cli.types import Number
 if TYPE_CHECKING:
     from edge_ad.dataset import LabelledSet
     from edge_ad.engine import Engine
-    from edge_ad.evaluation.predictions import LeftOut, ScoredImage
+    from edge_ad.evaluation.predictions import ScoredImage
     from edge_ad.evaluation.summary import PooledPixels
     from edge_ad.geometry import Geometry
     from edge_ad.parts import PartAssignment
@@ -142,14 +142,13 @@ def _evaluate(
 
     The report is at the `threshold`, or without one at the stored one.
     """
-    from edge_ad.evaluation.predictions import LeftOut
     from edge_ad.evaluation.report import GIVEN, STORED, build_report, stored_threshold
     from edge_ad.evaluation.summary import PooledPixels
 
     origin = STORED if threshold is None else GIVEN
     if threshold is None:
         threshold = stored_threshold(artifact, geometry, engine.manifest.geometry)
-    left_out = LeftOut(dict(labelled.left_out))
+    left_out = dict(labelled.left_out)
     scored = _score(engine, labelled, geometry, left_out)
     counts = {"data_set": labelled.as_json(), "listed": labelled.listed, "scored": len(scored)}
     pooled = PooledPixels(scored)
@@ -158,7 +157,7 @@ def _evaluate(
 
 
 def _score(
-    engine: Engine, labelled: LabelledSet, geometry: Geometry, left_out: LeftOut
+    engine: Engine, labelled: LabelledSet, geometry: Geometry, left_out: dict[str, str]
 ) -> list[ScoredImage]:
     from rich.console import Console
     from rich.progress import track
@@ -172,9 +171,9 @@ def _score(
     for side, anomalous in (("normal", False), ("anomalous", True)):
         listed = [str(s.path) for s in labelled if s.anomalous == anomalous]
         if listed and not any(item.sample.anomalous == anomalous for item in scored):
-            first = left_out.reasons[listed[0]]
+            first = left_out[listed[0]]
             raise DataError(f"none of the {len(listed)} {side} images can be scored: {first}")
-    _name_left_out(list(left_out.reasons.values()))
+    _name_left_out(list(left_out.values()))
     return scored
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,22 +43,15 @@ class ScoredImage:
         return not bool((self.mask & ~np.isneginf(self.values)).any())
 
 
-@dataclass
-class LeftOut:
-    """Files that cannot be read, used, or judged by the line, each with the reason."""
-
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
 def score_all(
     engine: Engine,
     samples: Iterable[Sample],
-    left_out: LeftOut,
+    left_out: dict[str, str],
     geometry: Geometry | None = None,
 ) -> Iterator[ScoredImage]:
     """Yield score and map of every sample that can be scored, in order.
 
-    `left_out` collects the others. Maps and masks are stored on disk, so a list of the results of
+    `left_out` collects the others with their reasons. Maps and masks are stored on disk, so a list of the results of
     any data set fits in memory.
     """
     scorer = Scorer(engine, geometry)
@@ -84,13 +77,15 @@ def _score(
     return ScoredImage(sample, score, arrays.put(values), arrays.put(scorer.preprocess.mask(truth)))
 
 
-def judgeable(samples: Iterable[Sample], left_out: LeftOut) -> Iterator[tuple[Sample, Image]]:
+def judgeable(
+    samples: Iterable[Sample], left_out: dict[str, str]
+) -> Iterator[tuple[Sample, Image]]:
     """Decode the images that the line could judge; `left_out` collects the others."""
     for sample in samples:
         try:
             yield sample, _read(sample.path)
         except DataError as error:
-            left_out.reasons[str(sample.path)] = str(error)
+            left_out[str(sample.path)] = str(error)
 
 
 def _read(path: Path) -> Image:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_ad.errors import IncompatibleError
 from edge_ad.evaluation.metrics import FPR_LIMIT, best_threshold
-from edge_ad.evaluation.predictions import LeftOut, ScoredImage
+from edge_ad.evaluation.predictions import ScoredImage
 from edge_ad.evaluation.summary import (
     PooledPixels,
     compute_metrics,
@@ -45,7 +45,7 @@ def stored_threshold(artifact: Path, geometry: Geometry, trained: Geometry) -> f
 
 def build_report(
     scored: Sequence[ScoredImage],
-    left_out: LeftOut,
+    left_out: dict[str, str],
     threshold: float | None = None,
     *,
     origin: str = STORED,
@@ -71,7 +71,7 @@ def build_report(
             result["by_type"][kind]["escapes"] = count_misses(of_type, threshold)["escapes"]
     unmasked = {item.sample.kind for item in scored if item.mask is None}
     return result | {
-        "left_out": left_out.reasons,
+        "left_out": left_out,
         "types_without_masks": sorted(unmasked),
         "hidden_defects": [str(item.sample.path) for item in scored if item.hidden],
         "aupro_limit": FPR_LIMIT,

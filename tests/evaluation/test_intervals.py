@@ -20,7 +20,7 @@ from edge_ad.evaluation.intervals import (
     instance_precision,
 )
 from edge_ad.evaluation.pixels import Pixels
-from edge_ad.evaluation.predictions import LeftOut, ScoredImage
+from edge_ad.evaluation.predictions import ScoredImage
 from edge_ad.evaluation.report import build_report
 from edge_ad.evaluation.summary import PooledPixels, compute_metrics
 from edge_ad.parts import How, PartAssignment
@@ -143,7 +143,7 @@ def test_a_type_has_intervals_against_all_normal_images() -> None:
         Sample(Path("s.png"), "stain"), 3.0, scored[-1].values, scored[-1].mask
     )
     parts = PartAssignment({item.sample.path: str(item.sample.path) for item in scored}, How.EACH)
-    report = build_report(scored, LeftOut(), parts=parts)
+    report = build_report(scored, {}, parts=parts)
     assert report["by_type"]["dent"]["intervals"]["pixel_ap"] is not None
     assert report["by_type"]["stain"]["intervals"]["image_auroc"] is None  # one part
     assert report["intervals_by"]["normal_parts"] == 10
