@@ -51,8 +51,8 @@ def score_all(
 ) -> Iterator[ScoredImage]:
     """Yield score and map of every sample that can be scored, in order.
 
-    `left_out` collects the others with their reasons. Maps and masks are stored on disk, so a list of the results of
-    any data set fits in memory.
+    `left_out` collects the others with their reasons. Maps and masks are stored on disk, so a list
+    of the results of any data set fits in memory.
     """
     scorer = Scorer(engine, geometry)
     with DiskBackedArrays() as arrays:
