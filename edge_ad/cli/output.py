@@ -24,6 +24,7 @@ _OF_A_RUN = (  # names that people give their own files are none of them
 )
 _BEFORE_DATABASE = {LOCK, SOCKET}  # a line that was killed at once has left no more
 _LEAST_MIB = 16  # below it, logs and reports fail too
+_LEAST_TO_GO_ON_MIB = 1  # a line that was judging goes on: one that runs does not stop there either
 
 
 @contextlib.contextmanager
@@ -59,9 +60,10 @@ def check_output_folder(folder: Path, *, overwrite: bool) -> None:
     Raises UsageError when another line writes to the folder, or when it has other files than those
     of a line and `overwrite` is not given; OutletLost when it cannot be written.
     """
-    check_writable(folder / "summary.json")
+    goes_on = (folder / DATABASE).is_file()
+    check_writable(folder / "summary.json", _LEAST_TO_GO_ON_MIB if goes_on else _LEAST_MIB)
     check_free(folder)
-    if overwrite or not folder.is_dir() or (folder / DATABASE).is_file():
+    if overwrite or not folder.is_dir() or goes_on:
         return
     others = sorted({path.name for path in folder.iterdir()} - _BEFORE_DATABASE)
     if others:
@@ -117,16 +119,16 @@ def _remove(path: Path) -> None:
         raise OutletLost(f"{path}: cannot be removed ({error.strerror}).") from error
 
 
-def check_writable(path: Path) -> None:
-    """Raise OutletLost when no file can be made at `path`: no permission, or no room."""
+def check_writable(path: Path, least_mib: int = _LEAST_MIB) -> None:
+    """Raise OutletLost when no file can be made at `path`: no permission, or less room."""
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OutletLost(f"{path}: cannot be written, since {existing} is not a writable folder.")
     if path.exists() and not os.access(path, os.W_OK):
         raise OutletLost(f"{path}: cannot be written: it exists and is write-protected.")
     free_mib = shutil.disk_usage(existing).free / 2**20
-    if free_mib < _LEAST_MIB:
+    if free_mib < least_mib:
         raise OutletLost(
-            f"{path}: cannot be written: {free_mib:.0f} MiB are free, but {_LEAST_MIB} MiB are "
+            f"{path}: cannot be written: {free_mib:.0f} MiB are free, but {least_mib} MiB are "
             "needed. Make room, or write to another disk."
         )

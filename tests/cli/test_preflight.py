@@ -16,6 +16,7 @@ from edge_ad.cli import requirements
 from edge_ad.cli.run_page import RunPage
 from edge_ad.errors import MissingExtra
 from edge_ad.source.selection import Fate, Selection
+from edge_ad.store.store import Store
 from tests.conftest import invoke, part_image
 
 MakePath = Callable[..., Path]
@@ -116,6 +117,16 @@ def test_a_full_disk_is_named_at_the_start(
     assert done.returncode == 6, done.stderr
     assert "5 MiB are free, but 16 MiB are needed" in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_line_goes_on_in_its_folder_with_less_room_than_a_new_one_needs(
+    make_engine: MakePath, make_folder: MakePath, tmp_path: Path
+) -> None:
+    Store(tmp_path).close()
+    words = ("--camera", make_folder("parts", 3), "--engine", make_engine())
+    done = invoke("run", *words, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def _labelled(folder: Path) -> Path:

@@ -141,12 +141,17 @@ def test_the_status_is_sent_when_it_changes(manager: Manager, line: Line) -> Non
     assert not any(text.startswith("STATUS") for text in manager.messages())
 
 
-def test_a_run_reports_ready_and_stopping(
-    manager: Manager, make_engine: Callable[..., Path], make_folder: Callable[..., Path]
+def test_a_run_asks_for_time_reports_ready_and_stopping(
+    manager: Manager,
+    make_engine: Callable[..., Path],
+    make_folder: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
-    done = invoke("run", "--camera", make_folder("parts", 3), "--engine", make_engine())
+    words = ("--camera", make_folder("parts", 3), "--engine", make_engine())
+    done = invoke("run", *words, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     messages = manager.messages()
+    assert messages.pop(0) == "EXTEND_TIMEOUT_USEC=900000000", "a damaged store takes minutes"
     assert messages[0] == "READY=1\nWATCHDOG=1" and messages[-1] == "STOPPING=1"
 
 
