@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_ad.parts.survey import Survey
 
 _SHARES = "train=0.8,selection=0.1,threshold=0.1"
+_NAMED = 10  # files left out; the others are counted
 _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 
 
@@ -191,8 +192,11 @@ def _text(result: dict[str, Any]) -> str:
         ("guarantee", _guarantee(result)),
     ]
     rows += [("odd", f"{path}: {why}") for path, why in result["odd"].items()]
-    rows += [("left out", f"{path}: {why.removeprefix(f'{path}: ')}")
-             for path, why in result["left_out"].items()]  # fmt: skip
+    left_out = [f"{path}: {why.removeprefix(f'{path}: ')}"
+                for path, why in result["left_out"].items()]  # fmt: skip
+    if len(left_out) > _NAMED + 1:
+        left_out[_NAMED:] = [f"{len(left_out) - _NAMED} more files (all with --json)"]
+    rows += [("left out", text) for text in left_out]
     return "\n".join(f"{name:12}{printable(value)}" for name, value in rows)
 
 

@@ -14,7 +14,7 @@ from edge_ad.dataset.magnetic_tile import MAGNETIC_TILE
 from edge_ad.dataset.mvtec import MVTEC
 from edge_ad.dataset.mvtec_loco import MVTEC_LOCO
 from edge_ad.dataset.plain import PLAIN
-from edge_ad.dataset.visa import VISA
+from edge_ad.dataset.visa import VISA, header_problem
 from edge_ad.errors import DataError, UsageError
 
 # The first that matches is taken: those with a stricter structure come first.
@@ -66,6 +66,8 @@ def require(folder: Path, name: str | None = None) -> Layout:
             f"{folder}: holds {len(sets)} data sets ({shown}), and a detector knows one. Name "
             f"one, for example {folder / sets[0]}"
         )
+    if problem := header_problem(folder):
+        raise DataError(problem)
     trees = "; ".join(f"{layout.title} ({layout.name}): {layout.tree}" for layout in LAYOUTS)
     raise DataError(
         f"{folder}: not a layout of labelled images that edge-ad knows. Rename the folders to one "

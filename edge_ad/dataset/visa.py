@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,8 @@ from edge_ad.dataset.layout import Layout
 from edge_ad.dataset.names import is_normal
 from edge_ad.dataset.sample import NORMAL, Fault, Listing, Sample
 from edge_ad.errors import DataError
+from edge_ad.files import printable
+from edge_ad.images.listing import BESIDE
 
 _Row: TypeAlias = "dict[str, str]"
 _OFFICIAL = "1cls.csv"  # VisA's split for training without anomalous images
@@ -29,6 +32,23 @@ def _tables(folder: Path) -> list[Path]:
     files = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
     tables = [path for path in files if path.suffix.lower() == ".csv" and _has_columns(path)]
     return sorted(tables, key=lambda path: path.name.lower() != _OFFICIAL)
+
+
+def header_problem(folder: Path) -> str:
+    """Return which CSV file in `folder` lacks the columns, and its first line; empty if none does.
+
+    Lists of parts, which need others, and files that cannot be opened do not count.
+    """
+    for path in sorted(folder.glob("*.[cC][sS][vV]")):
+        if path.name not in BESIDE and path.is_file() and not _has_columns(path):
+            with suppress(OSError), path.open(encoding="utf-8-sig", errors="replace") as file:
+                first = printable(file.readline(200).rstrip())
+                return (
+                    f"{path}: no table of images, since its first line is '{first}'. Expected the "
+                    "columns image and label there, and mask and split where they are known, in "
+                    "UTF-8."
+                )
+    return ""
 
 
 def _has_columns(path: Path) -> bool:

@@ -57,6 +57,15 @@ def test_a_file_left_out_is_named_once(folder: Path) -> None:
         assert (result.stdout + result.stderr).count(name) == 1
 
 
+def test_of_many_files_left_out_the_first_are_named(folder: Path) -> None:
+    for number in range(30):
+        (folder / f"note{number:02}.txt").write_text("mine")
+    lines = run(folder).stdout.splitlines()
+    assert sum(line.startswith("left out") for line in lines) == 11
+    assert lines[-1].endswith("22 more files (all with --json)")
+    assert len(facts(folder)["left_out"]) == 32
+
+
 def test_an_expression_decides(folder: Path) -> None:
     record = facts(folder, "--part-id", r"cam(\d)")
     assert record["parts"] == 2 and record["decided_by"] == "part-id"

@@ -280,3 +280,21 @@ def test_a_mask_beside_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "test/4.png").unlink()
     with pytest.raises(DataError, match=r"4_GT\.png: a mask without an image"):
         labelled_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "first"),
+    [
+        (b"img/a.png,good,\nimg/b.png,bad,m.png\n", "img/a.png,good,"),
+        (b"\xef\xbb\xbfDatei;Klasse\r\na.png;gut\r\n", "Datei;Klasse"),
+        ("image,label\na.png,good\n".encode("utf-16"), "\ufffd"),
+        (b"", ""),
+    ],
+)
+def test_a_table_with_another_header_is_named(tmp_path: Path, content: bytes, first: str) -> None:
+    put(tmp_path, "img/a.png")
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError, match="Expected the columns image and label") as raised:
+        labelled_images(tmp_path)
+    assert f"{tmp_path / 'labels.csv'}: no table of images" in str(raised.value)
+    assert f"its first line is '{first}" in str(raised.value)
