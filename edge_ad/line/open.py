@@ -68,9 +68,9 @@ def open_line(
         stop = stop if stop else threading.Event()
         all_outlets = Outlets(outlets, stop)
         stack.callback(all_outlets.close)
-        alarm_ids = _AlarmIds()
+        next_alarm_id = _alarm_ids()
         cameras = [
-            _open_camera(camera, judge, config, alarm_ids, stack)
+            _open_camera(camera, judge, config, next_alarm_id, stack)
             for camera, judge in zip(resolved, judges, strict=True)
         ]
         _wait_for(cameras)
@@ -123,16 +123,11 @@ def _fired_together(
     return fired
 
 
-class _AlarmIds:
-    """Alarm ids: the start of the run (UTC, to the ms) and a number within it."""
-
-    def __init__(self) -> None:
-        self._began = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
-        self._numbers = itertools.count(1)
-
-    def __call__(self) -> str:
-        """Return the next id."""
-        return f"{self._began}-{next(self._numbers):04d}"
+def _alarm_ids() -> Callable[[], str]:
+    """Return what gives alarms their ids: the start of the run (UTC, to the ms) and a number."""
+    began = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
+    numbers = itertools.count(1)
+    return lambda: f"{began}-{next(numbers):04d}"
 
 
 def _open_camera(
