@@ -21,7 +21,7 @@ from edge_ad.calibration.quantize.eval_set import (
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import GateLimits, GateResult
 from edge_ad.calibration.quantize.placement import block_costs, to_quantize
-from edge_ad.calibration.quantize.range_source import range_table
+from edge_ad.calibration.quantize.range_source import RangeSource
 from edge_ad.calibration.quantize.result_cache import ResultCache, identity
 from edge_ad.calibration.quantize.search import PlacementSearch, SearchResult
 from edge_ad.calibration.quantize.threshold_check import (
@@ -96,7 +96,8 @@ def calibrate(
     _check_pixel_limit(eval_set, config)
     _warn_of_coarse_auroc(eval_set, config.limits)
     cache = _result_cache(config, graph, images, eval_set)
-    table, report = range_table(config, graph, images, eval_set, methods, cache, on_progress)
+    source = RangeSource(config, graph, images, eval_set, methods, cache, on_progress)
+    table, report = source.table()
     methods = usable_methods(table, methods)
     save_table(table, config.unfinished_table_path)
     config.checkpoint_path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edge_ad.calibration.quantize.config import CalibrationConfig, OnProgress
@@ -22,98 +23,91 @@ from edge_ad.provenance import versions
 _REPORT = "dataset_report"
 
 
-def range_table(
-    config: CalibrationConfig,
-    graph: GraphIndex,
-    images: CalibrationSet | None,
-    eval_set: EvalSet,
-    methods: Sequence[str],
-    cache: ResultCache,
-    on_progress: OnProgress,
-) -> tuple[RangeTable, dict[str, Any] | None]:
-    """Return the merged ranges, and the report on the images if they come from images."""
-    tensors = place(graph, config.target, config.overrides).tensors
-    report = None
-    if config.ranges is not None:
-        source, table = config.ranges, load_table(config.ranges)
-    elif config.read_cache is not None:
-        source, table = config.read_cache, table_from_cache(config.read_cache, graph)
-    else:
-        assert images is not None and config.images is not None
-        source = config.images
-        table, report = _from_images(
-            config, graph, tensors, images, eval_set, methods, cache, on_progress
+@dataclass(frozen=True)
+class RangeSource:
+    """What a range table is made from.
+
+    `images` is None where the ranges come from a file; `eval_set` is compared with the images for
+    the report. `cache` and the files that `config` names let an interrupted pass continue.
+    """
+
+    config: CalibrationConfig
+    graph: GraphIndex
+    images: CalibrationSet | None
+    eval_set: EvalSet
+    methods: Sequence[str]
+    cache: ResultCache
+    on_progress: OnProgress
+
+    def table(self) -> tuple[RangeTable, dict[str, Any] | None]:
+        """Return the merged ranges, and the report on the images if they come from images."""
+        config = self.config
+        tensors = place(self.graph, config.target, config.overrides).tensors
+        report = None
+        if config.ranges is not None:
+            source, table = config.ranges, load_table(config.ranges)
+        elif config.read_cache is not None:
+            source, table = config.read_cache, table_from_cache(config.read_cache, self.graph)
+        else:
+            assert self.images is not None and config.images is not None
+            source = config.images
+            table, report = self._from_images(self.images, tensors)
+        names = [str(source), *(str(path) for path in config.merge)]
+        tables = [table, *(load_table(path) for path in config.merge)]
+        for name, item in zip(names, tables, strict=True):
+            check_fits(item, self.graph, config.target, tensors, name)
+        return merge(tables, names), report
+
+    def _from_images(
+        self, images: CalibrationSet, tensors: Sequence[str]
+    ) -> tuple[RangeTable, dict[str, Any]]:
+        saved = self._saved_table(images) if _REPORT in self.cache else None
+        if saved is not None:
+            return saved, dict(self.cache.get(_REPORT, dict))
+        table, progress = self._collect(images, tensors)
+        report = dataset_report(
+            progress.summaries,
+            progress.curve,
+            unreadable=images.unreadable,
+            test=self.eval_set.summaries,
+        ).as_json()
+        report["left_out"] = dict(images.left_out)
+        return table, dict(self.cache.get(_REPORT, lambda: report))
+
+    def _collect(
+        self, images: CalibrationSet, tensors: Sequence[str]
+    ) -> tuple[RangeTable, RangeProgress]:
+        """Run the pass over the images, or the rest of one that was interrupted."""
+        config, graph = self.config, self.graph
+        parts = (graph.sha256, config.target, tensors, images.sha256(), images.seed, versions())
+        checkpoint = RangeCheckpoint(
+            config.checkpoint_path, identity([*parts, sorted(images.anomalous)])
         )
-    names = [str(source), *(str(path) for path in config.merge)]
-    tables = [table, *(load_table(path) for path in config.merge)]
-    for name, item in zip(names, tables, strict=True):
-        check_fits(item, graph, config.target, tensors, name)
-    return merge(tables, names), report
 
+        def on_image(progress: RangeProgress) -> None:
+            self.on_progress("collecting ranges", len(progress.summaries), len(images))
+            checkpoint.update(progress)
 
-def _from_images(
-    config: CalibrationConfig,
-    graph: GraphIndex,
-    tensors: Sequence[str],
-    images: CalibrationSet,
-    eval_set: EvalSet,
-    methods: Sequence[str],
-    cache: ResultCache,
-    on_progress: OnProgress,
-) -> tuple[RangeTable, dict[str, Any]]:
-    saved = _saved_table(config, graph, images, methods) if _REPORT in cache else None
-    if saved is not None:
-        return saved, dict(cache.get(_REPORT, dict))
-    table, progress = _collect(config, graph, tensors, images, on_progress)
-    report = dataset_report(
-        progress.summaries,
-        progress.curve,
-        unreadable=images.unreadable,
-        test=eval_set.summaries,
-    ).as_json()
-    report["left_out"] = dict(images.left_out)
-    return table, dict(cache.get(_REPORT, lambda: report))
+        start = checkpoint.load(images) if config.resume else None
+        return collect(
+            graph,
+            tensors,
+            config.target,
+            images,
+            on_image=on_image,
+            start=start,
+            threads=config.threads,
+        )
 
-
-def _collect(
-    config: CalibrationConfig,
-    graph: GraphIndex,
-    tensors: Sequence[str],
-    images: CalibrationSet,
-    on_progress: OnProgress,
-) -> tuple[RangeTable, RangeProgress]:
-    """Run the pass over the images, or the rest of one that was interrupted."""
-    parts = (graph.sha256, config.target, tensors, images.sha256(), images.seed, versions())
-    checkpoint = RangeCheckpoint(
-        config.checkpoint_path, identity([*parts, sorted(images.anomalous)])
-    )
-
-    def on_image(progress: RangeProgress) -> None:
-        on_progress("collecting ranges", len(progress.summaries), len(images))
-        checkpoint.update(progress)
-
-    start = checkpoint.load(images) if config.resume else None
-    return collect(
-        graph,
-        tensors,
-        config.target,
-        images,
-        on_image=on_image,
-        start=start,
-        threads=config.threads,
-    )
-
-
-def _saved_table(
-    config: CalibrationConfig, graph: GraphIndex, images: CalibrationSet, methods: Sequence[str]
-) -> RangeTable | None:
-    """Return the table that an interrupted run wrote from these images, if it has all methods."""
-    if config.merge or not config.unfinished_table_path.exists():
-        return None
-    try:
-        table = load_table(config.unfinished_table_path)
-    except DataError:
-        return None
-    same_images = [image_set.sha256 for image_set in table.sets] == [images.sha256()]
-    same_model = table.model.sha256 == graph.sha256
-    return table if same_images and same_model and all(map(table.has, methods)) else None
+    def _saved_table(self, images: CalibrationSet) -> RangeTable | None:
+        """Return the table that an interrupted run wrote of these images, if it has all methods."""
+        path = self.config.unfinished_table_path
+        if self.config.merge or not path.exists():
+            return None
+        try:
+            table = load_table(path)
+        except DataError:
+            return None
+        same_images = [image_set.sha256 for image_set in table.sets] == [images.sha256()]
+        same_model = table.model.sha256 == self.graph.sha256
+        return table if same_images and same_model and all(map(table.has, self.methods)) else None
