@@ -126,6 +126,25 @@ def test_sessions_end_by_themselves(door: Door, clock: Clock) -> None:
     assert door.person(used) == ANONYMOUS  # after a week, however often it was used
 
 
+def test_beyond_its_number_of_sessions_the_oldest_ends(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "_SESSIONS", 2)
+    tokens = [door.log_in("anna", PASSWORD, f"10.0.0.{number}") for number in range(3)]
+    assert [door.person(token) != ANONYMOUS for token in tokens] == [False, True, True]
+
+
+def test_a_flood_of_addresses_takes_no_memory_and_the_newest_still_wait(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "_ADDRESSES", 2)
+    limits = LoginLimits(clock)
+    for number in range(3):
+        assert limits.begin(f"10.0.0.{number}") == 0.0
+    assert [limits.begin(f"10.0.0.{number}") > 0.0 for number in (1, 2)] == [True, True]
+    assert limits.begin("10.0.0.0") == 0.0, "the oldest is forgotten"
+
+
 def test_a_user_who_is_gone_or_has_another_password_or_role(door: Door, tmp_path: Path) -> None:
     tokens = {name: door.log_in(name, PASSWORD, "10.0.0.1") for name in ("anna", "ben")}
     user_file(tmp_path, anna="viewer", ben="admin")

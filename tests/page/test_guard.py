@@ -49,6 +49,11 @@ def test_a_foreign_origin_is_refused(page: ServedPage, origin: str) -> None:
     assert page.post("/echo", Origin=origin).status == 403
 
 
+def test_a_websocket_without_an_origin_is_refused(page: ServedPage) -> None:
+    answer = page.get("/live", Upgrade="websocket", Connection="Upgrade")
+    assert answer.status == 403 and "A WebSocket needs an Origin" in answer.text
+
+
 def test_a_post_is_answered_with_its_header_and_json_only(page: ServedPage) -> None:
     origin = f"http://{page.host}"
     assert page.post("/echo", {"a": 1}, Origin=origin).json == {"got": {"a": 1}}
