@@ -273,6 +273,17 @@ def test_a_certificate_that_is_not_trusted_is_refused(make: Download) -> None:
         fetch_bundle(Download(make.url, make.folder, 1 << 20, make.wait))
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_file_of_certificates_that_is_none_is_named(
+    make: Download, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"ca\.pem: no certificates in PEM"):
+        fetch_bundle(Download(make.url, make.folder, 1 << 20, make.wait, ca=path))
+
+
 def test_a_server_that_is_not_there_is_tried_again(make: Download, tmp_path: Path) -> None:
     waits: list[float] = []
     gone = Download(

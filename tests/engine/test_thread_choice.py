@@ -45,6 +45,19 @@ def test_the_default_stays_where_it_is_fastest() -> None:
     assert line.choice.current == 0
 
 
+def test_the_first_calls_after_a_change_of_threads_do_not_count() -> None:
+    now, setting_before, since = 0.0, 0, 0
+    choice = ThreadChoice(2, clock=lambda: now, other_cores=lambda: 0.0)
+    for _ in range(1_000):
+        setting = choice.next(1)
+        since = since + 1 if setting == setting_before else 1
+        setting_before = setting
+        took_ms = (10.0, 50.0 if since <= 2 else 5.0)[setting]
+        choice.measured(1, took_ms / 1e3)
+        now += 0.04
+    assert choice.current == 1, "twice as fast, once its threads have their cores"
+
+
 def test_a_load_that_comes_and_goes_is_followed() -> None:
     line = Line()
     line.call(1_000)
