@@ -98,6 +98,23 @@ def test_fp32_does_not_spread_through_the_shortcuts_of_blocks() -> None:
     assert not {"r", "d", "s", "z"} & result.keys()
 
 
+@pytest.mark.parametrize(
+    ("middle", "layers", "stay"),
+    [
+        ("z = Conv (c, k)", {"z"}, True),
+        ("a = Conv (c, k) b = Conv (f, k) z = Add (a, b)", {"a", "b"}, False),
+    ],
+    ids=["one", "several"],
+)
+def test_the_last_layer_stays_in_fp32_if_it_is_the_only_one(
+    middle: str, layers: set[str], *, stay: bool
+) -> None:
+    model = drawn(middle)
+    model.graph.node[-3].CopyFrom(onnx.parser.parse_node("last = ReduceMean (z, axis)"))
+    result = kept(mixed_from_fp32(model, FRAMES, MANIFEST))
+    assert (layers <= result.keys()) is stay and (stay or not layers & result.keys())
+
+
 def test_a_tensor_read_in_both_precisions_is_cast_once() -> None:
     model = mixed("r = Relu (c) a = Exp (r) b = Exp (r) d = Add (a, b) z = Relu (d)").model
     casts = [node.input[0] for node in model.graph.node if node.op_type == "Cast"]
