@@ -19,6 +19,9 @@ from edge_ad.synthesis.textures import ProceduralTextures
 from edge_ad.training import loop
 from edge_ad.training.data import BatchSampler
 from edge_ad.training.loop import TrainingLoop, TrainingOptions, TrainingProgress
+from tests.torch_setup import make_torch_quick
+
+make_torch_quick()
 
 SIDE = 16
 
@@ -65,12 +68,19 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("budget_s", [None, 8.0], ids=["by steps", "by time"])
 def test_progress_and_time_left_count_all_phases(tmp_path: Path, budget_s: float | None) -> None:
     options = {} if budget_s is None else {"budget_s": budget_s}
-    phases = Phase("first", 2, 0.25), Phase("second", 6, 0.75)
+    steps_of = (2, 6) if budget_s is None else (50, 30)  # a budget ends phases by their shares
+    phases = Phase("first", steps_of[0], 0.25), Phase("second", steps_of[1], 0.75)
     one, steps = trained(tmp_path, *phases, **options)
     assert one.steps_done == {"first": 2, "second": 6}
     assert [step.done for step in steps] == pytest.approx([count / 8 for count in range(1, 9)])
     assert [step.elapsed_s for step in steps] == list(range(1, 9))
     assert [step.left_s for step in steps] == pytest.approx(list(range(7, -1, -1)))
+
+
+def test_a_step_beyond_the_budget_is_no_more_than_all(tmp_path: Path) -> None:
+    _, steps = trained(tmp_path, Phase("train", 100, 1.0), budget_s=2.5)
+    assert [step.done for step in steps] == pytest.approx([0.4, 0.8, 1.0])
+    assert steps[-1].left_s == 0
 
 
 def test_a_phase_that_passes_over_the_tiles_once_has_its_steps_in_any_budget(
