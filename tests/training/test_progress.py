@@ -19,9 +19,6 @@ from edge_ad.synthesis.textures import ProceduralTextures
 from edge_ad.training import loop
 from edge_ad.training.data import BatchSampler
 from edge_ad.training.loop import TrainingLoop, TrainingOptions, TrainingProgress
-from tests.torch_setup import make_torch_quick
-
-make_torch_quick()
 
 SIDE = 16
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_ad.errors import IncompatibleError
 from edge_ad.export.adapter.outputs import read_outputs
@@ -17,7 +20,7 @@ SCORES = np.array([3.0, 4.0], np.float64)
 def test_a_map_and_a_score_an_image_are_read(
     shape: tuple[int, ...], score: tuple[int, ...]
 ) -> None:
-    outputs = [MAPS.reshape(shape), SCORES.reshape(score)]
+    outputs: list[NDArray[Any]] = [MAPS.reshape(shape), SCORES.reshape(score)]
     prediction, shapes = read_outputs(outputs, ("map", "score"), 2, (8, 12))
     np.testing.assert_array_equal(prediction.maps, MAPS)
     assert prediction.scores.tolist() == [3, 4] and prediction.scores.dtype == np.float32
@@ -52,7 +55,7 @@ def test_maps_become_as_large_as_the_image() -> None:
     ],
 )
 def test_what_is_not_one_map_an_image_is_refused(
-    maps: np.ndarray[tuple[int, ...], np.dtype[np.float32]], size_hw: tuple[int, int], message: str
+    maps: NDArray[np.float32], size_hw: tuple[int, int], message: str
 ) -> None:
     with pytest.raises(IncompatibleError, match=message):
         read_outputs([maps], ("map", None), 2, size_hw)
