@@ -136,3 +136,5 @@ def _end_with(parent: int) -> None:
 
 if __name__ == "__main__":
     main()
+    sys.stderr.flush()
+    os._exit(0)  # the device is released; Python's own end takes a busy computer a second
