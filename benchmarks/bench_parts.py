@@ -1,10 +1,13 @@
 """Measure how well parts are found from images and names, and what it takes.
 
-    EDGE_AD_SHARED=... python benchmarks/bench_parts.py [--sets tile_training tile_test ...]
+    EDGE_AD_SHARED=... python benchmarks/bench_parts.py [--sets tile_training tile_test disc ...]
 
 Magnetic tiles have a list of tiles (`parts.csv`: 121 in the training part, 52 in the test part);
 thresholds were chosen on the training part. In the other real sets every image is a part, so that
 each group is a false one. The generated line shows each plate in several frames.
+
+Drawn parts, two shots of each, show whether edge-ad knows where looks tell parts apart: how many
+images are `recognised` in a simulated second exposure, beside the pairs of shots that are found.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from results import write_result  # the script's own folder is on the path
+import numpy as np
+from drawn_parts import DRAWN  # the script's own folder is on the path
+from results import write_result
 
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
-from edge_ad.parts import How, PartAssignment, assign_parts
+from edge_ad.parts import How, PartAssignment, Recognition, assign_parts
 from edge_ad.synthetic_line import SyntheticLine, SyntheticLineSpec
 from edge_ad.synthetic_line.scene import PITCH, SPEED
 
@@ -39,6 +44,7 @@ LINES = {"line": 5, "line_seed_7": 7}
 ROI = (69, 54, 182, 132)  # the region of the shipped detector
 NEAR_PX = 30.0  # from a plate's centre to the region's, so that one plate fills it
 FRAMES = 800
+DRAWN_PARTS = 20
 
 
 def tiles(split: str) -> dict[Path, str]:
@@ -72,6 +78,18 @@ def near_frames(made: SyntheticLine) -> Iterator[tuple[int, int]]:
             yield index, plate
 
 
+def drawn(name: str, folder: Path) -> dict[Path, str]:
+    """Write two shots of each drawn part, all first shots before the second; return the parts."""
+    draw, camera = DRAWN[name]
+    parts = {}
+    for number in range(2 * DRAWN_PARTS):
+        shot, part = divmod(number, DRAWN_PARTS)
+        path = folder / f"{number:03d}.png"
+        write_image(path, camera.shoot(draw(part), np.random.default_rng([part, shot])))
+        parts[path] = str(part)
+    return parts
+
+
 def agreement(expected: Sequence[str], observed: Sequence[str]) -> dict[str, float | None]:
     """Return precision and recall of pairs of one part, and the adjusted Rand index.
 
@@ -97,6 +115,10 @@ def measure(name: str, expected: dict[Path, str], how: How, geometry: Geometry) 
     start_s = time.perf_counter()
     assignment = assign_parts(expected, how=how, geometry=geometry)
     seconds = time.perf_counter() - start_s
+    if assignment.recognition is not None:
+        measure_recognition(name, expected, assignment, assignment.recognition)
+    if name in DRAWN:
+        return
     paths = list(assignment.parts)
     figures = agreement([expected[path] for path in paths], list(assignment.parts.values()))
     metrics = {
@@ -116,6 +138,25 @@ def measure(name: str, expected: dict[Path, str], how: How, geometry: Geometry) 
     print(name, how.value, metrics)
 
 
+def measure_recognition(
+    name: str, expected: dict[Path, str], assignment: PartAssignment, recognition: Recognition
+) -> None:
+    """Write whether looks were found to tell parts apart, and what the images say to it."""
+    parts = assignment.parts
+    found = agreement([expected[path] for path in parts], list(parts.values()))
+    metrics = {
+        "parts": len({expected[path] for path in parts}),
+        "parts_found": len(assignment.groups()),
+        "pair_recall": found["pair_recall"],
+        "tried": recognition.tried,
+        "recognised": recognition.recognised,
+        "at_any_angle": int(recognition.at_any_angle),
+        "upper_bound": int(assignment.is_upper_bound),
+    }
+    write_result("recognition", name, "all", metrics=metrics)
+    print(name, metrics)
+
+
 def _false_pairs(assignment: PartAssignment, expected: dict[Path, str]) -> int:
     parts = assignment.parts
     joint = _pairs((part, expected[path]) for path, part in parts.items())
@@ -132,7 +173,7 @@ def _mixed(assignment: PartAssignment, expected: dict[Path, str]) -> dict[str, d
 def main() -> None:
     """Measure the sets that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    known = [*TILES, *EACH, *LINES]
+    known = [*TILES, *EACH, *LINES, *DRAWN]
     parser.add_argument("--sets", nargs="+", choices=known, default=known)
     for name in parser.parse_args().sets:
         if name in TILES:
@@ -143,8 +184,11 @@ def main() -> None:
             measure(name, {path: path.stem for path in images}, How.IMAGES, Geometry())
         else:
             with tempfile.TemporaryDirectory() as folder:
-                plates = line(LINES[name], Path(folder))
-                measure(name, plates, How.IMAGES, Geometry(roi_xywh=ROI))
+                if name in DRAWN:
+                    measure(name, drawn(name, Path(folder)), How.IMAGES, Geometry())
+                else:
+                    plates = line(LINES[name], Path(folder))
+                    measure(name, plates, How.IMAGES, Geometry(roi_xywh=ROI))
 
 
 if __name__ == "__main__":

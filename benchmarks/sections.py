@@ -228,6 +228,15 @@ SECTIONS = {
         "173). Line: frames of a plate in one region; the plates differ in the grain of the "
         "metal alone.",
     ),
+    "recognition": (
+        "Recognition of parts",
+        "Whether looks tell parts apart: of up to 40 images a second exposure is simulated "
+        "(`tried`) and must be `recognised` in half of them, and parts must not lie at any angle; "
+        "else their number is an `upper bound` (1). `pair recall` is the share of pairs of images "
+        "of one part that were found. Of the drawn parts there are two shots each, in other light, "
+        "moved, turned by up to 2 degrees (`turned`: at any angle) and with noise of 2 grey "
+        "levels; `jpeg`: quality 75, and noise of 4.",
+    ),
     "fuzz": (
         "Mutated inputs",
         "Files and folders with flipped bits, cut ends, exchanged values, lost and moved files, "

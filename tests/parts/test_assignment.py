@@ -29,6 +29,8 @@ def test_parts_are_found_under_other_light_place_and_turn(tmp_path: Path, *, des
     write_faces(tmp_path, 6, design=design)
     assignment = assign_parts(_images(tmp_path))
     assert assignment.how is How.IMAGES and not assignment.doubt and not assignment.rule
+    assert assignment.recognition is not None and assignment.recognition.recognises_half
+    assert not assignment.is_upper_bound
     expected = {frozenset(f"{part + 6 * turn:03d}" for turn in range(3)) for part in range(6)}
     assert _partition(assignment) == expected
 

@@ -14,7 +14,7 @@ from edge_ad.parts import How, Recognition, assign_parts
 from edge_ad.parts.recognition import SecondExposures
 from edge_ad.parts.second_exposure import noise_levels, two_exposures
 from edge_ad.parts.turns import directions, lie_at_any_angle
-from tests.parts.faces import disc, face, write_faces
+from tests.parts.faces import disc, face
 
 
 def _levels(light: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -37,20 +37,13 @@ def _shots(folder: Path, count: int, quality: int | None = None) -> list[Path]:
 def test_shots_of_a_plain_disc_are_an_upper_bound_of_its_parts(
     tmp_path: Path, quality: int | None
 ) -> None:
-    assignment = assign_parts(_shots(tmp_path, 10, quality))
+    assignment = assign_parts(_shots(tmp_path, 6, quality))
     assert assignment.is_upper_bound and len(assignment.groups()) > 1
     recognition = assignment.recognition
-    assert recognition is not None and recognition.tried == 10
-    assert f"{recognition.recognised} of 10 simulated second exposures" in assignment.doubt
+    assert recognition is not None and recognition.tried == 6
+    assert f"{recognition.recognised} of 6 simulated second exposures" in assignment.doubt
     assert f"{len(assignment.groups())} parts is an upper bound" in assignment.doubt
     assert all(way in assignment.doubt for way in ("--part-id", "parts.csv", "--parts-from each"))
-
-
-def test_parts_with_a_texture_are_counted(tmp_path: Path) -> None:
-    write_faces(tmp_path, 6)
-    assignment = assign_parts(sorted(tmp_path.iterdir()))
-    assert assignment.recognition is not None and assignment.recognition.recognised >= 16
-    assert not assignment.is_upper_bound and not assignment.doubt
 
 
 def test_the_word_of_the_user_needs_no_looks(tmp_path: Path) -> None:
