@@ -28,9 +28,10 @@ def as_local(time_utc: str) -> datetime:
     return datetime.fromisoformat(re.sub(r"Z$", "+00:00", time_utc)).astimezone()
 
 
-def local_text(time_utc: str) -> str:
-    """Return a record's time as the clock on the wall shows it, to the second and with its zone."""
-    return as_local(time_utc).isoformat(sep=" ", timespec="seconds")
+def local_text(time_utc: str, *, zone: bool = True) -> str:
+    """Return a record's time as the clock on the wall shows it, to the second."""
+    moment = as_local(time_utc)
+    return (moment if zone else moment.replace(tzinfo=None)).isoformat(sep=" ", timespec="seconds")
 
 
 def parse_time(text: str) -> str:

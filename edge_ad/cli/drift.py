@@ -46,13 +46,13 @@ def drift_record(camera: str, quantity: str, state: dict[str, Any]) -> dict[str,
 
 def format_rows(rows: list[dict[str, Any]]) -> str:
     """Return a table of camera, quantity, reference, now and since."""
-    from edge_ad.line.drift import local_time
+    from edge_ad.line.drift import local_minute
 
     if not rows:
         return "no minute of a line is recorded here yet."
     lines = [f"{'camera':16} {'quantity':11} {'reference':>10} {'now':>10}  changed since"]
     for row in rows:
-        since = local_time(row["since"]) if row["since"] else "-"
+        since = local_minute(row["since"]) if row["since"] else "-"
         if row["minutes_to_reference"]:
             since = f"- (reference in {row['minutes_to_reference']} min)"
         lines.append(

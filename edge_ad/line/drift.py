@@ -205,7 +205,7 @@ class _QuantityTest:
         before, now = format(self._test.reference.centre, shown), format(self._test.now, shown)
         if step is ChangeStep.END:
             return f"{self.name} of camera {camera} is as before: {before}"
-        since = local_time(self._test.since)
+        since = local_minute(self._test.since)
         return f"{self.name} of camera {camera} has changed since {since}: {before} -> {now}"
 
     def _tolerance(self, centre: float) -> float:
@@ -226,7 +226,7 @@ def _comparable(
     return reference
 
 
-def local_time(minute: str) -> str:
+def local_minute(minute: str) -> str:
     """Return a minute in UTC as local time, with its date unless it is today."""
     moment = as_local(minute)
     today = moment.date() == datetime.now(moment.tzinfo).date()

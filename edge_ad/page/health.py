@@ -11,14 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from edge_ad.clock import now_utc
+from edge_ad.clock import local_text, now_utc
 from edge_ad.errors import UsageError
 from edge_ad.machine.gpu import read_gpu_load
 from edge_ad.machine.host import read_host
 from edge_ad.page.certificates import certificate_ends
 from edge_ad.page.line import ask_line, line_state
 from edge_ad.page.numbers import grouped, localised, percent
-from edge_ad.page.render import local_time
 from edge_ad.page.texts import Texts
 from edge_ad.page.view import Answer, Html, Json, PageRequest
 from edge_ad.store.cameras import known_cameras
@@ -116,7 +115,7 @@ def _drifts(texts: Texts, folder: Path) -> Iterator[str]:
                 "health_drift",
                 quantity=texts.word("quantity", quantity),
                 camera=camera,
-                since=local_time(since),
+                since=local_text(since, zone=False),
                 before=localised(texts, state["centre"], 3),
                 now=localised(texts, state["now"], 3),
             )

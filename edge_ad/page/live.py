@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edge_ad.clock import local_text
 from edge_ad.control.client import LineLink
 from edge_ad.page.numbers import grouped, localised, percent
-from edge_ad.page.render import local_time
 from edge_ad.page.snapshot import Snapshot, look, read_hour
 from edge_ad.page.texts import Texts
 from edge_ad.page.view import Answer, Html, PageRequest
@@ -89,7 +89,9 @@ def _verdict(state: str, latest: Mapping[str, Any] | None, t: Texts) -> dict[str
         "verdict_text": t.word("verdict", latest["verdict"]),
         "part": latest["part"],
         "score_text": latest.get("reason") or _score_text(score, threshold, t),
-        "when": t("live_when", part=latest["part"], time=local_time(latest["time_utc"])[11:]),
+        "when": t(
+            "live_when", part=latest["part"], time=local_text(latest["time_utc"], zone=False)[11:]
+        ),
         "level": round(max(0.0, min(score / threshold / _SHOWN_SCORE, 1.0)), 4)
         if relative
         else None,
@@ -122,7 +124,7 @@ def _problems(snapshot: Snapshot, t: Texts) -> Iterator[dict[str, str]]:
     if snapshot.hangs:
         yield {"kind": t("live_hangs"), "reason": "", "advice": t("advice_hangs")}
     elif snapshot.line is None:
-        since = t("live_since", time=local_time(hour.line_utc)) if hour.line_utc else ""
+        since = t("live_since", time=local_text(hour.line_utc, zone=False)) if hour.line_utc else ""
         yield {"kind": t("live_stopped"), "reason": since, "advice": t("advice_stopped")}
     else:
         if problem := snapshot.line["store"]["problem"]:
@@ -131,7 +133,7 @@ def _problems(snapshot: Snapshot, t: Texts) -> Iterator[dict[str, str]]:
             lost = t("live_lost", reason=reason, count=count)
             yield {"kind": t("live_outlet"), "reason": lost, "advice": t("advice_outlet")}
     for one in snapshot.ending:
-        ends = t(f"certificate_{one.state}", time=local_time(one.until))
+        ends = t(f"certificate_{one.state}", time=local_text(one.until, zone=False))
         reason = f"{one.name}: {ends}" + (f" ({one.outlet})" if one.outlet else "")
         yield {
             "kind": t("live_certificate"),

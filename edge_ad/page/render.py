@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from edge_ad.clock import as_local
+from edge_ad.clock import local_text
 from edge_ad.page.view import Html, PageRequest
 
 if TYPE_CHECKING:
@@ -60,14 +60,9 @@ def _environment() -> Environment:
     )
     environment.globals["static"] = static_address
     environment.filters |= {
-        "local": local_time,
-        "clock": lambda time: local_time(time)[11:19],
+        "local": partial(local_text, zone=False),
+        "clock": lambda time: local_text(time)[11:19],
         "score": lambda value: f"{value:.4g}",
         "share": lambda value: f"{value:.2%}",
     }
     return environment
-
-
-def local_time(time_utc: str) -> str:
-    """Return a record's time as the clock on the wall shows it: date and time to the second."""
-    return as_local(time_utc).strftime("%Y-%m-%d %H:%M:%S")
