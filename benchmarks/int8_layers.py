@@ -35,7 +35,7 @@ from edge_ad.export.onnx import onnx_from_module
 from edge_ad.images import write_image
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.method import load_method
 from edge_ad.onnx_graph.index import load_graph

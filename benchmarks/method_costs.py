@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from edge_ad.files import write_text
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.method import Config, load_method
 from edge_ad.methods.registry import COSTS_FILE, METHODS

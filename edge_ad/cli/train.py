@@ -179,7 +179,7 @@ def _announce(show: Callable[[str], None], method: str, cost: Any, split: Any) -
 
 def _train_config(output: Path, options: dict[str, Any]) -> Any:
     from edge_ad.geometry import Geometry
-    from edge_ad.methods.learning.settings import parse_settings
+    from edge_ad.methods.learning.parse import parse_settings
     from edge_ad.methods.learning.trainer import load_training
     from edge_ad.training.train_config import TrainConfig
 

@@ -18,7 +18,7 @@ from edge_ad.export.plan.build import build_plan
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import METHODS

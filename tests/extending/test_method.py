@@ -15,7 +15,7 @@ from edge_ad.engine import open_engine
 from edge_ad.export.onnx import onnx_from_module
 from edge_ad.methods import registry
 from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector

@@ -9,13 +9,8 @@ from typing import Any
 import pytest
 
 from edge_ad.errors import UsageError
-from edge_ad.methods.learning.settings import (
-    LearningRate,
-    TrainingSettings,
-    decayed,
-    parse_settings,
-    setting_names,
-)
+from edge_ad.methods.learning.parse import parse_settings, setting_names
+from edge_ad.methods.learning.settings import LearningRate, TrainingSettings, decayed
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.method import load_method, parse_config
 from edge_ad.methods.registry import METHODS

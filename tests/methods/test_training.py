@@ -15,7 +15,7 @@ from edge_ad.engine import open_engine
 from edge_ad.errors import DataError, EdgeAdError, UsageError
 from edge_ad.methods.ear.digit_attention import DigitAttention
 from edge_ad.methods.layers.vit import SHAPES, ViT, ViTShape
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.registry import METHODS
 from edge_ad.methods.torch_engine import TorchEngine

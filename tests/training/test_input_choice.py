@@ -14,7 +14,7 @@ import torch
 
 from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.parts import How
 from edge_ad.training import input_choice

@@ -10,7 +10,7 @@ import pytest
 from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.images import write_image
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.registry import METHODS
 from edge_ad.training.input_size import fitted_size, ratio_of_parts, size_for

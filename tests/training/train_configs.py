@@ -10,7 +10,7 @@ import torch
 
 from edge_ad.methods.destseg.training import TRAINING
 from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.parts import How
 from edge_ad.training.train_config import TrainConfig
 from tests.part_images import striped_part

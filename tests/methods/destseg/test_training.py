@@ -22,7 +22,7 @@ from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import best
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.synthesis.anomalies import SynthesisConfig
 from edge_ad.synthesis.kinds import KINDS
 from edge_ad.synthesis.textures import ProceduralTextures

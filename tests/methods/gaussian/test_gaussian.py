@@ -13,7 +13,7 @@ from edge_ad.errors import UsageError
 from edge_ad.manifest import Score
 from edge_ad.methods.gaussian.network import Gaussian, GaussianConfig
 from edge_ad.methods.layers.gaussian_distance import SHRINKAGE, GaussianDistance, Moments
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.weights import load_detector
 from tests.methods.network_checks import SIZE, check_contract, check_parity, shaken

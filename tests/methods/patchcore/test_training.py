@@ -13,7 +13,7 @@ import torch
 from edge_ad.errors import UsageError
 from edge_ad.methods.learning import coreset
 from edge_ad.methods.learning.coreset import STARTS, greedy_coreset, project
-from edge_ad.methods.learning.settings import parse_settings
+from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.patchcore.training import PatchCoreTrainer
 from tests.methods.tiny_settings import SIZE, tiny_config
