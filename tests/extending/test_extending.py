@@ -109,7 +109,7 @@ def test_a_new_durable_outlet_receives_what_happened_while_its_folder_was_away(
             Deliveries(store, [outlet], ())
         share.mkdir(exist_ok=True)  # for the second line
     steps = [json.loads(path.read_text())["step"] for path in sorted(share.iterdir())]
-    assert steps == ["stop", "start", "stop"]  # the first line's stop waited
+    assert steps == ["start", "stop", "start", "stop"]  # those of the first line waited
     with pytest.raises(UsageError, match="expected a folder with its full path"):
         open_outlet("spool://share")
 
