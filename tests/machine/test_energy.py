@@ -75,6 +75,10 @@ def test_a_processors_counters_wrap(tmp_path: Path) -> None:
     (packages[0] / "energy_uj").write_text("9500000\n")
     (packages[1] / "energy_uj").write_text("1000000\n")
     assert meter.joules() == pytest.approx(0.5 + 2.0)
+    (packages[0] / "energy_uj").write_text("9800000\n")
+    assert meter.joules() == pytest.approx(0.8 + 2.0), "neither has wrapped since"
+    (packages[1] / "energy_uj").write_text("1500000\n")
+    assert meter.joules() == pytest.approx(0.8 + 2.5)
 
 
 def test_a_boards_power_is_added_up(tmp_path: Path) -> None:
