@@ -100,7 +100,7 @@ def _settings(
     from edge_ad.machine.user import user_name
     from edge_ad.page.application import PageSettings
     from edge_ad.page.guard import AllowedHosts, is_loopback
-    from edge_ad.page.view import Person, Role
+    from edge_ad.page.person import Person, Role
 
     names = {host.lower(), *(name.lower() for name in options["allowed_hosts"])}
     if not is_loopback(host):

@@ -22,6 +22,7 @@ from edge_ad.page.door import Door, LoginRefused, TooManyLogins
 from edge_ad.page.feed import LiveFeed
 from edge_ad.page.guard import AllowedHosts, Handler, check_request, protect
 from edge_ad.page.login import needs_login
+from edge_ad.page.person import Person, Role
 from edge_ad.page.render import render, static_files
 from edge_ad.page.routes import MENU, ROUTES, Route
 from edge_ad.page.texts import best_language, languages, read_texts, text_problems
@@ -35,8 +36,6 @@ from edge_ad.page.view import (
     NotAllowed,
     NotThere,
     PageRequest,
-    Person,
-    Role,
     Stream,
     View,
 )

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from edge_ad.control.refusals import Refusals
 from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.page.person import Person, Role
 from edge_ad.page.users import LONGEST_PASSWORD, UserFile, is_password
-from edge_ad.page.view import Person, Role
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.notes import add_event
 

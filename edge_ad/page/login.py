@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edge_ad.page.door import LoginRefused, TooManyLogins
-from edge_ad.page.view import Answer, Html, Json, PageRequest, Role
+from edge_ad.page.person import Role
+from edge_ad.page.view import Answer, Html, Json, PageRequest
 
 
 def login_page(request: PageRequest) -> Answer:

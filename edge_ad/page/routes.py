@@ -14,9 +14,10 @@ from edge_ad.page.evidence import event_image
 from edge_ad.page.health import change_outbox, health, pause_camera, set_rule
 from edge_ad.page.live import live
 from edge_ad.page.login import log_in, log_out, login_page
+from edge_ad.page.person import Role
 from edge_ad.page.threshold import ask_what_if, set_threshold, threshold, undo_threshold
 from edge_ad.page.trends import trends
-from edge_ad.page.view import Role, View
+from edge_ad.page.view import View
 
 
 @dataclass(frozen=True, slots=True)

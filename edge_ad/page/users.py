@@ -16,7 +16,7 @@ from typing import Any
 
 from edge_ad.errors import UsageError
 from edge_ad.files import write_text
-from edge_ad.page.view import Role
+from edge_ad.page.person import Role
 from edge_ad.strict_yaml import YamlProblem, dump_yaml, load_yaml
 
 USERS_FILE = "page-users.yaml"

@@ -9,33 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_ad.clock import parse_time
 from edge_ad.errors import UsageError
+from edge_ad.page.person import Person, Role
 from edge_ad.page.texts import Texts
 
 if TYPE_CHECKING:
     from edge_ad.page.door import Door
-
-
-class Role(IntEnum):
-    """What a person may do; each role includes those below it."""
-
-    ANONYMOUS = 0  # has not logged in
-    VIEWER = 1  # looks
-    OPERATOR = 2  # acknowledges, marks, pauses
-    ADMIN = 3  # changes what is rejected
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who asks: a name for records, and the role."""
-
-    name: str
-    role: Role
 
 
 class NotThere(UsageError):

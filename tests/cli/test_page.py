@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from edge_ad.cli.run_page import RunPage
+from edge_ad.page.person import Role
 from edge_ad.page.server import open_listener
 from edge_ad.page.users import UserFile
-from edge_ad.page.view import Role
 from tests.conftest import invoke
 from tests.control.lines import wait_for
 from tests.page.served import ServedPage, Tab, make_store, user_file

@@ -19,9 +19,9 @@ import aiohttp
 from edge_ad.page.application import PageApplication, PageSettings
 from edge_ad.page.connections import ConnectionLimits, Connections
 from edge_ad.page.guard import AllowedHosts
+from edge_ad.page.person import Person, Role
 from edge_ad.page.routes import ROUTES, Route
 from edge_ad.page.server import open_listener, serving
-from edge_ad.page.view import Person, Role
 from edge_ad.store.event import StoreEvent
 from edge_ad.store.retention import Retention
 from edge_ad.store.store import Store

@@ -9,10 +9,11 @@ import pytest
 
 from edge_ad.errors import UsageError
 from edge_ad.page import texts as texts_module
+from edge_ad.page.person import Person, Role
 from edge_ad.page.render import static_files
 from edge_ad.page.routes import ROUTES, Route
 from edge_ad.page.texts import best_language, languages, read_texts, text_problems
-from edge_ad.page.view import Json, PageRequest, Person, Role
+from edge_ad.page.view import Json, PageRequest
 from edge_ad.strict_yaml import dump_yaml
 from tests.page.served import ADMIN, ServedPage, make_store, served
 

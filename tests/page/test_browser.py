@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from edge_ad.page.person import Role
 from edge_ad.page.routes import MENU
 from edge_ad.page.users import UserFile, add_user
-from edge_ad.page.view import Role
 from tests.control.lines import RunningLine, wait_for
 from tests.page.browser import Browser
 from tests.page.served import ServedPage, make_store, served

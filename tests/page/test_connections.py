@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from edge_ad.page.connections import ConnectionLimits
+from edge_ad.page.person import Role
 from edge_ad.page.routes import ROUTES, Route
-from edge_ad.page.view import Answer, PageRequest, Role, Stream
+from edge_ad.page.view import Answer, PageRequest, Stream
 from tests.control.lines import wait_for
 from tests.outlet.web import certificate
 from tests.page.served import ServedPage, Tab, make_store, served

@@ -10,8 +10,8 @@ from edge_ad.errors import UsageError
 from edge_ad.page import door as door_module
 from edge_ad.page import users as users_module
 from edge_ad.page.door import ANONYMOUS, Door, LoginLimits, LoginRefused, TooManyLogins
+from edge_ad.page.person import Person, Role
 from edge_ad.page.users import PageUser, UserFile, add_user, hash_password, is_password
-from edge_ad.page.view import Person, Role
 from edge_ad.store.reading import EventFilter, read_events
 from tests.page.served import make_store, served, user_file
 

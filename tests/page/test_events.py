@@ -14,8 +14,8 @@ import pytest
 from edge_ad.images import write_image
 from edge_ad.outlet.drawing import draw_evidence, panels
 from edge_ad.page.events import times
+from edge_ad.page.person import Person, Role
 from edge_ad.page.texts import read_texts
-from edge_ad.page.view import Person, Role
 from edge_ad.preprocess import AnomalyMap
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.reading import EventFilter, Record, read_events

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from edge_ad.page.guard import AllowedHosts
+from edge_ad.page.person import Role
 from edge_ad.page.routes import ROUTES, Route
-from edge_ad.page.view import Answer, Json, PageRequest, Role
+from edge_ad.page.view import Answer, Json, PageRequest
 from tests.page.served import ServedPage, make_store, served
 from tests.timing import LIMIT_S
 

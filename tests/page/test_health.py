@@ -13,7 +13,7 @@ from edge_ad.opcua.certificate import own_certificate, valid_until
 from edge_ad.outlet.base import OfCameras
 from edge_ad.outlet.registry import open_outlet
 from edge_ad.page.certificates import CertificateWatch, certificate_ends, end_of
-from edge_ad.page.view import Person, Role
+from edge_ad.page.person import Person, Role
 from edge_ad.store.drift import write_drift
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.notes import mark

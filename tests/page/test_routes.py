@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from edge_ad.page.person import Person, Role
 from edge_ad.page.routes import ROUTES, Route
 from edge_ad.page.users import UserFile
-from edge_ad.page.view import Person, Role
 from tests.page.served import ServedPage, make_store, served, user_file
 
 # What stands in an address in the place of each name; a new name needs an entry.

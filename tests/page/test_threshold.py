@@ -17,9 +17,9 @@ from edge_ad.control.state import guarantee
 from edge_ad.manifest import Escapes, ImageReference, Threshold
 from edge_ad.page.histogram import Axis, draw_histogram
 from edge_ad.page.numbers import grouped, localised, percent
+from edge_ad.page.person import Person, Role
 from edge_ad.page.texts import read_texts
 from edge_ad.page.threshold import guarantee_text
-from edge_ad.page.view import Person, Role
 from edge_ad.store.notes import mark
 from edge_ad.store.statistics import score_bin
 from edge_ad.store.what_if import MarkedPart, ScoreHistory, ScoreSpan
