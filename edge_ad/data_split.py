@@ -103,10 +103,13 @@ class DataSplit(Stored, frozen=True, kw_only=True):
 
     `rule` is what decided which images show one part, like "part-id --part-id num_([0-9]+)"; empty
     where part names mean nothing outside one run, as when parts were found by comparing images.
+    `decided_by` is what decided in the training (`parts.How`): "each" is the user's word for its
+    images alone, which holds for them later, too.
     `cross_fitted` has scores of the images trained on, if the training made them (`--folds`).
     """
 
     rule: str = ""
+    decided_by: str = ""
     trained: ImageSet = ImageSet()
     selection: ImageSet = ImageSet()
     threshold: ImageSet = ImageSet()

@@ -33,6 +33,11 @@ class NormalImages:
     def paths(self) -> list[Path]:
         return list(self.parts)
 
+    @property
+    def of_training(self) -> bool:
+        """Return whether they are images of the training's own folder."""
+        return self.set_aside > 0 or self.cross_fitted is not None
+
 
 def choose_images(assigned: PartAssignment, split: DataSplit | None) -> NormalImages:
     """Return the images that a threshold may come from.

@@ -85,14 +85,18 @@ def open_folder(
 ) -> NormalInput:
     """Choose the images of a folder that may carry a threshold, and find their parts.
 
-    Parts are recognised as in the training where it used an expression and none is given. Raises
-    what `choose_images` and `assign_parts` raise.
+    Parts are recognised as in the training where it used an expression and none is given. Where
+    looks do not tell the parts of the training's own images apart, what the user said of them then
+    holds. Raises what `choose_images` and `assign_parts` raise.
     """
     if part_id is None and how is None and split and split.rule.startswith(_EXPRESSION):
         part_id = split.rule.removeprefix(_EXPRESSION)
     paths = normal_images(folder)
     assigned = assign_parts(paths, part_id=part_id, root=folder, how=how, geometry=geometry)
     chosen = choose_images(assigned, split)
+    if assigned.is_upper_bound and chosen.of_training and split and split.decided_by == How.EACH:
+        assigned = assign_parts(paths, root=folder, how=How.EACH, geometry=geometry)
+        chosen = choose_images(assigned, split)
     images = ImageFolder(folder, chosen.paths)
     images.left_out |= left_out_beside(paths) | chosen.left_out
     part_of = {images.name_of(path): part for path, part in chosen.parts.items()}

@@ -61,7 +61,8 @@ class PartSplit:
             use: ImageSet.of([identity[path] for path in paths], self._parts_of(paths))
             for use, paths in self._uses().items()
         }
-        return DataSplit(rule=self.assignment.rule, **sets)
+        decided_by = self.assignment.how.value
+        return DataSplit(rule=self.assignment.rule, decided_by=decided_by, **sets)
 
     def report(self) -> dict[str, Any]:
         """Return how parts were distinguished, and images and parts of each use."""

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from edge_ad.calibration.thresholds.normal_input import open_folder
+from edge_ad.data_split import DataSplit, ImageSet
+from edge_ad.geometry import Geometry
 from edge_ad.manifest import ASSUMED, load_sidecar
+from edge_ad.parts import identify
 from tests.conftest import invoke
 
 MakePath: TypeAlias = Callable[..., Path]
@@ -29,6 +33,20 @@ def test_parts_that_looks_cannot_count_are_assumed_until_the_user_says_what_they
     result = json.loads(invoke("threshold", *args, "--json", "--parts-from", "each").stdout)
     assert (result["decided_by"], result["guaranteed"]) == ("each", True)
     assert result["second_exposures"] is None and _decided_by(args[0]) == "each"
+
+
+def test_the_users_word_in_training_holds_for_the_images_set_aside_there(
+    make_folder: MakePath,
+) -> None:
+    good = make_folder("good", 9)
+    ids = [identify(path) for path in sorted(good.iterdir())]
+    trained, aside = ImageSet.of(ids[:4], []), ImageSet.of(ids[4:], [])
+    split = DataSplit(decided_by="each", trained=trained, threshold=aside)
+    given = open_folder(good, split, Geometry())
+    assert (given.decided_by, given.set_aside, given.doubt) == ("each", 5, "")
+    assert open_folder(good, split.replace(decided_by="images"), Geometry()).decided_by == ASSUMED
+    elsewhere = DataSplit(decided_by="each")  # it says nothing of other folders
+    assert open_folder(good, elsewhere, Geometry()).decided_by == ASSUMED
 
 
 def _decided_by(engine: Path) -> str:
