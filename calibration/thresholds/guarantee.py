@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from edge_ad.calibration.thresholds.interval import binomial
 from edge_ad.parts import evidence
 
-LOWEST_RATE = 0.001  # that is aimed at when nobody names one: 2995 parts
+LOWEST_RATE = 0.001  # that is aimed at without --false-alarm-rate: 2995 parts
 _ROUNDING = 1e-9  # of sums and logarithms in floating point
 
 

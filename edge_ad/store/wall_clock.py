@@ -34,7 +34,7 @@ class Now(NamedTuple):
 
 
 def _steady_s() -> float:
-    """Return the seconds since the computer started, in which nobody can set the time."""
+    """Return the seconds since the computer started: that clock cannot be set."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

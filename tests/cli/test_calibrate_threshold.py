@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("plain_charts")
 
 LOOSE = ("--max-auroc-loss", 1, "--max-pixel-ap-loss", 1)
 ONE_METHOD = ("--method", "minmax")
-EACH = ("--parts-from", "each")  # nothing in these images tells parts apart
+EACH = ("--parts-from", "each")  # these images do not show which part is which
 
 
 @pytest.fixture
