@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_ad.calibration.quantize.threshold_check import threshold_images
 from edge_ad.calibration.thresholds.anomalies import AnomalyScores
 from edge_ad.calibration.thresholds.decide import Request, decide, refuse_training_set
 from edge_ad.calibration.thresholds.guarantee import Guarantee
@@ -76,13 +75,3 @@ def test_the_images_of_a_training_without_lists_are_refused(
         refuse_training_set(images, manifest(folder))
     refuse_training_set(images, manifest(folder, DataSplit()))  # lists decide, image by image
     refuse_training_set(given(make_folder("other", 4)), manifest(folder))
-
-
-def test_int8_gets_no_threshold_from_the_images_of_a_training_without_lists(
-    make_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    folder, other = make_folder("good", 3), make_folder("other", 4)
-    kept = {"limit": 10, "part_id": r"(\d+)", "how": None}
-    assert threshold_images(folder, manifest(folder), **kept) is None  # type: ignore[arg-type]
-    assert "was trained on these images" in caplog.text
-    assert threshold_images(other, manifest(folder), **kept) is not None  # type: ignore[arg-type]
