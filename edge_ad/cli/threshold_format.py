@@ -18,9 +18,9 @@ from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.files import printable
 from edge_ad.manifest import ASSUMED, Threshold
-from edge_ad.parts import rounded_up
+from edge_ad.parts import USUAL_RATE, rounded_up
 
-USUAL_RATES = (0.05, 0.01)  # for the message to those who have too few parts for them
+_LOW_RATE = 0.01
 _NAMED = 10  # left-out images in the text; JSON has all
 
 
@@ -82,15 +82,15 @@ def format_result(result: dict[str, Any]) -> str:
             f"Requested was {result['requested_rate']:g}, which needs {result['parts_needed']} "
             "parts; this is the nearest rate that these support.",
         )
-    elif result["requested_rate"] is None and result["rate"] > USUAL_RATES[0]:
+    elif result["requested_rate"] is None and result["rate"] > USUAL_RATE:
         lines.insert(2, f"{_needed(result['confidence'])} Collect more for a lower rate.")
     return "\n".join(lines)
 
 
 def _needed(confidence: float) -> str:
     """Return like "0.05 needs 59 parts, 0.01 needs 299."."""
-    usual, low = (parts_needed(Guarantee(rate, confidence)) for rate in USUAL_RATES)
-    return f"{USUAL_RATES[0]:g} needs {usual} parts, {USUAL_RATES[1]:g} needs {low}."
+    usual, low = (parts_needed(Guarantee(rate, confidence)) for rate in (USUAL_RATE, _LOW_RATE))
+    return f"{USUAL_RATE:g} needs {usual} parts, {_LOW_RATE:g} needs {low}."
 
 
 def _format_guarantee(result: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import math
 
 from edge_ad.errors import UsageError
 
+USUAL_RATE = 0.05  # for messages to those who have too few parts for it
 _ROUNDING = 1e-9  # of logarithms in floating point
 
 

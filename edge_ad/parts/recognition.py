@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.frame import Image
+from edge_ad.images import scaled
 from edge_ad.parts.comparison import Agreement, Detail, agreement, detail_of_gray
 from edge_ad.parts.second_exposure import Gray, two_exposures
 from edge_ad.parts.turns import Directions, directions, lie_at_any_angle
@@ -68,7 +69,8 @@ class SecondExposures:
         """Add the next image uint8 (H, W, 3)."""
         due = (self._added + 1) * self._tried // self._images
         if due > self._added * self._tried // self._images:
-            small = self._small(image)
+            gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+            small = scaled(gray, self._working)
             self._exposures.append(self._simulate(small))
             self._directions.append(directions(small))
         self._added += 1
@@ -81,11 +83,6 @@ class SecondExposures:
     def agreements(self) -> Agreement:
         """Return how each pair of exposures agrees, as `agreement` does, (n, cells)."""
         return np.stack([agreement(first, second) for first, second in self._exposures])
-
-    def _small(self, image: Image) -> Gray:
-        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        size_wh = [max(1, round(side * self._working)) for side in gray.shape[::-1]]
-        return np.asarray(cv2.resize(gray, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
 
     def _simulate(self, small: Gray) -> tuple[Detail, Detail]:
         rng = np.random.default_rng([_SEED, self._added])

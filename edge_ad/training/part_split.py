@@ -18,6 +18,7 @@ from edge_ad.data_split import DataSplit, ImageSet
 from edge_ad.geometry import Geometry
 from edge_ad.methods.learning.settings import SetAside
 from edge_ad.parts import (
+    USUAL_RATE,
     How,
     PartAssignment,
     assign_parts,
@@ -30,7 +31,7 @@ from edge_ad.training.data import NormalTiles
 
 LEAST_FOR_THRESHOLD = 10  # parts; a fifth of fewer is one part, which supports nothing
 LEAST_FOR_CHOICE = 4
-CONFIDENCE, USUAL_RATE = 0.95, 0.05  # for messages; `threshold` takes others
+CONFIDENCE = 0.95  # for messages; `threshold` takes others
 ChosenBy = Literal["parts", "images", "trained"]
 Tiles = NDArray[np.intp]
 
