@@ -48,7 +48,7 @@ from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.kinds import KINDS
 from edge_ad.synthesis.textures import TextureFolder
 from edge_ad.training.data import NormalTiles, load_tiles
-from edge_ad.training.input_size import ratio_of_parts, size_for
+from edge_ad.training.input_size import ratio_of_parts, size_for, sizes_of
 from edge_ad.training.selection import selection_batch
 
 CHOICES = ("plain", "root", "damped", "unit", "plain+residual")
@@ -94,7 +94,7 @@ class Bench:
         folder = Run("patchcore", name, options.shared, options.out).folder(name)
         geometry = Geometry(roi_xywh=ROI) if name in LINES else Geometry()
         paths = normal_images(folder)
-        ratio = ratio_of_parts(paths, geometry)
+        ratio = ratio_of_parts(sizes_of(paths), geometry)
         self.size_hw = size_for("patchcore", PatchCoreConfig(), SIDES["patchcore"], ratio)
         self.normal = load_tiles(paths, Preprocess(self.size_hw, geometry))
         self.parts = _parts(self.normal, folder, geometry)

@@ -39,7 +39,7 @@ from edge_ad.synthesis.blend import is_grey
 from edge_ad.synthesis.kinds import KINDS
 from edge_ad.synthesis.textures import TextureFolder
 from edge_ad.training.data import load_tiles
-from edge_ad.training.input_size import ratio_of_parts, size_for
+from edge_ad.training.input_size import ratio_of_parts, size_for, sizes_of
 from edge_ad.training.part_split import split_by_part
 from edge_ad.training.selection import selection_batch
 
@@ -64,7 +64,9 @@ def inputs(data: Path, textures: Path, side: int, seed: int) -> Inputs:
     """Load the training images at the largest side; draw anomalies on the parts to choose by."""
     paths = normal_images(data)
     geometry = Geometry(roi_xywh=ROI) if data.name in LINES else Geometry()
-    size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio_of_parts(paths, geometry))
+    size_hw = size_for(
+        "patchcore", PatchCoreConfig(), side, ratio_of_parts(sizes_of(paths), geometry)
+    )
     normal = load_tiles(paths, Preprocess(size_hw, geometry))
     split = split_by_part(normal, data, SetAside(), geometry=geometry)
     trained, chosen_by = split.tiles(normal)

@@ -24,11 +24,17 @@ class FrameGate:
     """Checks one camera's frames.
 
     Only a live source can be frozen or stale: a folder may hold the same image twice, and a file
-    waits to be read.
+    waits to be read. `size_wh` is the only size that fits the geometry, None for that of the first
+    frame.
     """
 
     def __init__(
-        self, *, live: bool, frozen_after: int = 5, stale_after_s: float | None = 2.0
+        self,
+        *,
+        live: bool,
+        frozen_after: int = 5,
+        stale_after_s: float | None = 2.0,
+        size_wh: tuple[int, int] | None = None,
     ) -> None:
         self.live = live
         self._frozen_after = frozen_after
@@ -36,7 +42,8 @@ class FrameGate:
         self._last, self._repeats = b"", 0
         self._last_s = float("-inf")
         self._reopened = False
-        self._size_wh: tuple[int, int] | None = None
+        self._size_wh = size_wh
+        self._as_trained = size_wh is not None
 
     def reopened(self) -> None:
         """Note that the source was opened again: it may deliver its last frame once more."""
@@ -55,9 +62,9 @@ class FrameGate:
         return self._live_fault(frame, sample) if self.live else ""
 
     def _changed_size(self, frame: Frame) -> str:
-        """Compare a frame's size with the first one's: every region would be somewhere else.
+        """Compare a frame's size with the known or first one: regions would be somewhere else.
 
-        Files of a folder may differ in size.
+        Files of a folder may differ in size; where the geometry forbids it, preprocessing says so.
         """
         if frame.file:
             return ""
@@ -65,9 +72,14 @@ class FrameGate:
         self._size_wh = expected = self._size_wh or (width, height)
         if (width, height) == expected:
             return ""
+        since = (
+            "for which --roi and --ignore were given. Set the camera back"
+            if self._as_trained
+            else "as before. Set the camera back, or start the line again"
+        )
         return (
-            f"geometry_changed: {width}x{height} pixels, expected {expected[0]}x{expected[1]} as "
-            "before. Set the camera back, or start the line again"
+            f"geometry_changed: {width}x{height} pixels, expected {expected[0]}x{expected[1]} "
+            f"{since}"
         )
 
     def _live_fault(self, frame: Frame, sample: NDArray[np.uint8]) -> str:

@@ -16,6 +16,7 @@ Polygon = Annotated[tuple[Point, ...], Meta(min_length=3)]
 Rect = tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)],
              Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]  # fmt: skip
 Count = Annotated[int, Meta(ge=1, le=64)]
+Side = Annotated[int, Meta(ge=1, le=FARTHEST_PX)]
 Shrink = Literal["area", "bilinear"]
 
 
@@ -23,7 +24,9 @@ class Geometry(Stored, frozen=True, kw_only=True):
     """Region of interest, ignored polygons and tiling, in frame pixels, and how tiles shrink.
 
     `tiles` counts (rows, columns); neighbours share `overlap` of a tile's side. `shrink` is fixed
-    when a detector is trained or imported, so no option of a line changes it.
+    when a detector is trained or imported, so no option of a line changes it. `frame_wh` is the
+    size of the frames whose pixels the region and the polygons count, None where it is unknown:
+    in a frame of another size they would lie elsewhere.
     """
 
     roi_xywh: Rect | None = None
@@ -31,10 +34,20 @@ class Geometry(Stored, frozen=True, kw_only=True):
     tiles: tuple[Count, Count] = (1, 1)
     overlap: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
     shrink: Shrink = "area"
+    frame_wh: tuple[Side, Side] | None = None
 
     def changed(self, parts: Mapping[str, Any]) -> Geometry:
-        """Return a copy with some parts replaced. Raises StoredError for parts that are none."""
-        return Geometry.from_dict({**self.to_dict(), **parts})
+        """Return a copy with some parts replaced. Raises StoredError for parts that are none.
+
+        The size of frames that another region or other polygons are for is unknown.
+        """
+        known = {} if {"roi_xywh", "ignore"}.isdisjoint(parts) else {"frame_wh": None}
+        return Geometry.from_dict({**self.to_dict(), **known, **parts})
+
+    @property
+    def counts_pixels(self) -> bool:
+        """Whether it is right for frames of one size only."""
+        return self.roi_xywh is not None or bool(self.ignore)
 
     @property
     def tile_count(self) -> int:

@@ -207,6 +207,12 @@ def _halves(length: int, target: int) -> bool:
 
 def _roi(geometry: Geometry, frame_hw: tuple[int, int]) -> tuple[int, int, int, int]:
     height, width = frame_hw
+    if geometry.frame_wh not in (None, (width, height)):
+        raise UsageError(
+            f"the frame is {width}x{height}, and --roi and --ignore were given for frames of "
+            f"{'x'.join(map(str, geometry.frame_wh))}. Set the camera to that size, or give "
+            "them for this one, to threshold too."
+        )
     if geometry.roi_xywh is None:
         return (0, 0, width, height)
     x, y, w, h = geometry.roi_xywh

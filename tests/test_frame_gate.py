@@ -80,3 +80,9 @@ def test_a_stale_frame_is_a_fault_of_a_live_camera_only() -> None:
     old = frame(NOISE, age_s=5)
     assert FrameGate(live=True, stale_after_s=2).fault(old).startswith("stale: captured 5.0 s")
     assert FrameGate(live=False, stale_after_s=2).fault(old) == ""
+
+
+def test_the_first_frame_has_the_size_that_the_geometry_is_for() -> None:
+    gate = FrameGate(live=True, size_wh=(320, 240))
+    assert gate.fault(frame(NOISE)).startswith("geometry_changed: 160x120 pixels, expected 320x240")
+    assert FrameGate(live=True, size_wh=(160, 120)).fault(frame(NOISE)) == ""

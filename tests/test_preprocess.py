@@ -117,3 +117,15 @@ def test_a_grey_frame_of_one_plane_gives_the_batch_of_three_equal_channels(shrin
     assert np.shares_memory(pixels_of(grey), plane) and pixels_of(grey).shape == plane.shape
     copied = np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2BGR), np.uint8)
     np.testing.assert_array_equal(cut(grey), cut(copied))
+
+
+def test_a_region_given_for_another_frame_size_is_refused_until_it_is_given_again() -> None:
+    trained = Geometry(roi_xywh=(10, 4, 40, 40), frame_wh=(64, 48))
+    assert Preprocess((32, 32), trained)(np.zeros((48, 64, 3), np.uint8)).shape == (1, 32, 32, 3)
+    other = np.zeros((96, 128, 3), np.uint8)
+    with pytest.raises(UsageError, match=r"the frame is 128x96, .* for frames of 64x48"):
+        Preprocess((32, 32), trained)(other)
+    with pytest.raises(UsageError, match="128x96"):
+        Preprocess((32, 32), trained.changed({"tiles": (1, 2)}))(other)
+    doubled = trained.changed({"roi_xywh": (20, 8, 80, 80)})
+    assert Preprocess((32, 32), doubled)(other).shape == (1, 32, 32, 3)

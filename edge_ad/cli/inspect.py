@@ -64,6 +64,8 @@ def _geometry(geometry: dict[str, Any]) -> str:
         parts.append(f"{rows}x{columns} tiles, {geometry['overlap']:.0%} overlap")
     if geometry["ignore"]:
         parts.append(f"{len(geometry['ignore'])} ignored polygons")
+    if geometry["frame_wh"]:
+        parts.append("of frames of {}x{}".format(*geometry["frame_wh"]))
     if geometry["shrink"] != "area":
         parts.append(f"shrunk {geometry['shrink']}ly")
     return ", ".join(parts) or "the whole frame"

@@ -34,7 +34,7 @@ from edge_ad.training.data import batch_of, scale_of
 from edge_ad.training.input_size import size_for
 from edge_ad.training.loop import Interrupted
 from edge_ad.training.network_cost import count_flops
-from edge_ad.training.train_config import Loaded, TrainConfig, load, textures_of, with_size
+from edge_ad.training.train_config import Loaded, TrainConfig, load, textures_of, with_sizes
 
 LEAST_PX = 1.0  # across, at the largest input; no detector sees less
 DRAWS = 3  # of anomalies and memories
@@ -107,7 +107,7 @@ def choose_input(
     """
     assert config.smallest_defect_px is not None
     side = config.size_hw[0]
-    largest = with_size(config)
+    largest = with_sizes(config)
     loaded = load(largest)
     scale = scale_of(loaded.normal, largest.size_hw)
     check_visible(config.smallest_defect_px, scale, config)

@@ -7,7 +7,8 @@ pixel AP, against the same training at 208x80.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -57,20 +58,34 @@ def size_for(method: str, network: Config, side: int, ratio: float) -> SizeHW:
     return side, side  # building it names what the method takes
 
 
-def ratio_of_parts(paths: Sequence[Path], geometry: Geometry) -> float:
-    """Return the median ratio of height to width of what the network sees of an image: a tile.
-
-    1.0 when none of a sample can be read. Raises UsageError when the geometry does not fit one.
-    """
-    ratios = []
+def sizes_of(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Return width and height of a sample of the images, less those that cannot be read."""
+    sizes = {}
     for path in paths[:: max(1, len(paths) // _LOOKED_AT)]:
         try:
-            image = read_image(path)
+            height, width = read_image(path).shape[:2]
         except DataError:  # named when all images are read
             continue
+        sizes[path] = (width, height)
+    return sizes
+
+
+def common_size(sizes: Mapping[Path, tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the size that most have, None of no image."""
+    counts = Counter(sizes.values()).most_common(1)
+    return counts[0][0] if counts else None
+
+
+def ratio_of_parts(sizes: Mapping[Path, tuple[int, int]], geometry: Geometry) -> float:
+    """Return the median ratio of height to width of what the network sees of an image: a tile.
+
+    1.0 of no image. Raises UsageError when the geometry does not fit one.
+    """
+    ratios = []
+    for path, (width, height) in sizes.items():
         with naming(path):
-            height, width = Preprocess((32, 32), geometry).tile_hw(image.shape[:2])
-        ratios.append(height / width)
+            tile_h, tile_w = Preprocess((32, 32), geometry).tile_hw((height, width))
+        ratios.append(tile_h / tile_w)
     return median(ratios) if ratios else 1.0
 
 

@@ -35,7 +35,7 @@ from edge_ad.training.part_split import PartSplit
 from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
 from edge_ad.training.selection import selection_batch, selection_score
-from edge_ad.training.train_config import Loaded, TrainConfig, load, textures_of, with_size
+from edge_ad.training.train_config import Loaded, TrainConfig, load, textures_of, with_sizes
 
 
 class PreparedTraining(NamedTuple):
@@ -70,7 +70,7 @@ def train(
     if config.smallest_defect_px is not None:
         config, inputs, loaded = choose_input(config, stop)
         on_inputs(inputs)
-    config = with_size(config)
+    config = with_sizes(config)
     loaded = loaded or load(config)
     warn_of_ratios(loaded.normal, config.size_hw)
     if config.folds:

@@ -15,7 +15,7 @@ from edge_ad.preprocess import Preprocess
 from edge_ad.synthesis.textures import ProceduralTextures, TextureFolder, Textures
 from edge_ad.training.data import NormalTiles, load_tiles
 from edge_ad.training.device import Arithmetic
-from edge_ad.training.input_size import ratio_of_parts, size_for
+from edge_ad.training.input_size import common_size, ratio_of_parts, size_for, sizes_of
 from edge_ad.training.part_split import PartSplit, split_by_part
 
 
@@ -60,13 +60,24 @@ class Loaded(NamedTuple):
     depth: BitDepth
 
 
-def with_size(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with the size that keeps the parts' ratio, where asked for."""
-    if not config.keep_aspect:
+def with_sizes(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with what the images say of sizes.
+
+    The size of their frames where the geometry counts their pixels, and the input's size that keeps
+    the parts' ratio, where asked for. Raises UsageError when the geometry does not fit an image.
+    """
+    counts_pixels = config.geometry.counts_pixels
+    if not (config.keep_aspect or counts_pixels):
         return config
     paths = list_normal_images(config.data)
     with reading(_depth(config, paths)):
-        ratio = ratio_of_parts(paths, config.geometry)
+        sizes = sizes_of(paths)
+    if counts_pixels:
+        frame_wh = common_size(sizes)
+        config = replace(config, geometry=config.geometry.replace(frame_wh=frame_wh))
+    if not config.keep_aspect:
+        return config
+    ratio = ratio_of_parts(sizes, config.geometry)
     size = size_for(config.method, config.settings.network, config.size_hw[0], ratio)
     return replace(config, size_hw=size, keep_aspect=False)
 

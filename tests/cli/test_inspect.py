@@ -92,12 +92,13 @@ def test_an_open_batch_is_printed(make_engine: Callable[..., Path]) -> None:
 def test_geometry_is_printed(onnx: Any, make_engine: Callable[..., Path]) -> None:
     path, ignored = make_engine(threshold=None), ((0, 0), (5, 0), (0, 5))
     geometry = Geometry(roi_xywh=(1, 2, 30, 20), tiles=(1, 2), overlap=0.1, ignore=(ignored,))
+    geometry = geometry.replace(frame_wh=(64, 48))
     manifest = Manifest(method="green", size_hw=(32, 32), geometry=geometry)
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
     onnx.save(model, path)
-    expected = "region x=1 y=2 width=30 height=20, 1x2 tiles, 10% overlap, 1 ignored polygons"
-    assert expected in printed(path)
+    expected = "region x=1 y=2 width=30 height=20, 1x2 tiles, 10% overlap, 1 ignored polygons, "
+    assert f"{expected}of frames of 64x48" in printed(path)
 
 
 def test_a_foreign_graph_is_described_and_named_foreign(onnx: Any, tmp_path: Path) -> None:

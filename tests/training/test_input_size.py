@@ -13,8 +13,8 @@ from edge_ad.images import write_image
 from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.registry import METHODS
-from edge_ad.training.input_size import fitted_size, ratio_of_parts, size_for
-from edge_ad.training.train_config import load, with_size
+from edge_ad.training.input_size import common_size, fitted_size, ratio_of_parts, size_for, sizes_of
+from edge_ad.training.train_config import load, with_sizes
 from tests.training.train_configs import tiny_training, write_parts
 
 
@@ -48,7 +48,7 @@ def test_every_methods_network_takes_its_fitted_size(method: str) -> None:
 
 def test_files_left_out_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (write_parts(tmp_path / "parts") / "notes.txt").write_text("mine")
-    load(with_size(tiny_training(tmp_path, keep_aspect=True)))
+    load(with_sizes(tiny_training(tmp_path, keep_aspect=True)))
     assert caplog.text.count("notes.txt") == 1
 
 
@@ -56,13 +56,26 @@ def test_the_ratio_is_that_of_a_tile_of_the_region(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         write_image(path, np.full((100, 200, 3), 90, np.uint8))
-    assert ratio_of_parts(paths, Geometry()) == pytest.approx(0.5)
+    sizes = sizes_of(paths)
+    assert ratio_of_parts(sizes, Geometry()) == pytest.approx(0.5)
     tiled = Geometry(roi_xywh=(0, 0, 120, 40), tiles=(1, 3), overlap=0.0)
-    assert ratio_of_parts(paths, tiled) == pytest.approx(1.0)
+    assert ratio_of_parts(sizes, tiled) == pytest.approx(1.0)
     with pytest.raises(UsageError, match=r"0\.png.*region of interest"):
-        ratio_of_parts(paths, Geometry(roi_xywh=(0, 0, 999, 40)))
+        ratio_of_parts(sizes, Geometry(roi_xywh=(0, 0, 999, 40)))
 
 
 def test_images_that_cannot_be_read_give_a_square(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
-    assert ratio_of_parts([tmp_path / "bad.png"], Geometry()) == 1.0
+    sizes = sizes_of([tmp_path / "bad.png"])
+    assert (ratio_of_parts(sizes, Geometry()), common_size(sizes)) == (1.0, None)
+
+
+def test_a_region_is_for_frames_of_the_size_that_most_images_have(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path / "parts")
+    region = Geometry(roi_xywh=(4, 4, 40, 40))
+    given = with_sizes(tiny_training(tmp_path, geometry=region))
+    assert given.geometry.frame_wh == (56, 48) and given.size_hw == (32, 32)
+    assert with_sizes(tiny_training(tmp_path)).geometry.frame_wh is None
+    write_image(parts / "0-other-camera.png", np.full((48, 80, 3), 90, np.uint8))
+    with pytest.raises(UsageError, match=r"0-other-camera\.png: the frame is 80x48, .* of 56x48"):
+        load(with_sizes(tiny_training(tmp_path, geometry=region)))

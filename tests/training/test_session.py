@@ -144,7 +144,7 @@ def test_tiles_are_samples_and_geometry_and_a_named_branch_travel(
     assert result["tiles"] == 60 and result["choice"]["why"] == "named by the user"
     assert load_detector(folder / "destseg.pt").config["branch"] == branch
     with TorchEngine(folder / "destseg.pt") as engine:
-        assert engine.manifest.geometry == geometry
+        assert engine.manifest.geometry == geometry.replace(frame_wh=(56, 48))
         cut = Preprocess(engine.manifest.size_hw, geometry)
         assert engine.infer(cut(striped_part(0))).maps.shape == (6, 32, 32)
 
