@@ -113,7 +113,6 @@ def _settings(
         users,
         # browsers send the cookies of a host to all its ports: another line has another name
         f"{'__Host-' if tls else ''}edge-ad-{port}",
-        tls,
         options["cert"],
     )
 

@@ -20,7 +20,7 @@ from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.page.connections import Connections
 from edge_ad.page.door import Door, LoginRefused, TooManyLogins
 from edge_ad.page.feed import LiveFeed
-from edge_ad.page.guard import AllowedHosts, Handler, check_request, protect
+from edge_ad.page.guard import AllowedHosts, Handler, check_request, over_tls, protect
 from edge_ad.page.login import needs_login
 from edge_ad.page.person import Person, Role
 from edge_ad.page.render import render, static_files
@@ -62,8 +62,7 @@ class PageSettings:
     """What a page serves and to whom.
 
     `language` is "" for the browser's. `local` is who uses a page without users. `cookie` is the
-    name of the one with the session; it is for TLS only where the page is. `certificate` is
-    the file of the page's own.
+    name of the one with the session. `certificate` is the file of the page's own.
     """
 
     folder: Path
@@ -72,7 +71,6 @@ class PageSettings:
     language: str = ""
     users: UserFile | None = None
     cookie: str = "edge-ad"
-    tls: bool = False
     certificate: Path | None = None
 
 
@@ -109,7 +107,7 @@ class PageApplication:
             if route.view is None:
                 return await self._feed.stream(request, asked.texts, partial(self._still, asked))
             work = partial(_answered, route.view, asked, route.path)
-            return self._with_session(await self._in_thread(work))
+            return self._with_session(await self._in_thread(work), secure=over_tls(request))
 
         return handle
 
@@ -142,7 +140,7 @@ class PageApplication:
         to = quote(request.path_qs[:1000], safe="/")
         return web.Response(status=303, headers={"Location": f"/login?to={to}"})
 
-    def _with_session(self, response: web.Response) -> web.Response:
+    def _with_session(self, response: web.Response, *, secure: bool) -> web.Response:
         """Set or remove the cookie of a session, which no script and no other site can read."""
         token = response.headers.pop(_SESSION, None)
         if token is None:
@@ -153,10 +151,10 @@ class PageApplication:
                 token,
                 httponly=True,
                 samesite="Strict",
-                secure=self._settings.tls,
+                secure=secure,
             )
         else:
-            response.del_cookie(self._settings.cookie)
+            response.del_cookie(self._settings.cookie, secure=secure)
         return response
 
     async def _in_thread(self, work: Callable[[], web.Response]) -> web.Response:

@@ -75,6 +75,14 @@ def check_request(request: web.Request, hosts: AllowedHosts) -> None:
         raise web.HTTPForbidden(text="A WebSocket needs an Origin.")
 
 
+def over_tls(request: web.Request) -> bool:
+    """Return whether the browser speaks TLS, to this page or to a proxy before it.
+
+    Only for a request with an Origin, such as a POST of a browser.
+    """
+    return request.secure or request.headers.get("Origin", "").lower().startswith("https://")
+
+
 def protect(request: web.Request, response: web.StreamResponse) -> None:
     """Set the headers that protect a page; what is not static is not kept by browsers."""
     for name, value in _HEADERS.items():

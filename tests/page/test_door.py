@@ -10,6 +10,7 @@ from edge_ad.errors import UsageError
 from edge_ad.page import door as door_module
 from edge_ad.page import users as users_module
 from edge_ad.page.door import ANONYMOUS, Door, LoginLimits, LoginRefused, TooManyLogins
+from edge_ad.page.guard import AllowedHosts
 from edge_ad.page.person import Person, Role
 from edge_ad.page.users import PageUser, UserFile, add_user, hash_password, is_password
 from edge_ad.store.reading import EventFilter, read_events
@@ -211,6 +212,23 @@ def test_a_browser_logs_in_and_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert "anna (operator)" in page.get("/").text
         assert page.post("/logout").status == 200
         assert page.get("/").status == 303
+
+
+@pytest.mark.parametrize(("scheme", "secure"), [("https", 1), ("http", 0)])
+def test_a_cookie_behind_a_proxy_with_tls_is_for_tls_only(
+    scheme: str, secure: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users_module, "_ROUNDS", 100_000)
+    folder = make_store(tmp_path)
+    add_user(folder / "page-users.yaml", "anna", Role.VIEWER, PASSWORD)
+    hosts = AllowedHosts(frozenset({"line1"}), loopback=True)
+    asked = {"Host": "line1", "Origin": f"{scheme}://line1"}
+    with served(folder, users=UserFile(folder / "page-users.yaml"), hosts=hosts) as page:
+        login = page.post("/login", {"name": "anna", "password": PASSWORD}, **asked)
+        page.cookie = login.headers["Set-Cookie"].partition(";")[0]
+        logout = page.post("/logout", **asked)
+    assert login.headers["Set-Cookie"].count("Secure") == secure
+    assert logout.headers["Set-Cookie"].count("Secure") == secure
 
 
 def test_wrong_and_odd_logins_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
