@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from edge_ad.page.application import PageSettings
     from edge_ad.page.users import UserFile
 
+_log = logging.getLogger(__name__)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -69,6 +71,12 @@ def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None
     tls = _tls(options["cert"], options["key"])
     users = _users(folder, options["users"])
     _refuse_open(host, listen, folder, tls, users)
+    if users is None and options["allowed_hosts"]:
+        _log.warning(
+            "the page has no users: whoever reaches it through a proxy is an admin. Add one: "
+            "edge-ad page %s --add-user NAME --role admin",
+            folder,
+        )
     with open_listener(host, port) as listener:
         port = listener.getsockname()[1]
         settings = _settings(folder, host, port, users, options, tls=tls is not None)

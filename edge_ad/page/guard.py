@@ -64,11 +64,16 @@ def check_request(request: web.Request, hosts: AllowedHosts) -> None:
     """Raise HTTPForbidden, or what fits, for a request that this page did not cause."""
     host = request.headers.get("Host", "")
     if host not in hosts or len(request.headers.getall("Host", [])) > 1:
-        raise web.HTTPMisdirectedRequest(text="This page does not answer to that name.")
+        raise web.HTTPMisdirectedRequest(
+            text="This page does not answer to that name. If it should: edge-ad page --allowed-host"
+        )
     origin = request.headers.get("Origin")
     own = (f"http://{host}".lower(), f"https://{host}".lower())  # a proxy may speak TLS for it
     if origin is not None and origin.lower() not in own:
-        raise web.HTTPForbidden(text="Another site may not ask this page.")
+        raise web.HTTPForbidden(
+            text="Another site may not ask this page. A proxy must pass on the Host that the "
+            "browser sends, with its port."
+        )
     if request.method == "POST":
         _check_post(request)
     elif "Upgrade" in request.headers and origin is None:

@@ -52,6 +52,20 @@ def test_users_do_not_replace_tls(tmp_path: Path) -> None:
     assert "Missing: a certificate: --cert FILE --key FILE. Or listen" in done.stderr
 
 
+@pytest.mark.parametrize(("users", "warnings"), [({}, 1), ({"anna": "admin"}, 0)])
+def test_a_page_for_a_proxy_without_users_is_warned_of(
+    users: dict[str, str], warnings: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_store(tmp_path)
+    if users:
+        user_file(tmp_path, **users)
+    with open_listener("127.0.0.1", 0) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = invoke("page", tmp_path, "--listen", address, "--allowed-host", "line1")
+    assert done.returncode == 6
+    assert caplog.text.count("whoever reaches it through a proxy is an admin") == warnings
+
+
 def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
     done = invoke("page", tmp_path)
     assert done.returncode == 2 and "has no line.db" in done.stderr

@@ -50,6 +50,12 @@ def test_a_foreign_origin_is_refused(page: ServedPage, origin: str) -> None:
     assert page.post("/echo", Origin=origin).status == 403
 
 
+def test_refusals_say_what_a_proxy_must_do(page: ServedPage) -> None:
+    assert "--allowed-host" in page.get("/", Host="line1").text
+    answer = page.post("/echo", Host="127.0.0.1:8080", Origin="https://line1")
+    assert "A proxy must pass on the Host" in answer.json["error"]
+
+
 def test_a_websocket_without_an_origin_is_refused(page: ServedPage) -> None:
     answer = page.get("/live", Upgrade="websocket", Connection="Upgrade")
     assert answer.status == 403 and "A WebSocket needs an Origin" in answer.text
