@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ class FrameGate:
 
     Only a live source can be frozen or stale: a folder may hold the same image twice, and a file
     waits to be read. `size_wh` is the only size that fits the geometry, None for that of the first
-    frame.
+    frame. With `colour`, normal images have some, and a grey frame is a fault.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class FrameGate:
         frozen_after: int = 5,
         stale_after_s: float | None = 2.0,
         size_wh: tuple[int, int] | None = None,
+        colour: bool = False,
     ) -> None:
         self.live = live
+        self._colour = colour
         self._frozen_after = frozen_after
         self._stale_after_s = stale_after_s
         self._last, self._repeats = b"", 0
@@ -59,6 +62,11 @@ class FrameGate:
             return fault
         if not frame.file and _is_torn(pixels):
             return "torn: the end of the image is a single colour"
+        if self._colour and _is_grey(sample) and _is_grey(pixels):
+            return (
+                "grey: no pixel has colour, and the images of the threshold do. Set the camera's "
+                "pixel format or night mode back"
+            )
         return self._live_fault(frame, sample) if self.live else ""
 
     def _changed_size(self, frame: Frame) -> str:
@@ -129,3 +137,11 @@ def _is_torn(image: NDArray[np.uint8]) -> bool:
     if not (colour.min() > 0 and colour.max() < 255) or (rows[-1, ::_STRIDE] != colour).any():
         return False
     return bool((rows == colour).all()) and bool((image != colour).any())
+
+
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether no pixel has any colour."""
+    if pixels.ndim == 2:
+        return True
+    blue, green, red = cv2.split(pixels)
+    return np.array_equal(blue, green) and np.array_equal(green, red)

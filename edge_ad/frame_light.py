@@ -1,4 +1,4 @@
-"""Measure the light and the sharpness of a frame."""
+"""Measure the light and the sharpness of a frame, and whether it has colour."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from edge_ad.frame import Image, pixels_of
 from edge_ad.preprocess import subsample
 
 _STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
+_TINT = 8  # grey levels between channels that no noise and no compression of a grey image makes
 
 
 class FrameLight(NamedTuple):
@@ -28,3 +29,12 @@ def light_of(image: Image) -> FrameLight:
     grey = sample if sample.ndim == 2 else cv2.cvtColor(sample, cv2.COLOR_BGR2GRAY)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     return FrameLight(cv2.mean(grey)[0], float(deviation[0, 0]) ** 2)
+
+
+def has_colour(image: Image) -> bool:
+    """Return whether a uint8 (H, W, 3) BGR image has a pixel that is clearly not grey."""
+    sample = subsample(pixels_of(image), _STEP)
+    if sample.ndim == 2:
+        return False
+    blue, green, red = cv2.split(sample)
+    return bool(max(cv2.absdiff(blue, green).max(), cv2.absdiff(green, red).max()) >= _TINT)

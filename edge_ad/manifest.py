@@ -102,7 +102,7 @@ class ImageReference(Stored, frozen=True, kw_only=True):
     """Brightness, sharpness and score of normal images, for `run` to notice that they change.
 
     Each is 21 quantiles from the least to the greatest of `count` images (one of each part) of
-    `size_hw` pixels.
+    `size_hw` pixels. `colour`: every one of them has some.
     """
 
     size_hw: tuple[Positive, Positive]
@@ -110,6 +110,7 @@ class ImageReference(Stored, frozen=True, kw_only=True):
     brightness: tuple[float, ...]
     sharpness: tuple[float, ...]
     score: tuple[float, ...]
+    colour: bool = False
 
 
 class Threshold(Stored, frozen=True, kw_only=True):

@@ -86,3 +86,14 @@ def test_the_first_frame_has_the_size_that_the_geometry_is_for() -> None:
     gate = FrameGate(live=True, size_wh=(320, 240))
     assert gate.fault(frame(NOISE)).startswith("geometry_changed: 160x120 pixels, expected 320x240")
     assert FrameGate(live=True, size_wh=(160, 120)).fault(frame(NOISE)) == ""
+
+
+def test_a_grey_frame_is_a_fault_where_normal_images_have_colour() -> None:
+    grey = NOISE.copy()
+    grey[:] = NOISE[:, :, :1]
+    for image in (grey, from_grey(grey[:, :, 0])):
+        assert FrameGate(live=True, colour=True).fault(frame(image)).startswith("grey: ")
+        assert FrameGate(live=True).fault(frame(image)) == ""
+    assert FrameGate(live=True, colour=True).fault(frame(NOISE)) == ""
+    grey[33, 41] = (20, 20, 90)  # a red speck between the pixels that are looked at first
+    assert FrameGate(live=True, colour=True).fault(frame(grey)) == ""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_ad.frame import from_grey
-from edge_ad.frame_light import light_of
+from edge_ad.frame_light import has_colour, light_of
 from edge_ad.preprocess import subsample
 
 
@@ -31,6 +31,18 @@ def test_light_is_the_mean_and_the_variance_of_the_laplacian_of_the_sample() -> 
     plane = image[:, :, 0]
     copied = np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2BGR), np.uint8)
     assert light_of(from_grey(plane)) == light_of(copied)
+
+
+def test_only_a_clear_difference_between_channels_is_colour() -> None:
+    grey = np.repeat(np.random.default_rng(2).integers(0, 240, (64, 64, 1), np.uint8), 3, axis=2)
+    assert not has_colour(grey) and not has_colour(from_grey(grey[:, :, 0]))
+    tinted = grey.copy()
+    tinted[..., 2] += np.random.default_rng(3).integers(0, 4, (64, 64), np.uint8)
+    assert not has_colour(tinted)
+    for channel in range(3):
+        marked = grey.copy()
+        marked[8:16, 8:16, channel] += 12
+        assert has_colour(marked)
 
 
 def test_an_even_frame_has_no_sharpness() -> None:

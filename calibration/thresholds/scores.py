@@ -14,7 +14,7 @@ from edge_ad.engine import Engine
 from edge_ad.errors import DataError, naming
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
-from edge_ad.frame_light import FrameLight, light_of
+from edge_ad.frame_light import FrameLight, has_colour, light_of
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import ImageReference
 from edge_ad.scoring import Scorer
@@ -34,7 +34,7 @@ class NormalScores:
     without names every image is a part. `repeats` pairs a near-duplicate with the image it repeats:
     the two are not independent, so they count once, with the higher score. `left_out` maps images
     that the line would call INVALID to the reason. `geometry` is the one they were scored with,
-    `light` that of each distinct image, `size_hw` the first image's size.
+    `light` that of each distinct image, `size_hw` the first image's size; `colour`: all have some.
     """
 
     names: list[str] = field(default_factory=list)
@@ -46,6 +46,7 @@ class NormalScores:
     parts: list[str] = field(default_factory=list)
     light: list[FrameLight] = field(default_factory=list)
     size_hw: tuple[int, int] = (0, 0)
+    colour: bool = True
 
     def add(
         self, name: str, score: float, peak: float, duplicate_of: int | None, part: str = ""
@@ -100,6 +101,7 @@ class NormalScores:
             brightness=_quantiles(light[:, 0]),
             sharpness=_quantiles(light[:, 1]),
             score=_quantiles(np.array([self.image[one] for one in chosen])),
+            colour=self.colour,
         )
 
     def _members(self) -> list[list[int]]:
@@ -156,6 +158,7 @@ def score_normal(
             continue
         scores.size_hw = scores.size_hw if scores.light else (image.shape[0], image.shape[1])
         scores.light.append(light_of(image))
+        scores.colour = scores.colour and has_colour(image)
         if on_image is not None:
             on_image(name, image)
     if not scores.names:

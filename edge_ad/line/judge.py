@@ -72,6 +72,20 @@ class Judge:
             return None
         return threshold
 
+    @property
+    def frame_wh(self) -> tuple[int, int] | None:
+        """The only size of frames that the geometry fits, None where any does or it is unknown."""
+        if self.geometry.frame_wh is not None or not self.geometry.counts_pixels:
+            return self.geometry.frame_wh
+        reference = self.stored.reference if self.stored else None
+        return (reference.size_hw[1], reference.size_hw[0]) if reference else None
+
+    @property
+    def expects_colour(self) -> bool:
+        """Whether a grey frame is a fault: every image of the threshold has colour."""
+        reference = self.stored.reference if self.stored else None
+        return reference is not None and reference.colour
+
 
 def engine_key(camera: ResolvedCamera) -> EngineKey:
     """Return what cameras that share an engine have in common: the file and its options."""

@@ -189,7 +189,7 @@ def _inspector(
     return Inspector(
         judge.engine.client(),
         judge.thresholds,
-        FrameGate(live=source.live, size_wh=judge.geometry.frame_wh),
+        FrameGate(live=source.live, size_wh=judge.frame_wh, colour=judge.expects_colour),
         geometry=judge.geometry,
         # a camera's frame, and a file that is waited for, get their verdict at once
         overlap=judge.engine.cameras == 1 and not source.live and not waits(camera.uri),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -66,3 +67,24 @@ def test_left_out_files_of_several_folders_are_not_mixed_up(
     assert summary["left_out"] == 2 and len(set(summary["left_out_files"])) == 2
     assert all(name.endswith("/b.tga") for name in summary["left_out_files"])
     assert [camera["left_out_files"] for camera in summary["cameras"]] == [["b.tga"], ["b.tga"]]
+
+
+def test_a_grey_image_is_invalid_where_the_images_of_the_threshold_have_colour(
+    tmp_path: Path, make_engine: MakeEngine, make_folder: Callable[..., Path]
+) -> None:
+    engine, normal = make_engine(threshold=None), make_folder("normal", 30)
+    for index, path in enumerate(sorted(normal.iterdir())):
+        rng = np.random.default_rng(index)
+        cv2.imwrite(
+            str(path), rng.integers(20, 60 + 4 * (index * 7 % 30), (64, 64, 3)).astype(np.uint8)
+        )
+    done = invoke("threshold", engine, "--images", normal, "--parts-from", "each")
+    assert done.returncode == 0, done.stderr
+    camera = make_folder("camera", 3)
+    grey = cv2.imread(str(camera / "001.png"), cv2.IMREAD_GRAYSCALE)
+    assert grey is not None
+    cv2.imwrite(str(camera / "001.png"), grey)
+    done = invoke("run", "--engine", engine, "--camera", camera, "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    reasons = [record.get("reason", "") for record in records if record["type"] == "inspection"]
+    assert [reason.partition(":")[0] for reason in reasons] == ["", "grey", ""]

@@ -165,6 +165,10 @@ def test_what_the_images_look_like_is_kept_for_the_line() -> None:
     assert (reference.size_hw, reference.count) == ((24, 36), 6)
     assert len(reference.brightness) == len(reference.sharpness) == 21
     assert list(reference.brightness) == sorted(reference.brightness)
+    assert reference.colour
+    named[3][1][:] = named[3][1][:, :, :1]
+    grey = score_normal(ScriptedEngine(), named).reference()
+    assert grey is not None and not grey.colour
 
 
 def test_an_image_the_line_would_not_judge_is_left_out() -> None:
