@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +37,8 @@ from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
 from edge_ad.training.selection import selection_batch, selection_score
 from edge_ad.training.train_config import Loaded, TrainConfig, load, textures_of, with_sizes
+
+_log = logging.getLogger(__name__)
 
 
 class PreparedTraining(NamedTuple):
@@ -169,6 +172,8 @@ def _prepare(config: TrainConfig, loaded: Loaded) -> PreparedTraining:
     torch.manual_seed(config.seed)
     training = load_training(config.method)
     trainer = training.trainer(config.settings, config.size_hw, config.teacher)
+    if config.budget_minutes and all(phase.once for phase in trainer.phases):
+        _log.warning("%s sees each image once: --budget-minutes changes nothing.", config.method)
     textures = config.settings.prepare_textures(textures_of(config))
     grey = config.settings.synthesis.match_colour and is_grey(normal.tiles)
     indices, held_back = split.tiles(normal)

@@ -71,10 +71,11 @@ def test_one_pass_collects_every_patch_of_every_tile(
 
 
 def test_a_time_budget_neither_cuts_nor_repeats_the_pass(
-    parts: Path, backbone: Path, tmp_path: Path
+    parts: Path, backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tiny_config("patchcore", parts, tmp_path / "x.pt", backbone, steps=None)
     report = run(replace(config, budget_minutes=1e-6))
+    assert "--budget-minutes changes nothing" in caplog.text
     assert report["steps"] == {"collect": math.ceil(report["split"]["trained"]["images"] / 2)}
 
 
