@@ -11,8 +11,8 @@ SECTIONS = {
     ),
     "methods": (
         "Methods",
-        "The edge preset of every method, in fp32. [methods.md](methods.md) has intervals, false "
-        "alarms on unseen parts, fp16, int8 and the cost of training.",
+        "The edge preset of every method, in fp32. [Methods, measured](methods-measured.md) has "
+        "intervals, false alarms on unseen parts, fp16, int8 and the cost of training.",
     ),
     "inputs": (
         "Input and levels of a memory bank",
@@ -24,7 +24,8 @@ SECTIONS = {
         "On parts set aside, divided again in each of three draws, with synthetic anomalies of "
         "seven kinds; no test image was read. `caught` and `rejected` are the shares of anomalous "
         "and of unseen normal tiles above the highest score of parts for the threshold. "
-        "[methods.md](methods.md#patchcore) says what the rows are and which rule decides.",
+        "[Methods, measured](methods-measured.md#cells-of-a-memory-bank) says what the rows are and "
+        "which rule decides.",
     ),
     "priors": (
         "Priors of DeSTSeg",

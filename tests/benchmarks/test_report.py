@@ -49,7 +49,7 @@ def test_nothing_rendered_is_stale(report: Any) -> None:
 def test_a_new_figure_makes_page_plot_and_shipped_figures_stale(report: Any) -> None:
     changed = [*report.read_results(), _result(data="somewhere else")]
     assert {path.name for path in report.stale(changed)} == {
-        "benchmarks.md", "methods.md", "methods.png", "measured.json",
+        "benchmarks.md", "methods-measured.md", "methods.png", "measured.json",
     }  # fmt: skip
 
 
