@@ -24,8 +24,8 @@ SECTIONS = {
         "On parts set aside, divided again in each of three draws, with synthetic anomalies of "
         "seven kinds; no test image was read. `caught` and `rejected` are the shares of anomalous "
         "and of unseen normal tiles above the highest score of parts for the threshold. "
-        "[Methods, measured](methods-measured.md#cells-of-a-memory-bank) says what the rows are and "
-        "which rule decides.",
+        "[Methods, measured](methods-measured.md#cells-of-a-memory-bank) says what the rows are "
+        "and which rule decides.",
     ),
     "priors": (
         "Priors of DeSTSeg",
