@@ -22,7 +22,7 @@ def record_bundle_event(
     if not path.exists():
         return ""
     try:
-        create(path)  # adds what the store of an older version lacks
+        create(path)  # completes it, or refuses that of a newer edge-ad
         connection = connect(path, busy_s=10.0)
         try:
             connection.execute("BEGIN IMMEDIATE")

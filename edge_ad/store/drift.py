@@ -19,14 +19,11 @@ def write_drift(connection: sqlite3.Connection, row: tuple[str, str, str, dict[s
 
 
 def read_drift(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the states by camera and quantity, each with its `minute`. Raises like `open_reading`.
+    """Return the states, each with its `minute`, by camera and quantity.
 
-    Empty for the folder of a line from before there were any.
+    Raises like `open_reading`.
     """
     with open_reading(folder) as connection:
-        tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'drift'")
-        if tables.fetchone() is None:
-            return {}
         rows = connection.execute("SELECT * FROM drift ORDER BY camera, quantity").fetchall()
     return {
         (row["camera"], row["quantity"]): {"minute": row["minute"]} | json.loads(row["state"])

@@ -90,7 +90,7 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
     except sqlite3.Error:
         return 0
     known = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
-    columns = [column for column in columns if column in known]  # an older store has fewer
+    columns = [column for column in columns if column in known]  # a schema may be torn, too
     if not columns:
         return 0
     if "WITHOUT ROWID" in _definition(target, table):

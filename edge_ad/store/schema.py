@@ -12,22 +12,10 @@ from urllib.parse import quote
 from edge_ad.errors import DataError, IncompatibleError
 
 DATABASE = "line.db"
-VERSION = 2
+VERSION = 1
 _MAGIC = b"SQLite format 3\0"
 
-# Every filter of a list is one scan of the first, a tenth of the table, in the list's order.
-_INDEXES = (
-    "CREATE INDEX events_listed ON events "
-    "(seq, camera, type, kind, step, time_utc, part, alarm, area_px);"
-    "CREATE INDEX statistics_camera ON statistics (camera, minute);"
-)
 READS_WITHIN_S = 5.0  # while another process locks the database
-_AREA = "(SELECT max(json_extract(value, '$.area_px')) FROM json_each(regions))"
-_FROM_1 = f"""
-ALTER TABLE events ADD COLUMN area_px INTEGER;
-UPDATE events SET area_px = {_AREA} WHERE regions IS NOT NULL;
-{_INDEXES}
-"""
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE events (
@@ -42,6 +30,9 @@ CREATE INDEX events_refers ON events (refers) WHERE refers IS NOT NULL;
 CREATE INDEX events_alarm ON events (alarm) WHERE alarm IS NOT NULL;
 CREATE INDEX events_reject ON events (seq) WHERE type = 'reject';
 CREATE INDEX events_line ON events (seq) WHERE type = 'line';
+-- Every filter of a list is one scan of this, a tenth of the table, in the list's order.
+CREATE INDEX events_listed ON events
+    (seq, camera, type, kind, step, time_utc, part, alarm, area_px);
 CREATE TABLE open_alarms (alarm TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE statistics (
     minute TEXT NOT NULL, camera TEXT NOT NULL,
@@ -49,6 +40,7 @@ CREATE TABLE statistics (
     dropped INTEGER NOT NULL, scores TEXT NOT NULL, latency_ms TEXT,
     brightness REAL, sharpness REAL);
 CREATE INDEX statistics_minute ON statistics (minute);
+CREATE INDEX statistics_camera ON statistics (camera, minute);
 CREATE TABLE outlets (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, active INTEGER NOT NULL,
     types TEXT NOT NULL, cameras TEXT NOT NULL,
@@ -121,19 +113,17 @@ def connect_reading(path: Path, busy_s: float = READS_WITHIN_S) -> sqlite3.Conne
 
 
 def create(path: Path) -> None:
-    """Make the database, complete one whose maker was killed, or upgrade that of an older version.
+    """Make the database, or complete one whose maker was killed.
 
     Raises sqlite3.Error; DataError or IncompatibleError for a file that is no store's.
     """
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        version = _version(path, connection)
-        if version == VERSION:
+        if _version(path, connection) == VERSION:
             return
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        changes = _FROM_1 if version else _TABLES + _INDEXES
-        connection.executescript(f"BEGIN;{changes}PRAGMA user_version={VERSION};COMMIT;")
+        connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={VERSION};COMMIT;")
     finally:
         connection.close()
 

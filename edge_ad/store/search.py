@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_ad.errors import IncompatibleError
 from edge_ad.store.reading import (
     SELECT,
     EventFilter,
@@ -17,7 +15,6 @@ from edge_ad.store.reading import (
     store_id,
     to_record,
 )
-from edge_ad.store.schema import DATABASE, VERSION
 
 PAGE = 50
 COUNTED = 10_000  # matches are counted up to here: a larger number is of no use
@@ -92,18 +89,6 @@ class EventView:
     is_open: bool
 
 
-@contextmanager
-def _open(folder: Path) -> Iterator[tuple[sqlite3.Connection, str]]:
-    """Open a store that has the index which lists are read from; yield it and the store's id."""
-    with open_reading(folder) as connection:
-        if connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
-            raise IncompatibleError(
-                f"{folder / DATABASE} was written by an older edge-ad, without what a search "
-                f"needs. A line that starts in this folder upgrades it: edge-ad run ... -o {folder}"
-            )
-        yield connection, store_id(connection)
-
-
 def find_events(
     folder: Path,
     search: EventSearch,
@@ -114,10 +99,11 @@ def find_events(
 ) -> EventPage:
     """Return a page of events: the newest, or those next to a `seq`.
 
-    Raises like `open_reading`, and IncompatibleError for a store of an older version.
+    Raises like `open_reading`.
     """
     where, values = search.where()
-    with _open(folder) as (connection, store):
+    with open_reading(folder) as connection:
+        store = store_id(connection)
         if after is not None:
             rows = _rows(connection, f"{where} AND seq > ?", [*values, after], "ASC", limit + 1)
             newer, rows = len(rows) > limit, rows[:limit][::-1]
@@ -139,7 +125,8 @@ def find_event(folder: Path, seq: int, search: EventSearch) -> EventView | None:
     An alarm is its first step, whichever `seq` of it is given.
     """
     where, values = search.where()
-    with _open(folder) as (connection, store):
+    with open_reading(folder) as connection:
+        store = store_id(connection)
         first = _first_step(connection, seq)
         if first is None:
             return None
@@ -163,7 +150,8 @@ def find_event(folder: Path, seq: int, search: EventSearch) -> EventView | None:
 
 def find_by_numbers(folder: Path, numbers: Sequence[int]) -> list[Record]:
     """Return the events with these `seq`, oldest first. Raises like `open_reading`."""
-    with _open(folder) as (connection, store):
+    with open_reading(folder) as connection:
+        store = store_id(connection)
         records: list[Record] = []
         for start in range(0, len(numbers), 500):  # SQLite takes so many values at once
             chosen = list(numbers[start : start + 500])

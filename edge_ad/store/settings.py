@@ -61,7 +61,7 @@ def keep(connection: sqlite3.Connection, change: SettingChange, kept: KeptSettin
 
 
 def read_kept(path: Path) -> KeptSettings:
-    """Return everything kept in a store that was created or upgraded. Raises sqlite3.Error."""
+    """Return everything kept in a store. Raises sqlite3.Error."""
     connection = connect(path)
     try:
         rows = connection.execute("SELECT camera, name, kept FROM settings").fetchall()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from edge_ad.errors import IncompatibleError
 from edge_ad.event import AlarmKind
 from edge_ad.store.cameras import known_cameras, write_cameras
 from edge_ad.store.notes import acknowledge, mark
 from edge_ad.store.reading import EventFilter
-from edge_ad.store.schema import DATABASE, create
 from edge_ad.store.search import (
     EventSearch,
     find_by_numbers,
@@ -121,16 +117,3 @@ def test_a_camera_of_the_line_is_known_before_its_first_record(folder: Path) -> 
     with Store(folder) as store:
         assert store.put_and_wait(partial(write_cameras, names=["top", "new"]), LIMIT_S)
     assert known_cameras(folder) == ["new", "side", "top"]
-
-
-def test_a_store_of_the_first_version_is_upgraded_by_the_next_line(folder: Path) -> None:
-    with closing(sqlite3.connect(folder / DATABASE)) as connection:
-        connection.executescript(
-            "DROP INDEX events_listed; DROP INDEX statistics_camera; "
-            "ALTER TABLE events DROP COLUMN area_px; PRAGMA user_version=1;"
-        )
-    with pytest.raises(IncompatibleError, match="A line that starts in this folder upgrades it"):
-        find_events(folder, EventSearch())
-    create(folder / DATABASE)
-    create(folder / DATABASE)
-    assert seqs(folder, EventSearch(min_area_px=90)) == [3, 2]
