@@ -30,7 +30,7 @@ from edge_ad.engine.onnxruntime import open_session
 from edge_ad.engine.options import EngineOptions
 from edge_ad.engine.switching import SwitchingEngine
 from edge_ad.engine.thread_variants import map_variants, thread_settings
-from edge_ad.machine.load import OtherLoad
+from edge_ad.machine.other_work import OtherWork
 
 SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample" / "engine.onnx"
 BLOCK = 20
@@ -111,12 +111,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     for level in options.busy:
-        load = OtherLoad()
+        load = OtherWork()
         times = measure(level, options.rounds)
         settings = {
             "block": BLOCK,
             "rounds": options.rounds,
-            "cores_busy_with_others": round(load.cores(), 2),  # the busy processes included
+            "cores_busy_with_others": round(load.cores() or 0.0, 2),  # but for the busy ones
             "load_average": os.getloadavg()[0],
         }
         figures = metrics(times)

@@ -35,7 +35,7 @@ from edge_ad.line.camera import Camera
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
-from edge_ad.machine.load import OtherLoad
+from edge_ad.machine.other_work import OtherWork
 from edge_ad.manifest import Manifest
 from edge_ad.outlet.base import Outlets
 from edge_ad.outlet.evidence import EvidenceFolder
@@ -244,9 +244,9 @@ def main() -> None:
     }
     for name, run in parts.items():
         if options.only in (None, name):
-            load = OtherLoad()
+            load = OtherWork()
             metrics, samples = run()
-            settings = {"cores_busy_with_others": round(load.cores(), 2)}
+            settings = {"cores_busy_with_others": round(load.cores() or 0.0, 2)}
             path = write_result(
                 "line", name, "fp32", metrics=metrics, settings=settings, samples=samples
             )

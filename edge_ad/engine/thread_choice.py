@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from edge_ad.machine.load import OtherLoad
+from edge_ad.machine.other_work import OtherWork
 from edge_ad.quantiles import median, quantiles
 
 ROUNDS, BLOCK = 4, 6  # of a review
@@ -46,7 +46,7 @@ class ThreadChoice:
     ) -> None:
         self.current = self.reviews = 0
         self._count = count
-        self._clock, self._other_cores = clock, other_cores or OtherLoad().cores
+        self._clock, self._other_cores = clock, other_cores or OtherWork().cores_since_last
         self._saved = _MOST_SAVED
         self._look_s = clock() + _LOOK_EVERY_S
         self._recent: deque[float] = deque(maxlen=_RECENT)

@@ -61,7 +61,7 @@ def extra_features(missing: dict[str, list[str]]) -> Iterator[Feature]:
     for extra, packages in missing.items():
         if extra in _EXTRAS:
             fix = f"pip install 'edge-ad[{extra}]'" if packages else ""
-            yield Feature(_EXTRAS[extra], _format_missing("Python package", packages), fix)
+            yield Feature(_EXTRAS[extra], _format_missing(packages), fix)
 
 
 def camera_features(
@@ -169,7 +169,7 @@ def _problems(packages: Iterable[Package]) -> list[str]:
     ]
 
 
-def _format_missing(kind: str, names: list[str]) -> str:
-    if not names:
+def _format_missing(packages: list[str]) -> str:
+    if not packages:
         return ""
-    return f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return f"the Python package{'s' if len(packages) > 1 else ''} {', '.join(packages)}"

@@ -1,4 +1,4 @@
-"""How much of this machine's processor other programs took while something was measured."""
+"""How much of this machine's processor other programs take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OtherWork:
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
-        self._began_s, self._busy_s, self._own_s = time.monotonic(), self._busy(), _own()
+        self._begin()
 
     def cores(self) -> float | None:
         """Return the mean number of cores that others kept busy, None where it is not known.
@@ -33,6 +33,15 @@ class OtherWork:
             return None
         others_s = busy_s - self._busy_s - (_own() - self._own_s)
         return max(0.0, others_s / elapsed_s)
+
+    def cores_since_last(self) -> float:
+        """Return `cores` since the last such call, 0 where it is not known."""
+        cores = self.cores()
+        self._begin()
+        return cores or 0.0
+
+    def _begin(self) -> None:
+        self._began_s, self._busy_s, self._own_s = time.monotonic(), self._busy(), _own()
 
     def _busy(self) -> float | None:
         """Return the seconds that the usable cores worked since the machine's start."""

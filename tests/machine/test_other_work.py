@@ -43,6 +43,19 @@ def test_what_this_process_did_itself_is_not_counted(
     assert work.cores() == pytest.approx(cores)
 
 
+def test_the_load_since_the_last_look_forgets_what_was_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    _stat(tmp_path)
+    work = OtherWork(tmp_path)
+    _stat(tmp_path, user_s=6.0, steal_s=2.0)
+    clock.now += 8.0
+    assert work.cores_since_last() == pytest.approx(1.0)
+    clock.now += 8.0
+    assert work.cores_since_last() == 0.0
+
+
 def test_a_moment_or_a_machine_without_counters_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
