@@ -12,7 +12,7 @@ import click
 from edge_ad.cli.bit_depth import bit_depth_option
 from edge_ad.cli.capture_parts import ENTER, open_parts
 from edge_ad.cli.capture_writer import MIB, CaptureLimits, CaptureWriter
-from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.geometry import ignore_option, roi_option
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable
@@ -81,7 +81,8 @@ if TYPE_CHECKING:
     help=f"Take one image of each part: {ENTER} (at each line of stdin, whose text is the part's "
     "name, typed or scanned), or an input like gpio:CHIP/LINE. Default: frames as they come.",
 )
-@geometry_options
+@roi_option
+@ignore_option
 @bit_depth_option
 @shared
 def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **options: Any) -> None:
@@ -144,7 +145,7 @@ def _selection(source: Source, options: dict[str, Any], min_difference: float) -
         every=options["every"] or 1,
         every_s=options["every_s"] or 0.0,
         min_difference=min_difference,
-        geometry=Geometry().changed(options["geometry"]),
+        geometry=Geometry(roi_xywh=options["roi"], ignore=options["ignore"]),
     )
 
 

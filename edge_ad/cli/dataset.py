@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_ad.cli.geometry import geometry_options
+from edge_ad.cli.geometry import roi_option
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.parts import parts_options
@@ -43,7 +43,7 @@ _SHARE = NumberRange(0, 1, min_open=True, max_open=True)
     type=click.IntRange(8, 16),
     help="Bits that the sensor fills in 16-bit images [default: found from the images].",
 )
-@geometry_options
+@roi_option
 @shared
 def command(*, folder: Path, as_json: bool, **options: Any) -> None:
     """Print what a folder of good images holds: parts, near-duplicates, odd images, lighting.
@@ -68,7 +68,7 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
         part_id=options["part_id"],
         root=folder,
         how=options["parts_from"],
-        geometry=Geometry().changed(options["geometry"]),
+        geometry=Geometry(roi_xywh=options["roi"]),
         read=read,
     )
     survey.left_out |= listed.left_out | assignment.left_out

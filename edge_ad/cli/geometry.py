@@ -84,9 +84,13 @@ def _integers(value: Any) -> list[int]:
     return [int(number) for number in re.findall(r"-?\d+", text)]
 
 
+roi_option = click.option("--roi", type=Roi(), help="Look only at this part of the frame.")
+ignore_option = click.option(
+    "--ignore", type=Polygon(), multiple=True, help="Polygon to ignore; repeats."
+)
 _OPTIONS = [
-    click.option("--roi", type=Roi(), help="Judge only this part of the frame."),
-    click.option("--ignore", type=Polygon(), multiple=True, help="Polygon to ignore; repeats."),
+    roi_option,
+    ignore_option,
     click.option("--tiles", type=Tiles(), help="Cut the frame into rows x columns tiles."),
     click.option(
         "--overlap",

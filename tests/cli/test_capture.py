@@ -215,6 +215,7 @@ def test_ctrl_c_finishes_with_the_summary(tmp_path: Path) -> None:
         (["--camera", PATTERN + "frames=9", "--every-s", 1], 2, "has no clock"),
         (["--camera", PATTERN, "--every", 2, "--every-s", 1], 2, "exclude each other"),
         (["--camera", PATTERN + "frames=9", "--roi", "0,0,900,9"], 2, "region of interest"),
+        (["--camera", PATTERN + "frames=9", "--tiles", "2x2"], 2, "No such option"),
         (["--camera", "pattern://?speed=1"], 2, "no option 'speed'"),
     ],
 )
