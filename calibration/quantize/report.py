@@ -63,15 +63,15 @@ def save_report(report: dict[str, Any], config: CalibrationConfig) -> Path:
     return config.report_path
 
 
-def most_clipped(result: CalibrationResult, count: int = 10) -> list[dict[str, Any]]:
-    """Return the tensors that the chosen method clips most, relative to their largest value."""
+def most_clipped(result: CalibrationResult) -> list[dict[str, Any]]:
+    """Return the ten tensors that the chosen method clips most, relative to their largest value."""
     method = result.candidate.method
     tensors = result.evaluator.table.tensors
     clipped = [name for name, tensor in tensors.items() if tensor.amax[method] < tensor.largest]
     clipped.sort(key=lambda name: tensors[name].amax[method] / tensors[name].largest)
     return [
         {"tensor": name, "amax": tensors[name].amax[method], "largest": tensors[name].largest}
-        for name in clipped[:count]
+        for name in clipped[:10]
     ]
 
 

@@ -17,20 +17,20 @@ from edge_ad.calibration.ranges.histogram import Histogram
 from edge_ad.calibration.ranges.image_set import CalibrationSet, ImageSummary
 from edge_ad.files import replacing
 
-EVERY_S = 20.0  # seconds of work that can be lost; writing takes a tenth of a second
+_EVERY_S = 20.0  # seconds of work that can be lost; writing takes a tenth of a second
 _log = logging.getLogger(__name__)
 
 
 class RangeCheckpoint:
     """Keep the state of a pass in a file; `identity` covers everything it depends on."""
 
-    def __init__(self, path: Path, identity: str, *, every_s: float = EVERY_S) -> None:
-        self._path, self._identity, self._every_s = path, identity, every_s
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path, self._identity = path, identity
         self._saved_s = time.monotonic()
 
     def update(self, progress: RangeProgress) -> None:
-        """Save the state if the last save is more than `every_s` seconds ago."""
-        if time.monotonic() - self._saved_s >= self._every_s:
+        """Save the state if the last save is more than 20 seconds ago."""
+        if time.monotonic() - self._saved_s >= _EVERY_S:
             self.save(progress)
 
     def save(self, progress: RangeProgress) -> None:

@@ -40,12 +40,12 @@ def nearest_rank(ordered: Sequence[float], share: float) -> float:
     return ordered[max(1, rank) - 1]
 
 
-def upper_rank(count: int, share: float, confidence: float = CONFIDENCE) -> int | None:
+def upper_rank(count: int, share: float) -> int | None:
     """Return the rank whose value the percentile does not exceed, with the stated confidence.
 
     None when no rank has it: fewer than 299 times cannot bound a 99th percentile with 95 %.
     """
-    above = most_above(count, share, confidence)
+    above = most_above(count, share, CONFIDENCE)
     return None if above is None else count - above
 
 

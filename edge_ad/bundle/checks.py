@@ -56,9 +56,9 @@ def verify_bundle(path: Path, trust: Trust) -> CheckedBundle:
     return bundle
 
 
-def check_time(manifest: BundleManifest, label: str, now: datetime | None = None) -> None:
+def check_time(manifest: BundleManifest, label: str) -> None:
     """Raise IncompatibleError when a bundle has expired, or the clock does not allow to say."""
-    now = now or datetime.now(timezone.utc)
+    now = datetime.now(timezone.utc)
     with naming(label):
         created = _time(manifest.created_utc)
         expires = _time(manifest.expires_utc) if manifest.expires_utc else None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 GRAPH, WEIGHTS = "graph.onnx", "weights.bin"  # the files of an optimised graph
 _MOST_IN_GRAPH = 8 << 20  # bytes; a larger one has its weights inside, which would multiply
+_CPUS = Path("/sys/devices/system/cpu")
 _SAME_AS_REQUESTED = 1  # how the arena grows: powers of two would waste up to a half
 
 _arena_lock = threading.Lock()
@@ -42,14 +43,14 @@ def thread_settings() -> tuple[tuple[int, bool], ...]:
     return ((0, True), (cores, False), (1, True)) if cores > 1 else ((0, True),)
 
 
-def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
+def physical_cores() -> int:
     """Return the cores that this process may use; hardware threads of one core count once."""
     if not hasattr(os, "sched_getaffinity"):
         return usable_cores()
     siblings = set()
     for number in os.sched_getaffinity(0):
         try:
-            siblings.add((root / f"cpu{number}/topology/thread_siblings_list").read_text())
+            siblings.add((_CPUS / f"cpu{number}/topology/thread_siblings_list").read_text())
         except OSError:
             return usable_cores()
     return len(siblings)

@@ -45,6 +45,6 @@ def _encode_to_file(image: NDArray[np.uint8], suffix: str) -> bytes:
         return file.read_bytes()
 
 
-def write_image(path: Path, image: NDArray[np.uint8], quality: int = 90) -> None:
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write an image atomically; the suffix chooses the format."""
-    write_bytes(path, encode_image(image, path.suffix, quality))
+    write_bytes(path, encode_image(image, path.suffix))

@@ -30,12 +30,12 @@ _AFTER_CLOSE_S = 1.0  # for a delivery that closing the outlet ends
 class Delivery:
     """The thread of one outlet. `delivered` and `dead` count since the start."""
 
-    def __init__(self, outlet: DurableOutlet, store: Store, pauses: Pauses | None = None) -> None:
+    def __init__(self, outlet: DurableOutlet, store: Store) -> None:
         self._outlet, self._store = outlet, store
         self._settled = Settled(outlet.name, store)
         self._fault = OutletFault(outlet.name, store)
         self._refusals: dict[int, int] = {}
-        self._pauses = pauses or Pauses()
+        self._pauses = Pauses()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._until_s = float("inf")

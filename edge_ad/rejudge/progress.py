@@ -13,26 +13,19 @@ _EVERY_S, _EVERY_S_IN_LOG = 1.0, 30.0
 class RejudgeProgress:
     """Prints a line now and then: every second on a terminal, every 30 s in a log."""
 
-    def __init__(
-        self,
-        job: RejudgeJob,
-        show: Callable[[str], None],
-        *,
-        terminal: bool,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._job, self._show, self._clock = job, show, clock
+    def __init__(self, job: RejudgeJob, show: Callable[[str], None], *, terminal: bool) -> None:
+        self._job, self._show = job, show
         self._every_s = _EVERY_S if terminal else _EVERY_S_IN_LOG
-        self._began = self._last = clock()
+        self._began = self._last = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Return the seconds since the beginning."""
-        return self._clock() - self._began
+        return time.monotonic() - self._began
 
     def update(self) -> None:
         """Print the state, unless it was printed just before."""
-        now = self._clock()
+        now = time.monotonic()
         if now - self._last >= self._every_s:
             self._last = now
             self._show(self.text())

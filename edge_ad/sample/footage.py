@@ -71,9 +71,9 @@ def record(line: SyntheticLine, frames: int, path: Path) -> None:
     write_text(path.with_name(path.name + ".yaml"), text)
 
 
-def write_video(path: Path, images: Iterable[Image], fps: float = FPS) -> None:
+def write_video(path: Path, images: Iterable[Image]) -> None:
     """Encode images of one size; raises OutletLost when this OpenCV has no such encoder."""
-    with replacing(path) as temporary, contextlib.closing(_Encoder(temporary, fps)) as encoder:
+    with replacing(path) as temporary, contextlib.closing(_Encoder(temporary)) as encoder:
         for image in images:
             encoder.write(image)
 
@@ -106,15 +106,15 @@ def _images(
 class _Encoder:
     """Video writer that opens its file with the first image, whose size it takes."""
 
-    def __init__(self, path: Path, fps: float) -> None:
-        self._path, self._fps = path, fps
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, image: Image) -> None:
         if self._writer is None:
             size = (image.shape[1], image.shape[0])
             code = cv2.VideoWriter.fourcc(*CODEC)
-            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, size)
+            self._writer = cv2.VideoWriter(str(self._path), code, FPS, size)
             if not self._writer.isOpened():
                 raise OutletLost(
                     f"{self._path}: this OpenCV has no {CODEC} encoder. Install "

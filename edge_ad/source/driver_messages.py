@@ -21,6 +21,7 @@ from edge_ad.uri import Uri
 Message = dict[str, Any]
 SLOTS = 3  # frames on their way from the driver to the line
 _LONGEST = 1 << 16
+_LOOK_MS = 100  # how soon a source that is closed is noticed
 _RAISED = ("UsageError", "DataError", "IncompatibleError", "SourceLost", "SourceTimeout")
 
 
@@ -37,11 +38,11 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
     return json.loads(data), descriptors
 
 
-def is_readable(channel: socket.socket, within_s: float) -> bool:
-    """Return whether there is a packet or the end within a time."""
+def is_readable(channel: socket.socket) -> bool:
+    """Return whether there is a packet or the end within 0.1 s."""
     poll = select.poll()
     poll.register(channel, select.POLLIN)
-    return bool(poll.poll(within_s * 1e3))
+    return bool(poll.poll(_LOOK_MS))
 
 
 def request_message(request: SourceRequest) -> Message:

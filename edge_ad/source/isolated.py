@@ -32,7 +32,6 @@ from edge_ad.source.driver_messages import (
 )
 
 _COMMAND = (sys.executable, "-m", "edge_ad.source.driver_process")
-_LOOK_S = 0.1  # how soon a source that is closed is noticed
 _RELEASE_S = 0.8  # for a driver to release its device
 _KILLED_S = 0.8  # for the system to end a process; one in a system call may take longer
 _log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ class _Driver:
 
     def wait_until_open(self) -> None:
         until_s = time.monotonic() + self._request.open_within_s
-        while not is_readable(self._channel, _LOOK_S):
+        while not is_readable(self._channel):
             if self._request.closed.is_set() or time.monotonic() > until_s:
                 raise SourceTimeout(
                     f"{self._name} did not open within {self._request.open_within_s:g} s. Check "
@@ -93,7 +92,7 @@ class _Driver:
         """Yield grabs until the camera's end, an error, or the end of the source."""
         try:
             while not self._request.closed.is_set():
-                if not is_readable(self._channel, _LOOK_S):
+                if not is_readable(self._channel):
                     continue
                 message, descriptors = self._receive()
                 if "end" in message:

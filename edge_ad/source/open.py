@@ -61,12 +61,12 @@ def open_source(
     )
 
 
-def open_grabs(uri: str, *, bit_depth: BitDepth | None = None) -> Iterator[Grab]:
+def open_grabs(uri: str) -> Iterator[Grab]:
     """Open a source without a thread: each frame is read when it is asked for.
 
     For measuring, and for files; a camera that hangs would hang its caller.
     """
-    request = SourceRequest(parse_uri(uri), without_credentials(uri), bit_depth=bit_depth)
+    request = SourceRequest(parse_uri(uri), without_credentials(uri))
     kind = find_camera(request.uri.scheme)
     _check(request, kind)
     grabs: Iterator[Grab] = kind.load_opener()(request)
