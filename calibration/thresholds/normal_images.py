@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_ad.data_split import CrossFitted, DataSplit, ImageSet
 from edge_ad.errors import DataError, GateFailed
@@ -39,8 +40,28 @@ class NormalImages:
         return self.set_aside > 0 or self.cross_fitted is not None
 
 
-def choose_images(assigned: PartAssignment, split: DataSplit | None) -> NormalImages:
-    """Return the images that a threshold may come from.
+class IdentifiedImages(NamedTuple):
+    """The identities of images, and why others cannot be read."""
+
+    known: dict[Path, ImageId]
+    unreadable: dict[str, str]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> IdentifiedImages:
+        """Read each image once."""
+        images = cls({}, {})
+        for path in paths:
+            try:
+                images.known[path] = identify(path)
+            except DataError as error:
+                images.unreadable[str(path)] = str(error)
+        return images
+
+
+def choose_images(
+    assigned: PartAssignment, split: DataSplit | None, images: IdentifiedImages | None = None
+) -> NormalImages:
+    """Return the images that a threshold may come from; `images` spares reading them again.
 
     Without a record of the training, all of them. When some were set aside for thresholds, those
     alone; of images trained on, those with cross-fitted scores; else all, provided that neither
@@ -50,7 +71,9 @@ def choose_images(assigned: PartAssignment, split: DataSplit | None) -> NormalIm
     left_out = {str(path): f"{path}: {reason}" for path, reason in assigned.left_out.items()}
     if split is None:
         return NormalImages(assigned.parts, left_out=left_out)
-    known = _identities(assigned.parts, left_out)
+    identities, unreadable = images or IdentifiedImages.of(assigned.parts)
+    known = {path: one for path, one in identities.items() if path in assigned.parts}
+    left_out = unreadable | left_out
     aside = _parts_in(split.threshold, split, assigned, known)
     used = _parts_in(split.trained, split, assigned, known)
     used |= _parts_in(split.selection, split, assigned, known)
@@ -81,17 +104,6 @@ def _fitted(
         f"{len(assigned.parts) - len(entries)} others were not used."
     )
     return NormalImages(parts, notes=(note,), cross_fitted=fitted, entries=entries)
-
-
-def _identities(parts: Mapping[Path, str], left_out: dict[str, str]) -> dict[Path, ImageId]:
-    """Return the identities of the images that can be read."""
-    known = {}
-    for path in parts:
-        try:
-            known[path] = identify(path)
-        except DataError as error:
-            left_out[str(path)] = str(error)
-    return known
 
 
 def _parts_in(

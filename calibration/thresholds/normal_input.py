@@ -7,7 +7,11 @@ from pathlib import Path
 
 from edge_ad.calibration.thresholds.drift import time_order
 from edge_ad.calibration.thresholds.images import ImageFolder, SourceFrames
-from edge_ad.calibration.thresholds.normal_images import NormalImages, choose_images
+from edge_ad.calibration.thresholds.normal_images import (
+    IdentifiedImages,
+    NormalImages,
+    choose_images,
+)
 from edge_ad.calibration.thresholds.scores import NormalScores, PartOf, Scores
 from edge_ad.data_split import DataSplit
 from edge_ad.dataset import left_out_beside, normal_images
@@ -93,10 +97,11 @@ def open_folder(
         part_id = split.rule.removeprefix(_EXPRESSION)
     paths = normal_images(folder)
     assigned = assign_parts(paths, part_id=part_id, root=folder, how=how, geometry=geometry)
-    chosen = choose_images(assigned, split)
+    identified = IdentifiedImages.of(paths) if split else None
+    chosen = choose_images(assigned, split, identified)
     if assigned.is_upper_bound and chosen.of_training and split and split.decided_by == How.EACH:
         assigned = assign_parts(paths, root=folder, how=How.EACH, geometry=geometry)
-        chosen = choose_images(assigned, split)
+        chosen = choose_images(assigned, split, identified)
     images = ImageFolder(folder, chosen.paths)
     images.left_out |= left_out_beside(paths) | chosen.left_out
     part_of = {images.name_of(path): part for path, part in chosen.parts.items()}

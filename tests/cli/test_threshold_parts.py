@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import pytest
+
+from edge_ad.calibration.thresholds import normal_images
 from edge_ad.calibration.thresholds.normal_input import open_folder
 from edge_ad.data_split import DataSplit, ImageSet
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import ASSUMED, load_sidecar
-from edge_ad.parts import identify
+from edge_ad.parts import ImageId, identify
 from tests.conftest import invoke
 
 MakePath: TypeAlias = Callable[..., Path]
@@ -36,13 +39,21 @@ def test_parts_that_looks_cannot_count_are_assumed_until_the_user_says_what_they
 
 
 def test_the_users_word_in_training_holds_for_the_images_set_aside_there(
-    make_folder: MakePath,
+    make_folder: MakePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = make_folder("good", 9)
     ids = [identify(path) for path in sorted(good.iterdir())]
     trained, aside = ImageSet.of(ids[:4], []), ImageSet.of(ids[4:], [])
     split = DataSplit(decided_by="each", trained=trained, threshold=aside)
+    read: list[Path] = []
+
+    def counted(path: Path) -> ImageId:
+        read.append(path)
+        return identify(path)
+
+    monkeypatch.setattr(normal_images, "identify", counted)
     given = open_folder(good, split, Geometry())
+    assert read == sorted(good.iterdir()), "each image is read once"
     assert (given.decided_by, given.set_aside, given.doubt) == ("each", 5, "")
     assert open_folder(good, split.replace(decided_by="images"), Geometry()).decided_by == ASSUMED
     elsewhere = DataSplit(decided_by="each")  # it says nothing of other folders
