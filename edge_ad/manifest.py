@@ -54,7 +54,7 @@ class Provenance(Stored, frozen=True, kw_only=True):
 class Manifest(Stored, frozen=True, kw_only=True):
     """The description of a model; `batch` None means any number of images.
 
-    `data_split` is None for models that were not trained by this version of edge-ad. `bit_depth` is
+    `data_split` is None for models that edge-ad did not train. `bit_depth` is
     that of the training images, None when it is not known.
     """
 

@@ -19,7 +19,7 @@ from edge_ad.calibration.quantize.eval_set import EvalSet, evenly
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import AlarmComparison, broken_by_fp32, count_alarms
 from edge_ad.calibration.quantize.result_cache import identity
-from edge_ad.calibration.thresholds.decide import refuse_other_scores, refuse_training_set
+from edge_ad.calibration.thresholds.decide import refuse_other_scores
 from edge_ad.calibration.thresholds.estimate import score_normal, threshold_for
 from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
 from edge_ad.calibration.thresholds.images import ImageFolder
@@ -84,7 +84,6 @@ def threshold_images(
     """
     try:
         given = open_folder(folder, manifest.data_split, manifest.geometry, part_id, how)
-        refuse_training_set(given, manifest)
         refuse_other_scores(given, _int8(manifest), manifest.geometry)
     except GateFailed as error:
         _log.warning(_NO_THRESHOLD, folder, error)

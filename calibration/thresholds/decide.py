@@ -68,17 +68,6 @@ def refuse_other_scores(given: NormalInput, manifest: Manifest, geometry: Geomet
         )
 
 
-def refuse_training_set(given: NormalInput, manifest: Manifest) -> None:
-    """Raise GateFailed for exactly the images trained on, by a training that kept no lists."""
-    trained = manifest.provenance.data_sha256
-    if manifest.data_split is None and trained and given.images.sha256() == trained:
-        raise GateFailed(
-            "the detector was trained on these images. It may score new ones higher, and then the "
-            "line rejects more than guaranteed, so nothing is stored. Give images of good parts "
-            "that it was not trained on."
-        )
-
-
 def _drift(request: Request, given: NormalInput, scores: NormalScores) -> Drift | None:
     if not given.ordered_by:
         return None

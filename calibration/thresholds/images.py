@@ -64,8 +64,8 @@ class ImageFolder:
             raise DataError(f"none of the {len(self)} images can be judged. The first: {first}")
 
     def sha256(self) -> str:
-        """Return the identity of the images that could be read; before that is known, of all."""
-        return sha256_of(self._read or self._paths)
+        """Return the identity of the images that could be read, once they were."""
+        return sha256_of(self._read)
 
 
 class SourceFrames:

@@ -134,7 +134,7 @@ def command(*, engine: Path, plot: Path | None, as_json: bool, **options: Any) -
         given = _open(options, manifest, geometry)
         refuse_other_scores(given, manifest, geometry)
         measured = _measure(loaded, given, _anomalous(options["anomalies"], given), geometry)
-    threshold = _decide(request, given, measured, manifest, plot)
+    threshold = _decide(request, given, measured, plot)
     sidecar = _store(engine, threshold)
     result = result_of(engine, threshold, given, *measured, options["false_alarm_rate"])
     result["sidecar"] = str(sidecar)
@@ -264,16 +264,14 @@ def _decide(
     request: Request,
     given: NormalInput,
     measured: Measured,
-    manifest: Manifest,
     plot: Path | None,
 ) -> Threshold:
     """Return the threshold; plot what led to it, also to a refusal."""
-    from edge_ad.calibration.thresholds.decide import decide, refuse_training_set
+    from edge_ad.calibration.thresholds.decide import decide
     from edge_ad.errors import GateFailed
 
     threshold, refusal = None, ""
     try:
-        refuse_training_set(given, manifest)
         threshold = decide(request, given, *measured)
     except GateFailed as error:
         refusal = str(error)

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from edge_ad.data_split import DataSplit, ImageSet
-from edge_ad.files import sha256_of
 from edge_ad.images import read_image
-from edge_ad.manifest import Provenance, load_sidecar, manifest_from_json
+from edge_ad.manifest import load_sidecar, manifest_from_json
 from edge_ad.parts import identify
 from tests.conftest import CompletedProcess, invoke, part_image
 
@@ -96,15 +95,17 @@ def test_images_the_detector_was_trained_on_are_refused(
     onnx = pytest.importorskip("onnx")
     engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 5)
     model = onnx.load(engine)
-    provenance = Provenance(data_sha256=sha256_of(good.iterdir()))
+    trained = ImageSet.of(map(identify, sorted(good.iterdir())), [])
     (entry,) = model.metadata_props
-    manifest = manifest_from_json(entry.value, "mean").replace(provenance=provenance)
-    entry.value = manifest.to_json()
+    manifest = manifest_from_json(entry.value, "mean")
+    entry.value = manifest.replace(data_split=DataSplit(trained=trained)).to_json()
     onnx.save(model, engine)
     done = threshold(engine, "--images", good, *EACH)
-    assert done.returncode == 4 and "was trained on these images" in done.stderr
+    assert done.returncode == 4 and "was trained on 5 of these 5 parts" in done.stderr
     assert load_sidecar(engine) is None
-    (good / "000.png").unlink()
+    assert threshold(engine, "--images", make_folder("other", 4), *EACH).returncode == 4
+    for path in good.iterdir():
+        cv2.imwrite(str(path), 255 - read_image(path))
     assert threshold(engine, "--images", good, *EACH).returncode == 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,8 +20,10 @@ from edge_ad.calibration.quantize.threshold_check import (
 from edge_ad.calibration.thresholds.guarantee import Guarantee
 from edge_ad.calibration.thresholds.images import ImageFolder
 from edge_ad.calibration.thresholds.scores import By, draw_of_each
-from edge_ad.files import sha256_of
-from edge_ad.manifest import Manifest, Provenance, Threshold
+from edge_ad.data_split import DataSplit, ImageSet
+from edge_ad.images import read_image
+from edge_ad.manifest import Manifest, Threshold
+from edge_ad.parts import identify
 
 MANIFEST = Manifest(method="tiny", size_hw=(8, 8))
 MakeFolder = Callable[..., Path]
@@ -101,13 +104,15 @@ def test_another_file_or_another_part_is_another_origin(make_folder: MakeFolder)
     assert ThresholdImages(ImageFolder(folder), str, "each").facts() != facts
 
 
-def test_int8_gets_no_threshold_from_the_images_of_a_training_without_lists(
+def test_int8_gets_no_threshold_from_the_images_of_the_training(
     make_folder: MakeFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder, other = make_folder("good", 3), make_folder("other", 4)
-    trained = Provenance(data_sha256=sha256_of(sorted(folder.iterdir())))
-    manifest = MANIFEST.replace(provenance=trained)
+    folder = make_folder("good", 3)
+    trained = ImageSet.of(map(identify, sorted(folder.iterdir())), [])
+    manifest = MANIFEST.replace(data_split=DataSplit(trained=trained))
     kept: dict[str, Any] = {"limit": 10, "part_id": r"(\d+)", "how": None}
     assert threshold_images(folder, manifest, **kept) is None
-    assert "was trained on these images" in caplog.text
-    assert threshold_images(other, manifest, **kept) is not None
+    assert "was trained on 3 of these 3 parts" in caplog.text
+    for path in folder.iterdir():
+        cv2.imwrite(str(path), 255 - read_image(path))
+    assert threshold_images(folder, manifest, **kept) is not None

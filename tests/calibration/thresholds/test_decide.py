@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 
 from edge_ad.calibration.thresholds.anomalies import AnomalyScores
-from edge_ad.calibration.thresholds.decide import Request, decide, refuse_training_set
+from edge_ad.calibration.thresholds.decide import Request, decide
 from edge_ad.calibration.thresholds.guarantee import Guarantee
 from edge_ad.calibration.thresholds.images import ImageFolder
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
-from edge_ad.data_split import DataSplit
 from edge_ad.errors import GateFailed
-from edge_ad.files import sha256_of
-from edge_ad.manifest import Manifest, Provenance
 
 NAMES = [f"{number:03d}.png" for number in range(60)]
 SCORES = list(np.random.default_rng(2).random(60))
@@ -30,11 +27,6 @@ def given(folder: Path, **facts: object) -> NormalInput:
 
 def request(rate: float = 0.05) -> Request:
     return Request(Guarantee(rate, 0.95))
-
-
-def manifest(folder: Path, split: DataSplit | None = None) -> Manifest:
-    trained = Provenance(data_sha256=sha256_of(sorted(folder.iterdir())))
-    return Manifest(method="green", size_hw=(32, 32), provenance=trained, data_split=split)
 
 
 @pytest.mark.parametrize("doubt", ["", "the images look all alike."])
@@ -60,18 +52,3 @@ def test_a_drift_is_tested_only_where_the_order_in_time_is_known(
     rising = tuple(name for _, name in sorted(zip(SCORES, NAMES, strict=True)))
     with pytest.raises(GateFailed, match="drift over time"):
         decide(request(), given(folder, ordered_by="file times", order=rising), scores, ANOMALIES)
-
-
-@pytest.mark.parametrize("read", [False, True], ids=["before they are read", "afterwards"])
-def test_the_images_of_a_training_without_lists_are_refused(
-    read: bool,  # noqa: FBT001
-    make_folder: Callable[..., Path],
-) -> None:
-    folder = make_folder("good", 3)
-    images = given(folder)
-    if read:
-        list(images.images)
-    with pytest.raises(GateFailed, match="was trained on these images"):
-        refuse_training_set(images, manifest(folder))
-    refuse_training_set(images, manifest(folder, DataSplit()))  # lists decide, image by image
-    refuse_training_set(given(make_folder("other", 4)), manifest(folder))
