@@ -20,11 +20,11 @@ from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.gate import AlarmComparison, broken_by_fp32, count_alarms
 from edge_ad.calibration.quantize.result_cache import identity
 from edge_ad.calibration.thresholds.decide import refuse_other_scores
-from edge_ad.calibration.thresholds.estimate import score_normal, threshold_for
+from edge_ad.calibration.thresholds.estimate import threshold_for
 from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
 from edge_ad.calibration.thresholds.images import ImageFolder
 from edge_ad.calibration.thresholds.normal_input import NormalInput, open_folder
-from edge_ad.calibration.thresholds.scores import By, PartOf, draw_of_each
+from edge_ad.calibration.thresholds.scores import By, PartOf, draw_of_each, score_normal
 from edge_ad.errors import GateFailed
 from edge_ad.files import file_state
 from edge_ad.frame import Image

@@ -7,25 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_ad.calibration.thresholds.guarantee import (
-    Guarantee,
-    figures,
-    largest_rank,
-    parts_needed,
-    supported_rate,
-)
-from edge_ad.calibration.thresholds.scores import (
-    By,
-    NormalScores,
-    PartScores,
-    Scores,
-    score_normal,
-)
+from edge_ad.calibration.thresholds.guarantee import Guarantee, figures, largest_rank
+from edge_ad.calibration.thresholds.scores import By, NormalScores, PartScores, Scores
 from edge_ad.errors import GateFailed
 from edge_ad.manifest import Threshold
-from edge_ad.parts import rounded_up
-
-__all__ = ["NormalScores", "score_normal", "threshold_for"]
+from edge_ad.parts import parts_needed, rounded_up, supported_rate
 
 _COARSE = (
     "the model clamps, rounds or saturates its scores. Nothing is stored. Remove that (a Clip, "
@@ -92,16 +78,17 @@ def _check_exceedable(
         raise GateFailed(
             f"{count} normal parts have only {distinct} different scores; a false-alarm rate of "
             f"{guarantee.rate:g} with confidence {guarantee.confidence:g} needs "
-            f"{parts_needed(guarantee)}: {_COARSE}",
+            f"{parts_needed(guarantee.rate, guarantee.confidence)}: {_COARSE}",
             facts,
         )
 
 
 def _too_few(parts: PartScores, guarantee: Guarantee) -> str:
-    best = rounded_up(supported_rate(len(parts), guarantee.confidence))
+    rate, confidence = guarantee.rate, guarantee.confidence
+    best = rounded_up(supported_rate(len(parts), confidence))
     return (
-        f"{describe_count(parts)} cannot guarantee a false-alarm rate of {guarantee.rate:g} with "
-        f"confidence {guarantee.confidence:g}: that needs {parts_needed(guarantee)} of them, "
+        f"{describe_count(parts)} cannot guarantee a false-alarm rate of {rate:g} with "
+        f"confidence {confidence:g}: that needs {parts_needed(rate, confidence)} of them, "
         f"independent and without near-duplicates. These support {best:g} at best: collect more, "
         f"use --false-alarm-rate {best:g}, or leave the rate out."
     )

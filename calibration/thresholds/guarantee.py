@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_ad.calibration.thresholds.interval import binomial
-from edge_ad.parts import evidence
+from edge_ad.parts import parts_needed, rounded_up, supported_rate
 
 LOWEST_RATE = 0.001  # that is aimed at without --false-alarm-rate: 2995 parts
 _ROUNDING = 1e-9  # of sums and logarithms in floating point
@@ -33,7 +33,7 @@ def best_guarantee(parts: int, guarantee: Guarantee) -> Guarantee:
     """Return the guarantee itself if so many parts support it, else the nearest they do."""
     if largest_rank(parts, guarantee):
         return guarantee
-    rate = evidence.rounded_up(supported_rate(parts, guarantee.confidence))
+    rate = rounded_up(supported_rate(parts, guarantee.confidence))
     return Guarantee(rate, guarantee.confidence)
 
 
@@ -46,21 +46,11 @@ def largest_rank(parts: int, guarantee: Guarantee) -> int:
     return rank
 
 
-def parts_needed(guarantee: Guarantee) -> int:
-    """Return how many independent normal parts it takes for their maximum to keep it."""
-    return evidence.parts_needed(guarantee.rate, guarantee.confidence)
-
-
-def supported_rate(parts: int, confidence: float) -> float:
-    """Return the lowest rate that the maximum of so many scores can guarantee."""
-    return evidence.supported_part_rate(parts, confidence)
-
-
 def figures(parts: int, requested: Guarantee) -> dict[str, float]:
     """Return what so many parts support beside what was requested."""
     return {
         "parts": parts,
         "requested_rate": requested.rate,
-        "parts_needed": parts_needed(requested),
+        "parts_needed": parts_needed(requested.rate, requested.confidence),
         "supported_rate": supported_rate(parts, requested.confidence),
     }

@@ -117,7 +117,7 @@ def _result(
     from dataclasses import asdict
     from statistics import median
 
-    from edge_ad.parts import supported_part_rate
+    from edge_ad.parts import supported_rate
 
     recognition = assignment.recognition
     sizes = [len(paths) for paths in assignment.groups().values()]
@@ -145,7 +145,7 @@ def _result(
         "left_out": {str(path): why for path, why in survey.left_out.items()},
         "sizes": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         "brightness": {"min": min(levels), "median": median(levels), "max": max(levels)},
-        "supported_rate": supported_part_rate(len(sizes), confidence),
+        "supported_rate": supported_rate(len(sizes), confidence),
         "confidence": confidence,
         "part_of": {str(path): part for path, part in assignment.parts.items()},
     }

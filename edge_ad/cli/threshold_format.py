@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.calibration.thresholds.anomalies import AnomalyScores, describe_escapes
-from edge_ad.calibration.thresholds.guarantee import (
-    Guarantee,
-    largest_rank,
-    parts_needed,
-    supported_rate,
-)
+from edge_ad.calibration.thresholds.guarantee import Guarantee, largest_rank
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.files import printable
 from edge_ad.manifest import ASSUMED, Threshold
-from edge_ad.parts import USUAL_RATE, rounded_up
+from edge_ad.parts import USUAL_RATE, parts_needed, rounded_up, supported_rate
 
 _LOW_RATE = 0.01
 _NAMED = 10  # left-out images in the text; JSON has all
@@ -35,7 +30,7 @@ def result_of(
     """Return the record of `--json`, without the sidecar's path."""
     parts = scores.by(threshold.by)
     guarantee = Guarantee(threshold.false_alarm_rate, threshold.confidence)
-    needed = requested_rate and parts_needed(Guarantee(requested_rate, threshold.confidence))
+    needed = requested_rate and parts_needed(requested_rate, threshold.confidence)
     return {
         "type": "threshold",
         "engine": str(engine),
@@ -89,7 +84,7 @@ def format_result(result: dict[str, Any]) -> str:
 
 def _needed(confidence: float) -> str:
     """Return like "0.05 needs 59 parts, 0.01 needs 299."."""
-    usual, low = (parts_needed(Guarantee(rate, confidence)) for rate in (USUAL_RATE, _LOW_RATE))
+    usual, low = (parts_needed(rate, confidence) for rate in (USUAL_RATE, _LOW_RATE))
     return f"{USUAL_RATE:g} needs {usual} parts, {_LOW_RATE:g} needs {low}."
 
 

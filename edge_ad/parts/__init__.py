@@ -5,7 +5,7 @@ trained on looks better than it is, and a guarantee that counts images instead o
 """
 
 from edge_ad.parts.assignment import How, PartAssignment, assign_parts
-from edge_ad.parts.evidence import USUAL_RATE, parts_needed, rounded_up, supported_part_rate
+from edge_ad.parts.evidence import USUAL_RATE, parts_needed, rounded_up, supported_rate
 from edge_ad.parts.identity import ImageId, identify
 from edge_ad.parts.recognition import Recognition
 from edge_ad.parts.split import split_parts
@@ -21,5 +21,5 @@ __all__ = [
     "parts_needed",
     "rounded_up",
     "split_parts",
-    "supported_part_rate",
+    "supported_rate",
 ]

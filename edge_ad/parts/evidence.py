@@ -24,7 +24,7 @@ def parts_needed(rate: float, confidence: float) -> int:
     return max(1, math.ceil(math.log1p(-confidence) / math.log1p(-rate) - _ROUNDING))
 
 
-def supported_part_rate(parts: int, confidence: float) -> float:
+def supported_rate(parts: int, confidence: float) -> float:
     """Return the lowest rate that `parts` independent parts support; 1.0 for none."""
     _check(confidence=confidence)
     if parts < 0:

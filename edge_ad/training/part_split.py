@@ -25,7 +25,7 @@ from edge_ad.parts import (
     parts_needed,
     rounded_up,
     split_parts,
-    supported_part_rate,
+    supported_rate,
 )
 from edge_ad.training.data import NormalTiles
 
@@ -88,7 +88,7 @@ class PartSplit:
     def supported_rate(self) -> float | None:
         """Return the lowest false-alarm rate that the parts for the threshold support, if any."""
         parts = self._threshold_parts
-        return supported_part_rate(parts, CONFIDENCE) if parts else None
+        return supported_rate(parts, CONFIDENCE) if parts else None
 
     @property
     def _threshold_parts(self) -> int:

@@ -13,7 +13,7 @@ from edge_ad.parts import (
     parts_needed,
     rounded_up,
     split_parts,
-    supported_part_rate,
+    supported_rate,
 )
 
 SHARES = {"train": 0.8, "selection": 0.1, "threshold": 0.1}
@@ -84,12 +84,12 @@ def test_a_share_that_is_not_positive_is_refused(share: float) -> None:
 @pytest.mark.parametrize(("rate", "parts"), [(0.05, 59), (0.12, 24), (0.5, 5), (0.001, 2995)])
 def test_the_parts_that_a_guarantee_needs(rate: float, parts: int) -> None:
     assert parts_needed(rate, 0.95) == parts
-    assert supported_part_rate(parts, 0.95) <= rate < supported_part_rate(parts - 1, 0.95)
+    assert supported_rate(parts, 0.95) <= rate < supported_rate(parts - 1, 0.95)
 
 
 def test_the_rate_that_is_printed_is_one_that_the_parts_support() -> None:
     for parts in range(1, 500):
-        printed = float(f"{rounded_up(supported_part_rate(parts, 0.95)):g}")
+        printed = float(f"{rounded_up(supported_rate(parts, 0.95)):g}")
         assert parts_needed(printed, 0.95) <= parts
 
 
@@ -106,8 +106,8 @@ def test_the_parts_that_just_support_a_rate_are_enough(rate: float) -> None:
 
 
 def test_no_part_supports_nothing() -> None:
-    assert supported_part_rate(0, 0.95) == 1.0
+    assert supported_rate(0, 0.95) == 1.0
     with pytest.raises(UsageError, match="0 or more, got -1"):
-        supported_part_rate(-1, 0.95)
+        supported_rate(-1, 0.95)
     with pytest.raises(UsageError, match="rate: expected a number between 0 and 1"):
         parts_needed(float("nan"), 0.95)

@@ -11,17 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_ad.calibration.thresholds.estimate import NormalScores, score_normal, threshold_for
-from edge_ad.calibration.thresholds.guarantee import (
-    Guarantee,
-    best_guarantee,
-    largest_rank,
-    parts_needed,
-    supported_rate,
-)
+from edge_ad.calibration.thresholds.estimate import threshold_for
+from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee, largest_rank
+from edge_ad.calibration.thresholds.scores import NormalScores, score_normal
 from edge_ad.engine import ScriptedEngine
 from edge_ad.errors import DataError, EdgeAdError, GateFailed
 from edge_ad.geometry import Geometry
+from edge_ad.parts import parts_needed, supported_rate
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
@@ -36,7 +32,7 @@ def normal_scores(scores: NDArray[np.float64]) -> NormalScores:
 )
 def test_images_that_a_guarantee_needs(rate: float, confidence: float, needed: int) -> None:
     guarantee = Guarantee(rate, confidence)
-    assert parts_needed(guarantee) == needed
+    assert parts_needed(rate, confidence) == needed
     assert largest_rank(needed, guarantee) == 1
     assert largest_rank(needed - 1, guarantee) == 0
 
