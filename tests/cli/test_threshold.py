@@ -103,7 +103,6 @@ def test_images_the_detector_was_trained_on_are_refused(
     done = threshold(engine, "--images", good, *EACH)
     assert done.returncode == 4 and "was trained on 5 of these 5 parts" in done.stderr
     assert load_sidecar(engine) is None
-    assert threshold(engine, "--images", make_folder("other", 4), *EACH).returncode == 4
     for path in good.iterdir():
         cv2.imwrite(str(path), 255 - read_image(path))
     assert threshold(engine, "--images", good, *EACH).returncode == 0
