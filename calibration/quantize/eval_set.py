@@ -18,6 +18,7 @@ from edge_ad.engine import Engine
 from edge_ad.errors import DataError, naming
 from edge_ad.evaluation.predictions import judgeable
 from edge_ad.frame import Image
+from edge_ad.images.listing import left_out_lines
 from edge_ad.manifest import Manifest
 from edge_ad.preprocess import Preprocess
 from edge_ad.scoring import Scorer
@@ -101,8 +102,8 @@ def labelled_eval_set(labelled: LabelledSet, manifest: Manifest, *, limit: int) 
     for sample, image in judgeable(chosen, left_out):
         samples.append(_labelled(sample, image, preprocess))
         summaries.append(summarize(sample.path, image, 0.0))
-    for reason in left_out.values():
-        _log.warning("left out: %s", reason)
+    for line in left_out_lines(left_out.values()):
+        _log.warning("%s", line)
     _check_sides(samples)
     return EvalSet(
         "labelled images",

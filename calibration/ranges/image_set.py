@@ -18,6 +18,7 @@ from edge_ad.files import sha256_of
 from edge_ad.frame import Image
 from edge_ad.geometry import Geometry
 from edge_ad.images import read_image
+from edge_ad.images.listing import left_out_lines
 from edge_ad.synthesis.anomalies import random_anomaly
 
 MIN_IMAGES = 8  # ranges from fewer say nothing about a line
@@ -111,6 +112,8 @@ def choose(
             unreadable[path] = reason
         else:
             chosen.append(path)
+    for line in left_out_lines(unreadable.values()):
+        _log.warning("%s", line)
     if len(chosen) < MIN_IMAGES:
         raise DataError(
             f"{paths[0].parent}: only {len(chosen)} readable images to calibrate with, expected at "
@@ -138,6 +141,5 @@ def _problem(path: Path) -> str:
     try:
         read_image(path)
     except DataError as error:
-        _log.warning("left out: %s", error)
         return str(error)
     return ""

@@ -164,6 +164,7 @@ def _score(
 
     from edge_ad.errors import DataError
     from edge_ad.evaluation.predictions import score_all
+    from edge_ad.images.listing import left_out_lines
 
     console = Console(stderr=True)
     shown = track(labelled, "scoring", console=console, disable=not console.is_terminal)
@@ -173,18 +174,9 @@ def _score(
         if listed and not any(item.sample.anomalous == anomalous for item in scored):
             first = left_out[listed[0]]
             raise DataError(f"none of the {len(listed)} {side} images can be scored: {first}")
-    _name_left_out(list(left_out.values()))
+    for line in left_out_lines(left_out.values()):
+        click.echo(line, err=True)
     return scored
-
-
-def _name_left_out(reasons: list[str]) -> None:
-    """Name the first ten files on stderr and count the rest; `--json` has all of them."""
-    from edge_ad.images.listing import NAMED
-
-    for reason in reasons[:NAMED]:
-        click.echo(f"left out: {reason}", err=True)
-    if len(reasons) > NAMED:
-        click.echo(f"left out: {len(reasons) - NAMED} more", err=True)
 
 
 def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from edge_ad.calibration.thresholds.guarantee import Guarantee, largest_rank
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.files import printable
+from edge_ad.images.listing import left_out_lines
 from edge_ad.manifest import ASSUMED, Threshold
 from edge_ad.parts import USUAL_RATE, parts_needed, rounded_up, supported_rate
 
 _LOW_RATE = 0.01
-_NAMED = 10  # left-out images in the text; JSON has all
 
 
 def result_of(
@@ -166,7 +166,5 @@ def warnings(
             f"independent: {some}{' ...' if len(repeats) > 3 else ''}"
         )
     for reasons in (result["left_out"], result["anomalies_left_out"]):
-        for name, reason in list(reasons.items())[:_NAMED]:
-            yield f"left out: {reason if name in reason else f'{name}: {reason}'}"
-        if len(reasons) > _NAMED:
-            yield f"left out: {len(reasons) - _NAMED} more"
+        texts = [why if name in why else f"{name}: {why}" for name, why in reasons.items()]
+        yield from left_out_lines(texts)

@@ -27,7 +27,7 @@ from edge_ad.dataset.truth import affected, list_faults, read_truth, truth_fault
 from edge_ad.errors import DataError
 from edge_ad.files import check_folder
 from edge_ad.frame import Image
-from edge_ad.images import named, read_image
+from edge_ad.images import NAMED, named, read_image
 
 __all__ = [
     "LAYOUTS",
@@ -45,7 +45,6 @@ __all__ = [
     "split_masks",
 ]
 _log = logging.getLogger(__name__)
-_LOGGED = 10  # images that cannot be read; the others are counted
 _NO_ROLE = "lies where the layout has no images, or is not in its table"
 
 
@@ -140,15 +139,15 @@ def readable(
             image = read_image(path)
         except DataError as error:
             errors.append(str(error))
-            if len(errors) <= _LOGGED:
+            if len(errors) <= NAMED:
                 _log.warning("left out: %s", error)
             if left_out is not None:
                 left_out[str(path)] = str(error)
             continue
         readable_count += 1
         yield path, image
-    if len(errors) > _LOGGED:
-        _log.warning("left out: %d more, which cannot be read either", len(errors) - _LOGGED)
+    if len(errors) > NAMED:
+        _log.warning("left out: %d more, which cannot be read either", len(errors) - NAMED)
     if errors and not readable_count:
         raise DataError(f"none of the {len(errors)} images can be read. The first: {errors[0]}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,14 @@ def named(left_out: Iterable[str], limit: int = NAMED) -> str:
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     files = "1 file" if len(names) == 1 else f"{len(names)} files"
     return f"{files}: {', '.join(names[:limit])}{rest}"
+
+
+def left_out_lines(reasons: Collection[str]) -> Iterator[str]:
+    """Yield a line for each of the first ten reasons, and one that counts the others."""
+    for reason in list(reasons)[:NAMED]:
+        yield f"left out: {reason}"
+    if len(reasons) > NAMED:
+        yield f"left out: {len(reasons) - NAMED} more"
 
 
 def _no_image(path: Path) -> str:

@@ -58,6 +58,17 @@ def test_unreadable_images_are_named_and_replaced(tmp_path: Path) -> None:
     assert {path.name for path in chosen.unreadable} == {"003.png", "007.png"}
 
 
+def test_of_many_unreadable_images_the_first_ten_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images(tmp_path, 8)
+    for number in range(13):
+        (tmp_path / f"bad{number}.png").write_bytes(b"not an image")
+    chosen = choose(list_images(tmp_path), samples=21)
+    assert len(chosen) == 8 and len(chosen.unreadable) == len(chosen.left_out) == 13
+    assert len(caplog.messages) == 11 and caplog.messages[-1] == "left out: 3 more"
+
+
 @pytest.mark.parametrize("count", [1, 7])
 def test_too_few_images_are_refused(tmp_path: Path, count: int) -> None:
     with pytest.raises(DataError, match=f"only {count} readable images"):
