@@ -159,7 +159,7 @@ def _write(
     options: dict[str, Any],
 ) -> None:
     """Write the files that were asked for; raise OutletLost when one cannot be written."""
-    from edge_ad.errors import OutletLost
+    from edge_ad.cli.output import writing
     from edge_ad.images import write_image
     from edge_ad.parts.sheet import draw_sheet
     from edge_ad.parts.split import split_parts
@@ -167,14 +167,12 @@ def _write(
 
     sheet, split = options["sheet"], options["split"]
     sets = split_parts(assignment, options["shares"], options["seed"]) if split else {}
-    try:
-        if split is not None:
+    if split is not None:
+        with writing(split):
             write_split(split, assignment, sets, root)
-        if sheet is not None:
+    if sheet is not None:
+        with writing(sheet):
             write_image(sheet, draw_sheet(assignment.groups(), survey.odd, read))
-    except OSError as error:
-        name = error.filename or sheet or split
-        raise OutletLost(f"{name}: cannot be written ({error.strerror or error}).") from error
 
 
 def _text(result: dict[str, Any]) -> str:

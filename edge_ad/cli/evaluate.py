@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.labels import labels_options
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
-from edge_ad.cli.output import check_writable
+from edge_ad.cli.output import check_writable, writing
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.types import Number
 
@@ -94,7 +92,7 @@ def command(
         scored, pooled, report = _evaluate(engine, artifact, labelled, geometry, threshold, parts)
     result |= report | {"bit_depth": depth.bits if depth else None}
     if output is not None:
-        with _writing(output):
+        with writing(output / "report.json"):
             output.mkdir(parents=True, exist_ok=True)
             write_report(output, result, scored, geometry, pooled)
     if as_json:
@@ -195,18 +193,6 @@ def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> 
         "size_hw": list(manifest.size_hw),
         "geometry": geometry.to_dict(),
     }
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    from edge_ad.errors import OutletLost
-
-    try:
-        yield
-    except OSError as error:
-        raise OutletLost(
-            f"{folder}: cannot write the report ({error.strerror or error}). Choose another -o."
-        ) from error
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -29,28 +29,40 @@ _LEAST_TO_GO_ON_MIB = 1  # a line that was judging goes on: one that runs does n
 
 @contextlib.contextmanager
 def output_file(path: Path, suffix: str, option: str = "-o") -> Iterator[Path]:
-    """Check name, folder and disk now; convert a failed write in the block to OutletLost.
+    """Check name, folder and disk now, and write in the block; see `writing`.
 
-    Raises UsageError for another suffix or a folder of that name. An error that names a file of
-    another folder, or is one of a connection, passes: nothing is wrong with this file then.
+    Raises UsageError for another suffix or a folder of that name.
     """
     if path.suffix != suffix:
         raise UsageError(f"{option} {path}: expected a name that ends in {suffix}.")
     if path.is_dir():
         raise UsageError(f"{option} {path}: that is a folder. Name a file in it.")
     check_writable(path)
-    try:
+    with writing(path):
         yield path
+
+
+@contextlib.contextmanager
+def writing(path: Path, advice: str = "") -> Iterator[None]:
+    """Convert a failed write of a file to OutletLost, with `advice` at the end.
+
+    An error that names a file of another folder, or is one of a connection, passes: nothing is
+    wrong with this file then.
+    """
+    try:
+        yield
     except OSError as error:
         if not _concerns(error, path):
             raise
-        raise OutletLost(f"{path}: cannot be written ({error.strerror or error}).") from error
+        reason = f"{path}: cannot be written ({error.strerror or error})."
+        raise OutletLost(f"{reason} {advice}".rstrip()) from error
 
 
 def _concerns(error: OSError, path: Path) -> bool:
     """Return whether an error may be one of writing a file: of its folder, or of no name."""
     if isinstance(error.filename, str | bytes | os.PathLike):
-        return Path(os.fsdecode(error.filename)).absolute().parent == path.absolute().parent
+        named, folder = Path(os.fsdecode(error.filename)).absolute(), path.absolute().parent
+        return folder in (named, named.parent)
     return not isinstance(error, ConnectionError | TimeoutError)
 
 

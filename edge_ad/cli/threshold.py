@@ -15,6 +15,7 @@ from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
+from edge_ad.cli.output import writing
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.types import NumberRange
 
@@ -284,27 +285,17 @@ def _decide(
 
 def _store(engine: Path, threshold: Threshold) -> Path:
     """Write the sidecar and return its path."""
-    from edge_ad.errors import OutletLost
     from edge_ad.manifest import set_threshold, sidecar_path
 
-    try:
+    with writing(sidecar_path(engine)):
         return set_threshold(engine, threshold)
-    except OSError as error:
-        raise OutletLost(
-            f"{sidecar_path(engine)}: cannot be written ({error.strerror or error})."
-        ) from error
 
 
 def _plot(
     path: Path, request: Request, measured: Measured, threshold: Threshold | None, refusal: str
 ) -> None:
     from edge_ad.calibration.thresholds.plot import write_plot
-    from edge_ad.errors import OutletLost
 
-    try:
+    with writing(path, "No threshold is stored."):
         parts = measured.scores.by(request.by)
         write_plot(path, parts, measured.anomalies, threshold, refusal)
-    except OSError as error:
-        raise OutletLost(
-            f"{path}: cannot be written ({error.strerror or error}). No threshold is stored."
-        ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.cli.output import FolderClaim, output_file
+from edge_ad.cli.output import FolderClaim, output_file, writing
 from edge_ad.errors import DataError, OutletLost, UsageError
 from edge_ad.store.lock import is_locked
 from edge_ad.store.store import Store
@@ -19,11 +19,17 @@ def _error(code: int, *name: object) -> OSError:
 
 def test_an_error_of_the_file_or_its_folder_is_one_of_the_outlet(tmp_path: Path) -> None:
     out = tmp_path / "a.json"
-    beside = (str(out), str(tmp_path / "tmp1"), bytes(tmp_path / "b"), tmp_path / "c")
+    beside = (str(out), str(tmp_path / "tmp1"), bytes(tmp_path / "b"), tmp_path / "c", tmp_path)
     for name in [(), *((name,) for name in beside), (7,)]:
         with pytest.raises(OutletLost, match=r"a\.json: cannot be written \(why\)"):
             with output_file(out, ".json"):
                 raise _error(errno.ENOSPC, *name)
+
+
+def test_what_to_do_about_a_failed_write_stands_at_its_end(tmp_path: Path) -> None:
+    with pytest.raises(OutletLost, match=r"\(why\)\. Make room\.$"):
+        with writing(tmp_path / "a.json", "Make room."):
+            raise _error(errno.ENOSPC)
 
 
 @pytest.mark.parametrize(
