@@ -49,6 +49,6 @@ def parse_time(text: str) -> str:
         return as_utc(datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text)))
     except (ValueError, OverflowError):
         raise UsageError(
-            f"'{text}' is no time. Expected an age (30m, 8h, 2d) or ISO 8601 "
+            f"'{text}' is not a time. Expected an age (30m, 8h, 2d) or ISO 8601 "
             "(2026-11-28, 2026-11-28T06:00, 2026-11-28T06:00Z)."
         ) from None

@@ -37,7 +37,7 @@ class Geometry(Stored, frozen=True, kw_only=True):
     frame_wh: tuple[Side, Side] | None = None
 
     def changed(self, parts: Mapping[str, Any]) -> Geometry:
-        """Return a copy with some parts replaced. Raises StoredError for parts that are none.
+        """Return a copy with some parts replaced. Raises StoredError for invalid parts.
 
         The size of frames that another region or other polygons are for is unknown.
         """

@@ -31,7 +31,7 @@ def with_secrets(text: str) -> str:
     for match in _LIKE_ONE.finditer(text):
         if not _REFERENCE.fullmatch(match[0]):
             raise UsageError(
-                f"'{match[0]}' is no reference. Expected ${{ENV:NAME}} or ${{FILE:PATH}}."
+                f"'{match[0]}' is not a reference. Expected ${{ENV:NAME}} or ${{FILE:PATH}}."
             )
     whole = _REFERENCE.fullmatch(text)
     if whole:
@@ -63,7 +63,7 @@ def _read(match: re.Match[str]) -> str:
 
 def _variable(reference: str, name: str) -> str:
     if not _VARIABLE.fullmatch(name):
-        raise UsageError(f"{reference}: '{name}' is no name of a variable.")
+        raise UsageError(f"{reference}: '{name}' is not the name of a variable.")
     if name not in os.environ:
         raise UsageError(f"{reference}: the environment has no variable {name}. Set it.")
     return os.environ[name]
@@ -74,7 +74,7 @@ def _file(reference: str, path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             content = file.read(_LONGEST + 1)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{reference}: the file is no text in UTF-8.") from error
+        raise UsageError(f"{reference}: the file is not UTF-8 text.") from error
     except OSError as error:
         raise UsageError(f"{reference}: cannot be read ({error.strerror or error}).") from error
     if len(content) > _LONGEST:

@@ -155,7 +155,7 @@ def split_uri(text: str, syntax: Syntax) -> Uri:
         if syntax == "url-fragment" and "#" in place:  # it is not sent, so it would have no effect
             where = without_credentials(place.partition("#")[0])
             raise UsageError(
-                f"{where}: what follows the # is no list of options. Expected NAME=VALUE, several "
+                f"{where}: what follows the # is not a list of options. Expected NAME=VALUE, more "
                 "of them with & between, names in small letters and a # in a value as %23."
             )
     else:

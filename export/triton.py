@@ -74,7 +74,7 @@ def export_triton(engines: Sequence[Path], config: TritonConfig) -> dict[str, An
     batch = _warm_up_batch(manifest, config)
     if target.exists() and not (target / _CONFIG).is_file():
         raise UsageError(
-            f"{target} is no model's folder: it has no {_CONFIG}. Choose another --name."
+            f"{target} is not a model's folder: it has no {_CONFIG}. Choose another --name."
         )
     message = _message(schema, files, manifest, sidecar, config)
     staging = target.with_name(f".{config.name}.part")

@@ -33,9 +33,9 @@ def test_a_file_ends_with_its_last_line_break(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("rtsp://a:${ENV:EDGE_AD_NO_SUCH}@h", "no variable EDGE_AD_NO_SUCH"),
-        ("rtsp://a:${env:X}@h", "is no reference"),
-        ("rtsp://a:${ENV:1 2}@h", "is no name of a variable"),
-        ("rtsp://a:${ENV:X@h", "is no reference"),
+        ("rtsp://a:${env:X}@h", "is not a reference"),
+        ("rtsp://a:${ENV:1 2}@h", "is not the name of a variable"),
+        ("rtsp://a:${ENV:X@h", "is not a reference"),
         ("${FILE:/nowhere/secret}", "No such file"),
         ("${FILE:}", "cannot be read"),
         ("${ENV:EDGE_AD_EMPTY}", "is empty"),

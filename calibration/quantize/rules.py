@@ -147,7 +147,7 @@ def block_of(graph: GraphIndex, node: onnx.NodeProto) -> str:
 
 
 def check_patterns(graph: GraphIndex, overrides: PlacementOverrides) -> None:
-    """Raise UsageError for a pattern that is no regular expression or matches nothing."""
+    """Raise UsageError for a pattern that is not a regular expression or matches nothing."""
     for option, patterns in (("--exclude", overrides.exclude), ("--include", overrides.include)):
         for pattern in patterns:
             try:

@@ -63,7 +63,7 @@ class ImageSummary:
 class CalibrationSet:
     """Readable images in a fixed order; `anomalous` are the positions with synthetic anomalies.
 
-    `left_out` are unreadable ones and files beside them that are no images, with the reason.
+    `left_out` are unreadable ones and files beside them that are not images, with the reason.
     The same folder, samples and seed give the same images, anomalies and sha256.
     """
 

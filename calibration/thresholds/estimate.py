@@ -51,7 +51,7 @@ def threshold_for(
 
 
 def _check_varied(parts: PartScores, facts: dict[str, float]) -> None:
-    """Refuse scores that are no numbers, or all the same."""
+    """Refuse scores that are not numbers, or all the same."""
     if not np.isfinite([parts.image, parts.pixel]).all():
         raise GateFailed("scores of normal images contain NaN or Inf. Nothing is stored.", facts)
     if len(parts) > 1 and parts.distinct == 1:

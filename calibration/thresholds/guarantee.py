@@ -30,7 +30,7 @@ class Guarantee:
 
 
 def best_guarantee(parts: int, guarantee: Guarantee) -> Guarantee:
-    """Return the guarantee itself if so many parts support it, else the nearest they do."""
+    """Return the guarantee itself if this many parts support it, else the nearest they do."""
     if largest_rank(parts, guarantee):
         return guarantee
     rate = rounded_up(supported_rate(parts, guarantee.confidence))
@@ -47,7 +47,7 @@ def largest_rank(parts: int, guarantee: Guarantee) -> int:
 
 
 def figures(parts: int, requested: Guarantee) -> dict[str, float]:
-    """Return what so many parts support beside what was requested."""
+    """Return what this many parts support beside what was requested."""
     return {
         "parts": parts,
         "requested_rate": requested.rate,

@@ -82,7 +82,7 @@ def _offline(engine: Engine, duration_s: float) -> tuple[dict[str, Any], list[fl
 def _queries(
     engine: Engine, batch: Image, duration_s: float, at_least: int | None = None
 ) -> list[float]:
-    """Return the seconds of each call, for a time; with a rule-length time, `at_least` so many."""
+    """Return the seconds of each call, for a time; with a rule-length one, `at_least` so many."""
     least = at_least if at_least and duration_s >= LEAST_S else 1
     until, calls = time.perf_counter() + duration_s, list[float]()
     while time.perf_counter() < until or len(calls) < least:

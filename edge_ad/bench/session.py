@@ -169,7 +169,7 @@ class BenchSession:
         }
 
     def sweep_streams(self, numbers: Sequence[int]) -> None:
-        """Measure so many streams at once, each as fast as it can go."""
+        """Measure this many streams at once, each as fast as it can go."""
         self.result["streams"] = [self._time_streams(number) for number in numbers]
 
     def find_capacity(self, rate_hz: float, latency_ms: float) -> None:

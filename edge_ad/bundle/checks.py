@@ -130,5 +130,5 @@ def _time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise DataError(f"'{text}' in its manifest is no time.") from error
+        raise DataError(f"'{text}' in its manifest is not a time.") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

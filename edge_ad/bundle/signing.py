@@ -122,7 +122,7 @@ def needs_passphrase(path: Path) -> bool:
 
 
 def load_key(path: Path, passphrase: str | None) -> SigningKey:
-    """Read a private key. Raises UsageError for a file that others can read or that is no key."""
+    """Read a private key. Raises UsageError for one that others can read or that is not a key."""
     _require()
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -76,7 +76,7 @@ def _from_text_error(error: UnicodeEncodeError) -> EdgeAdError:
     if readable(text) == text:
         raise error
     converted = UsageError(
-        f"'{readable(text)}' is no text in UTF-8, which names and remarks here must be. Write it "
+        f"'{readable(text)}' is not UTF-8 text, which names and remarks here must be. Write it "
         "in UTF-8, or rename the file."
     )
     converted.__cause__ = error

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     default=5,
     show_default=True,
     type=click.IntRange(1),
-    help="Engine and loop are measured alternately, so many times.",
+    help="Rounds in which engine and loop are measured in turn.",
 )
 @click.option(
     "--frames",
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     type=NumberRange(0, 100_000, min_open=True),
     help="Frames a second: measure the latency at this rate.",
 )
-@click.option("--streams", type=Counts(), help="Measure so many streams at once, like 1,2,4.")
+@click.option("--streams", type=Counts(), help="Measure this many streams at once, like 1,2,4.")
 @click.option("--capacity", is_flag=True, help="Find the most streams at --rate without a drop.")
 @click.option(
     "--latency-ms",

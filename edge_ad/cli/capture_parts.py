@@ -126,7 +126,7 @@ class FrameAtTrigger(AnyFrame):
             for line in self._lines:
                 self._fire(line.strip())
         except UnicodeDecodeError as error:
-            click.echo(f"\nThe lines for --trigger enter are no text: {error}.", err=True)
+            click.echo(f"\nThe lines for --trigger enter are not text: {error}.", err=True)
         self._last = True
 
     def _fire(self, name: str) -> None:

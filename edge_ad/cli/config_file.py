@@ -104,7 +104,7 @@ def read_config_file(
 
 
 def load_keys(path: Path) -> PlacedYaml:
-    """Return the keys of a file as written. Raises UsageError for one that is none."""
+    """Return the keys of a file as written. Raises UsageError for an invalid one."""
     try:
         placed = parse_placed_yaml(decode(path.read_bytes()))
     except OSError as error:
@@ -183,7 +183,7 @@ class _Reader:
         return CameraEntry(self.path, self.placed.places.get(at), values, places)
 
     def _checked_name(self, position: int, cameras: list[CameraEntry]) -> Mapping[str, Any]:
-        """Return a camera's values, without a name that is none or that one before it has."""
+        """Return a camera's values, without a name that is invalid or that one before it has."""
         from edge_ad.source.named import check_name
 
         values = dict(cameras[position].values)

@@ -20,13 +20,13 @@ _BETWEEN = r"[\[\](),'\sx]"  # numbers of a region, of corners or of tiles
 
 
 def _text(count: int, most: str | int) -> Schema:
-    """Return the pattern of a text with so many whole numbers, and at most `most` + 1."""
+    """Return the pattern of a text with this many whole numbers, and at most `most` + 1."""
     more = f"({_BETWEEN}+-?[0-9]+){{{count - 1},{most}}}"
     return {"pattern": f"^{_BETWEEN}*-?[0-9]+{more}{_BETWEEN}*$"}
 
 
 def _numbers(count: int, item: Schema) -> Schema:
-    """Return the schema of so many whole numbers, as a list or as text."""
+    """Return the schema of this many whole numbers, as a list or as text."""
     limits = {"type": ["string", "array"], "minItems": count, "maxItems": count}
     return limits | {"items": item} | _text(count, count - 1)
 

@@ -22,7 +22,7 @@ class PartsFrom(click.ParamType[Any]):
         if isinstance(value, How):
             return value
         if value not in known:
-            self.fail(f"'{value}' is none of: {', '.join(known)}.", param, ctx)
+            self.fail(f"'{value}' is not one of: {', '.join(known)}.", param, ctx)
         return known[value]
 
 

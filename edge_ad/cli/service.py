@@ -68,7 +68,7 @@ def command(*, user: str | None, name: str, arguments: tuple[str, ...], as_json:
     in them are relative to the folder that this is called in.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' is no service name: letters, digits, '-' and '_' are.")
+        raise UsageError(f"'{name}' is not a service name. Use letters, digits, '-' and '_'.")
     _check(arguments)
     text = unit_text(name, arguments, user or getpass.getuser(), Path.cwd())
     emit({"type": "service", "name": f"edge-ad-{name}.service", "unit": text}) if as_json else (

@@ -92,8 +92,9 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--folds",
     type=click.IntRange(2, 100),
-    help="Set no parts aside for the threshold: train so many nets more, each without a fold of "
-    "the parts, which it scores for the threshold. For few parts; an estimate, not a guarantee.",
+    help="Set no parts aside for the threshold: train this many further nets, each without a "
+    "fold of the parts, which it scores for the threshold. For few parts; an estimate, not a "
+    "guarantee.",
 )
 @parts_options
 @click.option(

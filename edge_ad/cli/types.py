@@ -1,4 +1,4 @@
-"""Types of option values: numbers and sizes. `nan` is no number: no comparison with it holds."""
+"""Types of option values: numbers and sizes. `nan` is not a number: no comparison with it holds."""
 
 from __future__ import annotations
 

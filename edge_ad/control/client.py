@@ -93,7 +93,7 @@ class LineLink:
 
 
 def _accepted(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer that is no refusal. Raises RequestRefused for one that is."""
+    """Return an answer that is not a refusal. Raises RequestRefused for one that is."""
     if not answer.pop("ok", False):
         code = answer.get("exit", UsageError.exit_code)
         raise RequestRefused(f"the line refused: {answer.get('error')}", int(code))

@@ -113,7 +113,7 @@ _DECODER: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
 class MalformedMessage(UsageError):
-    """A line is no message."""
+    """A line is not a message."""
 
 
 def parse_request(line: bytes) -> Request:
@@ -139,4 +139,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

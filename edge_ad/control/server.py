@@ -210,7 +210,7 @@ def _listen(path: Path) -> socket.socket:
     """Return a listening socket at `path`, in place of one that a dead line has left."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise FileExistsError(f"{path} is no socket. Move it away.")
+            raise FileExistsError(f"{path} is not a socket. Move it away.")
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

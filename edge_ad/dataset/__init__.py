@@ -205,7 +205,7 @@ def _all_below(folder: Path) -> Iterator[Path]:
 
 
 def left_out_below(folder: Path) -> dict[str, str]:
-    """Return the files in a folder and all below it that are no images, with the reason."""
+    """Return the files in a folder and all below it that are not images, with the reason."""
     files = [path for place in folders_below(folder) for path in unread_in(place)]
     return {str(path): "not an image that OpenCV reads" for path in files}
 

@@ -36,7 +36,7 @@ class Histograms:
     critical: Floats
 
     def drawn(self, times: NDArray[np.int64]) -> Histograms:
-        """Return the counts (draws, bins) when groups are drawn so many times (draws, groups)."""
+        """Return the counts (draws, bins) when groups are drawn this many times (draws, groups)."""
         weights = times.astype(np.float64)
         return Histograms(*(weights @ counts for counts in vars(self).values()))
 

@@ -70,7 +70,7 @@ def left_out_lines(reasons: Collection[str]) -> Iterator[str]:
 
 
 def _no_image(path: Path) -> str:
-    """Return why an entry is no image to read, or an empty string."""
+    """Return why an entry is not an image to read, or an empty string."""
     if path.name.startswith("."):
         return "hidden"
     if path.is_dir():

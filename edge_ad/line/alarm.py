@@ -42,7 +42,7 @@ class AlarmRule:
 
 
 def check_rule(rule: AlarmRule) -> None:
-    """Raise UsageError for a rule that is none."""
+    """Raise UsageError for an invalid rule."""
     Debounce(rule.k, rule.n)
 
 

@@ -140,7 +140,7 @@ class LineConfig:
     def name_cameras(self) -> list[NamedSource]:
         """Return the cameras' names and URIs.
 
-        Raises UsageError for a line without cameras, and for a name that is none or not unique.
+        Raises UsageError for a line without cameras, and for a name that is invalid or not unique.
         """
         if not self.cameras:
             raise UsageError("a line needs a camera.")
@@ -190,7 +190,7 @@ def _chosen(own: _T | None, default: _T) -> _T:
 
 
 def _part_rule(text: str) -> PartRule:
-    """Return a rule, also one given by its name. Raises UsageError for one that is none."""
+    """Return a rule, also one given by its name. Raises UsageError for an invalid one."""
     try:
         return PartRule(text)
     except ValueError:

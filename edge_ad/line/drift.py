@@ -76,7 +76,7 @@ class DriftWatch(Outlet):
         camera.count(inspection, evidence.image)
 
     def close(self) -> None:
-        """Do nothing: the minute under way is no whole one."""
+        """Do nothing: the minute under way is not a whole one."""
 
     def _begin(self, inspection: Inspection, image: Image) -> _CameraDrift:
         name = inspection.camera

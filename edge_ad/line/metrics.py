@@ -41,7 +41,7 @@ def parse_address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535 or (host and host.strip("[]") == ""):
         raise UsageError(
-            f"'{text}' is no address for metrics. Expected PORT, HOST:PORT or [IPV6]:PORT, such as "
+            f"'{text}' is not an address for metrics. Expected PORT, HOST:PORT, [IPV6]:PORT, like "
             f"{DEFAULT_HOST}:{DEFAULT_PORT}."
         )
     return host.strip("[]") or DEFAULT_HOST, int(port)

@@ -98,7 +98,7 @@ def outlet_cameras(
 
 
 def check_camera_trigger(camera: ResolvedCamera) -> None:
-    """Raise UsageError for a trigger that is none, or for files, which were captured before."""
+    """Raise UsageError for an invalid trigger, or for files, which were captured before."""
     check_trigger(camera.trigger)
     if camera.trigger != FREE and not is_live(camera.uri):
         raise UsageError(

@@ -56,7 +56,7 @@ class LineSettings:
     """The settings of a line's cameras; any thread may change them.
 
     They hold from the next frame. Changes go to the outlets, and to the line's store if it has one.
-    Methods raise UsageError for a camera or value that is none.
+    Methods raise UsageError for an invalid camera or value.
     """
 
     def __init__(self, line: Supervisor) -> None:

@@ -37,7 +37,7 @@ TRIGGERS = (
 
 
 def check_trigger(text: str) -> None:
-    """Raise UsageError for what is no trigger, MissingExtra when its package is missing."""
+    """Raise UsageError for what is not a trigger, MissingExtra when its package is missing."""
     if text not in (FREE, SOFTWARE):
         kind = _kind(text)
         kind.load_opener()

@@ -1,4 +1,4 @@
-"""Read NVIDIA GPUs and driver from the driver's library. A machine without a GPU is no error."""
+"""Read NVIDIA GPUs and driver from the driver's library. No GPU is not an error."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def _is_given(given: Any) -> bool:
 
 
 def within(value: float, lowest: float, highest: float) -> float:
-    """Return the nearest value within limits; the highest for what is no number."""
+    """Return the nearest value within limits; the highest for what is not a number."""
     return highest if math.isnan(value) else min(max(value, lowest), highest)
 
 

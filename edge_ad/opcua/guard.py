@@ -134,7 +134,7 @@ class GuardedProcessor(UaProcessor):
 
 
 class GuardedProtocol(OPCUAProtocol):
-    """One connection, which is closed when it sends too much, reads too little or is no session."""
+    """One connection, closed when it sends too much, reads too little or has no session."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if len(self.clients) >= self.iserver.max_connections:

@@ -48,7 +48,7 @@ class HttpRequest:
         try:
             connection, prefix, proxy_headers = self._connect()
         except ValueError as error:
-            raise ConnectionError(f"the environment's proxy is no address ({error})") from error
+            raise ConnectionError(f"the environment's proxy is not an address ({error})") from error
         timer = threading.Timer(self._total_s, self.abort, [f"no answer in {self._total_s:g} s"])
         timer.daemon = True
         timer.start()
@@ -93,7 +93,7 @@ class HttpRequest:
     def _connect(self) -> tuple[HTTPConnection, str, Mapping[str, str]]:
         """Return a connection, what stands before the path, and headers for a plain proxy.
 
-        Raises ValueError for a proxy that is none.
+        Raises ValueError for an invalid proxy.
         """
         host, secure = self._url.hostname or "", self._url.scheme == "https"
         port = self._url.port or (443 if secure else 80)

@@ -47,11 +47,13 @@ _LEVEL = re.compile(r"[/+#$\x00-\x1f\x7f-\x9f]")  # what a level of a topic must
 
 
 def open_mqtt(uri: Uri) -> DurableOutlet:
-    """Open `mqtt://HOST/PREFIX` or `mqtts://`. Raises UsageError for a URI that is none."""
+    """Open `mqtt://HOST/PREFIX` or `mqtts://`. Raises UsageError for an invalid URI."""
     parts = _split(uri)
     prefix = unquote(parts.path).strip("/") or "edge-ad"
     if re.search(r"[+#\x00-\x1f]", prefix) or prefix.startswith("$") or "//" in prefix:
-        raise UsageError(f"{uri}: '{prefix}' is no prefix of topics. Expected one such as hall/3.")
+        raise UsageError(
+            f"{uri}: '{prefix}' is not a prefix for topics. Expected one such as hall/3."
+        )
     version = uri.options.get("version", "3.1.1")
     if version not in VERSIONS:
         raise UsageError(f"{uri}: version is 3.1.1 or 5, got '{version}'.")

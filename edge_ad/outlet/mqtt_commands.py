@@ -86,7 +86,7 @@ class MqttCommands:
 
 
 def _request(command: str, camera: str, payload: bytes, *, retained: bool) -> dict[str, object]:
-    """Return the request of a message; the line refuses what has keys or values that are none."""
+    """Return the request of a message; the line refuses what has invalid keys or values."""
     if retained:
         return {"command": f"{command}, retained: it would be repeated at every connection"}
     if command == "trigger":

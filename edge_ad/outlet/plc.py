@@ -37,7 +37,7 @@ class PlcOptions:
 
 
 def parse_plc_options(uri: Uri) -> PlcOptions:
-    """Read the options of a URI. Raises UsageError for a value that is none."""
+    """Read the options of a URI. Raises UsageError for an invalid value."""
     return PlcOptions(
         camera=uri.options.get("camera", ""),
         stale_s=number(uri, "stale_ms", 2000.0, least=1.0) / 1e3,

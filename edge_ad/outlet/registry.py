@@ -286,7 +286,7 @@ def _types(uri: Uri) -> tuple[str, ...]:
         return tuple(known)
     if wrong := [name for name in types if name not in known]:
         raise UsageError(
-            f"{uri}: '{wrong[0]}' is no type of event. Known: {', '.join(known)}, or all."
+            f"{uri}: '{wrong[0]}' is not a type of event. Known: {', '.join(known)}, or all."
         )
     return types
 

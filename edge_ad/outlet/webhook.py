@@ -27,7 +27,7 @@ _EVIDENCE_BYTES = 8 << 20
 
 
 def open_webhook(uri: Uri) -> DurableOutlet:
-    """Open `https://HOST/PATH#OPTIONS`. Raises UsageError for a URL or option that is none."""
+    """Open `https://HOST/PATH#OPTIONS`. Raises UsageError for an invalid URL or option."""
     url = _split(uri)
     template = uri.options.get("template", "")
     if template and template not in TEMPLATES:

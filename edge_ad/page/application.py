@@ -278,7 +278,7 @@ async def _not_there(request: web.Request) -> web.StreamResponse:
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:
-    """Let a client send its body that asks first; aiohttp fails at other words that are no text."""
+    """Let a client send its body that asks first; aiohttp fails at other words."""
     if request.headers.get("Expect", "").lower() != "100-continue":
         raise web.HTTPExpectationFailed
     if request.transport is not None:

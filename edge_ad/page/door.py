@@ -22,7 +22,7 @@ from edge_ad.store.notes import add_event
 
 _log = logging.getLogger(__name__)
 ANONYMOUS = Person("", Role.ANONYMOUS)
-# failed logins of one address: so many within so many seconds
+# failed logins of one address, and the seconds within which they count
 _LIMITS = ((1, 1.0), (5, 60.0), (20, 3600.0))
 _ADDRESSES = 1000
 _SESSIONS = 200

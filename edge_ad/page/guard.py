@@ -45,7 +45,7 @@ class AllowedHosts:
     def __contains__(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
-            urlsplit(f"//{host}").port  # noqa: B018  raises for a port that is none
+            urlsplit(f"//{host}").port  # noqa: B018  raises for an invalid port
         except ValueError:
             return False
         if name in self.names or name == _LOOPBACK:

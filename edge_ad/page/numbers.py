@@ -6,7 +6,7 @@ from edge_ad.page.texts import Texts
 
 
 def localised(texts: Texts, value: float, digits: int = 4) -> str:
-    """Return a number with so many significant digits, without an exponent where it is readable."""
+    """Return a number with this many digits, without an exponent where it is readable."""
     text = f"{value:.{digits}g}"
     if "e" in text and 1e-6 < abs(value) < 1e9:
         text = f"{float(text):f}".rstrip("0").rstrip(".")

@@ -32,7 +32,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     digits = port.isascii() and port.isdigit() and int(port[:6]) <= 65535
     if not digits or (host and host.strip("[]") == ""):
         raise UsageError(
-            f"'{text}' is no address to listen on. Expected HOST:PORT, such as 127.0.0.1:8080."
+            f"'{text}' is not an address to listen on. Expected HOST:PORT, such as 127.0.0.1:8080."
         )
     return host.strip("[]") or "127.0.0.1", int(port)
 

@@ -64,7 +64,7 @@ def add_user(path: Path, name: str, role: Role, password: str) -> None:
     """Add a user, or give one another password and role. Raises UsageError."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"'{name}' is no name of a user. Expected letters, digits, and . _ @ - within."
+            f"'{name}' is not a user name. Expected letters, digits, and . _ @ - within."
         )
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise UsageError(

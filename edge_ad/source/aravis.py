@@ -142,7 +142,7 @@ def list_devices() -> list[Device]:
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
-    """What a camera sent: bytes of a pixel format, or the reason why they are no image."""
+    """What a camera sent: bytes of a pixel format, or the reason why they are not an image."""
 
     data: NDArray[np.uint8]
     width: int

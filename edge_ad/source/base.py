@@ -19,7 +19,7 @@ class Source(Closeable, Protocol):
 
     `name` is the URI without credentials. A `live` source delivers its newest frame only and counts
     in `dropped` those that a newer one replaced; any other delivers every frame. `left_out` are the
-    files of a folder that are no images, name to reason. Iterating ends
+    files of a folder that are not images, name to reason. Iterating ends
     with the data; it raises SourceLost when a camera dies or there was no data, SourceTimeout when
     no frame came in time.
     """

@@ -21,7 +21,7 @@ TRIGGERED_AHEAD = 8  # frames of parts that wait for their verdict
 READ_AHEAD = 3  # decoded frames in the queue; enough to bridge one slow inspection
 CLOSE_WITHIN_S = 2.0
 _CHECK_CAMERA = "Check that the camera is powered, connected and not in use elsewhere."
-_CHECK_DISK = "Check that its disk or share answers, and that it is no pipe without a writer."
+_CHECK_DISK = "Check that its disk or share answers, and that it is not a pipe without a writer."
 _log = logging.getLogger(__name__)
 
 Opener = Callable[[], Iterator[Grab]]

@@ -31,7 +31,7 @@ class NamedSource:
 def name_sources(sources: Sequence[NamedSource]) -> list[NamedSource]:
     """Name every source; cameras without a name that share a URI get a number.
 
-    Raises UsageError for a name that is none, or that two cameras have.
+    Raises UsageError for an invalid name, and for one that two cameras have.
     """
     given = Counter(source.name for source in sources if source.name)
     for name, count in given.items():
@@ -45,7 +45,7 @@ def name_sources(sources: Sequence[NamedSource]) -> list[NamedSource]:
 def split_name(text: str) -> NamedSource:
     """Split `NAME=URI`; the name is empty where there is none.
 
-    Raises UsageError for a name that is none, and for a name without a URI.
+    Raises UsageError for an invalid name, and for a name without a URI.
     """
     match = _NAMED.fullmatch(text)
     if match is None or os.path.exists(text):  # a file may be called 'a=b.png'
@@ -74,7 +74,7 @@ def check_name(name: str) -> None:
 
 
 _NOT_A_NAME = (
-    "that is no name. Expected letters, digits, '_', '-' and '.', at most 63, like "
+    "that is not a valid name. Expected letters, digits, '_', '-' and '.', at most 63, like "
     "top=rtsp://10.0.0.5/stream."
 )
 

@@ -226,7 +226,7 @@ class WatchedFolder(Iterator[Grab]):
 
 
 def _state(entry: os.DirEntry[str]) -> FileState | None:
-    """Return a file's state, None for what is no file."""
+    """Return a file's state, None for what is not a file."""
     if not entry.is_file():
         return None
     stat = entry.stat()

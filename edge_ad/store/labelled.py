@@ -112,7 +112,7 @@ def select_labelled(
 
 
 def write_zip(selection: LabelledSelection) -> Iterator[bytes]:
-    """Yield a zip archive piece by piece, so that its size is no matter of memory."""
+    """Yield a zip archive piece by piece, so that it is never whole in memory."""
     sink = _Sink()
     lines, counts, parts = [], {"good": 0, "defect": 0}, list[tuple[str, str]]()
     with zipfile.ZipFile(sink, "w") as archive:

@@ -178,7 +178,7 @@ def _version(path: Path, connection: sqlite3.Connection) -> int:
         raise
     except sqlite3.DatabaseError as error:
         if not _begins_like_one(path):
-            raise DataError(f"{path} is no database. Name another folder.") from error
+            raise DataError(f"{path} is not a database. Name another folder.") from error
         raise DamagedStore(path, str(error)) from error
     if (version == 0 and tables) or (version and "events" not in tables):
         raise DataError(f"{path} is another program's database. Name another folder.")

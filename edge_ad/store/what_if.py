@@ -240,6 +240,6 @@ def _next_minute(minute: str) -> str:
 
 
 def span_before(until: str, minutes: int) -> tuple[str, str]:
-    """Return the begin and end of so many minutes before a time, texts in UTC."""
+    """Return the begin and end of this many minutes before a time, texts in UTC."""
     end = datetime.fromisoformat(until)
     return as_utc(end - timedelta(minutes=minutes)), until

@@ -78,7 +78,7 @@ def read_input(
     """Return a graph's input as the graph and the options describe it together.
 
     Raises UsageError for options that contradict the graph or are missing, IncompatibleError for
-    an input that is no image.
+    an input that is not an image.
     """
     value = _only_input(model, source)
     sides = _sides(value)

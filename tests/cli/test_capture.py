@@ -124,7 +124,7 @@ def test_lines_that_are_no_text_end_the_capture(tmp_path: Path) -> None:
     lines = io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8")
     with mock.patch.object(sys, "stdin", lines):
         done = capture("--trigger", "enter", "--camera", LIVE, "-o", tmp_path)
-    assert "are no text" in done.stderr and not list(tmp_path.glob("*.png"))
+    assert "are not text" in done.stderr and not list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_every_figure_has_an_interval_by_part(make_engine: MakePath, data: Path)
     both = evaluate(engine, "--data", data, "--parts-from", "each", "--part-id", "(.)")
     assert both.returncode == 2 and "exclude each other" in both.stderr
     unknown = evaluate(engine, "--data", data, "--parts-from", "part-id")
-    assert unknown.returncode == 2 and "is none of: table, capture" in unknown.stderr
+    assert unknown.returncode == 2 and "is not one of: table, capture" in unknown.stderr
 
 
 def test_ignoring_every_defect_leaves_pixel_metrics_undefined(

@@ -143,7 +143,7 @@ def test_notes_are_all_written_or_none(line: Path) -> None:
         (["--as", "real"], "--as has no effect without"),
         (["--ack", "2", "--since", "1h"], "--since has no effect without a list"),
         (["--csv", "--json"], "exclude each other"),
-        (["--since", "yesterday"], "'yesterday' is no time. Expected an age"),
+        (["--since", "yesterday"], "'yesterday' is not a time. Expected an age"),
         (["--type", "rejects"], "'rejects' is not one of"),
         (["--camera", "topp"], "no record of a camera 'topp'. Cameras: side, top."),
         (["--since", "2026-11-28", "--until", "2026-11-27"], "does not lie before"),
@@ -160,7 +160,7 @@ def test_a_folder_without_a_line_is_answered(tmp_path: Path) -> None:
     (tmp_path / "line.db").write_bytes(b"")
     assert "no line has begun to write it" in invoke("events", tmp_path).stderr
     (tmp_path / "line.db").write_bytes(b"x" * 5000)
-    assert "is no database" in invoke("events", tmp_path).stderr
+    assert "is not a database" in invoke("events", tmp_path).stderr
 
 
 def test_a_running_line_is_followed(line: Path) -> None:

@@ -160,7 +160,7 @@ cameras:
         "a camera before is called 'top' too",
         "threads: -1 is not in the range",
         "this camera has no source",
-        "camera 'no roi': that is no name",
+        "camera 'no roi': that is not a valid name",
         "roi: expected x,y,width,height in pixels, like 80,0,640,480; got [1, 2, 3]",
         "is a mapping with source, or NAME=URI",
         "nowhere: no such file or folder",

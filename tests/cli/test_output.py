@@ -82,7 +82,7 @@ def test_a_start_that_is_refused_leaves_the_folder_as_it_was(tmp_path: Path) -> 
         assert list(tmp_path.rglob("*")) == before
     (folder / "line.db").write_bytes(b"no database at all, but long enough" * 40)
     claim = FolderClaim(folder)
-    with pytest.raises(DataError, match="is no database"):
+    with pytest.raises(DataError, match="is not a database"):
         Store(folder, lock=claim.take(overwrite=False))
     claim.give_up()
     assert [path.name for path in folder.iterdir()] == ["line.db"]

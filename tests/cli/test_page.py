@@ -28,8 +28,8 @@ from tests.timing import LIMIT_S
     [
         (["--listen", "0.0.0.0:0"], "Missing: a certificate: --cert FILE --key FILE; a user:"),
         (["--listen", "[::]:0"], "which needs TLS and a login"),
-        (["--listen", "8080x"], "is no address to listen on"),
-        (["--listen", "127.0.0.1:65536"], "is no address to listen on"),
+        (["--listen", "8080x"], "is not an address to listen on"),
+        (["--listen", "127.0.0.1:65536"], "is not an address to listen on"),
         (["--cert", "none.pem"], "there is no file 'none.pem'"),
         (["--key", "none.pem"], "--key belongs to a certificate"),
         (["--users", "none.yaml"], "none.yaml: cannot be read"),
@@ -102,7 +102,7 @@ def test_the_page_ends_on_request_with_tabs_that_do_not_close(tmp_path: Path) ->
     [
         (["--page", "127.0.0.1:8080"], "Give one with -o DIR"),
         (["--page", "0.0.0.0:8080", "-o", "x"], "a line serves its page to this computer"),
-        (["--page", "here", "-o", "x"], "is no address to listen on"),
+        (["--page", "here", "-o", "x"], "is not an address to listen on"),
     ],
 )
 def test_a_line_serves_its_page_to_its_computer_only(options: list[str], reason: str) -> None:

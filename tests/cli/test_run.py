@@ -142,7 +142,7 @@ def test_an_outlet_receives_the_alarms(make_engine: MakePath, parts: Path, tmp_p
         (
             ["--camera", "a b=PARTS", "--engine", "ENGINE"],
             2,
-            "camera 'a b' in 'a b=PARTS': that is no name",
+            "camera 'a b' in 'a b=PARTS': that is not a valid name",
         ),
         (["--camera", "a=0", "--camera", "a=1", "--engine", "ENGINE"], 2, "2 cameras are called"),
         (["--camera", "PARTS", "--engine", "ENGINE", "--log-inspections", "all"], 2, "-o DIR"),

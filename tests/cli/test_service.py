@@ -61,7 +61,7 @@ def test_json_has_the_unit_and_its_name() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("line 1", *RUN), "'line 1' is no service name"),
+        (("line 1", *RUN), "'line 1' is not a service name"),
         (("line1", *RUN, "--json"), "every frame to the journal"),
         (("line1", *RUN, "--show"), "--show is not for a service"),
         (("line1", *RUN, "--camra", "0"), "--camra"),

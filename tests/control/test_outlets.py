@@ -51,7 +51,7 @@ def test_an_outlet_sets_a_threshold_and_its_name_is_recorded(
             {"command": "set_threshold", "camera": "top", "threshold": "high"},
             "got `str`",
         ),
-        ({"command": "set_threshold", "camera": "top", "threshold": float("nan")}, "no number"),
+        ({"command": "set_threshold", "camera": "top", "threshold": float("nan")}, "a JSON number"),
         ({"command": "set_threshold", "camera": "top"}, "threshold: missing"),
         ({"command": "threshold, retained: it would be repeated"}, "retained"),
     ],

@@ -136,7 +136,7 @@ def test_a_folder_of_other_files_is_never_replaced(make_engine: MakePath, tmp_pa
     (tmp_path / "green").mkdir()
     (tmp_path / "green" / "part.png").write_bytes(b"theirs")
     done = export(tmp_path, make_engine(), "--overwrite")
-    assert done.returncode == 2 and "no model's folder" in done.stderr
+    assert done.returncode == 2 and "not a model's folder" in done.stderr
     assert (tmp_path / "green" / "part.png").read_bytes() == b"theirs"
 
 

@@ -54,7 +54,7 @@ def test_a_line_without_cameras_is_refused() -> None:
 
 def test_names_must_be_names_and_differ() -> None:
     for cameras, message in (
-        ((CameraConfig("0", name="a b"),), "camera 'a b': that is no name"),
+        ((CameraConfig("0", name="a b"),), "camera 'a b': that is not a valid name"),
         (("left/top=pattern://?seed=1",), "camera 'left/top' in 'left/top=pattern://"),
         ((CameraConfig("0", name="a"), "a=1"), "2 cameras are called 'a'"),
     ):

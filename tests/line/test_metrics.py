@@ -144,7 +144,7 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "localhost", "localhost:", "localhost:http", "1:70000"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no address for metrics"):
+    with pytest.raises(UsageError, match="not an address for metrics"):
         parse_address(text)
 
 
@@ -159,7 +159,7 @@ def test_a_refused_address_leaves_no_folder(
 ) -> None:
     words = ("--camera", make_folder("x", 1), "--engine", make_engine(), "-o", tmp_path / "new")
     done = invoke("run", *words, "--metrics", "here")
-    assert done.returncode == 2 and "'here' is no address" in done.stderr
+    assert done.returncode == 2 and "'here' is not an address" in done.stderr
     assert not (tmp_path / "new").exists()
 
 
@@ -183,7 +183,7 @@ def test_a_line_without_a_store_has_no_figures_of_one(
 
 def test_check_finds_a_wrong_address(make_engine: MakePath) -> None:
     done = invoke("run", "--camera", "0", "--engine", make_engine(), "--check", "--metrics", "x")
-    assert done.returncode == 2 and "'x' is no address" in done.stdout + done.stderr
+    assert done.returncode == 2 and "'x' is not an address" in done.stdout + done.stderr
 
 
 def test_check_finds_that_the_package_is_missing(

@@ -99,7 +99,7 @@ def test_closing_ends_a_delivery_under_way(tmp_path: Path) -> None:
         ("exec:sh 'a", "No closing quotation"),
         ("exec:sh#timeout_s=soon", "option timeout_s must be a number"),
         ("exec:sh#timeout=5", "Did you mean 'timeout_s'"),
-        ("exec:sh#events=alarms", "'alarms' is no type of event. Known: reject, missed_trigger"),
+        ("exec:sh#events=alarms", "'alarms' is not a type of event. Known: reject, missed_trigger"),
     ],
 )
 def test_what_cannot_run_is_refused_at_the_start(text: str, message: str) -> None:

@@ -285,8 +285,8 @@ def test_home_assistant_tells_cameras_with_similar_names_apart() -> None:
     [
         ("mqtt:///hall", "expected a broker, such as mqtt://"),
         ("mqtt://host:port/hall", "expected a broker"),
-        ("mqtt://host/hall/%23", "is no prefix of topics"),
-        ("mqtt://host/$SYS", "is no prefix of topics"),
+        ("mqtt://host/hall/%23", "is not a prefix for topics"),
+        ("mqtt://host/$SYS", "is not a prefix for topics"),
         ("mqtt://host/?version=4", "version is 3.1.1 or 5"),
         ("mqtt://host/?discovery=openhab", "discovery is homeassistant"),
         ("mqtt://host/?ca=x", "ca is for TLS. Write mqtts:// instead"),

@@ -267,7 +267,7 @@ def test_a_proxy_gets_the_user_of_its_address(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_event_outlives_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:port")
-    with pytest.raises(ConnectionError, match="proxy is no address"):
+    with pytest.raises(ConnectionError, match="proxy is not an address"):
         webhook("http://mes.invalid:8080/hook").deliver(RECORD)
 
 

@@ -16,7 +16,7 @@ IMAGES = 7
 
 
 def write_archive(folder: Path) -> Path:
-    """Write seven images in two folders, two of them with a spot, and files that are no images."""
+    """Write seven images in two folders, two of them with a spot, and files that are not images."""
     for index in range(IMAGES):
         day = folder / ("monday" if index < 4 else "tuesday")
         day.mkdir(parents=True, exist_ok=True)

@@ -106,7 +106,7 @@ def test_who_asks_whether_a_line_runs_hinders_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (b"no database at all, but long enough" * 40, DataError, "is no database"),
+        (b"no database at all, but long enough" * 40, DataError, "is not a database"),
         ("CREATE TABLE songs (title)", DataError, "another program's database"),
         (
             "CREATE TABLE events (seq); PRAGMA user_version=99",

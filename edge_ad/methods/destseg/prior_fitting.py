@@ -23,7 +23,7 @@ from edge_ad.methods.learning.coreset import Candidates
 
 
 class PriorFitting(nn.Module):
-    """Collects the teacher's features of so many normal tiles, and fits the priors asked for.
+    """Collects the teacher's features of this many normal tiles, and fits the priors asked for.
 
     A module, so that it is checkpointed with the network.
     """

@@ -73,7 +73,7 @@ class DeSTSegTrainer:
         self.expect(settings.batch)
 
     def expect(self, tiles: int) -> None:
-        """Plan one pass over so many tiles for the priors."""
+        """Plan one pass over this many tiles for the priors."""
         s = self.settings
         if s.network.prior != "none":
             steps = math.ceil(tiles / s.batch)

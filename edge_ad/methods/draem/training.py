@@ -81,7 +81,7 @@ class DRAEMTrainer:
         self.expect(settings.batch)
 
     def expect(self, tiles: int) -> None:
-        """Plan the steps for so many tiles."""
+        """Plan the steps for this many tiles."""
         steps = self.settings.steps or EPOCHS * math.ceil(tiles / self.settings.batch)
         self.phases = (Phase("both", steps, 1.0),)
 

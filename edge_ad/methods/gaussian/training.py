@@ -37,7 +37,7 @@ class GaussianTrainer:
         self.expect(settings.batch)
 
     def expect(self, tiles: int) -> None:
-        """Plan one pass over so many tiles."""
+        """Plan one pass over this many tiles."""
         steps = self.settings.steps or math.ceil(tiles / self.settings.batch)
         self.phases = (Phase("collect", steps, 1.0, once=True),)
 

@@ -33,7 +33,7 @@ class PatchMemory(nn.Module):
         return self.rows(x), (x * x).sum(dim=1, keepdim=True)
 
     def resize(self, count: int) -> None:
-        """Make room for so many rows; what was remembered is lost."""
+        """Make room for this many rows; what was remembered is lost."""
         self.rows = nn.Conv2d(len(self.centre), count, 1).requires_grad_(requires_grad=False)
 
     @torch.no_grad()

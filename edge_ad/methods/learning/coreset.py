@@ -11,7 +11,7 @@ STARTS = 10  # random patches, farthest from which the first choice lies
 
 
 class Candidates(nn.Module):
-    """Patches of so many tiles to choose from; a module, so that it is checkpointed.
+    """Patches of this many tiles to choose from; a module, so that it is checkpointed.
 
     Of a tile's `cells` those beyond CANDIDATE_BYTES in all are thinned out at random.
     """
@@ -39,7 +39,7 @@ class Candidates(nn.Module):
         return rows.var(dim=0).sum()
 
     def coreset(self, rows: int) -> Tensor:
-        """Return so many of the patches added, or all of them if they are fewer."""
+        """Return this many of the patches added, or all of them if they are fewer."""
         collected = self.patches[: int(self.filled)]
         return collected[greedy_coreset(collected, rows)]
 

@@ -61,7 +61,7 @@ class ScheduledByTiles(Protocol):
     """A trainer whose steps depend on the number of tiles, like one pass or many epochs."""
 
     def expect(self, tiles: int) -> None:
-        """Plan for so many tiles; called before the training starts."""
+        """Plan for this many tiles; called before the training starts."""
 
 
 @dataclass(frozen=True)

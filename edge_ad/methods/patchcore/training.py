@@ -42,7 +42,7 @@ class PatchCoreTrainer:
         self.expect(settings.batch)
 
     def expect(self, tiles: int) -> None:
-        """Plan one pass over so many tiles, and make room for their patches."""
+        """Plan one pass over this many tiles, and make room for their patches."""
         net, s = self.module, self.settings
         steps = s.steps or math.ceil(tiles / s.batch)
         self.phases = (Phase("collect", steps, 1.0, once=True),)
