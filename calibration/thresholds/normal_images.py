@@ -34,11 +34,6 @@ class NormalImages:
     def paths(self) -> list[Path]:
         return list(self.parts)
 
-    @property
-    def of_training(self) -> bool:
-        """Return whether they are images of the training's own folder."""
-        return self.set_aside > 0 or self.cross_fitted is not None
-
 
 class IdentifiedImages(NamedTuple):
     """The identities of images, and why others cannot be read."""
@@ -56,6 +51,14 @@ class IdentifiedImages(NamedTuple):
             except DataError as error:
                 images.unreadable[str(path)] = str(error)
         return images
+
+    def are_set_aside(self, split: DataSplit) -> bool:
+        """Return whether the training left some of them for a threshold, or cross-fitted them."""
+        fitted = split.cross_fitted
+        return any(
+            split.threshold.has_image(*one) or (fitted and fitted.number_of(*one) is not None)
+            for one in self.known.values()
+        )
 
 
 def choose_images(

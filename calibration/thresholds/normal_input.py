@@ -89,19 +89,19 @@ def open_folder(
 ) -> NormalInput:
     """Choose the images of a folder that may carry a threshold, and find their parts.
 
-    Parts are recognised as in the training where it used an expression and none is given. Where
-    looks do not tell the parts of the training's own images apart, what the user said of them then
-    holds. Raises what `choose_images` and `assign_parts` raise.
+    Where nothing is said of the parts, what was said to the training holds: an expression for any
+    folder, that each image is a part for the training's own images. Raises what `choose_images`
+    and `assign_parts` raise.
     """
-    if part_id is None and how is None and split and split.rule.startswith(_EXPRESSION):
-        part_id = split.rule.removeprefix(_EXPRESSION)
     paths = normal_images(folder)
-    assigned = assign_parts(paths, part_id=part_id, root=folder, how=how, geometry=geometry)
     identified = IdentifiedImages.of(paths) if split else None
+    if part_id is None and how is None and split and identified:
+        if split.rule.startswith(_EXPRESSION):
+            part_id = split.rule.removeprefix(_EXPRESSION)
+        if split.decided_by == How.EACH and identified.are_set_aside(split):
+            how = How.EACH
+    assigned = assign_parts(paths, part_id=part_id, root=folder, how=how, geometry=geometry)
     chosen = choose_images(assigned, split, identified)
-    if assigned.is_upper_bound and chosen.of_training and split and split.decided_by == How.EACH:
-        assigned = assign_parts(paths, root=folder, how=How.EACH, geometry=geometry)
-        chosen = choose_images(assigned, split, identified)
     images = ImageFolder(folder, chosen.paths)
     images.left_out |= left_out_beside(paths) | chosen.left_out
     part_of = {images.name_of(path): part for path, part in chosen.parts.items()}

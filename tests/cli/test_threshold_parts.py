@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import cv2
+import numpy as np
 import pytest
 
 from edge_ad.calibration.thresholds import normal_images
 from edge_ad.calibration.thresholds.normal_input import open_folder
 from edge_ad.data_split import DataSplit, ImageSet
+from edge_ad.errors import GateFailed
 from edge_ad.geometry import Geometry
 from edge_ad.manifest import ASSUMED, load_sidecar
 from edge_ad.parts import ImageId, identify
@@ -58,6 +61,24 @@ def test_the_users_word_in_training_holds_for_the_images_set_aside_there(
     assert open_folder(good, split.replace(decided_by="images"), Geometry()).decided_by == ASSUMED
     elsewhere = DataSplit(decided_by="each")  # it says nothing of other folders
     assert open_folder(good, elsewhere, Geometry()).decided_by == ASSUMED
+
+
+def test_the_users_word_in_training_holds_where_all_images_look_like_one_part(
+    tmp_path: Path,
+) -> None:
+    print_of_all = np.random.default_rng(0).integers(60, 180, (64, 64, 3))
+    for seed in range(9):
+        noise = np.random.default_rng(1 + seed).normal(0, 12, (64, 64, 3))
+        cv2.imwrite(
+            str(tmp_path / f"{seed}.png"), (print_of_all + noise).clip(0, 255).astype(np.uint8)
+        )
+    ids = [identify(path) for path in sorted(tmp_path.iterdir())]
+    trained, aside = ImageSet.of(ids[:4], []), ImageSet.of(ids[4:], [])
+    split = DataSplit(decided_by="each", trained=trained, threshold=aside)
+    given = open_folder(tmp_path, split, Geometry())
+    assert (given.decided_by, given.set_aside) == ("each", 5)
+    with pytest.raises(GateFailed, match="trained on 1 of these 1 parts"):
+        open_folder(tmp_path, split.replace(decided_by="images"), Geometry())
 
 
 def _decided_by(engine: Path) -> str:
