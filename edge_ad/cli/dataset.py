@@ -54,6 +54,7 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
     """
     from edge_ad.geometry import Geometry
     from edge_ad.images.bit_depth import BitDepth, ImageReader, find_depth
+    from edge_ad.images.grey_levels import warning_of_levels
     from edge_ad.parts.assignment import assign_parts
     from edge_ad.parts.listing import part_images
     from edge_ad.parts.survey import survey_images
@@ -61,7 +62,8 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
     _check(options)
     listed = part_images(folder)
     bits = options["bit_depth"]
-    read = ImageReader(find_depth(listed.images, BitDepth(bits) if bits else None))
+    depth = find_depth(listed.images, BitDepth(bits) if bits else None)
+    read = ImageReader(depth)
     survey = survey_images(listed.images, read)
     assignment = assign_parts(
         list(survey.sizes),
@@ -75,7 +77,8 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
     result = _result(folder, assignment, survey, options["confidence"])
     _write(assignment, survey, folder, read, options)
     emit(result) if as_json else click.echo(_text(result))
-    for line in _warnings(result, assignment, survey, options):
+    coarse = warning_of_levels(list(survey.sizes), depth)
+    for line in [*filter(None, [coarse]), *_warnings(result, assignment, survey, options)]:
         click.echo(f"Warning: {line}", err=True)
 
 

@@ -15,6 +15,7 @@ import torch
 from edge_ad.dataset import left_out_beside
 from edge_ad.files import sha256_of
 from edge_ad.images import BitDepth
+from edge_ad.images.grey_levels import warning_of_levels
 from edge_ad.manifest import Manifest, Provenance
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
@@ -76,6 +77,8 @@ def train(
     config = with_sizes(config)
     loaded = loaded or load(config)
     warn_of_ratios(loaded.normal, config.size_hw)
+    if coarse := warning_of_levels(loaded.normal.paths, loaded.depth):
+        _log.warning("%s", coarse)
     if config.folds:
         folds_of(loaded.split)  # refuse too few parts before any work
     prepared = _prepare(config, loaded)

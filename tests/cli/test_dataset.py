@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -124,6 +125,15 @@ def test_parts_that_looks_cannot_count_are_an_upper_bound(tmp_path: Path) -> Non
     assert "4 parts is an upper bound" in done.stderr and "here are at most 4" in done.stderr
     stated = facts(tmp_path, "--parts-from", "each")
     assert stated["second_exposures"] is None and not stated["upper_bound"]
+
+
+def test_deep_images_that_keep_few_grey_levels_are_warned_about(tmp_path: Path) -> None:
+    for number in range(3):
+        warm = 29000 + 20 * part_image(seed=number)[..., 0].astype(np.uint16)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), warm)
+    done = run(tmp_path)
+    assert done.exit_code == 0
+    assert "keep 4 of 256 grey levels, since 16 bits" in done.stderr
 
 
 @pytest.mark.parametrize("hw", [(8, 4200), (4200, 8)])

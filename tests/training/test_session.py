@@ -165,6 +165,16 @@ def test_very_few_images_still_train_and_grey_ones_are_detected(
     assert (result["images"], result["grey"]) == (count, grey)
 
 
+def test_deep_images_that_keep_few_grey_levels_are_warned_about(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warm = write_parts(folder / "warm", 1)
+    for path in warm.iterdir():
+        cv2.imwrite(str(path), 29000 + 4 * striped_part(0)[..., 0].astype(np.uint16))
+    run(replace(tiny_training(folder), data=warm))
+    assert "of 256 grey levels, since 16 bits" in caplog.text
+
+
 def test_the_device_of_another_machine_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="no such device"):
         run(tiny_training(folder, device="abacus"))
