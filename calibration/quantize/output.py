@@ -7,15 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from edge_ad.calibration.quantize.config import CalibrationConfig, OnProgress
-from edge_ad.calibration.quantize.engine_file import save_int8
+from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
 from edge_ad.calibration.quantize.html import write_page
 from edge_ad.calibration.quantize.pipeline import CalibrationResult
 from edge_ad.calibration.quantize.report import make_report, save_report
-from edge_ad.calibration.ranges.table import save_table
+from edge_ad.calibration.ranges.table import RangeTable, save_table
 from edge_ad.calibration.ranges.trt_cache import save_cache
-from edge_ad.files import replace_together
-from edge_ad.manifest import set_threshold, sidecar_path
+from edge_ad.engine import open_engine
+from edge_ad.files import replace_together, replacing
+from edge_ad.manifest import Manifest, set_threshold, sidecar_path
+from edge_ad.onnx_graph.load import set_manifest
+from edge_ad.provenance import stamp
 
 
 def write_calibration(
@@ -55,7 +60,7 @@ def _write_engine(
 ) -> dict[Path, Path]:
     """Write the engine with its threshold and the cache; return where each file belongs."""
     on_progress("writing", 0, 1)
-    save_int8(result.evaluator, result.candidate, staged.out)
+    _save_int8(result.evaluator, result.candidate, staged.out)
     files = {staged.out: final.out}
     if result.threshold:
         files[set_threshold(staged.out, result.threshold)] = sidecar_path(final.out)
@@ -65,3 +70,34 @@ def _write_engine(
         save_cache(ranges, cache, final.cache_version)
         files[cache] = final.write_cache
     return files
+
+
+def _save_int8(evaluator: CandidateEvaluator, candidate: Candidate, out: Path) -> None:
+    """Write the candidate's engine file in one step, once it opens as an engine."""
+    model = evaluator.model(candidate)
+    manifest = _int8_manifest(
+        evaluator.graph.manifest, evaluator.graph.sha256, evaluator.table, candidate
+    )
+    set_manifest(model, manifest)
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(out) as temporary:
+        onnx.save(model, temporary)
+        open_engine(temporary).close()
+
+
+def _int8_manifest(
+    fp32: Manifest, parent_sha256: str, table: RangeTable, candidate: Candidate
+) -> Manifest:
+    """Return the fp32 engine's manifest for int8, with the origin of the ranges in its notes."""
+    notes = {
+        "int8 target": table.target,
+        "calibration method": candidate.method,
+        "calibration set sha256": ", ".join(image_set.sha256 for image_set in table.sets),
+        "calibration images": str(table.images),
+    }
+    if candidate.float_precision != "fp32":
+        notes["float precision"] = candidate.float_precision
+    if candidate.float_blocks:
+        notes["float blocks"] = ", ".join(sorted(candidate.float_blocks))
+    provenance = stamp(fp32.provenance, parent_sha256=parent_sha256, notes=notes)
+    return fp32.replace(precision="int8", provenance=provenance)

@@ -52,19 +52,18 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
     on different parts. Parts come from --part-id, or else from parts.csv, from what capture wrote,
     from sub-folders, from common patterns of names, or from the images themselves.
     """
+    from edge_ad.dataset import left_out_beside, list_normal_images
     from edge_ad.geometry import Geometry
     from edge_ad.images.bit_depth import BitDepth, ImageReader, find_depth
     from edge_ad.images.grey_levels import warning_of_levels
     from edge_ad.parts.assignment import assign_parts
-    from edge_ad.parts.listing import part_images
     from edge_ad.parts.survey import survey_images
 
     _check(options)
-    listed = part_images(folder)
-    bits = options["bit_depth"]
-    depth = find_depth(listed.images, BitDepth(bits) if bits else None)
+    images, bits = list_normal_images(folder), options["bit_depth"]
+    depth = find_depth(images, BitDepth(bits) if bits else None)
     read = ImageReader(depth)
-    survey = survey_images(listed.images, read)
+    survey = survey_images(images, read)
     assignment = assign_parts(
         list(survey.sizes),
         part_id=options["part_id"],
@@ -73,7 +72,8 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
         geometry=Geometry(roi_xywh=options["roi"]),
         read=read,
     )
-    survey.left_out |= listed.left_out | assignment.left_out
+    beside = {Path(name): reason for name, reason in left_out_beside(images).items()}
+    survey.left_out |= beside | assignment.left_out
     result = _result(folder, assignment, survey, options["confidence"])
     _write(assignment, survey, folder, read, options)
     emit(result) if as_json else click.echo(_text(result))
@@ -85,7 +85,7 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
 def _check(options: dict[str, Any]) -> None:
     """Refuse before the images are read what would fail afterwards."""
     from edge_ad.errors import UsageError
-    from edge_ad.parts.split_file import check_split_file
+    from edge_ad.parts.split import check_split_file
 
     if (sheet := options["sheet"]) is not None and (sheet.suffix != ".png" or sheet.is_dir()):
         raise UsageError(f"--sheet {sheet}: expected the name of a file that ends in .png.")
@@ -165,8 +165,7 @@ def _write(
     from edge_ad.cli.output import writing
     from edge_ad.images import write_image
     from edge_ad.parts.sheet import draw_sheet
-    from edge_ad.parts.split import split_parts
-    from edge_ad.parts.split_file import write_split
+    from edge_ad.parts.split import split_parts, write_split
 
     sheet, split = options["sheet"], options["split"]
     sets = split_parts(assignment, options["shares"], options["seed"]) if split else {}

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 _NO_ROLE = "lies where the layout has no images, or is not in its table"
 
 
-def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
+def normal_images(folder: Path) -> list[Path]:
     """List the normal training images of a data set, or those of a plain folder.
 
     Of a plain folder without images those of all folders below are listed: each part may have one.
@@ -56,16 +56,16 @@ def normal_images(folder: Path, layout: str | None = None) -> list[Path]:
     image, when folders below seem to hold others than normal images, or when masks that alone say
     which image is normal are missing. The log names the files left out.
     """
-    images = list_normal_images(folder, layout)
+    images = list_normal_images(folder)
     if left_out := left_out_beside(images):
         _log.warning("%s: left out %s", folder, named(left_out))
     return images
 
 
-def list_normal_images(folder: Path, layout: str | None = None) -> list[Path]:
+def list_normal_images(folder: Path) -> list[Path]:
     """Return what `normal_images` does, without a word about files left out."""
     check_folder(folder, "images of good parts")
-    known = recognise(folder, layout)
+    known = recognise(folder)
     known_title = known.title if known else None
     listing = known.read(folder) if known else _flat(folder)
     if listing.masks_decide and listing.faults:

@@ -1,14 +1,21 @@
-"""Splits that keep all images of a part in one set."""
+"""Splits that keep all images of a part in one set, and their files."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge_ad.errors import DataError, UsageError
+from edge_ad.files import write_text
 from edge_ad.parts.assignment import PartAssignment
+from edge_ad.strict_yaml import dump_yaml
+
+_SUFFIXES = (".csv", ".yaml", ".yml")
+_COLUMNS = ("image", "part", "set")
 
 
 def split_parts(
@@ -33,6 +40,29 @@ def split_parts(
         taken, order = set(order[:size]), order[size:]
         sets[name] = [path for path, part in assignment.parts.items() if part in taken]
     return sets
+
+
+def check_split_file(path: Path) -> None:
+    """Raise UsageError for a name that is not of a CSV or YAML file."""
+    if path.suffix.lower() not in _SUFFIXES or path.is_dir():
+        raise UsageError(f"--split {path}: expected the name of a .csv or .yaml file.")
+
+
+def write_split(
+    path: Path, assignment: PartAssignment, sets: Mapping[str, Sequence[Path]], root: Path
+) -> None:
+    """Write one row an image, atomically; paths are relative to `root`, with '/'."""
+    set_of = {image: name for name, images in sets.items() for image in images}
+    rows = [
+        (image.relative_to(root).as_posix(), part, set_of[image])
+        for image, part in assignment.parts.items()
+    ]
+    if path.suffix.lower() == ".csv":
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([_COLUMNS, *rows])
+        write_text(path, buffer.getvalue())
+    else:
+        write_text(path, dump_yaml([dict(zip(_COLUMNS, row, strict=True)) for row in rows]))
 
 
 def _check(shares: Mapping[str, float]) -> None:
