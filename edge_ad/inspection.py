@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -76,6 +77,11 @@ class Inspection:
             text = getattr(self, name)
             if not text.isascii():
                 object.__setattr__(self, name, readable(text))
+
+
+def finite(score: float) -> float | None:
+    """Return a score for records: None for NaN, which an INVALID frame has, and infinity."""
+    return score if math.isfinite(score) else None
 
 
 def find_regions(anomaly_map: AnomalyMap, level: float, *, at_most: int = 32) -> tuple[Region, ...]:

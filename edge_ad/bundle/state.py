@@ -87,6 +87,12 @@ class State(_Strict):
     switch: Switch | None = None
     watch: Watch | None = None
 
+    @property
+    def title(self) -> str:
+        """Return the product and its current version, as messages name them."""
+        current = self.find(self.current)
+        return f"{self.product} version {current.version if current else '?'}"
+
     def find(self, folder: str) -> Installation | None:
         """Return the newest installation in a folder of `versions`."""
         return next((one for one in reversed(self.history) if one.folder == folder), None)

@@ -41,7 +41,7 @@ def watch_version(
         state = folder.load()
         if state is None or state.watch is None:
             raise UsageError(f"{path}: nothing is installed there, so there is nothing to watch.")
-        name = _name(state)
+        name = state.title
         if state.watch.outcome or state.watch.folder != state.current:
             return _result(name, state.watch.outcome, state.watch.reason)
         decision = _decide(folder, state, state.watch)
@@ -69,7 +69,7 @@ def _take_back(
     folder: BundleFolder, state: State, reason: str, who: str, restart: Callable[[], None] | None
 ) -> None:
     """Roll back, record it and start the line again. Raises GateFailed."""
-    name, output = _name(state), output_of(folder.path)
+    name, output = state.title, output_of(folder.path)
     if obstacle := _obstacle(folder, state):
         _accept(folder, state.watch, f"kept, since {obstacle}: {reason}")
         record_bundle_event(output, "accept", f"{name} is kept, but {reason}", who)
@@ -87,7 +87,7 @@ def _take_back(
         except EdgeAdError as error:
             problem += f" But {error}"
     raise GateFailed(
-        f"{name} was taken back: {reason}. {folder.path} is back at {_name(after)}.{problem}",
+        f"{name} was taken back: {reason}. {folder.path} is back at {after.title}.{problem}",
         {"version": name, "outcome": "rolled back", "reason": reason},
     )
 
@@ -115,11 +115,6 @@ def _accept(folder: BundleFolder, watch: Watch | None, reason: str) -> None:
 
 def _result(version: str, outcome: str, reason: str) -> dict[str, Any]:
     return {"version": version, "outcome": outcome, "reason": reason}
-
-
-def _name(state: State) -> str:
-    current = state.find(state.current)
-    return f"{state.product} version {current.version if current else '?'}"
 
 
 def _age_s(moment_utc: str) -> float:

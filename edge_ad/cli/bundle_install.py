@@ -28,7 +28,6 @@ from edge_ad.errors import EdgeAdError, UsageError
 if TYPE_CHECKING:
     from edge_ad.bundle.download import Download
     from edge_ad.bundle.install import InstallResult
-    from edge_ad.bundle.state import State
 
 _DIR = click.argument("folder", metavar="DIR", type=FOLDER)
 
@@ -98,13 +97,13 @@ def rollback(*, folder: Path, reason: str, restart: str | None, as_json: bool) -
     from edge_ad.machine.user import user_name
 
     state = roll_back(folder, reason, who := user_name())
-    notes = _record(folder, "rollback", f"{_name(state)}: {reason}", who)
+    notes = _record(folder, "rollback", f"{state.title}: {reason}", who)
     if restart:
         run_restart(restart)
     if as_json:
         emit({"type": "rollback", "current": state.current, "reason": reason, "notes": notes})
     else:
-        click.echo("\n".join([f"{folder}: back to {_name(state)}", *notes]))
+        click.echo("\n".join([f"{folder}: back to {state.title}", *notes]))
 
 
 class _Interrupt(threading.Event):
@@ -137,7 +136,7 @@ def _install(source: str, folder: Path, options: dict[str, Any]) -> InstallResul
             )
         )
     if result.tested is not None:
-        _record(folder, "install", _name(result.state), user_name())
+        _record(folder, "install", result.state.title, user_name())
     return result
 
 
@@ -203,11 +202,6 @@ def _record(folder: Path, step: Any, reason: str, who: str) -> list[str]:
     return [problem] if problem else []
 
 
-def _name(state: State) -> str:
-    current = state.find(state.current)
-    return f"{state.product} version {current.version if current else '?'}"
-
-
 def _restart(folder: Path, installed: str, restart: str) -> None:
     """Start the line again; when that fails, take the version back and start the one before."""
     from edge_ad.bundle.install import note_restart, roll_back
@@ -222,10 +216,10 @@ def _restart(folder: Path, installed: str, restart: str) -> None:
             state = roll_back(folder, reason, user_name(), only=installed)
         except UsageError:  # the first version here: there is none to go back to
             raise error from None
-        _record(folder, "rollback", f"{_name(state)}: {reason}", user_name())
+        _record(folder, "rollback", f"{state.title}: {reason}", user_name())
         with suppress(EdgeAdError):
             run_restart(restart)
-        raise EdgeAdError(f"{reason}. {folder} is back at {_name(state)}.") from error
+        raise EdgeAdError(f"{reason}. {folder} is back at {state.title}.") from error
 
 
 def _watch(folder: Path, restart: str | None, *, as_json: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from edge_ad.event import AlarmEvent
-from edge_ad.inspection import Inspection, Region
+from edge_ad.inspection import Inspection, Region, finite
 from edge_ad.setting import SettingChange
 
 
@@ -29,8 +28,8 @@ def _part_record(type_: str, inspection: Inspection) -> dict[str, Any]:
         "part": inspection.part,
         "frame": inspection.frame,
         "source": inspection.source,
-        "score": _finite(inspection.score),
-        "threshold": _finite(inspection.threshold),
+        "score": finite(inspection.score),
+        "threshold": finite(inspection.threshold),
         "verdict": inspection.verdict.value,
         "regions": region_records(inspection.regions),
         "time_utc": inspection.time_utc,
@@ -53,8 +52,8 @@ def alarm_record(event: AlarmEvent) -> dict[str, Any]:
         "first_frame": event.first_frame,
         "peak_frame": event.peak_frame,
         "peak_part": event.peak_part,
-        "peak_score": _finite(event.peak_score),
-        "threshold": _finite(event.threshold),
+        "peak_score": finite(event.peak_score),
+        "threshold": finite(event.threshold),
         "regions": region_records(event.regions),
         "time_utc": event.time_utc,
     }
@@ -80,7 +79,3 @@ def setting_record(change: SettingChange) -> dict[str, Any]:
 def region_records(regions: Sequence[Region]) -> list[dict[str, Any]]:
     """Return the JSON values of regions."""
     return [asdict(region) | {"peak_xy": list(region.peak_xy)} for region in regions]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -38,7 +38,7 @@ def tls_context(uri: Uri) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=files["ca"])
         name = "cert"
         if files["cert"]:
-            context.load_cert_chain(files["cert"], files["key"], password=_no_password)
+            context.load_cert_chain(files["cert"], files["key"], password=no_password)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error.args[-1] if error.args else error
         raise UsageError(
@@ -70,6 +70,6 @@ def refuse_tls_options(uri: Uri) -> None:
             raise UsageError(f"{uri}: {name} is for TLS. Write {uri.scheme}s:// instead.")
 
 
-def _no_password() -> str:
+def no_password() -> str:
     """Refuse a key with a password, for which OpenSSL would ask at the terminal."""
     raise ValueError("its key has a password")

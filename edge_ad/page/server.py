@@ -17,6 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from edge_ad.errors import OutletLost, UsageError
+from edge_ad.outlet.tls import no_password
 from edge_ad.page.application import PageApplication, PageSettings
 from edge_ad.priority import give_way
 
@@ -63,7 +64,7 @@ def server_tls(cert: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(cert, key, password=_no_password)
+        context.load_cert_chain(cert, key, password=no_password)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or (error.args[-1] if error.args else error)
         raise UsageError(
@@ -71,11 +72,6 @@ def server_tls(cert: Path, key: Path | None) -> ssl.SSLContext:
             "in PEM, without a password."
         ) from error
     return context
-
-
-def _no_password() -> str:
-    """Refuse a key with a password, for which OpenSSL would ask at the terminal."""
-    raise ValueError("its key has a password")
 
 
 async def _serve(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
@@ -12,7 +11,7 @@ from typing import Any
 from edge_ad.clock import now_utc
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.files import readable
-from edge_ad.inspection import Inspection, Region
+from edge_ad.inspection import Inspection, Region, finite
 
 INTERRUPTED = "the line ended without closing it: killed, or without power"
 
@@ -97,8 +96,8 @@ def reject_event(inspection: Inspection) -> StoreEvent:
         frame=inspection.frame,
         time_utc=inspection.time_utc,
         verdict=inspection.verdict.value,
-        score=_finite(inspection.score),
-        threshold=_finite(inspection.threshold),
+        score=finite(inspection.score),
+        threshold=finite(inspection.threshold),
         regions=inspection.regions,
         evidence=evidence_name(inspection.part),
     )
@@ -138,8 +137,8 @@ def alarm_event(alarm: AlarmEvent) -> StoreEvent:
         part=alarm.part,
         frame=alarm.frame,
         time_utc=alarm.time_utc,
-        score=_finite(alarm.peak_score),
-        threshold=_finite(alarm.threshold),
+        score=finite(alarm.peak_score),
+        threshold=finite(alarm.threshold),
         regions=alarm.regions,
         reason=alarm.reason,
         evidence=evidence_name(alarm.peak_part) if defect else "",
@@ -208,7 +207,3 @@ def _column(value: Any) -> Any:
     if isinstance(value, str):
         return readable(value) or None
     return value
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
