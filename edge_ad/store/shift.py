@@ -76,7 +76,7 @@ def _add_statistics(shift: Shift, connection: sqlite3.Connection) -> None:
     shift.bar_minutes = next((step for step in _STEPS if span <= step * _BARS), _STEPS[-1])
     rows = connection.execute(
         "SELECT * FROM statistics WHERE minute >= ? AND minute < ? ORDER BY minute",
-        (shift.since[:16], shift.until[:16] + "a"),  # the minute that is under way counts
+        (shift.since[:16], _minutes_before(shift.until)),
     )
     for row in rows:
         camera = shift.cameras.setdefault(row["camera"], CameraShift())
@@ -121,6 +121,14 @@ def _newest(
     count = connection.execute(f"SELECT count(*) FROM events WHERE {where}", values).fetchone()
     newest = list(read_open(connection, replace(span, limit=limit)))
     return newest[::-1], count[0]
+
+
+def _minutes_before(until: str) -> str:
+    """Return what the texts of minutes that begin before `until` are below.
+
+    The minute that is under way counts; one that begins at `until` is the next shift's.
+    """
+    return until[:16] if until[16:].startswith(":00.000") else f"{until[:16]}a"
 
 
 def _minute(text: str) -> int:

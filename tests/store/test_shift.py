@@ -35,6 +35,17 @@ def test_each_camera_has_its_counts_and_its_slowest_minute(tmp_path: Path) -> No
     assert (side.passed, side.rejected, side.dropped, side.p99_ms) == (5, 0, 3, None)
 
 
+def test_a_minute_counts_in_the_shift_that_it_begins_in(tmp_path: Path) -> None:
+    with writing(tmp_path) as line:
+        line.minute("13:59", [0.1])
+        line.minute("14:00", [0.1] * 10)
+    begin, change, change_later = at("06:00"), at("14:00"), f"{DAY}T14:00:00.001+00:00"
+    until = (change, change_later, at("14:01"))
+    early = [summarise_shift(tmp_path, begin, end).cameras["top"].passed for end in until]
+    late = summarise_shift(tmp_path, change, at("22:00")).cameras["top"].passed
+    assert (early, late) == ([1, 11, 11], 10)
+
+
 @pytest.mark.parametrize(
     ("until", "minutes", "bars"),
     [
