@@ -31,9 +31,20 @@ def test_it_copies_files_that_exist(file: str) -> None:
 
 def test_it_installs_extras_that_exist() -> None:
     setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    (extras,) = re.findall(r"/source\[([\w,-]+)\]", str(instructions("Containerfile")))
-    for extra in extras.split(","):
+    named = dict(instructions("Containerfile"))
+    assert '"/source[$EXTRAS]"' in str(instructions("Containerfile"))
+    default = named["ARG"].removeprefix("EXTRAS=")
+    text = (ROOT / "packaging" / "Containerfile").read_text(encoding="utf-8")
+    for extra in ",".join([default, *re.findall(r"arg EXTRAS=(\S+)", text)]).split(","):
         assert re.search(rf"^{extra} =", setup, re.MULTILINE), extra
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_its_command_starts_a_line_with_an_init_and_after_a_reboot(file: str) -> None:
+    text = (ROOT / "packaging" / file).read_text(encoding="utf-8")
+    commands = re.findall(r"docker run (.*?) run ", text.replace("\\\n#", ""))
+    options = "--init", "--restart=unless-stopped", "--stop-timeout 60"
+    assert commands and all(option in command for command in commands for option in options)
 
 
 @pytest.mark.parametrize("file", FILES)
