@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -70,7 +71,7 @@ def command(*, user: str | None, name: str, arguments: tuple[str, ...], as_json:
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' is not a service name. Use letters, digits, '-' and '_'.")
     _check(arguments)
-    text = unit_text(name, arguments, user or getpass.getuser(), Path.cwd())
+    text = unit_text(name, arguments, user or _own_user(), Path.cwd())
     emit({"type": "service", "name": f"edge-ad-{name}.service", "unit": text}) if as_json else (
         click.echo(text, nl=False)
     )
@@ -88,6 +89,14 @@ def unit_text(name: str, arguments: Sequence[str], user: str, folder: Path) -> s
         folder=str(folder).replace("%", "%%"),
         command=" ".join(map(_quoted, words)),
     )
+
+
+def _own_user() -> str:
+    """Return the name of the user who runs this; the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _check(arguments: Sequence[str]) -> None:

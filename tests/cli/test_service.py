@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -29,6 +30,13 @@ def test_the_unit_runs_the_line_with_its_options() -> None:
     for line in ("Type=notify", "WatchdogSec=30", "Restart=on-failure", "User=line"):
         assert line in lines
     assert f"WorkingDirectory={Path.cwd()}" in lines
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 424242)
+    assert "User=424242" in invoke("service", "line1", *RUN).stdout.splitlines()
 
 
 @pytest.mark.parametrize(
