@@ -18,7 +18,7 @@ Syntax = Literal["options", "path", "url", "url-fragment", "command", "text"]
 _NETWORK = re.compile(r"(?!file:|watch:|pattern:)(?:[a-z][a-z0-9+.-]*://|gst:|exec:)")
 _USER = re.compile(r"(?<=//)(?!/)\S*@")  # to the last @: passwords may contain slashes and @
 _SECRET = re.compile(
-    r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token|bearer|secret|sig|api-?key)="
+    r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token|bearer|secret|sig|auth|api[-_]?key)="
     r"|--(?:pass(?:word)?|token|secret|api-?key) )[^&#\s]+"
 )
 _SECRET_PATH = re.compile(
@@ -197,6 +197,12 @@ def without_credentials(text: str) -> str:
     for pattern, kept in ((_SECRET_PATH, r"\1***"), (_USER, ""), (_SECRET, r"\1***")):
         text = pattern.sub(kept, text)
     return text
+
+
+def credentials_in(text: str) -> list[str]:
+    """Return the values that `without_credentials` hides in a URI, but for user and password."""
+    patterns = (_SECRET_PATH, _SECRET)
+    return [match[0].removeprefix(match[1]) for p in patterns for match in p.finditer(text)]
 
 
 def with_hidden_credentials(text: str) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -18,7 +19,7 @@ from edge_ad.outlet import message
 from edge_ad.outlet.durable import DurableOutlet, Record, TryLater
 from edge_ad.outlet.http_client import HttpAnswer, HttpRequest
 from edge_ad.outlet.tls import refuse_tls_options, tls_context
-from edge_ad.uri import Uri, number
+from edge_ad.uri import Uri, credentials_in, number, without_credentials
 
 TEMPLATES = ("slack", "teams", "ntfy")
 _LATER = frozenset({407, 408, 425, 429})  # 407 is a proxy's
@@ -47,8 +48,10 @@ def open_webhook(uri: Uri) -> DurableOutlet:
         number(uri, "connect_s", 5.0, least=0.1),
         number(uri, "timeout_s", 15.0, least=0.1),
     )
-    outlet = Webhook(request, url, template, _headers(uri, url), evidence=evidence == "yes")
+    headers = _headers(uri, url)
+    outlet = Webhook(request, url, template, headers, evidence=evidence == "yes")
     outlet.secret = uri.options.get("secret", "").encode()
+    outlet.hidden = _hidden(uri, url, headers)
     if "***" in str(uri):  # two channels of one chat service stay apart
         outlet.identity = f"{uri}-{hashlib.sha256(uri.place.encode()).hexdigest()[:8]}"
     return outlet
@@ -62,6 +65,7 @@ class Webhook(DurableOutlet):
     """
 
     secret = b""
+    hidden: Sequence[str] = ()  # what an answer may repeat and nobody may see
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class Webhook(DurableOutlet):
         body = json.dumps(self._body(record)).encode()
         headers = {**self._headers, "Idempotency-Key": record["id"], **self._signature(body)}
         answer = self._request.post(body, headers, self._target)
-        self.answer = _words(answer)
+        self.answer = _words(answer, self.hidden)
         if answer.status in _LATER or answer.status >= 500:
             raise TryLater(self.answer, answer.retry_after_s)
         if not 200 <= answer.status < 300:
@@ -149,10 +153,19 @@ def _headers(uri: Uri, url: SplitResult) -> dict[str, str]:
     return headers
 
 
-def _words(answer: HttpAnswer) -> str:
-    """Return an answer in words, on one line."""
+def _hidden(uri: Uri, url: SplitResult, headers: Mapping[str, str]) -> list[str]:
+    """Return the secrets of a request, the longest first: one may hold another."""
+    login = headers.get("Authorization", "").partition(" ")[2]
+    own = (url.password or "", unquote(url.password or ""), uri.options.get("secret", ""))
+    return sorted({*credentials_in(uri.place), login, *own} - {""}, key=len, reverse=True)
+
+
+def _words(answer: HttpAnswer, hidden: Sequence[str]) -> str:
+    """Return an answer in words, on one line, without what is secret of its request."""
+    location, text = without_credentials(answer.location), " ".join(answer.text.split())
+    for secret in hidden:
+        location, text = location.replace(secret, "***"), text.replace(secret, "***")
     words = f"HTTP {answer.status}"
-    if answer.location:
-        words += f" to {answer.location[:200]} (redirects are not followed: give that address)"
-    text = " ".join(answer.text.split())[:200]
-    return f"{words}: {text}" if text else words
+    if location:
+        words += f" to {location[:200]} (redirects are not followed: give that address)"
+    return f"{words}: {text[:200]}" if text else words
