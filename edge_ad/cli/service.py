@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ import click
 from edge_ad.cli.options import emit, shared
 from edge_ad.errors import UsageError
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_@%$+=:,./~*?!-]+")
 
@@ -71,6 +73,7 @@ def command(*, user: str | None, name: str, arguments: tuple[str, ...], as_json:
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' is not a service name. Use letters, digits, '-' and '_'.")
     _check(arguments)
+    _warn_of_secrets(arguments)
     text = unit_text(name, arguments, user or _own_user(), Path.cwd())
     emit({"type": "service", "name": f"edge-ad-{name}.service", "unit": text}) if as_json else (
         click.echo(text, nl=False)
@@ -112,6 +115,18 @@ def _check(arguments: Sequence[str]) -> None:
         for option in ("show", "check", "schema", "overwrite"):
             if context.params.get(option):
                 raise UsageError(f"--{option} is not for a service. Leave it out.")
+
+
+def _warn_of_secrets(arguments: Sequence[str]) -> None:
+    from edge_ad.uri import with_hidden_credentials
+
+    for shown in (with_hidden_credentials(word) for word in arguments):
+        if "***" in shown:
+            _log.warning(
+                "%s: everybody on this computer can read what is hidden here, in the unit and in "
+                "the list of processes. Name it by a reference, such as ${FILE:/etc/line/key}.",
+                shown,
+            )
 
 
 def _quoted(word: str) -> str:

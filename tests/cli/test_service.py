@@ -39,6 +39,17 @@ def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> 
     assert "User=424242" in invoke("service", "line1", *RUN).stdout.splitlines()
 
 
+@pytest.mark.parametrize(("password", "warnings"), [("hunter2", 1), ("${FILE:/etc/pw}", 0)])
+def test_a_password_that_everybody_could_read_is_warned_of(
+    password: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = f"top=rtsp://line:{password}@10.0.0.5/live"
+    done = invoke("service", "line1", "--camera", camera, *RUN[2:])
+    assert done.returncode == 0 and exec_start(done.stdout)[5] == camera
+    shown = "top=rtsp://***@10.0.0.5/live: everybody on this computer can read"
+    assert caplog.text.count(shown) == warnings
+
+
 @pytest.mark.parametrize(
     "word", ["a b", "50%", "$HOME", 'say "no"', "back\\slash", "it's", "gst:v4l2src ! jpegdec", ""]
 )
