@@ -83,7 +83,7 @@ class FrameAtTrigger(AnyFrame):
         super().__init__()
         self.missed = 0
         self._trigger = Trigger(TriggerLimits(frame_within_s=within_s))
-        self._name, self._naming = "", threading.Lock()
+        self._name = ""
         self._closed, self._last = threading.Event(), False
         self._stack = ExitStack()
         self._watching = False
@@ -108,8 +108,7 @@ class FrameAtTrigger(AnyFrame):
         return self._trigger.take(grab)
 
     def part(self, taken: datetime) -> str | None:
-        with self._naming:
-            return self._name or _named_by_time(taken)
+        return self._name or _named_by_time(taken)
 
     def served(self, fault: str = "") -> None:
         self._trigger.served()
@@ -134,9 +133,8 @@ class FrameAtTrigger(AnyFrame):
         while not self._trigger.ready:
             if self._closed.wait(_LOOK_S):
                 return
-        with self._naming:
-            self._trigger.fire()
-            self._name = name
+        self._name = name  # before there can be an image
+        self._trigger.fire()
 
     def _report(self) -> None:
         while (missed := self._trigger.wait_missed()) is not None:

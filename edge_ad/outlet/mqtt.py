@@ -14,7 +14,6 @@ import hashlib
 import json
 import re
 import socket
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -101,7 +100,6 @@ class MqttOutlet(DurableOutlet):
         self._latest = LatestValues()
         self._states = CameraStates()
         self._levels: dict[str, str] = {}
-        self._lock = threading.Lock()
         self._leaving = False
         self._allowed = commands
         who = f"mqtt {broker.host}/{prefix}"
@@ -224,13 +222,12 @@ class MqttOutlet(DurableOutlet):
 
     def _level(self, camera: str) -> str:
         """Return the level of topics for a camera: its name, where that can be one."""
-        with self._lock:
-            if camera not in self._levels:
-                level = _LEVEL.sub("_", camera) or "_"
-                while level in self._levels.values():
-                    level += "_"
-                self._levels[camera] = level
-            return self._levels[camera]
+        if camera not in self._levels:
+            level = _LEVEL.sub("_", camera) or "_"
+            while level in self._levels.values():
+                level += "_"
+            self._levels[camera] = level
+        return self._levels[camera]
 
     def _drop(self) -> None:
         session, self._session = self._session, None

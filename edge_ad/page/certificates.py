@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,17 +55,16 @@ class CertificateWatch:
         self, folder: Path, own: Path | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._folder, self._own, self._clock = folder, own, clock
-        self._lock = threading.Lock()
         self._read: tuple[Named, float, list[CertificateEnd]] | None = None
 
     def ending(self, named: Named) -> list[CertificateEnd]:
         """Return those that have ended or end soon."""
-        with self._lock:
-            now_s = self._clock()
-            if self._read is None or self._read[0] != named or now_s - self._read[1] > _KEPT_S:
-                ends = certificate_ends(self._folder, self._own, named)
-                self._read = (named, now_s, [each for each in ends if each.state in _ENDING])
-            return self._read[2]
+        now_s, read = self._clock(), self._read
+        if read is None or read[0] != named or now_s - read[1] > _KEPT_S:
+            ends = certificate_ends(self._folder, self._own, named)
+            read = (named, now_s, [each for each in ends if each.state in _ENDING])
+            self._read = read
+        return read[2]
 
 
 _ENDING = ("soon", "over")

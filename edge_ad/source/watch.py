@@ -97,7 +97,7 @@ class WatchedFolder(Iterator[Grab]):
         self._ready: deque[FileState] = deque()
         self._given: dict[int, FileState] = {}
         self._given_names: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # for the ledger
         self._index = 0
         self._gone = False
 
@@ -202,9 +202,8 @@ class WatchedFolder(Iterator[Grab]):
         return self._give(state, frame)
 
     def _give(self, state: FileState, grab: Grab) -> Grab:
-        with self._lock:
-            self._given[grab.index] = state
-            self._given_names.add(state.name)
+        self._given[grab.index] = state
+        self._given_names.add(state.name)
         return grab
 
     def _bad(self, reason: str, file: str) -> BadFrame:
