@@ -193,6 +193,29 @@ def test_an_absent_plc_is_not_tried_at_each_verdict(monkeypatch: pytest.MonkeyPa
     assert len(tries) == 2, "at the start, and once more at the end"
 
 
+def test_after_a_write_the_first_pause_is_short_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.outlet.modbus_client._PAUSES_S", (0.0, 1_000.0))
+    plc, fails = Plc(), iter([True, False, True, False])
+    writer: Writer = open_outlet(f"modbus-client://127.0.0.1:{plc.port}")
+    write = writer._client.write_registers
+
+    def write_registers(*arguments: Any, **options: Any) -> Any:
+        if next(fails, False):
+            raise ConnectionResetError
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(writer._client, "write_registers", write_registers)
+    writer.opened({"top": None})
+    with plc.on():
+        writer.started(["top"], None)
+        wait_until(lambda: plc.writes == 1)
+        with contextlib.suppress(OSError):  # that the PLC did not hear every state
+            writer.inspected(part(1), Evidence())
+        wait_until(lambda: plc.block()["result_id"] == 1)
+        with contextlib.suppress(OSError):
+            writer.close()
+
+
 @pytest.mark.timeout(60)
 def test_a_plc_that_never_answers_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_ad.outlet.modbus_client._TIMEOUT_S", 0.1)

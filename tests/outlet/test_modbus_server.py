@@ -234,6 +234,7 @@ def test_everything_else_is_read_only(options: str) -> None:
             plc.read_input_registers(2 * BLOCK - 1, count=2),
         ]
         assert [answer.isError() for answer in answers] == [True] * len(answers)
+        assert {answer.exception_code for answer in answers[:3]} <= {1, 2}  # refused, not failed
         assert Status.PASS in Status(int(block(plc)["status"]))
 
 

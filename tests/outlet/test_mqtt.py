@@ -133,9 +133,9 @@ def test_verdicts_and_states_are_those_of_the_camera(broker: Mosquitto) -> None:
         change = SettingChange(
             "top", Setting.PAUSED, SettingStep.SET, old=False, new=True, who="anna"
         )
-        outlet.setting_changed(replace(change, setting=Setting.THRESHOLD, new=0.6))
         outlet.setting_changed(change)
         wait_until(partial(_shows, hall, "paused"))
+        outlet.setting_changed(replace(change, setting=Setting.THRESHOLD, new=0.0))
         outlet.close()
         wait_until(lambda: hall.of("hall/3/available")[-1:] == ["offline"])
     (verdict,) = hall.of("hall/3/top/verdict")
