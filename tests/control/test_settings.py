@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ import pytest
 from edge_ad.errors import UsageError
 from edge_ad.event import AlarmKind, AlarmStep
 from edge_ad.line.alarm import AlarmRule, PartRule
+from edge_ad.line.settings import LineSettings
 from edge_ad.line.trigger import Trigger
 from edge_ad.setting import Setting, SettingStep
+from edge_ad.store.store import Store
+from edge_ad.store.writer import Job
+from tests.beside import Beside
 from tests.control.lines import RunningLine, wait_for
 
 
@@ -252,3 +257,31 @@ def test_a_pause_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         again.settings.pause("top", on=False, who="ben")
         assert again.judge("top", ".") == ["PASS"]
         assert again.verdicts("top") == ["PASS"]
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        (lambda settings: settings.set_threshold("top", 0.7, who="ben"), 0.7),
+        (lambda settings: settings.undo("top", Setting.THRESHOLD, who="ben"), 0.5),
+    ],
+)
+def test_of_two_people_who_change_at_once_the_later_is_kept(
+    change: Callable[[LineSettings], object],
+    value: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def put(store: Store, job: Job, within_s: float) -> bool:
+        second()
+        return put_and_wait(store, job, within_s)
+
+    put_and_wait = Store.put_and_wait
+    with RunningLine(tmp_path, "top") as running:
+        second = Beside(lambda: change(running.settings))
+        monkeypatch.setattr(Store, "put_and_wait", put)
+        running.settings.set_threshold("top", 0.6, who="anna")
+        second.result()
+        assert running.line.cameras[0].inspector.thresholds.image == value
+    with RunningLine(tmp_path, "top") as again:
+        assert again.line.cameras[0].inspector.thresholds.image == value

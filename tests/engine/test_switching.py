@@ -18,6 +18,7 @@ from edge_ad.engine.switching import SwitchingEngine
 from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.line.config import LineConfig
+from tests.beside import Beside
 
 SAMPLE = Path(switching.__file__).parent.parent / "sample" / "engine.onnx"
 GREEN = Path(__file__).parent.parent / "engines" / "green-16-b1.onnx"
@@ -132,3 +133,17 @@ def test_a_second_ctrl_c_waits_for_the_runtime_too() -> None:
     with pytest.raises(KeyboardInterrupt):
         engine.close()
     assert len(joined) == 2
+
+
+def test_the_arena_of_all_engines_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(memory: object, config: object) -> None:
+        made.append(memory)
+        second()
+
+    made: list[object] = []
+    monkeypatch.setattr(thread_variants, "_has_arena", False)
+    monkeypatch.setattr("onnxruntime.create_and_register_allocator", make)
+    second = Beside(thread_variants._make_arena)
+    thread_variants._make_arena()
+    second.result()
+    assert len(made) == 1

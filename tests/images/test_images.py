@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import io
 import os
+import threading
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from edge_ad.errors import DataError, OutletLost
 from edge_ad.images import (
@@ -19,6 +25,9 @@ from edge_ad.images import (
     read_image,
     write_image,
 )
+from edge_ad.images.container import check_container, header_of
+from tests.beside import Beside
+from tests.timing import LIMIT_S
 
 COLOUR = np.random.default_rng(1).integers(0, 256, (24, 36, 3)).astype(np.uint8)
 OPAQUE = np.full((24, 36), 255, np.uint8)
@@ -206,3 +215,24 @@ def test_a_wrong_checksum_of_a_png_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=f"{path}: "):
         read_image(path)
+
+
+@pytest.mark.parametrize("read", [header_of, lambda data: check_container(data, "a.png")])
+def test_threads_that_read_files_leave_pythons_warnings_as_they_were(
+    read: Callable[[bytes], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each hides warnings meanwhile; the second ends after the first."""
+
+    def open_image(file: io.BytesIO) -> Any:
+        if second.is_begun:
+            first_is_over.wait(LIMIT_S)
+        second()
+        return pillow_open(file)
+
+    data, first_is_over, pillow_open = encode_image(COLOUR, ".png"), threading.Event(), Image.open
+    second, before = Beside(lambda: read(data)), list(warnings.filters)
+    monkeypatch.setattr(Image, "open", open_image)
+    read(data)
+    first_is_over.set()
+    second.result()
+    assert list(warnings.filters) == before

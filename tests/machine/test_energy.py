@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from edge_ad.machine import energy
 from edge_ad.machine.energy import NVML, EnergyMeter, energy_meters
-from tests.timing import wait_until
+from tests.beside import Beside
+from tests.timing import FakeClock, wait_until
 
 
 class Nvml:
@@ -100,3 +102,25 @@ def test_a_boards_power_is_added_up(tmp_path: Path) -> None:
 
 def test_a_machine_that_says_nothing_has_no_meters(tmp_path: Path) -> None:
     assert not list(energy_meters(absent, tmp_path))
+
+
+def test_a_boards_energy_is_added_once_when_two_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = tmp_path / "sys/class/hwmon/hwmon3"
+    monitor.mkdir(parents=True)
+    for name, value in (("in2_label", "VDD_IN"), ("in2_input", "5000"), ("curr2_input", "2000")):
+        (monitor / name).write_text(f"{value}\n")
+    clock = FakeClock()
+    monkeypatch.setattr(energy, "time", clock)
+    monkeypatch.setattr(energy, "_keep_adding", lambda meter: None)
+    meter = only(tmp_path)
+    second, whole = Beside(meter.joules), energy._whole
+
+    def read(path: Path) -> int:
+        second()
+        return whole(path)
+
+    monkeypatch.setattr(energy, "_whole", read)
+    clock.advance(1.0)
+    assert (meter.joules(), second.result()) == (10.0, 10.0)

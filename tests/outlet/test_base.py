@@ -10,6 +10,7 @@ import pytest
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet, Outlets
 from edge_ad.store.store import Store
+from tests.beside import Beside
 
 PASS = Inspection(Verdict.PASS, 0.1, 0.5)
 
@@ -82,3 +83,18 @@ def test_outlets_learn_the_cameras_before_the_first_frame() -> None:
     outlet = Started()
     Outlets([outlet]).started(["top", "side"], None)
     assert outlet.cameras == ("top", "side")
+
+
+def test_outlets_are_called_by_one_camera_at_a_time() -> None:
+    class Slow(Counting):
+        def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
+            calls.append("begin")
+            second()
+            calls.append("end")
+
+    calls: list[str] = []
+    outlets = Outlets([Slow()])
+    second = Beside(lambda: outlets.inspected(PASS, Evidence()))
+    outlets.inspected(PASS, Evidence())
+    second.result()
+    assert calls == ["begin", "end"] * 2

@@ -15,6 +15,7 @@ from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Region, Verdict
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.latest_frames import LatestFrames
+from tests.beside import Beside
 from tests.conftest import part_image
 
 REGION = Region(20, 8, 12, 12, 144, 0.9, (21, 9))
@@ -144,3 +145,17 @@ def test_a_frame_of_the_last_visit_is_not_shown(latest: LatestFrames, clock: Clo
     clock.now_s += 4.0
     latest.inspected(replace(REJECT, part=8), Evidence(part_image()))
     assert shown(latest)[0]["part"] == 8
+
+
+def test_a_frame_that_two_ask_for_is_made_small_once(
+    latest: LatestFrames, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scale(image: Image) -> Image:
+        second()
+        return np.array(image)
+
+    monkeypatch.setattr("edge_ad.outlet.latest_frames._small", scale)
+    latest.records({})  # somebody looks
+    latest.inspected(REJECT, Evidence(part_image()))
+    second = Beside(lambda: shown(latest))
+    assert shown(latest)[1] is second.result()[1] is not None

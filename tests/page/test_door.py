@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,20 @@ from edge_ad.page.guard import AllowedHosts
 from edge_ad.page.person import Person, Role
 from edge_ad.page.users import PageUser, UserFile, add_user, hash_password, is_password
 from edge_ad.store.reading import EventFilter, read_events
+from tests.beside import Beside
 from tests.page.served import make_store, served, user_file
 
 PASSWORD = "correct horse battery"
 
 
 class Clock:
+    """A clock that calls `seam` when it is read."""
+
     now_s = 0.0
+    seam: Callable[[], object] = staticmethod(lambda: None)
 
     def __call__(self) -> float:
+        self.seam()
         return self.now_s
 
 
@@ -247,3 +253,55 @@ def test_wrong_and_odd_logins_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_login_leads_to_this_page_only(to: str, tmp_path: Path) -> None:
     with served(make_store(tmp_path)) as page:
         assert 'data-then="/"' in page.get(f"/login?to={to}").text
+
+
+class PassedBy(tuple[tuple[int, float], ...]):
+    """Limits that call `seam` when a login is compared with them."""
+
+    seam: Callable[[], None]
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        self.seam()
+        return super().__iter__()
+
+
+def compared(seam: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = PassedBy(((1, 60.0),))
+    limits.seam = seam
+    monkeypatch.setattr(door_module, "_LIMITS", limits)
+
+
+def test_of_two_logins_at_once_one_waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = LoginLimits(clock)
+    second = Beside(lambda: limits.begin("10.0.0.1"))
+    compared(second, monkeypatch)
+    assert sorted((limits.begin("10.0.0.1"), second.result())) == [0.0, 60.0]
+
+
+def test_a_login_that_succeeds_beside_an_attempt_is_not_forgotten(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = LoginLimits(clock)
+    right = Beside(lambda: limits.succeeded("10.0.0.1"))
+    compared(right, monkeypatch)
+    limits.begin("10.0.0.1")
+    right.result()
+    assert limits.begin("10.0.0.1") == 0.0
+
+
+@pytest.mark.parametrize("by", ["another request", "a logout", "a login beyond the bound"])
+def test_a_session_ends_once_when_two_end_it(
+    by: str, door: Door, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "_SESSIONS", 1)
+    token = door.log_in("anna", PASSWORD, "10.0.0.1")
+    calls: dict[str, Callable[[], object]] = {
+        "another request": lambda: door.person(token),
+        "a logout": lambda: door.log_out(token, "10.0.0.1"),
+        "a login beyond the bound": lambda: door.log_in("ben", PASSWORD, "10.0.0.2"),
+    }
+    clock.now_s = 13 * 3600.0
+    second = clock.seam = Beside(calls[by])
+    assert door.person(token) == ANONYMOUS
+    second.result()
+    assert door.person(token) == ANONYMOUS

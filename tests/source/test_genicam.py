@@ -7,7 +7,7 @@ import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from edge_ad.errors import IncompatibleError, SourceLost, UsageError
 from edge_ad.frame import BadFrame, Frame, pixels_of
 from edge_ad.source import aravis, open_source
-from edge_ad.source.aravis import RawImage
+from edge_ad.source.aravis import Device, RawImage
 from edge_ad.source.base import SourceRequest
 from edge_ad.source.genicam import to_image
 from edge_ad.source.open import parse_uri
+from tests.beside import Beside
 from tests.conftest import ROOT
 
 try:
@@ -144,3 +145,26 @@ def test_an_incomplete_transfer_is_a_bad_frame() -> None:
     for image, reason in ((lost, "packets are missing"), (short, "7 bytes, expected 16")):
         grab = to_image(image, 3, REQUEST)
         assert isinstance(grab, BadFrame) and reason in grab.reason and grab.index == 3
+
+
+def test_cameras_are_listed_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        """A library with a camera in a list that begins empty each time."""
+
+        devices = 0
+
+        def arv_update_device_list(self) -> None:
+            self.devices = 0
+            second()
+            self.devices += 1
+
+        def arv_get_n_devices(self) -> int:
+            return self.devices
+
+        def __getattr__(self, name: str) -> Callable[[int], bytes]:
+            return lambda index: b"camera"
+
+    library = Library()
+    second: Beside[list[Device]] = Beside(aravis.list_devices)
+    monkeypatch.setattr(aravis, "_libraries", lambda: (library, None, None))
+    assert aravis.list_devices() == second.result() == [Device("camera", "camera", "camera")]
