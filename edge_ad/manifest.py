@@ -147,6 +147,11 @@ class Threshold(Stored, frozen=True, kw_only=True):
     data_sha256: str = ""
     geometry: Geometry = Geometry()
 
+    @property
+    def is_assumed(self) -> bool:
+        """Return whether the guarantee holds only if the images show so many parts."""
+        return self.decided_by == ASSUMED
+
 
 class Sidecar(Stored, frozen=True, kw_only=True):
     """The YAML file beside an engine, bound to its bytes by `engine_sha256`.

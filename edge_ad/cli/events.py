@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge_ad.store.reading import EventFilter, Record
 
-_TYPES = (
+_TYPES = (  # as in `EventType`, whose module takes 0.2 s to import
     *("reject", "missed_trigger", "alarm", "line", "engine", "drift", "lost", "clock"),
     *("retention", "outlet_fault", "outbox", "bundle", "page", "ack", "mark", "setting"),
     "control",

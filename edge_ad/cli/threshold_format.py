@@ -46,7 +46,7 @@ def result_of(
         "second_exposures": asdict(given.recognition) if given.recognition else None,
         "set_aside": threshold.set_aside,
         "folds": threshold.folds,
-        "guaranteed": not threshold.folds and threshold.decided_by != ASSUMED,
+        "guaranteed": not (threshold.folds or threshold.is_assumed),
         "drift": threshold.drift.to_dict() if threshold.drift else None,
         "escapes": describe_escapes(threshold, anomalies),
         "rank": largest_rank(len(parts), guarantee),

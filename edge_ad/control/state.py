@@ -9,7 +9,7 @@ from edge_ad.event import AlarmEvent
 from edge_ad.line.alarm import PartRule
 from edge_ad.line.camera import Camera
 from edge_ad.line.settings import LineSettings
-from edge_ad.manifest import ASSUMED, Threshold
+from edge_ad.manifest import Threshold
 
 
 def camera_state(camera: Camera, settings: LineSettings) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def guarantee(stored: Threshold) -> dict[str, Any]:
         "by": stored.by,
         "parts": stored.parts or stored.images,
         "estimate": stored.folds > 0,
-        "assumed": stored.decided_by == ASSUMED,
+        "assumed": stored.is_assumed,
     }
     if stored.escapes is not None:
         escapes = stored.escapes

@@ -11,8 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from edge_ad.cli.events import command
+from edge_ad.event import AlarmKind
 from edge_ad.inspection import Region
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.store import Store
@@ -45,6 +48,14 @@ def listed(*words: object) -> list[dict[str, Any]]:
     done = invoke("events", *words, "--json")
     assert done.returncode == 0, done.stderr
     return [json.loads(text) for text in done.stdout.splitlines()]
+
+
+def test_every_type_of_event_can_be_asked_for() -> None:
+    (types,) = (param for param in command.params if param.name == "types")
+    assert isinstance(types.type, click.Choice)
+    assert {event.value for event in EventType} | {kind.value for kind in AlarmKind} == set(
+        types.type.choices
+    )
 
 
 def test_every_event_has_number_type_camera_and_time(line: Path) -> None:
