@@ -12,9 +12,9 @@ _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def now_utc() -> str:
-    """Return the time for records: ISO 8601, milliseconds, UTC."""
-    return as_utc(datetime.now(timezone.utc))
+def now_utc(timespec: str = "milliseconds") -> str:
+    """Return the time for records (for files, to the "seconds"): ISO 8601, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec=timespec)
 
 
 def as_utc(moment: datetime) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import edge_ad
+from edge_ad.clock import now_utc
 from edge_ad.manifest import Provenance
 
 _PACKAGES = (
@@ -26,7 +26,7 @@ def stamp(
     """
     return provenance.replace(
         made_with={**provenance.made_with, **versions()},
-        created_utc=utc_now(),
+        created_utc=now_utc("seconds"),
         parent_sha256=parent_sha256,
         notes={**provenance.notes, **(notes or {})},
     )
@@ -47,8 +47,3 @@ def _versions() -> tuple[tuple[str, str], ...]:
         except PackageNotFoundError:  # a system's own OpenCV, for one, carries no metadata
             continue
     return tuple(result)
-
-
-def utc_now() -> str:
-    """Return the current UTC time in ISO 8601, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

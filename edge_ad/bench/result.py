@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.bench.comparison import Change, Samples, compare_samples
+from edge_ad.clock import now_utc
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import write_text
 from edge_ad.machine.clocks import read_clocks
 from edge_ad.machine.gpu import read_gpus
 from edge_ad.machine.host import read_host, read_jetson
 from edge_ad.manifest import engine_sha256
-from edge_ad.provenance import utc_now, versions
+from edge_ad.provenance import versions
 
 SCHEMA = 1
 # that two results must share to be comparable, beside the engine and the versions
@@ -29,7 +30,7 @@ def conditions(engine: Path) -> dict[str, Any]:
     host, gpus, jetson = read_host(), read_gpus(), read_jetson()
     known = {
         "engine_sha256": engine_sha256(engine),
-        "date_utc": utc_now(),
+        "date_utc": now_utc("seconds"),
         "processor": host.processor,
         "cores": host.cores,
         "memory_mib": host.memory_mib,

@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -34,6 +33,7 @@ from edge_ad.bundle.manifest import (
 )
 from edge_ad.bundle.self_test import judge_images
 from edge_ad.bundle.signing import Signatures, SigningKey, parse_signatures
+from edge_ad.clock import now_utc
 from edge_ad.engine import open_engine
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import replacing, sha256
@@ -125,7 +125,7 @@ def make_manifest(staging: Path, self_test: SelfTest, config: BundleConfig) -> B
         return BundleManifest(
             product=config.product,
             version=config.version,
-            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created_utc=now_utc("seconds"),
             expires_utc=config.expires_utc,
             target=config.target,
             made_with=edge_ad.__version__,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import edge_ad
+from edge_ad.clock import now_utc
 from edge_ad.engine.tensorrt.preflight import gpu_here
 from edge_ad.engine.tensorrt.runtimes import (
     TensorRT,
@@ -40,7 +41,6 @@ from edge_ad.plan_record import (
     TargetGpu,
     build_command,
 )
-from edge_ad.provenance import utc_now
 
 _DEFAULT_OPTIONS = BuildOptions()
 
@@ -146,7 +146,7 @@ def _record(
         driver=target.driver,
         jetpack=f"{jetson.jetpack} (L4T {jetson.l4t})" if jetson else "",
         edge_ad=edge_ad.__version__,
-        created_utc=utc_now(),
+        created_utc=now_utc("seconds"),
     )
 
 
