@@ -24,7 +24,7 @@ from edge_ad.bench.replay import Replay
 from edge_ad.engine import Engine, open_engine
 from edge_ad.frame import Image
 from edge_ad.line.judge import resolve_thresholds
-from edge_ad.manifest import load_sidecar
+from edge_ad.sidecar import load_sidecar
 
 SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample"
 FRAMES = 200

@@ -31,9 +31,10 @@ import pyarrow.parquet as pq
 from results import write_result  # the script's own folder is on the path
 
 from edge_ad.files import sha256
-from edge_ad.manifest import Sidecar, Threshold, save_sidecar
+from edge_ad.manifest import Sidecar, Threshold
 from edge_ad.rejudge.job import RejudgeJob
 from edge_ad.rejudge.session import RejudgeConfig, RejudgeSession
+from edge_ad.sidecar import save_sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = ROOT / "tests" / "engines" / "mean-32-b1.onnx"

@@ -20,7 +20,7 @@ from edge_ad.images import read_image
 from edge_ad.inspection import Inspection
 from edge_ad.line.inspector import InspectedFrame, Inspector
 from edge_ad.line.judge import resolve_thresholds
-from edge_ad.manifest import load_sidecar
+from edge_ad.sidecar import load_sidecar
 
 
 class Detector(ClosedAtExit):

@@ -17,10 +17,11 @@ from edge_ad.export.validated_file import ParityReference, write_validated
 from edge_ad.export.weight_storage import dequantize_weights
 from edge_ad.files import sha256
 from edge_ad.frame import Image
-from edge_ad.manifest import Manifest, load_sidecar, set_threshold
+from edge_ad.manifest import Manifest
 from edge_ad.onnx_graph.load import load_model
 from edge_ad.precision import FloatPrecision
 from edge_ad.provenance import stamp
+from edge_ad.sidecar import load_sidecar, set_threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

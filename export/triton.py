@@ -26,8 +26,9 @@ from edge_ad.errors import IncompatibleError, MissingExtra, UsageError
 from edge_ad.files import sha256
 from edge_ad.frame import Image
 from edge_ad.images import read_image
-from edge_ad.manifest import Manifest, Sidecar, load_sidecar
+from edge_ad.manifest import Manifest, Sidecar
 from edge_ad.preprocess import Preprocess
+from edge_ad.sidecar import load_sidecar
 from edge_ad.triton import MANIFEST_PARAMETER, SIDECAR_PARAMETER
 
 _CONFIG = "config.pbtxt"  # what makes a folder a model of the server

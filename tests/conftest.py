@@ -26,7 +26,8 @@ from edge_ad.cli import edge_ad as edge_ad_group
 from edge_ad.cli import main
 from edge_ad.cli.verbs import VERBS
 from edge_ad.files import sha256
-from edge_ad.manifest import Sidecar, Threshold, save_sidecar
+from edge_ad.manifest import Sidecar, Threshold
+from edge_ad.sidecar import save_sidecar
 
 
 def pytest_collection_finish() -> None:

@@ -8,17 +8,8 @@ import edge_ad
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import (
-    Manifest,
-    Sidecar,
-    Threshold,
-    check_geometry,
-    load_sidecar,
-    manifest_from_json,
-    save_sidecar,
-    set_threshold,
-    sidecar_path,
-)
+from edge_ad.manifest import Manifest, Sidecar, Threshold, manifest_from_json
+from edge_ad.sidecar import check_geometry, load_sidecar, save_sidecar, set_threshold, sidecar_path
 
 THRESHOLD = Threshold(image=0.1, pixel=0.2, false_alarm_rate=0.01, confidence=0.95, images=300)
 

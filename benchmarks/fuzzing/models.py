@@ -18,9 +18,10 @@ from edge_ad.calibration.ranges.target import Target
 from edge_ad.engine import open_engine
 from edge_ad.errors import EdgeAdError
 from edge_ad.files import sha256
-from edge_ad.manifest import Manifest, Sidecar, save_sidecar, sidecar_path
+from edge_ad.manifest import Manifest, Sidecar
 from edge_ad.onnx_graph.index import load_graph
 from edge_ad.plan_record import BuildRecord
+from edge_ad.sidecar import save_sidecar, sidecar_path
 from edge_ad.strict_yaml import dump_yaml
 from fuzzing.mutations import VALUES, Rng, mutate, mutate_value, pick
 from fuzzing.verbs import verb

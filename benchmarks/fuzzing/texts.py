@@ -13,7 +13,7 @@ import yaml
 from edge_ad.calibration.ranges.table import load_table
 from edge_ad.calibration.ranges.trt_cache import load_cache
 from edge_ad.files import sha256
-from edge_ad.manifest import load_sidecar, sidecar_path
+from edge_ad.sidecar import load_sidecar, sidecar_path
 from fuzzing.models import ENGINE, with_name
 from fuzzing.mutations import Rng, mutate_text, mutate_value, pick
 from fuzzing.verbs import verb

@@ -18,9 +18,10 @@ from edge_ad.calibration.ranges.table import RangeTable, save_table
 from edge_ad.calibration.ranges.trt_cache import save_cache
 from edge_ad.engine import open_engine
 from edge_ad.files import replace_together, replacing
-from edge_ad.manifest import Manifest, set_threshold, sidecar_path
+from edge_ad.manifest import Manifest
 from edge_ad.onnx_graph.load import set_manifest
 from edge_ad.provenance import stamp
+from edge_ad.sidecar import set_threshold, sidecar_path
 
 
 def write_calibration(

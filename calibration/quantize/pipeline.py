@@ -38,10 +38,11 @@ from edge_ad.calibration.thresholds.guarantee import Guarantee
 from edge_ad.dataset import labelled_images, normal_images
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import file_state
-from edge_ad.manifest import Manifest, Threshold, load_sidecar
+from edge_ad.manifest import Manifest, Threshold
 from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from edge_ad.precision import Precision
 from edge_ad.provenance import versions
+from edge_ad.sidecar import load_sidecar
 
 ToFp16: TypeAlias = Callable[[onnx.ModelProto, Manifest], onnx.ModelProto]
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from edge_ad.files import write_text
 from edge_ad.machine.clocks import read_clocks
 from edge_ad.machine.gpu import read_gpus
 from edge_ad.machine.host import read_host, read_jetson
-from edge_ad.manifest import engine_sha256
 from edge_ad.provenance import versions
+from edge_ad.sidecar import engine_sha256
 
 SCHEMA = 1
 # that two results must share to be comparable, beside the engine and the versions

@@ -40,7 +40,7 @@ from edge_ad.line.judge import resolve_thresholds
 from edge_ad.machine.energy import energy_meters
 from edge_ad.machine.host import processor_flags
 from edge_ad.machine.other_work import OtherWork
-from edge_ad.manifest import load_sidecar
+from edge_ad.sidecar import load_sidecar
 from edge_ad.triton import engine_text
 from edge_ad.uri import without_credentials
 

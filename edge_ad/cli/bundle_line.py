@@ -210,7 +210,7 @@ def _check_no_password(path: Path, address: str) -> None:
 
 def _add_engine(engine: Path, files: dict[str, Path]) -> str:
     """Add an engine with its sidecar, and return its name in the bundle."""
-    from edge_ad.manifest import sidecar_path
+    from edge_ad.sidecar import sidecar_path
 
     if not engine.is_file():
         raise UsageError(f"{engine}: there is no such engine.")

@@ -179,7 +179,7 @@ def _score(
 
 def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> dict[str, Any]:
     """Return the artifact, data and geometry that were evaluated."""
-    from edge_ad.manifest import engine_sha256
+    from edge_ad.sidecar import engine_sha256
     from edge_ad.triton import engine_text
 
     manifest = engine.manifest

@@ -285,7 +285,7 @@ def _decide(
 
 def _store(engine: Path, threshold: Threshold) -> Path:
     """Write the sidecar and return its path."""
-    from edge_ad.manifest import set_threshold, sidecar_path
+    from edge_ad.sidecar import set_threshold, sidecar_path
 
     with writing(sidecar_path(engine)):
         return set_threshold(engine, threshold)

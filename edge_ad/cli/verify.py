@@ -118,7 +118,7 @@ def _tolerance(first: Manifest, second: Manifest, limits: dict[str, Any]) -> Tol
 
 def _threshold(reference: Path, other: Path, given: float | None) -> float | None:
     """Return the threshold given, or the one stored beside the reference or the other artefact."""
-    from edge_ad.manifest import load_sidecar
+    from edge_ad.sidecar import load_sidecar
 
     if given is not None:
         return given

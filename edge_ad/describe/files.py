@@ -11,7 +11,8 @@ from edge_ad.describe.plan import plan_facts
 from edge_ad.engine import open_engine
 from edge_ad.errors import IncompatibleError, MissingExtra, UsageError
 from edge_ad.files import sha256
-from edge_ad.manifest import Threshold, load_sidecar, sidecar_path
+from edge_ad.manifest import Threshold
+from edge_ad.sidecar import load_sidecar, sidecar_path
 
 SIDECAR = ".yaml"
 

@@ -20,8 +20,8 @@ from edge_ad.evaluation.summary import (
 )
 from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import check_geometry, load_sidecar
 from edge_ad.parts import PartAssignment
+from edge_ad.sidecar import check_geometry, load_sidecar
 
 STORED, GIVEN, FITTED = "stored", "given", "best F1 on these images"
 _log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from edge_ad.line.config import ResolvedCamera
 from edge_ad.line.drift import ExpectedImages
 from edge_ad.line.inspector import Thresholds
 from edge_ad.line.rate_check import RateCheck
-from edge_ad.manifest import Sidecar, Threshold, check_geometry, load_sidecar
+from edge_ad.manifest import Sidecar, Threshold
 from edge_ad.setting import Setting
+from edge_ad.sidecar import check_geometry, load_sidecar
 from edge_ad.triton import served_model
 
 EngineKey = tuple[Path, EngineOptions]

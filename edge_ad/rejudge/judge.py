@@ -19,8 +19,8 @@ from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
 from edge_ad.images import BitDepth, ImageReader
 from edge_ad.line.inspector import InspectedFrame, Inspector, Thresholds
-from edge_ad.manifest import engine_sha256
 from edge_ad.rejudge.table import AGAINST, Row, as_region, finite, shown_path
+from edge_ad.sidecar import engine_sha256
 from edge_ad.triton import served_model
 
 # of a disk or server that fails or is gone, which says nothing about an image

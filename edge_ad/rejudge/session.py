@@ -17,7 +17,6 @@ from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.errors import SourceLost
 from edge_ad.images import BitDepth, agreed_depth, find_depth
 from edge_ad.line.judge import resolve_thresholds
-from edge_ad.manifest import engine_sha256, load_sidecar
 from edge_ad.rejudge.comparison import compare_results, write_sheet
 from edge_ad.rejudge.job import RejudgeJob, open_job
 from edge_ad.rejudge.judge import JudgeConfig, JudgeEngine
@@ -25,6 +24,7 @@ from edge_ad.rejudge.listing import ArchiveListing, list_archive
 from edge_ad.rejudge.progress import RejudgeProgress
 from edge_ad.rejudge.runner import LOCAL_CLUSTER, Judged, judge_here, judge_in_processes
 from edge_ad.rejudge.table import read_columns
+from edge_ad.sidecar import engine_sha256, load_sidecar
 from edge_ad.triton import engine_text, served_model
 
 # read by Ray when it is imported: its servers, which run code for any client, listen on 127.0.0.1

@@ -31,7 +31,7 @@ from edge_ad.export.plan.progress import BuildInterrupt, OnProgress, monitor
 from edge_ad.export.plan.source import OnnxSource, read_source
 from edge_ad.files import replacing
 from edge_ad.machine.host import read_jetson
-from edge_ad.manifest import Sidecar, Threshold, load_sidecar, save_sidecar
+from edge_ad.manifest import Sidecar, Threshold
 from edge_ad.plan_record import (
     NAMES,
     BuildOptions,
@@ -41,6 +41,7 @@ from edge_ad.plan_record import (
     TargetGpu,
     build_command,
 )
+from edge_ad.sidecar import load_sidecar, save_sidecar
 
 _DEFAULT_OPTIONS = BuildOptions()
 

@@ -11,11 +11,9 @@ import pytest
 from edge_ad.engine.tensorrt import preflight
 from edge_ad.export.plan.build import build_plan
 from edge_ad.files import sha256
-from edge_ad.manifest import (
-    Threshold,
-    set_threshold,
-)
+from edge_ad.manifest import Threshold
 from edge_ad.plan_record import NoGpu, Runtime
+from edge_ad.sidecar import set_threshold
 from tests.export.models import run
 from tests.export.plan.plan_graphs import graph, saved
 

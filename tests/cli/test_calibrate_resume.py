@@ -17,7 +17,8 @@ from edge_ad.calibration.ranges.collect import RangeObserver
 from edge_ad.errors import IncompatibleError
 from edge_ad.frame import Image
 from edge_ad.images import list_images, read_image, write_image
-from edge_ad.manifest import Threshold, set_threshold
+from edge_ad.manifest import Threshold
+from edge_ad.sidecar import set_threshold
 from tests.calibration.int8_models import Tiny, images, labelled
 from tests.conftest import invoke
 

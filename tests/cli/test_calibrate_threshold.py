@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from edge_ad.data_split import DataSplit, ImageSet
-from edge_ad.manifest import Threshold, load_sidecar, set_threshold
+from edge_ad.manifest import Threshold
 from edge_ad.parts import identify
+from edge_ad.sidecar import load_sidecar, set_threshold
 from tests.calibration.int8_models import MANIFEST, Tiny, images
 from tests.calibration.int8_models import calibrate as run
 

@@ -12,8 +12,8 @@ from edge_ad.engine import open_engine
 from edge_ad.export.parity import TOLERANCE, Tolerance
 from edge_ad.export.weight_storage import store_weights_as_int8
 from edge_ad.files import sha256
-from edge_ad.manifest import load_sidecar
 from edge_ad.onnx_graph.load import set_manifest
+from edge_ad.sidecar import load_sidecar
 from tests.conftest import store_threshold
 from tests.export.graphs import MANIFEST, drawn
 from tests.export.models import run, tiny_graph

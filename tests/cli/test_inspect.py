@@ -15,7 +15,8 @@ from edge_ad.cli.inspect import command
 from edge_ad.errors import EdgeAdError, IncompatibleError, UsageError
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import METADATA_KEY, Manifest, Threshold, set_threshold
+from edge_ad.manifest import METADATA_KEY, Manifest, Threshold
+from edge_ad.sidecar import set_threshold
 
 
 def inspect(path: Path) -> dict[str, Any]:

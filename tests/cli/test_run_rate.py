@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_ad.manifest import load_sidecar, save_sidecar
+from edge_ad.sidecar import load_sidecar, save_sidecar
 from tests.conftest import invoke
 
 MakePath = Callable[..., Path]

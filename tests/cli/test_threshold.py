@@ -13,8 +13,9 @@ import pytest
 
 from edge_ad.data_split import DataSplit, ImageSet
 from edge_ad.images import read_image
-from edge_ad.manifest import load_sidecar, manifest_from_json
+from edge_ad.manifest import manifest_from_json
 from edge_ad.parts import identify
+from edge_ad.sidecar import load_sidecar
 from tests.conftest import CompletedProcess, invoke, part_image
 
 MakePath = Callable[..., Path]
@@ -87,25 +88,6 @@ def test_the_highest_scores_are_named_since_a_bad_part_may_be_among_them(
     (good / "004.png").unlink()
     result = json.loads(threshold(engine, "--images", good, *EACH, "--json").stdout)
     assert len(result["highest"]) == 3 and result["highest"][0][1] == result["threshold"]
-
-
-def test_images_the_detector_was_trained_on_are_refused(
-    make_engine: MakePath, make_folder: MakePath
-) -> None:
-    onnx = pytest.importorskip("onnx")
-    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 5)
-    model = onnx.load(engine)
-    trained = ImageSet.of(map(identify, sorted(good.iterdir())), [])
-    (entry,) = model.metadata_props
-    manifest = manifest_from_json(entry.value, "mean")
-    entry.value = manifest.replace(data_split=DataSplit(trained=trained)).to_json()
-    onnx.save(model, engine)
-    done = threshold(engine, "--images", good, *EACH)
-    assert done.returncode == 4 and "was trained on 5 of these 5 parts" in done.stderr
-    assert load_sidecar(engine) is None
-    for path in good.iterdir():
-        cv2.imwrite(str(path), 255 - read_image(path))
-    assert threshold(engine, "--images", good, *EACH).returncode == 0
 
 
 def test_weights_get_no_threshold(tmp_path: Path, make_folder: MakePath) -> None:

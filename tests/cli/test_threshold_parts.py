@@ -1,4 +1,4 @@
-"""`edge-ad threshold` where looks do not tell parts apart."""
+"""`edge-ad threshold`: parts that looks do not tell apart, and parts that were trained on."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from edge_ad.calibration.thresholds.normal_input import open_folder
 from edge_ad.data_split import DataSplit, ImageSet
 from edge_ad.errors import GateFailed
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import ASSUMED, load_sidecar
+from edge_ad.images import read_image
+from edge_ad.manifest import ASSUMED, manifest_from_json
 from edge_ad.parts import ImageId, identify
+from edge_ad.sidecar import load_sidecar
 from tests.conftest import invoke
 
 MakePath: TypeAlias = Callable[..., Path]
@@ -79,6 +81,25 @@ def test_the_users_word_in_training_holds_where_all_images_look_like_one_part(
     assert (given.decided_by, given.set_aside) == ("each", 5)
     with pytest.raises(GateFailed, match="trained on 1 of these 1 parts"):
         open_folder(tmp_path, split.replace(decided_by="images"), Geometry())
+
+
+def test_images_the_detector_was_trained_on_are_refused(
+    make_engine: MakePath, make_folder: MakePath
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    engine, good = make_engine(threshold=None, score="mean"), make_folder("good", 5)
+    model = onnx.load(engine)
+    trained = ImageSet.of(map(identify, sorted(good.iterdir())), [])
+    (entry,) = model.metadata_props
+    manifest = manifest_from_json(entry.value, "mean")
+    entry.value = manifest.replace(data_split=DataSplit(trained=trained)).to_json()
+    onnx.save(model, engine)
+    done = invoke("threshold", engine, "--images", good, "--parts-from", "each")
+    assert done.returncode == 4 and "was trained on 5 of these 5 parts" in done.stderr
+    assert load_sidecar(engine) is None
+    for path in good.iterdir():
+        cv2.imwrite(str(path), 255 - read_image(path))
+    assert invoke("threshold", engine, "--images", good, "--parts-from", "each").returncode == 0
 
 
 def _decided_by(engine: Path) -> str:

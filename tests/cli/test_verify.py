@@ -16,8 +16,9 @@ from edge_ad.export.parity import ROUNDED_WEIGHTS, TOLERANCE, Tolerance
 from edge_ad.export.verification import WEIGHTS_NOTE, tolerance_between, verify
 from edge_ad.files import sha256
 from edge_ad.images import write_image
-from edge_ad.manifest import Manifest, Provenance, Sidecar, Threshold, save_sidecar
+from edge_ad.manifest import Manifest, Provenance, Sidecar, Threshold
 from edge_ad.onnx_graph.load import set_manifest
+from edge_ad.sidecar import save_sidecar
 from tests.export.graphs import MANIFEST, drawn
 from tests.export.models import run
 

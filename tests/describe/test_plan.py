@@ -14,8 +14,9 @@ from edge_ad.describe import plan as plan_module
 from edge_ad.describe.plan import layer_facts
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256
-from edge_ad.manifest import Manifest, Sidecar, save_sidecar
+from edge_ad.manifest import Manifest, Sidecar
 from edge_ad.plan_record import BuildRecord
+from edge_ad.sidecar import save_sidecar
 
 LAYERS = {
     "Layers": [

@@ -22,7 +22,8 @@ from edge_ad.evaluation.report import FITTED, STORED, build_report, stored_thres
 from edge_ad.evaluation.summary import count_misses
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import Sidecar, Threshold, save_sidecar
+from edge_ad.manifest import Sidecar, Threshold
+from edge_ad.sidecar import save_sidecar
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ pytest.importorskip("tritonclient", reason="needs edge-ad[triton]")
 
 from edge_ad.export.triton import load_schema, parse_config
 from edge_ad.files import sha256
-from edge_ad.manifest import Manifest, Sidecar, Threshold, save_sidecar
+from edge_ad.manifest import Manifest, Sidecar, Threshold
 from edge_ad.plan_record import BuildRecord
 from edge_ad.preprocess import Preprocess
+from edge_ad.sidecar import save_sidecar
 from tests.conftest import CompletedProcess, invoke, part_image
 
 MakePath = Callable[..., Path]

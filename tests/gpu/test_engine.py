@@ -20,8 +20,9 @@ from edge_ad.engine.tensorrt.plan import TensorRTEngine, open_plan
 from edge_ad.engine.tensorrt.pycuda import PyCuda
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.frame import Image
-from edge_ad.manifest import Threshold, set_threshold
+from edge_ad.manifest import Threshold
 from edge_ad.plan_record import BuildOptions, Runtime, TargetGpu
+from edge_ad.sidecar import set_threshold
 
 pytest_plugins = ("tests.gpu.device",)
 pytestmark = pytest.mark.gpu

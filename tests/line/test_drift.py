@@ -19,8 +19,9 @@ from edge_ad.images import read_image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.drift import DriftWatch, ExpectedImages
 from edge_ad.line.drift_image import DriftImages
-from edge_ad.manifest import ImageReference, load_sidecar
+from edge_ad.manifest import ImageReference
 from edge_ad.outlet.base import Evidence
+from edge_ad.sidecar import load_sidecar
 from edge_ad.store.drift import read_drift
 from edge_ad.store.event import EventType, StoreEvent
 from edge_ad.store.reading import EventFilter, read_events

@@ -25,9 +25,10 @@ from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.open import open_line
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
-from edge_ad.manifest import Manifest, load_sidecar
+from edge_ad.manifest import Manifest
 from edge_ad.outlet.base import Outlets
 from edge_ad.setting import Setting
+from edge_ad.sidecar import load_sidecar
 from edge_ad.source import ScriptedSource
 from tests.conftest import store_threshold
 from tests.line.memory import Memory

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_ad.engine.tensorrt.runtimes import TensorRT, installed, load
 from edge_ad.errors import IncompatibleError
 from edge_ad.machine.gpu import read_gpus
-from edge_ad.manifest import Manifest, Sidecar, load_sidecar, sidecar_path
+from edge_ad.manifest import Manifest, Sidecar
 from edge_ad.plan_record import (
     NAMES,
     BuildOptions,
@@ -20,6 +20,7 @@ from edge_ad.plan_record import (
     differences,
     options_for,
 )
+from edge_ad.sidecar import load_sidecar, sidecar_path
 
 
 @dataclass(frozen=True, slots=True)

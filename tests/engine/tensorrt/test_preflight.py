@@ -13,21 +13,14 @@ from edge_ad.engine import open_engine
 from edge_ad.engine.tensorrt import preflight
 from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.files import sha256
-from edge_ad.manifest import (
-    Manifest,
-    Sidecar,
-    Threshold,
-    load_sidecar,
-    save_sidecar,
-    set_threshold,
-    sidecar_path,
-)
+from edge_ad.manifest import Manifest, Sidecar, Threshold
 from edge_ad.plan_record import (
     BuildOptions,
     Machine,
     NoGpu,
     Runtime,
 )
+from edge_ad.sidecar import load_sidecar, save_sidecar, set_threshold, sidecar_path
 from tests.plan_records import ORIN, RTX_4090, built, here
 
 THRESHOLD = Threshold(image=0.5, pixel=0.4, false_alarm_rate=0.01, confidence=0.95, images=300)

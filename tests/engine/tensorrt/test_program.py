@@ -15,8 +15,9 @@ from edge_ad.engine.tensorrt import preflight
 from edge_ad.engine.tensorrt.plan import TensorRTEngine
 from edge_ad.errors import EngineLost, IncompatibleError
 from edge_ad.files import sha256
-from edge_ad.manifest import Manifest, Sidecar, save_sidecar
+from edge_ad.manifest import Manifest, Sidecar
 from edge_ad.plan_record import BuildOptions, BuildRecord, Runtime, TargetGpu
+from edge_ad.sidecar import save_sidecar
 from tests.engine.tensorrt.fake_cuda import FakeCuda
 from tests.engine.tensorrt.fake_tensorrt import (
     DataType,

@@ -14,10 +14,11 @@ from edge_ad.export.plan import auto as build_auto
 from edge_ad.export.plan.auto import PlanComparison, Plans
 from edge_ad.files import sha256
 from edge_ad.frame import Image
-from edge_ad.manifest import Manifest, Provenance, load_sidecar
+from edge_ad.manifest import Manifest, Provenance
 from edge_ad.onnx_graph.load import set_manifest
 from edge_ad.plan_record import NoGpu, TargetGpu
 from edge_ad.precision import Precision
+from edge_ad.sidecar import load_sidecar
 from tests.conftest import store_threshold
 from tests.export.models import run
 from tests.export.plan.plan_graphs import graph, saved

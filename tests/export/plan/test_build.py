@@ -15,16 +15,9 @@ from edge_ad.engine.tensorrt import preflight
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
 from edge_ad.export.plan.build import build_plan, choose_runtime
 from edge_ad.files import sha256
-from edge_ad.manifest import (
-    Manifest,
-    Sidecar,
-    Threshold,
-    load_sidecar,
-    save_sidecar,
-    set_threshold,
-    sidecar_path,
-)
+from edge_ad.manifest import Manifest, Sidecar, Threshold
 from edge_ad.plan_record import BuildOptions, Runtime, TargetGpu
+from edge_ad.sidecar import load_sidecar, save_sidecar, set_threshold, sidecar_path
 from tests.export.plan.plan_graphs import graph, saved, transposing_first
 from tests.plan_records import RTX_4090
 

@@ -17,15 +17,12 @@ from edge_ad.export.fp16.convert import mixed_from_fp32
 from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.plan.build import build_plan
 from edge_ad.export.weight_storage import dequantize_weights
-from edge_ad.manifest import (
-    Manifest,
-    Score,
-    load_sidecar,
-)
+from edge_ad.manifest import Manifest, Score
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
 from edge_ad.methods.engine_graph import EngineGraph
 from edge_ad.onnx_graph.load import load_model
 from edge_ad.plan_record import BuildRecord, Machine, Runtime
+from edge_ad.sidecar import load_sidecar
 from tests.conftest import ROOT
 from tests.export.plan.plan_graphs import saved
 from tests.plan_records import RTX_4090
