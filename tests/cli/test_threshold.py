@@ -289,7 +289,7 @@ def test_frames_that_show_one_part_are_refused_until_their_number_is_said(
     ("options", "reason"),
     [(("--frames-per-part", 3), "names a folder"), (("--frames", 3), "names a folder"),
      (("--part-id", "(a)", "--parts-from", "each"), "exclude each other"),
-     (("--parts-from", "looks"), "none of: table, capture, folders, names, images, each"),
+     (("--parts-from", "looks"), "one of: table, capture, folders, names, images, each"),
      (("--part-id", "[0-9]+"), "group")],
 )  # fmt: skip
 def test_options_of_parts_that_do_not_fit_are_refused(
