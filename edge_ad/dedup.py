@@ -7,8 +7,7 @@ distance, `MIN_DIFFERENCE`, which users set in grey levels).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +25,9 @@ SAME_PART = 1.3
 MIN_DIFFERENCE = 2.0
 THUMBNAIL_HW = (32, 32)  # a cell's average has little of the sensor's noise left
 
+_AT_ONCE = 256  # values of thumbnails that are compared before images too far away are given up
+
 Floats: TypeAlias = NDArray[np.float32]
-Distance: TypeAlias = Callable[[Floats], Floats]
-
-
-def rms(differences: Floats) -> Floats:
-    """Return the root mean square of each row, float32 (n, values) -> (n,)."""
-    squares = np.einsum("ij,ij->i", differences, differences)
-    return np.asarray(np.sqrt(squares / differences.shape[1]), np.float32)
-
-
-def mean_absolute(differences: Floats) -> Floats:
-    """Return the mean absolute value of each row, float32 (n, values) -> (n,)."""
-    return np.asarray(np.abs(differences).mean(axis=1), np.float32)
 
 
 class Thumbnailer:
@@ -60,8 +49,8 @@ class Thumbnailer:
 class Deduplicator:
     """Remember the thumbnails of distinct images and recognize repeats of them.
 
-    `distance` must be at least the difference of two thumbnails' means, as `rms` and
-    `mean_absolute` are; images closer than `limit` are near-duplicates.
+    Images closer than `limit` are near-duplicates. With a `power` of 2 their distance is the root
+    mean square of the differences of thumbnails, with 1 the mean absolute value.
     """
 
     def __init__(
@@ -69,26 +58,41 @@ class Deduplicator:
         geometry: Geometry | None = None,
         *,
         size_hw: tuple[int, int] = THUMBNAIL_HW,
-        distance: Distance = rms,
+        power: Literal[1, 2] = 2,
         limit: float = SAME_PART,
     ) -> None:
+        values = size_hw[0] * size_hw[1] * 3
         self._thumbnailer = Thumbnailer(geometry, size_hw)
-        self._distance, self._limit = distance, limit
+        self._power, self._limit, self._farthest = power, limit, values * limit**power
+        self._order = np.random.default_rng(0).permutation(values)  # any few are of all places
         self._count = 0
-        self._thumbnails = np.empty((64, size_hw[0] * size_hw[1] * 3), np.uint8)
+        self._thumbnails = np.empty((64, values), np.uint8)
         self._means = np.empty(64, np.float32)
 
     def repeats(self, image: Image) -> int | None:
         """Return the number, from 0, of the distinct image this one repeats; None if it is new."""
-        thumbnail = self._thumbnailer(image).reshape(-1).astype(np.float32)
+        thumbnail = self._thumbnailer(image).reshape(-1)[self._order].astype(np.float32)
         mean = np.float32(thumbnail.mean())
-        near = np.flatnonzero(np.abs(self._means[: self._count] - mean) < self._limit)
-        if near.size:
-            distances = self._distance(self._thumbnails[near].astype(np.float32) - thumbnail)
-            if distances.min() < self._limit:
-                return int(near[distances.argmin()])
+        numbers, distances = self._near(thumbnail, mean)
+        if numbers.size:
+            return int(numbers[distances.argmin()])
         self._remember(thumbnail, mean)
         return None
+
+    def _near(self, thumbnail: Floats, mean: np.float32) -> tuple[NDArray[np.intp], Floats]:
+        """Return the images within the limit, and their summed differences.
+
+        An image is given up once its differences so far exceed the limit: most are after a few.
+        """
+        numbers = np.flatnonzero(np.abs(self._means[: self._count] - mean) < self._limit)
+        sums = np.zeros(len(numbers), np.float32)
+        for start in range(0, len(thumbnail), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            differences = self._thumbnails[numbers, some].astype(np.float32) - thumbnail[some]
+            sums += (np.abs(differences) ** self._power).sum(axis=1)
+            near = sums < self._farthest
+            numbers, sums = numbers[near], sums[near]
+        return numbers, sums
 
     def _remember(self, thumbnail: Floats, mean: np.float32) -> None:
         """Grow by doubling: thousands of images must not copy the store each time."""

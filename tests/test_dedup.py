@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.dedup import Deduplicator, Thumbnailer, mean_absolute, near_duplicates
+from edge_ad.dedup import Deduplicator, Thumbnailer, near_duplicates
 from edge_ad.geometry import Geometry
 from tests.part_images import part
 
@@ -64,6 +66,22 @@ def test_changes_in_areas_that_are_not_judged_do_not_count(geometry: Geometry) -
     assert Deduplicator(Geometry()).repeats(changed) is None
 
 
+@pytest.mark.parametrize(("power", "limit"), [(2, 9.0), (1, 7.0)])
+def test_the_nearest_image_within_the_limit_is_taken(power: Literal[1, 2], limit: float) -> None:
+    """Images are given up before all of them is compared; the answer must not change by that."""
+    rng, known, answers = np.random.default_rng(0), list[NDArray[np.uint8]](), set[int | None]()
+    deduplicator = Deduplicator(power=power, limit=limit)
+    for _ in range(60):
+        image = noisy(np.full((32, 32, 3), 120, np.uint8), rng.uniform(0, 12))
+        image = rng.permutation(image.reshape(-1)).reshape(image.shape)
+        gaps = [(abs(one - image.astype(float)) ** power).mean() ** (1 / power) for one in known]
+        expected = int(np.argmin(gaps)) if gaps and min(gaps) < limit else None
+        assert deduplicator.repeats(image) == expected
+        known += [image] if expected is None else []
+        answers.add(expected)
+    assert len(answers) >= 3, "new images, and repeats of more than one"
+
+
 @pytest.mark.parametrize("change", [noisy(part(1), 3), recompressed(part(1))])
 def test_pairs_between_two_sets_agree_with_the_deduplicator(change: NDArray[np.uint8]) -> None:
     thumbnailer = Thumbnailer()
@@ -74,7 +92,7 @@ def test_pairs_between_two_sets_agree_with_the_deduplicator(change: NDArray[np.u
 
 
 def test_a_larger_limit_and_another_distance_keep_only_clear_differences() -> None:
-    deduplicator = Deduplicator(size_hw=(48, 64), distance=mean_absolute, limit=2.0)
+    deduplicator = Deduplicator(size_hw=(48, 64), power=1, limit=2.0)
     assert deduplicator.repeats(part(1)) is None
     assert deduplicator.repeats(np.clip(part(1) + 1, 0, 255).astype(np.uint8)) == 0
     assert deduplicator.repeats(part(2)) is None

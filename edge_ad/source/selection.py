@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import Enum
 
-from edge_ad.dedup import MIN_DIFFERENCE, Deduplicator, mean_absolute
+from edge_ad.dedup import MIN_DIFFERENCE, Deduplicator
 from edge_ad.frame import BadFrame, Grab, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.geometry import Geometry
@@ -46,7 +46,7 @@ class Selection:
         self._kept = Deduplicator(
             Geometry(roi_xywh=geometry.roi_xywh if geometry else None),
             size_hw=_THUMBNAIL_HW,
-            distance=mean_absolute,
+            power=1,
             limit=min_difference,
         )
         self._kept_s = float("-inf")
