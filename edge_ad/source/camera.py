@@ -233,8 +233,8 @@ def _frames(capture: cv2.VideoCapture, name: str, depth: BitDepth | None) -> Ite
 
 
 def is_jpeg(image: NDArray[Any]) -> bool:
-    """Return whether a camera's array is a JPEG in one row of bytes instead of pixels."""
-    return image.dtype == np.uint8 and image.size == max(image.shape) > 1 and image.flat[0] == 0xFF
+    """Return whether a camera's array is a JPEG, perhaps damaged: one row of bytes."""
+    return image.dtype == np.uint8 and image.size == max(image.shape) > 1
 
 
 def jpeg_grab(image: NDArray[Any], index: int, name: str, depth: BitDepth | None) -> Grab:
