@@ -107,8 +107,8 @@ def _output_nodes(
 
 def _resize(map_hw: SizeHW, size: SizeHW, constants: dict[str, NDArray[Any]]) -> Operation:
     """Enlarge a small map bilinearly; of a large one keep each block's maximum."""
-    if map_hw[0] > size[0]:
-        block = [map_hw[0] // size[0], map_hw[1] // size[1]]
+    block = [map_hw[0] // size[0], map_hw[1] // size[1]]
+    if max(block) > 1:
         return ("MaxPool", [], {"kernel_shape": block, "strides": block})
     factors = [_factor(small, large) for small, large in zip(map_hw, size, strict=True)]
     constants["factors"] = np.array([1, 1, *factors], np.float32)

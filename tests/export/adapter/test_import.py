@@ -99,6 +99,28 @@ def test_a_graph_without_a_score_takes_the_maps_maximum(tmp_path: Path) -> None:
     _check(tmp_path / "x.onnx", images, images[..., ::-1] / 255)
 
 
+@pytest.mark.parametrize("times", [(2, 1), (1, 2), (3, 2)])
+def test_a_map_larger_than_the_image_keeps_its_maxima(
+    tmp_path: Path, times: tuple[int, int]
+) -> None:
+    source = _foreign(tmp_path / "model.onnx")
+    model = onnx.load(source)
+    weighted, summed, largest = model.graph.node
+    summed.output[0] = "small"
+    enlarged = helper.make_node("Resize", ["small", "", "times"], ["large"], mode="nearest")
+    marked = helper.make_node("Mul", ["large", "marks"], ["anomaly_map"])
+    del model.graph.node[:]
+    model.graph.node.extend([weighted, summed, enlarged, marked, largest])
+    marks = np.full((1, 1, SIZE[0] * times[0], SIZE[1] * times[1]), 0.5, np.float32)
+    marks[:, :, :: times[0], :: times[1]] = 1  # one pixel of each block is the largest
+    for value, name in ((np.array([1, 1, *times], np.float32), "times"), (marks, "marks")):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    onnx.save(model, source)
+    _import(source, "-o", tmp_path / "x.onnx", "--size", "32x48", "--adapter", "anomalib")
+    images = _images(2)
+    _check(tmp_path / "x.onnx", images, images[..., ::-1] / 255)
+
+
 def test_the_manifest_says_where_it_came_from(tmp_path: Path) -> None:
     source = _foreign(tmp_path / "model.onnx")
     _import(source, "-o", tmp_path / "x.onnx", "--size", "32x48", "--adapter", "anomalib")
