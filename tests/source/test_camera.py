@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -157,6 +159,33 @@ def test_deep_grey_frames_are_shifted_by_the_depth_of_their_sensor() -> None:
             to_grab(image, 0, "cam", depth)
 
 
+class DeepDriver(Driver):
+    """A camera in Y16, whose values come whole once OpenCV is asked not to convert them."""
+
+    def set(self, setting: int, value: float) -> bool:
+        self.values[setting] = value
+        return True
+
+    def read(self) -> tuple[bool, NDArray[Any]]:
+        if self.values.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
+            return True, np.full((48, 64), 4000, np.uint16)
+        return True, np.full((48, 64, 3), 4000 >> 8, np.uint8)
+
+
+def test_a_camera_in_deep_grey_keeps_the_bits_of_its_sensor_and_is_released(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    device, driver = tmp_path / "video0", DeepDriver()
+    device.touch()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: driver)
+    opened: Any = open_grabs(f"v4l2://{device}?format=Y16&bit_depth=12")
+    with closing(opened) as grabs:
+        frame = next(grabs)
+        assert isinstance(frame, Frame) and (frame.image == 4000 >> 4).all()
+        assert not driver.released
+    assert driver.released
+
+
 def request(uri: str, bits: int | None = None) -> SourceRequest:
     depth = BitDepth(bits, "as the engine was trained", given=False) if bits else None
     return SourceRequest(parse_uri(uri), uri, bit_depth=depth)
@@ -166,6 +195,8 @@ def test_pixel_formats_name_the_depth_and_y16_needs_one() -> None:
     depth = deep_grey("Y12", request("v4l2:///dev/video0?format=Y12", 8))
     assert depth is not None and depth.bits == 12
     assert deep_grey("Y16", request("v4l2:///dev/video0")) is None
+    unasked = deep_grey("Y10", request("v4l2:///dev/video0"))
+    assert unasked is not None and unasked.bits == 10
     assert deep_grey("Y16", request("v4l2:///dev/video0?bit_depth=14")) == BitDepth(14)
     with pytest.raises(UsageError, match=r"delivers Y10, which has 10 bits, expected 12 bits"):
         deep_grey("Y10", request("v4l2:///dev/video0", 12))
