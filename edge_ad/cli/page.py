@@ -11,6 +11,7 @@ import click
 
 from edge_ad.cli.options import emit, shared
 from edge_ad.errors import UsageError
+from edge_ad.uri import listen_address
 
 if TYPE_CHECKING:
     import ssl
@@ -58,7 +59,7 @@ def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None
     It runs beside the line, and goes on when the line stops. It ends with Ctrl-C. On this computer
     it needs no login, unless there are users.
     """
-    from edge_ad.page.server import open_listener, parse_listen, serve
+    from edge_ad.page.server import open_listener, serve
     from edge_ad.store.reading import open_reading
 
     with open_reading(folder):  # a folder without a store is refused here
@@ -67,7 +68,7 @@ def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None
         _add_user(folder, options, as_json=as_json)
         return
     _check_language(options["lang"])
-    host, port = parse_listen(listen)
+    host, port = listen_address(listen)
     tls = _tls(options["cert"], options["key"])
     users = _users(folder, options["users"])
     _refuse_open(host, listen, folder, tls, users)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_ad.cli.requirements import require_packages
 from edge_ad.errors import UsageError
+from edge_ad.uri import listen_address
 
 _log = logging.getLogger(__name__)
 _ENDS_WITHIN_S = 5.0
@@ -25,9 +26,8 @@ class RunPage:
     def __init__(self, listen: str) -> None:
         require_packages("page")
         from edge_ad.page.guard import is_loopback
-        from edge_ad.page.server import parse_listen
 
-        if not is_loopback(parse_listen(listen)[0]):
+        if not is_loopback(listen_address(listen)[0]):
             raise UsageError(
                 f"--page {listen}: a line serves its page to this computer. For others, run one "
                 "beside the line: edge-ad page DIR --listen HOST:PORT --cert FILE --key FILE"

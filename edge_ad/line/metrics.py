@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from edge_ad.engine.lasting import LastingEngine
-from edge_ad.errors import EdgeAdError, MissingExtra, OutletLost, UsageError
+from edge_ad.errors import EdgeAdError, MissingExtra, OutletLost
 from edge_ad.event import AlarmEvent, AlarmStep
 from edge_ad.inspection import Inspection
 from edge_ad.line.supervisor import Supervisor
@@ -26,30 +26,19 @@ from edge_ad.machine.gpu import read_gpu_load
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.store.outbox import read_outbox
 from edge_ad.store.store import Store
+from edge_ad.uri import listen_address
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9464
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _MOST_READERS = 8
 _READER_TIMEOUT_S = 10.0
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of `PORT`, `HOST:PORT` or `[IPV6]:PORT`. Raises UsageError."""
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535 or (host and host.strip("[]") == ""):
-        raise UsageError(
-            f"'{text}' is not an address for metrics. Expected PORT, HOST:PORT, [IPV6]:PORT, like "
-            f"{DEFAULT_HOST}:{DEFAULT_PORT}."
-        )
-    return host.strip("[]") or DEFAULT_HOST, int(port)
-
-
 def check_metrics(address: str) -> tuple[str, int]:
     """Return host and port. Raises UsageError for no address, MissingExtra without the package."""
-    host, port = parse_address(address)
+    host, port = listen_address(address)
     if not find_spec("prometheus_client"):
         raise MissingExtra("--metrics", "prometheus-client", "metrics")
     return host, port

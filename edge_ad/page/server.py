@@ -27,17 +27,6 @@ _ENDS_WITHIN_S = 4.0  # even if a view still waits
 _NICE = 10
 
 
-def parse_listen(text: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`, `[IPV6]:PORT` or `PORT`. Raises UsageError."""
-    host, _, port = text.rpartition(":")
-    digits = port.isascii() and port.isdigit() and int(port[:6]) <= 65535
-    if not digits or (host and host.strip("[]") == ""):
-        raise UsageError(
-            f"'{text}' is not an address to listen on. Expected HOST:PORT, such as 127.0.0.1:8080."
-        )
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
 def serve(
     settings: PageSettings,
     listener: socket.socket,

@@ -21,11 +21,11 @@ pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_ad.engine.lasting import LastingEngine
-from edge_ad.errors import OutletLost, UsageError
+from edge_ad.errors import OutletLost
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line import metrics
 from edge_ad.line.config import LineConfig
-from edge_ad.line.metrics import LineCounts, MetricsServer, parse_address
+from edge_ad.line.metrics import LineCounts, MetricsServer
 from edge_ad.line.open import open_line
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.machine.gpu import _LOAD, read_gpu_load
@@ -126,26 +126,6 @@ def test_readers_that_read_nothing_keep_neither_the_line_nor_another_reader(
     for connection in slow + more:
         connection.close()
     line.finish()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("9464", ("127.0.0.1", 9464)),
-        (":9464", ("127.0.0.1", 9464)),
-        ("0.0.0.0:80", ("0.0.0.0", 80)),
-        ("[::1]:9464", ("::1", 9464)),
-        ("localhost:1", ("localhost", 1)),
-    ],
-)
-def test_addresses(text: str, expected: tuple[str, int]) -> None:
-    assert parse_address(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "localhost", "localhost:", "localhost:http", "1:70000"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="not an address for metrics"):
-        parse_address(text)
 
 
 def test_an_address_in_use_is_refused(line: Supervisor) -> None:
