@@ -231,21 +231,6 @@ def check_options(uri: Uri, known: Collection[str]) -> None:
             raise UsageError(f"{uri} has no option '{name}'. {hint}")
 
 
-def listen_address(text: str) -> tuple[str, int]:
-    """Return host (127.0.0.1 unless given) and port of `PORT`, `HOST:PORT` or `[IPV6]:PORT`.
-
-    Raises UsageError.
-    """
-    host, _, port = text.rpartition(":")
-    is_port = re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535
-    if not is_port or (host and not host.strip("[]")):
-        raise UsageError(
-            f"'{text}' is not an address to listen on. Expected PORT, HOST:PORT or [IPV6]:PORT, "
-            "such as 127.0.0.1:8080."
-        )
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
 def host_and_port(uri: Uri, host: str, port: int) -> tuple[str, int]:
     """Return host and port of `scheme://HOST:PORT`, with defaults. Raises UsageError."""
     try:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_ad.errors import MissingExtra, UsageError
-from edge_ad.uri import Uri, UriKind, listen_address, split_uri, without_credentials
+from edge_ad.errors import MissingExtra
+from edge_ad.uri import Uri, UriKind, split_uri, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -19,28 +19,6 @@ from edge_ad.uri import Uri, UriKind, listen_address, split_uri, without_credent
 )
 def test_options_are_split_off(text: str, uri: Uri) -> None:
     assert split_uri(text, "options") == uri
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("9464", ("127.0.0.1", 9464)),
-        (":9464", ("127.0.0.1", 9464)),
-        ("0.0.0.0:80", ("0.0.0.0", 80)),
-        ("[::1]:9464", ("::1", 9464)),
-        ("localhost:1", ("localhost", 1)),
-    ],
-)
-def test_addresses_to_listen_on(text: str, expected: tuple[str, int]) -> None:
-    assert listen_address(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "localhost", "localhost:", "localhost:http", "1:70000", "9" * 5000, "[]:1"]
-)
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="not an address to listen on"):
-        listen_address(text)
 
 
 def test_a_missing_package_names_its_extra() -> None:

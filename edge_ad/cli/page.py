@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_ad.address import is_loopback, listen_address
 from edge_ad.cli.options import emit, shared
 from edge_ad.errors import UsageError
-from edge_ad.uri import listen_address
 
 if TYPE_CHECKING:
     import ssl
@@ -108,7 +108,7 @@ def _settings(
 
     from edge_ad.machine.user import user_name
     from edge_ad.page.application import PageSettings
-    from edge_ad.page.guard import AllowedHosts, is_loopback
+    from edge_ad.page.guard import AllowedHosts
     from edge_ad.page.person import Person, Role
 
     names = {host.lower(), *(name.lower() for name in options["allowed_hosts"])}
@@ -140,7 +140,6 @@ def _refuse_open(
     host: str, listen: str, folder: Path, tls: ssl.SSLContext | None, users: UserFile | None
 ) -> None:
     """Raise UsageError when other computers would reach a page without TLS or without users."""
-    from edge_ad.page.guard import is_loopback
 
     if is_loopback(host) or (tls is not None and users is not None):
         return

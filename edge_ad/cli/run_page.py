@@ -8,9 +8,9 @@ import sys
 import threading
 from pathlib import Path
 
+from edge_ad.address import is_loopback, listen_address
 from edge_ad.cli.requirements import require_packages
 from edge_ad.errors import UsageError
-from edge_ad.uri import listen_address
 
 _log = logging.getLogger(__name__)
 _ENDS_WITHIN_S = 5.0
@@ -25,7 +25,6 @@ class RunPage:
 
     def __init__(self, listen: str) -> None:
         require_packages("page")
-        from edge_ad.page.guard import is_loopback
 
         if not is_loopback(listen_address(listen)[0]):
             raise UsageError(

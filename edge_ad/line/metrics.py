@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from edge_ad.address import listen_address
 from edge_ad.engine.lasting import LastingEngine
 from edge_ad.errors import EdgeAdError, MissingExtra, OutletLost
 from edge_ad.event import AlarmEvent, AlarmStep
@@ -26,7 +27,6 @@ from edge_ad.machine.gpu import read_gpu_load
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.store.outbox import read_outbox
 from edge_ad.store.store import Store
-from edge_ad.uri import listen_address
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib.util
-import ipaddress
 import socket
 import stat
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import edge_ad
+from edge_ad.address import is_loopback
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection, Verdict
@@ -110,7 +110,7 @@ def server_settings(uri: Uri, *, make: bool = True) -> ServerSettings:
     users = {**_one_user(uri, user), **_users_of(uri)}
     certificate, key = _certificate(uri, host, make=make)
     encrypted = certificate is not None or "pki" in uri.options
-    near = _is_loopback(host)
+    near = is_loopback(host)
     if not near and not (users and encrypted):
         raise UsageError(
             f"{uri}: {host} can be reached from other machines, so users and a certificate are "
@@ -133,13 +133,6 @@ def server_settings(uri: Uri, *, make: bool = True) -> ServerSettings:
         stale_s=number(uri, "stale_ms", 2000.0, least=50.0) / 1e3,
         version=edge_ad.__version__,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _anonymous(uri: Uri, *, near: bool) -> bool:

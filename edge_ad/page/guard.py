@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
+
+from edge_ad.address import is_ip, is_loopback
 
 HEADER, HEADER_VALUE = "X-Edge-Ad", "page"
 _POLICY = (
@@ -30,7 +31,6 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Server": "edge-ad",
 }
-_LOOPBACK = "localhost"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,16 +48,9 @@ class AllowedHosts:
             urlsplit(f"//{host}").port  # noqa: B018  raises for an invalid port
         except ValueError:
             return False
-        if name in self.names or name == _LOOPBACK:
+        if name in self.names or name == "localhost":
             return True
-        return is_loopback(name) if self.loopback else _is_address(name)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this computer, by name or address."""
-    if host == _LOOPBACK:
-        return True
-    return _is_address(host) and ipaddress.ip_address(host).is_loopback
+        return is_loopback(name) if self.loopback else is_ip(name)
 
 
 def check_request(request: web.Request, hosts: AllowedHosts) -> None:
@@ -102,11 +95,3 @@ def _check_post(request: web.Request) -> None:
         raise web.HTTPForbidden(text="Another site may not ask this page.")
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="A POST is JSON.")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import socket
 import time
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.address import is_ip
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Grab
 from edge_ad.source.aravis import (
@@ -102,7 +102,7 @@ def _reopened(request: SourceRequest) -> AravisCamera | None:
 def _opened(request: SourceRequest) -> AravisCamera:
     device = _find(request)
     try:
-        camera = AravisCamera(device.address if _is_ip(device.address) else device.device_id)
+        camera = AravisCamera(device.address if is_ip(device.address) else device.device_id)
     except AravisError as error:
         raise SourceLost(
             f"{request.name} does not open: {error}. Another program may be using it."
@@ -131,14 +131,6 @@ def answers_at(address: str) -> bool:
             return asking.recv(1024)[2:4] == _DISCOVERED
     except OSError:
         return False  # a USB camera has no address
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True
 
 
 def _find(request: SourceRequest) -> Device:
@@ -204,7 +196,7 @@ def _check(camera: AravisCamera, request: SourceRequest) -> None:
     Discovery comes first, since the library repeats its own question for 2.5 s.
     """
     known = _known.get(request.uri.place)
-    if known is None or not _is_ip(known.address):
+    if known is None or not is_ip(known.address):
         camera.check()
     elif not any(answers_at(known.address) for _ in range(_TRIES)):
         raise AravisError(f"no answer from {known.address}")
