@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 
@@ -149,6 +150,7 @@ class _Driver:
         first = message["slot"] * self._slot_bytes
         size = int(np.prod(message["shape"]))
         pixels = self._memory[first : first + size].reshape(message["shape"]).copy()
-        send(self._channel, {"free": message["slot"]})
+        with suppress(OSError):  # it has died meanwhile; the next look says how
+            send(self._channel, {"free": message["slot"]})
         image = from_grey(pixels) if pixels.ndim == 2 else pixels
         return Frame(image, index, captured_s, self._name, file, triggered_s)

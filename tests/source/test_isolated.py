@@ -171,6 +171,27 @@ def test_requests_and_errors_arrive_whole() -> None:
         assert type(raised) is kind and text in str(raised)
 
 
+def driver_at(channel: socket.socket, program: str) -> isolated._Driver:
+    """Return the line's side of a driver whose process runs a program of Python."""
+    driver = isolated._Driver.__new__(isolated._Driver)
+    driver._request = SourceRequest(parse_uri(PATTERN), "top")
+    driver._name, driver._channel = "top", channel
+    driver._process = subprocess.Popen([sys.executable, "-c", program])
+    return driver
+
+
+def test_the_last_frame_of_a_driver_that_crashes_arrives_and_how_it_ended() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        frame = Frame(np.full((4, 6, 3), 7, np.uint8), 0, 0.0, "top")
+        messages.send(theirs, driver_process._message_of(frame, driver_process._Images(theirs)))
+    grabs = driver_at(ours, "raise SystemExit(3)").grabs()
+    last = next(grabs)
+    assert isinstance(last, Frame) and np.array_equal(last.image, frame.image)
+    with pytest.raises(SourceLost, match=r"its driver died \(exit code 3\)"):
+        next(grabs)
+
+
 def test_frames_of_any_size_lie_in_memory_that_both_see() -> None:
     """Larger ones get new memory when none of the old is in use; slots come back and are reused."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -188,10 +209,7 @@ def test_frames_of_any_size_lie_in_memory_that_both_see() -> None:
         messages.send(theirs, driver_process._message_of(bad, images))
         messages.send(theirs, {"end": True})
 
-    driver = isolated._Driver.__new__(isolated._Driver)
-    driver._request = SourceRequest(parse_uri(PATTERN), "top")
-    driver._name, driver._channel = "top", ours
-    driver._process = subprocess.Popen([sys.executable, "-c", ""])
+    driver = driver_at(ours, "")
     thread = threading.Thread(target=drive)
     thread.start()
     grabs = list(driver.grabs())
