@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.cli.import_ import command
@@ -30,10 +31,12 @@ def _foreign(
     layout: str = "nchw",
     outputs: tuple[str, str] = ("anomaly_map", "pred_score"),
     size: tuple[int, int] = SIZE,
+    colours: NDArray[np.float32] = COLOURS,
 ) -> Path:
     """Map: a weighted sum of the colours. Score: its maximum. Named like our own tensors."""
-    shape = [batch, 3, *size] if layout == "nchw" else [batch, *size, 3]
-    weights = COLOURS.reshape((1, 3, 1, 1) if layout == "nchw" else (1, 1, 1, 3))
+    count = len(colours)
+    shape = [batch, count, *size] if layout == "nchw" else [batch, *size, count]
+    weights = colours.reshape((1, count, 1, 1) if layout == "nchw" else (1, 1, 1, count))
     axis = 1 if layout == "nchw" else 3
     nodes = [
         helper.make_node("Mul", ["image", "weights"], ["weighted"]),
@@ -89,6 +92,17 @@ def test_layout_colour_scaling_and_names_follow_the_options(tmp_path: Path) -> N
     _import(source, "-o", tmp_path / "x.onnx", *words)
     images = _images(2)
     _check(tmp_path / "x.onnx", images, (images * 0.5 - [1, 2, 3]) / [4, 5, 6])
+
+
+def test_a_grey_graph_gets_the_luma_of_the_colours(tmp_path: Path) -> None:
+    source = _foreign(tmp_path / "model.onnx", colours=np.ones(1, np.float32))
+    _import(source, "-o", tmp_path / "x.onnx", "--size", "32x48", "--adapter", "anomalib")
+    images = _images(2)
+    with open_engine(tmp_path / "x.onnx") as engine:
+        maps = engine.infer(images).maps
+    for image, one in zip(images, maps, strict=True):
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # in whole grey levels
+        np.testing.assert_allclose(one, grey / 255, atol=0.6 / 255)
 
 
 def test_a_graph_without_a_score_takes_the_maps_maximum(tmp_path: Path) -> None:
