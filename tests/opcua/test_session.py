@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 
 ua = pytest.importorskip("asyncua.ua")
 
+from asyncua.common.utils import ServiceError  # noqa: E402
+
 from edge_ad.opcua import limits  # noqa: E402
 from edge_ad.opcua.filters import check_filter, within  # noqa: E402
 from edge_ad.opcua.guard import GuardedServer  # noqa: E402
 from edge_ad.opcua.reports import Reports  # noqa: E402
+from edge_ad.opcua.session import GuardedSession  # noqa: E402
 from edge_ad.opcua.settings import ServerSettings  # noqa: E402
 from edge_ad.opcua.shown_camera import Quality  # noqa: E402
 
@@ -65,6 +69,105 @@ def test_a_subscription_that_ended_leaves_nothing() -> None:
     name = "asyncua.server.monitored_item_service."
     loggers = [each for each in gc.get_objects() if isinstance(each, logging.Logger)]
     assert [each.name for each in loggers if each.name.startswith(name)] == []
+
+
+async def unheard(*_: Any) -> None:
+    """Take notifications that nobody reads."""
+
+
+async def subscribed(server: GuardedServer) -> tuple[GuardedSession, int]:
+    """Return a new session, and the number of its subscription."""
+    session = server.create_session(("10.0.0.9", 1), external=True)
+    result = await session.create_subscription(ua.CreateSubscriptionParameters(), unheard)
+    return session, int(result.SubscriptionId)
+
+
+@pytest.mark.parametrize(
+    ("call", "parameters"),
+    [
+        ("create_monitored_items", ua.CreateMonitoredItemsParameters),
+        ("delete_monitored_items", ua.DeleteMonitoredItemsParameters),
+        ("set_monitoring_mode", ua.SetMonitoringModeParameters),
+        ("set_publishing_mode", ua.SetPublishingModeParameters),
+        ("modify_subscription", ua.ModifySubscriptionParameters),
+        ("republish", ua.RepublishParameters),
+    ],
+)
+def test_a_session_has_no_hand_in_the_subscriptions_of_others(call: str, parameters: Any) -> None:
+    async def answer(session: GuardedSession, number: int) -> str:
+        asked = parameters()
+        if call == "set_publishing_mode":
+            asked.SubscriptionIds = [number]
+        else:
+            asked.SubscriptionId = number
+        try:
+            result = getattr(session, call)(asked)
+            if inspect.isawaitable(result):
+                await result
+        except ServiceError as error:
+            return str(ua.StatusCode(error.code).name)
+        return "done"
+
+    async def check() -> list[str]:
+        server = make_server()
+        owner, number = await subscribed(server)
+        stranger, _ = await subscribed(server)
+        answers = [await answer(session, number) for session in (stranger, owner)]
+        await asyncio.gather(owner.close_session(), stranger.close_session())
+        return answers
+
+    refused, taken = asyncio.run(check())
+    assert refused == "BadSubscriptionIdInvalid" != taken
+
+
+def test_what_a_session_acknowledges_and_deletes_is_its_own() -> None:
+    async def check() -> None:
+        server = make_server()
+        owner, number = await subscribed(server)
+        stranger, _ = await subscribed(server)
+        acks = [ua.SubscriptionAcknowledgement(number, 1)]
+        assert len(owner.publish(acks)[1]) == 1 and not stranger.publish(acks)[1]
+        (result,) = await stranger.delete_subscriptions([number])
+        assert result.name == "BadSubscriptionIdInvalid"
+        (result,) = await owner.delete_subscriptions([number])
+        assert result.is_good()
+        await stranger.close_session()
+
+    asyncio.run(check())
+
+
+def items(number: int, attribute: int, count: int) -> Any:
+    """Return a request for items of a subscription: of a value, or of events."""
+    events = attribute == ua.AttributeIds.EventNotifier
+    node = ua.ObjectIds.Server if events else ua.ObjectIds.Server_ServerStatus_State
+    item = ua.MonitoredItemCreateRequest(ua.ReadValueId(ua.NodeId(node), attribute))
+    if events:
+        item.RequestedParameters.Filter = ua.EventFilter()
+    return ua.CreateMonitoredItemsParameters(number, ItemsToCreate=[item] * count)
+
+
+def test_the_items_of_all_subscriptions_of_a_session_are_counted() -> None:
+    async def check() -> None:
+        server = make_server()
+        await server.init()
+        for attribute, most in (
+            (ua.AttributeIds.Value, limits.ITEMS),
+            (ua.AttributeIds.EventNotifier, limits.EVENT_ITEMS),
+        ):
+            session, first = await subscribed(server)
+            other = await session.create_subscription(ua.CreateSubscriptionParameters(), unheard)
+            second = other.SubscriptionId
+            results = await session.create_monitored_items(items(first, attribute, most - 1))
+            assert all(result.StatusCode.is_good() for result in results)
+            with pytest.raises(ServiceError) as refused:
+                await session.create_monitored_items(items(second, attribute, 2))
+            assert refused.value.code == ua.StatusCodes.BadTooManyMonitoredItems
+            (last,) = await session.create_monitored_items(items(second, attribute, 1))
+            assert last.StatusCode.is_good()
+            await session.close_session()
+        await server.stop()
+
+    asyncio.run(check())
 
 
 def test_qualities_are_status_codes() -> None:
