@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
+from edge_ad.outlet.base import Outlet
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS, certificate_files
 from edge_ad.secret import in_folder, with_secrets
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoints
     from pathlib import Path
-
-    from edge_ad.outlet.base import Outlet
 
 GROUP = "edge_ad.outlets"
 COMMON = {"events": "types of events with commas, or all"}  # options of every durable outlet
@@ -182,7 +181,8 @@ def open_outlet(text: str) -> Outlet:
     """Open the outlet that a URI names.
 
     Raises UsageError for an unknown scheme or option, MissingExtra for a package that is not
-    installed, OutletLost when the other side cannot be opened.
+    installed, IncompatibleError for an installed one that does not load or is no outlet,
+    OutletLost when the other side cannot be opened.
     """
     opener, uri = _resolve(text)
     try:
@@ -193,6 +193,11 @@ def open_outlet(text: str) -> Outlet:
             f"{without_credentials(text)}: cannot be opened ({reason}). Check that what it names "
             "is there, is not in use by another program, and that this user may use it."
         ) from error
+    if not isinstance(outlet, Outlet):
+        raise IncompatibleError(
+            f"{without_credentials(text)}: its package made {type(outlet).__name__}, expected an "
+            "edge_ad.Outlet or edge_ad.DurableOutlet."
+        )
     outlet.certificates = certificate_files(uri)
     if isinstance(outlet, DurableOutlet):
         outlet.identity = outlet.identity or str(uri)
@@ -300,9 +305,9 @@ def _installed() -> EntryPoints:
 def _load_installed(installed: EntryPoints, scheme: str) -> Callable[[Uri], Outlet]:
     try:
         opener: Callable[[Uri], Outlet] = installed[scheme].load()
-    except ImportError as error:
+    except Exception as error:  # whatever a foreign module raises on import
         raise IncompatibleError(
-            f"outlet {scheme}: {installed[scheme].value} cannot be imported ({error}). Update or "
-            "uninstall the package that provides it."
+            f"outlet {scheme}: {installed[scheme].value} cannot be imported "
+            f"({type(error).__name__}: {error}). Update or uninstall the package that provides it."
         ) from error
     return opener

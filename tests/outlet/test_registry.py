@@ -149,18 +149,22 @@ def test_doctor_names_the_extra_of_an_outlet(kind: UriKind) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a package on the path that has two outlets, one of which does not import."""
+    """Put a package on the path that has outlets; only `bell` is one."""
     (tmp_path / "bell.py").write_text(
         "from edge_ad.outlet.base import Outlet\n\n\n"
         "class Bell(Outlet):\n"
         "    def __init__(self, uri):\n"
-        "        self.uri = uri\n"
+        "        self.uri = uri\n\n\n"
+        "def forgot(uri):\n"
+        "    Bell(uri)\n"
     )
+    (tmp_path / "typo.py").write_text("def open(:\n")
     info = tmp_path / "bell-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bell\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[edge_ad.outlets]\nbell = bell:Bell\nbroken = surely_absent:f\n"
+        "typo = typo:open\nold = bell:Gone\nnone = bell:forgot\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -176,9 +180,18 @@ def test_an_installed_package_adds_a_scheme() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_an_installed_package_that_does_not_import_is_named() -> None:
-    with pytest.raises(IncompatibleError, match="surely_absent:f cannot be imported"):
-        open_outlet("broken:")
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ("broken", r"surely_absent:f cannot be imported \(ModuleNotFoundError: "),
+        ("typo", r"typo:open cannot be imported \(SyntaxError: "),
+        ("old", r"bell:Gone cannot be imported \(AttributeError: "),
+        ("none", r"none:: its package made NoneType, expected an edge_ad.Outlet"),
+    ],
+)
+def test_an_installed_package_without_a_working_outlet_is_named(scheme: str, message: str) -> None:
+    with pytest.raises(IncompatibleError, match=message):
+        open_outlet(f"{scheme}:")
 
 
 def test_a_secret_is_a_reference_wherever_it_could_be_read(
