@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.closeable import ClosedAtExit
 from edge_ad.engine import Device, EngineOptions, open_engine
 from edge_ad.engine.options import DEFAULT_OPTIONS
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, UsageError
 from edge_ad.frame import Frame, Image
 from edge_ad.frame_gate import FrameGate
 from edge_ad.images import read_image
@@ -47,6 +48,7 @@ class Detector(ClosedAtExit):
         device: Device | None = None,
         options: EngineOptions = DEFAULT_OPTIONS,
     ) -> None:
+        self._closed = False
         path = Path(engine)
         self._engine = open_engine(path, replace(options, device=device or options.device))
         try:
@@ -68,8 +70,14 @@ class Detector(ClosedAtExit):
         The inspection has the score and the verdict that `edge-ad run` gives for the image, and a
         `map`. An array is checked like a camera's frame, so one whose last rows hold a single grey
         is INVALID (torn); a file is not. Raises DataError for a file that cannot be read and for an
-        array of another type, UsageError when the geometry does not fit the image.
+        array of another type, UsageError when the geometry does not fit the image, and after
+        `close`.
         """
+        if self._closed:
+            raise UsageError(
+                f"{self._engine.name}: this Detector is closed, as at the end of its with block. "
+                "Make another."
+            )
         if isinstance(image, Path | str):
             path = Path(image)
             return self._inspect(read_image(path, self._engine.manifest.bit_depth), path.name)
@@ -77,6 +85,7 @@ class Detector(ClosedAtExit):
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
+        self._closed = True
         self._engine.close()
 
     def _inspect(self, image: Image, file: str) -> Inspection:
@@ -93,9 +102,14 @@ def _with_map(result: InspectedFrame, image: Image) -> Inspection:
     return replace(result.inspection, map=anomaly_map.in_frame((image.shape[0], image.shape[1])))
 
 
-def _checked(image: NDArray[Any] | None) -> Image:
+def _checked(image: object) -> Image:
     if image is None:
         raise DataError("expected an image, got None: cv2.imread returns it for unreadable files.")
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"expected a file or a uint8 array, got {type(image).__name__}. A Pillow image becomes "
+            "one with np.asarray(image.convert('RGB'))[..., ::-1]."
+        )
     if not image.size:
         raise DataError(f"expected an image, got an array without pixels: {image.shape}.")
     return image

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_ad import Detector
 from edge_ad.errors import DataError, IncompatibleError, UsageError
@@ -118,3 +119,21 @@ def test_another_kind_of_array_is_refused(make_engine: MakePath, image: np.ndarr
 def test_an_image_that_opencv_could_not_read_is_refused(make_engine: MakePath) -> None:
     with Detector(make_engine()) as detector, pytest.raises(DataError, match="got None"):
         detector(cv2.imread("none.png"))  # type: ignore[arg-type]
+
+
+def test_a_pillow_image_is_refused_with_what_makes_an_array_of_it(make_engine: MakePath) -> None:
+    colours = np.random.default_rng(0).integers(20, 60, (40, 40, 3)).astype(np.uint8)
+    image = Image.fromarray(colours[..., ::-1])
+    with Detector(make_engine()) as detector:
+        with pytest.raises(DataError, match=r"np\.asarray\(image\.convert\('RGB'\)\)") as refused:
+            detector(image)  # type: ignore[arg-type]
+        assert "got Image." in str(refused.value)
+        array = np.asarray(image.convert("RGB"))[..., ::-1]
+        assert detector(array).score == detector(colours).score
+
+
+def test_a_closed_detector_says_so(make_engine: MakePath) -> None:
+    with Detector(make_engine()) as detector:
+        pass
+    with pytest.raises(UsageError, match="this Detector is closed"):
+        detector(part_image())

@@ -65,8 +65,7 @@ class BenchSession:
     unstable: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        engine = self.config.engine
-        assert engine is not None
+        engine = self._file
         if self.config.threshold is None and not _has_threshold(engine):
             # nothing is rejected then; the speed hardly depends on it
             self.config = replace(self.config, threshold=sys.float_info.max)
@@ -181,9 +180,8 @@ class BenchSession:
 
     def measure_layers(self, *, roofline: bool, estimate: bool) -> None:
         """Put each group of layers beside what this machine, or other devices, could do."""
-        engine, options = self.config.engine, self.config.engine_options
-        assert engine is not None
-        layers = profile_layers(engine, random_batch(self.engine), options.threads)
+        options = self.config.engine_options
+        layers = profile_layers(self._file, random_batch(self.engine), options.threads)
         precision, flags = self.engine.manifest.precision, processor_flags()
         ceilings = Ceilings(0.0, 0.0)
         for _ in range(_CEILING_TRIES):
@@ -221,14 +219,18 @@ class BenchSession:
             known |= {name: getattr(options, name) for name in ("runtime", "device", "threads")}
         return known
 
+    @property
+    def _file(self) -> Path:
+        assert self.config.engine is not None
+        return Path(self.config.engine)
+
     @cached_property
     def _geometry(self) -> Geometry:
         return self.engine.manifest.geometry.changed(self.config.geometry)
 
     @cached_property
     def _thresholds(self) -> Thresholds:
-        file, trained = self.config.engine, self.engine.manifest.geometry
-        assert file is not None
+        file, trained = self._file, self.engine.manifest.geometry
         stored = load_sidecar(file)
         return resolve_thresholds(file, stored, self._geometry, trained, self.config.threshold)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
+
+from edge_ad.errors import UsageError
 
 Device = Literal["cpu", "cuda"]
 CpuRuntime = Literal["onnxruntime", "openvino"]
@@ -18,6 +20,8 @@ class EngineOptions:
     fastest at the moment. Plans run on the first NVIDIA GPU for any `device`; of plans,
     `trust_host_code` loads those that carry program code, and `cuda_graph` replays the launches as
     one CUDA graph. The text beside each type is the option's help.
+
+    Raises UsageError for a device or runtime that there is not.
     """
 
     device: Annotated[
@@ -33,6 +37,11 @@ class EngineOptions:
         bool, "Load a version-compatible plan, which carries program code."
     ] = False
     cuda_graph: Annotated[bool, "Replay a plan's launches as one CUDA graph."] = True
+
+    def __post_init__(self) -> None:
+        for name, kinds in (("device", get_args(Device)), ("runtime", get_args(CpuRuntime))):
+            if (value := getattr(self, name)) not in kinds:
+                raise UsageError(f"{name} is {' or '.join(kinds)}, got '{value}'.")
 
 
 DEFAULT_OPTIONS = EngineOptions()

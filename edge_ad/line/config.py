@@ -28,7 +28,7 @@ class CameraConfig:
 
     source: str
     name: str = ""
-    engine: Path | None = None
+    engine: Path | str | None = None
     engine_options: EngineOptions | None = None
     geometry: Mapping[str, Any] = field(default_factory=dict)
     threshold: float | None = None
@@ -101,7 +101,7 @@ class LineConfig:
     """
 
     cameras: tuple[str | CameraConfig, ...]
-    engine: Path | None = None
+    engine: Path | str | None = None
     geometry: Mapping[str, Any] = field(default_factory=dict)
     threshold: float | None = None
     pixel_threshold: float | None = None
@@ -142,6 +142,8 @@ class LineConfig:
 
         Raises UsageError for a line without cameras, and for a name that is invalid or not unique.
         """
+        if isinstance(self.cameras, str):
+            raise UsageError(f"cameras is a tuple of URIs, got a text: write ('{self.cameras}',).")
         if not self.cameras:
             raise UsageError("a line needs a camera.")
         return name_sources([_named(camera) for camera in self.cameras])
@@ -156,7 +158,7 @@ class LineConfig:
         engine = camera.engine or self.engine
         if engine is None:
             raise UsageError(f"camera {source.name} has no engine, and the line has none for all.")
-        same = _same_file(engine, self.engine)
+        engine, same = Path(engine), _same_file(engine, self.engine)
         trigger = _chosen(camera.trigger, self.trigger)
         triggered = trigger != FREE or is_triggered(source.uri)
         return ResolvedCamera(
@@ -209,5 +211,5 @@ def _named(camera: str | CameraConfig) -> NamedSource:
     return NamedSource(camera.name, camera.source)
 
 
-def _same_file(engine: Path, default: Path | None) -> bool:
-    return default is not None and engine.resolve() == default.resolve()
+def _same_file(engine: Path | str, default: Path | str | None) -> bool:
+    return default is not None and Path(engine).resolve() == Path(default).resolve()

@@ -4,6 +4,7 @@ with open_line(LineConfig(cameras=("0",), engine=Path("destseg.onnx"))) as line:
     line.start()
     line.wait(timeout_s=60)
     print(line.finish())
+line.raise_errors()
 """
 
 from __future__ import annotations
@@ -54,11 +55,13 @@ def open_line(
     """Load the engines, open outlets and cameras, and yield the line ready to start.
 
     Cameras with the same engine file and options share one engine. `outlets` are open ones besides
-    those that `config` names; all are closed with the line. Raises what `LineConfig.resolve`,
-    `open_engine`, `load_sidecar`, `open_outlet` and `open_source` raise, before any frame is
-    inspected; a live camera that is absent is an error with `require_cameras` only.
+    those that `config` names; all are closed with the line. Raises UsageError for a URI among them,
+    and what `LineConfig.resolve`, `open_engine`, `load_sidecar`, `open_outlet` and `open_source`
+    raise, before any frame is inspected; a live camera that is absent is an error with
+    `require_cameras` only. What ends a camera later is raised by `Supervisor.raise_errors`.
     """
     resolved = config.resolve()
+    _refuse_uris(outlets)
     with ExitStack() as stack:
         engines = open_engines(resolved, stack)
         for camera in resolved:
@@ -95,6 +98,14 @@ def outlet_cameras(
             before = receives.get(uri, frozenset())
             receives[uri] = None if before is None else before | {camera.name}
     return receives
+
+
+def _refuse_uris(outlets: Sequence[object]) -> None:
+    if any(isinstance(outlet, str) for outlet in outlets):
+        raise UsageError(
+            "the outlets of open_line are objects. URIs belong to LineConfig, as in "
+            "outlets=('file:alarms.jsonl',)."
+        )
 
 
 def check_camera_trigger(camera: ResolvedCamera) -> None:

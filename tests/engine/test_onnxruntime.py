@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,20 @@ def test_a_batch_of_another_size_is_a_bug_and_says_so(make_engine: MakeEngine) -
 def test_a_missing_engine_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="edge-ad export"):
         open_engine(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "gpu"}, "device is cpu or cuda, got 'gpu'"),
+        ({"runtime": "trt"}, "runtime is onnxruntime or openvino, got 'trt'"),
+    ],
+)
+def test_a_device_or_runtime_that_there_is_not_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        EngineOptions(**options)
 
 
 def test_an_unknown_kind_is_named(tmp_path: Path) -> None:

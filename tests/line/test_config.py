@@ -47,6 +47,18 @@ def test_a_camera_without_any_engine_is_refused() -> None:
         config.resolve()
 
 
+def test_an_engine_may_be_a_text() -> None:
+    top = CameraConfig("0", name="top", engine="a.onnx")
+    first, second = LineConfig((top, "1"), "./a.onnx", threshold=0.5).resolve()
+    assert (first.engine, second.engine) == (ENGINE, ENGINE)
+    assert first.threshold == 0.5  # it is the line's engine
+
+
+def test_a_text_in_place_of_the_cameras_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"got a text: write \('rtsp://10.0.0.5/x',\)"):
+        LineConfig("rtsp://10.0.0.5/x", ENGINE).resolve()  # type: ignore[arg-type]
+
+
 def test_a_line_without_cameras_is_refused() -> None:
     with pytest.raises(UsageError, match="a line needs a camera"):
         LineConfig((), ENGINE).resolve()

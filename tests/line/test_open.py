@@ -208,6 +208,13 @@ def test_a_line_opens_from_files_alone(make_engine: MakePath, make_folder: MakeP
     assert [inspection.file for inspection in memory.inspections][:2] == ["000.png", "001.png"]
 
 
+def test_a_uri_among_the_outlets_of_open_line_is_refused(make_engine: MakePath) -> None:
+    config = LineConfig(("pattern://?seed=1&fps=0",), make_engine())
+    outlets: Any = ["file:alarms.jsonl"]
+    with pytest.raises(UsageError, match="URIs belong to LineConfig"), open_line(config, outlets):
+        pass
+
+
 def test_an_engine_without_threshold_is_refused_before_any_camera_opens(
     make_engine: MakePath,
 ) -> None:
