@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.closeable import ClosedAtExit
-from edge_ad.engine import Device, EngineOptions, open_engine
+from edge_ad.engine import EngineOptions, open_engine
 from edge_ad.engine.options import DEFAULT_OPTIONS
 from edge_ad.errors import DataError, UsageError
 from edge_ad.frame import Frame, Image
@@ -32,7 +32,7 @@ class Detector(ClosedAtExit):
 
     Thresholds and geometry are those stored with the engine unless given. A `threshold` alone
     outlines regions too. `geometry` replaces parts of the stored one: any of `roi_xywh`, `ignore`,
-    `tiles` and `overlap`. `device` is short for that field of `options`.
+    `tiles` and `overlap`.
 
     Raises UsageError without a threshold, IncompatibleError for an engine that does not fit this
     machine or a stored threshold that does not fit the geometry.
@@ -45,12 +45,11 @@ class Detector(ClosedAtExit):
         pixel_threshold: float | None = None,
         *,
         geometry: Mapping[str, Any] | None = None,
-        device: Device | None = None,
         options: EngineOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._closed = False
         path = Path(engine)
-        self._engine = open_engine(path, replace(options, device=device or options.device))
+        self._engine = open_engine(path, options)
         try:
             trained = self._engine.manifest.geometry
             used = trained.changed(geometry or {})

@@ -62,13 +62,13 @@ class NormalScores:
         self.image[duplicate_of] = max(self.image[duplicate_of], score)
         self.pixel[duplicate_of] = max(self.pixel[duplicate_of], peak)
 
-    def highest(self, count: int = 3) -> list[tuple[str, float]]:
-        """Return the highest-scoring images: those to check when a threshold seems too high."""
-        return _highest(self.names, self.image, count)
+    def highest(self) -> list[tuple[str, float]]:
+        """Return the three highest-scoring images: to check when a threshold seems too high."""
+        return _highest(self.names, self.image)
 
-    def highest_maps(self, count: int = 3) -> list[tuple[str, float]]:
-        """Return the images with the highest map values."""
-        return _highest(self.names, self.pixel, count)
+    def highest_maps(self) -> list[tuple[str, float]]:
+        """Return the three images with the highest map values."""
+        return _highest(self.names, self.pixel)
 
     def by(self, unit: By = "part") -> PartScores:
         """Return one score a part: the highest, or that of one image drawn from each.
@@ -180,8 +180,8 @@ def _quantiles(values: Scores) -> tuple[float, ...]:
     return tuple(float(f"{q:.6g}") for q in np.quantile(values, np.linspace(0, 1, 21)))
 
 
-def _highest(names: list[str], values: list[float], count: int) -> list[tuple[str, float]]:
-    return sorted(zip(names, values, strict=True), key=lambda item: -item[1])[:count]
+def _highest(names: list[str], values: list[float]) -> list[tuple[str, float]]:
+    return sorted(zip(names, values, strict=True), key=lambda item: -item[1])[:3]
 
 
 def _first_reason(left_out: dict[str, str]) -> str:

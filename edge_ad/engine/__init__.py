@@ -8,12 +8,11 @@ anomaly_score  out  float32 (N,)          same direction
 from edge_ad.engine.base import Engine, OverlappingEngine, Prediction
 from edge_ad.engine.batcher import Batcher
 from edge_ad.engine.open import open_engine
-from edge_ad.engine.options import Device, EngineOptions
+from edge_ad.engine.options import EngineOptions
 from edge_ad.engine.scripted import ScriptedEngine
 
 __all__ = [
     "Batcher",
-    "Device",
     "Engine",
     "EngineOptions",
     "OverlappingEngine",
