@@ -114,11 +114,14 @@ class SyntheticAnomalies:
         for _ in range(REDRAWS):
             drawn, mask = _draw_anomaly(part, kind, rng)
             mask &= inspected
-            if (cv2.absdiff(drawn, part).max(axis=2) >= _VISIBLE)[mask].any():
+            box = _box_of(mask)
+            if _is_visible(drawn[box], part[box], mask[box]):
                 break
         result = image.copy()
-        result[y : y + height, x : x + width] = np.where(mask[..., None], drawn, part)
-        return np.asarray(result, np.uint8)
+        np.copyto(
+            result[y : y + height, x : x + width][box], drawn[box], where=mask[box][..., None]
+        )
+        return result
 
 
 def _draw_anomaly(part: Image, kind: str, rng: np.random.Generator) -> tuple[Image, Mask]:
@@ -131,6 +134,18 @@ def _draw_anomaly(part: Image, kind: str, rng: np.random.Generator) -> tuple[Ima
     sample = synthesize(small, textures, _KINDS[kind], rng, grey=is_grey(small[None]))
     drawn = np.asarray(cv2.resize(sample.anomalous, (width, height)), np.uint8)
     return drawn, cv2.resize(sample.mask.astype(np.uint8), (width, height)) > 0
+
+
+def _box_of(mask: Mask) -> tuple[slice, slice]:
+    """Return the rows and columns around what a mask marks: a large frame has little of it."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _is_visible(drawn: Image, part: Image, mask: Mask) -> bool:
+    if not mask.size:
+        return False
+    return bool((cv2.absdiff(drawn, part).max(axis=2) >= _VISIBLE)[mask].any())
 
 
 def anomalous_samples(folder: Path, normal: Iterable[Path] = ()) -> list[Sample]:

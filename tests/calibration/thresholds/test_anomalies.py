@@ -106,6 +106,13 @@ def test_synthetic_anomalies_lie_where_the_line_looks() -> None:
         assert changed.any() and not changed[:16].any()
 
 
+def test_anomalies_that_miss_the_little_that_is_judged_leave_the_image_as_it_is() -> None:
+    shown, _ = drawn(30, Geometry(ignore=(((0, 0), (31, 0), (31, 30), (0, 30)),)))
+    changed = [(image != part(seed, (32, 32))).any(axis=2) for seed, image in enumerate(shown)]
+    assert not any(one[:31].any() for one in changed)
+    assert not all(one.any() for one in changed)
+
+
 def test_synthetic_anomalies_lie_in_the_region_of_interest() -> None:
     shown: list[NDArray[np.uint8]] = []
 
