@@ -121,7 +121,7 @@ class SyntheticAnomalies:
         np.copyto(
             result[y : y + height, x : x + width][box], drawn[box], where=mask[box][..., None]
         )
-        return result
+        return np.asarray(result, np.uint8)
 
 
 def _draw_anomaly(part: Image, kind: str, rng: np.random.Generator) -> tuple[Image, Mask]:
