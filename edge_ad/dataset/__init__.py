@@ -16,7 +16,6 @@ from edge_ad.dataset.folders import (
     images_below,
     images_in,
     is_hidden,
-    split_masks,
     steps_to,
     unread_in,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "normal_images",
     "read_truth",
     "readable",
-    "split_masks",
 ]
 _log = logging.getLogger(__name__)
 _NO_ROLE = "lies where the layout has no images, or is not in its table"

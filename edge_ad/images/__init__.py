@@ -19,12 +19,11 @@ from edge_ad.images.bit_depth import (
     to_bgr8,
 )
 from edge_ad.images.container import motion_jpeg_damage
-from edge_ad.images.decode import StoredImage, read_stored, upright_size
+from edge_ad.images.decode import read_stored, upright_size
 from edge_ad.images.listing import (
     FOLDER,
     NAMED,
     SUFFIXES,
-    FolderListing,
     list_folder,
     list_images,
     named,
@@ -38,10 +37,8 @@ __all__ = [
     "NAMED",
     "SUFFIXES",
     "BitDepth",
-    "FolderListing",
     "ImageReader",
     "ReadImage",
-    "StoredImage",
     "agreed_depth",
     "current_depth",
     "encode_image",
