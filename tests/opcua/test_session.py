@@ -141,6 +141,7 @@ def items(number: int, attribute: int, count: int) -> Any:
     events = attribute == ua.AttributeIds.EventNotifier
     node = ua.ObjectIds.Server if events else ua.ObjectIds.Server_ServerStatus_State
     item = ua.MonitoredItemCreateRequest(ua.ReadValueId(ua.NodeId(node), attribute))
+    item.RequestedParameters.QueueSize = 1_000_000
     if events:
         item.RequestedParameters.Filter = ua.EventFilter()
     return ua.CreateMonitoredItemsParameters(number, ItemsToCreate=[item] * count)
@@ -150,9 +151,9 @@ def test_the_items_of_all_subscriptions_of_a_session_are_counted() -> None:
     async def check() -> None:
         server = make_server()
         await server.init()
-        for attribute, most in (
-            (ua.AttributeIds.Value, limits.ITEMS),
-            (ua.AttributeIds.EventNotifier, limits.EVENT_ITEMS),
+        for attribute, most, queue in (
+            (ua.AttributeIds.Value, limits.ITEMS, limits.QUEUE),
+            (ua.AttributeIds.EventNotifier, limits.EVENT_ITEMS, limits.EVENT_QUEUE),
         ):
             session, first = await subscribed(server)
             other = await session.create_subscription(ua.CreateSubscriptionParameters(), unheard)
@@ -163,11 +164,27 @@ def test_the_items_of_all_subscriptions_of_a_session_are_counted() -> None:
                 await session.create_monitored_items(items(second, attribute, 2))
             assert refused.value.code == ua.StatusCodes.BadTooManyMonitoredItems
             (last,) = await session.create_monitored_items(items(second, attribute, 1))
-            assert last.StatusCode.is_good()
+            assert last.StatusCode.is_good() and last.RevisedQueueSize == queue
+            with pytest.raises(ServiceError) as refused:
+                await session.modify_monitored_items(ua.ModifyMonitoredItemsParameters(first))
+            assert refused.value.code == ua.StatusCodes.BadServiceUnsupported
             await session.close_session()
         await server.stop()
 
     asyncio.run(check())
+
+
+def test_a_refusal_is_reported_with_address_and_user() -> None:
+    reports: list[str] = []
+    server = GuardedServer(ServerSettings("127.0.0.1", 4840, "urn:x"), Reports(reports.append))
+    session = server.create_session(("10.0.0.9", 1), external=True)
+    session.refuse("a write")
+    session.user.name = "anna"
+    assert session.refuse("a method call").code == ua.StatusCodes.BadUserAccessDenied
+    assert reports == [
+        "refused a write from 10.0.0.9",
+        "refused a method call from 10.0.0.9 (anna)",
+    ]
 
 
 def test_qualities_are_status_codes() -> None:
