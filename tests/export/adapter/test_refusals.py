@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from tests.conftest import invoke
 from tests.export.adapter.foreign_graphs import SIZE, external_data
-from tests.export.adapter.foreign_net import Net
+from tests.export.adapter.foreign_net import Net, open_output
 
 ANOMALIB = ["--adapter", "anomalib"]
 Sides = list[int | str]
@@ -48,6 +48,22 @@ def _quantized(net: Net) -> None:
     net.nodes[1:] = [*net.nodes[-2:], *net.nodes[1:-2]]
 
 
+def _branch(net: Net) -> None:
+    """Let the sign of the largest value decide which of two operators runs."""
+    output, before = net.nodes[0].output[0], len(net.nodes)
+    net.node("ReduceMax", [output], "largest", keepdims=0)
+    net.node("Greater", ["largest", net.constant("zero", 0.0)], "positive")
+    ways = [
+        onnx.helper.make_graph(
+            [onnx.helper.make_node(op, [output], [f"{op}.y"])], op, [], [open_output(f"{op}.y")]
+        )
+        for op in ("Identity", "Neg")
+    ]
+    net.node("If", ["positive"], "chosen", then_branch=ways[0], else_branch=ways[1])
+    net.nodes[1].input[0] = "chosen"
+    net.nodes[1:] = [*net.nodes[before:], *net.nodes[1:before]]
+
+
 def _two_maps(net: Net) -> None:
     net.nodes[-1].input[0] = "both"
     net.nodes[-2].output[0] = "single"
@@ -69,6 +85,7 @@ def _nothing(net: Net) -> None:
         (_net(), _foreign_domain, ANOMALIB, 3, "is com.microsoft.QuickGelu, which TensorRT"),
         (_net(), _random, ANOMALIB, 3, "(RandomUniformLike) is random"),
         (_net(), _quantized, ANOMALIB, 3, "(QuantizeLinear) is quantized already"),
+        (_net(), _branch, ANOMALIB, 3, "(If) is a branch or loop that its input decides"),
         (_net(), _two_maps, ANOMALIB, 3, "expected one map an image"),
         (_net(), _not_finite, ANOMALIB, 3, "contain NaN or Inf"),
         (_net(sides=[1, 4, SIZE, SIZE]), _nothing, ANOMALIB, 3, "no axis of 1 or 3 channels"),
