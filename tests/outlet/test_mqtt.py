@@ -298,3 +298,16 @@ def test_what_cannot_work_is_refused_at_the_start(text: str, message: str) -> No
     with pytest.raises(UsageError, match=message) as raised:
         open_outlet(text)
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_line_that_starts_again_ends_what_is_left_of_its_session(broker: Mosquitto) -> None:
+    before, again = mqtt(broker.port), mqtt(broker.port)
+    other = mqtt(broker.port, "events=reject&client_id=another")
+    for outlet in (before, other, again):
+        outlet.connect()
+    session: Any = vars(before)["_session"]
+    wait_until(lambda: session.lost)
+    kept: Any = vars(other)["_session"]
+    assert not kept.lost
+    for outlet in (before, other, again):
+        outlet.close()
