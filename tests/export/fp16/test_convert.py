@@ -51,6 +51,16 @@ def kept(result: MixedPrecision) -> dict[str, str]:
             "p = Sigmoid (c) a = Exp (p) z = Conv (a, k)", ["a"], id="an exponential stays"
         ),
         pytest.param("a = Softmax <axis = 1> (c) z = Conv (a, k)", ["a"], id="a softmax stays"),
+        pytest.param(
+            "a = Softmax <axis = 1> (c) b = Abs (a) d = Neg (b) z = Conv (d, k)",
+            ["a", "b", "d"],
+            id="elementwise steps behind such a node stay",
+        ),
+        pytest.param(
+            "a = Softmax <axis = 1> (c) b = Add (a, c) z = Conv (b, k)",
+            ["a"],
+            id="a sum of two computed tensors behind one changes",
+        ),
         pytest.param("r = Relu (c) z = Sub (r, one)", ["z"], id="a difference stays"),
         pytest.param("r = Relu (c) z = Div (r, one)", [], id="a quotient by a constant changes"),
         pytest.param("r = Relu (c) z = Add (r, c)", [], id="a residual sum changes"),
