@@ -61,8 +61,9 @@ def served_model(engine: Path | str) -> ServedModel | None:
     odd = options or not 0 < timeout_s <= _LONGEST_S
     if not parts.hostname or model is None or odd:
         raise UsageError(
-            f"{text}: expected triton://HOST:PORT/MODEL or triton://HOST:PORT/MODEL/VERSION, with "
-            "?timeout_s=SECONDS if the server needs more than 10."
+            f"triton://{text[scheme.end() :]}: expected triton://HOST:PORT/MODEL or "
+            "triton://HOST:PORT/MODEL/VERSION, with ?timeout_s=SECONDS if the server needs more "
+            "than 10."
         )
     return ServedModel(parts.hostname, port, model[1], model[2] or "", timeout_s)
 

@@ -77,6 +77,7 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
     from edge_ad.export.difference_sheet import difference_sheet
     from edge_ad.export.verification import check_comparable, predict, verify
     from edge_ad.images import write_image
+    from edge_ad.triton import engine_text
 
     options = limits["engine_options"]
     with open_artifact(reference, options) as engine:
@@ -92,8 +93,8 @@ def _compare(reference: Path, other: Path, sheet: Path, limits: dict[str, Any]) 
     result = verify(expected, observed, tolerance, threshold, frames.originals)
     write_image(sheet, difference_sheet(frames.images, expected, observed))
     return {
-        "reference": str(reference),
-        "other": str(other),
+        "reference": engine_text(reference),
+        "other": engine_text(other),
         "frames_from": describe_origin(limits["images"]),
         **result.as_json(),
         "left_out": dict(frames.left_out),

@@ -13,6 +13,7 @@ import pytest
 from edge_ad.engine import Prediction
 from edge_ad.export.difference_sheet import difference_sheet
 from edge_ad.export.parity import ROUNDED_WEIGHTS, TOLERANCE, Tolerance
+from edge_ad.export.triton import TritonConfig, export_triton
 from edge_ad.export.verification import WEIGHTS_NOTE, tolerance_between, verify
 from edge_ad.files import sha256
 from edge_ad.images import write_image
@@ -21,6 +22,7 @@ from edge_ad.onnx_graph.load import set_manifest
 from edge_ad.sidecar import save_sidecar
 from tests.export.graphs import MANIFEST, drawn
 from tests.export.models import run
+from tests.triton_server import ServedFolder
 
 LOOSE = Tolerance(1.0, "set by a test")
 
@@ -47,6 +49,20 @@ def verified(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, d
     result = json.loads(line)
     assert isinstance(result, dict)
     return code, result
+
+
+def test_a_served_model_is_named_by_its_address(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export_triton([pair[0]], TritonConfig(repository=tmp_path / "models", name="part", max_batch=1))
+    server = ServedFolder(tmp_path / "models").start()
+    try:
+        uri = f"triton://127.0.0.1:{server.port}/part"
+        sheet = tmp_path / "sheet.png"
+        code, result = verified(capsys, pair[0], uri, "--threshold", 1.0, "--sheet", sheet)
+    finally:
+        server.stop()
+    assert (code, result["other"], result["max_abs_map"]) == (0, uri, 0)
 
 
 def test_a_file_agrees_with_itself(
