@@ -70,6 +70,7 @@ class RangeSource:
             progress.curve,
             unreadable=images.unreadable,
             test=self.eval_set.summaries,
+            split=self.graph.manifest.data_split,
         ).as_json()
         report["left_out"] = dict(images.left_out)
         return table, dict(self.cache.get(_REPORT, lambda: report))

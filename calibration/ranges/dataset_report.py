@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.ranges.collect import CurvePoint
 from edge_ad.calibration.ranges.image_set import ImageSummary
+from edge_ad.data_split import DataSplit
 from edge_ad.dedup import near_duplicates
 from edge_ad.errors import DataError
+from edge_ad.parts import identify
 
 OUTLIER = 6.0  # robust standard deviations above the median score
 BLACK = 8.0  # grey levels; below, with hardly any contrast, no light reached the camera
@@ -58,9 +60,11 @@ def dataset_report(
     *,
     unreadable: Sequence[Path] = (),
     test: Sequence[ImageSummary] = (),
+    split: DataSplit | None = None,
 ) -> DatasetReport:
     """Check the images of a pass and, if there are any, those of the test set.
 
+    `split` says which images the detector was trained on: it scores those lower than others.
     Raises DataError when all images are black or the same.
     """
     check_usable(summaries)
@@ -69,7 +73,7 @@ def dataset_report(
         images=len(summaries),
         unreadable=tuple(str(path) for path in unreadable),
         duplicates=_pairs(normal, normal, within=True),
-        outliers=_outliers(normal),
+        outliers=_outliers_by_training(normal, split),
         black=tuple(str(summary.path) for summary in summaries if is_black(summary)),
         in_test_set=_pairs(normal, test, within=False),
         uncovered_brightness=_uncovered_brightness(normal, test),
@@ -139,6 +143,18 @@ def _pairs(
     if within:
         similar = np.triu(similar, 1)
     return tuple((str(some[i].path), str(others[j].path)) for i, j in np.argwhere(similar))
+
+
+def _outliers_by_training(
+    summaries: Sequence[ImageSummary], split: DataSplit | None
+) -> tuple[str, ...]:
+    """Return the outliers among the images trained on, and among the others."""
+    trained: list[ImageSummary] = []
+    others: list[ImageSummary] = []
+    for summary in summaries:
+        seen = split is not None and split.trained.has_image(*identify(summary.path))
+        (trained if seen else others).append(summary)
+    return (*_outliers(trained), *_outliers(others))
 
 
 def _outliers(summaries: Sequence[ImageSummary]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from edge_ad.calibration.ranges.collect import CurvePoint, RangeProgress, collec
 from edge_ad.calibration.ranges.dataset_report import converged_after, dataset_report, drift
 from edge_ad.calibration.ranges.image_set import ImageSummary, choose, summarize
 from edge_ad.calibration.ranges.table import RangeTable
+from edge_ad.data_split import DataSplit, ImageSet
 from edge_ad.errors import DataError, UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.images import list_images, read_image, write_image
 from edge_ad.onnx_graph.index import load_graph
+from edge_ad.parts import identify
 from tests.calibration.int8_models import Tiny, images, part_image
 
 
@@ -128,6 +131,15 @@ def test_duplicates_outliers_black_and_test_images_are_named(tmp_path: Path) -> 
     assert report.uncovered_brightness == (str(test / "glare.png"),)
     for name in ("broken", "copy", "outlier", "dark", "011", "glare"):
         assert any(f"{name}.png" in line for line in report.warnings), name
+
+
+def test_images_that_were_not_trained_on_are_no_outliers_for_it(tmp_path: Path) -> None:
+    summaries = _summaries(images(tmp_path, 20))
+    seen, new = summaries[:14], [replace(one, score=one.score + 40) for one in summaries[14:]]
+    odd = replace(new.pop(), score=400.0)
+    split = DataSplit(trained=ImageSet.of([identify(one.path) for one in seen], []))
+    assert len(dataset_report([*seen, *new, odd], []).outliers) == 6
+    assert dataset_report([*seen, *new, odd], [], split=split).outliers == (str(odd.path),)
 
 
 def test_a_sound_set_has_no_warnings(tmp_path: Path) -> None:
