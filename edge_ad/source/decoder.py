@@ -1,7 +1,8 @@
 """Decode the packets of a video stream with FFmpeg, and recognise frames that are damaged.
 
 A packet either becomes a frame or is a BadFrame with the decoder's complaint. What depends on a
-damaged frame is damaged too, up to the next key frame that arrived whole.
+damaged frame, or on one that never arrived, is damaged too, up to the next key frame that arrived
+whole.
 
 One thread decodes: with several, FFmpeg drops the errors of slices and reports others late, and
 every thread holds a live camera's frame back for one more.
@@ -24,6 +25,7 @@ from edge_ad.errors import DataError
 from edge_ad.frame import BadFrame, Frame, Grab
 from edge_ad.images import motion_jpeg_damage, to_bgr8
 from edge_ad.source.base import SourceRequest
+from edge_ad.source.h264 import FrameNumbers
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -59,6 +61,9 @@ class VideoDecoder:
         self._keys: deque[int | None] = deque(maxlen=_HELD_BACK)  # times of key packets since then
         self._reported: deque[int] = deque(maxlen=_HELD_BACK)  # it may show frames it complained of
         self._field_coded = False
+        self._numbers: FrameNumbers | None = None
+        if self._context.name == "h264":
+            self._numbers = FrameNumbers(request.name, self._context.extradata)
 
     def decode(self, packet: Packet[Any]) -> Iterator[Grab]:
         """Yield the frames that a packet completes; an empty packet gets those held back."""
@@ -70,6 +75,9 @@ class VideoDecoder:
         if packet.is_corrupt and packet.size:
             yield self._bad_packet(packet, "the frame is cut off")
             return
+        if self._numbers is not None and self._numbers.have_gap(bytes(packet)):
+            self._keys.clear()
+            self._damaged = self._damaged or "it did not arrive"
         if packet.is_keyframe and packet.size:
             self._keys.append(packet.pts)
         damage = motion_jpeg_damage(bytes(packet)) if codec == "mjpeg" else ""
