@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import shutil
 import sqlite3
 import threading
 import time
@@ -34,6 +35,7 @@ _CLOSE_WITHIN_S = 5.0
 _HANGS_AFTER_S = 30.0  # a dead network disk
 _LOG_EVERY_S = 60.0  # a disk that is all but full fails again and again
 _RESCUE_EVERY_S = 3600.0  # a disk that damages what it has just taken is no place for a store
+_ROOM_BYTES = 1 << 16  # SQLite asks for 32 KiB at once
 _WRONG_JOB = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError)
 
 
@@ -215,7 +217,7 @@ class Writer:
 
     def _report(self, error: Exception) -> None:
         """Log a problem once, until writing has succeeded again, and every minute at most."""
-        reason = str(getattr(error, "strerror", None) or error)
+        reason = _reason(error, self._path.parent)
         now = time.monotonic()
         if not self._logged and now - self._logged_s >= _LOG_EVERY_S:
             self._logged, self._logged_s = True, now
@@ -254,6 +256,19 @@ class Writer:
                 connection.close()
             except sqlite3.Error as error:
                 _log.debug("%s: %s", self._path, error)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Return an error in words.
+
+    SQLite calls it an I/O error, too, when a full disk has no room for the index of its log, and
+    that would send somebody to look for another disk.
+    """
+    reason = str(getattr(error, "strerror", None) or error)
+    with contextlib.suppress(OSError):
+        if "I/O" in reason and shutil.disk_usage(folder).free < _ROOM_BYTES:
+            return "the disk is full"
+    return reason
 
 
 def _run(job: Job, connection: sqlite3.Connection) -> Exception | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,6 +64,23 @@ def test_what_cannot_be_written_waits_is_counted_and_reported_once(
     written = rows(tmp_path, "type, count")
     assert [kind for kind, _ in written].count("reject") == 1 + sum(kept)
     assert [count for kind, count in written if kind == "lost"] == [store.lost]
+
+
+@pytest.mark.parametrize(
+    ("free", "problem"), [(20_000, "the disk is full"), (1 << 30, "disk I/O error")]
+)
+def test_a_full_disk_is_not_taken_for_a_broken_one(
+    free: int, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with Store(tmp_path) as store:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+        with monkeypatch.context() as broken:
+            broken.setattr("edge_ad.store.writer.Writer._commit", fail)
+            wait_until(lambda: store.record(REJECT) and store.problem == problem)
+        wait_until(lambda: not store.problem)
 
 
 def test_a_disk_that_fails_again_and_again_is_logged_once(
