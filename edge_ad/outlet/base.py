@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from edge_ad.errors import EdgeAdError
 from edge_ad.event import AlarmEvent
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection
@@ -196,16 +197,16 @@ class Outlets(Outlet):
         self._call_each(lambda outlet: outlet.controlled(ask))
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
-        self._call_each(lambda outlet: outlet.inspected(inspection, evidence))
+        self._deliver(lambda outlet: outlet.inspected(inspection, evidence))
 
     def rejected(self, inspection: Inspection, evidence: Evidence) -> None:
-        self._call_each(lambda outlet: outlet.rejected(inspection, evidence))
+        self._deliver(lambda outlet: outlet.rejected(inspection, evidence))
 
     def alarmed(self, event: AlarmEvent, evidence: Evidence) -> None:
-        self._call_each(lambda outlet: outlet.alarmed(event, evidence))
+        self._deliver(lambda outlet: outlet.alarmed(event, evidence))
 
     def setting_changed(self, change: SettingChange) -> None:
-        self._call_each(lambda outlet: outlet.setting_changed(change))
+        self._deliver(lambda outlet: outlet.setting_changed(change))
 
     def wait_for_room(self) -> None:
         for outlet in tuple(self._outlets):  # without the lock: other cameras go on
@@ -214,25 +215,33 @@ class Outlets(Outlet):
     def close(self) -> None:
         """Close all outlets; a second call does nothing."""
         try:
-            self._call_each(lambda outlet: outlet.close())
+            self._deliver(lambda outlet: outlet.close())
         finally:
             self._outlets = []
 
-    def _call_each(self, call: Callable[[Outlet], None]) -> None:
-        """Call every outlet. Errors other than OSError end the run."""
+    def _deliver(self, call: Callable[[Outlet], None]) -> None:
+        """Call every outlet; an error of any kind is its own, and the others get the record."""
+        self._call_each(call, Exception)
+
+    def _call_each(
+        self, call: Callable[[Outlet], None], counted: type[Exception] = OSError
+    ) -> None:
+        """Call every outlet. Errors of other kinds than `counted` end the run."""
         with self._lock:
             for position, outlet in enumerate(self._outlets):
                 try:
                     call(outlet)
-                except OSError as error:
+                except counted as error:
                     if isinstance(error, BrokenPipeError):
                         self._left.add(position)
                     self._count(outlet, error)
             if self._outlets and len(self._left) == len(self._outlets):
                 self._stop.set()
 
-    def _count(self, outlet: Outlet, error: OSError) -> None:
-        reason = f"{outlet.name}: {error.strerror or error}"
+    def _count(self, outlet: Outlet, error: Exception) -> None:
+        known = isinstance(error, OSError | EdgeAdError)
+        text = getattr(error, "strerror", None) or str(error)
+        reason = f"{outlet.name}: {text if known else f'{type(error).__name__}: {text}'}"
         if reason not in self.faults:
-            _log.error("%s. Records are lost.", reason)
+            _log.error("%s. Records are lost.", reason, exc_info=None if known else error)
         self.faults[reason] = self.faults.get(reason, 0) + 1

@@ -43,9 +43,23 @@ def test_a_failing_outlet_is_counted_logged_once_and_disturbs_no_other(
     assert caplog.text.count("link down") == 1
 
 
-def test_a_bug_ends_the_run() -> None:
-    with pytest.raises(ZeroDivisionError):
-        Outlets([Counting(ZeroDivisionError())]).inspected(PASS, Evidence())
+def test_a_mistake_in_an_outlet_is_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    broken, working = Counting(KeyError("unit")), Counting()
+    outlets = Outlets([broken, working])
+    for _ in range(3):
+        outlets.inspected(PASS, Evidence())
+    assert working.inspections == 3
+    assert outlets.faults == {"Counting: KeyError: 'unit'": 3}
+    assert caplog.text.count("Traceback") == 1 and "raise self.error" in caplog.text
+
+
+def test_a_mistake_before_the_first_frame_ends_the_run() -> None:
+    class Unready(Outlet):
+        def started(self, cameras: Sequence[str], store: Store | None) -> None:
+            raise KeyError("unit")
+
+    with pytest.raises(KeyError):
+        Outlets([Unready()]).started(["top"], None)
 
 
 def test_the_line_stops_when_the_readers_of_all_outlets_have_left() -> None:
