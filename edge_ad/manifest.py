@@ -86,13 +86,16 @@ class Drift(Stored, frozen=True, kw_only=True):
     """The test that normal parts score alike over time, in the order given by `order`.
 
     `p` is the probability of such a drift by chance; `accepted` says that it was below `level` and
-    the user stored the threshold nevertheless.
+    the user stored the threshold nevertheless. `brightness` are medians of the first and the last
+    third of the parts, in grey levels, and `brightness_p` that of their drift.
     """
 
     order: str
     p: float
     level: float
     accepted: bool = False
+    brightness: tuple[float, float] | None = None
+    brightness_p: float | None = None
 
 
 class ImageReference(Stored, frozen=True, kw_only=True):

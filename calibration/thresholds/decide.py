@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_ad.calibration.thresholds.anomalies import AnomalyScores, check_escapes
-from edge_ad.calibration.thresholds.drift import check_drift, check_independence
+from edge_ad.calibration.thresholds.drift import check_drift, check_independence, with_brightness
 from edge_ad.calibration.thresholds.estimate import threshold_for
 from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
 from edge_ad.calibration.thresholds.normal_input import NormalInput
@@ -72,4 +72,5 @@ def _drift(request: Request, given: NormalInput, scores: NormalScores) -> Drift 
     if not given.ordered_by:
         return None
     over_time = given.scores_over_time(scores)
-    return check_drift(over_time, given.ordered_by, allowed=request.allow_drift)
+    drift = check_drift(over_time, given.ordered_by, allowed=request.allow_drift)
+    return with_brightness(drift, given.brightness_over_time(scores))

@@ -55,8 +55,7 @@ def check_drift(scores: Scores, order: str, *, allowed: bool = False) -> Drift |
         return None
     p = drift_of(scores)
     if p <= LEVEL and not allowed:
-        third = max(1, len(scores) // 3)
-        first, last = float(np.median(scores[:third])), float(np.median(scores[-third:]))
+        first, last = _thirds(scores)
         raise GateFailed(
             f"scores of normal parts drift over time (in order of {order}: median {first:.4g} in "
             f"the first third, {last:.4g} in the last; such a drift has probability {p:.2g} by "
@@ -66,6 +65,20 @@ def check_drift(scores: Scores, order: str, *, allowed: bool = False) -> Drift |
             {"drift": {"order": order, "p": p, "level": LEVEL}, "parts": len(scores)},
         )
     return Drift(order=order, p=p, level=LEVEL, accepted=p <= LEVEL)
+
+
+def with_brightness(drift: Drift | None, brightness: Scores) -> Drift | None:
+    """Return a drift with that of the parts' brightness (n,) in the same order, if measured."""
+    if drift is None or not len(brightness):
+        return drift
+    first, last = (round(one, 2) for one in _thirds(brightness))
+    return drift.replace(brightness=(first, last), brightness_p=drift_of(brightness))
+
+
+def _thirds(values: Scores) -> tuple[float, float]:
+    """Return the medians of the first and of the last third."""
+    third = max(1, len(values) // 3)
+    return float(np.median(values[:third])), float(np.median(values[-third:]))
 
 
 def check_independence(scores: Scores) -> None:

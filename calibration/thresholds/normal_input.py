@@ -73,11 +73,20 @@ class NormalInput:
 
     def scores_over_time(self, scores: NormalScores) -> Scores:
         """Return the highest score of each part, in the order of the parts' first images."""
+        return scores.by("part").image[self._parts_over_time(scores)]
+
+    def brightness_over_time(self, scores: NormalScores) -> Scores:
+        """Return the brightness of an image of each part in that order; empty if not measured."""
+        brightness = scores.brightness_by_part()
+        return brightness[self._parts_over_time(scores)] if len(brightness) else brightness
+
+    def _parts_over_time(self, scores: NormalScores) -> list[int]:
+        """Return the parts' numbers in the order of their first images."""
         number = {part: one for one, part in enumerate(dict.fromkeys(scores.parts))}
         part_of = dict(zip(scores.names, scores.parts, strict=True))
         names = self.order or tuple(scores.names)
         parts = dict.fromkeys(part_of[name] for name in names if name in part_of)
-        return scores.by("part").image[[number[part] for part in parts]]
+        return [number[part] for part in parts]
 
 
 def open_folder(

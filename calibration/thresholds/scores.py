@@ -104,6 +104,11 @@ class NormalScores:
             colour=self.colour,
         )
 
+    def brightness_by_part(self) -> Scores:
+        """Return the brightness of each part's first image (n,); empty where not measured."""
+        groups = self._members() if self.light else []
+        return np.array([self.light[group[0]].brightness for group in groups], np.float64)
+
     def _members(self) -> list[list[int]]:
         """Return the numbers of each part's images, parts in the order of their first image."""
         groups: dict[str, list[int]] = {}

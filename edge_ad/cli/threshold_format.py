@@ -157,6 +157,7 @@ def warnings(
             "Stored although scores drift over time (--allow-drift): the guarantee does not hold "
             "for parts to come."
         )
+    yield from _light_changes(result["drift"])
     highest = ", ".join(f"{printable(name)} {score:.4g}" for name, score in result["highest"])
     yield f"Check that the highest-scoring images show good parts: {highest}"
     if repeats:
@@ -168,3 +169,16 @@ def warnings(
     for reasons in (result["left_out"], result["anomalies_left_out"]):
         texts = [why if name in why else f"{name}: {why}" for name, why in reasons.items()]
         yield from left_out_lines(texts)
+
+
+def _light_changes(drift: dict[str, Any] | None) -> Iterator[str]:
+    """Yield a warning of light that changes while the scores, so far, do not."""
+    if drift and drift["brightness_p"] is not None and drift["brightness_p"] <= drift["level"]:
+        first, last = drift["brightness"]
+        yield (
+            f"The light changes over time (in order of {drift['order']}: brightness {first:.0f} in "
+            f"the first third of the parts, {last:.0f} in the last; probability "
+            f"{drift['brightness_p']:.2g} by chance). The guarantee is for light as in these "
+            "images, not for light that goes on changing: take images over as long a time "
+            "as a line runs without care."
+        )

@@ -261,6 +261,7 @@ def test_a_drift_over_time_is_refused_and_its_acceptance_recorded(
     assert load_sidecar(engine) is None
     done = threshold(*args, "--allow-drift")
     assert done.returncode == 0 and "Stored although scores drift" in done.stderr
+    assert "The light changes over time (in order of numbers in names: brightness " in done.stderr
     sidecar = load_sidecar(engine)
     assert sidecar and sidecar.threshold and sidecar.threshold.drift
     assert sidecar.threshold.drift.accepted

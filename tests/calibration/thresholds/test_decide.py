@@ -15,6 +15,7 @@ from edge_ad.calibration.thresholds.images import ImageFolder
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.errors import GateFailed
+from edge_ad.frame_light import FrameLight
 
 NAMES = [f"{number:03d}.png" for number in range(60)]
 SCORES = list(np.random.default_rng(2).random(60))
@@ -52,3 +53,21 @@ def test_a_drift_is_tested_only_where_the_order_in_time_is_known(
     rising = tuple(name for _, name in sorted(zip(SCORES, NAMES, strict=True)))
     with pytest.raises(GateFailed, match="drift over time"):
         decide(request(), given(folder, ordered_by="file times", order=rising), scores, ANOMALIES)
+
+
+def test_light_that_changes_is_recorded_where_scores_do_not_drift_yet(
+    make_folder: Callable[..., Path],
+) -> None:
+    darker = [FrameLight(120.0 - number, 5.0) for number in range(60)]
+    scores = NormalScores(NAMES, SCORES, SCORES, parts=NAMES, light=darker, size_hw=(8, 8))
+    folder, rng = make_folder("good", 2), np.random.default_rng(0)
+    drift = decide(
+        request(), given(folder, ordered_by="file times", order=tuple(NAMES)), scores, ANOMALIES
+    ).drift
+    assert drift is not None and drift.p > drift.level
+    assert drift.brightness == (110.5, 70.5) and drift.brightness_p == pytest.approx(1 / 5000)
+    shuffled = tuple(str(name) for name in rng.permutation(NAMES))
+    drift = decide(
+        request(), given(folder, ordered_by="file times", order=shuffled), scores, ANOMALIES
+    ).drift
+    assert drift is not None and drift.brightness_p is not None and drift.brightness_p > 0.01
