@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -82,12 +82,13 @@ def choose_images(
     used |= _parts_in(split.selection, split, assigned, known)
     chosen = {path: part for path, part in assigned.parts.items()
               if path in known and part in aside - used}  # fmt: skip
+    new = sum(part not in aside | used for path, part in assigned.parts.items() if path in known)
     if chosen:
-        return NormalImages(chosen, len(chosen), tuple(_note(chosen, assigned)), left_out)
+        return NormalImages(chosen, len(chosen), tuple(_notes(chosen, assigned, new)), left_out)
     if used and split.cross_fitted and (fitted := _fitted(split.cross_fitted, assigned, known)):
         return replace(fitted, left_out=left_out)
     if used:
-        raise GateFailed(*_refusal(assigned, used, any_aside=bool(split.threshold.files)))
+        raise GateFailed(*_refusal(assigned, used, new, any_aside=bool(split.threshold.files)))
     unused = {path: part for path, part in assigned.parts.items() if path in known}
     return NormalImages(unused, left_out=left_out)
 
@@ -119,17 +120,25 @@ def _parts_in(
     return found
 
 
-def _note(chosen: Mapping[Path, str], assigned: PartAssignment) -> list[str]:
+def _notes(chosen: Mapping[Path, str], assigned: PartAssignment, new: int) -> Iterator[str]:
     parts = len(set(chosen.values()))
     rest = len(assigned.parts) - len(chosen)
-    return [
+    yield (
         f"Used the {len(chosen)} images of {parts} parts that the training had set aside for "
         f"thresholds; {rest} others were not used."
-    ]
+    )
+    if new:
+        yield f"{_new_ones(new)}: more parts support a lower rate."
+
+
+def _new_ones(new: int) -> str:
+    return (
+        f"{new} images show parts that the training did not have; give them a folder of their own"
+    )
 
 
 def _refusal(
-    assigned: PartAssignment, used: set[str], *, any_aside: bool
+    assigned: PartAssignment, used: set[str], new: int, *, any_aside: bool
 ) -> tuple[str, dict[str, object]]:
     images = [path for path, part in assigned.parts.items() if part in used]
     names = ", ".join(path.name for path in images[:_NAMED])
@@ -139,6 +148,8 @@ def _refusal(
         else "since the training set none aside; or train again with images of more parts, or with "
         "--folds."
     )
+    if new:
+        advice += f" {_new_ones(new)}."
     doubt = f" In this folder {assigned.doubt}" if assigned.doubt else ""
     return (
         f"the detector was trained on {len(used)} of these {len(assigned.groups())} parts "

@@ -65,6 +65,16 @@ def test_of_the_training_folder_the_parts_set_aside_are_used_alone(folder: Path)
     chosen = choose_images(assigned(folder), split(folder))
     assert {path.name[:5] for path in chosen.paths} == {"part7", "part8", "part9"}
     assert chosen.set_aside == 9 and "9 images of 3 parts" in chosen.notes[0]
+    assert len(chosen.notes) == 1
+
+
+def test_images_that_joined_the_training_folder_later_are_counted_apart(folder: Path) -> None:
+    chosen = choose_images(assigned(folder), split(folder, aside=1))
+    assert {path.name[:5] for path in chosen.paths} == {"part7"}
+    assert (
+        "6 images show parts that the training did not have; give them a folder"
+        in (chosen.notes[1])
+    )
 
 
 @pytest.mark.parametrize("parts", [(0, 1), (5, 6), (0, 5)])
@@ -80,7 +90,9 @@ def test_images_that_were_trained_on_or_chosen_by_are_refused(
 def test_one_trained_image_among_new_ones_is_enough(folder: Path) -> None:
     record = split(folder, aside=1)
     keep(folder, 0, 8, 9)
-    with pytest.raises(GateFailed, match=r"1 of these 3 parts \(3 of 9 images"):
+    with pytest.raises(
+        GateFailed, match=r"1 of these 3 parts \(3 of 9 images.* 6 images show parts"
+    ):
         choose_images(assigned(folder), record)
     keep(folder, 8, 9)
     assert len(choose_images(assigned(folder), record).parts) == 6, "these are new"
