@@ -37,6 +37,8 @@ def format_result(result: dict[str, Any]) -> str:
     ]
     if result["grey"]:
         lines.insert(3, "colour    the parts are grey, so the textures are too")
+    if result["bit_depth"] > 8:
+        lines.insert(1, f"depth     {result['bit_depth']} bits")
     return "\n".join(lines)
 
 

@@ -256,3 +256,9 @@ def test_missed_small_anomalies_are_said_where_larger_ones_are_detected(trained:
         assert ("specks 0.55 (" in text) is ("--smallest-defect-px" in text) is said
         assert "hairline 0.97" not in text
     assert report["image_px_per_input_px"] == pytest.approx(1.62)
+
+
+def test_the_depth_of_deep_images_is_printed(trained: Trained) -> None:
+    report = json.loads(trained.weights.with_suffix(".report.json").read_text("utf-8"))
+    assert "depth " not in format_result(report)
+    assert "depth     12 bits\n" in format_result(report | {"bit_depth": 12})
