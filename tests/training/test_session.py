@@ -171,7 +171,8 @@ def test_deep_images_that_keep_few_grey_levels_are_warned_about(
     warm = write_parts(folder / "warm", 1)
     for path in warm.iterdir():
         cv2.imwrite(str(path), 29000 + 4 * striped_part(0)[..., 0].astype(np.uint16))
-    run(replace(tiny_training(folder), data=warm))
+    with pytest.raises(Interrupted):  # more steps on an image that is nearly even may diverge
+        run(replace(tiny_training(folder), data=warm), stop_after=1)
     assert "of 256 grey levels, since 16 bits" in caplog.text
 
 
