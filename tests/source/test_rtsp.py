@@ -43,10 +43,10 @@ def _gstreamer() -> None:
 
 
 @contextmanager
-def camera(pipeline: str, port: int) -> Iterator[subprocess.Popen[str]]:
+def camera(pipeline: str, port: int, *login: str) -> Iterator[subprocess.Popen[str]]:
     """Run a camera at `port` until the block ends."""
     script = Path(__file__).with_name("gst_camera.py")
-    command = [PYTHON, "-I", str(script), str(port), pipeline]
+    command = [PYTHON, "-I", str(script), str(port), pipeline, *login]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -78,6 +78,18 @@ def test_a_camera_that_is_killed_is_lost_and_read_again_once_it_is_back() -> Non
         open_source(uri)
     with camera(LIVE, port):
         assert all(isinstance(grab, Frame) for grab in read(uri, 20))
+
+
+@pytest.mark.parametrize("method", ["basic", "digest"])
+def test_a_camera_with_a_password_is_read_by_who_knows_it(method: str) -> None:
+    port = free_port()
+    with camera(LIVE, port, method, "p@ss:w/rd"):
+        uri = f"rtsp://inspector:p%40ss%3Aw%2Frd@127.0.0.1:{port}/live"
+        assert all(isinstance(grab, Frame) for grab in read(uri, 20))
+        for login in ("", "inspector:wrong@"):
+            with pytest.raises(SourceLost, match="401 Unauthorized") as refusal:
+                open_source(f"rtsp://{login}127.0.0.1:{port}/live")
+            assert "wrong" not in str(refusal.value)
 
 
 def test_a_camera_that_is_stopped_is_lost_in_time_and_goes_on_when_opened_again() -> None:
