@@ -46,7 +46,7 @@ class FrameGate:
         self._last_s = float("-inf")
         self._reopened = False
         self._size_wh = size_wh
-        self._as_trained = size_wh is not None
+        self._fits_geometry = size_wh is not None
 
     def reopened(self) -> None:
         """Note that the source was opened again: it may deliver its last frame once more."""
@@ -62,12 +62,17 @@ class FrameGate:
             return fault
         if not frame.file and _is_torn(pixels):
             return "torn: the end of the image is a single colour"
-        if self._colour and _is_grey(sample) and _is_grey(pixels):
-            return (
-                "grey: no pixel has colour, and the images of the threshold do. Set the camera's "
-                "pixel format or night mode back"
-            )
+        if fault := self._missing_colour(pixels, sample):
+            return fault
         return self._live_fault(frame, sample) if self.live else ""
+
+    def _missing_colour(self, pixels: NDArray[np.uint8], sample: NDArray[np.uint8]) -> str:
+        if not (self._colour and _is_grey(sample) and _is_grey(pixels)):
+            return ""
+        return (
+            "grey: no pixel has colour, and the images of the threshold do. Set the camera's pixel "
+            "format or night mode back"
+        )
 
     def _changed_size(self, frame: Frame) -> str:
         """Compare a frame's size with the known or first one: regions would be somewhere else.
@@ -80,15 +85,13 @@ class FrameGate:
         self._size_wh = expected = self._size_wh or (width, height)
         if (width, height) == expected:
             return ""
-        since = (
+        why = (
             "for which --roi and --ignore were given. Set the camera back"
-            if self._as_trained
+            if self._fits_geometry
             else "as before. Set the camera back, or start the line again"
         )
-        return (
-            f"geometry_changed: {width}x{height} pixels, expected {expected[0]}x{expected[1]} "
-            f"{since}"
-        )
+        sizes = f"{width}x{height} pixels, expected {expected[0]}x{expected[1]}"
+        return f"geometry_changed: {sizes} {why}"
 
     def _live_fault(self, frame: Frame, sample: NDArray[np.uint8]) -> str:
         content = sample.tobytes()
