@@ -305,7 +305,7 @@ def _installed() -> EntryPoints:
 def _load_installed(installed: EntryPoints, scheme: str) -> Callable[[Uri], Outlet]:
     try:
         opener: Callable[[Uri], Outlet] = installed[scheme].load()
-    except Exception as error:  # whatever a foreign module raises on import
+    except Exception as error:  # a foreign module may raise anything on import
         raise IncompatibleError(
             f"outlet {scheme}: {installed[scheme].value} cannot be imported "
             f"({type(error).__name__}: {error}). Update or uninstall the package that provides it."

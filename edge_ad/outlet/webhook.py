@@ -65,7 +65,7 @@ class Webhook(DurableOutlet):
     """
 
     secret = b""
-    hidden: Sequence[str] = ()  # what an answer may repeat and nobody may see
+    hidden: Sequence[str] = ()  # what an answer may repeat, and no log may show
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ def test_a_subscription_that_ended_leaves_nothing() -> None:
 
 
 async def unheard(*_: Any) -> None:
-    """Take notifications that nobody reads."""
+    """Take notifications, and keep none."""
 
 
 async def subscribed(server: GuardedServer) -> tuple[GuardedSession, int]:

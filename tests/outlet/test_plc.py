@@ -1,4 +1,4 @@
-"""What a PLC reads of a camera is one state of it, whatever happens while it is read."""
+"""What a PLC reads of a camera is one state of it, also of one that changes while it is read."""
 
 from __future__ import annotations
 
