@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.frame import Frame, Image, pixels_of
-from edge_ad.preprocess import subsample
+from edge_ad.preprocess import subsample, tint_of
 
 _STRIDE = 8  # a fault covers the frame, so every 8th pixel of every 8th row is enough
 _DARK, _BRIGHT = 4, 251  # grey levels; a covered lens reads 0 to 3 with sensor noise
@@ -67,7 +66,7 @@ class FrameGate:
         return self._live_fault(frame, sample) if self.live else ""
 
     def _missing_colour(self, pixels: NDArray[np.uint8], sample: NDArray[np.uint8]) -> str:
-        if not (self._colour and _is_grey(sample) and _is_grey(pixels)):
+        if not self._colour or tint_of(sample) or tint_of(pixels):
             return ""
         return (
             "grey: no pixel has colour, and the images of the threshold do. Set the camera's pixel "
@@ -140,11 +139,3 @@ def _is_torn(image: NDArray[np.uint8]) -> bool:
     if not (colour.min() > 0 and colour.max() < 255) or (rows[-1, ::_STRIDE] != colour).any():
         return False
     return bool((rows == colour).all()) and bool((image != colour).any())
-
-
-def _is_grey(pixels: NDArray[np.uint8]) -> bool:
-    """Return whether no pixel has any colour."""
-    if pixels.ndim == 2:
-        return True
-    blue, green, red = cv2.split(pixels)
-    return np.array_equal(blue, green) and np.array_equal(green, red)

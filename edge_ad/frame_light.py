@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 
 from edge_ad.frame import Image, pixels_of
-from edge_ad.preprocess import subsample
+from edge_ad.preprocess import subsample, tint_of
 
 _STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
 _TINT = 8  # grey levels between channels that no noise and no compression of a grey image makes
@@ -33,8 +33,4 @@ def light_of(image: Image) -> FrameLight:
 
 def has_colour(image: Image) -> bool:
     """Return whether a uint8 (H, W, 3) BGR image has a pixel that is clearly not grey."""
-    sample = subsample(pixels_of(image), _STEP)
-    if sample.ndim == 2:
-        return False
-    blue, green, red = cv2.split(sample)
-    return bool(max(cv2.absdiff(blue, green).max(), cv2.absdiff(green, red).max()) >= _TINT)
+    return tint_of(subsample(pixels_of(image), _STEP)) >= _TINT

@@ -178,6 +178,17 @@ def subsample(pixels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
+def tint_of(pixels: NDArray[np.uint8]) -> int:
+    """Return by how many grey levels the channels of a pixel differ at most, 0 where all are grey.
+
+    Blue is compared with green, and green with red; pixels (H, W) have one channel.
+    """
+    if pixels.ndim == 2:
+        return 0
+    blue, green, red = cv2.split(pixels)
+    return int(max(cv2.absdiff(blue, green).max(), cv2.absdiff(green, red).max()))
+
+
 def _resize(
     image: NDArray,  # type: ignore[type-arg]
     size_hw: tuple[int, int],
