@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,8 +71,7 @@ class Window(Outlet):
                 "--show needs an OpenCV with windows, and this one is headless. Replace it with: "
                 f"{WINDOWS_FIX}"
             )
-        self._newest: Image | None = None
-        self._lock = threading.Lock()
+        self._newest: deque[Image] = deque(maxlen=1)  # threads put in and take out in one step
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if evidence.image is None:
@@ -80,18 +79,15 @@ class Window(Outlet):
         image = draw_regions(evidence.image.copy(), inspection.regions)
         text = f"{inspection.verdict.value} {inspection.score:.4g} / {inspection.threshold:.4g}"
         draw_text(image, text, (10, 24), 0.7)
-        with self._lock:
-            self._newest = image
+        self._newest.append(image)
 
     def close(self) -> None:
         cv2.destroyAllWindows()
 
     def closed_by_user(self) -> bool:
         """Draw the newest frame and return whether the user pressed q or Escape."""
-        with self._lock:
-            image, self._newest = self._newest, None
-        if image is not None:
-            cv2.imshow(_TITLE, image)
+        if self._newest:
+            cv2.imshow(_TITLE, self._newest.pop())
         return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
 
 

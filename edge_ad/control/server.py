@@ -201,8 +201,7 @@ class ControlSocket(ClosedAtExit):
         return bytes(received)
 
     def _drop(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._open.discard(connection)
+        self._open.discard(connection)  # also while `close` lists them: both are one step
         connection.close()
 
 

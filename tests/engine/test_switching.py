@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,33 @@ def test_the_arena_of_all_engines_is_made_once(monkeypatch: pytest.MonkeyPatch) 
     thread_variants._make_arena()
     second.result()
     assert len(made) == 1
+
+
+class OneAtATime:
+    """A session that runs `seam` within each run, and notes whether two runs overlap."""
+
+    def __init__(self, session: Any, seam: Callable[[], object]) -> None:
+        self._session, self._seam = session, seam
+        self._running, self.most = 0, 0
+
+    def run(self, *arguments: object) -> object:
+        self._running += 1
+        self.most = max(self.most, self._running)
+        self._seam()
+        try:
+            return self._session.run(*arguments)
+        finally:
+            self._running -= 1
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_sessions_are_compared_while_none_infers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs at once would take twice the memory."""
+    monkeypatch.setattr(switching, "_FIRST_AFTER_S", float("inf"))
+    with SwitchingEngine(GREEN, EngineOptions()) as engine:
+        second = Beside(engine._check)
+        session = OneAtATime(engine.session, second)
+        engine._sessions[0] = engine.session = session
+        engine.infer(batch_for(engine))
+        second.result()
+        assert engine._choice is not None and session.most == 1

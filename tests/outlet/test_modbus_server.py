@@ -17,7 +17,7 @@ from edge_ad.errors import OutletLost, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence
-from edge_ad.outlet.modbus_map import ACKNOWLEDGE, BLOCK, BUFFER, LENGTH, ErrorCode, Status, decode
+from edge_ad.outlet.modbus_map import ACKNOWLEDGE, BLOCK, LENGTH, ErrorCode, Status, decode
 from edge_ad.outlet.registry import open_outlet
 from tests.conftest import invoke
 from tests.timing import LIMIT_S, wait_until
@@ -77,11 +77,6 @@ def block(client: Any, number: int = 0) -> dict[str, float]:
     return decode(client.read_input_registers(number * BLOCK, count=LENGTH).registers)
 
 
-def acknowledge(client: Any, part: float, number: int = 0) -> None:
-    words = [int(part) >> 16, int(part) & 0xFFFF]
-    assert not client.write_registers(number * BLOCK + ACKNOWLEDGE, words).isError()
-
-
 def test_every_camera_has_a_block_in_both_kinds_of_registers_and_its_bits() -> None:
     with serving() as server, master(server) as plc:
         server.inspected(part(7, Verdict.REJECT), Evidence())
@@ -130,42 +125,6 @@ def test_a_master_that_polls_fast_never_sees_a_torn_result_nor_misses_a_count() 
         finally:
             stop.set()
             judging.join()
-
-
-def test_two_masters_late_double_and_wrong_acknowledgements_lose_and_double_nothing() -> None:
-    with serving("?handshake=1") as server, master(server) as plc, master(server) as other:
-        for number in range(1, BUFFER + 1):
-            server.inspected(part(number, Verdict.REJECT), Evidence())
-        taken: list[float] = []
-        while (values := block(plc))["waiting"]:
-            acknowledge(other, values["result_id"] + 1)
-            assert block(other)["result_id"] == values["result_id"], "a wrong id"
-            taken.append(values["result_id"])
-            for client in (plc, other, plc):
-                acknowledge(client, values["result_id"])
-        assert taken == list(range(1, BUFFER + 1))
-        assert block(plc)["error"] == ErrorCode.NO_RESULT and block(plc)["overrun_count"] == 0
-
-
-def test_a_master_that_never_acknowledges_is_told_how_many_it_missed() -> None:
-    with serving("?handshake=1") as server, master(server) as plc:
-        for number in range(1, BUFFER + 6):
-            server.inspected(part(number), Evidence())
-        values = block(plc)
-        assert (values["result_id"], values["waiting"], values["overrun_count"]) == (1, BUFFER, 5)
-        assert Status.OVERRUN in Status(int(values["status"]))
-        acknowledge(plc, 1)
-        assert block(plc)["result_id"] == 2
-
-
-def test_an_acknowledgement_in_two_requests_counts_when_it_is_complete() -> None:
-    with serving("?handshake=1&words=little") as server, master(server) as plc:
-        server.inspected(part(0x10002), Evidence())
-        server.inspected(part(0x10003), Evidence())
-        plc.write_register(ACKNOWLEDGE, 2)
-        plc.write_register(ACKNOWLEDGE + 1, 1)
-        words = plc.read_holding_registers(0, count=LENGTH).registers
-        assert decode(words, high_first=False)["result_id"] == 0x10003
 
 
 def test_a_result_becomes_stale_without_anybody_writing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -18,11 +19,12 @@ from edge_ad.opcua.settings import ServerSettings
 from edge_ad.outlet import opcua, opcua_process
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.opcua import OpcUaOutlet, server_settings
-from edge_ad.outlet.opcua_feed import Feed
+from edge_ad.outlet.opcua_feed import Feed, Message
 from edge_ad.outlet.registry import check_outlet, open_outlet
 from edge_ad.store.reading import EventFilter, read_events
 from edge_ad.store.store import Store
 from edge_ad.uri import split_uri
+from tests.beside import Beside
 from tests.timing import wait_until
 
 SETTINGS = ServerSettings("127.0.0.1", 4840, "urn:x")
@@ -275,6 +277,30 @@ def test_a_server_that_dies_is_one_fault_and_is_started_again(
     ]
     assert [step for step, _ in faults] == ["new", "end"]
     assert reason in faults[0][1] and faults[1][1] == "runs again"
+
+
+def test_messages_of_two_threads_reach_the_server_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second thread answers what a client asked for while the line sends its results."""
+    received: list[Message] = []
+
+    def write_half(file: int, data: memoryview) -> int:
+        written = write(file, data[: len(data) // 2 + 1])
+        if len(data) > 1 and b"first" in bytes(data):
+            second()
+        return written
+
+    monkeypatch.setattr(opcua_process, "COMMAND", ("cat",))  # it sends back what it reads
+    server = opcua_process._Server(SETTINGS, received.append)
+    second = Beside(lambda: server.send([{"answer": "second"}]))
+    write = os.write
+    monkeypatch.setattr("os.write", write_half)
+    server.send([{"result": "first"}])
+    second.result()
+    wait_until(lambda: len(received) == 3 or not server._reader.is_alive())
+    server.kill()
+    assert received[1:] == [{"result": "first"}, {"answer": "second"}]
 
 
 @pytest.mark.timeout(120)

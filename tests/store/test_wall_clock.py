@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from edge_ad.store.retention import Retention, delete_old
 from edge_ad.store.schema import connect, create
 from edge_ad.store.store import Store
 from edge_ad.store.wall_clock import DAY_S, WallClock, utc_text
+from tests.beside import Beside
 
 NOW = datetime(2026, 11, 28, 6, tzinfo=timezone.utc).timestamp()
 YEAR = Retention(days=365)
@@ -176,3 +177,30 @@ def test_a_store_records_both(
     events: list[Record] = list(read_events(tmp_path, EventFilter(types=("clock",))))
     assert [event["step"] for event in events] == ["forward", "back"]
     assert caplog.text.count("the clock") == 2
+
+
+class Slow(float):
+    """A time that calls `seam` when it is compared with another one."""
+
+    seam: Callable[[], object] = staticmethod(lambda: None)
+
+    def __sub__(self, other: float) -> Slow:
+        if isinstance(other, Slow):
+            self.seam()
+        return Slow(float(self) - other)
+
+
+def test_a_jump_that_two_threads_notice_is_one_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jump_s = 0.0
+    clock = WallClock(lambda: Slow(NOW + jump_s), lambda: 0.0)
+    monkeypatch.setattr("edge_ad.store.store.WallClock", lambda: clock)
+    monkeypatch.setattr("edge_ad.store.store._LOOK_EVERY_S", -1.0)
+    with Store(tmp_path) as store:
+        jump_s = 3600.0
+        second = Beside(lambda: store.record(StoreEvent(EventType.REJECT)))
+        monkeypatch.setattr(Slow, "seam", staticmethod(second))
+        store.record(StoreEvent(EventType.REJECT))
+        second.result()
+    assert len(list(read_events(tmp_path, EventFilter(types=("clock",))))) == 1
