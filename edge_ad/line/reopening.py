@@ -73,7 +73,7 @@ class Damping:
         self._hold_s = max(self._hold_s, _STEADY_S)
 
     def faulty(self) -> None:
-        """Note a frame that could not be judged."""
+        """Note a frame that could not be judged, or the end of a time without frames."""
         self._newest_s = self._clock()
 
     def holds(self) -> bool:

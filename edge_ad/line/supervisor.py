@@ -253,6 +253,8 @@ class Supervisor:
             camera.source = source
             camera.reopened += 1
             camera.back_off.opened()
+            if camera.alarm.damping is not None:
+                camera.alarm.damping.faulty()  # until now
             camera.inspector.reopened()
             _log.info("%s: reopened", camera.name)
             return_freed_memory()  # else a camera that flaps for days fragments the heap

@@ -24,7 +24,7 @@ from edge_ad.line.camera import Camera
 from edge_ad.line.config import LineConfig
 from edge_ad.line.inspector import Inspector, Thresholds
 from edge_ad.line.open import open_line
-from edge_ad.line.reopening import BackOff
+from edge_ad.line.reopening import BackOff, Damping
 from edge_ad.line.supervisor import Supervisor
 from edge_ad.line.tally import Tally
 from edge_ad.outlet.base import Outlets
@@ -115,6 +115,23 @@ def test_a_flapping_camera_has_one_standing_fault() -> None:
     line.raise_errors()
     assert (result["judged"], result["invalid"]) == (1 + 301 * 5, 301)
     assert [event.event for event in memory.events] == [AlarmStep.NEW, AlarmStep.END]
+
+
+def test_the_fault_of_a_camera_that_was_away_for_long_stands_until_it_is_steady() -> None:
+    now_s = 0.0
+
+    def reopen() -> ScriptedSource:
+        nonlocal now_s
+        now_s += 3600
+        return Live([frame(index) for index in range(5)])
+
+    one, memory = camera(Live([frame()], lost()), reopen), Memory()
+    one.alarm.damping = Damping(lambda: now_s)
+    line = Supervisor([one], Outlets([memory]))
+    line.start()
+    assert line.wait(LIMIT_S)
+    assert faults(memory) and not faults(memory, AlarmStep.END)
+    line.finish()
 
 
 def test_a_camera_that_comes_back_during_an_attempt_is_opened_at_once() -> None:
