@@ -9,9 +9,11 @@ import ctypes
 import logging
 import mmap
 import os
+import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 
 import numpy as np
@@ -73,6 +75,7 @@ def main() -> None:
 def _serve(channel: socket.socket, message: dict[str, object]) -> None:
     try:
         request = request_of(message)
+        threading.Thread(target=_close, args=(channel, request.closed), daemon=True).start()
         grabs = iter(find_camera(request.uri.scheme).load_opener()(request))
     except Exception as error:
         return send(channel, {"error": error_message(error)})
@@ -87,6 +90,14 @@ def _serve(channel: socket.socket, message: dict[str, object]) -> None:
             close()  # releases the device
     _wait_for_goodbye(channel)
     return None
+
+
+def _close(channel: socket.socket, closed: threading.Event) -> None:
+    """Close the source with the line's end of the socket: a camera without frames sends nothing."""
+    poll = select.poll()
+    poll.register(channel, 0)  # its end is reported even so
+    poll.poll()
+    closed.set()
 
 
 def _wait_for_goodbye(channel: socket.socket) -> None:

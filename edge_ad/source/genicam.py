@@ -27,7 +27,7 @@ from edge_ad.source.base import SourceRequest
 from edge_ad.source.camera import check_settings, depth_of_format, to_grab
 from edge_ad.uri import Uri, number
 
-_LOOK_S = 0.5  # between looks whether the camera answers or the source was closed
+_LOOK_S = 0.25  # between looks whether the camera answers or the source was closed
 _CONTROL_PORT, _ANSWER_S = 3956, 0.3
 _DISCOVERY = bytes((0x42, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x01))  # GVCP: acknowledge, please
 _TRIES = 3  # datagrams get lost

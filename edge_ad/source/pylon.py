@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about its SWIG types; where warnings are errors, it crashes
     from pypylon import genicam, pylon
 
-_LOOK_MS = 500  # between looks whether the camera was removed or the source closed
+_LOOK_MS = 250  # between looks whether the camera was removed or the source closed
 # Names of a setting: of USB and newer GigE cameras, then of older ones.
 _SETTINGS = {
     "exposure": ("ExposureTime", "ExposureTimeAbs"),

@@ -24,6 +24,7 @@ from edge_ad.source.genicam import to_image
 from edge_ad.source.open import parse_uri
 from tests.beside import Beside
 from tests.conftest import ROOT
+from tests.timing import LIMIT_S
 
 try:
     ctypes.CDLL("libaravis-0.8.so.0")
@@ -100,6 +101,18 @@ def test_a_triggered_camera_waits_for_its_signal(monkeypatch: pytest.MonkeyPatch
         assert frame.image.ndim == 3
         with pytest.raises(UsageError, match="trigger=Line9 is refused"):
             open_source("genicam://EDGEAD3?trigger=Line9")
+
+
+@needs_aravis
+@pytest.mark.slow
+def test_a_camera_in_a_process_that_waits_for_a_trigger_is_released(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    uri = "genicam://EDGEAD8?trigger=Software"
+    with fake_camera("EDGEAD8"):
+        for _ in range(2):  # the second finds it free
+            open_source(uri, open_within_s=LIMIT_S, isolated=True).close()
+    assert "is killed" not in caplog.text
 
 
 @needs_aravis

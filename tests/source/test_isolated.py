@@ -156,6 +156,18 @@ def test_a_driver_goes_with_the_line(tmp_path: Path) -> None:
     wait_until_gone(pid)
 
 
+def test_a_driver_that_waits_for_a_frame_is_told_that_the_line_has_gone() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    closed = threading.Event()
+    with theirs:
+        watch = threading.Thread(target=driver_process._close, args=(theirs, closed), daemon=True)
+        watch.start()
+        messages.send(ours, {"free": 0})
+        assert not closed.wait(0.05), "a packet is no end"
+        ours.close()
+        assert closed.wait(LIMIT_S)
+
+
 def test_requests_and_errors_arrive_whole() -> None:
     uri = parse_uri("rtsp://line:p%40ss@10.0.0.5/stream?theirs=1")
     request = SourceRequest(uri, "top", 3.0, 4.0, BitDepth(12, "its name", given=False))
