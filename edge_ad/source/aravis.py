@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from ctypes import POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_uint, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ _listing = threading.Lock()  # the library has one list of devices
 _releasing: dict[str, threading.Thread] = {}  # by device id
 _RELEASED_WITHIN_S = 5.0
 _BUFFERS = 8  # the camera fills some while the newest is read
+_NO_ANSWER = frozenset({2, 4, 5, 10})  # ArvDeviceError: not connected, transfer, timeout, control
 _STATUS = {
     2: "packets did not arrive in time",
     3: "packets are missing",
@@ -35,7 +37,11 @@ _STATUS = {
 
 
 class AravisError(Exception):
-    """A call of Aravis failed, with its message."""
+    """A call of Aravis failed, with its message; `gone` when the camera did not answer it."""
+
+    def __init__(self, message: str, *, gone: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
 
 
 class _GError(Structure):
@@ -49,7 +55,11 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "arv_get_device_id": (c_char_p, [c_uint]),
     "arv_get_device_serial_nbr": (c_char_p, [c_uint]),
     "arv_get_device_address": (c_char_p, [c_uint]),
+    "arv_device_error_quark": (c_uint, []),
     "arv_camera_new": (c_void_p, [c_char_p, _ERROR]),
+    "arv_camera_is_gv_device": (c_int, [c_void_p]),
+    "arv_camera_get_device": (c_void_p, [c_void_p]),
+    "arv_gv_device_is_controller": (c_int, [c_void_p]),
     "arv_camera_create_stream": (c_void_p, [c_void_p, c_void_p, c_void_p, _ERROR]),
     "arv_camera_get_payload": (c_uint, [c_void_p, _ERROR]),
     "arv_camera_start_acquisition": (None, [c_void_p, _ERROR]),
@@ -103,9 +113,11 @@ def _call(name: str, *arguments: Any) -> Any:
     error = POINTER(_GError)()
     result = getattr(aravis, name)(*arguments, ctypes.byref(error))
     if error:
+        kind, code = error.contents.domain, error.contents.code
         message = (error.contents.message or b"").decode(errors="replace")
         glib.g_error_free(error)
-        raise AravisError(message)
+        gone = kind == aravis.arv_device_error_quark() and code in _NO_ANSWER
+        raise AravisError(message, gone=gone)
     return result
 
 
@@ -161,6 +173,10 @@ class AravisCamera:
         if device_id in _releasing:
             _releasing[device_id].join(_RELEASED_WITHIN_S)
         self._camera: int | None = _call("arv_camera_new", device_id.encode())
+        if not self._is_controlled():
+            threading.Thread(target=_release, args=([self._camera],), daemon=True).start()
+            raise AravisError("the camera gives no control", gone=True)
+        _stop(self._camera)  # a program that was killed left it delivering: settings are locked
 
     def set_exposure(self, microseconds: float) -> None:
         """Set a fixed exposure time."""
@@ -234,17 +250,25 @@ class AravisCamera:
             releasing.start()
             return
         if stream and camera:
-            try:
-                _call("arv_camera_stop_acquisition", camera)
-            except AravisError:
-                pass  # it is gone
+            _stop(camera)
         _release(things)
 
+    def _is_controlled(self) -> bool:
+        """Return whether this program may set the camera: one of GigE serves others, read only."""
+        aravis, *_ = _libraries()
+        if not aravis.arv_camera_is_gv_device(self._camera):
+            return True
+        device = aravis.arv_camera_get_device(self._camera)
+        return bool(aravis.arv_gv_device_is_controller(device))
+
     def _switch_off(self, automatic: str) -> None:
-        try:
+        with suppress(AravisError):  # a camera without that automatic
             _call(automatic, self._camera, 0)
-        except AravisError:
-            pass  # a camera without that automatic
+
+
+def _stop(camera: int) -> None:
+    with suppress(AravisError):  # it is gone, or does not deliver
+        _call("arv_camera_stop_acquisition", camera)
 
 
 def _release(things: list[int]) -> None:

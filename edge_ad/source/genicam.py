@@ -72,7 +72,7 @@ def open_genicam(request: SourceRequest) -> Iterator[Grab]:
         _apply(camera, request)
         camera.start()
     except AravisError as error:
-        camera.close()
+        camera.close(gone=error.gone)
         raise SourceLost(f"{request.name} does not start: {error}.") from error
     except BaseException:
         camera.close()
@@ -164,6 +164,8 @@ def _apply(camera: AravisCamera, request: SourceRequest) -> None:
         for option in setters.keys() & options.keys():
             setters[option](number(request.uri, option, 0))
     except AravisError as error:
+        if error.gone:
+            raise
         raise UsageError(
             f"{request.name}: option {option}={options[option]} is refused: {error}. List what the "
             "camera takes with: arv-tool-0.8 features"

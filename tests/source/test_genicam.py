@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,8 +60,6 @@ def test_a_camera_is_read_lost_when_it_is_killed_and_read_again() -> None:
         assert frames and frames[0].image.shape[2] == 3 and source.live
         assert pixels_of(frames[0].image).ndim == 2, "grey comes as one plane"
         assert frames[0].image.std() > 0
-        with pytest.raises(UsageError, match="format=Nothing is refused"):
-            open_source("genicam://EDGEAD1?format=Nothing")
         camera.kill()
         with pytest.raises(SourceLost, match=r"no longer answers"):
             for _ in grabs:
@@ -99,8 +98,73 @@ def test_a_triggered_camera_waits_for_its_signal(monkeypatch: pytest.MonkeyPatch
             taken.set()
             signals.join()
         assert frame.image.ndim == 3
-        with pytest.raises(UsageError, match="trigger=Line9 is refused"):
-            open_source("genicam://EDGEAD3?trigger=Line9")
+
+
+@needs_aravis
+@pytest.mark.slow
+def test_a_camera_in_use_is_not_taken_for_one_that_refuses_a_setting() -> None:
+    uri = "genicam://EDGEAD4?exposure=20000"
+    with fake_camera("EDGEAD4"):
+        with open_source(uri, timeout_s=20) as first:
+            grabs = iter(first)
+            next(grabs)
+            with pytest.raises(SourceLost, match=r"gives no control\. Another program"):
+                open_source(uri)
+            for _ in range(20):
+                next(grabs)
+        with open_source(uri, timeout_s=20) as source:
+            next(iter(source))
+
+
+@needs_aravis
+@pytest.mark.slow
+def test_a_camera_that_is_lost_while_it_is_set_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_exposure = aravis.AravisCamera.set_exposure
+
+    with fake_camera("EDGEAD5") as server:
+
+        def set_late(camera: aravis.AravisCamera, microseconds: float) -> None:
+            server.kill()
+            set_exposure(camera, microseconds)
+
+        monkeypatch.setattr(aravis.AravisCamera, "set_exposure", set_late)
+        with pytest.raises(SourceLost, match=r"does not start: .* timeout"):
+            open_source("genicam://EDGEAD5?exposure=20000")
+
+
+@needs_aravis
+@pytest.mark.slow
+def test_a_setting_that_a_camera_does_not_take_is_refused() -> None:
+    with fake_camera("EDGEAD6"):
+        for option in ("format=Nothing", "trigger=Line9"):
+            with pytest.raises(UsageError, match=f"{option} is refused"):
+                open_source(f"genicam://EDGEAD6?{option}")
+
+
+@needs_aravis
+@pytest.mark.slow
+def test_a_camera_is_read_again_that_a_killed_program_left_delivering() -> None:
+    program = (
+        "from edge_ad import open_source\n"
+        "with open_source('genicam://EDGEAD7', timeout_s=20) as source:\n"
+        "    for grab in source: print('grab', flush=True)\n"
+    )
+    command = [sys.executable, "-c", program]
+    with fake_camera("EDGEAD7"):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as killed:
+            assert killed.stdout and killed.stdout.readline() == b"grab\n"
+            killed.kill()
+        until_s = time.monotonic() + LIMIT_S
+        while True:
+            try:
+                source = open_source("genicam://EDGEAD7", timeout_s=5)
+                break
+            except SourceLost:  # it waits 3 s for its program
+                assert time.monotonic() < until_s
+        with source:
+            next(iter(source))
 
 
 @needs_aravis
