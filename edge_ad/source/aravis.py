@@ -14,6 +14,7 @@ from contextlib import suppress
 from ctypes import POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_uint, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf, isclose
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _listing = threading.Lock()  # the library has one list of devices
 _releasing: dict[str, threading.Thread] = {}  # by device id
 _RELEASED_WITHIN_S = 5.0
 _BUFFERS = 8  # the camera fills some while the newest is read
+_NEAR = 0.01  # a limit of 29.97 takes 30
 _NO_ANSWER = frozenset({2, 4, 5, 10})  # ArvDeviceError: not connected, transfer, timeout, control
 _STATUS = {
     2: "packets did not arrive in time",
@@ -48,7 +50,7 @@ class _GError(Structure):
     _fields_ = (("domain", c_uint), ("code", c_int), ("message", c_char_p))
 
 
-_ERROR = POINTER(POINTER(_GError))
+_ERROR, _DOUBLE = POINTER(POINTER(_GError)), POINTER(c_double)
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "arv_update_device_list": (None, []),
     "arv_get_n_devices": (c_uint, []),
@@ -69,6 +71,9 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "arv_camera_set_gain": (None, [c_void_p, c_double, _ERROR]),
     "arv_camera_set_gain_auto": (None, [c_void_p, c_int, _ERROR]),
     "arv_camera_set_frame_rate": (None, [c_void_p, c_double, _ERROR]),
+    "arv_camera_get_exposure_time_bounds": (None, [c_void_p, _DOUBLE, _DOUBLE, _ERROR]),
+    "arv_camera_get_gain_bounds": (None, [c_void_p, _DOUBLE, _DOUBLE, _ERROR]),
+    "arv_camera_get_frame_rate_bounds": (None, [c_void_p, _DOUBLE, _DOUBLE, _ERROR]),
     "arv_camera_set_pixel_format_from_string": (None, [c_void_p, c_char_p, _ERROR]),
     "arv_camera_set_trigger": (None, [c_void_p, c_char_p, _ERROR]),
     "arv_camera_get_device_serial_number": (c_char_p, [c_void_p, _ERROR]),
@@ -181,16 +186,16 @@ class AravisCamera:
     def set_exposure(self, microseconds: float) -> None:
         """Set a fixed exposure time."""
         self._switch_off("arv_camera_set_exposure_time_auto")
-        _call("arv_camera_set_exposure_time", self._camera, microseconds)
+        self._set("exposure_time", microseconds)
 
     def set_gain(self, gain: float) -> None:
         """Set a fixed gain."""
         self._switch_off("arv_camera_set_gain_auto")
-        _call("arv_camera_set_gain", self._camera, gain)
+        self._set("gain", gain)
 
     def set_frame_rate(self, fps: float) -> None:
         """Set frames per second."""
-        _call("arv_camera_set_frame_rate", self._camera, fps)
+        self._set("frame_rate", fps)
 
     def set_pixel_format(self, name: str) -> None:
         """Set the pixel format by its GenICam name."""
@@ -260,6 +265,25 @@ class AravisCamera:
             return True
         device = aravis.arv_camera_get_device(self._camera)
         return bool(aravis.arv_gv_device_is_controller(device))
+
+    def _set(self, feature: str, value: float) -> None:
+        """Set a number within the camera's limits; the library ignores or wraps some beyond."""
+        low, high = self._limits(feature)
+        nearest = min(max(value, low), high)
+        if not isclose(value, nearest, rel_tol=_NEAR):
+            raise AravisError(f"the camera takes {low:g} to {high:g}")
+        _call(f"arv_camera_set_{feature}", self._camera, nearest)
+
+    def _limits(self, feature: str) -> tuple[float, float]:
+        low, high = c_double(), c_double()
+        limits = ctypes.byref(low), ctypes.byref(high)
+        try:
+            _call(f"arv_camera_get_{feature}_bounds", self._camera, *limits)
+        except AravisError as error:
+            if error.gone:
+                raise
+            return -inf, inf  # it does not say
+        return low.value, high.value
 
     def _switch_off(self, automatic: str) -> None:
         with suppress(AravisError):  # a camera without that automatic

@@ -151,7 +151,7 @@ def _apply(camera: AravisCamera, request: SourceRequest) -> None:
     setters = {
         "exposure": camera.set_exposure,
         "gain": camera.set_gain,
-        "fps": camera.set_frame_rate,
+        "fps": camera.set_frame_rate,  # last: its limits depend on the others
     }
     options = request.uri.options
     try:
@@ -161,8 +161,9 @@ def _apply(camera: AravisCamera, request: SourceRequest) -> None:
         ):
             if option in options:
                 set_text(options[option])
-        for option in setters.keys() & options.keys():
-            setters[option](number(request.uri, option, 0))
+        for option, set_number in setters.items():
+            if option in options:
+                set_number(number(request.uri, option, 0))
     except AravisError as error:
         if error.gone:
             raise

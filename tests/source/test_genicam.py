@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import re
 import subprocess
 import sys
 import threading
@@ -136,11 +137,22 @@ def test_a_camera_that_is_lost_while_it_is_set_is_opened_again(
 
 @needs_aravis
 @pytest.mark.slow
-def test_a_setting_that_a_camera_does_not_take_is_refused() -> None:
+def test_a_setting_that_a_camera_does_not_take_is_refused_with_its_limits() -> None:
     with fake_camera("EDGEAD6"):
         for option in ("format=Nothing", "trigger=Line9"):
             with pytest.raises(UsageError, match=f"{option} is refused"):
                 open_source(f"genicam://EDGEAD6?{option}")
+        for option, limits in (
+            ("exposure=99000000", "10 to 1e+07"),
+            ("exposure=0", "10 to 1e+07"),
+            ("gain=11", "0 to 10"),
+            ("fps=2000", "0.1 to 1000"),
+        ):
+            expected = re.escape(f"{option} is refused: the camera takes {limits}")
+            with pytest.raises(UsageError, match=expected):
+                open_source(f"genicam://EDGEAD6?{option}")
+        with open_source("genicam://EDGEAD6?fps=1005", timeout_s=20) as source:
+            next(iter(source))  # as near as rounding
 
 
 @needs_aravis
