@@ -118,7 +118,8 @@ def auroc(drawn: Histograms) -> Floats:
 
 def average_precision(drawn: Histograms) -> Floats:
     """Return the average precision of each draw."""
-    return _ratio((drawn.anomalous * _precision(drawn)).sum(1), drawn.anomalous.sum(1))
+    precision = np.where(drawn.anomalous > 0, _precision(drawn), 0.0)  # NaN above all scores
+    return _ratio((drawn.anomalous * precision).sum(1), drawn.anomalous.sum(1))
 
 
 def aupro(drawn: Histograms, limit: float = FPR_LIMIT) -> Floats:

@@ -75,17 +75,25 @@ def test_a_draw_of_every_part_once_has_the_exact_metrics(seed: int) -> None:
         assert value[0] == pytest.approx(exact[name], abs=2e-3), name
 
 
-def test_a_draw_is_the_metric_of_the_images_it_repeats() -> None:
+def test_each_draw_is_the_metric_of_the_images_it_repeats() -> None:
     scored = images(6, 5)
-    times = np.array([[2, 0, 1, 1, 0, 2, 1, 0, 2, 1, 1]])
-    repeated = [item for item, count in zip(scored, times[0], strict=True) for _ in range(count)]
+    assert scored[-1].mask is not None
+    scored[-1].mask[20:22] = False  # one defect
+    times = np.array(
+        [
+            [2, 0, 1, 1, 0, 2, 1, 0, 2, 1, 1],
+            [0, 3, 0, 1, 2, 0, 0, 3, 0, 2, 0],
+            [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1],
+        ]
+    )
     pixels = pixel_histograms(scored, np.arange(11))
     assert pixels is not None
-    exact, drawn = compute_metrics(repeated), pixels.drawn(times)
-    assert average_precision(drawn)[0] == pytest.approx(exact["pixel_ap"], abs=2e-3)
-    assert aupro(drawn)[0] == pytest.approx(exact["aupro"], abs=2e-3)
-    assert instance_precision(drawn)[0][0] == pytest.approx(exact["iap"], abs=2e-3)
-    assert instance_precision(drawn)[1][0] == pytest.approx(exact["iap90"], abs=2e-3)
+    drawn = pixels.drawn(times)
+    values = (auroc(drawn), average_precision(drawn), aupro(drawn), *instance_precision(drawn))
+    for row, counts in enumerate(times):
+        exact = compute_metrics([scored[at] for at in np.repeat(np.arange(11), counts)])
+        for name, value in zip(PIXEL_METRICS, values, strict=True):
+            assert value[row] == pytest.approx(exact[name], abs=2e-3), (row, name)
 
 
 def test_a_draw_of_constant_maps_scores_like_a_random_guess() -> None:
