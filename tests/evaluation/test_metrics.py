@@ -116,6 +116,14 @@ def test_ignored_pixels_do_not_count() -> None:
     assert pixels.normal + pixels.anomalous.sum() == 8 and pixel_auroc(pixels) == 1.0
 
 
+def test_a_defect_that_is_ignored_altogether_does_not_count() -> None:
+    values, mask = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.bool_)
+    mask[1, 1], mask[5, 5:7] = True, True
+    values[0:3], values[5, 5:7] = -np.inf, 1
+    pixels = pool_pixels([values], [mask])
+    assert pixels.sizes == [2] and iap(pixels) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_inf_are_errors(value: float) -> None:
     with pytest.raises(EdgeAdError, match="NaN or Inf"):

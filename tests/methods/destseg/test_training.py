@@ -80,8 +80,8 @@ def test_the_mask_is_scaled_bilinearly_and_rounded_at_a_half() -> None:
     assert mask_at(mask, (4, 4))[0, 0].nonzero().tolist() == [[1, 1]]
 
 
-def trainer(folder: Path) -> DeSTSegTrainer:
-    settings = parse_settings(TRAINING, SMALL)
+def trainer(folder: Path, **changes: object) -> DeSTSegTrainer:
+    settings = parse_settings(TRAINING, {**SMALL, **changes})
     assert isinstance(settings, DeSTSegSettings)
     torch.manual_seed(0)
     return DeSTSegTrainer(settings, (32, 32), write_teacher(folder / "teacher.pth"))
@@ -188,17 +188,27 @@ def test_frozen_features_beyond_their_memory_are_computed_each_time() -> None:
     assert len(frozen) <= 3
 
 
-def test_the_student_is_compared_with_cached_features_of_the_normal_tile(
-    tmp_path: Path,
+@pytest.mark.parametrize("exposure", [0.0, 0.5])
+def test_the_student_is_compared_with_features_of_the_normal_tile(
+    tmp_path: Path, exposure: float
 ) -> None:
-    made, drawn = trainer(tmp_path), batch()
+    """They are cached where a tile is the same in every batch, and there alone."""
+    made, drawn = trainer(tmp_path, **{"synthesis.exposure": exposure}), batch()
     made.begin("student")
     net = made.module
-    with torch.no_grad():
-        expected = net.directions(net.teacher(net.normalised(drawn.normal)))
-        student = net.directions(net.student(net.normalised(drawn.anomalous)))
-    loss = made.losses("student", drawn)["cosine"]
-    assert loss.item() == pytest.approx(cosine_loss(expected, student).item(), rel=1e-4)
+    for seen in (drawn, drawn._replace(normal=drawn.normal.flip(-1) if exposure else drawn.normal)):
+        with torch.no_grad():
+            expected = net.directions(net.teacher(net.normalised(seen.normal)))
+            student = net.directions(net.student(net.normalised(seen.anomalous)))
+        loss = made.losses("student", seen)["cosine"]
+        assert loss.item() == pytest.approx(cosine_loss(expected, student).item(), rel=1e-4)
+
+
+def test_the_teacher_is_that_of_the_file(tmp_path: Path) -> None:
+    made = trainer(tmp_path)
+    weights = torch.load(tmp_path / "teacher.pth")
+    for name, value in made.module.teacher.state_dict().items():
+        assert torch.equal(value, weights[name]), name
 
 
 def figures(**scores: float) -> dict[str, dict[str, float]]:
