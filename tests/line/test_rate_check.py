@@ -45,8 +45,30 @@ def test_the_sentence_has_plain_percentages() -> None:
     run(check, [True] * 40)
     assert "parts rejected (100 %), but the threshold guarantees" in check.reason()
     assert "at most 64 % of normal parts" in check.reason()
+    assert "give --frames-per-part" in check.reason()
     shares = (0.00064, 0.0384, 0.995, 0.0)
     assert [as_percent(share) for share in shares] == ["0.064 %", "3.8 %", "100 %", "0 %"]
+
+
+def test_a_part_is_rejected_with_any_of_its_frames() -> None:
+    for place in range(3):
+        check = RateCheck(0.64, frames_per_part=3)
+        run(
+            check, [index % 6 == place for index in range(240)]
+        )  # each second three are passed over
+        assert (check.summary().parts, check.summary().rejected) == (40, 40)
+        assert "--frames-per-part" not in check.reason()
+
+
+def test_the_weights_of_all_starts_are_one() -> None:
+    assert np.exp(log_weight(np.arange(999))).sum() == pytest.approx(1 - 1 / 1000)
+
+
+def test_expected_anomalous_parts_are_added_to_the_normal_ones_that_may_be_rejected() -> None:
+    both, together = RateCheck(0.5, expected_anomalous=0.5), RateCheck(0.75)
+    for check in (both, together):
+        run(check, [True] * 20)
+    assert both.summary().evidence == pytest.approx(together.summary().evidence) != 1
 
 
 def test_anomalous_parts_that_are_expected_are_no_evidence() -> None:
