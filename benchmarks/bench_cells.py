@@ -28,7 +28,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from bench_inputs import ROI, numbers  # the script's own folder is on the path
-from method_seeds import LINES, SETS, SIDES, TEACHERS, Run
+from method_seeds import LINES, SETS, SIDES, Run, teacher_file
 from numpy.typing import NDArray
 from results import write_result
 from torch import Tensor
@@ -36,7 +36,7 @@ from torch import Tensor
 from edge_ad.dataset import normal_images
 from edge_ad.evaluation.ranking import auroc, average_precision
 from edge_ad.geometry import Geometry
-from edge_ad.methods.layers.backbone import load_backbone
+from edge_ad.methods.layers.backbone import CHANNELS, load_backbone
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance, Moments
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
 from edge_ad.methods.layers.patch_features import Cells, PatchFeatures
@@ -99,8 +99,9 @@ class Bench:
         self.normal = load_tiles(paths, Preprocess(self.size_hw, geometry))
         self.parts = _parts(self.normal, folder, geometry)
         self.textures = TextureFolder(data / "textures", self.size_hw)
-        self.features = PatchFeatures("resnet18", (2, 3))
-        load_backbone(self.features.backbone, data / "weights" / TEACHERS["resnet18"], "The bank")
+        self.features = PatchFeatures(options.backbone, (2, 3))
+        weights = teacher_file(options.backbone, options.shared)
+        load_backbone(self.features.backbone, options.backbone, weights, "The bank")
 
     def draw(self, seed: int) -> Draw:
         """Divide the parts and draw anomalies."""
@@ -295,6 +296,7 @@ def main() -> None:
     sets = ",".join(name for name in SETS if name != "line_seed_7")
     parser.add_argument("--data", default=sets, help="Data sets, separated by commas.")
     parser.add_argument("--choices", default=",".join(CHOICES))
+    parser.add_argument("--backbone", choices=tuple(CHANNELS), default="resnet18")
     parser.add_argument("--label", help="Behind the data set's name, for other choices.")
     parser.add_argument("--draws", type=numbers, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)

@@ -1,7 +1,9 @@
-"""Compare sizes of the input, levels and smoothing of a memory bank, on parts set aside.
+"""Compare backbones, sizes of the input, levels and smoothing of a memory bank, on set-aside parts.
 
     python benchmarks/bench_inputs.py --shared ../shared
     python benchmarks/bench_inputs.py --data visa_macaroni1 --sides 224,448 --levels 23,12
+    python benchmarks/bench_inputs.py --backbones resnet18,efficientnet_lite2 --sides 224,320 \\
+        --levels 23 --smoothing 1 --label backbones
 
 No test image is read. Anomalies are drawn on tiles of the largest side, the coarse kinds and the
 fine ones (specks and hairlines, counted in pixels), and shrink with the tile to each side. Maps are
@@ -12,13 +14,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from method_seeds import LANE, LINES, TEACHERS, Run  # the script's own folder is on the path
+from method_seeds import LANE, LINES, Run, teacher_file  # the script's own folder is on the path
 from results import write_result
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,7 +31,7 @@ from edge_ad.geometry import Geometry
 from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.map_upscale import MapUpscale, default_sigma
-from edge_ad.methods.layers.patch_features import PatchFeatures
+from edge_ad.methods.layers.patch_features import Level, PatchFeatures
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.coreset import greedy_coreset
@@ -80,10 +83,8 @@ def inputs(data: Path, textures: Path, side: int, seed: int) -> Inputs:
     return Inputs(rgb, compared, size_hw)
 
 
-def cells_of(given: Inputs, side_hw: SizeHW, levels: tuple[Any, ...], weights: Path) -> Distances:
+def cells_of(given: Inputs, side_hw: SizeHW, features: PatchFeatures) -> Distances:
     """Remember normal patches at a size; return what takes tiles to distances (N, 1, h, w)."""
-    features = PatchFeatures("resnet18", levels)
-    load_backbone(features.backbone, weights, "The bank")
 
     def patches(rgb: Tensor) -> Tensor:
         joined: Tensor = features(F.interpolate(rgb, size=side_hw, mode="area"))
@@ -142,23 +143,25 @@ def compare(given: Inputs, cells: Distances, smoothing: list[float]) -> dict[str
 def measure_set(name: str, options: argparse.Namespace) -> Path:
     """Compare all choices on a data set, print them, and write the result file."""
     data = options.shared / "data"
-    weights = data / "weights" / TEACHERS["resnet18"]
     folder = Run("patchcore", name, data.parent, options.out).folder(name)
     samples: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
         given = inputs(folder, data / "textures", max(options.sides), seed)
         ratio = given.size_hw[0] / given.size_hw[1]
-        for side in options.sides:
-            size_hw = size_for("patchcore", PatchCoreConfig(), side, ratio)
-            for levels in options.levels:
-                torch.manual_seed(seed)
-                cells = cells_of(given, size_hw, tuple(map(int, levels)), weights)
-                for factor, figures in compare(given, cells, options.smoothing).items():
-                    key = f"{side} px, levels {'+'.join(levels)}, smoothing {factor}"
-                    samples.setdefault(key, []).append(figures)
-                    print(name, seed, key, {k: round(v, 3) for k, v in figures.items()}, flush=True)
+        for backbone, side, levels in product(options.backbones, options.sides, options.levels):
+            torch.manual_seed(seed)
+            features = PatchFeatures(backbone, cast("tuple[Level, ...]", tuple(map(int, levels))))
+            weights = teacher_file(backbone, options.shared)
+            load_backbone(features.backbone, backbone, weights, "The bank")
+            cells = cells_of(given, size_for("patchcore", PatchCoreConfig(), side, ratio), features)
+            shown = f"{backbone}, " if len(options.backbones) > 1 else ""
+            for factor, figures in compare(given, cells, options.smoothing).items():
+                key = f"{shown}{side} px, levels {'+'.join(levels)}, smoothing {factor}"
+                samples.setdefault(key, []).append(figures)
+                print(name, seed, key, {k: round(v, 3) for k, v in figures.items()}, flush=True)
     settings = {"seeds": options.seeds, "tiles": TILES, "rows": ROWS, "samples": SAMPLES}
-    return write_result("inputs", name, "fp32", metrics=summary(samples), settings=settings,
+    label = f"{name}_{options.label}" if options.label else name
+    return write_result("inputs", label, "fp32", metrics=summary(samples), settings=settings,
                         samples=samples)  # fmt: skip
 
 
@@ -167,7 +170,7 @@ def summary(samples: dict[str, list[dict[str, float]]]) -> dict[str, float]:
     return {
         f"{choice}: {figure}": mean(seed[figure] for seed in seeds)
         for choice, seeds in samples.items()
-        for figure in ("image_auroc", "fine", "pixel_ap_fine", "normal_spread")
+        for figure in ("image_auroc", "fine", "pixel_ap", "pixel_ap_fine", "normal_spread")
     }
 
 
@@ -181,6 +184,8 @@ def main() -> None:
     parser.add_argument("--data", default="visa_macaroni1,magnetic_tile,mvtec_bottle")
     parser.add_argument("--sides", type=numbers, default=[224, 448])
     parser.add_argument("--levels", type=lambda text: text.split(","), default=["23", "12"])
+    parser.add_argument("--backbones", type=lambda text: text.split(","), default=["resnet18"])
+    parser.add_argument("--label", help="Behind the data set's name, for other choices.")
     parser.add_argument("--smoothing", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)

@@ -3,6 +3,7 @@
     python benchmarks/bench_methods.py --shared ../shared                        (days of a core)
     python benchmarks/bench_methods.py --methods patchcore,gaussian --precisions fp32
     python benchmarks/bench_methods.py --methods destseg,destseg+gaussian --data magnetic_tile
+    python benchmarks/bench_methods.py --methods patchcore --backbone efficientnet_lite2
     python benchmarks/bench_methods.py --methods draem --data line,line_seed_7 --stage measure
 
 Each method is trained with its edge preset for each seed on the training images, less the parts
@@ -33,6 +34,7 @@ from method_seeds import METRICS, SETS, Run, measure, train
 from results import RESULTS, file_name, write_result
 
 from edge_ad.files import write_text
+from edge_ad.methods.layers.backbone import CHANNELS
 from edge_ad.methods.registry import METHODS
 from edge_ad.training.report import report_path
 
@@ -76,7 +78,7 @@ def save(run: Run, seeds: list[dict[str, Any]], others: list[str]) -> Path:
     }
     settings |= {"seed": [seed["seed"] for seed in seeds]}
     return write_result(
-        "methods", f"{run.name}-{run.label}", "all",
+        "methods", f"{run.file_name}_{run.label}", "all",
         metrics=metrics,
         settings=settings | {name: _without_place(report[name], run.shared) for name in SETTINGS},
         samples={"seeds": seeds, **samples},
@@ -95,7 +97,7 @@ def time_again(run: Run) -> Path:
 
     Raises FileNotFoundError when the file or an engine is not there.
     """
-    path = RESULTS / file_name("cpu", "methods", f"{run.name}-{run.label}", "all")
+    path = RESULTS / file_name("cpu", "methods", f"{run.file_name}_{run.label}", "all")
     record = json.loads(path.read_text(encoding="utf-8"))
     metrics, fp32 = record["metrics"], run.weights(record["settings"]["seed"][0])
     names = {"fp32": ".onnx", "fp16": ".fp16.onnx", "int8": ".int8.onnx"}
@@ -119,6 +121,7 @@ def options_given() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="For each training.")
     parser.add_argument("--steps", type=int, help="In place of --minutes, on a busy machine.")
     parser.add_argument("--side", type=int, help="Of the input, in place of the method's.")
+    parser.add_argument("--backbone", choices=tuple(CHANNELS), help="In place of ResNet-18.")
     parser.add_argument("--stage", choices=["all", "train", "measure", "time"], default="all")
     parser.add_argument("--precisions", default="fp32,fp16,int8")
     parser.add_argument("--threads", type=int, default=2)
@@ -135,7 +138,7 @@ def main() -> None:
     options = options_given()
     for data in options.data.split(","):
         for name in options.methods.split(","):
-            run = Run(name, data, options.shared, options.out, options.side)
+            run = Run(name, data, options.shared, options.out, options.side, options.backbone)
             if options.stage == "time":
                 print(time_again(run))
                 continue

@@ -18,6 +18,7 @@ from edge_ad.precision import PRECISIONS
 
 BENCH = "methods"
 USUAL_LEVELS = [2, 3]  # of a backbone; a row with others says so
+SHORT = {"efficientnet_lite0": "Lite0", "efficientnet_lite2": "Lite2"}  # backbones, in titles
 KEPT = ("image_auroc", "pixel_ap", "aupro", "engine_ms")
 _ROW = ("data", "seeds", "minutes", "processor_minutes", *KEPT, "image_auroc_interval")
 _EARLIER = ("method", "fidelity", "parameters", "GFLOPs", "data", "image AUROC", "pixel AP",
@@ -202,6 +203,8 @@ def _title(result: Record) -> str:
     prior = result["settings"].get("prior", "none")
     title = title_of(result["settings"]["method"])
     network = result["settings"].get("settings", {}).get("network", {})
+    backbone = network.get("backbone", "resnet18")
+    title += f", {SHORT[backbone]}" if backbone in SHORT else ""
     levels = network.get("levels", USUAL_LEVELS)
     title += "" if levels == USUAL_LEVELS else f", levels {'+'.join(map(str, levels))}"
     cells = network.get("cells", "plain")

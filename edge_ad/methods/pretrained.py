@@ -18,7 +18,10 @@ from edge_ad.methods.registry import METHODS
 
 State = dict[str, Tensor]
 _COUNTER = "num_batches_tracked"  # older checkpoints do not count batches
-_BEYOND = ("layer2", "layer3", "layer4", "fc")  # stages of ResNets, where they are not used
+_BEYOND = (  # stages of ResNets and EfficientNets, where they are not used
+    *("layer2", "layer3", "layer4", "fc"),
+    *("blocks.5", "blocks.6", "conv_head", "bn2", "classifier", "_fc"),
+)
 _log = logging.getLogger(__name__)
 
 # parts of parameter names by which files of others are recognised
@@ -30,6 +33,8 @@ _KNOWN = (
     ("patch_embed.proj", "a vision transformer"),
     ("layer1.0.conv3", "a ResNet of bottlenecks, like Wide ResNet-50"),
     ("layer1.0.conv1", "a ResNet of basic blocks, like ResNet-18"),
+    ("blocks.1.0.conv_pwl", "an EfficientNet with timm's names"),
+    ("_blocks.1._project_conv", "an EfficientNet"),
     ("attend.", "edge-ad's digit attention"),
 )
 
@@ -66,14 +71,13 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) 
     Raises DataError naming parameters that are missing, misshapen, NaN or infinite, and what the
     file looks like.
     """
-    expected = module.state_dict()
-    missing = [k for k in expected if k not in state and not k.endswith(_COUNTER)]
-    misshapen = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    missing, misshapen = _misfits(module, state)
     if missing or misshapen:
         raise DataError(
             f"{path}: does not hold {what}: {_clause('does not have', missing)}"
             f"{_clause('has in another shape', misshapen)}it looks like {looks_like(state)}."
         )
+    expected = module.state_dict()
     broken = [k for k in expected if k in state and not bool(state[k].isfinite().all())]
     if broken:
         raise DataError(
@@ -87,19 +91,44 @@ def fill_trunk(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, what: 
     """Fill the first stages of a network, as `fill` does; the file may hold stages behind them.
 
     A deeper network of the same family has all parameters, and more in the same stages: it would
-    fit and compute nonsense, so it is refused. Names that no ResNet has are logged and not used.
+    fit and compute nonsense, so it is refused. Names that no backbone has are logged and not used.
     """
-    expected = trunk.state_dict()
-    stages = {key.split(".")[0] for key in expected}
-    more = [k for k in state if k not in expected and k.split(".")[0] in stages]
     fill(trunk, state, path, what)
-    if more := [k for k in more if not k.endswith(_COUNTER)]:
+    if more := _more(trunk, state):
         raise DataError(
             f"{path}: does not hold {what}: {_clause('also has', more)}it is a deeper network of "
             "the same family."
         )
-    if strange := [k for k in state if k.split(".")[0] not in {*stages, *_BEYOND}]:
+    known = {*map(_stage, trunk.state_dict()), *_BEYOND}
+    if strange := [k for k in state if _stage(k) not in known]:
         _log.warning("%s: also holds %s, not used", path, listed(strange))
+
+
+def fits(trunk: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Return whether `fill_trunk` would take a state, values aside."""
+    return not any(_misfits(trunk, state)) and not _more(trunk, state)
+
+
+def _misfits(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Return the names of a module's parameters that a state lacks, and has in another shape."""
+    expected = module.state_dict()
+    missing = [k for k in expected if k not in state and not k.endswith(_COUNTER)]
+    misshapen = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    return missing, misshapen
+
+
+def _more(trunk: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Return the names in a trunk's stages that only a deeper network has."""
+    expected = trunk.state_dict()
+    stages = set(map(_stage, expected))
+    more = (k for k in state if k not in expected and _stage(k) in stages)
+    return [k for k in more if not k.endswith(_COUNTER)]
+
+
+def _stage(name: str) -> str:
+    """Return the stage of a parameter: `layer2` of a ResNet, `blocks.2` of an EfficientNet."""
+    first, second = (*name.split("."), "")[:2]
+    return f"{first}.{second}" if first == "blocks" else first
 
 
 def fill_vit(vit: ViT, path: Path, what: str) -> None:

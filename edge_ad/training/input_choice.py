@@ -203,7 +203,7 @@ class _Comparison:
         """Return a small memory bank that remembers nothing yet."""
         network = self._network(tried).model_copy(update={"rows": ROWS})
         net = PatchCore(network, tried.size_hw).eval()
-        load_backbone(net.features.backbone, self._config.teacher, "PatchCore")
+        load_backbone(net.features.backbone, network.backbone, self._config.teacher, "PatchCore")
         return net
 
     def _draw(self, number: int) -> tuple[Image, Batch]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edge_ad.errors import EdgeAdError
 from edge_ad.methods.gaussian.network import Gaussian, GaussianConfig
-from edge_ad.methods.layers.backbone import load_backbone
+from edge_ad.methods.layers.backbone import Backbone, backbone_of, load_backbone
 from edge_ad.methods.layers.gaussian_distance import Moments
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
@@ -33,18 +33,19 @@ def reference_line(
 ) -> dict[str, Any]:
     """Return the figures of a Gaussian and of a small PatchCore on held-back tiles.
 
-    Both use ResNet-18 and up to 64 of the tiles to train on. Without its weights the result has
-    only `skipped`, the reason. torch's generator is left as it was.
+    Both use the backbone of `teacher` and up to 64 of the tiles to train on. Without a backbone's
+    weights the result has only `skipped`, the reason. torch's generator is left as it was.
     """
+    backbone = _light_backbone(teacher)
+    if backbone is None:
+        return {"skipped": "no weights of a light backbone: --teacher FILE"}
     began = time.monotonic()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sampler.seed)
-        gaussian = Gaussian(GaussianConfig(), size_hw)
-        try:
-            load_backbone(gaussian.features.backbone, teacher, "The reference line")
-        except EdgeAdError:
-            return {"skipped": "no ResNet-18 weights: --teacher FILE"}
-        memory = PatchCore(PatchCoreConfig(rows=ROWS, smooth_sigma=None), size_hw)
+        gaussian = Gaussian(GaussianConfig(backbone=backbone), size_hw)
+        load_backbone(gaussian.features.backbone, backbone, teacher, "The reference line")
+        config = PatchCoreConfig(backbone=backbone, rows=ROWS, smooth_sigma=None)
+        memory = PatchCore(config, size_hw)
         memory.features = gaussian.features.eval()
         _fit(gaussian, memory, sampler)
     nets = {"gaussian": gaussian, "patchcore": memory}
@@ -52,6 +53,15 @@ def reference_line(
     tiles = min(TILES, len(sampler.indices))
     seconds = round(time.monotonic() - began, 1)
     return {**figures, "tiles": tiles, "rows": memory.config.rows, "seconds": seconds}
+
+
+def _light_backbone(teacher: Path | None) -> Backbone | None:
+    """Return the backbone whose weights a file holds, unless it takes minutes on a CPU."""
+    try:
+        backbone = backbone_of(teacher) if teacher else None
+    except EdgeAdError:
+        return None
+    return None if backbone == "wide_resnet50_2" else backbone
 
 
 def _figures(net: nn.Module, held_back: Batch) -> dict[str, float]:

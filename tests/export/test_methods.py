@@ -17,7 +17,7 @@ from edge_ad.export.onnx import onnx_from_module
 from edge_ad.export.plan.build import build_plan
 from edge_ad.manifest import Manifest
 from edge_ad.methods.engine_graph import EngineGraph
-from edge_ad.methods.layers.resnet import ResNet18
+from edge_ad.methods.layers.backbone import Backbone, build_trunk
 from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.method import load_method
@@ -25,6 +25,7 @@ from edge_ad.methods.registry import METHODS
 from edge_ad.onnx_graph.load import load_model, set_manifest
 from edge_ad.plan_record import BuildOptions
 from tests.export.models import run
+from tests.golden.golden_formula import state_of
 
 LIGHT: dict[str, dict[str, Any]] = {
     "destseg": {"network.width": 0.25},
@@ -42,7 +43,15 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_light_network_compiles_in_every_precision(method: str, tmp_path: Path) -> None:
-    _compiles(_light(method, tmp_path), method, SIDE["light"], tmp_path)
+    _compiles(_light(method, "resnet18", tmp_path), method, SIDE["light"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["patchcore", "gaussian"])
+def test_an_efficientnet_compiles_in_every_precision(method: str, tmp_path: Path) -> None:
+    net = _light(method, "efficientnet_lite0", tmp_path)
+    assert net.features.name == "efficientnet_lite0"
+    _compiles(net, method, SIDE["light"], tmp_path)
 
 
 @pytest.mark.full
@@ -99,11 +108,11 @@ def _builds(model: onnx.ModelProto, manifest: Manifest, path: Path) -> Path:
     return path
 
 
-def _light(method: str, folder: Path) -> Any:
+def _light(method: str, backbone: Backbone, folder: Path) -> Any:
     """Untrained, at the light preset's shape, made smaller."""
     torch.manual_seed(0)
-    teacher = folder / "resnet18.pth"
-    torch.save(ResNet18((64, 128, 256)).state_dict(), teacher)
+    teacher = folder / "teacher.pth"
+    torch.save(state_of(build_trunk(backbone).state_dict()), teacher)
     training, side = load_training(method), SIDE["light"]
-    settings = parse_settings(training, LIGHT.get(method, {}), "edge")
+    settings = parse_settings(training, LIGHT.get(method, {}), "edge", teacher)
     return training.trainer(settings, (side, side), teacher).module.eval()

@@ -1,7 +1,7 @@
 """Store outputs of the authors' own code: python tests/golden/make.py --draem DIR --destseg DIR
 
-DIR are checkouts of github.com/VitjanZ/DRAEM and github.com/apple/ml-destseg; the latter needs the
-package timm. Nothing of theirs is kept but their networks' outputs.
+DIR are checkouts of github.com/VitjanZ/DRAEM and github.com/apple/ml-destseg; the latter, and
+EfficientNet-Lite, need the package timm. Nothing of theirs is kept but their networks' outputs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from torch.nn import functional as F
 from edge_ad.methods.destseg.foreign_checkpoints import DESTSEG
 from edge_ad.methods.draem.foreign_checkpoints import DRAEM_DISCRIMINATIVE, DRAEM_RECONSTRUCTIVE
 from edge_ad.methods.foreign import Rules, renamed
-from tests.golden.golden_formula import part_image, summary, value_of
+from tests.golden.golden_formula import part_image, state_of, summary, value_of
 
 HERE = Path(__file__).parent
 CASES = {
     "draem-small": {"widths": (32, 16), "size": (64, 96), "count": 2},
     "draem": {"widths": (128, 64), "size": (64, 64), "count": 1},
     "destseg": {"size": (96, 128), "count": 2},
+    "efficientnet_lite0": {"size": (64, 96), "count": 1},
+    "efficientnet_lite2": {"size": (61, 75), "count": 2},
 }
 
 
@@ -42,6 +44,8 @@ def main() -> None:
         for name in ("draem-small", "draem"):
             _write(name, _draem(folders.draem, CASES[name]))
         _write("destseg", _destseg(folders.destseg, CASES["destseg"]))
+        for name in ("efficientnet_lite0", "efficientnet_lite2"):
+            _write(name, _efficientnet(name, CASES[name]))
 
 
 def _draem(folder: Path, case: dict[str, Any]) -> dict[str, Tensor]:
@@ -77,6 +81,15 @@ def _destseg(folder: Path, case: dict[str, Any]) -> dict[str, Tensor]:
     score = anomaly_map.flatten(1).sort(dim=1, descending=True).values[:, :100].mean(dim=1)
     levels = {f"distance{k}": level for k, level in enumerate(distances, 1)}
     return {"segmentation": segmentation, "map": anomaly_map[:, 0], "score": score, **levels}
+
+
+def _efficientnet(name: str, case: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the levels of timm's port of TensorFlow's network, whose names are ours."""
+    timm = importlib.import_module("timm")
+    net = timm.create_model(f"tf_{name}", features_only=True, out_indices=(1, 2, 3)).eval()
+    net.load_state_dict(state_of(net.state_dict()))
+    levels = net(2 * part_image(case["count"], *case["size"]) - 1)
+    return {f"level{number}": level for number, level in enumerate(levels, 1)}
 
 
 def _fill(net: nn.Module, rules: Rules) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from edge_ad.errors import UsageError
-from edge_ad.methods.learning.parse import parse_settings, setting_names
+from edge_ad.methods.layers.backbone import Backbone, build_trunk
+from edge_ad.methods.learning.parse import BACKBONE, parse_settings, setting_names
 from edge_ad.methods.learning.settings import LearningRate, TrainingSettings, decayed
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.methods.method import load_method, parse_config
@@ -96,6 +98,27 @@ def test_changing_one_setting_of_a_group_keeps_the_methods_others() -> None:
 def test_a_wrong_setting_is_refused(method: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_settings(load_training(method), given)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "preset", "held", "used"),
+    [
+        ("patchcore", {}, "edge", "efficientnet_lite0", "efficientnet_lite0"),
+        ("patchcore", {}, None, "resnet18", "resnet18"),
+        ("gaussian", {}, None, "efficientnet_lite0", "efficientnet_lite0"),
+        ("patchcore", {}, "paper", "efficientnet_lite0", "wide_resnet50_2"),
+        ("patchcore", {BACKBONE: "resnet18"}, "edge", "efficientnet_lite0", "resnet18"),
+        ("clflow", {}, None, "resnet18", "resnet18"),
+        ("clflow", {}, None, "efficientnet_lite0", "wide_resnet50_2"),  # not one of its backbones
+    ],
+)
+def test_the_teachers_file_names_the_backbone(
+    method: str, given: dict[str, Any], preset: str | None, held: Backbone, used: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    torch.save(build_trunk(held).state_dict(), tmp_path / "teacher.pth")
+    settings = parse_settings(load_training(method), given, preset, tmp_path / "teacher.pth")
+    assert settings.network.model_dump()["backbone"] == used
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:

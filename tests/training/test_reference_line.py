@@ -67,5 +67,5 @@ def test_without_the_weights_the_reason_is_given(content: Any, tmp_path: Path) -
         path = tmp_path / "vit.pth"
         torch.save(content, path)
     line = reference_line(_sampler(), _held_back(), SIZE, path)
-    assert line == {"skipped": "no ResNet-18 weights: --teacher FILE"}
-    assert format_reference(line) == "with nothing (no ResNet-18 weights: --teacher FILE)"
+    assert line == {"skipped": "no weights of a light backbone: --teacher FILE"}
+    assert format_reference(line) == "with nothing (no weights of a light backbone: --teacher FILE)"

@@ -90,7 +90,8 @@ class CLFlowTrainer:
     def __init__(self, settings: CLFlowSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         self.settings = settings
         self.module = CLFlow(settings.network, size_hw)
-        load_backbone(self.module.backbone, teacher, "CL-Flow (reconstructed)")
+        backbone = settings.network.backbone
+        load_backbone(self.module.backbone, backbone, teacher, "CL-Flow (reconstructed)")
         warmup = max(1, round(settings.steps * settings.warmup))
         self.phases = (
             Phase(LIKELIHOOD, warmup, settings.warmup),

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from edge_ad.manifest import Score
+from edge_ad.methods.layers.backbone import Backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance
 from edge_ad.methods.layers.map_upscale import MOST_SIGMA, MapUpscale, default_sigma
-from edge_ad.methods.layers.patch_features import Backbone, Cells, Level, PatchFeatures
+from edge_ad.methods.layers.patch_features import Cells, Level, PatchFeatures
 from edge_ad.methods.method import Config, Method
 
 

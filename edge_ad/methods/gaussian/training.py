@@ -31,7 +31,8 @@ class GaussianTrainer:
     def __init__(self, settings: GaussianSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         self.settings = settings
         self.module = Gaussian(settings.network, size_hw)
-        load_backbone(self.module.features.backbone, teacher, "Gaussian")
+        features = self.module.features
+        load_backbone(features.backbone, features.name, teacher, "Gaussian")
         self._moments = Moments(self.module.features.dimensions)
         self.module.moments = self._moments
         self.expect(settings.batch)

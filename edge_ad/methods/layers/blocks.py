@@ -72,15 +72,19 @@ def mean_filter(x: Tensor, side: int) -> Tensor:
 
 
 class ImageNetNorm(nn.Module):
-    """Normalise rgb in [0, 1] by ImageNet's mean and deviation, as pretrained networks expect."""
+    """Normalise rgb in [0, 1] by a mean and deviation as pretrained networks expect, ImageNet's."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+    ) -> None:
         super().__init__()
-        self.register_buffer("mean", _per_channel(0.485, 0.456, 0.406), persistent=False)
-        self.register_buffer("std", _per_channel(0.229, 0.224, 0.225), persistent=False)
+        self.register_buffer("mean", _per_channel(*mean), persistent=False)
+        self.register_buffer("std", _per_channel(*std), persistent=False)
 
     def forward(self, rgb: Tensor) -> Tensor:
         return (rgb - self.mean) / self.std

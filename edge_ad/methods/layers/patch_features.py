@@ -15,17 +15,11 @@ from torch.nn import functional as F
 from typing_extensions import Self, override
 
 from edge_ad.errors import UsageError
-from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW, unit
-from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.layers.wide_resnet import WideResNet50
+from edge_ad.methods.layers.backbone import CHANNELS, Backbone, build_trunk, input_norm
+from edge_ad.methods.layers.blocks import SizeHW, unit
 
-Backbone = Literal["resnet18", "wide_resnet50_2"]
 Level = Literal[1, 2, 3]
 Cells = Literal["plain", "unit", "relative"]
-CHANNELS: dict[Backbone, tuple[int, int, int]] = {
-    "resnet18": (64, 128, 256),
-    "wide_resnet50_2": (256, 512, 1024),
-}
 
 
 class PatchFeatures(nn.Module):
@@ -49,10 +43,9 @@ class PatchFeatures(nn.Module):
         super().__init__()
         self.name, self.levels, self.patch = backbone, tuple(levels), patch
         self.cells = cells
-        depth = CHANNELS[backbone][: max(levels)]
-        self.backbone = ResNet18(depth) if backbone == "resnet18" else WideResNet50()
+        self.backbone = build_trunk(backbone, max(levels))
         self.backbone.eval().requires_grad_(requires_grad=False)
-        self.norm = ImageNetNorm()
+        self.norm = input_norm(backbone)
         channels = [CHANNELS[backbone][level - 1] for level in levels]
         kernels = [] if pooled is None else pooling_kernels(channels, patch, *pooled)
         self.kernels = tuple(f"kernel{level}" for level in levels[: len(kernels)])

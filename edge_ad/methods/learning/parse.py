@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from edge_ad.errors import UsageError
+from edge_ad.methods.layers.backbone import backbone_of
 from edge_ad.methods.learning.settings import TrainingSettings
 from edge_ad.methods.learning.trainer import MethodTraining
 
+BACKBONE = "network.backbone"
+
 
 def parse_settings(
-    training: MethodTraining, given: dict[str, Any], preset: str | None = None
+    training: MethodTraining,
+    given: dict[str, Any],
+    preset: str | None = None,
+    teacher: Path | None = None,
 ) -> TrainingSettings:
     """Make settings from names and values, which win over those of a preset.
 
     A dot reaches into a group, as in `synthesis.rotation`; the rest of the group keeps the
-    method's defaults. Raises UsageError for an unknown name, with the nearest known one, or a
-    value that does not fit.
+    method's defaults. Where neither a name nor the preset says which backbone the method uses, it
+    is the one whose weights `teacher` holds. Raises UsageError for an unknown name, with the
+    nearest known one, or a value that does not fit.
     """
     nested: dict[str, Any] = {}
-    for name, value in {**_preset(training, preset), **_numbers(given)}.items():
+    named = {**_preset(training, preset), **_numbers(given)}
+    for name, value in {**_backbone(training, teacher, named), **named}.items():
         _check_name(training, name)
         group, dot, member = name.partition(".")
         if dot:
@@ -62,6 +72,17 @@ def _preset(training: MethodTraining, preset: str | None) -> dict[str, Any]:
         known = f"; it has: {', '.join(training.presets)}" if training.presets else ""
         raise UsageError(f"{training.name} has no preset '{preset}'{known}.")
     return training.presets[preset]
+
+
+def _backbone(
+    training: MethodTraining, teacher: Path | None, named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the setting of the backbone in a file, where it is not named and the method has it."""
+    if teacher is None or BACKBONE in named or BACKBONE not in setting_names(training):
+        return {}
+    found = backbone_of(teacher)
+    choices = type(_group(training, "network")).model_fields["backbone"].annotation
+    return {BACKBONE: found} if found in get_args(choices) else {}
 
 
 def setting_names(training: MethodTraining) -> list[str]:

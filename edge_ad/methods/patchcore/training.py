@@ -38,7 +38,8 @@ class PatchCoreTrainer:
     def __init__(self, settings: PatchCoreSettings, size_hw: SizeHW, teacher: Path | None) -> None:
         self.settings = settings
         self.module = PatchCore(settings.network, size_hw)
-        load_backbone(self.module.features.backbone, teacher, "PatchCore")
+        features = self.module.features
+        load_backbone(features.backbone, features.name, teacher, "PatchCore")
         self.expect(settings.batch)
 
     def expect(self, tiles: int) -> None:
