@@ -1,7 +1,8 @@
 """Statistics of each camera and minute: verdicts, scores, latency, drops and light.
 
 A row holds the minute it was counted in; a line that starts again within a minute, or a clock that
-is set back, adds a second row for it. Readers add them up.
+is set back, adds a second row for it. Readers add them up. The minutes under way are kept beside
+the rows every ten seconds, and become rows when the line starts again after it was killed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _LARGEST = 1e300  # of a finite score that a bin is computed for
 _SMALLEST = 1e-4  # scores around 0 are binned linearly
 _TIMES_KEPT = 20_000  # latencies a minute
 _LOOK_EVERY_S = 1.0  # brightness and sharpness
+_KEEP_EVERY_S = 10.0  # minutes under way
+_UNDER_WAY = "minutes"  # their key in the table meta
+_Row = tuple[object, ...]
 
 
 @dataclass
@@ -49,13 +53,15 @@ class MinuteStatistics:
 
     def __init__(
         self,
-        put: Callable[[Job], bool],
+        put: Callable[[Job, int], bool],
         dropped: Callable[[], dict[str, int]],
     ) -> None:
         self._put, self._dropped = put, dropped
         self._minutes: dict[str, _Minute] = {}
         self._dropped_before: dict[str, int] = {}
         self._recent: dict[str, dict[str, Counter[Verdict]]] = {}  # camera, then minute
+        self._kept_s = time.monotonic()
+        self._keeps = False  # a job that has not run yet, as while the disk is full
 
     def count(self, inspection: Inspection, image: Image | None) -> None:
         """Add an inspection to its camera's minute."""
@@ -75,6 +81,9 @@ class MinuteStatistics:
         if image is not None and now - current.looked_s > _LOOK_EVERY_S:
             current.looked_s = now
             _look(current, image)
+        if now - self._kept_s > _KEEP_EVERY_S and not self._keeps:
+            self._kept_s = now
+            self._keeps = self._put(partial(self._keep, rows=self._rows(self._dropped())), 0)
 
     def under_way(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return each camera's counts by verdict in its last two minutes, by minute.
@@ -99,17 +108,36 @@ class MinuteStatistics:
 
     def flush(self) -> None:
         """Hand over all minutes begun."""
-        minutes, self._minutes = self._minutes, {}
-        dropped = self._dropped() if minutes else {}
-        for camera, minute in minutes.items():
+        dropped = self._dropped() if self._minutes else {}
+        rows = self._rows(dropped)
+        self._dropped_before |= {name: dropped[name] for name in self._minutes if name in dropped}
+        self._minutes = {}
+        if rows:
+            self._put(partial(_insert, rows=rows), len(rows))
+
+    def _rows(self, dropped: dict[str, int]) -> list[_Row]:
+        rows = []
+        for camera, minute in self._minutes.items():
             before = self._dropped_before.get(camera, 0)
-            total = dropped.get(camera, before)
-            self._dropped_before[camera] = total
-            self._put(partial(_insert, row=_row(camera, minute, total - before)))
+            rows.append(_row(camera, minute, dropped.get(camera, before) - before))
+        return rows
+
+    def _keep(self, connection: sqlite3.Connection, rows: list[_Row]) -> None:
+        self._keeps = False
+        value = (_UNDER_WAY, json.dumps(rows))
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", value)
 
 
-def _insert(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
-    connection.execute(_INSERT, row)
+def restore_minutes(connection: sqlite3.Connection) -> None:
+    """Make rows of the minutes that a line had under way when it was killed."""
+    select = "SELECT value FROM meta WHERE key = ? AND json_valid(value)"
+    for (value,) in connection.execute(select, (_UNDER_WAY,)).fetchall():
+        _insert(connection, json.loads(value))
+
+
+def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:
+    connection.executemany(_INSERT, rows)
+    connection.execute("DELETE FROM meta WHERE key = ?", (_UNDER_WAY,))
 
 
 _INSERT = "INSERT INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -139,7 +167,7 @@ def _look(minute: _Minute, image: Image) -> None:
     minute.sharpness.append(sharpness)
 
 
-def _row(camera: str, minute: _Minute, dropped: int) -> tuple[object, ...]:
+def _row(camera: str, minute: _Minute, dropped: int) -> _Row:
     scores = {str(number): count for number, count in sorted(minute.scores.items())}
     return (
         minute.minute,

@@ -18,6 +18,7 @@ from edge_ad.store.parts import PartNumbers, reserve_first
 from edge_ad.store.rescue import check_whole, rescue
 from edge_ad.store.retention import Retention, retention_job
 from edge_ad.store.schema import DATABASE, DamagedStore, connect, create, is_damage
+from edge_ad.store.statistics import restore_minutes
 from edge_ad.store.wall_clock import WallClock
 from edge_ad.store.writer import CAPACITY, Job, Writer
 
@@ -213,6 +214,7 @@ def _begin(path: Path, clock: WallClock) -> tuple[int, bool]:
             _log.warning("%s: %s", path.parent, jump.reason)
             insert(connection, jump)
         closed = close_open_alarms(connection)
+        restore_minutes(connection)
         reason = f"after an interruption; alarms left open: {closed}" if interrupted else ""
         insert(connection, StoreEvent(EventType.LINE, step="start", reason=reason))
         first = reserve_first(connection)

@@ -15,7 +15,8 @@ from edge_ad.inspection import Inspection, Verdict
 from edge_ad.store.schema import connect
 from edge_ad.store.statistics import MinuteStatistics
 from edge_ad.store.store import Store
-from tests.timing import FakeClock
+from edge_ad.store.writer import Job
+from tests.timing import LIMIT_S, FakeClock
 
 
 def at(minute: str) -> Inspection:
@@ -23,10 +24,10 @@ def at(minute: str) -> Inspection:
 
 
 def test_the_last_two_minutes_are_under_way_as_they_came() -> None:
-    rows: list[object] = []
+    written: list[int] = []
 
-    def put(row: object) -> bool:
-        rows.append(row)
+    def put(job: Job, records: int) -> bool:
+        written.append(records)
         return True
 
     statistics = MinuteStatistics(put, dict)
@@ -36,7 +37,7 @@ def test_the_last_two_minutes_are_under_way_as_they_came() -> None:
     assert passed(statistics) == {"2026-11-28T21:41Z": 2, "2026-11-28T20:42Z": 3}
     count(at("20:43"))
     assert passed(statistics) == {"2026-11-28T20:42Z": 3, "2026-11-28T20:43Z": 1}
-    assert len(rows) == 3  # of the minutes that are over
+    assert written == [1, 1, 1]  # of the minutes that are over
 
 
 def test_a_minute_has_the_mean_light_of_one_frame_a_second(
@@ -54,6 +55,61 @@ def test_a_minute_has_the_mean_light_of_one_frame_a_second(
         (row,) = connection.execute("SELECT brightness, sharpness FROM statistics").fetchall()
     lights = [light_of(textured(level)) for level in (60, 100)]
     assert tuple(row) == pytest.approx(np.mean(lights, axis=0), abs=1e-3)
+
+
+def test_a_killed_line_loses_what_it_counted_in_the_last_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
+    drops = {"top": 0}
+    with Store(tmp_path) as store:
+        statistics = MinuteStatistics(store.put, lambda: drops)
+        for seconds in (1, 9.5, 10, 5, 5, 5):  # kept at the second and the fourth
+            clock.advance(seconds)
+            drops["top"] += 1
+            statistics.count(at("21:40"), None)
+            assert store.flush(LIMIT_S)
+        assert counts(tmp_path) == []
+    for _ in range(2):  # the second start has nothing to restore
+        with Store(tmp_path):
+            assert counts(tmp_path) == [("top", 4, 4)]
+
+
+def test_minutes_that_are_over_are_not_counted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
+    with Store(tmp_path) as store:
+        statistics = MinuteStatistics(store.put, dict)
+        for minute in ("21:40", "21:40", "21:41"):
+            statistics.count(at(minute), None)
+            clock.advance(11)
+    with Store(tmp_path):
+        assert counts(tmp_path) == [("top", 2, 0)]
+
+
+def test_while_the_disk_is_full_the_minutes_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
+    written: list[int] = []
+
+    def put(job: Job, records: int) -> bool:
+        written.append(records)
+        return True
+
+    statistics = MinuteStatistics(put, dict)
+    for _ in range(5):
+        clock.advance(11)
+        statistics.count(at("21:40"), None)
+    assert written == [0]
+
+
+def counts(folder: Path) -> list[tuple[str, int, int]]:
+    with closing(connect(folder / "line.db")) as connection:
+        rows = connection.execute("SELECT camera, passed, dropped FROM statistics").fetchall()
+    return [tuple(row) for row in rows]
 
 
 def textured(level: int) -> Image:
