@@ -126,9 +126,13 @@ def _edges_ort(graph: GraphIndex, int8: set[str], all_zero: frozenset[str]) -> s
 
 
 def _written(graph: GraphIndex, tensor: str) -> str:
-    """Return the tensor that a kernel writes: the one behind a Relu that fuses into it."""
+    """Return the tensor that a kernel writes: behind a Relu or Clip (ReLU6) that fuses into it.
+
+    ONNX Runtime drops a Clip when the range of QuantizeLinear lies within its bounds. A range that
+    was collected behind the Clip does.
+    """
     readers = graph.consumers_of(tensor)
-    return readers[0].output[0] if [r.op_type for r in readers] == ["Relu"] else tensor
+    return readers[0].output[0] if [r.op_type for r in readers] in (["Relu"], ["Clip"]) else tensor
 
 
 def _by_unweighted(graph: GraphIndex, tensors: set[str]) -> set[str]:

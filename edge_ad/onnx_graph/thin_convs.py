@@ -45,13 +45,14 @@ def products_before_shifts(graph: GraphIndex, names: Iterable[str]) -> GraphInde
 def fill_vector(graph: GraphIndex, names: Iterable[str]) -> GraphIndex:
     """Return the graph with filters of zeros added to the thin ones of these convolutions.
 
-    One with a Relu behind it stays: the two are one kernel.
+    One with a Relu or Clip behind it stays: the two are one kernel.
     """
     return _rewritten(graph, names, _is_alone, _Writer.add_filters)
 
 
 def _is_alone(graph: GraphIndex, node: NodeProto) -> bool:
-    return is_thin(graph, node) and all(reader.op_type != "Relu" for reader in graph.after(node))
+    fused = any(reader.op_type in ("Relu", "Clip") for reader in graph.after(node))
+    return is_thin(graph, node) and not fused
 
 
 def _few_taps(graph: GraphIndex, node: NodeProto) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
@@ -105,6 +106,31 @@ def test_an_image_that_edge_filters_read_is_not_rounded(tmp_path: Path, target: 
     assert rules["node_inner"][0]
     assert rules["node_restored"][1].startswith("last layer")
     assert "restored" not in placement.tensors
+
+
+@pytest.mark.parametrize("largest", [6.0, 2.5])
+def test_a_clip_fuses_into_the_convolution_before_it(tmp_path: Path, largest: float) -> None:
+    tiny = Tiny()
+    tiny.constant("features", np.ones((1, 16, 8, 8)))
+    tiny.constant("low", np.array(0.0))
+    tiny.constant("high", np.array(6.0))
+    source = tiny.node("Relu", ["features"], "features_in")
+    wide = tiny.conv("a.0.weight", source, 16, 32, "wide")
+    relu6 = tiny.node("Clip", [wide, "low", "high"], "relu6")
+    tiny.conv("c.0.weight", tiny.conv("b.0.weight", relu6, 32, 16, "narrow"), 16, 1, "last")
+    graph = load_graph(tiny.save(tmp_path / "relu6.onnx"))
+    placement = place(graph, "onnxruntime")
+    assert "relu6" in placement.tensors and "wide" not in placement.tensors
+    ranges = {name: Range(0.0 if name == "relu6" else -1.0, largest) for name in placement.tensors}
+    onnx.save(quantize(graph, placement, ranges), tmp_path / "int8.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(tmp_path / "int8.onnx", options)
+    fused = onnx.load(tmp_path / "fused.onnx").graph.node
+    behind = next(node for node in fused if "b.0.weight" in "".join(node.input))
+    before = next(node for node in fused if behind.input[0] in node.output)
+    assert (before.op_type, behind.op_type) == ("QLinearConv", "QLinearConv")
 
 
 def test_only_the_skip_input_of_a_residual_add_is_quantized_for_tensorrt(
