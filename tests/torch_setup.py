@@ -12,8 +12,6 @@ from torch import nn
 from torch.onnx._internal.exporter import _registration
 
 from edge_ad.methods.clflow import network as clflow
-from edge_ad.methods.destseg import network as destseg
-from edge_ad.methods.destseg import prior_fitting
 from edge_ad.methods.layers import backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.training import network_cost, selection
@@ -28,11 +26,7 @@ def narrow_resnet18() -> Iterator[None]:
     Trainings of four steps and files of them do not depend on the width, and take two thirds of
     the time.
     """
-    prior = sum(NARROW[1:])
     with (
-        mock.patch.object(destseg, "TEACHER", NARROW),
-        mock.patch.object(destseg, "PRIOR_CHANNELS", prior),
-        mock.patch.object(prior_fitting, "PRIOR_CHANNELS", prior),
         mock.patch.dict(backbone.CHANNELS, resnet18=NARROW),
         mock.patch.dict(clflow.CHANNELS, resnet18=NARROW),
     ):

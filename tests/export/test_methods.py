@@ -47,10 +47,10 @@ def test_a_light_network_compiles_in_every_precision(method: str, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["patchcore", "gaussian"])
+@pytest.mark.parametrize("method", ["patchcore", "gaussian", "destseg"])
 def test_an_efficientnet_compiles_in_every_precision(method: str, tmp_path: Path) -> None:
     net = _light(method, "efficientnet_lite0", tmp_path)
-    assert net.features.name == "efficientnet_lite0"
+    assert net.config.backbone == "efficientnet_lite0"
     _compiles(net, method, SIDE["light"], tmp_path)
 
 

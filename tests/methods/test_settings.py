@@ -106,6 +106,8 @@ def test_a_wrong_setting_is_refused(method: str, given: dict[str, Any], message:
         ("patchcore", {}, "edge", "efficientnet_lite0", "efficientnet_lite0"),
         ("patchcore", {}, None, "resnet18", "resnet18"),
         ("gaussian", {}, None, "efficientnet_lite0", "efficientnet_lite0"),
+        ("destseg", {}, "edge", "efficientnet_lite0", "efficientnet_lite0"),
+        ("destseg", {}, "paper", "efficientnet_lite0", "resnet18"),
         ("patchcore", {}, "paper", "efficientnet_lite0", "wide_resnet50_2"),
         ("patchcore", {BACKBONE: "resnet18"}, "edge", "efficientnet_lite0", "resnet18"),
         ("clflow", {}, None, "resnet18", "resnet18"),

@@ -15,7 +15,8 @@ import torch
 from edge_ad.errors import DataError, UsageError
 from edge_ad.manifest import Manifest, Score
 from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig
-from edge_ad.methods.layers.resnet import ResNet18, load_resnet18
+from edge_ad.methods.layers.backbone import load_backbone
+from edge_ad.methods.layers.resnet import ResNet18
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import METHODS, title_of
 from edge_ad.methods.torch_engine import TorchEngine
@@ -148,6 +149,10 @@ def test_parameters_that_do_not_fit_are_named(weights: Path, tmp_path: Path) -> 
     assert "They look like edge-ad's own DeSTSeg" in text
 
 
+def load_teacher(trunk: ResNet18, path: Path) -> None:
+    load_backbone(trunk, "resnet18", path, "DeSTSeg")
+
+
 def test_a_teacher_takes_a_full_or_partial_torchvision_state(tmp_path: Path) -> None:
     full = ResNet18(FULL)
     state = {**full.state_dict(), "fc.weight": torch.zeros(10, FULL[3]), "fc.bias": torch.zeros(10)}
@@ -155,7 +160,7 @@ def test_a_teacher_takes_a_full_or_partial_torchvision_state(tmp_path: Path) -> 
         path = tmp_path / f"{name}.pth"
         torch.save(kept, path)
         trunk = ResNet18(FULL[:3])
-        load_resnet18(trunk, path)
+        load_teacher(trunk, path)
         assert torch.equal(trunk.state_dict()["layer3.1.conv2.weight"],
                            state["layer3.1.conv2.weight"])  # fmt: skip
 
@@ -166,7 +171,7 @@ def only_to_layer3(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def test_a_missing_teacher_says_where_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such file.*IMAGENET1K_V1(.|\n)*resnet18-f37072fd"):
-        load_resnet18(ResNet18(FULL), tmp_path / "none.pth")
+        load_teacher(ResNet18(FULL), tmp_path / "none.pth")
 
 
 def test_a_teacher_of_another_network_names_missing_parameters(tmp_path: Path) -> None:
@@ -175,7 +180,7 @@ def test_a_teacher_of_another_network_names_missing_parameters(tmp_path: Path) -
     with pytest.raises(
         DataError, match=r"does not have \d+ parameters \(layer4(.|\n)*IMAGENET1K_V1"
     ):
-        load_resnet18(ResNet18(FULL), path)
+        load_teacher(ResNet18(FULL), path)
 
 
 def test_a_deeper_network_of_the_family_is_no_teacher(tmp_path: Path) -> None:
@@ -183,7 +188,7 @@ def test_a_deeper_network_of_the_family_is_no_teacher(tmp_path: Path) -> None:
     more = {k.replace("layer2.1", "layer2.2"): v for k, v in state.items()}
     torch.save({**state, **more}, tmp_path / "resnet34.pth")
     with pytest.raises(DataError, match=r"also has \d+ parameters \(layer2.2.*a deeper network"):
-        load_resnet18(ResNet18(FULL), tmp_path / "resnet34.pth")
+        load_teacher(ResNet18(FULL), tmp_path / "resnet34.pth")
 
 
 def test_parameters_of_no_resnet_are_named(
@@ -191,11 +196,11 @@ def test_parameters_of_no_resnet_are_named(
 ) -> None:
     state = {**ResNet18(FULL).state_dict(), "fc.weight": torch.zeros(1)}
     torch.save(state, tmp_path / "whole.pth")
-    load_resnet18(ResNet18(FULL), tmp_path / "whole.pth")
-    load_resnet18(ResNet18(FULL[:2]), tmp_path / "whole.pth")  # without its third stage
+    load_teacher(ResNet18(FULL), tmp_path / "whole.pth")
+    load_teacher(ResNet18(FULL[:2]), tmp_path / "whole.pth")  # without its third stage
     assert not caplog.records
     torch.save({**state, "head.bias": torch.zeros(1)}, tmp_path / "other.pth")
-    load_resnet18(ResNet18(FULL), tmp_path / "other.pth")
+    load_teacher(ResNet18(FULL), tmp_path / "other.pth")
     assert "other.pth: also holds 1 parameter (head.bias), not used" in caplog.text
 
 
@@ -204,7 +209,7 @@ def test_a_teacher_with_nan_is_refused(tmp_path: Path) -> None:
     state["layer1.0.conv1.weight"][0] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
     with pytest.raises(DataError, match=r"NaN or infinity in 1 parameter \(layer1.0.conv1.weight"):
-        load_resnet18(ResNet18(FULL), tmp_path / "nan.pth")
+        load_teacher(ResNet18(FULL), tmp_path / "nan.pth")
 
 
 class _Evil:
@@ -220,7 +225,7 @@ def test_code_in_a_file_is_never_run(
 ) -> None:
     path = tmp_path / "evil.pt"
     writer({"a": _Evil()}, path)
-    for read in (load_detector, lambda p: load_resnet18(ResNet18(FULL), p)):
+    for read in (load_detector, lambda p: load_teacher(ResNet18(FULL), p)):
         with pytest.raises(DataError, match=r"would run code|never runs") as refused:
             read(path)
         assert "weights_only" not in str(refused.value)  # torch's advice: run it
@@ -231,7 +236,7 @@ def test_code_in_a_file_is_never_run(
 def test_a_teacher_of_another_kind_of_file_is_named(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(data)
     with pytest.raises(DataError, match=r"x.pth: cannot be read as PyTorch weights.*cut off"):
-        load_resnet18(ResNet18(FULL), tmp_path / "x.pth")
+        load_teacher(ResNet18(FULL), tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -16,13 +16,8 @@ from torch.nn import functional as F
 from typing_extensions import Self, override
 
 from edge_ad.manifest import Score
-from edge_ad.methods.layers.blocks import (
-    ImageNetNorm,
-    SizeHW,
-    check_top_k,
-    default_top_k,
-    unit,
-)
+from edge_ad.methods.layers.backbone import CHANNELS, Backbone, build_trunk, input_norm
+from edge_ad.methods.layers.blocks import SizeHW, check_top_k, default_top_k, unit
 from edge_ad.methods.layers.feature_prior import FeaturePrior
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance
 from edge_ad.methods.layers.patch_features import Cells, PatchFeatures
@@ -30,10 +25,8 @@ from edge_ad.methods.layers.patch_memory import PatchMemory, affordable_rows
 from edge_ad.methods.layers.resnet import ResNet18, two_blocks
 from edge_ad.methods.method import Config, Method
 
-TEACHER = (64, 128, 256)
 MOST_PIXELS = 3840  # TensorRT's TopK ends there
 PRIOR = slice(1, 3)  # the teacher's levels that the prior reads, at 1/8 and 1/16
-PRIOR_CHANNELS = sum(TEACHER[1:])
 Branch = Literal["segmentation", "distance", "combined"]
 Prior = Literal["none", "gaussian", "patchcore"]
 Levels = list[Tensor]
@@ -42,15 +35,17 @@ Levels = list[Tensor]
 class DeSTSegConfig(Config):
     """Configuration of the network.
 
-    `width` scales student and segmentation net; `branch` is the output that becomes the anomaly
-    map, `auto` that of the segmentation net until training has measured which is best. The score
-    is the mean of the `top_k` largest pixels; None scales the paper's 100 with the image area.
-    `prior` adds the distance of the teacher's features to those of normal images, with
-    `prior_cells` as in `scaled_cells`: to their `gaussian`, or to the nearest of `prior_rows`
-    remembered ones as in `patchcore`; `auto` adds nothing until training has measured which is
-    best. None takes as many rows as may cost `prior_share` of the teacher's operations.
+    `backbone` is the teacher, ResNet-18 in the paper; `width` scales student and segmentation net.
+    `branch` is the output that becomes the anomaly map, `auto` that of the segmentation net until
+    training has measured which is best. The score is the mean of the `top_k` largest pixels; None
+    scales the paper's 100 with the image area. `prior` adds the distance of the teacher's features
+    to those of normal images, with `prior_cells` as in `scaled_cells`: to their `gaussian`, or to
+    the nearest of `prior_rows` remembered ones as in `patchcore`; `auto` adds nothing until
+    training has measured which is best. None takes as many rows as may cost `prior_share` of the
+    teacher's operations.
     """
 
+    backbone: Backbone = "resnet18"
     width: Annotated[float, Field(ge=0.0625, le=2.0)] = 1.0
     branch: Branch | Literal["auto"] = "segmentation"
     top_k: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = 100
@@ -66,8 +61,18 @@ class DeSTSegConfig(Config):
     def for_size(self, size_hw: SizeHW) -> Self:
         changes: dict[str, object] = {"top_k": self.pixels(size_hw)}
         if self.prior in ("auto", "patchcore") and self.prior_rows is None:
-            changes["prior_rows"] = _affordable_rows(self.prior_share, size_hw)
+            changes["prior_rows"] = _affordable_rows(self.backbone, self.prior_share, size_hw)
         return self.model_copy(update=changes)
+
+    @property
+    def channels(self) -> tuple[int, int, int]:
+        """Channels of the teacher's levels."""
+        return CHANNELS[self.backbone]
+
+    @property
+    def prior_channels(self) -> int:
+        """Channels of the levels that a prior reads."""
+        return sum(list(self.channels)[PRIOR])
 
     def pixels(self, size_hw: SizeHW) -> int:
         """Return how many of the largest pixels the score averages."""
@@ -77,7 +82,7 @@ class DeSTSegConfig(Config):
 class Student(nn.Module):
     """ResNet-18 encoder and mirrored decoder; outputs the teacher's three levels (section 3.1)."""
 
-    def __init__(self, size_hw: SizeHW, width: float) -> None:
+    def __init__(self, size_hw: SizeHW, width: float, teacher: tuple[int, int, int]) -> None:
         super().__init__()
         c1, c2, c3, c4 = (scaled(channels, width) for channels in (64, 128, 256, 512))
         self.sizes = level_sizes(size_hw)
@@ -86,7 +91,7 @@ class Student(nn.Module):
         self.decoder3 = two_blocks(c4, c3)
         self.decoder2 = two_blocks(c3, c2)
         self.decoder1 = two_blocks(c2, c1)
-        self.to_teacher = nn.ModuleList(map(_projection, (c1, c2, c3), TEACHER))
+        self.to_teacher = nn.ModuleList(map(_projection, (c1, c2, c3), teacher))
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
         x = self.decoder4(self.encoder(rgb)[-1])
@@ -100,11 +105,11 @@ class Student(nn.Module):
 class Segmentation(nn.Module):
     """Residual blocks, ASPP (pooled and dilations 6, 12, 18) and a head: one logit per cell."""
 
-    def __init__(self, size_hw: SizeHW, width: float) -> None:
+    def __init__(self, size_hw: SizeHW, width: float, inputs: int) -> None:
         super().__init__()
         channels = scaled(256, width)
         self.size = level_sizes(size_hw)[0]
-        self.res = two_blocks(sum(TEACHER), channels)
+        self.res = two_blocks(inputs, channels)
         self.pooled = _conv_bn_relu(channels, channels, kernel=1)
         self.dilated = nn.ModuleList(
             _conv_bn_relu(channels, channels, dilation=dilation) for dilation in (6, 12, 18)
@@ -134,10 +139,10 @@ class DeSTSeg(nn.Module):
         check_top_k(self.top_k, size_hw)
         self.config, self.size_hw = config.for_size(size_hw), size_hw
         self.sizes = level_sizes(size_hw)
-        self.teacher = ResNet18(TEACHER)
-        self.student = Student(size_hw, config.width)
-        self.segmentation = Segmentation(size_hw, config.width)
-        self.normalised = ImageNetNorm()
+        self.teacher = build_trunk(config.backbone)
+        self.student = Student(size_hw, config.width, config.channels)
+        self.segmentation = Segmentation(size_hw, config.width, sum(config.channels))
+        self.normalised = input_norm(config.backbone)
         _initialise(self)
         nearness = _nearness(self.config)  # drawn last, so that the rest is as without it
         self.prior = None if nearness is None else self.prior_of(nearness)
@@ -180,7 +185,7 @@ class DeSTSeg(nn.Module):
         return [unit(level, self.config.norm_eps) for level in levels]
 
     def agreement(self, teacher: Levels, student: Levels) -> Tensor:
-        """Return channel-wise products (N, 448, H/4, W/4), negative as in the code (eq. 2)."""
+        """Return channel-wise products (N, C, H/4, W/4), negative as in the code (eq. 2)."""
         products = [-t * s for t, s in zip(teacher, student, strict=True)]
         return torch.cat([_resize(product, self.sizes[0]) for product in products], dim=1)
 
@@ -208,15 +213,15 @@ class DeSTSeg(nn.Module):
 def _nearness(config: DeSTSegConfig) -> nn.Module | None:
     """Return the prior's distance, which is not fitted yet; None without one, and for auto."""
     if config.prior == "gaussian":
-        return GaussianDistance(PRIOR_CHANNELS)
+        return GaussianDistance(config.prior_channels)
     if config.prior == "patchcore":
-        return PatchMemory(PRIOR_CHANNELS, config.prior_rows or 1)
+        return PatchMemory(config.prior_channels, config.prior_rows or 1)
     return None
 
 
-def _affordable_rows(share: float, size_hw: SizeHW) -> int:
+def _affordable_rows(backbone: Backbone, share: float, size_hw: SizeHW) -> int:
     with torch.device("meta"):
-        features = PatchFeatures("resnet18", (2, 3))  # those of PRIOR
+        features = PatchFeatures(backbone, (2, 3))  # those of PRIOR
     return affordable_rows(features, share, size_hw)
 
 

@@ -7,13 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from edge_ad.methods.destseg.network import (
-    PRIOR_CHANNELS,
-    DeSTSeg,
-    DeSTSegConfig,
-    Prior,
-    level_sizes,
-)
+from edge_ad.methods.destseg.network import DeSTSeg, DeSTSegConfig, Prior, level_sizes
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.layers.feature_prior import FeaturePrior
 from edge_ad.methods.layers.gaussian_distance import GaussianDistance, Moments
@@ -34,10 +28,10 @@ class PriorFitting(nn.Module):
         self.moments: Moments | None = None
         self.candidates: Candidates | None = None
         if asked.prior in ("auto", "gaussian"):
-            self.moments = Moments(PRIOR_CHANNELS)
+            self.moments = Moments(asked.prior_channels)
         if asked.prior in ("auto", "patchcore"):
             height, width = level_sizes(size_hw)[1]
-            self.candidates = Candidates(tiles, height * width, PRIOR_CHANNELS)
+            self.candidates = Candidates(tiles, height * width, asked.prior_channels)
 
     def add(self, levels: Sequence[Tensor]) -> Tensor:
         """Add the teacher's levels of normal tiles; return their features' mean squared spread."""
@@ -51,11 +45,11 @@ class PriorFitting(nn.Module):
         """Return the priors of the features that were added."""
         priors: dict[Prior, FeaturePrior] = {}
         if self.moments is not None:
-            gaussian = GaussianDistance(PRIOR_CHANNELS)
+            gaussian = GaussianDistance(self._asked.prior_channels)
             self.moments.fill(gaussian)
             priors["gaussian"] = net.prior_of(gaussian)
         if self.candidates is not None:
-            memory = PatchMemory(PRIOR_CHANNELS, 1)
+            memory = PatchMemory(self._asked.prior_channels, 1)
             memory.remember(self.candidates.coreset(self._asked.prior_rows or 1))
             priors["patchcore"] = net.prior_of(memory)
         return priors

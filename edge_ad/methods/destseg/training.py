@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from edge_ad.errors import UsageError
 from edge_ad.methods.destseg.map_choice import choose_map
 from edge_ad.methods.destseg.network import PRIOR, DeSTSeg, DeSTSegConfig
 from edge_ad.methods.destseg.prior_fitting import PriorFitting
+from edge_ad.methods.layers.backbone import load_backbone
 from edge_ad.methods.layers.blocks import SizeHW
-from edge_ad.methods.layers.resnet import WHERE, load_resnet18
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.frozen_features import FrozenFeatures
 from edge_ad.methods.learning.losses import cosine_loss, focal_loss, l1_loss
@@ -57,12 +56,10 @@ class DeSTSegTrainer:
     """
 
     def __init__(self, settings: DeSTSegSettings, size_hw: SizeHW, teacher: Path | None) -> None:
-        if teacher is None:
-            raise UsageError(f"DeSTSeg needs a teacher's weights: --teacher FILE. {WHERE}")
         self.settings = settings
         network = settings.network.model_copy(update={"prior": "none"})  # until it is fitted
         self.module = DeSTSeg(network, size_hw)
-        load_resnet18(self.module.teacher, teacher)
+        load_backbone(self.module.teacher, network.backbone, teacher, "DeSTSeg")
         self._frozen = FrozenFeatures(self._teacher_levels)
         self._fitting: PriorFitting | None = None
         student = max(1, round(settings.steps * settings.student_share))
@@ -174,6 +171,10 @@ TRAINING = MethodTraining(
             "lr_tail": 0.3,
             "synthesis.structural_share": 0.5,
         },
-        "paper": {"network.branch": "segmentation", **ALL_AS_PUBLISHED},
+        "paper": {
+            "network.backbone": "resnet18",
+            "network.branch": "segmentation",
+            **ALL_AS_PUBLISHED,
+        },
     },
 )

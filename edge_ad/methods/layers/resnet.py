@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-
-from edge_ad.errors import DataError
-from edge_ad.methods.pretrained import fill_trunk, read_state
 
 WHERE = (
     "Get torchvision's ResNet-18 (IMAGENET1K_V1) on a machine with torchvision:\n"
@@ -72,16 +68,3 @@ class ResNet18(nn.Module):
             x = self.get_submodule(name)(x)
             features.append(x)
         return tuple(features)
-
-
-def load_resnet18(trunk: ResNet18, path: Path) -> None:
-    """Fill a trunk from a torchvision state dict; parts behind the trunk are ignored.
-
-    Raises DataError when the file is missing, is not a state dict, has a missing or misshapen
-    part, or belongs to a deeper ResNet.
-    """
-    what = "ResNet-18 with torchvision's names"
-    try:
-        fill_trunk(trunk, read_state(path, what), path, what)
-    except DataError as error:
-        raise DataError(f"{error} {WHERE}") from error
