@@ -14,6 +14,7 @@ from edge_ad.methods.ear.network import EARConfig, default_mosaic
 from edge_ad.methods.ear.training import EARSettings, EARTrainer
 from edge_ad.methods.layers.vit import ViT, ViTShape
 from edge_ad.methods.learning.batch import Batch
+from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.losses import restoration_losses
 from edge_ad.methods.pmb.network import PMBConfig
 from edge_ad.methods.pmb.training import PMBSettings, PMBTrainer
@@ -53,6 +54,27 @@ def test_ears_rate_warms_up_and_falls_to_a_fifth() -> None:
     assert rates == pytest.approx([0.01, 0.5, 1.0, 0.6, 0.2])
 
 
+@pytest.mark.parametrize("settings", [EAR, PMB])
+def test_the_tail_lowers_a_methods_own_rates(settings: EARSettings | PMBSettings) -> None:
+    tailed = settings.model_copy(update={"lr_tail": 0.2})
+    assert tailed.rate(0.9) == pytest.approx(0.5 * settings.rate(0.9))
+    assert tailed.rate(0.5) == settings.rate(0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"), [("ear", ("l2", "ssim", "msgms")), ("pmb", ("l2", "ssim", "entropy"))]
+)
+def test_each_weight_is_that_of_its_loss(kind: str, weights: tuple[str, ...]) -> None:
+    trainer = EARTrainer(EAR, (32, 32), None) if kind == "ear" else PMBTrainer(PMB, (32, 32), None)
+    before = trainer.losses("restore", _batch())
+    weighed = {name: getattr(trainer.settings, name) * number
+               for number, name in enumerate(weights, 3)}  # fmt: skip
+    trainer.settings = trainer.settings.model_copy(update=weighed)  # type: ignore[assignment]
+    after = trainer.losses("restore", _batch())
+    for number, name in enumerate(weights, 3):
+        assert after[name].item() == pytest.approx(number * before[name].item(), rel=1e-4), name
+
+
 @pytest.mark.parametrize(("size", "px"), [((256, 256), 16), ((128, 192), 8), ((32, 32), 2)])
 def test_the_mosaic_scales_with_the_image(size: tuple[int, int], px: int) -> None:
     assert default_mosaic(size) == px
@@ -64,6 +86,10 @@ def test_the_skip_to_leave_out_is_measured_when_asked() -> None:
     assert set(choice.report["measured"]) == {"none", "shallow", "middle", "deep"}
     best = max(choice.report["measured"].items(), key=lambda item: item[1]["selection_score"])[0]
     assert choice.config.model_dump()["skip_off"] == best == choice.report["skip_off"]
+    for skip, figures in choice.report["measured"].items():  # as a network that is set to it
+        fixed = EARTrainer(_ear(skip_off=skip), (32, 32), None)
+        fixed.module.load_state_dict(trainer.module.state_dict())
+        assert fixed.choose(_batch()).report["measured"] == {skip: figures}
 
 
 @pytest.mark.parametrize("kind", ["ear", "pmb"])
@@ -151,7 +177,12 @@ def test_pmb_takes_the_form_that_does_best_when_asked() -> None:
     measured = choice.report["measured"].items()
     scores = {form: figures["selection_score"] for form, figures in measured}
     assert scores[choice.report["hee"]] == max(scores.values())
-    assert trainer.module.config.hee == choice.report["hee"]
+    net = trainer.module
+    assert net.config.hee == choice.report["hee"]
+    for form, figures in measured:
+        net.config = net.config.model_copy(update={"hee": form})
+        with torch.inference_mode():
+            assert measure(_batch(), lambda rgb: {"map": net(rgb)})["map"] == figures
 
 
 def test_pmb_scales_score_and_blur_with_the_image() -> None:

@@ -104,6 +104,27 @@ def test_separation_is_added_when_it_is_weighed(trainer: CLFlowTrainer) -> None:
     assert "separate" in trainer.losses("contrast", _batch())
 
 
+def test_each_weight_is_that_of_its_loss(trainer: CLFlowTrainer) -> None:
+    weights = {"pull": 2.0, "push": 3.0, "classify": 4.0, "separate": 5.0}
+    trainer.settings = trainer.settings.model_copy(update={"separate": 1.0})
+    before = trainer.losses("contrast", _batch())
+    trainer.settings = trainer.settings.model_copy(update=weights)
+    after = trainer.losses("contrast", _batch())
+    for name, weight in weights.items():
+        assert after[name].item() == pytest.approx(weight * before[name].item(), rel=1e-4), name
+
+
+@pytest.mark.parametrize("exposure", [0.0, 0.5])
+def test_features_are_kept_of_tiles_that_do_not_change(
+    trainer: CLFlowTrainer, exposure: float
+) -> None:
+    synthesis = trainer.settings.synthesis.model_copy(update={"exposure": exposure})
+    trainer.settings = trainer.settings.model_copy(update={"synthesis": synthesis})
+    first = trainer.losses("likelihood", _batch())["likelihood"].item()
+    dark = _batch()._replace(normal=_batch().normal / 2)  # the same tiles by number
+    assert (trainer.losses("likelihood", dark)["likelihood"].item() == first) is (exposure == 0)
+
+
 def test_a_box_far_from_normal_does_not_dominate_the_classifier(trainer: CLFlowTrainer) -> None:
     normal, far = torch.ones(3, 448), torch.full((3, 448), 1e4)
     assert trainer.classification_loss(normal, far).item() < 30  # 90, were the head linear in it

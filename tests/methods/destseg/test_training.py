@@ -134,6 +134,16 @@ def test_the_segmentation_net_has_two_learning_rates(tmp_path: Path) -> None:
     assert counted[0] == sum(p.numel() for p in made.module.segmentation.res.parameters())
 
 
+def test_each_weight_is_that_of_its_loss(tmp_path: Path) -> None:
+    made = trainer(tmp_path)
+    made.begin("segmentation")
+    before = made.losses("segmentation", batch())
+    made.settings = made.settings.model_copy(update={"focal": 2.0, "l1": 3.0})
+    after = made.losses("segmentation", batch())
+    for name, weight in (("focal", 2), ("l1", 3)):
+        assert after[name].item() == pytest.approx(weight * before[name].item(), rel=1e-4), name
+
+
 def test_the_published_schedule_is_the_default() -> None:
     s = parse_settings(TRAINING, {})
     assert isinstance(s, DeSTSegSettings)

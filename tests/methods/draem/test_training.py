@@ -125,6 +125,17 @@ def test_gamma_cuts_values_off_and_autocontrast_stretches_each_channel_by_itself
 def test_the_rate_falls_to_a_fifth_twice() -> None:
     rates = [SMALL.rate(done) for done in (0.0, 0.79, 0.8, 0.89, 0.9, 0.99)]
     assert rates == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
+    tailed = SMALL.model_copy(update={"lr_tail": 0.2})
+    assert tailed.rate(0.9) == pytest.approx(0.5 * 0.04)
+
+
+def test_each_weight_is_that_of_its_loss() -> None:
+    trainer = DRAEMTrainer(SMALL, (32, 32), None)
+    before = trainer.losses("both", _batch())
+    trainer.settings = SMALL.model_copy(update={"l2": 2.0, "ssim": 3.0, "focal": 4.0})
+    after = trainer.losses("both", _batch())
+    for name, weight in (("l2", 2), ("ssim", 3), ("focal", 4)):
+        assert after[name].item() == pytest.approx(weight * before[name].item(), rel=1e-4), name
 
 
 @pytest.mark.parametrize(("side", "filter_px"), [(256, 21), (128, 11), (512, 41), (32, 3)])
