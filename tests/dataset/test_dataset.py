@@ -28,7 +28,8 @@ def test_a_folder_without_normal_images_is_an_error(tmp_path: Path, *, exists: b
     folder = tmp_path / "good"
     if exists:
         folder.mkdir()
-    with pytest.raises(DataError, match=str(folder)):
+    problem = "no images in it. Collect some with: edge-ad capture" if exists else ""
+    with pytest.raises(DataError, match=f"{folder}.*{problem}"):
         normal_images(folder)
 
 
@@ -43,6 +44,11 @@ def test_folders_below_a_plain_folder_are_read_where_none_of_its_images_is_in_it
     put(tmp_path, "e.png")
     assert [path.name for path in normal_images(tmp_path)] == ["e.png"]
     assert "p1" in caplog.text and "@eaDir" not in caplog.text
+
+
+def test_neither_hidden_folders_nor_its_own_name_spoil_a_plain_folder(tmp_path: Path) -> None:
+    put(tmp_path / "ng", "p1/a.png", ".old/fail/b.png")
+    assert [path.name for path in normal_images(tmp_path / "ng")] == ["a.png"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_ad.dataset import NORMAL, Sample
-from edge_ad.evaluation.histograms import image_histograms, pixel_histograms
+from edge_ad.evaluation.histograms import _bins, image_histograms, pixel_histograms
 from edge_ad.evaluation.intervals import (
     PIXEL_METRICS,
     add_intervals,
@@ -94,6 +94,18 @@ def test_each_draw_is_the_metric_of_the_images_it_repeats() -> None:
         exact = compute_metrics([scored[at] for at in np.repeat(np.arange(11), counts)])
         for name, value in zip(PIXEL_METRICS, values, strict=True):
             assert value[row] == pytest.approx(exact[name], abs=2e-3), (row, name)
+
+
+def test_draws_are_taken_in_blocks_and_each_once() -> None:
+    drawn = image_histograms(images(4, 3), np.arange(7)).drawn(np.arange(70).reshape(10, 7))
+    blocks = list(drawn.rows(4))
+    assert [len(block.normal) for block in blocks] == [4, 4, 2]
+    assert np.array_equal(np.concatenate([block.normal for block in blocks]), drawn.normal)
+
+
+def test_very_many_groups_have_fewer_bins() -> None:
+    """Four counts of float64 take no more than memory has room for."""
+    assert [_bins(np.array([last])) for last in (9, 9_999, 999_999)] == [1500, 166, 50]
 
 
 def test_a_draw_of_constant_maps_scores_like_a_random_guess() -> None:

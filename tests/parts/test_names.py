@@ -76,6 +76,7 @@ def test_an_expression_takes_its_group_from_the_path() -> None:
     paths = [Path("d/mon/x1.png"), Path("d/mon/x2.png"), Path("d/tue/x1.png")]
     by_folder = assign_parts(paths, part_id=r"^(\w+)/", root=Path("d"))
     assert by_folder.how is How.PART_ID and list(by_folder.parts.values()) == ["mon", "mon", "tue"]
+    assert by_folder.rule == r"--part-id ^(\w+)/", "the same in another folder"
     both = assign_parts(paths, part_id=r"^(\w+)/x(\d)", root=Path("d"))
     assert list(both.parts.values()) == ["mon-1", "mon-2", "tue-1"]
     named = assign_parts(paths, part_id=r"(\w+)/x(?P<part>\d)", root=Path("d"))
