@@ -24,10 +24,10 @@ from edge_ad.methods.destseg.training import DeSTSegSettings
 from edge_ad.methods.learning.trainer import MethodTraining, Trainer, load_training
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector
-from edge_ad.parts import How
+from edge_ad.parts import How, PartAssignment
 from edge_ad.scoring import Scorer
 from edge_ad.training import session
-from edge_ad.training.cross_fitting import TrainFold
+from edge_ad.training.cross_fitting import TrainFold, _without
 from edge_ad.training.loop import Interrupted
 from edge_ad.training.part_split import PartSplit
 from edge_ad.training.session import train
@@ -111,6 +111,17 @@ def test_the_threshold_says_that_it_is_an_estimate(config: TrainConfig) -> None:
         refuse_other_scores(given, int8, Geometry())
     with pytest.raises(GateFailed, match="another geometry"):
         refuse_other_scores(given, manifest, Geometry(tiles=(1, 2)))
+
+
+def test_a_fold_learns_and_chooses_without_its_parts() -> None:
+    first, again, other = (Path(name) for name in ("a1.png", "a2.png", "b1.png"))
+    assignment = PartAssignment({first: "a", again: "a", other: "b"}, How.PART_ID)
+    split = PartSplit(assignment, (first, other), (again,), (), "images", folds=2)
+    left = _without(split, {first: "a"})
+    assert (left.trained, left.selection, left.chosen_by) == ((other,), (other,), "trained")
+    left = _without(split, {other: "b"})
+    assert (left.trained, left.selection, left.chosen_by) == ((first,), (again,), "images")
+    assert left.folds == 0
 
 
 def test_fewer_parts_than_folds_are_refused_before_any_training(config: TrainConfig) -> None:
