@@ -69,7 +69,7 @@ def test_each_weight_is_that_of_its_loss(kind: str, weights: tuple[str, ...]) ->
     before = trainer.losses("restore", _batch())
     weighed = {name: getattr(trainer.settings, name) * number
                for number, name in enumerate(weights, 3)}  # fmt: skip
-    trainer.settings = trainer.settings.model_copy(update=weighed)  # type: ignore[assignment]
+    trainer.settings = trainer.settings.model_copy(update=weighed)
     after = trainer.losses("restore", _batch())
     for number, name in enumerate(weights, 3):
         assert after[name].item() == pytest.approx(number * before[name].item(), rel=1e-4), name
