@@ -31,7 +31,8 @@ class HttpAnswer:
 class HttpRequest:
     """A POST to one URL, a connection for each, through the proxy of the environment if any.
 
-    It takes `connect_s` for connecting and `total_s` in all at most. Redirects are not followed.
+    It takes `connect_s` for connecting to an address of the name, and `total_s` in all at most.
+    Redirects are not followed.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class HttpRequest:
         self._connect_s, self._total_s = connect_s, total_s
         self._connection: HTTPConnection | None = None
         self._aborted = ""
+        self._reached: tuple[str, int] | None = None
 
     def post(self, body: bytes, headers: Mapping[str, str], target: str) -> HttpAnswer:
         """Send a body and return the answer. Raises OSError, TimeoutError when time is up."""
@@ -53,6 +55,7 @@ class HttpRequest:
         timer.daemon = True
         timer.start()
         self._connection = connection
+        connection._create_connection = self._dial  # type: ignore[attr-defined]
         try:
             connection.connect()
             self._raise_abort()  # it may have come before there was a socket to close
@@ -89,6 +92,24 @@ class HttpRequest:
     def _raise_abort(self) -> None:
         if self._aborted:
             raise TimeoutError(self._aborted)
+
+    def _dial(
+        self, place: tuple[str, int], timeout_s: float, source: tuple[str, int] | None
+    ) -> socket.socket:
+        """Connect to a name, first to the address that was reached last: another may be dead."""
+        found = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
+        addresses = [(str(info[4][0]), place[1]) for info in found]
+        addresses.sort(key=lambda address: address != self._reached)
+        for address in addresses:
+            try:
+                connected = socket.create_connection(address, timeout_s, source)
+            except OSError:
+                if address == addresses[-1]:
+                    raise
+            else:
+                self._reached = address
+                return connected
+        raise OSError(f"{place[0]} has no address")
 
     def _connect(self) -> tuple[HTTPConnection, str, Mapping[str, str]]:
         """Return a connection, what stands before the path, and headers for a plain proxy.
