@@ -263,7 +263,7 @@ def _thresholds(
         images,
         guarantee,
         fp32.by if fp32 else "part",
-        fp32 is not None,
+        fp32,
         _parts_of_samples(config, evaluator.eval_set),
         on_progress,
     )
@@ -299,7 +299,7 @@ def _search(
         alarms=thresholds.alarms if thresholds else lambda candidate: None,
     ).run(methods)
     warn_of_broken_guarantee(search.best.gate.alarms, config.limits.significance)
-    if thresholds and thresholds.of_fp32:
+    if thresholds and thresholds.stored:
         thresholds.warn_of_weaker_guarantee(search.best.candidate)
     return CalibrationResult(evaluator, search.best.candidate, search, report)
 

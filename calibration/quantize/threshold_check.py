@@ -17,14 +17,26 @@ from numpy.typing import NDArray
 from edge_ad.calibration.quantize.config import OnProgress, no_progress
 from edge_ad.calibration.quantize.eval_set import EvalSet, evenly
 from edge_ad.calibration.quantize.evaluator import Candidate, CandidateEvaluator
-from edge_ad.calibration.quantize.gate import AlarmComparison, broken_by_fp32, count_alarms
+from edge_ad.calibration.quantize.gate import (
+    AlarmComparison,
+    GateLimits,
+    broken_by_fp32,
+    count_alarms,
+)
 from edge_ad.calibration.quantize.result_cache import identity
 from edge_ad.calibration.thresholds.decide import refuse_other_scores
 from edge_ad.calibration.thresholds.estimate import threshold_for
 from edge_ad.calibration.thresholds.guarantee import Guarantee, best_guarantee
 from edge_ad.calibration.thresholds.images import ImageFolder
+from edge_ad.calibration.thresholds.interval import at_least
 from edge_ad.calibration.thresholds.normal_input import NormalInput, open_folder
-from edge_ad.calibration.thresholds.scores import By, PartOf, draw_of_each, score_normal
+from edge_ad.calibration.thresholds.scores import (
+    By,
+    NormalScores,
+    PartOf,
+    draw_of_each,
+    score_normal,
+)
 from edge_ad.errors import GateFailed
 from edge_ad.files import file_state
 from edge_ad.frame import Image
@@ -36,6 +48,12 @@ _BROKEN = (
     "fp32 itself rejects %d of %d normal parts at its threshold, which guarantees a rate of %g: "
     "the images behind the threshold are unlike these. Set fp32's threshold again from images of "
     "the parts that the line sees, and name those with --images."
+)
+_UNLIKE = (
+    "fp32 rejects %d of %d parts of --images at its stored threshold %g, which guarantees a rate "
+    "of %g: they are unlike those behind it, or not all good, and int8's threshold, set from them, "
+    "may let anomalies pass. Look at %s, or give images like those that fp32's threshold was set "
+    "from."
 )
 _NO_THRESHOLD = (
     "no threshold for int8 from %s, so the gate does not count false alarms: %s Set it with: "
@@ -113,15 +131,15 @@ class ThresholdCheck:
     """Set the thresholds of candidates from normal images, with one guarantee for all of them.
 
     Every precision then alarms at the same rate, however its scores are scaled. `by` is what the
-    guarantee bounds: rejected parts, or images; `of_fp32`: it is that of fp32's stored threshold.
-    `part_of` maps a sample's path to its part; a sample without one is a part.
+    guarantee bounds: rejected parts, or images; it is that of `stored`, fp32's stored threshold,
+    where there is one. `part_of` maps a sample's path to its part; one without is a part.
     """
 
     evaluator: CandidateEvaluator
     normal: ThresholdImages
     guarantee: Guarantee
     by: By = "part"
-    of_fp32: bool = False
+    stored: Threshold | None = None
     part_of: Mapping[Path, str] = field(default_factory=dict)
     on_progress: OnProgress = no_progress
 
@@ -160,10 +178,22 @@ class ThresholdCheck:
     def _measure(self, candidate: Candidate | None) -> Threshold:
         with self.evaluator.engine(candidate) as engine:
             scores = score_normal(engine, self._images(), part_of=self.normal.part_of)
+        if candidate is None:
+            self._warn_of_other_parts(scores)
         guarantee = best_guarantee(scores.by(self.by).distinct, self.guarantee)
         threshold = threshold_for(scores, guarantee, self.normal.folder.sha256(), self.by)
         normal = self.normal
         return threshold.replace(decided_by=normal.decided_by, set_aside=normal.set_aside)
+
+    def _warn_of_other_parts(self, scores: NormalScores) -> None:
+        """Log a warning when fp32's stored threshold rejects more of these than it guarantees."""
+        stored, parts = self.stored, scores.by(self.by)
+        if stored is None or scores.geometry.differences(stored.geometry):
+            return
+        rejected, rate = int((parts.image > stored.image).sum()), stored.false_alarm_rate
+        if at_least(rejected, len(parts), rate) < GateLimits.significance:
+            highest = ", ".join(name for name, _ in scores.highest())
+            _log.warning(_UNLIKE, rejected, len(parts), stored.image, rate, highest)
 
     def _images(self) -> Iterator[tuple[str, Image]]:
         for done, item in enumerate(self.normal):

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from edge_ad.data_split import DataSplit, ImageSet
+from edge_ad.geometry import Geometry
 from edge_ad.manifest import Threshold
 from edge_ad.parts import identify
 from edge_ad.sidecar import load_sidecar, set_threshold
@@ -59,6 +60,27 @@ def test_a_guarantee_weaker_than_that_of_fp32_is_warned_about(
     warned = [one.message for one in caplog.records if "support no better" in one.message]
     assert len(warned) == weaker
     assert not weaker or "a rate of 0.14, fp32's one of 0.01: the parts of" in warned[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "roi_xywh", "unlike"), [(-1, None, True), (9, None, False), (-1, (0, 0, 8, 8), False)]
+)
+def test_images_that_fp32_rejects_more_often_than_guaranteed_are_warned_about(
+    normal: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    image: float,
+    roi_xywh: tuple[int, int, int, int] | None,
+    unlike: bool,
+) -> None:
+    engine = Tiny().save(tmp_path / "tiny.onnx")
+    fp32 = Threshold(image=image, pixel=0, false_alarm_rate=0.3, confidence=0.9, images=16)
+    set_threshold(engine, fp32.replace(geometry=Geometry(roi_xywh=roi_xywh)))
+    assert run(engine, "--images", normal, *EACH, *LOOSE, *ONE_METHOD) == 0
+    warned = [one.message for one in caplog.records if "stored threshold" in one.message]
+    assert len(warned) == unlike
+    assert not unlike or "rejects 16 of 16 parts of --images" in warned[0]
 
 
 def test_the_threshold_counts_parts_that_were_not_trained_on(
