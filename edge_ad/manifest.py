@@ -157,11 +157,14 @@ class Sidecar(Stored, frozen=True, kw_only=True):
     """The YAML file beside an engine, bound to its bytes by `engine_sha256`.
 
     A plan contains only compiled code, so its manifest and its build record are here.
+    `threshold_sha256` is the digest of the threshold as it was stored; a file made without it is
+    not checked.
     """
 
     schema_version: Literal[1] = 1
     engine_sha256: str
     threshold: Threshold | None = None
+    threshold_sha256: str | None = None
     manifest: Manifest | None = None
     build: BuildRecord | None = None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from edge_ad.errors import IncompatibleError
 from edge_ad.files import sha256, write_text
@@ -24,7 +26,7 @@ def load_sidecar(engine: Path, engine_digest: str | None = None) -> Sidecar | No
     """Return the sidecar of an engine file, or None when there is none.
 
     `engine_digest` is the file's sha256 where it is known. Raises IncompatibleError when the
-    sidecar is malformed or was written for another engine file.
+    sidecar is malformed, was written for another engine file, or its threshold was edited.
     """
     served = served_model(engine)
     if served is not None:
@@ -33,7 +35,8 @@ def load_sidecar(engine: Path, engine_digest: str | None = None) -> Sidecar | No
     if not path.exists():
         return None
     try:
-        sidecar = validated(Sidecar, _json_from_yaml(path), str(path))
+        content = _read_yaml(path)
+        sidecar = validated(Sidecar, json.dumps(content), str(path))
     except IncompatibleError as error:
         raise IncompatibleError(f"{error} {_fix(engine, None)}") from error
     actual = engine_digest or sha256(engine)
@@ -43,7 +46,13 @@ def load_sidecar(engine: Path, engine_digest: str | None = None) -> Sidecar | No
             f"{path} was written for another engine: expected sha256 {sidecar.engine_sha256[:12]}, "
             f"got {actual[:12]}{size} of {engine.name}. {_fix(engine, sidecar)}"
         )
-    return sidecar
+    if sidecar.threshold and sidecar.threshold_sha256 not in (None, _digest(content["threshold"])):
+        raise IncompatibleError(
+            f"{path}: its threshold was changed since edge-ad stored it, so nobody knows what it "
+            "guarantees. Leave the file alone and give another threshold with --threshold or as "
+            f"threshold: in the line file. {_fix(engine, sidecar)}"
+        )
+    return sidecar.replace(threshold_sha256=None)
 
 
 def _served_sidecar(served: ServedModel) -> Sidecar | None:
@@ -88,8 +97,10 @@ def set_threshold(engine: Path, threshold: Threshold) -> Path:
 def save_sidecar(engine: Path, sidecar: Sidecar) -> Path:
     """Write the sidecar beside its engine and return its path."""
     path = sidecar_path(engine)
-    text = dump_yaml(sidecar.to_dict(without_none=True))
-    write_text(path, text)
+    content = sidecar.to_dict(without_none=True)
+    if sidecar.threshold:
+        content["threshold_sha256"] = _digest(content["threshold"])
+    write_text(path, dump_yaml(content))
     return path
 
 
@@ -139,9 +150,18 @@ def _fix(engine: Path, sidecar: Sidecar | None) -> str:
     return f"Copy plan and sidecar again, or build with: {build_command(onnx, engine, options)}"
 
 
-def _json_from_yaml(path: Path) -> str:
+def _read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file, of types that JSON has."""
     try:
-        return json.dumps(load_yaml(path))
+        content = load_yaml(path)
+        json.dumps(content, allow_nan=False)
     except (OSError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise IncompatibleError(f"{path} is not readable YAML: {reason}.") from error
+    return content
+
+
+def _digest(threshold: object) -> str:
+    """Return the sha256 of a threshold's content, whatever the order of its keys."""
+    text = json.dumps(threshold, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

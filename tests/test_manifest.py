@@ -52,6 +52,28 @@ def test_a_sidecar_of_another_engine_is_refused(engine: Path) -> None:
         load_sidecar(engine)
 
 
+@pytest.mark.parametrize(
+    ("stored", "edited"), [("image: 0.1", "image: 0.3"), ("rate: 0.01", "rate: 0.001")]
+)
+def test_a_threshold_that_was_edited_is_refused(engine: Path, stored: str, edited: str) -> None:
+    path = set_threshold(engine, THRESHOLD)
+    text = path.read_text()
+    path.write_text("# a remark\n" + text)
+    assert load_sidecar(engine) is not None
+    path.write_text(text.replace(stored, edited))
+    with pytest.raises(IncompatibleError, match=r"was changed since .* --threshold or"):
+        load_sidecar(engine)
+
+
+def test_a_sidecar_written_elsewhere_needs_no_digest(engine: Path) -> None:
+    set_threshold(engine, THRESHOLD)
+    lines = sidecar_path(engine).read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("threshold_sha256")]
+    assert len(kept) == len(lines) - 1
+    sidecar_path(engine).write_text("\n".join(kept))
+    assert load_sidecar(engine) is not None
+
+
 @pytest.mark.parametrize("text", ["", "a: [", "engine_sha256: 3", "- 1", "engine_sha256: a\nx: 1"])
 def test_a_broken_sidecar_is_named(engine: Path, text: str) -> None:
     sidecar_path(engine).write_text(text)
