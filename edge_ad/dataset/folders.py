@@ -12,6 +12,8 @@ from edge_ad.dataset.sample import Fault
 from edge_ad.errors import DataError
 from edge_ad.images import list_folder
 
+_ORPHAN = "a mask without an image of its name; expected IMAGE.png or IMAGE_mask.png"
+
 
 def folders_in(folder: Path) -> list[Path]:
     """List the folders in `folder` by name, without hidden ones."""
@@ -114,7 +116,7 @@ def pair(images: Sequence[Path], masks: Iterable[tuple[str, Path]]) -> Pairs:
             names = ", ".join(path.name for path in owner)
             faults.append(Fault(mask, f"several images go by its name ({names})"))
         else:
-            faults.append(Fault(mask, "a mask without an image"))
+            faults.append(Fault(mask, _ORPHAN))
     return Pairs(pairs, tuple(faults))
 
 

@@ -57,7 +57,9 @@ def _maps(values: NDArray[Any], name: str, count: int) -> NDArray[np.float32]:
         del shape[channel]
     if len(shape) != 3 or shape[0] != count or min(shape[1:]) < 2:
         raise IncompatibleError(
-            f"its output '{name}' is {tuple(values.shape)} for {count} images; {expected}"
+            f"its output '{name}' is {tuple(values.shape)} for {count} images; {expected}. "
+            "Name the map with --map-output; a model of scores alone does not say where an anomaly "
+            "is: export it with its map"
         )
     return np.asarray(values, np.float32).reshape(shape)
 

@@ -124,7 +124,7 @@ def _marked_normal(folder: Path) -> None:
 
 
 _FAULTS = {
-    "orphan": (lambda f: mask(f, "ground_truth/dent/x_mask.png"), "x_mask.png.*without an image"),
+    "orphan": (lambda f: mask(f, "ground_truth/dent/x_mask.png"), "x_mask.*; expected IMAGE.png"),
     "orphan type": (lambda f: mask(f, "ground_truth/gone/x.png"), "gone/x.png.*without an image"),
     "missing": (lambda f: put(f, "test/dent/bare.png"), r"bare\.png: no mask, though 2"),
     "empty": (lambda f: mask(f, "ground_truth/dent/e_mask.png", value=0), r"e_mask\.png.*empty"),

@@ -52,6 +52,7 @@ def test_maps_become_as_large_as_the_image() -> None:
         (MAPS.reshape(2, 2, 4, 12), (8, 12), "2 or 12 maps an image"),
         (MAPS.reshape(2, 1, 1, 96), (8, 12), "for 2 images"),
         (MAPS.reshape(2, 96), (8, 12), "for 2 images"),
+        (SCORES, (8, 12), "for 2 images.* a model of scores alone .* export it with its map"),
     ],
 )
 def test_what_is_not_one_map_an_image_is_refused(
