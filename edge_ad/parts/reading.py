@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,12 @@ from edge_ad.images import read_image
 from edge_ad.images.bit_depth import ReadImage
 from edge_ad.parts.looks import Grouping, Looks, scale_for
 
+_log = logging.getLogger(__name__)
+_MANY, _PER_S = 3000, 50  # images whose comparison is announced; images a second on two cores
+_SLOW = (
+    "comparing %d images to find which show the same part, which takes about %d min. Names, "
+    "parts.csv and --part-id take none of that, nor does --parts-from each."
+)
 _SIZES_FROM = 15  # images, evenly spread, whose sizes decide the scale
 
 
@@ -38,6 +45,8 @@ def look(
 
     Raises DataError when no image can be read, UsageError for a region outside an image.
     """
+    if len(images) >= _MANY:
+        _log.warning(_SLOW, len(images), -(-len(images) // (_PER_S * 60)))
     left_out: dict[Path, str] = {}
     looks = Looks(_scale(images, geometry, read), len(images))
     distinct = Deduplicator(Geometry())

@@ -11,7 +11,7 @@ import pytest
 
 from edge_ad.errors import DataError
 from edge_ad.images import write_image
-from edge_ad.parts import How, PartAssignment, assign_parts
+from edge_ad.parts import How, PartAssignment, assign_parts, reading
 from tests.conftest import part_image
 from tests.parts.faces import face, write_faces
 
@@ -46,6 +46,20 @@ def test_images_of_one_part_alone_are_one_part_in_doubt(tmp_path: Path) -> None:
         write_image(tmp_path / f"{number}.png", face(1, gain=0.6 + 0.1 * number, noise=number))
     assignment = assign_parts(_images(tmp_path))
     assert len(assignment.groups()) == 1 and "--part-id" in assignment.doubt
+
+
+def test_a_long_comparison_of_many_images_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_faces(tmp_path, 2)
+    monkeypatch.setattr(reading, "_MANY", 7)
+    assign_parts(_images(tmp_path))
+    assert not caplog.messages
+    monkeypatch.setattr(reading, "_MANY", 6)
+    assign_parts(_images(tmp_path), how=How.EACH)
+    assert not caplog.messages
+    assign_parts(_images(tmp_path))
+    assert "comparing 6 images" in caplog.text and "about 1 min" in caplog.text
 
 
 def test_a_chain_of_overlapping_views_is_not_one_part(tmp_path: Path) -> None:
