@@ -123,7 +123,9 @@ def _not_checked(best: GateResult, eval_set: EvalSet, limits: GateLimits) -> lis
         lines.append("pixel AP: its limit was waived")
     elif unmasked:
         lines.append(f"pixel AP on {unmasked} of {len(anomalous)} anomalous images: no masks")
-    if best.alarms is None:
+    if best.alarms is None and not best.passed:
+        lines.append("false alarms: other figures fail already")
+    elif best.alarms is None:
         lines.append(
             "false alarms: they need images of normal parts (--images) that were not trained on"
         )
