@@ -197,33 +197,6 @@ def test_nobody_there_is_an_outage() -> None:
         webhook(f"http://127.0.0.1:{port}").deliver(RECORD)
 
 
-def test_a_name_whose_first_address_is_dead_costs_time_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tried: list[str] = []
-    connect, resolve = socket.create_connection, socket.getaddrinfo
-
-    def resolve_both(host: str, *port: Any, **types: Any) -> list[Any]:
-        hosts = ["127.0.0.2", "127.0.0.1"] if host == "two.example" else [host]
-        return [info for each in hosts for info in resolve(each, *port, **types)]
-
-    def note(address: tuple[str, int], *limits: Any) -> socket.socket:
-        tried.append(address[0])
-        return connect(address, *limits)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve_both)
-    monkeypatch.setattr(socket, "create_connection", note)
-    with web_server() as server:
-        outlet = webhook(server.url.replace("127.0.0.1", "two.example"))
-        for _ in range(3):
-            outlet.deliver(RECORD)
-        assert len(server.bodies) == 3
-    assert tried == ["127.0.0.2", "127.0.0.1", "127.0.0.1", "127.0.0.1"]
-    with pytest.raises(OSError):  # both are gone
-        outlet.deliver(RECORD)
-    assert tried[4:] == ["127.0.0.1", "127.0.0.2"]
-
-
 def test_closing_ends_a_request_under_way() -> None:
     asked = threading.Event()
 
