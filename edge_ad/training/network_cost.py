@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edge_ad.errors import OutletLost
+from edge_ad.errors import IncompatibleError, OutletLost
 
 TIMED = 3  # timed runs, after one to warm up
 # fp32 weights, and a checkpoint with weights and two moments; a new file replaces the old one when
@@ -44,6 +44,30 @@ def cost_of(module: nn.Module, size_hw: tuple[int, int]) -> NetworkCost:
     ms = _fastest_ms(module, torch.zeros(1, 3, *size_hw, device=device))
     module.train(training)
     return NetworkCost(count_parameters(module), flops, ms, device.type.upper())
+
+
+@torch.no_grad()
+def check_answer(module: nn.Module, method: str, size_hw: tuple[int, int]) -> None:
+    """Raise IncompatibleError for a network that does not answer as the engine contract says.
+
+    A method of one's own would otherwise train to its end before `export` refuses it.
+    """
+    device, training = next(module.parameters()).device, module.training
+    answer = module.eval()(torch.zeros(2, 3, *size_hw, device=device))
+    module.train(training)
+    expected = ((2, *size_hw), (2,))
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    shapes = tuple(tuple(getattr(part, "shape", ())) for part in parts)
+    if shapes != expected:
+        raise IncompatibleError(
+            f"method {method}: for 2 images of {size_hw[0]}x{size_hw[1]} its network returns "
+            f"{_listed(shapes)}; expected a map of {expected[0]} and a score of {expected[1]} for "
+            "each image. Nothing was trained."
+        )
+
+
+def _listed(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return " and ".join(f"a tensor of {shape}" for shape in shapes) or "nothing"
 
 
 def count_parameters(module: nn.Module) -> int:

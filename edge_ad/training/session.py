@@ -32,7 +32,7 @@ from edge_ad.training.data import BatchSampler, NormalTiles, scale_of, warn_of_r
 from edge_ad.training.device import arithmetic_for, pick_device
 from edge_ad.training.input_choice import InputChoice, choose_input
 from edge_ad.training.loop import OnStep, TrainingLoop, TrainingOptions
-from edge_ad.training.network_cost import NetworkCost, check_space, cost_of
+from edge_ad.training.network_cost import NetworkCost, check_answer, check_space, cost_of
 from edge_ad.training.part_split import PartSplit
 from edge_ad.training.reference_line import reference_line
 from edge_ad.training.report import example_rows, write_report
@@ -83,6 +83,7 @@ def train(
         folds_of(loaded.split)  # refuse too few parts before any work
     prepared = _prepare(config, loaded)
     loop = TrainingLoop(prepared.trainer, prepared.sampler, _options(config, prepared))
+    check_answer(prepared.trainer.module, config.method, config.size_hw)
     cost = cost_of(prepared.trainer.module, config.size_hw)
     on_start(cost, prepared.split)
     check_space(config.output, cost)
