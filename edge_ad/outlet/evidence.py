@@ -66,6 +66,7 @@ class EvidenceFolder(Outlet):
         record: Callable[[StoreEvent], object] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        _delete_unfinished(folder)
         self.counts = EvidenceCounts()
         self._folder = folder
         self._limits = (max_count, max_bytes)
@@ -186,6 +187,13 @@ def draw_sheet(folder: Path, count: int = _ON_SHEET) -> bytes:
         if len(images) == count:
             break
     return encode_image(contact_sheet(images[::-1]), ".jpg") if images else b""
+
+
+def _delete_unfinished(folder: Path) -> None:
+    """Delete images that a killed line was writing (`edge_ad.files.replacing`)."""
+    sheets = folder.parent.glob(".contact-sheet.*.part.jpg")
+    for path in (*folder.glob(".part-*.part.jpg"), *sheets):
+        path.unlink(missing_ok=True)
 
 
 def _images_by_age(folder: Path) -> OrderedDict[str, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_ad.files import replacing
 from edge_ad.images import read_image
 from edge_ad.inspection import Inspection, Region, Verdict
 from edge_ad.outlet import evidence
@@ -92,6 +93,25 @@ def test_images_of_an_earlier_line_go_by_their_parts_whatever_its_clock_was(tmp_
     folder.inspected(rejected(10), evidence_with())
     folder.close()
     assert names(tmp_path) == ["part-00000009.jpg", "part-00000010.jpg"]
+
+
+def test_what_a_killed_line_was_writing_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = EvidenceFolder(tmp_path / "evidence")
+    folder.inspected(rejected(1), evidence_with())
+    folder.close()
+    left: list[Path] = []
+    for path in (tmp_path / evidence_name(1), tmp_path / "contact-sheet.jpg"):
+        with pytest.raises(KeyboardInterrupt), replacing(path) as unfinished:
+            unfinished.write_bytes(b"half")
+            left.append(unfinished)
+            monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+            raise KeyboardInterrupt
+        monkeypatch.undo()
+    assert all(path.exists() for path in left)
+    EvidenceFolder(tmp_path / "evidence").close()
+    assert not any(path.exists() for path in left) and names(tmp_path) == ["part-00000001.jpg"]
 
 
 def test_images_of_others_are_left_alone(tmp_path: Path) -> None:
