@@ -43,8 +43,8 @@ def check_settings(uri: Uri) -> None:
 def open_v4l2(request: SourceRequest) -> Iterator[Grab]:
     """Open a camera at a device file.
 
-    Raises SourceLost when it does not open, UsageError when it takes another size, format or rate
-    than the options ask for.
+    Raises SourceLost when it does not open, or is unplugged meanwhile, UsageError when it takes
+    another size, format or rate than the options ask for.
     """
     uri = request.uri
     expected_wh = _size_wh(uri)
@@ -97,9 +97,11 @@ def _fix_exposure(capture: cv2.VideoCapture, uri: Uri) -> None:
 
 def _not_taken(
     capture: cv2.VideoCapture, uri: Uri, option: str, now: str, listing: str
-) -> UsageError:
+) -> UsageError | SourceLost:
     """Release a camera and return the error for an option that its driver has not taken."""
     capture.release()
+    if not Path(uri.place).exists():
+        return SourceLost(f"{uri.place}: the camera was unplugged while it opened.")
     return UsageError(
         f"{uri.place}: option {option}={uri.options[option]} was not taken, the driver has {now}. "
         f"List what it takes with: v4l2-ctl -d {uri.place} {listing}"

@@ -21,6 +21,7 @@ from edge_ad.source.base import SourceRequest
 from edge_ad.source.camera import check_size, deep_grey, to_grab, with_appsink
 from edge_ad.source.open import open_grabs, parse_uri
 from tests.source.rtsp_server import RtspCamera, serving
+from tests.timing import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -103,6 +104,48 @@ def test_what_a_camera_is_set_to_is_taken_or_refused(
     with pytest.raises(UsageError, match=message):
         open_source(f"v4l2://{device}?{options}")
     assert driver.released
+
+
+def test_a_camera_that_is_unplugged_while_it_opens_is_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    device = tmp_path / "video0"
+
+    class Unplugged(Driver):
+        def set(self, setting: int, value: float) -> bool:
+            device.unlink(missing_ok=True)
+            return False
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Unplugged())
+    for options in ("exposure=200", "gain=3"):
+        device.touch()
+        with pytest.raises(SourceLost, match="unplugged while it opened"):
+            open_source(f"v4l2://{device}?{options}")
+
+
+@pytest.mark.parametrize("error", [None, cv2.error("VIDIOC_DQBUF: No such device")])
+def test_a_camera_that_is_unplugged_is_lost_and_released(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: cv2.error | None
+) -> None:
+    device, driver = tmp_path / "video0", Driver()
+    device.touch()
+    unplugged = threading.Event()
+
+    def read() -> tuple[bool, NDArray[np.uint8] | None]:
+        if not unplugged.is_set():
+            return True, np.full((48, 64, 3), 90, np.uint8)
+        if error is not None:
+            raise error
+        return False, None
+
+    monkeypatch.setattr(driver, "read", read)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: driver)
+    with open_source(f"v4l2://{device}") as source:
+        next(iter(source))
+        unplugged.set()
+        with pytest.raises(SourceLost, match=r"stopped delivering|DQBUF: No such device"):
+            list(source)
+        wait_until(lambda: driver.released)
 
 
 class JpegDriver(Driver):
