@@ -44,8 +44,11 @@ def open_pylon(request: SourceRequest) -> Iterator[Grab]:
         ) from error
     try:
         _apply(camera, request)
-    except BaseException:
+    except BaseException as error:
+        removed = camera.IsCameraDeviceRemoved()
         camera.Close()
+        if removed:  # it refuses every setting
+            raise SourceLost(f"{request.name}: the camera was removed while it opened.") from error
         raise
     return _grabs(camera, request)
 

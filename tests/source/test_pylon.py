@@ -72,6 +72,15 @@ def test_what_is_wrong_is_said(uri: str, error: type[Exception], message: str) -
         open_source(uri)
 
 
+def test_a_camera_that_is_removed_while_it_opens_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pypylon import pylon
+
+    monkeypatch.setattr(pylon.InstantCamera, "IsCameraDeviceRemoved", lambda _: True)
+    for _ in range(2):  # it is released
+        with pytest.raises(SourceLost, match="removed while it opened"):
+            open_source(f"pylon://{SERIAL}?format=Mono7")
+
+
 def test_a_camera_in_use_is_reported_and_free_when_closed() -> None:
     with open_source(f"pylon://{SERIAL}") as source:
         take(source, 1)
