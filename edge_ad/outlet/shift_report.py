@@ -43,7 +43,7 @@ def shift_page(shift: Shift, folder: Path, images: int) -> str:
 def _cameras(shift: Shift) -> Iterable[str]:
     yield "<h2>Parts</h2>"
     if not shift.cameras:
-        yield "<p>No part was inspected, but for the minute under way.</p>"
+        yield "<p>No part was inspected, but for the last ten seconds.</p>"
         return
     head = ("camera", "judged", "rejected", "share", "invalid", "dropped", "slowest p99")
     yield _table(head, [_camera(name, counts) for name, counts in sorted(shift.cameras.items())])

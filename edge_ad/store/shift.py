@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edge_ad.store.reading import EventFilter, Record, open_snapshot, read_open
+from edge_ad.store.statistics import minutes_under_way
 
 _ALARMS = 200  # listed, and as many rejected parts; a shift with more has another problem
 _NOTICES = 100
@@ -74,11 +75,12 @@ def summarise_shift(folder: Path, since: str, until: str) -> Shift:
 def _add_statistics(shift: Shift, connection: sqlite3.Connection) -> None:
     span = _minute(shift.until) - _minute(shift.since)
     shift.bar_minutes = next((step for step in _STEPS if span <= step * _BARS), _STEPS[-1])
+    first, end = shift.since[:16], _minutes_before(shift.until)
     rows = connection.execute(
-        "SELECT * FROM statistics WHERE minute >= ? AND minute < ? ORDER BY minute",
-        (shift.since[:16], _minutes_before(shift.until)),
+        "SELECT * FROM statistics WHERE minute >= ? AND minute < ? ORDER BY minute", (first, end)
     )
-    for row in rows:
+    under_way = [row for row in minutes_under_way(connection) if first <= row["minute"] < end]
+    for row in (*rows, *under_way):
         camera = shift.cameras.setdefault(row["camera"], CameraShift())
         for name in ("passed", "rejected", "invalid", "dropped"):
             setattr(camera, name, getattr(camera, name) + row[name])

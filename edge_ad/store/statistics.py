@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from edge_ad.frame import Image
 from edge_ad.frame_light import light_of
@@ -29,6 +30,8 @@ _TIMES_KEPT = 20_000  # latencies a minute
 _LOOK_EVERY_S = 1.0  # brightness and sharpness
 _KEEP_EVERY_S = 10.0  # minutes under way
 _UNDER_WAY = "minutes"  # their key in the table meta
+_COLUMNS = ("minute", "camera", "passed", "rejected", "invalid", "dropped",
+            "scores", "latency_ms", "brightness", "sharpness")  # fmt: skip
 _Row = tuple[object, ...]
 
 
@@ -130,9 +133,19 @@ class MinuteStatistics:
 
 def restore_minutes(connection: sqlite3.Connection) -> None:
     """Make rows of the minutes that a line had under way when it was killed."""
+    _insert(connection, _kept(connection))
+
+
+def minutes_under_way(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Return a row of each minute that is under way, or was when the line was killed."""
+    return [dict(zip(_COLUMNS, row, strict=True)) for row in _kept(connection)]
+
+
+def _kept(connection: sqlite3.Connection) -> list[_Row]:
     select = "SELECT value FROM meta WHERE key = ? AND json_valid(value)"
-    for (value,) in connection.execute(select, (_UNDER_WAY,)).fetchall():
-        _insert(connection, json.loads(value))
+    return [
+        row for found in connection.execute(select, (_UNDER_WAY,)) for row in json.loads(found[0])
+    ]
 
 
 def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:
@@ -140,7 +153,7 @@ def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:
     connection.execute("DELETE FROM meta WHERE key = ?", (_UNDER_WAY,))
 
 
-_INSERT = "INSERT INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = f"INSERT INTO statistics VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
 def score_bin(score: float) -> int:

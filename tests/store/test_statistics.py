@@ -13,6 +13,7 @@ from edge_ad.frame import Image
 from edge_ad.frame_light import light_of
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.store.schema import connect
+from edge_ad.store.shift import CameraShift, summarise_shift
 from edge_ad.store.statistics import MinuteStatistics
 from edge_ad.store.store import Store
 from edge_ad.store.writer import Job
@@ -71,6 +72,11 @@ def test_a_killed_line_loses_what_it_counted_in_the_last_ten_seconds(
             statistics.count(at("21:40"), None)
             assert store.flush(LIMIT_S)
         assert counts(tmp_path) == []
+        shifts = [summarise_shift(tmp_path, day(21), day(hour)) for hour in (21, 22)]
+        assert [shift.cameras.get("top") for shift in shifts] == [
+            None, CameraShift(passed=4, dropped=4)
+        ]  # fmt: skip
+        assert list(shifts[1].bars.values()) == [(4, 0)]
     for _ in range(2):  # the second start has nothing to restore
         with Store(tmp_path):
             assert counts(tmp_path) == [("top", 4, 4)]
@@ -104,6 +110,10 @@ def test_while_the_disk_is_full_the_minutes_wait_once(monkeypatch: pytest.Monkey
         clock.advance(11)
         statistics.count(at("21:40"), None)
     assert written == [0]
+
+
+def day(hour: int) -> str:
+    return f"2026-11-28T{hour}:00:00.000+00:00"
 
 
 def counts(folder: Path) -> list[tuple[str, int, int]]:
