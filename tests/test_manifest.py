@@ -61,7 +61,7 @@ def test_a_threshold_that_was_edited_is_refused(engine: Path, stored: str, edite
     path.write_text("# a remark\n" + text)
     assert load_sidecar(engine) is not None
     path.write_text(text.replace(stored, edited))
-    with pytest.raises(IncompatibleError, match=r"was changed since .* --threshold or"):
+    with pytest.raises(IncompatibleError, match=r"was changed since .*Restore the file: .*"):
         load_sidecar(engine)
 
 
