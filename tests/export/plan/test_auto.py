@@ -160,8 +160,8 @@ def test_a_plan_with_other_outputs_cannot_win(monkeypatch: pytest.MonkeyPatch) -
     assert set(comparison.ms) == {"fp32", "fp16", "int8"} and min(comparison.ms.values()) > 0
     assert set(comparison.problems) == {"int8"}
     assert "int8 is excluded: on 8 frames maps differ" in str(comparison)
-    nan = compared(monkeypatch, fp32=1.0, fp16=float("nan"))
-    assert (nan.winner, set(nan.problems)) == ("fp32", {"fp16"})
+    nan = compared(monkeypatch, fp32=1.0, fp16=float("nan"), int8=3.0)
+    assert (nan.winner, set(nan.problems)) == ("fp32", {"fp16", "int8"})
 
 
 def test_an_fp32_plan_that_returns_nan_ends_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
