@@ -43,6 +43,12 @@ def test_the_limit_is_a_share_of_the_largest_value(
     assert compare(prediction(1, 2, 4), prediction(*other)).within(TENTH) is passes
 
 
+def test_maps_and_scores_have_to_agree_each() -> None:
+    reference, other = prediction(1, 2, 4), prediction(1, 2, 3)
+    assert not compare(reference, Prediction(other.maps, reference.scores)).within(TENTH)
+    assert not compare(reference, Prediction(reference.maps, other.scores)).within(TENTH)
+
+
 def test_maps_of_anomalous_copies_count_and_their_scores_do_not() -> None:
     """0.02 is large against a normal part's 0.1, small against an anomalous part's 4."""
     normal_only = compare(prediction(0.1), prediction(0.12))

@@ -24,9 +24,12 @@ class Killed(BaseException):
     """Ends a training the way a kill does: nothing is put in order."""
 
 
-def test_a_killed_training_resumes_to_the_same_weights(folder: Path, trained: Trained) -> None:
+@pytest.mark.parametrize("last", [2, 3])  # in the midst of the first phase, and at its end
+def test_a_killed_training_resumes_to_the_same_weights(
+    folder: Path, trained: Trained, last: int
+) -> None:
     def kill(progress: TrainingProgress) -> None:
-        if progress.step == 3:
+        if progress.step == last:
             raise Killed
 
     with pytest.raises(Killed):
