@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_ad.errors import MissingExtra
@@ -47,6 +47,7 @@ def test_credentials_never_reach_a_name(text: str, expected: str) -> None:
     assert without_credentials(text) == expected
 
 
+@settings(deadline=None)
 @given(user=st.from_regex(r"[a-z]{1,8}", fullmatch=True), word=st.text("abc#/:?@&!", min_size=6))
 def test_no_password_of_an_rtsp_camera_survives(user: str, word: str) -> None:
     assert without_credentials(f"rtsp://{user}:{word}@10.0.0.9/live") == "rtsp://10.0.0.9/live"

@@ -138,6 +138,10 @@ _GARBAGE = {
     "a deep error": lambda body: (
         b"HTTP/1.1 500 no\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000
     ),
+    "other numbers": lambda body: (
+        _OK + b"Inference-Header-Content-Length: %d\r\n" % (body.index(b"}]}") + 4) +
+        b"Content-Length: %d\r\n\r\n" % (len(body) + 1) + body.replace(b'"FP32"', b'"INT32"', 1)
+    ),
     "short tensors": lambda body: (
         _OK + b"Inference-Header-Content-Length: %d\r\n" % body.index(b"}]}") +
         b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -156,6 +160,16 @@ def test_an_answer_that_is_garbage_gives_no_verdict(
             engine.infer(np.zeros((1, 32, 32, 3), np.uint8))
         server.broken = None
         assert engine.infer(np.zeros((1, 32, 32, 3), np.uint8)).scores[0] == 0, "it recovers"
+
+
+def test_a_batch_that_is_refused_is_told_with_the_servers_words(
+    make_engine: MakePath, serve: Serve
+) -> None:
+    server = serve(make_engine())
+    with open_engine(f"triton://127.0.0.1:{server.port}/part") as engine:
+        server.broken = _GARBAGE["an error"]
+        with pytest.raises(EngineLost, match=r"refused a batch \(500: oom\)"):
+            engine.infer(np.zeros((1, 32, 32, 3), np.uint8))
 
 
 def test_a_server_that_never_answers_is_given_up_in_time(

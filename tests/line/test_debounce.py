@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_ad.errors import UsageError
@@ -30,6 +30,7 @@ def test_impossible_rules_are_refused(k: int, n: int) -> None:
         Debounce(k, n)
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 5).flatmap(lambda n: st.tuples(st.integers(1, n), st.just(n))),
     st.lists(st.booleans(), max_size=60),

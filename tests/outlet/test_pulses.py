@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_ad.outlet.pulses import PulseSchedule
@@ -72,6 +72,7 @@ def test_a_hold_lasts_until_its_release_and_a_pulse_at_least() -> None:
     assert schedule.last_end_s() == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(
     parts=st.lists(st.integers(0, 40), max_size=30),
     delay=st.integers(0, 10),

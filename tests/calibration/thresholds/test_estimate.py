@@ -53,6 +53,7 @@ def test_the_rank_agrees_with_the_exact_binomial_sum() -> None:
     assert largest_rank(n, Guarantee(rate, confidence)) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.floats(0.001, 0.5), st.floats(0.5, 0.999))
 def test_never_more_is_guaranteed_than_the_images_support(
     images: int, rate: float, confidence: float

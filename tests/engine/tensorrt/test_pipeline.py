@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -66,6 +66,7 @@ def test_any_number_of_images_fits_any_profile(
             assert_prediction(engine.infer(images), images)
 
 
+@settings(deadline=None)
 @given(
     profile=st.sampled_from(PROFILES),
     counts=st.lists(st.integers(1, 9), min_size=1, max_size=8),

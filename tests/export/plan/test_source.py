@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_ad import sample
@@ -41,6 +41,7 @@ def test_weights_in_place_of_a_graph_are_named(
         read(path)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=30), st.text(max_size=300), max_size=5))
 def test_metadata_reads_as_the_package_reads_it(metadata: dict[str, str]) -> None:
     model = graph()
@@ -49,6 +50,7 @@ def test_metadata_reads_as_the_package_reads_it(metadata: dict[str, str]) -> Non
     assert read_metadata(NAME, model.SerializeToString()) == metadata
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(WHOLE) - 1))
 def test_a_file_cut_off_anywhere_is_refused_or_has_no_metadata(length: int) -> None:
     """The manifest comes after the graph, so a file cut off between fields has none."""
@@ -58,6 +60,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_has_no_metadata(length: int) -> N
         assert "not an ONNX file" in str(error)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_end_in_a_traceback(data: bytes) -> None:
     try:
