@@ -48,8 +48,8 @@ def load_sidecar(engine: Path, engine_digest: str | None = None) -> Sidecar | No
         )
     if sidecar.threshold and sidecar.threshold_sha256 not in (None, _digest(content["threshold"])):
         raise IncompatibleError(
-            f"{path}: its threshold was changed since edge-ad stored it, so nobody knows what it "
-            "guarantees. Restore the file: another threshold is given with --threshold, or as "
+            f"{path}: its threshold was changed since edge-ad stored it, so what it guarantees "
+            "is not known. Restore the file: another threshold is given with --threshold, or as "
             f"threshold: in the line file. {_fix(engine, sidecar)}"
         )
     return sidecar.replace(threshold_sha256=None)

@@ -65,7 +65,7 @@ def test_an_acknowledgement_in_two_requests_counts_when_it_is_complete() -> None
 
 
 class OneAtATime(CameraState):
-    """Calls `seam` as it takes a verdict; nobody may acknowledge one meanwhile."""
+    """Calls `seam` as it takes a verdict; none may be acknowledged meanwhile."""
 
     seam: Callable[[], object]
     takes = False
