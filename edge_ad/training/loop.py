@@ -192,7 +192,7 @@ class TrainingLoop:
     def _begin(self) -> None:
         self._optimizer = self.trainer.begin(self.trainer.phases[self.phase].name)
         for group in self._optimizer.param_groups:
-            group["full_lr"] = group["lr"]
+            group.setdefault("full_lr", group["lr"])  # a method may go on with the same optimiser
         # what a pass over the tiles has collected is no weights: an average would spoil it
         averaged = self.options.average and not self.trainer.phases[self.phase].once
         module, decay = self.trainer.module, self.options.average

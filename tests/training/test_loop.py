@@ -67,21 +67,24 @@ def test_bf16_on_the_cpu_trains(folder: Path) -> None:
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(
     ("tail", "rates"), [(0.0, [1, 1, 1, 1]), (0.5, [1, 1, 1, 0.5]), (1.0, [1, 0.75, 0.5, 0.25])]
 )
-def test_learning_rates_fall_over_the_tail_of_a_phase(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tail: float, rates: list[float]
+def test_learning_rates_fall_over_the_tail_of_each_phase(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tail: float, rates: list[float], *, shared: bool
 ) -> None:
+    """They begin in full again, also where a method goes on with the same optimiser."""
     begin = DeSTSegTrainer.begin
     used: list[float] = []
+    optimizers: list[torch.optim.Optimizer] = []
 
     def begin_watched(trainer: DeSTSegTrainer, phase: str) -> torch.optim.Optimizer:
-        optimizer = begin(trainer, phase)
-        optimizer.register_step_pre_hook(
+        optimizers.append(begin(trainer, phase))
+        optimizers[-1].register_step_pre_hook(
             lambda watched, *_: used.append(watched.param_groups[0]["lr"])
         )
-        return optimizer
+        return optimizers[0 if shared else -1]
 
     def end_here(*_: object) -> None:
         raise Killed
@@ -90,4 +93,5 @@ def test_learning_rates_fall_over_the_tail_of_a_phase(
     monkeypatch.setattr(DeSTSegTrainer, "choose", end_here)
     with pytest.raises(Killed):
         run(tiny_training(folder, settings={"steps": 8, "lr_tail": tail}))
-    assert used == pytest.approx([0.4 * rate for rate in rates] + [0.1 * rate for rate in rates])
+    full = (0.4, 0.4) if shared else (0.4, 0.1)
+    assert used == pytest.approx([lr * rate for lr in full for rate in rates])

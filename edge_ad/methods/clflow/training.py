@@ -207,7 +207,7 @@ TRAINING = MethodTraining(
             **VARIED,
             "batch": 8,
             "steps": 4000,
-            "lr": 2e-3,
+            "lr": 2e-4,
             "lr_tail": 0.3,
         }
     },
