@@ -3,7 +3,7 @@
     python benchmarks/bench_inputs.py --shared ../shared
     python benchmarks/bench_inputs.py --data visa_macaroni1 --sides 224,448 --levels 23,12
     python benchmarks/bench_inputs.py --backbones resnet18,efficientnet_lite2 --sides 224,320 \\
-        --levels 23 --smoothing 1 --label backbones
+        --levels 23 --smoothing 1
 
 No test image is read. Anomalies are drawn on tiles of the largest side, the coarse kinds and the
 fine ones (specks and hairlines, counted in pixels), and shrink with the tile to each side. Maps are
@@ -13,7 +13,7 @@ compared at the largest size. Means over the seeds, which draw anomalies and mem
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -46,6 +46,10 @@ from edge_ad.training.input_size import ratio_of_parts, size_for, sizes_of
 from edge_ad.training.part_split import split_by_part
 from edge_ad.training.selection import selection_batch
 
+SHOWN = {
+    "inputs": ("image_auroc", "fine", "pixel_ap_fine", "normal_spread"),
+    "backbones": ("image_auroc", "fine", "pixel_ap"),
+}
 FINE = ("specks", "hairline")
 TILES, ROWS, CANDIDATES = 48, 600, 12_000  # bound the cost of each comparison to a minute
 SAMPLES = 42  # tiles with an anomaly, as many of each kind
@@ -160,17 +164,17 @@ def measure_set(name: str, options: argparse.Namespace) -> Path:
                 samples.setdefault(key, []).append(figures)
                 print(name, seed, key, {k: round(v, 3) for k, v in figures.items()}, flush=True)
     settings = {"seeds": options.seeds, "tiles": TILES, "rows": ROWS, "samples": SAMPLES}
-    label = f"{name}_{options.label}" if options.label else name
-    return write_result("inputs", label, "fp32", metrics=summary(samples), settings=settings,
-                        samples=samples)  # fmt: skip
+    bench = "backbones" if len(options.backbones) > 1 else "inputs"
+    return write_result(bench, name, "fp32", metrics=summary(samples, SHOWN[bench]),
+                        settings=settings, samples=samples)  # fmt: skip
 
 
-def summary(samples: dict[str, list[dict[str, float]]]) -> dict[str, float]:
-    """Return the means over the seeds, each named after its choice."""
+def summary(samples: dict[str, list[dict[str, float]]], shown: Sequence[str]) -> dict[str, float]:
+    """Return the means over the seeds of the figures shown, each named after its choice."""
     return {
         f"{choice}: {figure}": mean(seed[figure] for seed in seeds)
         for choice, seeds in samples.items()
-        for figure in ("image_auroc", "fine", "pixel_ap", "pixel_ap_fine", "normal_spread")
+        for figure in shown
     }
 
 
@@ -185,7 +189,6 @@ def main() -> None:
     parser.add_argument("--sides", type=numbers, default=[224, 448])
     parser.add_argument("--levels", type=lambda text: text.split(","), default=["23", "12"])
     parser.add_argument("--backbones", type=lambda text: text.split(","), default=["resnet18"])
-    parser.add_argument("--label", help="Behind the data set's name, for other choices.")
     parser.add_argument("--smoothing", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)

@@ -17,12 +17,13 @@ import argparse
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
-from method_seeds import TEACHERS, Run  # the script's own folder is on the path
+from method_seeds import Run, teacher_file  # the script's own folder is on the path
 from results import write_result
 
 from edge_ad.dataset import normal_images
@@ -30,6 +31,7 @@ from edge_ad.files import write_text
 from edge_ad.geometry import Geometry
 from edge_ad.methods.destseg.network import METHOD
 from edge_ad.methods.destseg.training import FITTING, DeSTSegSettings, DeSTSegTrainer
+from edge_ad.methods.layers.backbone import CHANNELS
 from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.branch_selection import measure
 from edge_ad.methods.learning.settings import SetAside
@@ -101,7 +103,7 @@ def trained(run: Run, seed: int) -> Trained:
     )
     sampler = BatchSampler(normal.tiles, indices, settings.prepare_textures(textures),
                            settings.synthesis, settings.batch, seed, report["grey"])  # fmt: skip
-    teacher = run.folder("weights") / TEACHERS["resnet18"]
+    teacher = teacher_file(run.backbone or "resnet18", run.shared)
     return Trained(detector, report, teacher, sampler, compared)
 
 
@@ -109,7 +111,7 @@ def write_detector(given: Trained, run: Run, prior: str, seed: int) -> dict[str,
     """Write the detector with a prior as `train` would, and return its choice."""
     began = time.process_time()
     trainer, choice, held_back = given.choose(prior, seed)
-    weights = Run(f"destseg+{prior}", run.data, run.shared, run.out).weights(seed)
+    weights = replace(run, name=f"destseg+{prior}").weights(seed)
     manifest = given.detector.manifest
     score = METHOD.score(choice.config, manifest.size_hw)
     manifest = manifest.replace(score=score)
@@ -154,11 +156,12 @@ def main() -> None:
     parser.add_argument("--data", default="line,magnetic_tile,aitex_fabric_01")
     parser.add_argument("--seed", type=int, default=0, help="Of the training.")
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--backbone", choices=tuple(CHANNELS), help="In place of ResNet-18.")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for data in options.data.split(","):
-        run = Run("destseg", data, options.shared, options.out)
+        run = Run("destseg", data, options.shared, options.out, backbone=options.backbone)
         given = trained(run, options.seed)
         first = [write_detector(given, run, prior, options.seed) for prior in PRIORS[1:]][-1]
         seeds = range(options.seed + 1, options.seed + options.draws)
@@ -169,7 +172,8 @@ def main() -> None:
             "draws": options.draws,
             "settings": given.report["settings"],
         }
-        path = write_result("priors", f"{data}-{options.seed}", "fp32", metrics=metrics,
+        label = "-".join(filter(None, (data, options.backbone, str(options.seed))))
+        path = write_result("priors", label, "fp32", metrics=metrics,
                             settings=settings, samples={"draws": draws})  # fmt: skip
         print(path, json.dumps(metrics), flush=True)
 

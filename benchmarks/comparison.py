@@ -37,6 +37,7 @@ def measured(results: list[Record]) -> dict[str, list[Record]]:
     for result in _of_methods(results):
         metrics = result["metrics"]
         row = {name: metrics[name] for name in _ROW if name in metrics}
+        row["data"] += _variant(result)
         row |= {"device": result["device"], "cpu": result["machine"]["cpu"]}
         row |= {"cores": result["machine"]["cores"], "seed": result["settings"]["seed"]}
         row["precisions"] = {
@@ -200,15 +201,19 @@ def _branches(result: Record) -> str:
 
 
 def _title(result: Record) -> str:
-    prior = result["settings"].get("prior", "none")
-    title = title_of(result["settings"]["method"])
+    return title_of(result["settings"]["method"]) + _variant(result)
+
+
+def _variant(result: Record) -> str:
+    """Return what differs from the preset, to go behind a name: backbone, levels, cells, prior."""
     network = result["settings"].get("settings", {}).get("network", {})
     backbone = network.get("backbone", "resnet18")
-    title += f", {SHORT[backbone]}" if backbone in SHORT else ""
+    title = f", {SHORT[backbone]}" if backbone in SHORT else ""
     levels = network.get("levels", USUAL_LEVELS)
     title += "" if levels == USUAL_LEVELS else f", levels {'+'.join(map(str, levels))}"
     cells = network.get("cells", "plain")
     title += "" if cells == "plain" else f", {cells} cells"
+    prior = result["settings"].get("prior", "none")
     return title if prior == "none" else f"{title} + {title_of(prior)}"
 
 

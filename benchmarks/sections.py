@@ -19,6 +19,12 @@ SECTIONS = {
         "On parts set aside, with synthetic anomalies; no test image was read. Image AUROC over "
         "all kinds, over the fine ones alone (specks and hairlines), and the pixel AP of these.",
     ),
+    "backbones": (
+        "Backbones of a memory bank",
+        "As above, levels 2 and 3 of three backbones at two sizes of the input; pixel AP is that "
+        "over all kinds. [Methods, measured](methods-measured.md#backbones-of-a-memory-bank) says "
+        "what follows.",
+    ),
     "cells": (
         "Cells of a memory bank",
         "On parts set aside, divided again in each of three draws, with synthetic anomalies of "
