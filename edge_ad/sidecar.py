@@ -162,6 +162,6 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _digest(threshold: object) -> str:
-    """Return the sha256 of a threshold's content, whatever the order of its keys."""
+    """Return the sha256 of a threshold's content; the order of its keys does not matter."""
     text = json.dumps(threshold, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
