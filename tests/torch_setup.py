@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.onnx._internal.exporter import _registration
 
-from edge_ad.methods.clflow import network as clflow
 from edge_ad.methods.layers import backbone
 from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.training import network_cost, selection
@@ -26,10 +25,7 @@ def narrow_resnet18() -> Iterator[None]:
     Trainings of four steps and files of them do not depend on the width, and take two thirds of
     the time.
     """
-    with (
-        mock.patch.dict(backbone.CHANNELS, resnet18=NARROW),
-        mock.patch.dict(clflow.CHANNELS, resnet18=NARROW),
-    ):
+    with mock.patch.dict(backbone.CHANNELS, resnet18=NARROW):
         yield
 
 

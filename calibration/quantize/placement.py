@@ -16,7 +16,7 @@ from edge_ad.calibration.quantize.rules import (
     check_patterns,
 )
 from edge_ad.calibration.ranges.target import Target
-from edge_ad.onnx_graph.index import Edge, GraphIndex, attribute
+from edge_ad.onnx_graph.index import FUSED, Edge, GraphIndex, attribute
 from edge_ad.onnx_graph.thin_convs import fill_vector, products_before_shifts
 from edge_ad.onnx_graph.upsampling import products_before_upsampling
 
@@ -132,7 +132,8 @@ def _written(graph: GraphIndex, tensor: str) -> str:
     was collected behind the Clip does.
     """
     readers = graph.consumers_of(tensor)
-    return readers[0].output[0] if [r.op_type for r in readers] in (["Relu"], ["Clip"]) else tensor
+    fuses = len(readers) == 1 and readers[0].op_type in FUSED
+    return readers[0].output[0] if fuses else tensor
 
 
 def _by_unweighted(graph: GraphIndex, tensors: set[str]) -> set[str]:

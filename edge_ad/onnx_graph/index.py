@@ -21,6 +21,7 @@ from edge_ad.onnx_graph.load import load_model
 from edge_ad.onnx_graph.simplify import fold_constants, name_nodes
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+FUSED = frozenset({"Relu", "Clip"})  # one int8 kernel with the convolution before them
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _EXPORT = "Use the fp32 file that edge-ad export wrote."
 

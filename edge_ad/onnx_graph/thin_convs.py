@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from edge_ad.onnx_graph.convolution import integers, is_plain
-from edge_ad.onnx_graph.index import GraphIndex
+from edge_ad.onnx_graph.index import FUSED, GraphIndex
 from edge_ad.onnx_graph.rewriting import Rewriting
 
 VECTOR = 16  # float32 of AVX-512; filters from which ONNX Runtime's int8 kernel takes the layer
@@ -51,7 +51,7 @@ def fill_vector(graph: GraphIndex, names: Iterable[str]) -> GraphIndex:
 
 
 def _is_alone(graph: GraphIndex, node: NodeProto) -> bool:
-    fused = any(reader.op_type in ("Relu", "Clip") for reader in graph.after(node))
+    fused = any(reader.op_type in FUSED for reader in graph.after(node))
     return is_thin(graph, node) and not fused
 
 

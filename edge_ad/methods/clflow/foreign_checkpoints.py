@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import get_args
 
 from torch import Tensor
 
 from edge_ad.errors import DataError
-from edge_ad.methods.clflow.network import CHANNELS, CLFlowConfig
+from edge_ad.methods.clflow.network import Backbone, CLFlowConfig
 from edge_ad.methods.foreign import Foreign, Reader, below
+from edge_ad.methods.layers.backbone import CHANNELS
 from edge_ad.methods.pretrained import State
 
 _STEP = r"fast_flow_blocks\.(\d+)\.module_list\.(\d+)"
@@ -30,7 +32,7 @@ def read_anomalib(states: Sequence[State]) -> Foreign | None:
     if len(states) != 1 or not steps or "norms.0.weight" not in state:
         return None
     channels, height, width = state["norms.0.weight"].shape
-    backbone = next((name for name, c in CHANNELS.items() if c[0] == channels), None)
+    backbone = next((name for name in get_args(Backbone) if CHANNELS[name][0] == channels), None)
     if backbone is None:
         raise DataError(f"a FastFlow on features of {channels} channels; known are ResNets alone.")
     ours: State = {}

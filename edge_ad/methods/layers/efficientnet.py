@@ -149,10 +149,12 @@ def timm_names(state: Mapping[str, Tensor], name: EfficientNet) -> dict[str, Ten
 
 
 def _timm_name(key: str, places: Sequence[tuple[int, int]]) -> str:
-    first, _, rest = key.partition(".")
+    """Return a parameter's name; `places` are stage and block of each of the trunk's blocks."""
+    first, dot, rest = key.partition(".")
     if first != "_blocks":
-        return f"{_AROUND.get(first, first)}.{rest}"
+        return f"{_AROUND.get(first, first)}{dot}{rest}"
     number, layer, parameter = rest.split(".", 2)
-    stage, block = dict(enumerate(places)).get(int(number), (len(TAPS) + 2, int(number)))
+    behind = int(number) - len(places)  # blocks of the stages that the trunk leaves out
+    stage, block = places[int(number)] if behind < 0 else (places[-1][0] + 1, behind)
     names = _INVERTED if stage else _SEPARABLE
     return f"blocks.{stage}.{block}.{names.get(layer, layer)}.{parameter}"
