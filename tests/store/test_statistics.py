@@ -24,6 +24,13 @@ def at(minute: str) -> Inspection:
     return Inspection(Verdict.PASS, 0.1, 0.5, camera="top", time_utc=f"2026-11-28T{minute}:30.000Z")
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
+    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
+    return clock
+
+
 def test_the_last_two_minutes_are_under_way_as_they_came() -> None:
     written: list[int] = []
 
@@ -42,10 +49,8 @@ def test_the_last_two_minutes_are_under_way_as_they_came() -> None:
 
 
 def test_a_minute_has_the_mean_light_of_one_frame_a_second(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: FakeClock
 ) -> None:
-    clock = FakeClock()
-    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
     with Store(tmp_path) as store:
         statistics = MinuteStatistics(store.put, dict)
         for level in (60, 200, 100):  # the second one comes within the first second
@@ -59,10 +64,8 @@ def test_a_minute_has_the_mean_light_of_one_frame_a_second(
 
 
 def test_a_killed_line_loses_what_it_counted_in_the_last_ten_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: FakeClock
 ) -> None:
-    clock = FakeClock()
-    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
     drops = {"top": 0}
     with Store(tmp_path) as store:
         statistics = MinuteStatistics(store.put, lambda: drops)
@@ -82,11 +85,7 @@ def test_a_killed_line_loses_what_it_counted_in_the_last_ten_seconds(
             assert counts(tmp_path) == [("top", 4, 4)]
 
 
-def test_minutes_that_are_over_are_not_counted_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = FakeClock()
-    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
+def test_minutes_that_are_over_are_not_counted_twice(tmp_path: Path, clock: FakeClock) -> None:
     with Store(tmp_path) as store:
         statistics = MinuteStatistics(store.put, dict)
         for minute in ("21:40", "21:40", "21:41"):
@@ -96,9 +95,7 @@ def test_minutes_that_are_over_are_not_counted_twice(
         assert counts(tmp_path) == [("top", 2, 0)]
 
 
-def test_while_the_disk_is_full_the_minutes_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = FakeClock()
-    monkeypatch.setattr("edge_ad.store.statistics.time", clock)
+def test_while_the_disk_is_full_the_minutes_wait_once(clock: FakeClock) -> None:
     written: list[int] = []
 
     def put(job: Job, records: int) -> bool:
