@@ -159,7 +159,8 @@ def _format(result: dict[str, Any]) -> str:
     if "engine" in result:
         height, width = result["size_hw"]
         batch = f"{result['batch']} a call" if result["batch"] else "any number a call"
-        lines = [f"{result['engine']}: {width}x{height}, {batch}, from {result['origin']}"]
+        size = f"{height}x{width} (height x width)"
+        lines = [f"{result['engine']}: {size}, {batch}, from {result['origin']}"]
         lines += [f"  {change}" for change in result["changes"]]
         lines += [f"next: edge-ad threshold {result['engine']} --images GOOD_DIR"]
         return "\n".join(lines)

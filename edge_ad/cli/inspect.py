@@ -49,7 +49,7 @@ def _manifest_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     batch = manifest["batch"] or "any number of"
     images = "image" if batch == 1 else "images"
     yield "method", f"{manifest['method']}, {manifest['precision']}"
-    yield "size", f"{width}x{height}, {batch} {images} a call"
+    yield "size", f"{height}x{width} (height x width), {batch} {images} a call"
     yield "geometry", _geometry(manifest["geometry"])
     score = manifest["score"]
     yield "score", f"mean of the {score['top_k']} largest values" + _filtered(score)

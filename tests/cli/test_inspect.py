@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import edge_ad
 from edge_ad.cli.inspect import command
 from edge_ad.errors import EdgeAdError, IncompatibleError, UsageError
 from edge_ad.files import sha256
@@ -88,6 +89,11 @@ def test_a_replaced_engine_is_described_not_refused(make_engine: Callable[..., P
 
 def test_an_open_batch_is_printed(make_engine: Callable[..., Path]) -> None:
     assert "any number of images a call" in printed(make_engine(batch=None))
+
+
+def test_a_size_is_printed_as_the_options_take_it() -> None:
+    shipped = Path(edge_ad.__file__).parent / "sample" / "engine.onnx"
+    assert "128x176 (height x width), 1 image a call" in printed(shipped)
 
 
 def test_geometry_is_printed(onnx: Any, make_engine: Callable[..., Path]) -> None:
