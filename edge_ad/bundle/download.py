@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +18,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from edge_ad.bundle.archive import header
-from edge_ad.bundle.durable import make_folder, write_durably
+from edge_ad.bundle.durable import check_room, make_folder, write_durably
 from edge_ad.bundle.manifest import MANIFEST
 from edge_ad.errors import DataError, OutletLost, SourceLost, UsageError
 from edge_ad.secret import with_secrets
 from edge_ad.uri import without_credentials
 
 _CHUNK = 1 << 18
-_SPARE_BYTES = 32 << 20
 _TIMEOUT_S = 30.0  # without a byte
 _BYTES = "[0-9]{1,18}"
 _RANGE = re.compile(rf"bytes ({_BYTES})-{_BYTES}/({_BYTES}|\*)")
@@ -174,7 +172,7 @@ def _receive(answer: Any, begun: int, download: Download) -> str:
             f"{download.label} has {total >> 20} MiB, at most {download.largest_bytes >> 20} MiB "
             "are fetched. If it is right: --max-mib"
         )
-    _check_room(download.folder, (total or 0) - begun)
+    check_room(download.folder, (total or 0) - begun)
     validator = headers.get("ETag") or headers.get("Last-Modified") or ""
     if validator.startswith("W/"):  # says nothing about bytes
         validator = ""
@@ -183,16 +181,6 @@ def _receive(answer: Any, begun: int, download: Download) -> str:
     if total is not None and arrived != total:
         return f"{arrived} of {total} bytes have arrived"
     return ""
-
-
-def _check_room(folder: Path, missing: int) -> None:
-    """Raise OutletLost when a download would fill the disk that the line writes to."""
-    free = shutil.disk_usage(folder).free
-    if free < missing + _SPARE_BYTES:
-        raise OutletLost(
-            f"{folder}: {missing + _SPARE_BYTES >> 20} MiB are needed, {free >> 20} MiB are free. "
-            "Make room."
-        )
 
 
 def _append(answer: Any, begun: int, download: Download) -> int:

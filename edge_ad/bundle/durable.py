@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+from edge_ad.errors import OutletLost
+
+_SPARE_BYTES = 32 << 20  # for plans, records and what else writes to the disk
 _NEW = ".new"
 
 
@@ -45,6 +49,15 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
         sync_folder(folder.parent)
+
+
+def check_room(folder: Path, missing: int) -> None:
+    """Raise OutletLost when so many bytes more would fill the disk that the line writes to."""
+    free, needed = shutil.disk_usage(folder).free, missing + _SPARE_BYTES
+    if free < needed:
+        raise OutletLost(
+            f"{folder}: {needed >> 20} MiB are needed, {free >> 20} MiB are free. Make room."
+        )
 
 
 def sync_tree(folder: Path) -> None:

@@ -16,12 +16,11 @@ from typing import BinaryIO
 
 from edge_ad.bundle.archive import open_bundle, read_files
 from edge_ad.bundle.checks import CheckedBundle, check_head, check_target, check_time, check_version
-from edge_ad.bundle.durable import make_folder, rename_durably, sync_tree, write_durably
+from edge_ad.bundle.durable import check_room, make_folder, rename_durably, sync_tree, write_durably
 from edge_ad.bundle.manifest import (
     MANIFEST,
     SIGNATURES,
     BundledFile,
-    BundleManifest,
     plan_name,
 )
 from edge_ad.bundle.plans import BUILT, build_plans
@@ -36,7 +35,6 @@ STEPS = (
     *("check", "verify", "unpack", "plans", "line", "self-test", "sync", "publish", "note"),
     *("switch", "finish", "prune"),
 )
-_SPARE_BYTES = 32 << 20  # for plans, records and what else writes to the disk
 
 OnStep = Callable[[str], None]
 
@@ -115,7 +113,7 @@ def _checked(file: BinaryIO, request: InstallRequest, state: State | None) -> Ch
     check_time(bundle.manifest, label)
     check_target(bundle.manifest.target, label)
     check_version(bundle, state, label, allow_older=request.allow_older)
-    _check_room(request.folder, bundle.manifest)
+    check_room(request.folder, bundle.manifest.size)
     request.on_step("verify")
     after_head = file.tell()
     read_files(file, bundle.manifest.files, label)
@@ -240,14 +238,6 @@ def _untouched(folder: BundleFolder) -> Iterator[None]:
             kept = f"{after} is current; its record is written by the next install or rollback"
         reason = error.strerror or error
         raise OutletLost(f"{where}: cannot be written ({reason}). {kept}.") from error
-
-
-def _check_room(folder: Path, manifest: BundleManifest) -> None:
-    free, needed = shutil.disk_usage(folder).free, manifest.size + _SPARE_BYTES
-    if free < needed:
-        raise OutletLost(
-            f"{folder}: {needed >> 20} MiB are needed, {free >> 20} MiB are free. Make room."
-        )
 
 
 def _free_name(folder: BundleFolder, bundle: CheckedBundle) -> str:
