@@ -14,7 +14,7 @@ from typing import BinaryIO
 from edge_ad.bundle.archive import Head, open_bundle, read_files, read_head
 from edge_ad.bundle.manifest import BundleManifest, Target, parse_manifest
 from edge_ad.bundle.signing import parse_signatures
-from edge_ad.bundle.state import State
+from edge_ad.bundle.state import Installation, State
 from edge_ad.bundle.trust import Trust, check_signatures
 from edge_ad.errors import DataError, IncompatibleError, naming
 
@@ -111,19 +111,23 @@ def check_version(
             "person wants it nevertheless: --allow-older"
         )
     for past in state.history:
-        if past.version != manifest.version:
-            continue
-        if past.manifest_sha256 != bundle.sha256:
-            raise IncompatibleError(
-                f"{label} is version {manifest.version}, and another bundle with that version was "
-                "installed here. Give every bundle its own version."
-            )
-        if past.removed_for:
-            raise IncompatibleError(
-                f"{label} is version {manifest.version}, which was taken back on "
-                f"{past.removed_utc}: {past.removed_for}. Install a newer one; if a person wants "
-                "this one nevertheless: --allow-older"
-            )
+        if past.version == manifest.version:
+            _check_installed_before(bundle, past, label)
+
+
+def _check_installed_before(bundle: CheckedBundle, past: Installation, label: str) -> None:
+    """Raise IncompatibleError where a version is not what it was, or was taken back."""
+    if past.manifest_sha256 != bundle.sha256:
+        raise IncompatibleError(
+            f"{label} is version {past.version}, and another bundle with that version was "
+            "installed here. Give every bundle its own version."
+        )
+    if past.removed_for:
+        raise IncompatibleError(
+            f"{label} is version {past.version}, which was taken back on {past.removed_utc}: "
+            f"{past.removed_for}. Install a newer one; if a person wants this one nevertheless: "
+            "--allow-older"
+        )
 
 
 def _time(text: str) -> datetime:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_ad.bundle.manifest import SelfTest, SelfTestCamera
+from edge_ad.bundle.manifest import SelfTest, SelfTestCamera, SelfTestImage
 from edge_ad.detector import Detector
 from edge_ad.errors import GateFailed
 from edge_ad.images import read_image
@@ -61,24 +61,13 @@ def run_self_test(folder: Path, test: SelfTest, engines: Mapping[str, str]) -> S
     Raises GateFailed when an answer differs or the median latency exceeds its limit, and what
     `Detector` raises.
     """
-    problems, worst, times = [], 0.0, []
-    for camera in test.cameras:
-        expected = [image for image in test.images if image.camera == camera.camera]
-        if not expected:
-            continue
-        engine = folder / engines.get(camera.engine, camera.engine)
-        results = judge_images(engine, camera, [folder / image.image for image in expected])
-        for image, (inspection, seconds) in zip(expected, results, strict=True):
-            times.append(seconds * 1e3)
-            difference = abs(inspection.score - image.score) / image.tolerance
-            worst = max(worst, difference)  # NaN, of an INVALID image, has its verdict
-            if inspection.verdict.value != image.verdict or not difference <= 1:
-                problems.append(
-                    f"camera {camera.camera}, {image.image}: expected {image.verdict} with score "
-                    f"{image.score:.6g} +- {image.tolerance:.3g}, got {inspection.verdict} with "
-                    f"{inspection.score:.6g} {inspection.reason}".rstrip()
-                )
-    result = SelfTestResult(len(times), worst, statistics.median(times))
+    answers = list(_answers(folder, test, engines))
+    result = SelfTestResult(
+        len(answers),
+        max((0.0, *(answer.deviation for answer in answers))),  # in this order NaN counts as 0
+        statistics.median(answer.seconds * 1e3 for answer in answers),
+    )
+    problems = [answer.problem for answer in answers if answer.problem]
     if test.latency_ms is not None and result.latency_ms > test.latency_ms:
         problems.append(
             f"an image takes {result.latency_ms:.1f} ms (median), the limit is "
@@ -91,3 +80,39 @@ def run_self_test(folder: Path, test: SelfTest, engines: Mapping[str, str]) -> S
             {"self_test": result.as_json(), "problems": problems},
         )
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A device's inspection of an image, beside the expected one."""
+
+    image: SelfTestImage
+    inspection: Inspection
+    seconds: float
+
+    @property
+    def deviation(self) -> float:
+        """The score difference as a share of the tolerance; NaN for an INVALID image."""
+        return abs(self.inspection.score - self.image.score) / self.image.tolerance
+
+    @property
+    def problem(self) -> str:
+        """What differs from the expected answer, empty when it agrees."""
+        image, got = self.image, self.inspection
+        if got.verdict.value == image.verdict and self.deviation <= 1:
+            return ""
+        return (
+            f"camera {image.camera}, {image.image}: expected {image.verdict} with score "
+            f"{image.score:.6g} +- {image.tolerance:.3g}, got {got.verdict} with "
+            f"{got.score:.6g} {got.reason}".rstrip()
+        )
+
+
+def _answers(folder: Path, test: SelfTest, engines: Mapping[str, str]) -> Iterator[_Answer]:
+    for camera in test.cameras:
+        images = [image for image in test.images if image.camera == camera.camera]
+        if images:
+            engine = folder / engines.get(camera.engine, camera.engine)
+            results = judge_images(engine, camera, [folder / image.image for image in images])
+            for image, (inspection, seconds) in zip(images, results, strict=True):
+                yield _Answer(image, inspection, seconds)
