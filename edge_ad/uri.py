@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -271,3 +271,11 @@ def whole_number(
     if value != int(value):
         raise UsageError(f"{uri}: option {name} must be a whole number, got '{value:g}'.")
     return int(value)
+
+
+def one_of(uri: Uri, name: str, values: Sequence[str], default: str) -> str:
+    """Return an option that has one of a few values. Raises UsageError for any other."""
+    value = uri.options.get(name, default)
+    if value not in values:
+        raise UsageError(f"{uri}: option {name} must be {' or '.join(values)}, got '{value}'.")
+    return value

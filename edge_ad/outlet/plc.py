@@ -15,7 +15,7 @@ from edge_ad.inspection import Inspection
 from edge_ad.outlet.base import Evidence, Outlet, TriggerInput
 from edge_ad.outlet.modbus_map import CameraState, encode
 from edge_ad.setting import Setting, SettingChange
-from edge_ad.uri import Uri, number
+from edge_ad.uri import Uri, number, one_of
 
 if TYPE_CHECKING:
     from edge_ad.store.store import Store
@@ -41,17 +41,10 @@ def parse_plc_options(uri: Uri) -> PlcOptions:
     return PlcOptions(
         camera=uri.options.get("camera", ""),
         stale_s=number(uri, "stale_ms", 2000.0, least=1.0) / 1e3,
-        high_first=_one_of(uri, "words", ("big", "little")) == "big",
-        handshake=_one_of(uri, "handshake", ("0", "1")) == "1",
-        take_triggers=_one_of(uri, "trigger", ("0", "1")) == "1",
+        high_first=one_of(uri, "words", ("big", "little"), "big") == "big",
+        handshake=one_of(uri, "handshake", ("0", "1"), "0") == "1",
+        take_triggers=one_of(uri, "trigger", ("0", "1"), "0") == "1",
     )
-
-
-def _one_of(uri: Uri, name: str, values: tuple[str, ...]) -> str:
-    value = uri.options.get(name, values[0])
-    if value not in values:
-        raise UsageError(f"{uri}: option {name} must be {' or '.join(values)}, got '{value}'.")
-    return value
 
 
 class PlcOutlet(Outlet):

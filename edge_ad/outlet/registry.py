@@ -162,7 +162,7 @@ OUTLETS: tuple[UriKind, ...] = (
         description="an OPC UA server in a process beside the line: state, results, counters and "
         "alarms of each camera, see [OPC UA](opcua.md)",
         opener="edge_ad.outlet.opcua:open_opcua",
-        checker="edge_ad.outlet.opcua:parse_opcua",
+        checker="edge_ad.outlet.opcua_options:parse_opcua",
         options={
             "stale_ms": "age at which a result counts no more, 2000",
             "anonymous": "read or no; read on 127.0.0.1 only, unless given",

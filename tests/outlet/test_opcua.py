@@ -18,8 +18,9 @@ from edge_ad.inspection import Inspection, Verdict
 from edge_ad.opcua.settings import ServerSettings
 from edge_ad.outlet import opcua, opcua_process
 from edge_ad.outlet.base import Evidence
-from edge_ad.outlet.opcua import OpcUaOutlet, server_settings
+from edge_ad.outlet.opcua import OpcUaOutlet
 from edge_ad.outlet.opcua_feed import Feed, Message
+from edge_ad.outlet.opcua_options import server_settings
 from edge_ad.outlet.registry import check_outlet, open_outlet
 from edge_ad.store.reading import EventFilter, read_events
 from edge_ad.store.store import Store
