@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -16,36 +17,47 @@ def format_nodes(result: dict[str, Any]) -> str:
 
 def format_result(result: dict[str, Any]) -> str:
     """Format the outcome of a calibration."""
+    return "\n".join(_result_lines(result))
+
+
+def _result_lines(result: dict[str, Any]) -> Iterator[str]:
     gate, speed = result["gate"], result["speed"]
-    lines = [
+    yield (
         f"{result['engine'] or 'no engine written'}: {result['method']}, "
         f"{result['int8_nodes']} of {len(result['nodes'])} nodes in int8"
-    ]
+    )
     if result["precision_comparison"]:
-        lines.append(_format_comparison(result["precision_comparison"], result["fp32"]))
+        yield _format_comparison(result["precision_comparison"], result["fp32"])
     if gate:
-        lines.append(f"gate on {gate['normal']} normal and {gate['anomalous']} anomalous images:")
-        lines += [f"  {name} lost {loss:+.4f}" for name, loss in gate["losses"].items()]
-        lines += [f"  not checked: {line}" for line in gate["not_checked"]]
-        lines += [f"  {len(gate['left_out'])} files were left out"] * bool(gate["left_out"])
+        yield from _gate_lines(gate)
     if result["float_blocks"]:
-        lines.append(f"returned to float: {', '.join(result['float_blocks'])}")
+        yield f"returned to float: {', '.join(result['float_blocks'])}"
     if speed:
-        lines.append(
+        yield (
             f"here: fp32 {speed['fp32_ms']:.1f} ms, int8 {speed['int8_ms']:.1f} ms per image, "
             f"{speed['speedup']:.2f} times the throughput"
         )
     if gate and gate["alarms"]:
         alarms = gate["alarms"]
-        lines.append(
+        yield (
             f"  {alarms['false_alarms']} false alarms, {alarms['changed_verdicts']} verdicts other "
             "than fp32's, each engine at its own threshold"
         )
     if result["compiled"]:
         counts = result["compiled"]["layers"]
         layers = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        lines.append(f"TensorRT-RTX compiles it to: {layers}")
-    return "\n".join([*lines, f"ranges: {result['ranges']}"])
+        yield f"TensorRT-RTX compiles it to: {layers}"
+    yield f"ranges: {result['ranges']}"
+
+
+def _gate_lines(gate: dict[str, Any]) -> Iterator[str]:
+    yield f"gate on {gate['normal']} normal and {gate['anomalous']} anomalous images:"
+    for name, loss in gate["losses"].items():
+        yield f"  {name} lost {loss:+.4f}"
+    for line in gate["not_checked"]:
+        yield f"  not checked: {line}"
+    if gate["left_out"]:
+        yield f"  {len(gate['left_out'])} files were left out"
 
 
 def _format_comparison(comparison: dict[str, Any], fp32: str) -> str:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from edge_ad.geometry import Geometry
     from edge_ad.parts import PartAssignment
 
-_COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "iap", "iap90")
-
 
 @click.command(cls=GroupedCommand)
 @click.argument("artifact", type=click.Path(path_type=Path))
@@ -73,6 +71,7 @@ def command(
     wrote, or from patterns of names; else each image counts as a part.
     """
     _require("scipy", "rich", *(["matplotlib"] if output else []))
+    from edge_ad.cli.evaluate_format import print_table, remarks
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.report import write_report
 
@@ -99,8 +98,11 @@ def command(
         emit(result)
     else:
         click.echo(labelled)
-        _print(result)
-        _print_remarks(result, output)
+        print_table(result)
+        for line in remarks(result):
+            click.echo(line)
+        if output is not None:
+            click.echo(f"Report: {output}/report.json, curves.png, misses.png")
 
 
 def _require(*packages: str) -> None:
@@ -193,59 +195,3 @@ def _subject(artifact: Path, data: Path, engine: Engine, geometry: Geometry) -> 
         "size_hw": list(manifest.size_hw),
         "geometry": geometry.to_dict(),
     }
-
-
-def _print(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("", "images", *_COLUMNS, "escapes")
-    for name, numbers in ({"all": result} | result["by_type"]).items():
-        values = [_cell(numbers, key) for key in _COLUMNS]
-        escapes = numbers.get("escapes", numbers.get("at_threshold", {}).get("escapes", "-"))
-        table.add_row(name, f"{numbers['normal']} + {numbers['anomalous']}", *values, str(escapes))
-    console = Console()
-    Console(width=None if console.is_terminal else 120).print(table)
-
-
-def _cell(numbers: dict[str, Any], key: str) -> str:
-    """Return a metric over its interval."""
-    if numbers[key] is None:
-        return "-"
-    interval = numbers["intervals"][key]
-    below = "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-    return f"{numbers[key]:.4f}\n{below}"
-
-
-def _print_remarks(result: dict[str, Any], output: Path | None) -> None:
-    """Print the remarks that do not fit in the table."""
-    by = result["intervals_by"]
-    click.echo(
-        f"Intervals: {by['level']:.0%} of {by['draws']} draws of {by['normal_parts']} normal and "
-        f"{by['anomalous_parts']} anomalous parts ({by['detail'] or by['decided_by']})."
-    )
-    if not result["anomalous"]:
-        click.echo("No anomalous images: AUROC and the other metrics are undefined.")
-    if at := result.get("at_threshold"):
-        click.echo(
-            f"At threshold {at['image']:.6g} ({at['from']}): {at['escapes']} of "
-            f"{result['anomalous']} anomalous images pass, {at['overkill']} of "
-            f"{result['normal']} normal images are rejected."
-        )
-    if result["tiny_defects"]:
-        click.echo(f"{result['tiny_defects']} of {result['defects']} defects have 1 or 2 pixels.")
-    if kinds := result["types_without_masks"]:
-        click.echo(f"No masks for {', '.join(kinds)}: pixel figures do not cover them.")
-    if hidden := result["hidden_defects"]:
-        click.echo(
-            f"{len(hidden)} defects lie outside the inspected area (region of interest, ignored "
-            f"polygons) or are too small for the map; the first: {hidden[0]}"
-        )
-    if left_out := result["left_out"]:
-        click.echo(
-            f"{result['listed']} files listed, {result['scored']} scored, {len(left_out)} left out."
-        )
-    for note in result["data_set"]["notes"]:
-        click.echo(f"Note: {note}.")
-    if output is not None:
-        click.echo(f"Report: {output}/report.json, curves.png, misses.png")
