@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
 import click
 import cv2
@@ -16,7 +14,6 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.files import printable
 from edge_ad.frame import Image
 from edge_ad.inspection import Inspection, Verdict
-from edge_ad.line.rate_check import as_percent
 from edge_ad.machine.camera import read_opencv
 from edge_ad.machine.opencv import WINDOWS_FIX
 from edge_ad.outlet.base import Evidence, Outlet
@@ -89,64 +86,6 @@ class Window(Outlet):
         if self._newest:
             cv2.imshow(_TITLE, self._newest.pop())
         return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
-
-
-def format_summary(result: dict[str, Any]) -> str:
-    """Format the summary of a run."""
-    lines = [
-        "",
-        f"frames     {result['frames']}  (judged {result['judged']}, dropped {result['dropped']}, "
-        f"invalid {result['invalid']})",
-    ]
-    if result["left_out"]:
-        names = printable(", ".join(result["left_out_files"]))
-        rest = result["left_out"] - len(result["left_out_files"])
-        more = f" and {rest} more" if rest else ""
-        lines.append(f"left out   {result['left_out']} files: {names}{more}")
-    lines.append(f"rejected   {result['rejected']}")
-    if result.get("part") != "frame":  # there, a rejected part is no alarm
-        lines.append(f"alarms     {result['alarms']}")
-    lines += [
-        f"cameras    {result['camera_faults']} fault{'s' * (result['camera_faults'] != 1)}",
-        f"rate       {result['fps']} judged frames/s over {result['elapsed_s']} s",
-    ]
-    if triggers := result.get("triggers"):
-        fired, served, missed = (triggers[name] for name in ("fired", "served", "missed"))
-        lines.append(f"triggers   {fired}  (served {served}, missed {missed})")
-    for name, key in (("latency", "latency_ms"), ("engine", "engine_ms")):
-        if times := result[key]:
-            percentiles = "  ".join(f"{part} {value:.1f}" for part, value in times.items())
-            lines.append(f"{name:10} {percentiles} ms")
-    if images := result.get("evidence"):
-        missing = "".join(f", {images[key]} {key}" for key in ("lost", "deleted") if images[key])
-        lines.append(f"evidence   {images['written']} images{missing}")
-    if check := result.get("rate_check"):
-        lines.append(f"guarantee  {_format_rate_check(check)}")
-    lines += [_format_outlet(outlet) for outlet in result.get("outbox", ())]
-    return "\n".join(lines)
-
-
-def _format_rate_check(check: Mapping[str, Any]) -> str:
-    bound = f"of normal ones at most {as_percent(check['guaranteed_rate'])}"
-    if check["expected_anomalous"]:
-        bound += f", expected to be anomalous {as_percent(check['expected_anomalous'])}"
-    counts = f"{check['rejected']} of {check['parts']} parts rejected"
-    if not check["exceeded"]:
-        return f"{'kept' if check['parts'] else 'not tested'}  ({counts}; {bound})"
-    against = f"{check['exceeded_rejected']} of {check['exceeded_parts']} parts up to there"
-    return (
-        f"exceeded at frame {check['exceeded_at']}  ({against} rejected; {bound}; {counts} in all)"
-    )
-
-
-def _format_outlet(outlet: dict[str, Any]) -> str:
-    parts = [f"{outlet['delivered']} delivered"]
-    if outlet["dead"]:
-        parts.append(f"{outlet['dead']} refused")
-    if outlet["waiting"]:
-        parts.append(f"{outlet['waiting']} wait for the next start")
-    reason = f" ({outlet['error']})" if outlet.get("error") else ""
-    return f"outlet     {outlet['outlet']}: {', '.join(parts)}{reason}"
 
 
 def _format_inspection(inspection: Inspection) -> str:

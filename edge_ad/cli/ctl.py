@@ -160,7 +160,7 @@ def _setting_line(setting: dict[str, Any]) -> str:
 
 
 def _state_lines(state: dict[str, Any]) -> list[str]:
-    from edge_ad.cli.run_check import aligned
+    from edge_ad.cli.run_format import aligned
     from edge_ad.setting import value_text
 
     rows = [("camera", "state", "threshold", "alarm at", "judged", "rejected", "invalid", "alarms")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import click
 
 from edge_ad.cli.line_file import usable_cameras
 from edge_ad.cli.options import emit
+from edge_ad.cli.run_format import format_check
 from edge_ad.cli.settings import PROBLEMS
 from edge_ad.engine.options import DEFAULT_OPTIONS, EngineOptions
 from edge_ad.errors import InvalidConfig
@@ -80,30 +81,6 @@ def _check_durable(uri: str) -> None:
         raise needs_store(without_credentials(uri))
 
 
-def format_check(result: dict[str, Any]) -> str:
-    """Format what would run: a table of cameras, then engines, outlets and the folder."""
-    rows = [("camera", "source", "engine", "threshold", "from", "geometry", "alarm at")]
-    rows += [
-        (
-            camera["camera"], camera["source"], camera["engine"], f"{camera['threshold']:.4g}",
-            camera["threshold_from"], _geometry(camera["geometry"]),
-            _alarm_at(camera),
-        )
-        for camera in result["cameras"]
-    ]  # fmt: skip
-    lines = [*aligned(rows), ""]
-    for engine in result["engines"]:
-        changed = ", ".join(f"{name} {value}" for name, value in engine["options"].items())
-        about = f" ({changed})" if changed else ""
-        lines.append(f"engine {engine['engine']}{about}: {', '.join(engine['cameras'])}")
-    for outlet in result["outlets"]:
-        lines.append(f"outlet {outlet['outlet']}: {', '.join(outlet['cameras'])}")
-    running = ", where a line runs now" if result["running"] else ""
-    lines.append(f"output {result['output'] or 'none'}{running}")
-    lines.append("The line can start. Cameras and outlets were not opened.")
-    return "\n".join(lines)
-
-
 def _raise(
     of_file: Sequence[FileProblem], found: Sequence[Problem], entries: Sequence[CameraEntry]
 ) -> None:
@@ -164,12 +141,6 @@ def _camera(checked: CheckedCamera) -> dict[str, Any]:
     }
 
 
-def _alarm_at(camera: dict[str, Any]) -> str:
-    """Return when an alarm is raised, or that each rejected part is an event by itself."""
-    rule = camera["rule"]
-    return "every reject" if camera["part"] == "frame" else f"{rule['k']} of {rule['n']}"
-
-
 def _changed(options: EngineOptions) -> dict[str, Any]:
     """Return the options that differ from the defaults."""
     return {
@@ -177,21 +148,3 @@ def _changed(options: EngineOptions) -> dict[str, Any]:
         for key, value in asdict(options).items()
         if value != getattr(DEFAULT_OPTIONS, key)
     }
-
-
-def _geometry(geometry: dict[str, Any]) -> str:
-    parts = []
-    if geometry["roi_xywh"]:
-        parts.append("roi " + ",".join(map(str, geometry["roi_xywh"])))
-    if geometry["ignore"]:
-        parts.append(f"{len(geometry['ignore'])} ignored")
-    if tuple(geometry["tiles"]) != (1, 1):
-        parts.append("{}x{} tiles".format(*geometry["tiles"]))
-    return "; ".join(parts) or "whole frame"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the rows of a table, with columns as wide as their longest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(map(str.ljust, row, widths)).rstrip()

@@ -122,7 +122,7 @@ class Outputs:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Print the summary and write it to the folder; a failure to do so is added to it."""
-        from edge_ad.cli.console import format_summary
+        from edge_ad.cli.run_format import format_summary
         from edge_ad.files import write_text
 
         self._add_outbox(result)
