@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.errors import OutletLost
 
 if TYPE_CHECKING:
+    from edge_ad.event import AlarmEvent
     from edge_ad.outlet.base import Outlet
 
 _REASON = "a test: no part was inspected"
@@ -48,20 +49,44 @@ def command(*, action: str, uri: str, as_json: bool) -> None:
 
 def _send(outlet: Outlet, name: str) -> str:
     """Send a test alarm of this name and return what came back."""
-    from edge_ad.clock import now_utc
-    from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
     from edge_ad.outlet.base import Evidence
     from edge_ad.outlet.durable import DurableOutlet
 
     if isinstance(outlet, DurableOutlet):
         outlet.is_test = True
         outlet.connect()
-        outlet.deliver(
-            {"seq": 0, "id": name, "type": "alarm", "camera": "test", "time_utc": now_utc()}
-            | {"step": "new", "kind": "defect", "alarm": name, "reason": _REASON, "test": True}
-        )
+        outlet.deliver(_record(name))
         return outlet.answer or "delivered"
-    event = AlarmEvent(
+    outlet.started(["test"], None)
+    if answer := outlet.test():
+        return answer
+    outlet.alarmed(_event(name), Evidence())
+    return outlet.answer or "taken"
+
+
+def _record(name: str) -> dict[str, Any]:
+    """Return the alarm as the store would have it."""
+    from edge_ad.clock import now_utc
+
+    return {
+        "seq": 0,
+        "id": name,
+        "type": "alarm",
+        "camera": "test",
+        "time_utc": now_utc(),
+        "step": "new",
+        "kind": "defect",
+        "alarm": name,
+        "reason": _REASON,
+        "test": True,
+    }
+
+
+def _event(name: str) -> AlarmEvent:
+    from edge_ad.clock import now_utc
+    from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
+
+    return AlarmEvent(
         event=AlarmStep.NEW,
         id=name,
         kind=AlarmKind.DEFECT,
@@ -76,8 +101,3 @@ def _send(outlet: Outlet, name: str) -> str:
         time_utc=now_utc(),
         test=True,
     )
-    outlet.started(["test"], None)
-    if answer := outlet.test():
-        return answer
-    outlet.alarmed(event, Evidence())
-    return outlet.answer or "taken"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,16 +84,18 @@ def command(*, folder: Path, listen: str, as_json: bool, **options: Any) -> None
         settings = _settings(folder, host, port, users, options, tls=tls is not None)
         shown = f"[{host}]" if ":" in host else host
         url = f"http{'s' if tls else ''}://{shown}:{port}/"
-
-        def started() -> None:
-            if as_json:
-                emit({"type": "page", "url": url, "folder": str(folder)})
-            else:
-                end = "" if options["with_stdin"] else " (Ctrl-C ends it)"
-                click.echo(f"The page of {folder} is at {url}{end}")
-
-        if serve(settings, listener, started, tls, with_stdin=options["with_stdin"]):
+        with_stdin = options["with_stdin"]
+        started = partial(_started, folder, url, as_json=as_json, with_stdin=with_stdin)
+        if serve(settings, listener, started, tls, with_stdin=with_stdin):
             raise KeyboardInterrupt
+
+
+def _started(folder: Path, url: str, *, as_json: bool, with_stdin: bool) -> None:
+    if as_json:
+        emit({"type": "page", "url": url, "folder": str(folder)})
+    else:
+        end = "" if with_stdin else " (Ctrl-C ends it)"
+        click.echo(f"The page of {folder} is at {url}{end}")
 
 
 def _settings(
