@@ -21,6 +21,7 @@ from edge_ad.store.search import (
     COUNTED,
     NOTES,
     EventSearch,
+    EventView,
     find_event,
     find_events,
 )
@@ -120,13 +121,6 @@ def one_event(request: PageRequest) -> Answer:
     view = find_event(request.folder, int(request.path["seq"]), asked.search)
     if view is None:
         raise NotThere(request.texts("event_gone"))
-    go_on = {"go_on": "1"} if request.one("go_on") else {}
-
-    def link(event: Record | None, **more: object) -> str:
-        values = go_on | more
-        return "" if event is None else asked.address(f"/events/{event['seq']}", **values)
-
-    earlier, later = link(view.earlier), link(view.later)
     event = view.event
     return Html(
         "event.html",
@@ -139,14 +133,26 @@ def one_event(request: PageRequest) -> Answer:
             "images": _images(request, event),
             "number": partial(localised, request.texts),
             "regions": event.get("regions", [])[:8],
-            "earlier": earlier,
-            "later": later,
-            "then": earlier if go_on else "",
-            "going_on": bool(go_on),
-            "toggle": asked.address(f"/events/{event['seq']}", go_on="" if go_on else "1"),
             "list": asked.address("/events"),
+            **_neighbours(asked, view, going_on=bool(request.one("go_on"))),
         },
     )
+
+
+def _neighbours(asked: Search, view: EventView, *, going_on: bool) -> dict[str, object]:
+    """Return the addresses beside an event. `going_on`, a person comes to the next by judging."""
+    go_on = "1" if going_on else ""
+    earlier, later = (
+        asked.address(f"/events/{event['seq']}", go_on=go_on) if event else ""
+        for event in (view.earlier, view.later)
+    )
+    return {
+        "earlier": earlier,
+        "later": later,
+        "then": earlier if going_on else "",
+        "going_on": going_on,
+        "toggle": asked.address(f"/events/{view.event['seq']}", go_on="" if going_on else "1"),
+    }
 
 
 def note_events(request: PageRequest) -> Answer:

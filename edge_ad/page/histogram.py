@@ -40,22 +40,8 @@ def draw_histogram(
     texts: Texts, axis: Axis, history: ScoreHistory, threshold: float
 ) -> dict[str, Any]:
     """Return bars, labels and marks with their places, for the template."""
-    highest = math.log1p(max(history.bins.values()))
-    width = WIDTH / (axis.high - axis.low + 1)
-    own = score_bin(threshold)
-    bars = []
-    for number, count in sorted(history.bins.items()):
-        height = round(max(1.5, math.log1p(count) / highest * HEIGHT), 1)
-        score = localised(texts, bin_score(number), 3)
-        bars.append(
-            {
-                "x": axis.x(number - 0.5), "y": round(HEIGHT - height, 1), "width": round(width, 1),
-                "height": height, "above": number > own,
-                "title": texts("histogram_bar", score=score, count=grouped(texts, count)),
-            }
-        )  # fmt: skip
     return {
-        "bars": bars,
+        "bars": _bars(texts, axis, history.bins, score_bin(threshold)),
         "labels": _labels(texts, axis, threshold),
         "present": axis.x(bin_place(threshold)),
         "marks": [
@@ -66,6 +52,27 @@ def draw_histogram(
         "width": WIDTH,
         "height": HEIGHT,
     }
+
+
+def _bars(texts: Texts, axis: Axis, bins: Counter[int], own: int) -> list[dict[str, Any]]:
+    """Return the bars; those above the threshold's `own` bin are marked."""
+    highest = math.log1p(max(bins.values()))
+    width = round(WIDTH / (axis.high - axis.low + 1), 1)
+    bars = []
+    for number, count in sorted(bins.items()):
+        height = round(max(1.5, math.log1p(count) / highest * HEIGHT), 1)
+        score = localised(texts, bin_score(number), 3)
+        bars.append(
+            {
+                "x": axis.x(number - 0.5),
+                "y": round(HEIGHT - height, 1),
+                "width": width,
+                "height": height,
+                "above": number > own,
+                "title": texts("histogram_bar", score=score, count=grouped(texts, count)),
+            }
+        )
+    return bars
 
 
 def _labels(texts: Texts, axis: Axis, threshold: float) -> list[dict[str, Any]]:

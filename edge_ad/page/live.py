@@ -35,7 +35,10 @@ def live_values(snapshot: Snapshot, t: Texts) -> dict[str, Any]:
         cameras = [_camera(camera, snapshot, t) for camera in snapshot.line["cameras"]]
     return {
         "running": snapshot.line is not None,
-        "problems": list(_problems(snapshot, t)),
+        "problems": [
+            {"kind": t(f"live_{kind}"), "reason": reason, "advice": t(f"advice_{kind}")}
+            for kind, reason in _problems(snapshot, t)
+        ],
         "cameras": cameras,
     }
 
@@ -82,7 +85,6 @@ def _verdict(state: str, latest: Mapping[str, Any] | None, t: Texts) -> dict[str
             "size": None,
         }
     score, threshold = latest.get("score"), latest["threshold"]
-    relative = score is not None and threshold > 0
     boxes = [[region[key] for key in ("x", "y", "width", "height")] for region in latest["regions"]]
     return {
         "verdict": latest["verdict"],
@@ -92,12 +94,17 @@ def _verdict(state: str, latest: Mapping[str, Any] | None, t: Texts) -> dict[str
         "when": t(
             "live_when", part=latest["part"], time=local_text(latest["time_utc"], zone=False)[11:]
         ),
-        "level": round(max(0.0, min(score / threshold / _SHOWN_SCORE, 1.0)), 4)
-        if relative
-        else None,
+        "level": _level(score, threshold),
         "regions": boxes,
         "size": latest.get("size_wh"),
     }
+
+
+def _level(score: float | None, threshold: float) -> float | None:
+    """Return where a score is on the scale, 0 to 1; None without a score or a scale."""
+    if score is None or threshold <= 0:
+        return None
+    return round(max(0.0, min(score / threshold / _SHOWN_SCORE, 1.0)), 4)
 
 
 def _score_text(score: float | None, threshold: float, t: Texts) -> str:
@@ -118,30 +125,23 @@ def _fault(alarm: Mapping[str, str], t: Texts) -> dict[str, str]:
     return {"kind": t.word("kind", alarm["kind"]), "reason": reason, "advice": t.words.get(key, "")}
 
 
-def _problems(snapshot: Snapshot, t: Texts) -> Iterator[dict[str, str]]:
-    """Yield what is wrong with the line as a whole."""
+def _problems(snapshot: Snapshot, t: Texts) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the line as a whole: the kind, and the reason in words."""
     hour = snapshot.hour
     if snapshot.hangs:
-        yield {"kind": t("live_hangs"), "reason": "", "advice": t("advice_hangs")}
+        yield "hangs", ""
     elif snapshot.line is None:
         since = t("live_since", time=local_text(hour.line_utc, zone=False)) if hour.line_utc else ""
-        yield {"kind": t("live_stopped"), "reason": since, "advice": t("advice_stopped")}
+        yield "stopped", since
     else:
         if problem := snapshot.line["store"]["problem"]:
-            yield {"kind": t("live_store"), "reason": problem, "advice": t("advice_store")}
+            yield "store", problem
         for reason, count in snapshot.line["outlet_faults"].items():
-            lost = t("live_lost", reason=reason, count=count)
-            yield {"kind": t("live_outlet"), "reason": lost, "advice": t("advice_outlet")}
+            yield "outlet", t("live_lost", reason=reason, count=count)
     for one in snapshot.ending:
         ends = t(f"certificate_{one.state}", time=local_text(one.until, zone=False))
-        reason = f"{one.name}: {ends}" + (f" ({one.outlet})" if one.outlet else "")
-        yield {
-            "kind": t("live_certificate"),
-            "reason": reason,
-            "advice": t("advice_certificate"),
-        }
+        yield "certificate", f"{one.name}: {ends}" + (f" ({one.outlet})" if one.outlet else "")
     if hour.problem:
-        yield {"kind": t("live_store"), "reason": hour.problem, "advice": t("advice_store")}
+        yield "store", hour.problem
     for name, error, waiting in hour.outlets:
-        waits = t("live_waiting", name=name, error=error, count=waiting)
-        yield {"kind": t("live_outlet"), "reason": waits, "advice": t("advice_outlet")}
+        yield "outlet", t("live_waiting", name=name, error=error, count=waiting)

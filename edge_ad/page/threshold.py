@@ -50,11 +50,9 @@ class CameraThreshold:
 def threshold(request: PageRequest) -> Answer:
     """Show the histogram of a camera's scores, and what a threshold would have done."""
     cameras = known_cameras(request.folder)
-    camera = request.one("camera", cameras[0] if cameras else "")
     if not cameras:
         return Html("threshold_none.html", {"text": request.texts("threshold_no_camera")})
-    if camera not in cameras:
-        raise UsageError(f"camera: the line has no '{camera[:100]}'. It has: {', '.join(cameras)}.")
+    camera = request.camera(cameras, cameras[0])
     about = about_camera(request, camera)
     week = _history(request.folder, camera, about.until, WINDOWS["week"])
     if not week.bins or about.present is None:

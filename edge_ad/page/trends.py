@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from edge_ad.clock import as_utc, now_utc
-from edge_ad.errors import UsageError
 from edge_ad.page.chart import Chart, Mark, Series, draw_chart
 from edge_ad.page.events import title
 from edge_ad.page.numbers import grouped, localised, percent
@@ -74,20 +73,13 @@ _QUANTITIES = (
 
 def trends(request: PageRequest) -> Answer:
     """Show a span of a camera, or of all, in charts and as numbers."""
-    cameras = known_cameras(request.folder)
-    only = cameras[0] if len(cameras) == 1 else ""
-    camera = request.one("camera", only)
-    if camera and camera not in cameras:
-        raise UsageError(f"camera: the line has no '{camera[:100]}'. It has: {', '.join(cameras)}.")
+    cameras, texts = known_cameras(request.folder), request.texts
+    camera = request.camera(cameras, cameras[0] if len(cameras) == 1 else "")
     span = request.choice("span", tuple(SPANS), "8h")
     compared = request.choice("compare", COMPARED, "")
-    until = request.time("to") or _next_minute(now_utc())
-    minutes = SPANS[span]
-    trend = _read(request, camera, until, minutes)
-    other = (
-        _read(request, camera, _shifted(until, minutes, compared), minutes) if compared else None
-    )
+    trend, other = _read_both(request, camera, SPANS[span], compared)
     level = about_camera(request, camera).present if camera else None
+    charts = ((one.name, _chart(texts, one, trend, other, level)) for one in _QUANTITIES)
     return Html(
         "trends.html",
         {
@@ -100,27 +92,30 @@ def trends(request: PageRequest) -> Answer:
             "to": request.one("to"),
             "trend": trend,
             "other": other,
-            "charts": [
-                (quantity.name, chart)
-                for quantity in _QUANTITIES
-                if not (chart := _chart(request.texts, quantity, trend, other, level)).is_empty
-            ],
-            "summary": _summary(request.texts, trend, other),
-            "events": [event_line(request.texts, event) for event in trend.events][::-1],
-            "rows": [_numbers(request.texts, point) for point in trend.points],
+            "charts": [(name, chart) for name, chart in charts if not chart.is_empty],
+            "summary": _summary(texts, trend, other),
+            "events": [event_line(texts, event) for event in trend.events][::-1],
+            "rows": [_numbers(texts, point) for point in trend.points],
         },
     )
 
 
-def _read(request: PageRequest, camera: str, until: str, minutes: int) -> Trend:
-    since = as_utc(datetime.fromisoformat(until) - timedelta(minutes=minutes))
-    return read_trend(request.folder, camera, since, until, step_for(minutes))
+def _read_both(
+    request: PageRequest, camera: str, minutes: int, compared: str
+) -> tuple[Trend, Trend | None]:
+    """Return the span that ends at the time asked for, and the one it is compared with."""
+
+    def read(until: str) -> Trend:
+        since = _before(until, minutes)
+        return read_trend(request.folder, camera, since, until, step_for(minutes))
+
+    until = request.time("to") or _next_minute(now_utc())
+    back = {"before": minutes, "day": 1440, "week": 7 * 1440}
+    return read(until), read(_before(until, back[compared])) if compared else None
 
 
-def _shifted(until: str, minutes: int, compared: str) -> str:
-    """Return the end of the span that is compared."""
-    back = {"before": minutes, "day": 1440, "week": 7 * 1440}[compared]
-    return as_utc(datetime.fromisoformat(until) - timedelta(minutes=back))
+def _before(time_utc: str, minutes: int) -> str:
+    return as_utc(datetime.fromisoformat(time_utc) - timedelta(minutes=minutes))
 
 
 def _chart(

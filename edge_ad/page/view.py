@@ -116,6 +116,15 @@ class PageRequest:
             raise UsageError(f"{name}: expected {', '.join(choices)}, got '{value}'.")
         return value
 
+    def camera(self, known: Sequence[str], default: str) -> str:
+        """Return the camera of the address, one of those known; empty without one and default."""
+        camera = self.one("camera", default)
+        if camera and camera not in known:
+            raise UsageError(
+                f"camera: the line has no '{camera[:100]}'. It has: {', '.join(known)}."
+            )
+        return camera
+
     def count(self, name: str, default: int, *, at_most: int) -> int:
         """Return a whole number from 0 to `at_most`."""
         text = self.one(name, str(default))
