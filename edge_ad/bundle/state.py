@@ -90,8 +90,12 @@ class State(_Strict):
     @property
     def title(self) -> str:
         """Return the product and its current version, as messages name them."""
-        current = self.find(self.current)
-        return f"{self.product} version {current.version if current else '?'}"
+        return self.title_of(self.current)
+
+    def title_of(self, folder: str) -> str:
+        """Return the product and the version in a folder of `versions`, as messages name them."""
+        one = self.find(folder)
+        return f"{self.product} version {one.version if one else '?'}"
 
     def find(self, folder: str) -> Installation | None:
         """Return the newest installation in a folder of `versions`."""

@@ -41,7 +41,7 @@ def watch_version(
         state = folder.load()
         if state is None or state.watch is None:
             raise UsageError(f"{path}: nothing is installed there, so there is nothing to watch.")
-        name = state.title
+        name = state.title_of(state.watch.folder)
         if state.watch.outcome or state.watch.folder != state.current:
             return _result(name, state.watch.outcome, state.watch.reason)
         decision = _decide(folder, state, state.watch)

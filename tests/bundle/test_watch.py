@@ -122,7 +122,9 @@ def test_a_version_that_rejects_too_much_is_taken_back(workshop: Workshop) -> No
     state = BundleFolder(workshop.device).load()
     assert state is not None and state.watch is not None
     assert state.watch.outcome == "rolled back" and "30 of 100" in state.history[-1].removed_for
-    assert watch(workshop, calls)["outcome"] == "rolled back" and calls == ["restart"]
+    again = watch(workshop, calls)
+    assert (again["version"], again["outcome"]) == ("plates version 2", "rolled back")
+    assert calls == ["restart"]
 
 
 def test_the_event_waits_for_outlets_that_ask_for_it(workshop: Workshop) -> None:
