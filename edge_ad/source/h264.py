@@ -53,8 +53,6 @@ class FrameNumbers:
             bits, may_have_gaps = _numbering(_Bits(unit[1:]))
         except IndexError:
             return
-        if bits != self._bits:
-            self._last = None
         self._bits, self._cycle = bits, 0 if may_have_gaps else 1 << bits
 
     def _follows_gap(self, unit: bytes) -> bool:

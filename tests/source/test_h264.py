@@ -100,6 +100,48 @@ def test_numbers_that_all_have_gaps_are_not_believed(caplog: pytest.LogCaptureFi
     assert caplog.text.count("numbers its frames against the standard") == 1
 
 
+def unit(kind: int, *fields: str) -> bytes:
+    """Return a NAL unit of these bits in an Annex B stream."""
+    bits = "".join(fields) + "1"
+    size = -(-len(bits) // 8)
+    return b"\0\0\1" + bytes([kind]) + int(bits.ljust(8 * size, "0"), 2).to_bytes(size, "big")
+
+
+def count(value: int) -> str:
+    """Return an Exp-Golomb code."""
+    return f"{value + 1:b}".rjust(2 * (value + 1).bit_length() - 1, "0")
+
+
+def signed(value: int) -> str:
+    return count(2 * value - 1 if value > 0 else -2 * value)
+
+
+SCALES = ["1" + signed(-8), *"0000", "1" + signed(127) + signed(121), "1" + "1" * 64, *"00000"]
+"""Whether there is a list, and its differences: one that begins with 0, ends early, is whole."""
+
+
+@pytest.mark.parametrize("chroma", ["", "without lists", "444", "with lists", "444 with lists"])
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("gaps", ["0", "1"])
+def test_numbers_are_read_whatever_the_stream_says_before_them(
+    chroma: str, order: int, gaps: str
+) -> None:
+    """Of H.264, 7.3.2.1.1: numbers of 6 bits, and whether some may be missing."""
+    full = chroma.startswith("444")
+    high = (count(3) + "0" if full else count(1)) + count(2) * 2 + "0" if chroma else ""
+    if "with lists" in chroma:
+        high += "1" + "".join(SCALES[: 12 if full else 8])
+    elif chroma:
+        high += "0"
+    orders = {0: count(5), 1: "0" + count(7) + count(9) + count(2) + count(3) * 2, 2: ""}
+    profile = f"{244 if chroma else 66:08b}"
+    fields = (high, count(2), count(order) + orders[order], count(1), gaps)
+    numbers = FrameNumbers("top", unit(0x67, profile, "0" * 16, count(0), *fields))
+    sent = [62, 63, 0, 2]
+    slices = [unit(0x41, count(0), count(5), count(0), f"{number:06b}") for number in sent]
+    assert [numbers.have_gap(one) for one in slices] == [False] * 3 + [gaps == "0"]
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\0\0\1", b"\0\0\1\x67", b"\0\0\1\x67\x64\0\x1f", b"x" * 99]
 )
