@@ -145,6 +145,28 @@ def test_targets_are_for_rtx() -> None:
         configured(BuildOptions(compute_capabilities=("8.9",)))
 
 
+@dataclass
+class RtxConfig(Config):
+    """A configuration of TensorRT-RTX, which builds for GPUs by their number."""
+
+    num_compute_capabilities: int = 0
+    targets: dict[int, str] = field(default_factory=dict)
+
+    def set_compute_capability(self, target: str, index: int) -> None:
+        self.targets[index] = target
+
+
+def test_target_gpus_reach_rtx_in_their_order() -> None:
+    trt, config = tensorrt(), RtxConfig()
+    trt.ComputeCapability = SimpleNamespace(SM86="of 8.6", SM120="of 12.0", NONE="none")
+    options = BuildOptions(compute_capabilities=("12.0", "8.6"))
+    configure(trt, builder(config), source(), "tensorrt-rtx", options)
+    assert config.targets == {0: "of 12.0", 1: "of 8.6"} and config.num_compute_capabilities == 2
+    other = BuildOptions(compute_capabilities=("9.0",))
+    with pytest.raises(UsageError, match=r"9\.0: .* supports 8\.6, 12\.0"):
+        configure(trt, builder(RtxConfig()), source(), "tensorrt-rtx", other)
+
+
 @pytest.mark.parametrize(
     ("batch", "tiles", "given", "expected"),
     [
