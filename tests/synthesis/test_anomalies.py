@@ -251,6 +251,18 @@ def test_an_anomaly_lies_in_the_judged_part_of_an_image() -> None:
         assert sample.mask.shape == normal.shape[:2] and np.array_equal(sample.normal, normal)
 
 
+@pytest.mark.parametrize("roi_xywh", [(10, 0, 31, 30), (0, 10, 40, 21)])
+def test_an_image_that_a_region_does_not_fit_counts_as_a_whole(
+    roi_xywh: tuple[int, int, int, int],
+) -> None:
+    normal, shown = noisy(30, 40, seed=1), np.zeros((30, 40), np.bool_)
+    for seed in range(60):
+        shown |= random_anomaly(
+            normal, np.random.default_rng(seed), Geometry(roi_xywh=roi_xywh)
+        ).mask
+    assert shown[:10].any() and shown[:, :10].any() and shown[20:].any() and shown[:, 30:].any()
+
+
 def test_anomalies_of_whole_images_range_from_specks_to_areas() -> None:
     normal = noisy(64, 64, seed=2)
     samples = [random_anomaly(normal, np.random.default_rng(seed)) for seed in range(200)]

@@ -59,16 +59,32 @@ def test_edges_are_soft() -> None:
     assert ((weights > 0.2) & (weights < 0.8)).mean() > 0.001
 
 
+def test_colour_jitter_is_up_to_a_fifth_of_brightness_contrast_and_saturation() -> None:
+    piece = np.zeros((8, 8, 3), np.uint8)
+    piece[:, :4], piece[:, 4:] = (50, 100, 150), (90, 140, 190)
+    found = []
+    for seed in range(300):
+        left, right = jitter_colour(piece, np.random.default_rng(seed))[0, [0, -1]].astype(float)
+        brightness = (left.mean() + right.mean()) / 2 / 120
+        contrast = (right.mean() - left.mean()) / 40 / brightness
+        found.append((brightness, contrast, (left[2] - left[0]) / 100 / brightness / contrast))
+    assert np.min(found, axis=0) == pytest.approx(1 - JITTER, abs=0.03)
+    assert np.max(found, axis=0) == pytest.approx(1 + JITTER, abs=0.03)
+
+
 def test_colour_jitter_keeps_a_grey_piece_grey() -> None:
     piece = jitter_colour(_striped()[:9, :9], np.random.default_rng(4))
     assert (piece[..., 0] == piece[..., 1]).all() and (piece[..., 1] == piece[..., 2]).all()
 
 
-def test_the_largest_piece_fits_the_smallest_tile() -> None:
-    tile = np.full((8, 8, 3), 90, np.uint8)
+@pytest.mark.parametrize("size_hw", [(8, 8), (8, 40), (40, 8)])
+def test_the_largest_piece_fits_a_tile_of_any_ratio(size_hw: tuple[int, int]) -> None:
+    tile, covered = np.full((*size_hw, 3), 90, np.uint8), []
     for seed in range(50):
         image, weight = cut_paste(tile, np.random.default_rng(seed), (0.9, 1.0))
-        assert image.shape == (8, 8, 3) and weight.shape == (8, 8)
+        assert image.shape == tile.shape and weight.shape == size_hw
+        covered.append(float((weight > 0).mean()))
+    assert max(covered) > 0.4  # in a place where most of it is on the tile
 
 
 @pytest.mark.parametrize("bright", [True, False])
@@ -77,6 +93,18 @@ def test_the_foreground_is_the_part_with_filled_holes(*, bright: bool) -> None:
     assert mask[55, 65] and mask[30, 40]
     assert not mask[5, 5]
     assert mask.sum() == pytest.approx(80 * 80, rel=0.05)
+
+
+@pytest.mark.parametrize("side", [SIDE, 4 * SIDE])
+def test_narrow_gaps_of_a_part_are_closed_and_wide_ones_stay_open(side: int) -> None:
+    tile = np.full((side, side, 3), 30, np.uint8)
+    tile[side // 4 : -side // 4, side // 8 : -side // 8] = 200
+    narrow, wide = round(0.02 * side), round(0.08 * side)
+    tile[:, side // 3 : side // 3 + narrow] = 30
+    tile[:, side // 2 : side // 2 + wide] = 30
+    mask = foreground_mask(tile)
+    assert mask[side // 2, side // 3 + narrow // 2]
+    assert not mask[side // 2, side // 2 + wide // 2]
 
 
 def test_a_tile_without_background_is_all_foreground() -> None:

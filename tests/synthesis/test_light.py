@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from edge_ad.synthesis.anomalies import SynthesisConfig, synthesize
 from edge_ad.synthesis.light import vary_light
@@ -17,6 +18,28 @@ def test_exposure_changes_by_up_to_its_stops_in_both_directions() -> None:
     assert means.min() > 100 / 2**0.5 * (100 / 255) ** 0.2 - 2
     assert means.max() < 100 * 2**0.5 * (255 / 100) ** 0.2 + 2
     assert means.min() < 80 and means.max() > 125
+
+
+def test_shading_is_a_straight_ramp_of_up_to_half_the_stops_in_any_direction() -> None:
+    tile, ramps = np.full((33, 65, 3), 80, np.uint8), []
+    for seed in range(200):
+        stops = np.log2(vary_light(tile, 0.5, np.random.default_rng(seed))[..., 0].astype(float))
+        ramps.append((stops[16, -1] - stops[16, 0], stops[-1, 32] - stops[0, 32]))
+        assert abs(stops[16, 32] - stops[[0, -1], [0, -1]].mean()) < 0.03
+    lengths = np.hypot(*np.transpose(ramps))
+    assert lengths.max() == pytest.approx(0.25, abs=0.03) and lengths.min() < 0.03
+    assert np.percentile(ramps, 5, axis=0) == pytest.approx(-0.2, abs=0.06)
+    assert np.percentile(ramps, 95, axis=0) == pytest.approx(0.2, abs=0.06)
+
+
+def test_gamma_is_two_to_the_power_of_up_to_half_the_stops() -> None:
+    tiles = [np.full((3, 3, 3), level, np.uint8) for level in (60, 120)]
+    middles = np.array([
+        [vary_light(tile, 0.5, np.random.default_rng(seed))[1, 1, 0] for tile in tiles]
+        for seed in range(200)
+    ])  # fmt: skip
+    gammas = np.log2(middles[:, 1] / middles[:, 0])
+    assert np.log2([gammas.min(), gammas.max()]) == pytest.approx([-0.25, 0.25], abs=0.04)
 
 
 def test_channels_change_alike_and_nothing_changes_without_stops() -> None:
