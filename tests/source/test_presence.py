@@ -38,6 +38,29 @@ def test_a_server_that_accepts_and_does_not_answer_is_not(monkeypatch: pytest.Mo
         assert not is_there(f"http://127.0.0.1:{silent.getsockname()[1]}/video")
 
 
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("rtsp://me:secret@camera/live", ("camera", 554)),
+        ("rtsps://camera/live", ("camera", 322)),
+        ("http://camera/video", ("camera", 80)),
+        ("https://camera/video", ("camera", 443)),
+        ("http://camera:8080/video", ("camera", 8080)),
+    ],
+)
+def test_a_server_is_asked_at_the_usual_port_of_its_scheme(
+    monkeypatch: pytest.MonkeyPatch, uri: str, address: tuple[str, int]
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def refuse(place: tuple[str, int], within_s: float) -> None:
+        asked.append(place)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("edge_ad.source.presence.socket.create_connection", refuse)
+    assert not is_there(uri) and asked == [address]
+
+
 def test_a_device_is_there_with_its_file(tmp_path: Path) -> None:
     device = tmp_path / "video0"
     assert not is_there(f"v4l2://{device}")
