@@ -34,6 +34,22 @@ def test_unseen_kinds_keep_a_grey_tile_grey_and_leave_the_rest_alone(kind: str) 
         image, mask = UNSEEN[kind](tile, np.random.default_rng(seed), grey=True)
         assert (image.max(axis=2).astype(int) - image.min(axis=2)).max() <= 1
         assert mask.mean() < 0.5
+        assert (image == tile).mean() > (0.1 if kind == "light spot" else 0.5)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (96, 192)])
+def test_a_light_spot_is_an_oval_of_a_visible_gain(size: tuple[int, int]) -> None:
+    tile, areas, gains = np.full((*size, 3), 100, np.uint8), [], []
+    for seed in range(80):
+        image, mask = UNSEEN["light spot"](tile, np.random.default_rng(seed), grey=True)
+        gain = image[..., 0] / 100
+        gains.append(float(gain.flat[np.abs(gain - 1).argmax()]))
+        areas.append(mask.mean())
+    # an ellipse whose semi-axes are 1.67 times 0.03 to 0.15 of the side
+    assert 0.005 < min(areas) < 0.02 and 0.12 < max(areas) < 0.2
+    brighter, darker = [one for one in gains if one > 1], [one for one in gains if one < 1]
+    assert 1.24 <= min(brighter) < 1.35 and 1.7 < max(brighter) <= 1.8
+    assert 0.4 <= min(darker) < 0.45 and 0.7 < max(darker) <= 0.76
 
 
 def test_no_training_draws_an_unseen_kind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +82,13 @@ def test_fine_defects_are_as_small_on_a_large_tile_as_on_a_small_one() -> None:
                 tile = striped_part(2, size)
                 _, mask = UNSEEN[kind](tile, np.random.default_rng(seed), grey=True)
                 assert 0 < mask.sum() <= most_px
+
+
+def test_two_in_three_fine_defects_are_dark() -> None:
+    tile = np.full((32, 32, 3), 128, np.uint8)
+    images = [UNSEEN["specks"](tile, np.random.default_rng(n), grey=True)[0] for n in range(150)]
+    assert np.mean([image.min() < 120 for image in images]) == pytest.approx(2 / 3, abs=0.08)
+    assert {image.max() > 136 for image in images} == {False, True}
 
 
 def test_a_hairline_is_one_to_three_pixels_wide() -> None:
