@@ -89,7 +89,7 @@ def make_self_test(
                 f"{images} has no image for camera {camera.camera}. Put some of normal and of "
                 f"anomalous parts into it, or into {own}."
             )
-        kept = f"{SELF_TEST}/{place}-{_slug(camera.camera)}"
+        kept = f"{SELF_TEST}/{place}-{_slug(camera.camera) or 'camera'}"
         expected += _expect(staging / kept, camera, paths, staging, config.tolerance)
     return SelfTest(cameras=tuple(cameras), images=tuple(expected), latency_ms=config.latency_ms)
 
@@ -111,16 +111,8 @@ def _images_for_all(folder: Path, cameras: Set[str]) -> list[Path]:
 
 def make_manifest(staging: Path, self_test: SelfTest, config: BundleConfig) -> BundleManifest:
     """Describe all files of the staging folder. Raises UsageError when the result is not valid."""
-    paths = sorted(path for path in staging.rglob("*") if path.is_file())
-    names = [path.relative_to(staging).as_posix() for path in paths]
-    for path in paths:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UsageError(f"{path.name} has more than {LARGEST_FILE >> 30} GiB.")
-    files = tuple(
-        BundledFile(name=name, size=path.stat().st_size, sha256=sha256(path))
-        for name, path in zip(names, paths, strict=True)
-    )
-    onnx = tuple(name for name in names if name.endswith(".onnx"))
+    files = _describe_files(staging)
+    onnx = tuple(file.name for file in files if file.name.endswith(".onnx"))
     try:
         return BundleManifest(
             product=config.product,
@@ -137,6 +129,21 @@ def make_manifest(staging: Path, self_test: SelfTest, config: BundleConfig) -> B
         )
     except ValidationError as error:
         raise UsageError(f"no bundle can be made: {_problems(error)}.") from error
+
+
+def _describe_files(staging: Path) -> tuple[BundledFile, ...]:
+    paths = sorted(path for path in staging.rglob("*") if path.is_file())
+    for path in paths:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UsageError(f"{path.name} has more than {LARGEST_FILE >> 30} GiB.")
+    return tuple(
+        BundledFile(
+            name=path.relative_to(staging).as_posix(),
+            size=path.stat().st_size,
+            sha256=sha256(path),
+        )
+        for path in paths
+    )
 
 
 def save_bundle(
@@ -180,7 +187,7 @@ def _expect(
     with open_engine(engine) as opened:
         depth = opened.manifest.bit_depth
     for number, path in enumerate(paths, 1):
-        stem = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-")[:30] or "image"
+        stem = _slug(path.stem) or "image"
         name = f"{folder.relative_to(staging)}/{number:03d}-{stem}.png"
         write_image(staging / name, read_image(path, depth))
         names.append(name)
@@ -220,4 +227,4 @@ def _problems(error: ValidationError) -> str:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:30] or "camera"
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:30]

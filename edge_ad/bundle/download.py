@@ -14,7 +14,7 @@ from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from edge_ad.bundle.archive import header
@@ -75,8 +75,7 @@ def fetch_bundle(download: Download) -> Path:
             if attempt:
                 download.progress(f"{problem}; trying again")
                 download.wait(min(2.0**attempt, 30.0))
-            request = _request(urlunsplit(parts._replace(netloc=_host(parts))), parts)
-            problem = _attempt(opener, request, download)
+            problem = _attempt(opener, _request(parts), download)
             if not problem:
                 return download.path
     except OSError as error:
@@ -122,17 +121,16 @@ def _attempt(opener: Any, request: Request, download: Download) -> str:
         request.add_header("Range", f"bytes={begun}-")
         request.add_header("If-Range", known["validator"])
     try:
-        with _open(opener, request, download) as answer:
-            return _receive(answer, begun, download)
+        with _open(opener, request, download) as response:
+            return _receive(response, begun, download)
     except HTTPError as error:
         error.close()
+        answer = f"the server answers {error.code} {error.reason}"
         if error.code == 416:  # what is here is no part of what is there
             forget_download(path)
         if error.code in (416, 429) or error.code >= 500:
-            return f"the server answers {error.code} {error.reason}"
-        raise SourceLost(
-            f"{download.label}: the server answers {error.code} {error.reason}."
-        ) from error
+            return answer
+        raise SourceLost(f"{download.label}: {answer}.") from error
     except URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise SourceLost(
@@ -152,31 +150,35 @@ def _open(opener: Any, request: Request, download: Download) -> Any:
 
 
 def _receive(answer: Any, begun: int, download: Download) -> str:
-    headers, path = answer.headers, download.path
+    headers = answer.headers
     if headers.get("Content-Encoding", "identity") != "identity":
         raise SourceLost(f"{download.label}: the server compresses what was not asked for.")
-    length = headers.get("Content-Length", "")
-    total = int(length) if re.fullmatch(_BYTES, length) else None
     if answer.status == 206:
         match = _RANGE.fullmatch(headers.get("Content-Range", ""))
         if not match or int(match[1]) != begun:
-            forget_download(path)
+            forget_download(download.path)
             return "the server answers with another range than asked for"
-        total = None if match[2] == "*" else int(match[2])
+        length = match[2]
     elif answer.status == 200:
-        begun = 0
+        begun, length = 0, headers.get("Content-Length", "")
     else:
         return f"the server answers {answer.status}"
+    total = int(length) if re.fullmatch(_BYTES, length) else None
+    return _receive_rest(answer, begun, total, download)
+
+
+def _receive_rest(answer: Any, begun: int, total: int | None, download: Download) -> str:
+    """Keep what follows the first `begun` of `total` bytes, None of an unknown number."""
     if total is not None and total > download.largest_bytes:
         raise SourceLost(
             f"{download.label} has {total >> 20} MiB, at most {download.largest_bytes >> 20} MiB "
             "are fetched. If it is right: --max-mib"
         )
     check_room(download.folder, (total or 0) - begun)
-    validator = headers.get("ETag") or headers.get("Last-Modified") or ""
+    validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     if validator.startswith("W/"):  # says nothing about bytes
         validator = ""
-    write_durably(_note(path), json.dumps({"validator": validator}).encode())
+    write_durably(_note(download.path), json.dumps({"validator": validator}).encode())
     arrived = _append(answer, begun, download)
     if total is not None and arrived != total:
         return f"{arrived} of {total} bytes have arrived"
@@ -217,7 +219,8 @@ def _context(download: Download) -> ssl.SSLContext:
         raise UsageError(f"{download.ca}: no certificates in PEM ({error}).") from error
 
 
-def _request(url: str, parts: Any) -> Request:
+def _request(parts: SplitResult) -> Request:
+    url = urlunsplit(parts._replace(netloc=_host(parts)))
     request = Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "edge-ad"})
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
@@ -225,7 +228,7 @@ def _request(url: str, parts: Any) -> Request:
     return request
 
 
-def _host(parts: Any) -> str:
+def _host(parts: SplitResult) -> str:
     """Return host and port of a URL, without credentials."""
     return str(parts.netloc).rpartition("@")[2]
 

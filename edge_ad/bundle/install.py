@@ -91,20 +91,10 @@ def install(request: InstallRequest) -> InstallResult:
         plans, tested = _prepare(file, bundle, request, folder, name)
         request.on_step("publish")
         rename_durably(folder.unpacked, folder.version(name))
-        installation = Installation(
-            version=bundle.manifest.version,
-            folder=name,
-            manifest_sha256=bundle.sha256,
-            installed_utc=now_utc(),
-            who=request.who,
-            source=request.source,
-            signers=tuple(bundle.signers),
-            older_allowed=request.allow_older,
-            plans=plans,
+        state = _add_installation(
+            state or State(product=bundle.manifest.product), bundle, request, name, plans
         )
-        return InstallResult(
-            bundle, _activate(folder, bundle, state, installation, request), tested
-        )
+        return InstallResult(bundle, _activate(folder, state, name, request.on_step), tested)
 
 
 def _checked(file: BinaryIO, request: InstallRequest, state: State | None) -> CheckedBundle:
@@ -153,28 +143,38 @@ def _prepare(
     return plans, tested
 
 
-def _activate(
-    folder: BundleFolder,
-    bundle: CheckedBundle,
-    state: State | None,
-    installation: Installation,
-    request: InstallRequest,
+def _add_installation(
+    state: State, bundle: CheckedBundle, request: InstallRequest, name: str, plans: dict[str, str]
 ) -> State:
-    manifest, before = bundle.manifest, folder.linked
-    state = state or State(product=manifest.product)
-    state = state.model_copy(
+    """Return the state with an installation more in its history."""
+    installation = Installation(
+        version=bundle.manifest.version,
+        folder=name,
+        manifest_sha256=bundle.sha256,
+        installed_utc=now_utc(),
+        who=request.who,
+        source=request.source,
+        signers=tuple(bundle.signers),
+        older_allowed=request.allow_older,
+        plans=plans,
+    )
+    return state.model_copy(
         update={
-            "highest": max(state.highest, manifest.version),
+            "highest": max(state.highest, installation.version),
             "history": (*state.history, installation),
         }
     )
-    request.on_step("note")
-    folder.switch(state, Switch(kind="install", to=installation.folder, previous=before))
-    request.on_step("switch")
-    folder.point(installation.folder)
-    request.on_step("finish")
+
+
+def _activate(folder: BundleFolder, state: State, name: str, on_step: OnStep) -> State:
+    """Switch to the version in the folder `name`, which stands in the state's history."""
+    on_step("note")
+    folder.switch(state, Switch(kind="install", to=name, previous=folder.linked))
+    on_step("switch")
+    folder.point(name)
+    on_step("finish")
     state = folder.finish()
-    request.on_step("prune")
+    on_step("prune")
     folder.prune(state)
     return state
 
