@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -205,17 +205,7 @@ def _begin(output: Path, description: dict[str, Any], listing: ArchiveListing) -
     part_images = _PART_IMAGES_WITH_MAPS if description["maps"] else _PART_IMAGES
     described = description | {"id": uuid.uuid4().hex, "listing": _identity(listing)}
     with _writing(output):
-        write_text(
-            folder / _LISTING,
-            json.dumps(
-                {
-                    "paths": listing.paths,
-                    "root": listing.root,
-                    "repeated": listing.repeated,
-                    "left_out": listing.left_out,
-                }
-            ),
-        )
+        write_text(folder / _LISTING, json.dumps(asdict(listing)))
         # last: a folder without it is of no job yet
         text = json.dumps({"description": described, "part_images": part_images})
         write_text(folder / _JOB, text)

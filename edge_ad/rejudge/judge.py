@@ -40,6 +40,16 @@ class JudgeEngine:
     geometry: Geometry
     thresholds: Thresholds
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the rows of a result depend on, as JSON."""
+        return {
+            "file": os.path.basename(self.engine),
+            "sha256": self.sha256,
+            "threshold": self.thresholds.image,
+            "pixel_threshold": self.thresholds.pixel,
+            "geometry": self.geometry.to_dict(),
+        }
+
     def open(self) -> Engine:
         """Load the engine. Raises IncompatibleError for another file than was meant."""
         path = Path(self.engine)

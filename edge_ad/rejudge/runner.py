@@ -57,11 +57,7 @@ def judge_in_processes(
     """
     outstanding = iter(list(job.outstanding))
     with _started(config, min(workers, len(job.outstanding))) as processes:
-        busy = {
-            connection: index
-            for connection in processes
-            if (index := _next(outstanding)) is not None
-        }
+        busy = dict(zip(processes, outstanding, strict=False))
         for connection, index in busy.items():
             _send(connection, processes[connection], job.part(index))
         while busy and not stop.is_set():
@@ -69,14 +65,10 @@ def judge_in_processes(
             for connection in [one for one in busy if one in ready]:
                 rows = _received(connection, processes[connection], job.part(busy[connection]))
                 yield busy.pop(connection), make_table(rows, job.schema)
-                following = _next(outstanding)
+                following = next(outstanding, None)
                 if following is not None:
                     busy[connection] = following
                     _send(connection, processes[connection], job.part(following))
-
-
-def _next(indices: Iterator[int]) -> int | None:
-    return next(indices, None)
 
 
 @contextlib.contextmanager

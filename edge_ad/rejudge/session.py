@@ -27,6 +27,7 @@ from edge_ad.rejudge.table import read_columns
 from edge_ad.sidecar import engine_sha256, load_sidecar
 from edge_ad.triton import engine_text, served_model
 
+_EXAMPLES = 5  # of reasons, in the summary
 # read by Ray when it is imported: its servers, which run code for any client, listen on 127.0.0.1
 _LOOPBACK_ONLY = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
@@ -141,21 +142,11 @@ class RejudgeSession:
         options = dataclasses.asdict(self._config.options)
         for unimportant in ("threads", "cuda_graph", "trust_host_code"):
             del options[unimportant]
-
-        def engine(of: JudgeEngine) -> dict[str, Any]:
-            return {
-                "file": os.path.basename(of.engine),
-                "sha256": of.sha256,
-                "threshold": of.thresholds.image,
-                "pixel_threshold": of.thresholds.pixel,
-                "geometry": of.geometry.to_dict(),
-            }
-
         return {
             "edge_ad": edge_ad.__version__,
             "images": os.path.abspath(self._config.images),
-            "engine": engine(judge.engine),
-            "against": engine(judge.against) if judge.against else None,
+            "engine": judge.engine.describe(),
+            "against": judge.against.describe() if judge.against else None,
             "bit_depth": judge.depth.bits,
             "maps": judge.maps,
             "options": options,
@@ -190,12 +181,8 @@ class RejudgeSession:
     ) -> dict[str, Any]:
         """Count what the output holds, and compare the engines."""
         output = self._config.output
-        verdicts, reasons = Counter[str](), Counter[str]()
-        for row in read_columns(output, ["verdict", "reason"]):
-            verdicts[row["verdict"]] += 1
-            if row["verdict"] == "INVALID":
-                reasons[row["reason"]] += 1
-        images = sum(verdicts.values())
+        verdicts, reasons = _count_verdicts(output)
+        images = verdicts.total()
         judged = job.judged - job.resumed if job else 0
         summary: dict[str, Any] = {
             "output": str(output),
@@ -210,14 +197,14 @@ class RejudgeSession:
             "left_out": job.listing.left_out if job else 0,
             "seconds": round(seconds, 3),
             "images_per_s": round(judged / seconds, 3) if seconds and judged else None,
-            "invalid_examples": list(reasons)[:5],
+            "invalid_examples": reasons[:_EXAMPLES],
         }
         if judge.against is not None:
             summary["against"] = self._compare(judge)
         if images == verdicts["INVALID"]:
             raise SourceLost(
                 f"none of the {images} images can be judged; {output} has the reasons. The first "
-                f"one: {next(iter(reasons))}"
+                f"one: {reasons[0]}"
             )
         return summary
 
@@ -234,6 +221,16 @@ class RejudgeSession:
             "largest": [item.as_json() for item in largest],
             "sheet": str(sheet),
         }
+
+
+def _count_verdicts(output: Path) -> tuple[Counter[str], list[str]]:
+    """Return the number of rows of each verdict, and the different reasons of INVALID ones."""
+    verdicts, reasons = Counter[str](), dict[str, None]()
+    for row in read_columns(output, ["verdict", "reason"]):
+        verdicts[row["verdict"]] += 1
+        if row["verdict"] == "INVALID":
+            reasons[row["reason"]] = None
+    return verdicts, list(reasons)
 
 
 def sheet_path(output: Path) -> Path:
