@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,17 +81,8 @@ def judge_on_ray(
             _connect(address, workers)
         if stop.is_set():
             return
-        parts = [{"part": index, "paths": list(job.part(index))} for index in job.outstanding]
-        rows = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
-            RayJudge,
-            batch_size=1,
-            fn_constructor_args=(config, job.schema),
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(parts))),
-            num_cpus=1,
-            num_gpus=1 if _needs_gpu(config) else 0,
-        )
         stored = set[int]()
-        for row in rows.iter_rows():
+        for row in _answers(job, config, workers):
             if stop.is_set():
                 return
             _raise_failure(row["failure"])
@@ -105,6 +96,21 @@ def judge_on_ray(
         ) from error
     finally:
         ray.shutdown()
+
+
+def _answers(job: RejudgeJob, config: JudgeConfig, workers: int) -> Iterable[dict[str, Any]]:
+    """Return the answers of actors to the outstanding parts, as `RayJudge` gives them."""
+    parts = [{"part": index, "paths": list(job.part(index))} for index in job.outstanding]
+    answers = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
+        RayJudge,
+        batch_size=1,
+        fn_constructor_args=(config, job.schema),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(parts))),
+        num_cpus=1,
+        num_gpus=1 if _needs_gpu(config) else 0,
+    )
+    rows: Iterable[dict[str, Any]] = answers.iter_rows()
+    return rows
 
 
 @contextmanager
