@@ -10,18 +10,15 @@ PREFIX/CAMERA/command   see `mqtt_commands`
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from edge_ad.clock import now_utc
-from edge_ad.errors import Refused, UsageError, naming
+from edge_ad.errors import Refused
 from edge_ad.event import AlarmEvent
 from edge_ad.inspection import Inspection
 from edge_ad.outlet.base import Ask, Evidence
@@ -29,54 +26,23 @@ from edge_ad.outlet.camera_state import CameraStates
 from edge_ad.outlet.durable import DurableOutlet, Record
 from edge_ad.outlet.homeassistant import discovery, discovery_topic
 from edge_ad.outlet.latest import LatestValues
-from edge_ad.outlet.mqtt_commands import MqttCommands, parse_commands
+from edge_ad.outlet.mqtt_commands import MqttCommands
+from edge_ad.outlet.mqtt_options import MqttOptions, parse_mqtt
 from edge_ad.outlet.mqtt_session import Broker, MqttSession
 from edge_ad.outlet.records import inspection_record
-from edge_ad.outlet.tls import refuse_tls_options, tls_context
 from edge_ad.setting import Setting, SettingChange
-from edge_ad.uri import Uri, whole_number
+from edge_ad.uri import Uri
 
 if TYPE_CHECKING:
     from edge_ad.store.store import Store
 
-VERSIONS = {"3.1.1": 4, "5": 5}
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _WINDOW = 20
 _LEVEL = re.compile(r"[/+#$\x00-\x1f\x7f-\x9f]")  # what a level of a topic must not contain
 
 
 def open_mqtt(uri: Uri) -> DurableOutlet:
     """Open `mqtt://HOST/PREFIX` or `mqtts://`. Raises UsageError for an invalid URI."""
-    parts = _split(uri)
-    prefix = unquote(parts.path).strip("/") or "edge-ad"
-    if re.search(r"[+#\x00-\x1f]", prefix) or prefix.startswith("$") or "//" in prefix:
-        raise UsageError(
-            f"{uri}: '{prefix}' is not a prefix for topics. Expected one such as hall/3."
-        )
-    version = uri.options.get("version", "3.1.1")
-    if version not in VERSIONS:
-        raise UsageError(f"{uri}: version is 3.1.1 or 5, got '{version}'.")
-    home = uri.options.get("discovery", "")
-    if home not in ("", "homeassistant"):
-        raise UsageError(f"{uri}: discovery is homeassistant, got '{home}'.")
-    if uri.scheme == "mqtt":
-        refuse_tls_options(uri)
-    return MqttOutlet(
-        Broker(
-            host=parts.hostname or "",
-            port=parts.port or _PORTS[uri.scheme],
-            client_id=uri.options.get("client_id") or _client_id(prefix),
-            will=(f"{prefix}/available", "offline"),
-            user=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            context=tls_context(uri) if uri.scheme == "mqtts" else None,
-            version=VERSIONS[version],
-            keepalive_s=whole_number(uri, "keepalive_s", 30, least=5),
-        ),
-        prefix,
-        discovery_prefix=home,
-        commands=_commands(uri),
-    )
+    return MqttOutlet(parse_mqtt(uri))
 
 
 class MqttOutlet(DurableOutlet):
@@ -87,15 +53,9 @@ class MqttOutlet(DurableOutlet):
 
     window = _WINDOW
 
-    def __init__(
-        self,
-        broker: Broker,
-        prefix: str,
-        *,
-        discovery_prefix: str = "",
-        commands: Sequence[str] = (),
-    ) -> None:
-        self._broker, self._prefix, self._home = broker, prefix, discovery_prefix
+    def __init__(self, options: MqttOptions) -> None:
+        broker, prefix, commands = options.broker, options.prefix, options.commands
+        self._broker, self._prefix, self._home = broker, prefix, options.discovery_prefix
         self._session: MqttSession | None = None
         self._latest = LatestValues()
         self._states = CameraStates()
@@ -236,11 +196,6 @@ class MqttOutlet(DurableOutlet):
             session.close()
 
 
-def _commands(uri: Uri) -> tuple[str, ...]:
-    with naming(uri):
-        return parse_commands(uri.options.get("commands", ""))
-
-
 def _tester(broker: Broker) -> Broker:
     """Return a broker for a test beside a line: under another id, without availability."""
     return replace(broker, client_id=f"{broker.client_id[:18]}-test", will=("", ""))
@@ -248,21 +203,3 @@ def _tester(broker: Broker) -> Broker:
 
 def _verdict(inspection: Inspection) -> bytes:
     return json.dumps(inspection_record(inspection)).encode()
-
-
-def _split(uri: Uri) -> Any:
-    try:
-        parts = urlsplit(f"{uri.scheme}://{uri.place}")
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(f"{uri}: expected a broker, such as {uri.scheme}://broker.local/hall/3.")
-    if "#" in uri.place:
-        raise UsageError(f"{uri}: topics have no #, and options follow a ?.")
-    return parts
-
-
-def _client_id(prefix: str) -> str:
-    """Return the same id at every start: a broker then ends what is left of the session before."""
-    return "edge-ad-" + hashlib.sha256(f"{socket.gethostname()}/{prefix}".encode()).hexdigest()[:12]
