@@ -19,6 +19,7 @@ from edge_ad.calibration.quantize.gate import (
     apply_gate,
     excess,
 )
+from edge_ad.wording import counted
 
 
 @dataclass(frozen=True)
@@ -222,8 +223,7 @@ class PlacementSearch:
     def _with_float_blocks(
         self, method: str, blocks: Sequence[str], evaluate: Evaluate
     ) -> CandidateResult:
-        count = f"{len(blocks)} block{'s' * (len(blocks) != 1)}"
-        self.on_progress(f"returning {count} to float", 0, 1)
+        self.on_progress(f"returning {counted(len(blocks), 'block')} to float", 0, 1)
         return evaluate(Candidate(method, frozenset(blocks)))
 
     def _cheapest(self, compared: Sequence[CandidateResult]) -> CandidateResult:

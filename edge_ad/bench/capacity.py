@@ -12,6 +12,7 @@ from edge_ad.bench.percentiles import nearest_rank
 from edge_ad.bench.replay import Replay
 from edge_ad.machine.host import usable_cores
 from edge_ad.machine.other_work import OtherWork
+from edge_ad.wording import counted
 
 MOST_STREAMS = 256
 BUSY = 0.9  # of the processor's or the engine's time: that is what binds
@@ -82,7 +83,7 @@ def binding_limit(trial: Trial, latency_ms: float) -> str:
         cause = f"other programs took {trial.others:.0%} of all cores' time: measure without them"
     else:
         cause = "neither engine nor processor is busy: frames wait for each other"
-    streams = f"{trial.streams} stream{'' if trial.streams == 1 else 's'}"
+    streams = counted(trial.streams, "stream")
     if trial.dropped:
         total = trial.frames + trial.dropped
         return f"{trial.dropped} of {total} frames dropped at {streams}; {cause}"

@@ -11,10 +11,11 @@ import click
 from edge_ad.cli.bundle_options import FILE, FOLDER, trust_option
 from edge_ad.cli.options import emit, shared
 from edge_ad.errors import EdgeAdError
+from edge_ad.wording import counted
 
 if TYPE_CHECKING:
     from edge_ad.bundle.health import BundleStatus
-    from edge_ad.bundle.manifest import BundleManifest, SelfTest
+    from edge_ad.bundle.manifest import BundleManifest
 
 
 @click.command()
@@ -108,7 +109,10 @@ def _rows(manifest: BundleManifest) -> Iterator[tuple[str, str]]:
     yield "for", ", ".join(wanted) or "any machine"
     test = manifest.self_test
     limit = f", at most {test.latency_ms:g} ms" if test.latency_ms else ""
-    yield "self-test", f"{len(test.images)} images for {_cameras(test)}{limit}"
+    yield (
+        "self-test",
+        f"{len(test.images)} images for {counted(len(test.cameras), 'camera')}{limit}",
+    )
     watch = manifest.watch
     yield (
         "watch",
@@ -120,10 +124,6 @@ def _rows(manifest: BundleManifest) -> Iterator[tuple[str, str]]:
     for file in manifest.files:
         built = "  (plan on devices with a GPU)" if file.name in manifest.plans else ""
         yield "file", f"{file.name}  {file.size} bytes  {file.sha256[:12]}{built}"
-
-
-def _cameras(test: SelfTest) -> str:
-    return "1 camera" if len(test.cameras) == 1 else f"{len(test.cameras)} cameras"
 
 
 def _status_rows(found: BundleStatus) -> Iterator[tuple[str, str]]:

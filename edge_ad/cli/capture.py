@@ -20,6 +20,7 @@ from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import NumberRange
 from edge_ad.errors import UsageError
 from edge_ad.source.registry import camera_help
+from edge_ad.wording import counted
 
 if TYPE_CHECKING:
     from edge_ad.source import Source
@@ -182,7 +183,7 @@ def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         emit(summary)
         return
     click.echo(
-        f"{summary['kept']} image{'s' * (summary['kept'] != 1)} in {summary['output']} "
+        f"{counted(summary['kept'], 'image')} in {summary['output']} "
         f"({summary['mib']} MiB)"
         f"{_earlier(summary)}. Left out: "
         f"{summary['duplicate']} near-duplicates, {summary['invalid']} invalid, "

@@ -19,6 +19,7 @@ from edge_ad.machine.opencv import WINDOWS_FIX
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.drawing import draw_regions, draw_text
 from edge_ad.setting import SettingChange, change_text
+from edge_ad.wording import counted
 
 _COLOUR = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.INVALID: "yellow"}
 _TITLE = "edge-ad"
@@ -94,7 +95,7 @@ def _format_inspection(inspection: Inspection) -> str:
     if inspection.verdict is Verdict.INVALID:
         return f"{place}  {verdict}  {printable(inspection.reason)}"
     count = len(inspection.regions)
-    regions = f"  {count} region{'s' * (count > 1)}" if count else ""
+    regions = f"  {counted(count, 'region')}" if count else ""
     return f"{place}  {verdict}  {inspection.score:.4g} / {inspection.threshold:.4g}{regions}"
 
 

@@ -10,6 +10,7 @@ import click
 from edge_ad.cli.options import emit, shared
 from edge_ad.errors import UsageError
 from edge_ad.machine.user import user_name
+from edge_ad.wording import counted
 
 if TYPE_CHECKING:
     from edge_ad.store.reading import Record
@@ -71,7 +72,7 @@ def _change(folder: Path, chosen: list[str], options: dict[str, Any], *, as_json
     if as_json:
         return emit({"type": "outbox_change", "done": done, "outlets": chosen, "count": count})
     words = "wait to be delivered again" if done == "retry" else "forgotten"
-    click.echo(f"{count} event{'s' * (count != 1)} {words}")
+    click.echo(f"{counted(count, 'event')} {words}")
 
 
 def _list_dead(folder: Path, chosen: list[str], *, as_json: bool) -> None:

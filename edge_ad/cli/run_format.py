@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_ad.files import printable
 from edge_ad.line.rate_check import as_percent
+from edge_ad.wording import counted
 
 
 def format_summary(result: dict[str, Any]) -> str:
@@ -25,7 +26,7 @@ def _summary_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "rejected", f"{result['rejected']}"
     if result.get("part") != "frame":  # there, a rejected part is no alarm
         yield "alarms", f"{result['alarms']}"
-    yield "cameras", f"{result['camera_faults']} fault{'s' * (result['camera_faults'] != 1)}"
+    yield "cameras", counted(result["camera_faults"], "fault")
     yield "rate", f"{result['fps']} judged frames/s over {result['elapsed_s']} s"
     if triggers := result.get("triggers"):
         fired, served, missed = (triggers[name] for name in ("fired", "served", "missed"))

@@ -15,6 +15,7 @@ from edge_ad.files import printable
 from edge_ad.images.listing import left_out_lines
 from edge_ad.manifest import ASSUMED, Threshold
 from edge_ad.parts import USUAL_RATE, parts_needed, rounded_up, supported_rate
+from edge_ad.wording import counted
 
 _LOW_RATE = 0.01
 
@@ -98,7 +99,7 @@ def _format_guarantee(result: dict[str, Any]) -> str:
     return (
         f"At most {result['rate']:.3g} of normal {result['by']}s like these {will} be rejected, "
         f"with confidence {result['confidence']:g}: {how}.\n{''.join(_reservations(result))}"
-        f"{_count(result['parts'], 'part')}{images} support {best} at best; "
+        f"{counted(result['parts'], 'part')}{images} support {best} at best; "
         f"parts: {result['parts_from']}."
     )
 
@@ -112,7 +113,7 @@ def _reservations(result: dict[str, Any]) -> Iterator[str]:
         )
     if result["decided_by"] == ASSUMED:
         yield (
-            f"Not a guarantee unless these are {_count(result['parts'], 'different part')}: their "
+            f"Not a guarantee unless these are {counted(result['parts'], 'different part')}: their "
             "looks do not show it.\n"
         )
 
@@ -133,10 +134,6 @@ def _escapes_line(escapes: dict[str, Any]) -> str:
         f"{escapes['count']} of {escapes['images']} "
         f"({escapes['share']:.1%}; 95 % interval {escapes['low']:.1%} to {escapes['high']:.1%})"
     )
-
-
-def _count(count: int, noun: str) -> str:
-    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def warnings(

@@ -24,6 +24,7 @@ from edge_ad.cli.train_settings import add_settings, assignments, set_aside
 from edge_ad.cli.types import AreaOrSize, Number, NumberRange
 from edge_ad.errors import MissingExtra, UsageError
 from edge_ad.methods.registry import METHODS
+from edge_ad.wording import counted
 
 LARGEST_SIDE = 448  # of the inputs to try for a smallest defect
 FEW_IMAGES = 40  # normal images, below which a training warns
@@ -266,10 +267,9 @@ def _check_folds(folds: int | None, given: dict[str, Any], share: float) -> None
 
 def _warn_about_few(result: dict[str, Any]) -> None:
     if result["images"] < FEW_IMAGES:
-        noun = "image" if result["images"] == 1 else "images"
         click.echo(
-            f"Warning: only {result['images']} {noun}: normal variation that they do not show will "
-            f"be rejected. Collect {FEW_IMAGES} at least, some hundreds are better.",
+            f"Warning: only {counted(result['images'], 'image')}: normal variation that they do "
+            f"not show will be rejected. Collect {FEW_IMAGES} at least, some hundreds are better.",
             err=True,
         )
 

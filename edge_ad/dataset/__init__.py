@@ -27,6 +27,7 @@ from edge_ad.errors import DataError
 from edge_ad.files import check_folder
 from edge_ad.frame import Image
 from edge_ad.images import NAMED, named, read_image
+from edge_ad.wording import counted
 
 __all__ = [
     "LAYOUTS",
@@ -107,11 +108,10 @@ def labelled_images(
     found = [*truth_faults(listing.samples), *listing.faults]
     faults = list({fault.path: fault for fault in found}.values())
     if faults and not leave_out_bad_masks:
-        count = "1 file" if len(faults) == 1 else f"{len(faults)} files"
         raise DataError(
-            f"{folder}: the labels of {count} cannot be used, so nothing was measured. "
-            f"{list_faults(faults)}. Correct them, or leave these images out of all figures with "
-            "--leave-out-bad-masks."
+            f"{folder}: the labels of {counted(len(faults), 'file')} cannot be used, so nothing "
+            f"was measured. {list_faults(faults)}. Correct them, or leave these images out of all "
+            "figures with --leave-out-bad-masks."
         )
     samples, left_out = _without(listing, faults)
     left_out |= {str(path): f"{path}: {_NO_ROLE}" for path in _without_role(folder, listing)}

@@ -13,6 +13,7 @@ from edge_ad.errors import IncompatibleError, MissingExtra, UsageError
 from edge_ad.files import sha256
 from edge_ad.manifest import Threshold
 from edge_ad.sidecar import load_sidecar, sidecar_path
+from edge_ad.wording import counted
 
 SIDECAR = ".yaml"
 
@@ -137,5 +138,5 @@ def _guarantee(threshold: Threshold) -> str:
     return (
         f"{estimate}with {threshold.confidence:.4g} confidence at most "
         f"{threshold.false_alarm_rate:.4g} of normal {threshold.by}s are rejected, measured on "
-        f"{parts} part{'' if parts == 1 else 's'}{images}"
+        f"{counted(parts, 'part')}{images}"
     )

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_ad.wording import counted
+
 # what OpenCV reads by its documentation; a build without one of them fails when it decodes
 SUFFIXES = frozenset(
     ".avif .bmp .dib .exr .gif .hdr .j2k .jfif .jp2 .jpe .jpeg .jpg .jpc .pam .pbm .pfm .pgm .pic "
@@ -57,8 +59,7 @@ def named(left_out: Iterable[str], limit: int = NAMED) -> str:
     """Return the number of left-out files and the names of the first ten."""
     names = list(left_out)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    files = "1 file" if len(names) == 1 else f"{len(names)} files"
-    return f"{files}: {', '.join(names[:limit])}{rest}"
+    return f"{counted(len(names), 'file')}: {', '.join(names[:limit])}{rest}"
 
 
 def left_out_lines(reasons: Collection[str]) -> Iterator[str]:

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from edge_ad.wording import counted
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no reports to Ray's makers
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
 
@@ -152,7 +154,7 @@ def _connect(address: str, workers: int) -> None:
     if cores < workers:
         ray.shutdown()
         raise UsageError(
-            f"--workers {workers}: the Ray cluster has {cores} CPU core{'s' * (cores != 1)}, and "
+            f"--workers {workers}: the Ray cluster has {counted(cores, 'CPU core')}, and "
             "each worker needs one."
         )
     context = ray.data.DataContext.get_current()
