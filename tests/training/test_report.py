@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import pytest
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor, nn
 
-from edge_ad.training.report import COLUMNS, draw_examples
+from edge_ad.methods.learning.batch import Batch
+from edge_ad.training.report import COLUMNS, draw_examples, example_rows
 
 
 def test_each_column_of_examples_has_a_heading() -> None:
@@ -18,3 +23,27 @@ def test_each_column_of_examples_has_a_heading() -> None:
     for row in range(3):
         for column, x in enumerate(axes.get_xticks()):
             assert (drawn[int(46 * (row + 0.5)), round(x)] == 40 * row + column).all()
+
+
+class Brightness(nn.Module):
+    """Maps the red channel of the copy."""
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        return rgb[:, 0], rgb[:, 0].amax((1, 2))
+
+
+@pytest.mark.parametrize(("held_back", "shown"), [(4, [0, 1, 2, 3]), (11, [0, 2, 4, 6, 8, 10])])
+def test_a_row_shows_a_tile_its_copy_the_mask_and_the_map(held_back: int, shown: list[int]) -> None:
+    numbers = torch.arange(held_back, dtype=torch.float32)[:, None, None, None]
+    normal = (numbers + torch.tensor([10.0, 20.0, 30.0])[:, None, None]).expand(-1, -1, 2, 3) / 255
+    anomalous, mask = normal.clone(), torch.zeros(held_back, 1, 2, 3)
+    anomalous[:, 0, 0, 0], mask[:, :, 0, 0] = (numbers[:, 0, 0, 0] + 100) / 255, 1.0
+    rows = example_rows(Brightness(), Batch(normal, anomalous, mask, torch.arange(held_back)))
+    top = 100 + shown[-1]
+    for number, (tile, copy, where, values) in zip(shown, rows, strict=True):
+        assert (tile == [number + 30, number + 20, number + 10]).all()
+        assert copy[0, 0].tolist() == [number + 30, number + 20, number + 100]
+        assert where[0, 0].tolist() == [255] * 3 and not where[1:].any()
+        grey = np.array([[255 * (100 + number) / top, 255 * (10 + number) / top]], np.uint8)
+        colours = cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[0].astype(int)
+        assert np.abs(values[0, :2] - colours).max() <= 6
