@@ -14,6 +14,7 @@ from edge_ad.export.plan import auto as build_auto
 from edge_ad.export.plan.auto import PlanComparison, Plans
 from edge_ad.files import sha256
 from edge_ad.frame import Image
+from edge_ad.geometry import Geometry
 from edge_ad.manifest import Manifest, Provenance
 from edge_ad.onnx_graph.load import set_manifest
 from edge_ad.plan_record import NoGpu, TargetGpu
@@ -162,6 +163,25 @@ def test_a_plan_with_other_outputs_cannot_win(monkeypatch: pytest.MonkeyPatch) -
     assert "int8 is excluded: on 8 frames maps differ" in str(comparison)
     nan = compared(monkeypatch, fp32=1.0, fp16=float("nan"), int8=3.0)
     assert (nan.winner, set(nan.problems)) == ("fp32", {"fp16", "int8"})
+
+
+@pytest.mark.parametrize(
+    ("batch", "tiles", "timed"), [(1, (1, 1), 1), (4, (1, 1), 4), (None, (2, 3), 6)]
+)
+def test_as_many_images_are_timed_as_a_plan_takes_or_a_frame_has_tiles(
+    monkeypatch: pytest.MonkeyPatch, batch: int | None, tiles: tuple[int, int], timed: int
+) -> None:
+    engine, lengths = ScaledEngine("fp32", 1.0), []
+    engine.manifest = engine.manifest.replace(batch=batch, geometry=Geometry(tiles=tiles))
+
+    def time_in_turn(engines: object, images: Image, runs: int) -> dict[str, float]:
+        lengths.append(len(images))
+        return {"fp32": 1.0}
+
+    monkeypatch.setattr(build_auto, "open_engine", lambda path: engine)
+    monkeypatch.setattr(build_auto, "time_in_turn", time_in_turn)
+    build_auto.compare_on_gpu({"fp32": Path("part.plan")})
+    assert lengths == [timed]
 
 
 def test_an_fp32_plan_that_returns_nan_ends_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
