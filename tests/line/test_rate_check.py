@@ -60,6 +60,19 @@ def test_a_part_is_rejected_with_any_of_its_frames() -> None:
         assert "--frames-per-part" not in check.reason()
 
 
+def test_a_part_after_a_rejected_one_is_judged_by_its_own_frames() -> None:
+    check = RateCheck(0.64, frames_per_part=3)
+    run(check, [index % 18 == 1 for index in range(180)])
+    assert (check.summary().parts, check.summary().rejected) == (30, 10)
+
+
+def test_the_whole_run_counts_however_long_it_is() -> None:
+    check = RateCheck(0.05, level=1e-300)
+    run(check, [index % 16 == 15 for index in range(8000)])
+    whole = log_evidence(np.array(500.0), np.array(8000.0), 0.05) + log_weight(np.array(0))
+    assert np.log(check.summary().evidence) > whole > 0
+
+
 def test_the_weights_of_all_starts_are_one() -> None:
     assert np.exp(log_weight(np.arange(999))).sum() == pytest.approx(1 - 1 / 1000)
 
