@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.errors import IncompatibleError, MissingExtra, UsageError
+from edge_ad.errors import IncompatibleError, MissingExtra, SourceLost, UsageError
 from edge_ad.source import open_source
 from edge_ad.source.camera import csi_pipeline, with_appsink
 from edge_ad.source.open import check_source, parse_uri
@@ -23,12 +23,21 @@ from edge_ad.uri import Uri
         ("csi://1?flip=2", Uri("csi", "1", {"flip": "2"})),
         ("gst:videotestsrc ! appsink", Uri("gst", "videotestsrc ! appsink", separator=":")),
         ("pattern://?seed=4", Uri("pattern", "", {"seed": "4"})),
+        ("/dev/null", Uri("v4l2", "/dev/null")),  # whatever a device is called
         ("file:///data/a.mp4", Uri("file", "/data/a.mp4")),
         ("no such.mp4", Uri("file", "no such.mp4")),
     ],
 )
 def test_a_uri_or_short_form_is_split(text: str, expected: Uri) -> None:
     assert parse_uri(text) == expected
+
+
+def test_files_are_missed_before_a_run_and_cameras_when_it_opens_them(tmp_path: Path) -> None:
+    for uri in (f"{tmp_path}/none.mp4", f"file://{tmp_path}/none.mp4", f"watch:{tmp_path}/none"):
+        with pytest.raises(SourceLost, match=r"none.*no such file or folder"):
+            check_source(uri)
+    for uri in (str(tmp_path), f"watch:{tmp_path}", f"v4l2://{tmp_path}/video9", "4242"):
+        check_source(uri)
 
 
 def test_a_file_with_a_question_mark_in_its_name_is_a_file(tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ def test_the_weights_of_the_best_check_are_the_result() -> None:
     assert scores == [0, 0.9, 0, 0.8] and weight == 15
 
 
+def test_weights_that_were_never_checked_stay() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    best, before = BestWeights(net, lambda: 1.0, checks=2), net.weight.item()
+    best.after_step(0.7, None)  # the first check is due at 0.75
+    best.apply()
+    assert best.state["checks"] == [] and net.weight.item() == before
+
+
 def test_averaged_weights_are_checked_and_kept() -> None:
     weight, _, checked = train({3: 0.9}, average=0.5)
     assert weight == checked[2] and 16 < weight < 18
