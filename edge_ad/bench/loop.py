@@ -153,7 +153,7 @@ def load_batches(
 
 
 def bench_loop(
-    engine: Engine, config: LineConfig, *, rounds: int = 5, warmup_s: float = 0.2
+    engine: Engine, config: LineConfig, *, rounds: int, warmup_s: float = 0.2
 ) -> LoopBench:
     """Measure the loop and the engine alone on a file's frames, alternately, `rounds` times.
 

@@ -124,7 +124,7 @@ def command(
     alternately. Latencies at a --rate run from a frame's scheduled arrival, so that a stall counts
     for every frame that had to wait.
     """
-    from edge_ad.bench.result import check_same_kind, read_result, write_result
+    from edge_ad.bench.result import write_result
     from edge_ad.line.config import LineConfig
 
     _check(uri, geometry, threshold, frames=frames, **measured)
@@ -138,9 +138,7 @@ def command(
         frames=frames,
         engine_options=engine_options,
     )
-    before = read_result(older) if older else None
-    if older is not None and before is not None:
-        check_same_kind(before, measured["scenario"], older)
+    before = _read_older(older, measured["scenario"]) if older else None
     with ExitStack() as outputs:  # what cannot be written is refused before anything is measured
         if output is not None:
             outputs.enter_context(output_file(output, ".json"))
@@ -268,6 +266,14 @@ def _measure_loop(
         session.sweep_streams(streams)
     if capacity and rate_hz is not None:
         session.find_capacity(rate_hz, latency_ms or 1e3 / rate_hz)
+
+
+def _read_older(path: Path, scenario: str | None) -> dict[str, Any]:
+    from edge_ad.bench.result import check_same_kind, read_result
+
+    before = read_result(path)
+    check_same_kind(before, scenario, path)
+    return before
 
 
 def _compare(

@@ -71,7 +71,6 @@ def command(
     wrote, or from patterns of names; else each image counts as a part.
     """
     _require("scipy", "rich", *(["matplotlib"] if output else []))
-    from edge_ad.cli.evaluate_format import print_table, remarks
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.report import write_report
 
@@ -97,12 +96,18 @@ def command(
     if as_json:
         emit(result)
     else:
-        click.echo(labelled)
-        print_table(result)
-        for line in remarks(result):
-            click.echo(line)
-        if output is not None:
-            click.echo(f"Report: {output}/report.json, curves.png, misses.png")
+        _print(labelled, result, output)
+
+
+def _print(labelled: LabelledSet, result: dict[str, Any], output: Path | None) -> None:
+    from edge_ad.cli.evaluate_format import print_table, remarks
+
+    click.echo(labelled)
+    print_table(result)
+    for line in remarks(result):
+        click.echo(line)
+    if output is not None:
+        click.echo(f"Report: {output}/report.json, curves.png, misses.png")
 
 
 def _require(*packages: str) -> None:

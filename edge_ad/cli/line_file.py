@@ -17,6 +17,7 @@ from edge_ad.engine import EngineOptions
 from edge_ad.errors import InvalidConfig, UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.line.alarm import AlarmRule, PartRule
     from edge_ad.line.config import CameraConfig, LineConfig
 
 # options of `run` that a camera of the list may have, besides those of engines
@@ -57,18 +58,9 @@ def line_config(ctx: click.Context, options: Mapping[str, Any]) -> LineConfig:
 
     Raises UsageError for options that are missing, ambiguous or without effect.
     """
-    from edge_ad.line.alarm import AlarmRule, PartRule
-    from edge_ad.line.config import CameraConfig, LineConfig
-    from edge_ad.line.trigger_input import FREE
+    from edge_ad.line.config import LineConfig
 
-    part = PartRule(options["part"])
     cameras = cameras_of(ctx, options)
-    if options["trigger"] != FREE:
-        part = PartRule.FRAME
-    elif not any(isinstance(camera, CameraConfig) and camera.trigger for camera in cameras):
-        _refuse_given(ctx, "--trigger free", "trigger_delay_ms", "trigger_within_ms")
-    if part is PartRule.FRAME:
-        _refuse_given(ctx, "--part frame", "alarm_k", "hysteresis", "frames_per_part")
     return LineConfig(
         cameras=cameras,
         engine=options["engine"],
@@ -77,12 +69,12 @@ def line_config(ctx: click.Context, options: Mapping[str, Any]) -> LineConfig:
         pixel_threshold=options["pixel_threshold"],
         expected_anomalous=options["expected_anomalous"],
         frames_per_part=options["frames_per_part"],
-        part=part,
+        part=_part_rule(ctx, options, cameras),
         verdict_within_s=options["verdict_within_s"] or math.inf,
         trigger=options["trigger"],
         trigger_delay_s=options["trigger_delay_ms"] / 1e3,
         trigger_within_s=options["trigger_within_ms"] / 1e3,
-        rule=AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"]),
+        rule=_alarm_rule(options),
         outlets=options["outlets"],
         frames=options["frames"],
         bit_depth=options["bit_depth"],
@@ -92,6 +84,30 @@ def line_config(ctx: click.Context, options: Mapping[str, Any]) -> LineConfig:
         require_cameras=options["require_cameras"],
         engine_options=options["engine_options"],
     )
+
+
+def _part_rule(
+    ctx: click.Context, options: Mapping[str, Any], cameras: Sequence[str | CameraConfig]
+) -> PartRule:
+    """Return what one part of the line is. Raises UsageError for options without effect then."""
+    from edge_ad.line.alarm import PartRule
+    from edge_ad.line.config import CameraConfig
+    from edge_ad.line.trigger_input import FREE
+
+    part = PartRule(options["part"])
+    if options["trigger"] != FREE:
+        part = PartRule.FRAME
+    elif not any(isinstance(camera, CameraConfig) and camera.trigger for camera in cameras):
+        _refuse_given(ctx, "--trigger free", "trigger_delay_ms", "trigger_within_ms")
+    if part is PartRule.FRAME:
+        _refuse_given(ctx, "--part frame", "alarm_k", "hysteresis", "frames_per_part")
+    return part
+
+
+def _alarm_rule(options: Mapping[str, Any]) -> AlarmRule:
+    from edge_ad.line.alarm import AlarmRule
+
+    return AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"])
 
 
 def _refuse_given(ctx: click.Context, because: str, *names: str) -> None:
@@ -155,10 +171,9 @@ def cameras_of(ctx: click.Context, options: Mapping[str, Any]) -> tuple[str | Ca
 
 
 def _camera_config(values: Mapping[str, Any], options: Mapping[str, Any]) -> CameraConfig:
-    from edge_ad.line.alarm import AlarmRule, PartRule
+    from edge_ad.line.alarm import PartRule
     from edge_ad.line.config import CameraConfig
 
-    rule = AlarmRule(options["alarm_k"], options["alarm_n"], options["hysteresis"])
     own_rule = {_RULE[key]: values[key] for key in _RULE if key in values}
     own_engine = {key: values[key] for key in _OF_ENGINES if key in values}
     return CameraConfig(
@@ -169,7 +184,7 @@ def _camera_config(values: Mapping[str, Any], options: Mapping[str, Any]) -> Cam
         trigger_delay_s=_seconds(values.get("trigger_delay_ms")),
         trigger_within_s=_seconds(values.get("trigger_within_ms")),
         part=PartRule(values["part"]) if "part" in values else None,
-        rule=replace(rule, **own_rule) if own_rule else None,
+        rule=replace(_alarm_rule(options), **own_rule) if own_rule else None,
         engine_options=replace(options["engine_options"], **own_engine) if own_engine else None,
         outlets=tuple(values.get("outlet", ())),
         **{key: values[key] for key in _PLAIN if key in values},

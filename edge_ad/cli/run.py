@@ -223,18 +223,23 @@ def command(
     files, with --frames or --duration-s, or with Ctrl-C, and prints a summary. A line file (-c) may
     list cameras with their own settings.
     """
+    ctx = click.get_current_context()
+    if schema:
+        emit(line_schema(ctx.command))
+    elif check:
+        check_run(ctx, lambda: _parts(options, as_json=as_json), as_json=as_json)
+    else:
+        _run(ctx, options, duration_s, as_json=as_json)
+
+
+def _run(
+    ctx: click.Context, options: dict[str, Any], duration_s: float | None, *, as_json: bool
+) -> None:
     from edge_ad.line.health import Watchdog
     from edge_ad.line.open import open_line
     from edge_ad.machine.memory import share_heaps
     from edge_ad.machine.systemd import SystemdNotifier
 
-    ctx = click.get_current_context()
-    if schema:
-        emit(line_schema(ctx.command))
-        return
-    if check:
-        check_run(ctx, lambda: _parts(options, as_json=as_json), as_json=as_json)
-        return
     share_heaps()
     stop = threading.Event()
     with ExitStack() as stack:

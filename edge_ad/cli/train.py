@@ -193,12 +193,7 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
 
     if options["teacher"]:
         options["teacher"] = installed_weights(options["teacher"])
-    given = assignments(options.pop("assigned"))
-    for option, named in (
-        ("--set-aside", set_aside(options.pop("set_aside"))),
-        *((f"--{name}", {setting: options.pop(name)}) for name, setting in _SETTINGS.items()),
-    ):
-        add_settings(given, option, named)
+    given = _given_settings(options)
     preset, size = _for_smallest_defect(options, given)
     settings = parse_settings(load_training(options["method"]), given, preset, options["teacher"])
     _check_folds(options["folds"], given, settings.set_aside.threshold)
@@ -224,6 +219,18 @@ def _train_config(output: Path, options: dict[str, Any]) -> Any:
         folds=options["folds"] or 0,
         smallest_defect_px=options["smallest_defect_px"],
     )
+
+
+def _given_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of --set and of the options that stand for one.
+
+    Raises UsageError for one that is given twice.
+    """
+    given = assignments(options["assigned"])
+    add_settings(given, "--set-aside", set_aside(options["set_aside"]))
+    for name, setting in _SETTINGS.items():
+        add_settings(given, f"--{name}", {setting: options[name]})
+    return given
 
 
 def _for_smallest_defect(

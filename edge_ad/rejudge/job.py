@@ -110,7 +110,7 @@ def open_job(
     description: dict[str, Any],
     list_images: Callable[[], ArchiveListing],
     *,
-    overwrite: bool = False,
+    overwrite: bool,
 ) -> Iterator[RejudgeJob | None]:
     """Begin a job or continue it; None when `output` is its finished result.
 
