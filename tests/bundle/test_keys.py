@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.bundle.trust import load_trust
+from edge_ad.bundle.signing import parse_public
+from edge_ad.bundle.trust import Trust, TrustedKey, load_trust, save_trust
+from edge_ad.errors import UsageError
 from tests.conftest import invoke
 
 SECRET = "correct horse"
@@ -132,3 +134,16 @@ def test_a_trust_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
 def test_without_a_trust_file_no_key_is_trusted(tmp_path: Path) -> None:
     done = invoke("bundle", "verify", tmp_path / "x", "--trust", tmp_path / "none.yaml")
     assert done.returncode == 2 and "edge-ad keys trust KEY.pub" in done.stderr
+
+
+@pytest.mark.parametrize("names", [("first", "second"), ("same", "same")])
+def test_a_key_and_a_name_stand_once(tmp_path: Path, names: tuple[str, str]) -> None:
+    """With two keys of one name, revoking by the name would leave one of them."""
+    one, other = (parse_public(f"ed25519:{letter * 42}A=", "") for letter in "AB")
+    trust, second = tmp_path / "trust.yaml", other if names == ("same", "same") else one
+    keys = [TrustedKey(name=names[0], key=str(one)), TrustedKey(name=names[1], key=str(second))]
+    save_trust(trust, Trust(keys=tuple(keys)))
+    with pytest.raises(UsageError, match="a key or a name stands twice"):
+        load_trust(trust)
+    with pytest.raises(UsageError, match="another key is called 'same'"):
+        Trust().adding("same", one).adding("same", other)

@@ -77,7 +77,9 @@ def names(grabs: list[Grab]) -> list[str]:
     return [grab.file for grab in grabs]
 
 
-def test_files_come_by_age_and_each_once(tmp_path: Path) -> None:
+def test_files_come_by_age_and_each_once_and_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name, age in (("b.png", 3), ("a.png", 1), ("c.png", 2)):
         (tmp_path / name).write_bytes(png())
         os.utime(tmp_path / name, ns=(0, 10**18 - age))
@@ -87,6 +89,7 @@ def test_files_come_by_age_and_each_once(tmp_path: Path) -> None:
     assert names(watch.take()) == ["b.png", "c.png", "a.png"]
     (tmp_path / "d.png").write_bytes(png())
     assert names(watch.take()) == ["d.png"]
+    assert len(list(tmp_path.glob("[a-d].png"))) == 4 and not caplog.messages
 
 
 def test_a_file_that_is_being_judged_does_not_come_again(tmp_path: Path) -> None:
