@@ -95,8 +95,8 @@ class PartSplit:
         return len(self._parts_of(self.trained if self.folds else self.threshold))
 
     def __str__(self) -> str:
-        detail = self.assignment.detail or self.assignment.how.value
-        return f"parts: {len(self.assignment.groups())} ({detail}): {self.summary()}"
+        parts, detail = len(self.assignment.groups()), self.assignment.detail
+        return f"parts: {parts} ({detail}): {self.summary()}"
 
     def summary(self) -> str:
         """Return the number of parts of each use, in words."""

@@ -15,7 +15,7 @@ from edge_ad.images import write_image
 from edge_ad.manifest import Manifest
 from edge_ad.methods.learning.settings import SetAside
 from edge_ad.methods.weights import load_detector
-from edge_ad.parts import identify
+from edge_ad.parts import How, identify
 from edge_ad.preprocess import Preprocess
 from edge_ad.training.data import BatchSampler, NormalTiles, load_tiles
 from edge_ad.training.part_split import PartSplit, hold_back, split_by_part
@@ -153,6 +153,8 @@ def test_the_notes_say_which_rate_the_set_aside_parts_support(tmp_path: Path) ->
     assert "The 4 parts set aside support a false-alarm rate of 0.53 at best" in done.notes()[0]
     assert "0.05 needs 59" in done.notes()[0]
     assert "14 to train on, 2 to choose by, 4 set aside for the threshold" in str(done)
+    each = split_by_part(loaded(tmp_path / "a"), tmp_path / "a", SetAside(), how=How.EACH)
+    assert str(each).startswith("parts: 40 (every image is a part): ")
 
 
 def test_enough_parts_set_aside_need_no_note(tmp_path: Path) -> None:
