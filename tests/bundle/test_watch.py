@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,12 +14,12 @@ import pytest
 
 from edge_ad.bundle.install import note_restart
 from edge_ad.bundle.manifest import WatchLimits
-from edge_ad.bundle.state import BundleFolder
+from edge_ad.bundle.state import BundleFolder, Watch
 from edge_ad.bundle.supervise import watch_version
-from edge_ad.bundle.watch import LineFigures, decide, lower_bound
+from edge_ad.bundle.watch import LineFigures, decide, lower_bound, read_figures
 from edge_ad.clock import as_utc
 from edge_ad.errors import EdgeAdError, GateFailed, OutletLost, UsageError
-from edge_ad.store.event import EventType, StoreEvent
+from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.outbox import Subscription, read_outbox, subscribe
 from edge_ad.store.reading import EventFilter, read_events
 from edge_ad.store.store import Store
@@ -74,6 +75,45 @@ def test_the_lower_bound_solves_wilson_s_equation(count: int) -> None:
     assert low < count / 100
     assert (count / 100 - low) ** 2 == pytest.approx(1.645**2 * low * (1 - low) / 100)
     assert lower_bound(0, 0) == lower_bound(0, 10) == 0
+
+
+SWITCHED = Watch(folder="2-", since_utc="2026-11-28T10:00:30.000+00:00")
+MINUTES = {"2026-11-27T10:00Z": 1, "2026-11-27T10:01Z": 2, "2026-11-28T09:59Z": 4,
+           "2026-11-28T10:00Z": 8, "2026-11-28T10:01Z": 16, "2026-11-28T23:00Z": 32}  # fmt: skip
+EVENTS = [
+    ("2026-11-27T09:00:00.000+00:00", StoreEvent(EventType.LINE, step="start")),
+    ("2026-11-28T10:00:29.999+00:00", StoreEvent(EventType.LINE, step="start")),
+    ("2026-11-28T10:00:30.000+00:00", StoreEvent(EventType.LINE, step="stop")),
+    ("2026-11-28T10:00:30.000+00:00", StoreEvent(EventType.LINE, step="start")),
+    ("2026-11-28T10:02:00.000+00:00", StoreEvent(EventType.LINE, step="start")),
+    *(
+        (time_utc, StoreEvent(EventType.ALARM, kind=kind, step=step, alarm="1"))
+        for time_utc in ("2026-11-28T10:00:00.000+00:00", "2026-11-28T10:01:00.000+00:00")
+        for kind, step in (("camera_fault", "new"), ("camera_fault", "end"), ("rate", "new"))
+    ),
+]
+
+
+def test_the_day_before_a_switch_and_the_time_since_are_told_apart(tmp_path: Path) -> None:
+    """Of the minute of the switch no one knows which version judged what."""
+    assert read_figures(tmp_path, SWITCHED) == (LineFigures(), LineFigures())
+    with Store(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "line.db")) as connection:
+        connection.execute("DELETE FROM events")
+        for minute, count in MINUTES.items():
+            for camera in ("left", "top"):
+                row = (minute, camera, 100 * count, 10 * count, count)
+                connection.execute(
+                    "INSERT INTO statistics (minute, camera, passed, rejected, invalid, dropped, "
+                    "scores) VALUES (?, ?, ?, ?, ?, 0, '{}')", row,
+                )  # fmt: skip
+        for time_utc, event in EVENTS:
+            insert(connection, replace(event, time_utc=time_utc))
+        connection.commit()
+    before, since = read_figures(tmp_path, SWITCHED)
+    assert before == LineFigures(1200, 120, 12, faults=1, starts=1, minutes=2)
+    assert since == LineFigures(9600, 960, 96, faults=1, starts=2, minutes=2)
 
 
 def fill(output: Path, *, rejected: int, starts: int = 1) -> None:

@@ -136,7 +136,12 @@ def test_an_interruption_does_not_wait_for_the_comparison(tmp_path: Path, quick:
         choose_input(config(tmp_path), stop)
 
 
-def test_a_defect_that_no_input_shows_is_refused_with_what_would(tmp_path: Path) -> None:
+def test_a_defect_that_no_input_shows_is_refused_with_what_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_choice, "_Comparison", None)  # before any work
+    with pytest.raises(UsageError, match=r"--smallest-defect-px 2: .*0\.81 pixels"):
+        choose_input(config(tmp_path, smallest_defect_px=2.0), threading.Event())
     given = config(tmp_path, geometry=Geometry(tiles=(1, 2), overlap=0.0))
     with pytest.raises(UsageError, match=r"0\.25 pixels.*--roi.*--tiles 8x16.*--size 384"):
         check_visible(0.5, 0.5, given)

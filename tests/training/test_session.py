@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from edge_ad.errors import DataError, EdgeAdError, UsageError
 from edge_ad.geometry import Geometry
+from edge_ad.images import write_image
 from edge_ad.methods.torch_engine import TorchEngine
 from edge_ad.methods.weights import load_detector
 from edge_ad.preprocess import Preprocess
@@ -84,8 +86,21 @@ def test_another_seed_gives_other_weights(folder: Path, trained: Trained) -> Non
 def test_resume_of_another_training_names_what_differs(folder: Path) -> None:
     with pytest.raises(Interrupted):
         run(tiny_training(folder), stop_after=1)
-    with pytest.raises(UsageError, match="another training: seed was 0, now 5"):
-        run(tiny_training(folder, resume=True, seed=5))
+    textures = write_parts(folder / "textures", count=1)
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("seed was 0, now 5", {"seed": 5}),
+        (r"size was \(32, 32\), now \(32, 48\)", {"size_hw": (32, 48)}),
+        ("settings was .*now .*", {"settings": {"steps": 6}}),
+        ("geometry was .*40.*", {"geometry": Geometry(roi_xywh=(0, 0, 40, 40))}),
+        ("textures was procedural, now .*textures", {"textures": textures}),
+        ("budget-minutes was None, now 2.0", {"budget_minutes": 2.0}),
+    ]
+    for difference, change in changes:
+        with pytest.raises(UsageError, match=f"another training: {difference}. Give the same"):
+            run(tiny_training(folder, resume=True, **change))
+    write_image(folder / "parts" / "000.png", striped_part(77))
+    with pytest.raises(UsageError, match="images was"):
+        run(tiny_training(folder, resume=True))
 
 
 def test_resume_without_a_checkpoint_is_refused(folder: Path) -> None:
