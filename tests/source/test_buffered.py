@@ -247,26 +247,75 @@ def test_closing_from_another_thread_ends_the_iteration() -> None:
     assert numbers == [0]
 
 
-def test_threads_that_hang_in_a_driver_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_a_camera_opens_releases_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    def interrupted(source: BufferedSource, limit_s: float) -> None:
+        source._opened = Interrupting()
+        wait(source, limit_s)
+
+    def camera() -> Iterator[Grab]:
+        try:
+            for index in range(1000):
+                yield frame(index)
+            ended.append("ran on")
+        finally:
+            ended.append("released")
+
+    def opener() -> Iterator[Grab]:
+        assert may_open.wait(LIMIT_S)
+        return camera()
+
+    wait, may_open, ended = BufferedSource._wait_until_open, threading.Event(), list[str]()
+    monkeypatch.setattr(BufferedSource, "_wait_until_open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        BufferedSource("interrupted", opener, live=True, timeout_s=1, open_within_s=LIMIT_S)
+    may_open.set()
+    for thread in threads_of("interrupted"):
+        thread.join(LIMIT_S)
+    assert ended == ["released"]
+
+
+def threads_of(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == f"grab {name}"]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_threads_that_hang_in_a_driver_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, *, opens: bool
+) -> None:
     monkeypatch.setattr("edge_ad.source.buffered.CLOSE_WITHIN_S", 0.01)
     stuck, attempts = threading.Event(), 0
+    opened_s = LIMIT_S if opens else 0.01
 
     def hanging() -> Iterator[Grab]:
         stuck.wait()
         yield frame(0)
 
+    def opener() -> Iterator[Grab]:
+        if not opens:
+            stuck.wait()
+        return hanging()
+
     def attempt() -> BufferedSource:
-        return BufferedSource("hanging", hanging, live=True, timeout_s=1, open_within_s=LIMIT_S)
+        return BufferedSource("hanging", opener, live=True, timeout_s=1, open_within_s=opened_s)
 
     for _ in range(3):
-        attempt().close()
+        if opens:
+            attempt().close()
+        else:
+            with pytest.raises(SourceTimeout, match="did not open within"):
+                attempt()
     for _ in range(20):
         with pytest.raises(SourceTimeout, match="did not return from 3 attempts"):
             attempt()
         attempts += 1
-    threads = [thread for thread in threading.enumerate() if thread.name == "grab hanging"]
+    threads = threads_of("hanging")
     assert len(threads) == 3 and attempts == 20
     stuck.set()
     for thread in threads:
         thread.join(LIMIT_S)
+    opened_s = LIMIT_S
     attempt().close()

@@ -116,8 +116,9 @@ def signed(value: int) -> str:
     return count(2 * value - 1 if value > 0 else -2 * value)
 
 
-SCALES = ["1" + signed(-8), *"0000", "1" + signed(127) + signed(121), "1" + "1" * 64, *"00000"]
-"""Whether there is a list, and its differences: one that begins with 0, ends early, is whole."""
+WHOLE = "1" + "1" * 16, "1" + "1" * 64
+SCALES = ["1" + signed(-8), WHOLE[0], *"000", "1" + signed(127) + signed(121), WHOLE[1], *"00000"]
+"""Whether there is a list, and its differences: of one that begins with 0, ends early, is whole."""
 
 
 @pytest.mark.parametrize("chroma", ["", "without lists", "444", "with lists", "444 with lists"])

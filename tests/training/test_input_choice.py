@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from edge_ad.geometry import Geometry
 from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
 from edge_ad.parts import How
+from edge_ad.synthesis.anomalies import SyntheticAnomaly
+from edge_ad.synthesis.kinds import FINE, KINDS, anomaly_of
 from edge_ad.training import input_choice
 from edge_ad.training.input_choice import (
     Input,
@@ -66,7 +69,7 @@ def narrow() -> Iterator[None]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"DRAWS": 2, "REMEMBERED": 3, "ROWS": 40, "COMPARED": 3,
-                        "EACH_SMALL": 1, "EACH_LARGE": 1}.items():  # fmt: skip
+                        "EACH_SMALL": 2, "EACH_LARGE": 1}.items():  # fmt: skip
         monkeypatch.setattr(input_choice, name, value)
 
 
@@ -90,8 +93,14 @@ def config(folder: Path, **changes: Any) -> TrainConfig:
 
 
 def test_three_inputs_are_measured_and_the_chosen_one_is_trained(
-    tmp_path: Path, quick: None
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def draw(kind: str, *given: Any, across: tuple[float, float], **more: Any) -> SyntheticAnomaly:
+        drawn[kind, across] += 1
+        return anomaly_of(kind, *given, across=across, **more)
+
+    drawn: Counter[tuple[str, tuple[float, float]]] = Counter()
+    monkeypatch.setattr(input_choice, "anomaly_of", draw)
     given, before = config(tmp_path), torch.get_rng_state()
     chosen, choice, _ = choose_input(given, threading.Event())
     assert torch.equal(before, torch.get_rng_state())
@@ -101,6 +110,11 @@ def test_three_inputs_are_measured_and_the_chosen_one_is_trained(
     assert [row["gflops"] for row in rows] == sorted(row["gflops"] for row in rows)
     # a pixel of the larger input is 2.5 pixels of the image
     assert [row["defect_px"] for row in rows] == pytest.approx([0.61, 1.21, 1.21], abs=0.01)
+    assert {kind: count for (kind, _), count in drawn.items()} == {
+        kind: 4 if kind in FINE else 2 for kind in KINDS
+    }
+    ((least, greatest),) = {across for _, across in drawn}
+    assert (least, greatest / least) == pytest.approx((1.21, 1.5), abs=0.01)
     taken = next(row for row in rows if row["chosen"])
     network = chosen.settings.network.model_dump()
     assert list(chosen.size_hw) == taken["size_hw"]
