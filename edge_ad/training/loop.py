@@ -7,8 +7,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from edge_ad.errors import EdgeAdError, OutletLost
+from edge_ad.methods.learning.batch import Batch
 from edge_ad.methods.learning.trainer import Trainer
 from edge_ad.training.averaging import WeightAverage
 from edge_ad.training.best_weights import BestWeights
@@ -117,10 +118,9 @@ class TrainingLoop:
 
     def run(self, stop: threading.Event, on_step: OnStep) -> None:
         """Train to the end. Raises Interrupted when `stop` is set, after writing a checkpoint."""
-        batches = prefetch(self.sampler, self.step, self.options.workers)
         saved_at = time.monotonic()
-        with contextlib.closing(batches):
-            for _ in self._phases():
+        with contextlib.closing(self._steps()) as steps:
+            for batches in steps:
                 on_step(self._timed_step(batches))
                 if stop.is_set():
                     self.save()
@@ -167,20 +167,26 @@ class TrainingLoop:
         """Return the scores of the checks in the last phase that trains."""
         return [] if self._best is None else list(self._best.state["checks"])
 
-    def _phases(self) -> Iterator[None]:
-        """Yield once per step until the last phase is over."""
+    def _steps(self) -> Generator[Iterator[Batch], None, None]:
+        """Yield where the batch comes from, once per step, until the last phase is over."""
         while self.phase < len(self.trainer.phases):
             if self._optimizer is None:
                 self._begin()
-            if self._phase_done() >= 1:
-                self._end_phase()
-                self.phase += 1
-                self.phase_step, self.phase_elapsed_s = 0, 0.0
-                self._optimizer = (
-                    self._optimizer if self.phase == len(self.trainer.phases) else None
-                )
-                continue
-            yield
+            with contextlib.closing(self._batches()) as batches:
+                while self._phase_done() < 1:
+                    yield batches
+            self._end_phase()
+            self.phase += 1
+            self.phase_step, self.phase_elapsed_s = 0, 0.0
+            if self.phase < len(self.trainer.phases):
+                self._optimizer = None
+
+    def _batches(self) -> Generator[Batch, None, None]:
+        """Return the batches of the present phase, from its next step on."""
+        if self.trainer.phases[self.phase].once:  # a pass of its own, whatever was drawn before
+            sampler = replace(self.sampler, repetition=False)
+            return prefetch(sampler, self.phase_step, self.options.workers)
+        return prefetch(self.sampler, self.step, self.options.workers)
 
     def _end_phase(self) -> None:
         """Take the average of the weights, or the best of those checked."""
@@ -203,7 +209,7 @@ class TrainingLoop:
         once = [phase.once for phase in self.trainer.phases[self.phase :]]
         return not once[0] and all(once[1:])
 
-    def _timed_step(self, batches: Iterator[Any]) -> TrainingProgress:
+    def _timed_step(self, batches: Iterator[Batch]) -> TrainingProgress:
         started = time.monotonic()
         losses = self._one_step(next(batches))
         if self._average is not None:
