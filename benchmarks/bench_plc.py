@@ -155,18 +155,10 @@ def summarise(name: str, values: Sequence[float]) -> dict[str, float]:
     return {f"{name}_ms_p50": p50, f"{name}_ms_p99": p99, f"{name}_ms_max": highest}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--fps", type=float, default=30.0)
-    options = parser.parse_args()
-    server_port, plc_port = free_ports(2)
-    chip, stamps = Chip(), Stamps()
-    plc, writes = start(be_plc, plc_port, options.seconds + 2)
-    assert writes.recv() == "serves"
-    gpiod.request_lines = chip.request_lines  # type: ignore[assignment]
-    config = LineConfig(
-        cameras=(f"top=pattern://?fps={options.fps:g}&width=64&height=48",),
+def line_config(fps: float, server_port: int, plc_port: int) -> LineConfig:
+    """Return a line that rejects every frame, and tells a master, a PLC and a GPIO line so."""
+    return LineConfig(
+        cameras=(f"top=pattern://?fps={fps:g}&width=64&height=48",),
         engine=ENGINE,
         threshold=-1.0,
         part=PartRule.FRAME,
@@ -176,9 +168,18 @@ def main() -> None:
             "gpio://gpiochip0/17?pulse_ms=5&failsafe=pass",
         ),
     )
-    master, polls = start(poll, server_port, options.seconds)
-    sleeper, sleeps = start(sleep, 0, options.seconds)
-    with open_line(config, [stamps]) as line:
+
+
+def measure(seconds: float, fps: float) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Run the line; return how many parts and reads there were, and the delays by their kind."""
+    server_port, plc_port = free_ports(2)
+    chip, stamps = Chip(), Stamps()
+    plc, writes = start(be_plc, plc_port, seconds + 2)
+    assert writes.recv() == "serves"
+    gpiod.request_lines = chip.request_lines  # type: ignore[assignment]
+    master, polls = start(poll, server_port, seconds)
+    sleeper, sleeps = start(sleep, 0, seconds)
+    with open_line(line_config(fps, server_port, plc_port), [stamps]) as line:
         line.start()
         seen, reads = polls.recv()
         written = writes.recv()
@@ -186,13 +187,20 @@ def main() -> None:
         wakeups = sleeps.recv()
     for process in (master, plc, sleeper):
         process.join()
-    delays = {
+    return {"parts": result["rejected"], "reads_per_s": reads / seconds}, {
         "modbus_register": delays_ms(stamps.times, seen),
         "modbus_written": delays_ms(stamps.times, written),
         "gpio": nearest_before(stamps.times, chip.rises),
         "wakeup": wakeups,
     }
-    metrics: dict[str, Any] = {"parts": result["rejected"], "reads_per_s": reads / options.seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--fps", type=float, default=30.0)
+    options = parser.parse_args()
+    metrics, delays = measure(options.seconds, options.fps)
     for name, values in delays.items():
         metrics |= summarise(name, values)
     settings = {"seconds": options.seconds, "fps": options.fps, "load": os.getloadavg()[0]}

@@ -33,6 +33,8 @@ from edge_ad.onnx_graph.index import load_graph
 
 SAMPLE = Path(__file__).resolve().parent.parent / "edge_ad" / "sample"
 FRAMES = 40
+Block = tuple[float, float]  # milliseconds, and those of processor time
+Round = tuple[Block, Block]  # of ONNX Runtime and of OpenVINO
 
 
 def quantized(engine: Path, camera: str, folder: Path) -> Path:
@@ -46,7 +48,7 @@ def quantized(engine: Path, camera: str, folder: Path) -> Path:
     return path
 
 
-def block_ms(engine: Engine, batches: list[Image], calls: int) -> tuple[float, float]:
+def block_ms(engine: Engine, batches: list[Image], calls: int) -> Block:
     """Return the median milliseconds and processor milliseconds of a block of calls."""
     times, busy = [], []
     for number in range(calls):
@@ -66,19 +68,10 @@ def largest_difference(first: Engine, second: Engine, batches: list[Image]) -> f
     return float(np.abs(scores[0] - scores[1]).max() / np.median(scores[0]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", type=Path, default=SAMPLE / "engine.onnx")
-    parser.add_argument("--camera", default=str(SAMPLE / "footage.mp4"))
-    parser.add_argument("--name", default="sample")
-    parser.add_argument("--int8", action="store_true", help="Quantize the engine first.")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--calls", type=int, default=40, help="In a block.")
-    parser.add_argument("--threads", type=int, default=0, help="0: each runtime's own choice.")
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> tuple[list[Round], float, str]:
+    """Return the rounds, how much the scores differ, and the engine's precision."""
     ort = EngineOptions(threads=options.threads)
     vino = EngineOptions(runtime="openvino", threads=options.threads)
-    load = os.getloadavg()[0]
     with ExitStack() as stack:
         path = options.engine
         if options.int8:
@@ -89,14 +82,25 @@ def main() -> None:
         for engine in (first, second):
             block_ms(engine, batches, 3)  # the first calls warm up
         rounds = [
-            (
-                block_ms(first, batches, options.calls),
-                block_ms(second, batches, options.calls),
-            )
+            (block_ms(first, batches, options.calls), block_ms(second, batches, options.calls))
             for _ in range(options.rounds)
         ]
-        differ = largest_difference(first, second, batches)
         precision = "int8" if options.int8 else first.manifest.precision
+        return rounds, largest_difference(first, second, batches), precision
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", type=Path, default=SAMPLE / "engine.onnx")
+    parser.add_argument("--camera", default=str(SAMPLE / "footage.mp4"))
+    parser.add_argument("--name", default="sample")
+    parser.add_argument("--int8", action="store_true", help="Quantize the engine first.")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--calls", type=int, default=40, help="In a block.")
+    parser.add_argument("--threads", type=int, default=0, help="0: each runtime's own choice.")
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    rounds, differ, precision = measure(options)
     which = int(options.threads == 1)
     metrics: dict[str, float] = {}
     samples: dict[str, list[float]] = {}

@@ -16,6 +16,7 @@ import time
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from results import write_result  # the script's own folder is on the path
 
@@ -31,6 +32,14 @@ FRAMES = 200
 _MORE = 1.25
 
 
+class Row(NamedTuple):
+    """One round: calls a second of the engine alone, verdicts of the line, and the busy share."""
+
+    engine_fps: float
+    line_fps: float
+    busy: float
+
+
 def engine_fps(engine: Engine, batches: list[Image], duration_s: float) -> float:
     """Return the calls a second of the engine alone."""
     began, calls = time.perf_counter(), 0
@@ -40,16 +49,9 @@ def engine_fps(engine: Engine, batches: list[Image], duration_s: float) -> float
     return calls / (time.perf_counter() - began)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", type=Path, default=SAMPLE / "engine.onnx")
-    parser.add_argument("--camera", default=str(SAMPLE / "footage.mp4"))
-    parser.add_argument("--streams", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--name", default="sample")
-    options = parser.parse_args()
-    rounds, load = [], os.getloadavg()[0]
+def measure(options: argparse.Namespace) -> tuple[list[Row], str]:
+    """Return what each round measured, and the engine's precision."""
+    rounds = []
     with open_engine(options.engine) as engine:
         trained = engine.manifest.geometry
         thresholds = resolve_thresholds(
@@ -65,18 +67,30 @@ def main() -> None:
             line = replay.run(options.streams, _MORE * alone / options.streams, options.seconds)
             took_s = time.perf_counter() - began
             fps = sum(tally.judged for tally in line.tallies) / took_s
-            rounds.append((alone, fps, line.engine_s / took_s))
+            rounds.append(Row(alone, fps, line.engine_s / took_s))
             print(f"engine {alone:7.2f}/s   line {fps:7.2f}/s   ratio {fps / alone:.3f}")
-        precision = engine.manifest.precision
+        return rounds, engine.manifest.precision
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", type=Path, default=SAMPLE / "engine.onnx")
+    parser.add_argument("--camera", default=str(SAMPLE / "footage.mp4"))
+    parser.add_argument("--streams", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--name", default="sample")
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    rounds, precision = measure(options)
+    samples = {name: [getattr(row, name) for row in rounds] for name in Row._fields}
     metrics = {
-        "engine_fps": round(median(row[0] for row in rounds), 2),
-        "line_fps": round(median(row[1] for row in rounds), 2),
-        "ratio": round(median(fps / alone for alone, fps, _ in rounds), 4),
-        "busy": round(median(row[2] for row in rounds), 4),
+        "engine_fps": round(median(samples["engine_fps"]), 2),
+        "line_fps": round(median(samples["line_fps"]), 2),
+        "ratio": round(median(row.line_fps / row.engine_fps for row in rounds), 4),
+        "busy": round(median(samples["busy"]), 4),
         "load_average": round(load, 2),
     }
-    names = ("engine_fps", "line_fps", "busy")
-    samples = {name: [row[column] for row in rounds] for column, name in enumerate(names)}
     settings = {key: getattr(options, key) for key in ("streams", "rounds", "seconds")}
     print(
         write_result(

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -153,14 +154,36 @@ def turn(
     return latencies.between(begin, end), shares
 
 
-def measure_line(options: argparse.Namespace) -> None:
-    """Write the percentiles of turns without and with tabs."""
-    count, turn_s = options.tabs, options.turn_s
-    if options.plain:
-        schedule(os.SCHED_OTHER)
-    turns: dict[str, list[list[float]]] = {"alone": [], "looked_at": []}
-    shares: dict[str, list[dict[str, float]]] = {name: [] for name in turns}
-    drawn = []
+@dataclass
+class Turns:
+    """What turns of one kind measured, in their order; `drawn` are messages of all tabs."""
+
+    latencies_ms: list[list[float]] = field(default_factory=list)
+    shares: list[dict[str, float]] = field(default_factory=list)
+    drawn: list[int] = field(default_factory=list)
+
+    def metrics(self) -> dict[str, float]:
+        """Return percentiles over all turns, and the typical share of a core of each process."""
+        pooled = percentiles(list(itertools.chain.from_iterable(self.latencies_ms)))
+        for process in self.shares[0]:
+            typical = median(each[process] for each in self.shares)
+            pooled[f"{process}_core_share"] = round(typical, 4)
+        return pooled
+
+    def samples(self) -> dict[str, Any]:
+        """Return percentiles and the longest times of each turn."""
+        return {
+            "turns": [percentiles(values) for values in self.latencies_ms],
+            "longest_ms": [
+                [round(value, 2) for value in sorted(values)[-_TAIL:]]
+                for values in self.latencies_ms
+            ],
+        }
+
+
+def measure_line(options: argparse.Namespace) -> dict[str, Turns]:
+    """Return the turns without tabs and those with some."""
+    kinds = {"alone": Turns(), "looked_at": Turns()}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         line = measured_line(folder, options.model, options.cameras, options.fps)
@@ -168,41 +191,40 @@ def measure_line(options: argparse.Namespace) -> None:
         url, page = stack.enter_context(running_page(folder))
         time.sleep(2 * _SETTLE_S)
         for _ in range(options.pairs):
-            for kind, values in turns.items():
+            for kind, turns in kinds.items():
                 processes = {"line": os.getpid(), "page": page.pid}
                 viewers = None
                 if kind == "looked_at":
-                    viewers = tabs(url, count, turn_s + 2 * _SETTLE_S)
+                    viewers = tabs(url, options.tabs, options.turn_s + 2 * _SETTLE_S)
                     processes["tabs"] = viewers.pid
                 time.sleep(_SETTLE_S)
-                took, share = turn(latencies, turn_s, processes)
-                values.append(took)
-                shares[kind].append(share)
+                took, share = turn(latencies, options.turn_s, processes)
+                turns.latencies_ms.append(took)
+                turns.shares.append(share)
                 if viewers is not None:
-                    drawn.append(int(viewers.communicate()[0]))
+                    turns.drawn.append(int(viewers.communicate()[0]))
                 print(kind, percentiles(took), share, flush=True)
+    return kinds
+
+
+def write_turns(kinds: dict[str, Turns], options: argparse.Namespace) -> Path:
+    """Write what the turns measured, and return the file."""
+    alone, looked_at = kinds["alone"], kinds["looked_at"]
+    a_tab = median(looked_at.drawn) / options.tabs / (options.turn_s + 2 * _SETTLE_S)
     metrics: dict[str, float] = {}
-    for kind, lists in turns.items():
-        pooled = percentiles(list(itertools.chain.from_iterable(lists)))
-        metrics |= {f"{kind}_{key}": value for key, value in pooled.items()}
-        for part in shares[kind][0]:
-            typical = median(each[part] for each in shares[kind])
-            metrics[f"{kind}_{part}_core_share"] = round(typical, 4)
-    metrics |= p99_ratio(turns["alone"], turns["looked_at"])
+    samples: dict[str, Any] = {"core_shares": {name: each.shares for name, each in kinds.items()}}
+    for name, turns in kinds.items():
+        metrics |= {f"{name}_{key}": value for key, value in turns.metrics().items()}
+        samples |= {f"{name}_{key}": values for key, values in turns.samples().items()}
+    metrics |= p99_ratio(alone.latencies_ms, looked_at.latencies_ms)
     metrics |= {
-        "messages_a_tab_and_s": round(median(drawn) / count / (turn_s + 2 * _SETTLE_S), 2),
+        "messages_a_tab_and_s": round(a_tab, 2),
         "load_average": round(os.getloadavg()[0], 1),
     }
     keys = ("cameras", "fps", "tabs", "turn_s", "pairs", "plain")
     settings = {key: getattr(options, key) for key in keys} | {"size_wh": list(_SIZE_WH)}
-    samples: dict[str, Any] = {"core_shares": shares}
-    for kind, lists in turns.items():
-        samples[f"{kind}_turns"] = [percentiles(values) for values in lists]
-        samples[f"{kind}_longest_ms"] = [
-            [round(value, 2) for value in sorted(values)[-_TAIL:]] for values in lists
-        ]
     model = f"{options.model} plain" if options.plain else options.model
-    print(write_result("live", model, "fp32", metrics=metrics, settings=settings, samples=samples))
+    return write_result("live", model, "fp32", metrics=metrics, settings=settings, samples=samples)
 
 
 def p99_ratio(alone: list[list[float]], looked_at: list[list[float]]) -> dict[str, float]:
@@ -251,8 +273,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.look:
         print(asyncio.run(look_all(options.look, options.tabs, options.seconds)))
-    else:
-        measure_line(options)
+        return
+    if options.plain:
+        schedule(os.SCHED_OTHER)
+    print(write_turns(measure_line(options), options))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from results import write_result  # the script's own folder is on the path
 
 from edge_ad.calibration.quantize.compiled_layers import compiled_layers, count_layers
-from edge_ad.calibration.quantize.eval_set import labelled_eval_set, predict
+from edge_ad.calibration.quantize.eval_set import EvalSet, labelled_eval_set, predict
 from edge_ad.calibration.quantize.evaluator import shared_ranges
 from edge_ad.calibration.quantize.gate import figures
 from edge_ad.calibration.quantize.placement import place, to_quantize
@@ -39,7 +39,9 @@ from edge_ad.onnx_graph.index import GraphIndex, load_graph
 from edge_ad.preprocess import Preprocess
 
 Batches = Sequence[NDArray[np.uint8]]
+ONNXRUNTIME: Target = "onnxruntime"
 TENSORRT: Target = "tensorrt"
+Models = dict[str, tuple[Target, onnx.ModelProto]]
 SIGNED: dict[str, Any] = {  # TensorRT accepts symmetric int8, no integer bias
     "activation_type": QuantType.QInt8,
     "extra_options": {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
@@ -99,6 +101,40 @@ def compile_layers(model: onnx.ModelProto) -> dict[str, int] | str:
             return str(error).removeprefix(f"{path}: ")[:300]
 
 
+def quantized(engine: Path, graph: GraphIndex, images: CalibrationSet) -> Models:
+    """Return the fp32 graph and each quantized one, with the runtime that it is for."""
+    batches = preprocess_images(images, graph.manifest)
+    only = {"op_types_to_quantize": ["Conv"]}
+    return {
+        "fp32": (ONNXRUNTIME, graph.model),
+        "edge-ad for onnxruntime": (ONNXRUNTIME, by_edge_ad(graph, ONNXRUNTIME, images)),
+        "onnxruntime, all operators": (ONNXRUNTIME, by_onnxruntime(engine, batches)),
+        "onnxruntime, convolutions": (ONNXRUNTIME, by_onnxruntime(engine, batches, **only)),
+        "edge-ad for tensorrt": (TENSORRT, by_edge_ad(graph, TENSORRT, images)),
+        "onnxruntime for tensorrt, all operators": (
+            TENSORRT,
+            by_onnxruntime(engine, batches, **SIGNED),
+        ),
+        "onnxruntime for tensorrt, convolutions": (
+            TENSORRT,
+            by_onnxruntime(engine, batches, **SIGNED, **only),
+        ),
+    }
+
+
+def measure_accuracy(models: Models, manifest: Manifest, eval_set: EvalSet) -> dict[str, Any]:
+    """Return the figures of each graph, compared with fp32's answers."""
+    predictions = {}
+    for name, (target, model) in models.items():
+        print(name, flush=True)
+        with GraphEngine(model, manifest, target) as engine:
+            predictions[name] = predict(engine, eval_set.samples)
+    return {
+        name: figures(eval_set, predictions["fp32"], result).as_json()
+        for name, result in predictions.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", type=Path, required=True)
@@ -109,41 +145,9 @@ def main() -> None:
     args = parser.parse_args()
     graph = load_graph(args.engine)
     images = choose(normal_images(args.data), samples=args.images, synthetic=0.2)
-    batches = preprocess_images(images, graph.manifest)
+    models = quantized(args.engine, graph, images)
     eval_set = labelled_eval_set(labelled_images(args.data), graph.manifest, limit=args.gate_images)
-    models: dict[str, tuple[Target, onnx.ModelProto]] = {
-        "fp32": ("onnxruntime", graph.model),
-        "edge-ad for onnxruntime": (
-            "onnxruntime",
-            by_edge_ad(graph, "onnxruntime", images),
-        ),
-        "onnxruntime, all operators": (
-            "onnxruntime",
-            by_onnxruntime(args.engine, batches),
-        ),
-        "onnxruntime, convolutions": (
-            "onnxruntime",
-            by_onnxruntime(args.engine, batches, op_types_to_quantize=["Conv"]),
-        ),
-        "edge-ad for tensorrt": (TENSORRT, by_edge_ad(graph, "tensorrt", images)),
-        "onnxruntime for tensorrt, all operators": (
-            TENSORRT,
-            by_onnxruntime(args.engine, batches, **SIGNED),
-        ),
-        "onnxruntime for tensorrt, convolutions": (
-            TENSORRT,
-            by_onnxruntime(args.engine, batches, **SIGNED, op_types_to_quantize=["Conv"]),
-        ),
-    }
-    predictions = {}
-    for name, (target, model) in models.items():
-        print(name, flush=True)
-        with GraphEngine(model, graph.manifest, target) as engine:
-            predictions[name] = predict(engine, eval_set.samples)
-    accuracy = {
-        name: figures(eval_set, predictions["fp32"], result).as_json()
-        for name, result in predictions.items()
-    }
+    accuracy = measure_accuracy(models, graph.manifest, eval_set)
     compiled = {
         name: compile_layers(model)
         for name, (target, model) in models.items()

@@ -27,6 +27,21 @@ from edge_ad.dataset import normal_images
 from edge_ad.onnx_graph.index import load_graph
 
 
+def open_search(args: argparse.Namespace) -> tuple[PlacementSearch, CandidateEvaluator]:
+    """Return the search of an engine's blocks, on images with synthetic anomalies."""
+    with engine_or_untrained(args.engine) as engine:
+        graph = to_quantize(load_graph(engine), args.target)
+    paths = normal_images(args.images)
+    images = choose(paths, samples=32, synthetic=0.2)
+    table, _ = collect(graph, place(graph, args.target).tensors, args.target, images)
+    eval_set = synthetic_eval_set(paths, graph.manifest, limit=args.gate_images, seed=0)
+    evaluator = CandidateEvaluator(
+        graph, table, eval_set, PlacementOverrides(), ResultCache(None, "", resume=False)
+    )
+    costs = block_costs(graph)
+    return PlacementSearch(evaluator, GateLimits(), costs, images=args.gate_images), evaluator
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", type=Path, help="Default: an untrained DeSTSeg, 256x256.")
@@ -36,17 +51,7 @@ def main() -> None:
     parser.add_argument("--gate-images", type=int, default=16)
     parser.add_argument("--method", default="mse")
     args = parser.parse_args()
-    with engine_or_untrained(args.engine) as engine:
-        graph = to_quantize(load_graph(engine), args.target)
-    paths = normal_images(args.images)
-    tensors = place(graph, args.target).tensors
-    images = choose(paths, samples=32, synthetic=0.2)
-    table, _ = collect(graph, tensors, args.target, images)
-    eval_set = synthetic_eval_set(paths, graph.manifest, limit=args.gate_images, seed=0)
-    evaluator = CandidateEvaluator(
-        graph, table, eval_set, PlacementOverrides(), ResultCache(None, "", resume=False)
-    )
-    search = PlacementSearch(evaluator, GateLimits(), block_costs(graph), images=args.gate_images)
+    search, evaluator = open_search(args)
     began, busy = time.perf_counter(), time.process_time()
     blocks = search.sensitivity(args.method)
     seconds, cpu = time.perf_counter() - began, time.process_time() - busy
@@ -65,7 +70,7 @@ def main() -> None:
             "images": args.gate_images,
             "method": args.method,
             "target": args.target,
-            "size_hw": graph.manifest.size_hw,
+            "size_hw": evaluator.graph.manifest.size_hw,
         },
     )
     print(path.read_text()[:600])

@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,16 @@ def servers() -> Iterator[tuple[Server, Server, str]]:
         yield both[0], both[1], f"rtsp://127.0.0.1:{port}/live"
 
 
+def warm_up(line: Line, faults: Sequence[tuple[Server, str]]) -> None:
+    """Let each fault happen once, and wait until all cameras are back."""
+    away = {}
+    for server, how in faults:
+        away[server.name] = time.monotonic()
+        take_away(line, server, TIMEOUT_S + 2, how)
+    for name, since in away.items():
+        line.wait_for(fault(name, "end"), since)
+
+
 def measure(rounds: int) -> tuple[dict[str, dict[str, Any]], dict[str, list[float]]]:
     """Run the line through all faults; return metrics of each and of the line, and samples."""
     with ExitStack() as stack:
@@ -214,12 +224,7 @@ def measure(rounds: int) -> tuple[dict[str, dict[str, Any]], dict[str, list[floa
         metrics: dict[str, dict[str, Any]] = {}
         samples: dict[str, list[float]] = {}
         faults = ((rtsp, "kill"), (gige, "kill"), (rtsp, "stop"))
-        away = {}
-        for server, how in faults:
-            away[server.name] = time.monotonic()
-            take_away(line, server, TIMEOUT_S + 2, how)
-        for name, since in away.items():
-            line.wait_for(fault(name, "end"), since)
+        warm_up(line, faults)
         warm = line.held()
         for server, how in faults:
             kind = f"{server.name} {how}"

@@ -142,20 +142,25 @@ def soak(frames: int) -> tuple[dict[str, Any], dict[str, Any]]:
             samples.append({"frames": tally.frames, "s": time.monotonic() - began} | held())
         line.finish()
         line.raise_errors()
-        lost = store.lost
-    warm = next(sample for sample in samples if sample["frames"] >= min(WARM, frames))
-    last = samples[-1]
-    metrics = {
-        "frames": tally.frames,
-        "rejected": tally.rejected,
-        "lost_events": lost,
-        "us_a_frame": round(last["s"] / tally.frames * 1e6, 1),
+        metrics = {
+            "frames": tally.frames,
+            "rejected": tally.rejected,
+            "lost_events": store.lost,
+            "us_a_frame": round(samples[-1]["s"] / tally.frames * 1e6, 1),
+        }
+    return metrics | growth(samples, min(WARM, frames)), {"soak": samples}
+
+
+def growth(samples: list[dict[str, float]], warm_frames: int) -> dict[str, float]:
+    """Return what the process held once it was warm, and how much more later."""
+    later = [sample for sample in samples if sample["frames"] >= warm_frames]
+    warm, last = later[0], later[-1]
+    return {
         "warm_mib": round(warm["mib"], 1),
-        "growth_mib": round(max(s["mib"] for s in samples[samples.index(warm) :]) - warm["mib"], 1),
+        "growth_mib": round(max(sample["mib"] for sample in later) - warm["mib"], 1),
         "growth_threads": last["threads"] - warm["threads"],
         "growth_files": last["files"] - warm["files"],
     }
-    return metrics, {"soak": samples}
 
 
 def held() -> dict[str, float]:

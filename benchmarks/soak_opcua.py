@@ -22,6 +22,7 @@ import socket
 import statistics
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,18 @@ def wait_for(port: int) -> None:
     raise SystemExit("the server has not started")
 
 
+def growth(memory_mib: Sequence[float]) -> dict[str, float]:
+    """Return the memory in the first and the last third of the time after the warm-up."""
+    warm = memory_mib[int(len(memory_mib) * _WARM_UP) :]
+    third = max(1, len(warm) // 3)
+    early, late = statistics.median(warm[:third]), statistics.median(warm[-third:])
+    return {
+        "memory_mib_early": round(early, 1),
+        "memory_mib_late": round(late, 1),
+        "memory_growth_mib": round(late - early, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
@@ -208,14 +221,9 @@ def main() -> None:
     url = f"opc.tcp://127.0.0.1:{port}"
     totals, memory = asyncio.run(soak(url, args.seconds, args.clients, steady))
     outlet.close()
-    warm = memory[int(len(memory) * _WARM_UP) :]
-    third = max(1, len(warm) // 3)
-    early, late = statistics.median(warm[:third]), statistics.median(warm[-third:])
     metrics = {
         **totals,
-        "memory_mib_early": round(early, 1),
-        "memory_mib_late": round(late, 1),
-        "memory_growth_mib": round(late - early, 2),
+        **growth(memory),
         "hand_over_us_p50": round(float(np.percentile(line.costs_us, 50)), 1),
         "hand_over_us_p99": round(float(np.percentile(line.costs_us, 99)), 1),
         "rejects": len(steady.delays_ms),

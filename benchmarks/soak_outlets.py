@@ -121,9 +121,8 @@ def broker_and_hall(slow_s: float = 0.0) -> Iterator[tuple[Path, Broker, Hall]]:
             broker.stop()
 
 
-def faults(seed: int, kills: int) -> None:
-    """Write the counts of both parts."""
-    rng = random.Random(seed)
+def broker_away() -> dict[str, Any]:
+    """Return the counts of events that were recorded while the broker was away."""
     with broker_and_hall() as (folder, broker, hall):
         broker.stop()
         away = maker(folder, broker, 2_000, 10_000)
@@ -132,8 +131,12 @@ def faults(seed: int, kills: int) -> None:
         wait_for_delivery(folder, 120)
         away.wait()
         wait_for_hall(hall)
-        absent = compare(folder, hall.ids)
-        absent["memory_growth_mib"] = round(memory[-1]["rss_mib"] - memory[0]["rss_mib"], 1)
+        growth = round(memory[-1]["rss_mib"] - memory[0]["rss_mib"], 1)
+        return compare(folder, hall.ids) | {"memory_growth_mib": growth}
+
+
+def line_killed(rng: random.Random, kills: int) -> dict[str, Any]:
+    """Return the counts of events of a line that was killed, and whose broker was stopped."""
     with broker_and_hall(slow_s=0.001) as (folder, broker, hall):
         restarts = 0
         for number in range(kills):
@@ -152,8 +155,13 @@ def faults(seed: int, kills: int) -> None:
         last = maker(folder, broker, 0, 1)
         last.wait()
         wait_for_hall(hall)
-        figures = compare(folder, hall.ids) | {"kills": kills, "broker_restarts": restarts}
-    metrics = {f"away_{name}": value for name, value in absent.items()} | figures
+        return compare(folder, hall.ids) | {"kills": kills, "broker_restarts": restarts}
+
+
+def faults(seed: int, kills: int) -> None:
+    """Write the counts of both parts."""
+    metrics = {f"away_{name}": value for name, value in broker_away().items()}
+    metrics |= line_killed(random.Random(seed), kills)
     print(
         write_result(
             "outlets",

@@ -223,6 +223,34 @@ def rss_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
+def measure_events(count: int) -> None:
+    """Write what an event costs."""
+    load = os.getloadavg()[0]
+    samples = {"sync_ms": sync_ms(), "commit_ms": commit_ms()}
+    figures, spans = record_many(count)
+    for name, times in samples.items():
+        for share in (50, 99):
+            figures[f"{name}_p{share}"] = round(float(np.percentile(times, share)), 2)
+    path = write_result(
+        "store",
+        "events",
+        "all",
+        metrics=figures,
+        settings={"load_average": round(load, 1), "cores": os.cpu_count()},
+        samples=samples | {"store_us": spans},
+    )
+    print(path, json.dumps(figures))
+
+
+def measure_kills(kills: int, seed: int) -> None:
+    """Write what is lost by kills."""
+    figures, samples = kill_often(kills, seed)
+    latest_s = {"after_command": AFTER_COMMAND_S, "after_event": AFTER_EVENT_S}
+    settings = {"seed": seed, "latest_s": latest_s}
+    path = write_result("store", "kill", "all", metrics=figures, settings=settings, samples=samples)
+    print(path, json.dumps(figures))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
@@ -230,31 +258,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.events:
-        load = os.getloadavg()[0]
-        samples = {"sync_ms": sync_ms(), "commit_ms": commit_ms()}
-        figures, spans = record_many(given.events)
-        for name, times in samples.items():
-            for share in (50, 99):
-                figures[f"{name}_p{share}"] = round(float(np.percentile(times, share)), 2)
-        path = write_result(
-            "store",
-            "events",
-            "all",
-            metrics=figures,
-            settings={"load_average": round(load, 1), "cores": os.cpu_count()},
-            samples=samples | {"store_us": spans},
-        )
-        print(path, json.dumps(figures))
+        measure_events(given.events)
     if given.kills:
-        figures, samples = kill_often(given.kills, given.seed)
-        settings = {
-            "seed": given.seed,
-            "latest_s": {"after_command": AFTER_COMMAND_S, "after_event": AFTER_EVENT_S},
-        }
-        path = write_result(
-            "store", "kill", "all", metrics=figures, settings=settings, samples=samples
-        )
-        print(path, json.dumps(figures))
+        measure_kills(given.kills, given.seed)
 
 
 if __name__ == "__main__":
