@@ -7,6 +7,7 @@ version that built them) and timing caches (nothing is timed before the engine i
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.export.plan.source import OnnxSource
 from edge_ad.files import write_bytes
 from edge_ad.plan_record import NAMES, BuildOptions, BuildRecord, Runtime
+
+_log = logging.getLogger(__name__)
 
 
 def configure(
@@ -79,8 +82,14 @@ class TimingCache:
             )
 
     def save(self) -> None:
-        """Write the timings back to the file."""
-        write_bytes(self.path, bytes(self._config.get_timing_cache().serialize()))
+        """Write the timings back to the file; log why not, since the plan took minutes."""
+        try:
+            write_bytes(self.path, bytes(self._config.get_timing_cache().serialize()))
+        except OSError as error:
+            _log.warning(
+                "%s: the timings cannot be kept (%s), so the next build measures again",
+                self.path, error.strerror or error,
+            )  # fmt: skip
 
     def _load(self) -> Any:
         data = self.path.read_bytes() if self.path.exists() else b""

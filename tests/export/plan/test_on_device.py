@@ -51,6 +51,17 @@ def test_a_plan_says_which_machine_it_was_built_for(tmp_path: Path) -> None:
     assert (built.cuda, built.driver, built.jetpack) == ("12.6", "540.4.0", "6 (L4T 36.4.0)")
 
 
+@pytest.mark.usefixtures("on_a_jetson")
+def test_timings_that_cannot_be_kept_cost_no_plan(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    cache, plan = tmp_path / "file" / "timings", tmp_path / "part.plan"
+    build_plan(Path("part.onnx"), plan, runtime="tensorrt", timing_cache=cache)
+    assert plan.read_bytes() == b"compiled"
+    assert f"{cache}: the timings cannot be kept (" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("creates", "message"),
     [
