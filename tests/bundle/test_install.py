@@ -212,6 +212,13 @@ def test_a_bundle_that_is_not_for_this_device_is_refused(
     assert workshop.running() == before
 
 
+@pytest.mark.parametrize("name", ["created_utc", "expires_utc"])
+def test_a_time_that_is_none_is_refused(workshop: Workshop, name: str) -> None:
+    bundle = workshop.bundle(1, **{name: "next year"})
+    with pytest.raises(DataError, match=r"edgead: 'next year' in its manifest is not a time"):
+        workshop.install(bundle)
+
+
 def test_a_bundle_for_this_machine_is_installed(workshop: Workshop) -> None:
     here = os.uname()
     target = Target(architecture=here.machine, machines=("other", here.nodename[:3] + "*"))
