@@ -125,17 +125,29 @@ def choose_input(
 
 
 def check_visible(defect_px: float, scale: float, config: TrainConfig) -> None:
-    """Raise UsageError for a defect that no input of those to try can show."""
-    if defect_px * scale >= LEAST_PX:
-        return
-    rows, columns = config.geometry.tiles or (1, 1)
-    more = math.ceil(2 * LEAST_PX / (defect_px * scale))  # so that a defect has two pixels
-    raise UsageError(
+    """Raise UsageError for a defect that no input of those to try can show, or holds."""
+    shown_px = defect_px * scale
+    option = (
         f"--smallest-defect-px {defect_px:g}: in the largest input to try, {config.size_hw[0]} "
-        f"pixels a side, this is {defect_px * scale:.2f} pixels; {LEAST_PX:g} at least can be "
-        f"seen. Judge less of the image with --roi, or in tiles: --tiles "
-        f"{rows * more}x{columns * more}; or allow a larger input: --size "
-        f"{16 * math.ceil(config.size_hw[0] / (defect_px * scale) / 16)}."
+        "pixels a side, this is"
+    )
+    if shown_px < LEAST_PX:
+        raise UsageError(f"{option} {shown_px:.2f} pixels; {_enlarged(shown_px, config)}")
+    if shown_px > min(config.size_hw):
+        raise UsageError(
+            f"{option} {shown_px:.0f} pixels. Give the width of the smallest defect to catch, in "
+            "pixels of the images."
+        )
+
+
+def _enlarged(shown_px: float, config: TrainConfig) -> str:
+    """Return what shows a defect that has too few pixels."""
+    rows, columns = config.geometry.tiles or (1, 1)
+    more = math.ceil(2 * LEAST_PX / shown_px)  # so that a defect has two pixels
+    return (
+        f"{LEAST_PX:g} at least can be seen. Judge less of the image with --roi, or in tiles: "
+        f"--tiles {rows * more}x{columns * more}; or allow a larger input: --size "
+        f"{16 * math.ceil(config.size_hw[0] / shown_px / 16)}."
     )
 
 

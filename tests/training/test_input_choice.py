@@ -160,3 +160,5 @@ def test_a_defect_that_no_input_shows_is_refused_with_what_would(
     with pytest.raises(UsageError, match=r"0\.25 pixels.*--roi.*--tiles 8x16.*--size 384"):
         check_visible(0.5, 0.5, given)
     check_visible(2.0, 0.5, given)
+    with pytest.raises(UsageError, match=r"-px 200: .*96 pixels .*100 pixels\. Give"):
+        check_visible(200.0, 0.5, given)
