@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -264,6 +266,20 @@ def test_a_failed_self_test_leaves_the_version_before(workshop: Workshop, what: 
     with pytest.raises(GateFailed, match="the self-test failed"):
         workshop.install(workshop.bundle(2, self_test=failing))
     assert workshop.running() == before and not (workshop.device / "versions" / ".new").exists()
+
+
+def test_the_latency_is_the_median_from_image_to_verdict(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = itertools.cycle((5.0, 5.010, 6.0, 6.030))  # 10 and 30 ms
+    clock = SimpleNamespace(perf_counter=lambda: next(readings))
+    monkeypatch.setattr("edge_ad.bundle.self_test.time", clock)
+    test = workshop.manifest(1).self_test.model_copy(update={"latency_ms": 20.1})
+    tested = workshop.install(workshop.bundle(1, self_test=test)).tested
+    assert tested is not None and tested.as_json()["latency_ms"] == 20.0
+    faster = test.model_copy(update={"latency_ms": 19.9})
+    with pytest.raises(GateFailed, match=r"takes 20\.0 ms \(median\), the limit is 19\.9 ms"):
+        workshop.install(workshop.bundle(2, self_test=faster))
 
 
 def test_without_a_gpu_the_onnx_file_runs_and_the_reason_is_kept(workshop: Workshop) -> None:

@@ -74,6 +74,12 @@ def test_progress_and_time_left_count_all_phases(tmp_path: Path, budget_s: float
     assert [step.left_s for step in steps] == pytest.approx(list(range(7, -1, -1)))
 
 
+def test_every_tenth_step_is_a_point_of_the_loss_curves(tmp_path: Path) -> None:
+    loop, steps = trained(tmp_path, Phase("one", 14, 1.0), Phase("two", 9, 1.0))
+    assert [(point["step"], point["phase"]) for point in loop.history] == [(10, "one"), (20, "two")]
+    assert [point["loss"] for point in loop.history] == [steps[n].losses["loss"] for n in (9, 19)]
+
+
 def test_a_step_beyond_the_budget_is_no_more_than_all(tmp_path: Path) -> None:
     _, steps = trained(tmp_path, Phase("train", 100, 1.0), budget_s=2.5)
     assert [step.done for step in steps] == pytest.approx([0.4, 0.8, 1.0])
