@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +17,10 @@ from edge_ad.images import encode_image, read_image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
 from edge_ad.outlet.drawing import contact_sheet, draw_evidence
+from edge_ad.outlet.image_writer import ImageWriter
 from edge_ad.store.event import EventType, StoreEvent, evidence_name
 
 _QUEUED = 16  # images; a longer burst of a live camera loses images, never frames
-_WAIT_S = 5.0  # of a file for room in the queue
 _REPORT_EVERY_S = 600.0  # images that were not kept
 _ON_SHEET = 24  # newest images on the contact sheet
 
@@ -74,12 +73,7 @@ class EvidenceFolder(Outlet):
         self._kept_bytes = sum(self._kept.values())
         self._record = record
         self._reported, self._reported_s = EvidenceCounts(), time.monotonic()
-        self._jobs: deque[tuple[Inspection, Evidence]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
-        self._thread.start()
+        self._writer = ImageWriter("evidence", _QUEUED, self._write_and_report)
 
     @property
     def name(self) -> str:
@@ -89,54 +83,26 @@ class EvidenceFolder(Outlet):
         anomaly_map = evidence.anomaly_map
         if inspection.verdict is Verdict.REJECT and anomaly_map and self._limits[0]:
             copied = replace(anomaly_map, values=anomaly_map.values.copy())
-            self._put(inspection, Evidence(evidence.image, copied))
-        self._raise_late_error()
+            if not self._writer.put((inspection, Evidence(evidence.image, copied))):
+                self.counts.lost += 1
+        self._writer.raise_late_error()
 
     def wait_for_room(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._jobs) <= _QUEUED // 2, _WAIT_S)
+        self._writer.wait_for_room()
 
     def close(self) -> None:
         """Write the queued images, then the contact sheet."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._writer.close()
         self._report()
-        self._raise_late_error()
+        self._writer.raise_late_error()
         self._write_sheet()
 
-    def _put(self, inspection: Inspection, evidence: Evidence) -> None:
-        with self._changed:
-            if len(self._jobs) >= _QUEUED:
-                self.counts.lost += 1
-                return
-            self._jobs.append((inspection, evidence))
-            self._changed.notify_all()
-
-    def _raise_late_error(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    def _work(self) -> None:
-        while (job := self._next()) is not None:
-            try:
-                self._write(*job)
-            except OSError as error:
-                self._error = error
-            except Exception as error:  # of one image; the next ones must be written
-                self._error = OSError(f"{type(error).__name__}: {error}")
+    def _write_and_report(self, job: tuple[Inspection, Evidence]) -> None:
+        try:
+            self._write(*job)
+        finally:
             if time.monotonic() - self._reported_s > _REPORT_EVERY_S:
                 self._report()
-
-    def _next(self) -> tuple[Inspection, Evidence] | None:
-        """Wait for the next image to write; return None after the last one."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
-            job = self._jobs.popleft() if self._jobs else None
-            self._changed.notify_all()
-            return job
 
     def _write(self, inspection: Inspection, evidence: Evidence) -> None:
         frame, anomaly_map = evidence.image, evidence.anomaly_map

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +12,7 @@ from edge_ad.frame import Image
 from edge_ad.images import encode_image
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence, Outlet
+from edge_ad.outlet.image_writer import ImageWriter
 from edge_ad.store.samples import KeptSample, add_sample
 from edge_ad.store.store import Store
 
@@ -21,7 +20,6 @@ _FOLDER = "samples"
 _BORDER = 0.1  # of the threshold: a score this little below it is nearly rejected
 _EVERY_S = {"reject": 1.0, "borderline": 1.0, "random": 300.0}  # at most, for each camera
 _QUEUED = 4  # images; a live camera's samples need not be complete
-_WAIT_S = 5.0  # of a file for room in the queue
 
 
 class SampleFolder(Outlet):
@@ -38,10 +36,7 @@ class SampleFolder(Outlet):
         self._folder = store.path.parent
         (self._folder / _FOLDER).mkdir(exist_ok=True)
         self._taken_s: dict[tuple[str, str], float] = {}
-        self._jobs: queue.Queue[tuple[Inspection, str, Image] | None] = queue.Queue(_QUEUED)
-        self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._work, name="samples", daemon=True)
-        self._thread.start()
+        self._writer = ImageWriter("samples", _QUEUED, self._write)
 
     @property
     def name(self) -> str:
@@ -49,24 +44,18 @@ class SampleFolder(Outlet):
 
     def inspected(self, inspection: Inspection, evidence: Evidence) -> None:
         if evidence.image is not None and (kind := self._kind(inspection)):
-            if not self._jobs.full():
+            if not self._writer.is_full:
                 self._taken_s[inspection.camera, kind] = self._clock()
-                self._jobs.put((inspection, kind, evidence.image.copy()))
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+                self._writer.put((inspection, kind, evidence.image.copy()))
+        self._writer.raise_late_error()
 
     def wait_for_room(self) -> None:
-        until = time.monotonic() + _WAIT_S
-        while self._jobs.full() and time.monotonic() < until:
-            time.sleep(0.005)
+        self._writer.wait_for_room()
 
     def close(self) -> None:
         """Write the queued images."""
-        self._jobs.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        self._writer.close()
+        self._writer.raise_late_error()
 
     def _kind(self, inspection: Inspection) -> str:
         """Return why to keep this frame, empty for no reason."""
@@ -84,16 +73,8 @@ class SampleFolder(Outlet):
         before = self._taken_s.get((inspection.camera, kind), -math.inf)
         return self._clock() - before >= _EVERY_S[kind]
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                self._write(*job)
-            except OSError as error:
-                self._error = error
-            except Exception as error:  # of one image; the next ones must be written
-                self._error = OSError(f"{type(error).__name__}: {error}")
-
-    def _write(self, inspection: Inspection, kind: str, image: Image) -> None:
+    def _write(self, job: tuple[Inspection, str, Image]) -> None:
+        inspection, kind, image = job
         file = f"{_FOLDER}/part-{inspection.part:08d}-{kind}.png"
         data = encode_image(image, ".png")
         write_bytes(self._folder / file, data)
@@ -107,6 +88,6 @@ class SampleFolder(Outlet):
             file=file,
             bytes=len(data),
         )
-        job = partial(add_sample, sample=sample, folder=self._folder, limit=self._limit)
-        if not self._store.put(job, 0):  # unlisted, it would never be deleted
+        add = partial(add_sample, sample=sample, folder=self._folder, limit=self._limit)
+        if not self._store.put(add, 0):  # unlisted, it would never be deleted
             (self._folder / file).unlink(missing_ok=True)
