@@ -161,23 +161,9 @@ def _setting_line(setting: dict[str, Any]) -> str:
 
 def _state_lines(state: dict[str, Any]) -> list[str]:
     from edge_ad.cli.run_format import aligned
-    from edge_ad.setting import value_text
 
-    rows = [("camera", "state", "threshold", "alarm at", "judged", "rejected", "invalid", "alarms")]
-    for camera in state["cameras"]:
-        by_hand = camera["set_by_hand"]
-        rule = value_text(camera["rule"]) if "rule" in camera else "every reject"
-        rows.append(
-            (
-                camera["camera"],
-                camera["state"],
-                f"{camera['threshold']:.4g}{' by hand' if 'threshold' in by_hand else ''}",
-                f"{rule}{' by hand' if 'rule' in by_hand else ''}",
-                *(str(camera[key]) for key in ("judged", "rejected", "invalid")),
-                ", ".join(alarm["kind"] for alarm in camera["alarms"]) or "-",
-            )
-        )
-    lines = list(aligned(rows))
+    head = ("camera", "state", "threshold", "alarm at", "judged", "rejected", "invalid", "alarms")
+    lines = list(aligned([head, *map(_camera_row, state["cameras"])]))
     if state["store"]["problem"]:
         lines.append(f"the store cannot be written: {state['store']['problem']}")
     lines += [
@@ -186,3 +172,18 @@ def _state_lines(state: dict[str, Any]) -> list[str]:
     if state["refused_messages"]:
         lines.append(f"refused control messages: {state['refused_messages']}")
     return lines
+
+
+def _camera_row(camera: dict[str, Any]) -> tuple[str, ...]:
+    from edge_ad.setting import value_text
+
+    rule = value_text(camera["rule"]) if "rule" in camera else "every reject"
+    by_hand = {name: " by hand" for name in camera["set_by_hand"]}
+    return (
+        camera["camera"],
+        camera["state"],
+        f"{camera['threshold']:.4g}{by_hand.get('threshold', '')}",
+        f"{rule}{by_hand.get('rule', '')}",
+        *(str(camera[key]) for key in ("judged", "rejected", "invalid")),
+        ", ".join(alarm["kind"] for alarm in camera["alarms"]) or "-",
+    )

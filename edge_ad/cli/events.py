@@ -144,17 +144,15 @@ def _note(folder: Path, *, as_json: bool, **options: Any) -> None:
         raise UsageError("--mark ID needs --as false-alarm or --as real, and --as needs --mark.")
     who = options["who"] or user_name()
     if options["mark"]:
-        about, notes = (
-            options["mark"],
-            mark(folder, options["mark"], options["mark_as"], who, options["note"]),
-        )
+        ids, done = options["mark"], f"marked as {options['mark_as']}"
+        notes = mark(folder, ids, options["mark_as"], who, options["note"])
     else:
-        about, notes = options["ack"], acknowledge(folder, options["ack"], who, options["note"])
-    done = f"marked as {options['mark_as']}" if options["mark"] else "acknowledged"
+        ids, done = options["ack"], "acknowledged"
+        notes = acknowledge(folder, ids, who, options["note"])
     if as_json:
-        emit({"type": "notes", "ids": list(about), "seq": notes, "who": who, "done": done})
+        emit({"type": "notes", "ids": list(ids), "seq": notes, "who": who, "done": done})
     else:
-        click.echo(f"{', '.join(about)}: {done} by {who}")
+        click.echo(f"{', '.join(ids)}: {done} by {who}")
 
 
 def _refuse_alone(options: dict[str, Any], *names: str, needed: str) -> None:
@@ -168,23 +166,9 @@ def format_event(event: Record) -> str:
     """Return an event as one line, with the time of day here."""
     from edge_ad.clock import local_text
     from edge_ad.files import printable
-    from edge_ad.setting import values_text
 
     head = f"{event['seq']:6d}  {local_text(event['time_utc'])}"
-    words = [event["type"], event.get("kind"), event.get("step"), event.get("alarm")]
-    if event["type"] in ("outlet_fault", "outbox"):
-        words.append(event["source"])
-    if event.get("part") is not None:
-        words += [f"part {event['part']}", event.get("file")]
-    if event.get("score") is not None:
-        words.append(f"score {event['score']:.4g} / {event['threshold']:.4g}")
-    if event.get("count") is not None:
-        words.append(f"count {event['count']}")
-    if event["type"] == "setting":
-        words = ["setting", f"{values_text(event['kind'], event['old'], event['new'])}"]
-        words += [f"({event['step']})" if event["step"] != "set" else "", f"by {event['who']}"]
-    if event["type"] == "control":
-        words.append(f"by {event['who']}")
+    words = _setting_words(event) if event["type"] == "setting" else _what(event)
     if event.get("refers") is not None:
         words.append(f"of {event['refers']} by {event.get('who')}")
     words.append(event.get("reason"))
@@ -194,3 +178,26 @@ def format_event(event: Record) -> str:
         words.append("[acknowledged]")
     place = event["camera"] or "-"
     return printable(f"{head}  {place}  {'  '.join(word for word in words if word)}")
+
+
+def _what(event: Record) -> list[str | None]:
+    words = [event["type"], event.get("kind"), event.get("step"), event.get("alarm")]
+    if event["type"] in ("outlet_fault", "outbox"):
+        words.append(event["source"])
+    if event.get("part") is not None:
+        words += [f"part {event['part']}", event.get("file")]
+    if event.get("score") is not None:
+        words.append(f"score {event['score']:.4g} / {event['threshold']:.4g}")
+    if event.get("count") is not None:
+        words.append(f"count {event['count']}")
+    if event["type"] == "control":
+        words.append(f"by {event['who']}")
+    return words
+
+
+def _setting_words(event: Record) -> list[str | None]:
+    from edge_ad.setting import values_text
+
+    values = values_text(event["kind"], event["old"], event["new"])
+    step = "" if event["step"] == "set" else f"({event['step']})"
+    return ["setting", values, step, f"by {event['who']}"]

@@ -104,14 +104,18 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     if summary["left_out"]:
         yield f"{summary['left_out']} files are masks or no images."
     if against := summary.get("against"):
-        steps = [
-            f"{count} {step.replace('>', ' -> ')}"
-            for step, count in against["verdicts"].items()
-            if len(set(step.split(">"))) == 2
-        ]
-        yield (
-            f"against {against['engine']}: {against['flips']} verdicts differ"
-            f"{' (' + ', '.join(steps) + ')' if steps else ''}, {against['same']} are the same"
-        )
+        yield _against_line(against)
         yield f"sheet: {against['sheet']}"
     yield f"result: {summary['output']}"
+
+
+def _against_line(against: dict[str, Any]) -> str:
+    steps = [
+        f"{count} {step.replace('>', ' -> ')}"
+        for step, count in against["verdicts"].items()
+        if len(set(step.split(">"))) == 2
+    ]
+    return (
+        f"against {against['engine']}: {against['flips']} verdicts differ"
+        f"{' (' + ', '.join(steps) + ')' if steps else ''}, {against['same']} are the same"
+    )
