@@ -27,7 +27,7 @@ from edge_ad.methods.weights import load_detector
 from edge_ad.parts import How, PartAssignment
 from edge_ad.scoring import Scorer
 from edge_ad.training import session
-from edge_ad.training.cross_fitting import TrainFold, _without
+from edge_ad.training.cross_fitting import TrainFold, _without, folds_of
 from edge_ad.training.loop import Interrupted
 from edge_ad.training.part_split import PartSplit
 from edge_ad.training.session import train
@@ -117,6 +117,7 @@ def test_a_fold_learns_and_chooses_without_its_parts() -> None:
     first, again, other = (Path(name) for name in ("a1.png", "a2.png", "b1.png"))
     assignment = PartAssignment({first: "a", again: "a", other: "b"}, How.PART_ID)
     split = PartSplit(assignment, (first, other), (again,), (), "images", folds=2)
+    assert sorted(map(list, folds_of(split))) == [[first], [other]], "as many folds as parts"
     left = _without(split, {first: "a"})
     assert (left.trained, left.selection, left.chosen_by) == ((other,), (other,), "trained")
     left = _without(split, {other: "b"})
