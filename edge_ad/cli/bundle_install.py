@@ -94,10 +94,12 @@ def watch(*, folder: Path, restart: str | None, as_json: bool) -> None:
 def rollback(*, folder: Path, reason: str, restart: str | None, as_json: bool) -> None:
     """Switch DIR back to the version before."""
     from edge_ad.bundle.install import roll_back
+    from edge_ad.bundle.state import BundleFolder
     from edge_ad.machine.user import user_name
 
+    before = BundleFolder(folder).load()
     state = roll_back(folder, reason, who := user_name())
-    notes = _record(folder, "rollback", f"{state.title}: {reason}", who)
+    notes = _record_rollback(folder, before.title if before else "", reason, who)
     if restart:
         run_restart(restart)
     if as_json:
@@ -202,6 +204,11 @@ def _record(folder: Path, step: Any, reason: str, who: str) -> list[str]:
     return [problem] if problem else []
 
 
+def _record_rollback(folder: Path, version: str, reason: str, who: str) -> list[str]:
+    """Record that a version was taken back, in the words of the watch."""
+    return _record(folder, "rollback", f"{version} is taken back: {reason}", who)
+
+
 def _restart(folder: Path, installed: str, restart: str) -> None:
     """Start the line again; when that fails, take the version back and start the one before."""
     from edge_ad.bundle.install import note_restart, roll_back
@@ -216,7 +223,7 @@ def _restart(folder: Path, installed: str, restart: str) -> None:
             state = roll_back(folder, reason, user_name(), only=installed)
         except UsageError:  # the first version here: there is none to go back to
             raise error from None
-        _record(folder, "rollback", f"{state.title}: {reason}", user_name())
+        _record_rollback(folder, state.title_of(installed), reason, user_name())
         with suppress(EdgeAdError):
             run_restart(restart)
         raise EdgeAdError(f"{reason}. {folder} is back at {state.title}.") from error

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from edge_ad.bundle.install import note_restart
 from edge_ad.bundle.manifest import WatchLimits
 from edge_ad.bundle.state import BundleFolder, Watch
 from edge_ad.bundle.supervise import watch_version
 from edge_ad.bundle.watch import LineFigures, decide, lower_bound, read_figures
+from edge_ad.cli.bundle_install import _restart, rollback
 from edge_ad.clock import as_utc
 from edge_ad.errors import EdgeAdError, GateFailed, OutletLost, UsageError
 from edge_ad.store.event import EventType, StoreEvent, insert
@@ -165,6 +167,25 @@ def test_a_version_that_rejects_too_much_is_taken_back(workshop: Workshop) -> No
     again = watch(workshop, calls)
     assert (again["version"], again["outcome"]) == ("plates version 2", "rolled back")
     assert calls == ["restart"]
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_rollback_is_the_event_of_the_version_that_was_taken_back(
+    workshop: Workshop, *, by_hand: bool
+) -> None:
+    output = two_versions(workshop)
+    output.mkdir()
+    with Store(output):
+        pass
+    if by_hand:
+        words = [str(workshop.device), "--reason", "rejects good parts"]
+        assert "back to plates version 1" in CliRunner().invoke(rollback, words).output
+    else:
+        with pytest.raises(EdgeAdError, match="is back at plates version 1"):
+            _restart(workshop.device, workshop.running()[0], "false")
+    why = "rejects good parts" if by_hand else "the line could not be started again"
+    ((step, reason),) = reasons(output)
+    assert step == "rollback" and reason.startswith(f"plates version 2 is taken back: {why}")
 
 
 def test_the_event_waits_for_outlets_that_ask_for_it(workshop: Workshop) -> None:
