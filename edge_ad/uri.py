@@ -83,9 +83,14 @@ class UriKind:
     def parse(self, text: str) -> Uri:
         """Split a URI of this kind. Raises UsageError for an unknown option or an empty path."""
         uri = split_uri(text, self.syntax)
-        check_options(uri, self.options)
+        check_options(uri, self.known_options)
         self.check_paths(uri)
         return uri
+
+    @property
+    def known_options(self) -> Mapping[str, str]:
+        """The options with what each means: those of the kind, and of all like it."""
+        return self.options
 
     def check_paths(self, uri: Uri) -> None:
         """Raise UsageError for an empty path, which would mean the current folder."""

@@ -9,6 +9,7 @@ its name is the scheme, its object a function that takes a `Uri` and returns an 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,7 @@ from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS, certificate_files
 from edge_ad.secret import in_folder, with_secrets
 from edge_ad.store.event import EventType
-from edge_ad.uri import (
-    Uri,
-    UriKind,
-    check_options,
-    split_uri,
-    unknown_scheme,
-    without_credentials,
-)
+from edge_ad.uri import Uri, UriKind, split_uri, unknown_scheme, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,15 +39,17 @@ class OutletKind(UriKind):
 
     durable: bool = False
 
-    def parse(self, text: str) -> Uri:
-        """Split a URI of this kind. Raises UsageError for an unknown option or an empty path."""
-        uri = split_uri(text, self.syntax)
-        check_options(uri, {**self.options, **(COMMON if self.durable else {})})
-        self.check_paths(uri)
-        return uri
+    @property
+    def known_options(self) -> Mapping[str, str]:
+        return {**self.options, **(COMMON if self.durable else {})}
 
 
-OUTLETS: tuple[UriKind, ...] = (
+_MODBUS = {
+    "camera": "the only camera, by its name; without it all, 100 registers apart",
+    "stale_ms": "after how long a result is no longer valid, 2000",
+    "words": "big (high word first) or little, big",
+}
+OUTLETS: tuple[OutletKind, ...] = (
     OutletKind(
         schemes=("file",),
         example="file:alarms.jsonl",
@@ -117,9 +113,7 @@ OUTLETS: tuple[UriKind, ...] = (
         opener="edge_ad.outlet.modbus_server:open_modbus_server",
         checker="edge_ad.outlet.modbus_server:parse_server",
         options={
-            "camera": "the only camera, by its name; without it all, 100 registers apart",
-            "stale_ms": "after how long a result is no longer valid, 2000",
-            "words": "big (high word first) or little, big",
+            **_MODBUS,
             "handshake": "1: results wait until the PLC acknowledges them, 0",
             "trigger": "1: coils fire the software triggers of cameras, 0",
         },
@@ -132,12 +126,7 @@ OUTLETS: tuple[UriKind, ...] = (
         "server, from a holding register on, see [Modbus](modbus.md#plcs-that-are-servers)",
         opener="edge_ad.outlet.modbus_client:open_modbus_client",
         checker="edge_ad.outlet.modbus_client:parse_client",
-        options={
-            "camera": "the only camera, by its name; without it all, 100 registers apart",
-            "stale_ms": "after how long a result is no longer valid, 2000",
-            "words": "big (high word first) or little, big",
-            "unit": "unit id of the PLC, 1",
-        },
+        options={**_MODBUS, "unit": "unit id of the PLC, 1"},
         extra="modbus",
     ),
     OutletKind(
@@ -228,9 +217,7 @@ def check_outlet(text: str) -> None:
 def is_durable(text: str) -> bool:
     """Return whether an outlet of a known kind keeps its events in the line's store."""
     scheme = with_secrets(text).partition(":")[0]
-    return any(
-        scheme in kind.schemes and isinstance(kind, OutletKind) and kind.durable for kind in OUTLETS
-    )
+    return any(scheme in kind.schemes and kind.durable for kind in OUTLETS)
 
 
 def outlet_help() -> str:

@@ -50,6 +50,14 @@ class CameraKind(UriKind):
         return pkgutil.resolve_name(self.presence) if self.presence else None
 
 
+_GENICAM = {
+    "exposure": "microseconds",
+    "gain": "as the camera counts it",
+    "fps": "frames per second",
+    "format": "pixel format, such as Mono8, Mono12 or BayerRG8",
+    "trigger": "input whose signal takes each frame, such as Line1; every frame is a part",
+    "bit_depth": "bits that a Mono16 sensor fills, such as 12",
+}
 CAMERAS = (
     CameraKind(
         name="USB cameras",
@@ -148,14 +156,7 @@ CAMERAS = (
         opener="edge_ad.source.genicam:open_genicam",
         checker="edge_ad.source.genicam:check_genicam",
         presence="edge_ad.source.presence:genicam_answers",
-        options={
-            "exposure": "microseconds",
-            "gain": "as the camera counts it",
-            "fps": "frames per second",
-            "format": "pixel format, such as Mono8, Mono12 or BayerRG8",
-            "trigger": "input whose signal takes each frame, such as Line1; every frame is a part",
-            "bit_depth": "bits that a Mono16 sensor fills, such as 12",
-        },
+        options=_GENICAM,
     ),
     CameraKind(
         name="Basler cameras",
@@ -165,14 +166,7 @@ CAMERAS = (
         opener="edge_ad.source.pylon:open_pylon",
         checker="edge_ad.source.camera:check_settings",
         presence="edge_ad.source.presence:pylon_answers",
-        options={
-            "exposure": "microseconds",
-            "gain": "as the camera counts it",
-            "fps": "frames per second",
-            "format": "pixel format, such as Mono8, Mono12 or BayerRG8",
-            "trigger": "input whose signal takes each frame, such as Line1; every frame is a part",
-            "bit_depth": "bits that a Mono16 sensor fills, such as 12",
-        },
+        options=_GENICAM,
         extra="pylon",
     ),
     CameraKind(

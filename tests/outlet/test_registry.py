@@ -129,14 +129,14 @@ def test_a_check_makes_no_file(tmp_path: Path) -> None:
 
 
 @KINDS
-def test_an_entry_is_opened_explained_and_documented(kind: UriKind) -> None:
+def test_an_entry_is_opened_explained_and_documented(kind: OutletKind) -> None:
     try:
         assert callable(kind.load_opener())
     except MissingExtra:
         assert kind.extra
     assert kind.prefixes[0] in outlet_help()
     options = "; ".join(f"`{name}`: {text}" for name, text in kind.options.items())
-    durable = " (durable)" if isinstance(kind, OutletKind) and kind.durable else ""
+    durable = " (durable)" if kind.durable else ""
     row = f"| `{kind.example}` | {kind.description}{durable} | {options} |"
     assert row in (ROOT / "docs" / "outlets.md").read_text()
 
