@@ -141,7 +141,9 @@ def _status_rows(found: BundleStatus) -> Iterator[tuple[str, str]]:
     yield "highest", f"version {found.state.highest} was ever installed"
     if watch is not None:
         reason = f": {watch.reason}" if watch.reason else ""
-        yield "watch", (watch.outcome or f"since {watch.since_utc}") + reason
+        other = found.state.title_of(watch.folder) if watch.folder != found.state.current else ""
+        outcome = watch.outcome or f"since {watch.since_utc}"
+        yield "watch", f"{other} {outcome}{reason}".lstrip()
     for one in found.state.history:
         if one.removed_for:
             yield "taken back", f"version {one.version} on {one.removed_utc}: {one.removed_for}"

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edge_ad.bundle.install import note_restart
+from edge_ad.bundle.health import read_status
+from edge_ad.bundle.install import note_restart, roll_back
 from edge_ad.bundle.manifest import WatchLimits
 from edge_ad.bundle.state import BundleFolder, Watch
 from edge_ad.bundle.supervise import watch_version
 from edge_ad.bundle.watch import LineFigures, decide, lower_bound, read_figures
 from edge_ad.cli.bundle_install import _restart, rollback
+from edge_ad.cli.bundle_status import _status_rows
 from edge_ad.clock import as_utc
 from edge_ad.errors import EdgeAdError, GateFailed, OutletLost, UsageError
 from edge_ad.store.event import EventType, StoreEvent, insert
@@ -211,6 +213,14 @@ def test_a_version_that_behaves_is_accepted_once(workshop: Workshop) -> None:
     assert watch(workshop, [])["reason"] == first["reason"]
     assert [step for step, _ in reasons(output)] == ["accept"]
     assert workshop.running()[0].startswith("2-")
+    assert shown_watch(workshop).startswith("accepted: 100 parts")
+    roll_back(workshop.device, "rejects good parts", "maria")
+    assert shown_watch(workshop).startswith("plates version 2 accepted: 100 parts")
+    assert watch(workshop, []) == first, "of the version that was watched"
+
+
+def shown_watch(workshop: Workshop) -> str:
+    return dict(_status_rows(read_status(workshop.device, None)))["watch"]
 
 
 def test_a_line_that_keeps_starting_is_taken_back(workshop: Workshop) -> None:
