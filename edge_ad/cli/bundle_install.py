@@ -97,6 +97,7 @@ def rollback(*, folder: Path, reason: str, restart: str | None, as_json: bool) -
     from edge_ad.bundle.state import BundleFolder
     from edge_ad.machine.user import user_name
 
+    reason = reason.strip() or "by hand"  # by its reason, a version counts as taken back
     before = BundleFolder(folder).load()
     state = roll_back(folder, reason, who := user_name())
     notes = _record_rollback(folder, before.title if before else "", reason, who)

@@ -21,10 +21,12 @@ from edge_ad.bundle.manifest import (
     SelfTest,
     SelfTestCamera,
     SelfTestImage,
+    WatchLimits,
 )
 from edge_ad.bundle.signing import PublicKey, Signatures, SigningKey, new_key
 from edge_ad.bundle.trust import Trust, TrustedKey
 from edge_ad.files import sha256
+from edge_ad.store.reading import EventFilter, read_events
 from tests.conftest import ROOT, engine_name, part_image
 
 pytest.importorskip("cryptography")
@@ -146,6 +148,18 @@ class Workshop:
             if path.is_file()
         }
         return link.resolve().name, files
+
+
+def two_versions(workshop: Workshop) -> Path:
+    limits = WatchLimits(minutes=1e-9)
+    workshop.install(workshop.bundle(1, watch=limits))
+    workshop.install(workshop.bundle(2, watch=limits))
+    return workshop.device / "output"
+
+
+def reasons(output: Path) -> list[tuple[str, str]]:
+    events = read_events(output, EventFilter(types=("bundle",)))
+    return [(event["step"], event["reason"]) for event in events]
 
 
 def write_line(staging: Path, version: Path, engines: dict[str, str]) -> None:

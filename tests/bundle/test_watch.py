@@ -11,7 +11,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from edge_ad.bundle.health import read_status
 from edge_ad.bundle.install import note_restart, roll_back
@@ -19,15 +18,13 @@ from edge_ad.bundle.manifest import WatchLimits
 from edge_ad.bundle.state import BundleFolder, Watch
 from edge_ad.bundle.supervise import watch_version
 from edge_ad.bundle.watch import LineFigures, decide, lower_bound, read_figures
-from edge_ad.cli.bundle_install import _restart, rollback
 from edge_ad.cli.bundle_status import _status_rows
 from edge_ad.clock import as_utc
 from edge_ad.errors import EdgeAdError, GateFailed, OutletLost, UsageError
 from edge_ad.store.event import EventType, StoreEvent, insert
 from edge_ad.store.outbox import Subscription, read_outbox, subscribe
-from edge_ad.store.reading import EventFilter, read_events
 from edge_ad.store.store import Store
-from tests.bundle.conftest import Workshop
+from tests.bundle.conftest import Workshop, reasons, two_versions
 
 LIMITS = WatchLimits(minutes=10, parts=50)
 BEFORE = LineFigures(passed=9_900, rejected=100, invalid=10, faults=24, starts=1, minutes=1440)
@@ -136,18 +133,6 @@ def fill(output: Path, *, rejected: int, starts: int = 1) -> None:
         connection.commit()
 
 
-def two_versions(workshop: Workshop) -> Path:
-    limits = WatchLimits(minutes=1e-9)
-    workshop.install(workshop.bundle(1, watch=limits))
-    workshop.install(workshop.bundle(2, watch=limits))
-    return workshop.device / "output"
-
-
-def reasons(output: Path) -> list[tuple[str, str]]:
-    events = read_events(output, EventFilter(types=("bundle",)))
-    return [(event["step"], event["reason"]) for event in events]
-
-
 def watch(workshop: Workshop, calls: list[str]) -> dict[str, str]:
     stop = threading.Event()
     return watch_version(
@@ -169,25 +154,6 @@ def test_a_version_that_rejects_too_much_is_taken_back(workshop: Workshop) -> No
     again = watch(workshop, calls)
     assert (again["version"], again["outcome"]) == ("plates version 2", "rolled back")
     assert calls == ["restart"]
-
-
-@pytest.mark.parametrize("by_hand", [True, False])
-def test_a_rollback_is_the_event_of_the_version_that_was_taken_back(
-    workshop: Workshop, *, by_hand: bool
-) -> None:
-    output = two_versions(workshop)
-    output.mkdir()
-    with Store(output):
-        pass
-    if by_hand:
-        words = [str(workshop.device), "--reason", "rejects good parts"]
-        assert "back to plates version 1" in CliRunner().invoke(rollback, words).output
-    else:
-        with pytest.raises(EdgeAdError, match="is back at plates version 1"):
-            _restart(workshop.device, workshop.running()[0], "false")
-    why = "rejects good parts" if by_hand else "the line could not be started again"
-    ((step, reason),) = reasons(output)
-    assert step == "rollback" and reason.startswith(f"plates version 2 is taken back: {why}")
 
 
 def test_the_event_waits_for_outlets_that_ask_for_it(workshop: Workshop) -> None:
