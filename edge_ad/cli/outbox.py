@@ -32,16 +32,14 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
 
     NAME is an outlet as the list shows it. A line may run meanwhile.
     """
-    from edge_ad.store.outbox import read_outbox
+    from edge_ad.store.outbox import check_known, read_outbox
 
     _check(options)
     states = read_outbox(folder)
     chosen = list(options["outlets"]) or [state["outlet"] for state in states]
     if options["retry"] or options["drop"]:
         return _change(folder, chosen, options, as_json=as_json)
-    if unknown := [name for name in chosen if name not in {state["outlet"] for state in states}]:
-        known = ", ".join(state["outlet"] for state in states) or "none"
-        raise UsageError(f"{folder} has no outlet '{unknown[0]}'. It has: {known}.")
+    check_known(folder, chosen)
     if options["dead"]:
         return _list_dead(folder, chosen, as_json=as_json)
     for state in states:

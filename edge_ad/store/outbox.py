@@ -166,7 +166,7 @@ def drop(folder: Path, outlets: Sequence[str], who: str, *, waiting_too: bool = 
 def _change(
     folder: Path, outlets: Sequence[str], who: str, step: str, tables: Sequence[str]
 ) -> int:
-    _check_known(folder, outlets)
+    check_known(folder, outlets)
     path = folder / DATABASE
     try:
         connection = connect(path, busy_s=_BUSY_S)
@@ -207,7 +207,8 @@ def _change_one(
     return count
 
 
-def _check_known(folder: Path, outlets: Sequence[str]) -> None:
+def check_known(folder: Path, outlets: Sequence[str]) -> None:
+    """Raise UsageError for an outlet that no line in a folder has had, or like `read_outbox`."""
     known = [state["outlet"] for state in read_outbox(folder)]
     for name in outlets:
         if name not in known:
