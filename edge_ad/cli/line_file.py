@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,26 +125,24 @@ def listed_cameras(ctx: click.Context) -> list[CameraEntry] | None:
     default only, while cameras have their own value.
     """
     entries = usable_cameras(ctx)
-    if entries is None:
-        return None
-    problems = []
-    assert isinstance(ctx.command, LineCommand)
-    for key, param in ctx.command.camera_keys.items():
-        source = ctx.get_parameter_source(param.name or "")
-        given = _origin(ctx, param, source)
-        if not given or key == "outlet":  # outlets of the line and of a camera add up
-            continue
-        if own := [entry for entry in entries if key in entry.values]:
-            problems.append(_ambiguous(given, key, own))
-        elif key in _WITH_ENGINE and (
-            own := [entry for entry in entries if "engine" in entry.values]
-        ):
-            problems.append(_ambiguous(given, "engine", own))
-    if given := _origin(ctx, _param(ctx, "camera"), ctx.get_parameter_source("cameras")):
-        problems.append(f"{given}: the line file lists its cameras. Edit it, or omit the option.")
-    if problems:
+    if entries is not None and (problems := [*_ambiguities(ctx, entries)]):
         raise InvalidConfig(problems)
     return entries
+
+
+def _ambiguities(ctx: click.Context, entries: Sequence[CameraEntry]) -> Iterator[str]:
+    assert isinstance(ctx.command, LineCommand)
+    for key, param in ctx.command.camera_keys.items():
+        given = _origin(ctx, param)
+        if not given or key == "outlet":  # outlets of the line and of a camera add up
+            continue
+        for own_key in (key, "engine") if key in _WITH_ENGINE else (key,):
+            if own := [entry for entry in entries if own_key in entry.values]:
+                yield _ambiguous(given, own_key, own)
+                break
+    cameras = next(param for param in ctx.command.params if param.name == "cameras")
+    if given := _origin(ctx, cameras):
+        yield f"{given}: the line file lists its cameras. Edit it, or omit the option."
 
 
 def usable_cameras(ctx: click.Context) -> list[CameraEntry] | None:
@@ -195,11 +193,11 @@ def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1e3
 
 
-def _origin(ctx: click.Context, param: click.Parameter, source: ParameterSource | None) -> str:
+def _origin(ctx: click.Context, param: click.Parameter) -> str:
     """Return what set an option apart from the file: its flag or variable; empty when nothing."""
     from edge_ad.cli.settings import ORIGINS, variable_prefix
 
-    if source is ParameterSource.COMMANDLINE:
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
         return max(param.opts, key=len)
     if ctx.meta.get(ORIGINS, {}).get(param.name) == "environment":
         return variable_prefix(ctx) + key_of(param).upper()
@@ -214,7 +212,3 @@ def _ambiguous(given: str, key: str, own: Sequence[CameraEntry]) -> str:
         f"{given} is ambiguous: it would change the default only, but cameras set {key} for "
         f"themselves: {names}. Edit the file, or omit the option."
     )
-
-
-def _param(ctx: click.Context, key: str) -> click.Parameter:
-    return next(param for param in ctx.command.params if key_of(param) == key)
