@@ -69,18 +69,22 @@ def format_result(result: dict[str, Any]) -> str:
         f"threshold {result['threshold']:.6g} for images, {result['pixel_threshold']:.6g} for "
         "pixels",
         _format_guarantee(result),
+        *_about_rate(result),
         f"Stored in {result['sidecar']}.",
         *_format_escapes(result["escapes"]),
     ]
+    return "\n".join(lines)
+
+
+def _about_rate(result: dict[str, Any]) -> Iterator[str]:
+    """Yield why the rate is not the one requested, or not a usual one."""
     if result["requested_rate"] not in {None, result["rate"]}:
-        lines.insert(
-            2,
+        yield (
             f"Requested was {result['requested_rate']:g}, which needs {result['parts_needed']} "
-            "parts; this is the nearest rate that these support.",
+            "parts; this is the nearest rate that these support."
         )
     elif result["requested_rate"] is None and result["rate"] > USUAL_RATE:
-        lines.insert(2, f"{_needed(result['confidence'])} Collect more for a lower rate.")
-    return "\n".join(lines)
+        yield f"{_needed(result['confidence'])} Collect more for a lower rate."
 
 
 def _needed(confidence: float) -> str:

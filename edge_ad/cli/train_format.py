@@ -19,11 +19,15 @@ def format_result(result: dict[str, Any]) -> str:
     """Return the lines to print after a training."""
     steps = ", ".join(f"{count} {phase}" for phase, count in result["steps"].items())
     split, size = result["split"], "x".join(map(str, result["size_hw"]))
+    depth = [f"depth     {result['bit_depth']} bits"] if result["bit_depth"] > 8 else []
+    grey = ["colour    the parts are grey, so the textures are too"] if result["grey"] else []
     lines = [
         f"images    {result['images']}, {len(result['skipped'])} skipped",
+        *depth,
         f"parts     {split['parts']}: {split['trained']['parts']} trained on, "
         f"{split['threshold']['parts']} set aside for the threshold",
         f"tiles     {result['tiles']}, as {size} (height x width)",
+        *grey,
         f"steps     {steps}, in {result['minutes']} minutes",
         f"scores    {_chosen(result['choice'])}",
         *_choice_table(result["choice"]["measured"]),
@@ -35,10 +39,6 @@ def format_result(result: dict[str, Any]) -> str:
         f"compared  {format_reference(result['reference'])}",
         f"next: edge-ad export {shlex.quote(result['weights'])}",
     ]
-    if result["grey"]:
-        lines.insert(3, "colour    the parts are grey, so the textures are too")
-    if result["bit_depth"] > 8:
-        lines.insert(1, f"depth     {result['bit_depth']} bits")
     return "\n".join(lines)
 
 
