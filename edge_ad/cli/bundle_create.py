@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from datetime import datetime, timedelta, timezone
@@ -19,18 +18,8 @@ from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_ad.bundle.create import BundleConfig
-    from edge_ad.bundle.manifest import BundleManifest, SelfTestCamera, WatchLimits
+    from edge_ad.bundle.manifest import BundleManifest, SelfTestCamera
 
-_WATCH = {
-    "watch_minutes": "minutes",
-    "watch_parts": "parts",
-    "watch_reject_rate": "reject_rate",
-    "watch_invalid_rate": "invalid_rate",
-    "watch_rise": "rise",
-    "watch_faults": "faults",
-    "watch_restarts": "restarts",
-    "watch_start_s": "start_s",
-}
 _SHARE = NumberRange(0, 1)
 _FINITE = NumberRange(0, 1e6, min_open=True)
 
@@ -200,7 +189,7 @@ def _cameras(check: dict[str, Any], staging: Path) -> list[SelfTestCamera]:
 
 def _config(options: dict[str, Any]) -> BundleConfig:
     from edge_ad.bundle.create import BundleConfig
-    from edge_ad.bundle.manifest import Target
+    from edge_ad.bundle.manifest import Target, WatchLimits
 
     return BundleConfig(
         product=options["product"],
@@ -211,16 +200,8 @@ def _config(options: dict[str, Any]) -> BundleConfig:
         tolerance=options["score_tolerance"],
         latency_ms=options["latency_ms"],
         build_plans=options["build_plans"],
-        watch=_watch(options),
+        watch=WatchLimits(**{name: options[f"watch_{name}"] for name in WatchLimits.model_fields}),
     )
-
-
-def _watch(options: dict[str, Any]) -> WatchLimits:
-    from edge_ad.bundle.manifest import WatchLimits
-
-    values = {field: options[option] for option, field in _WATCH.items()}
-    assert all(math.isfinite(value) for value in values.values())
-    return WatchLimits(**values)
 
 
 def _summary(result: dict[str, Any], manifest: BundleManifest) -> str:
