@@ -51,7 +51,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Calibration images to draw from --images.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draw.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draw."
+)
 @click.option(
     "--synthetic-anomalies",
     type=NumberRange(0, 1),

@@ -224,6 +224,7 @@ def test_nodes_are_listed_with_their_rules(
         (("--images", "normal", "--exclude", "xyz"), "matches no node"),
         (("--images", "normal", "--test", "normal"), "not a layout of labelled images"),
         (("--images", "empty"), "no images in it"),
+        (("--images", "normal", "--seed", "-1"), "-1 is not in the range x>=0"),
         (("--images", "normal", "-o", "tiny.onnx"), "this is the fp32 engine itself"),
     ],
 )
