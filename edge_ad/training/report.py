@@ -72,7 +72,7 @@ def _draw(path: Path, history: list[dict[str, Any]], rows: list[list[Image]], me
     curves = figure.add_axes(
         (0.06, 1 - (CURVES_IN - 0.5) / height, 0.93, (CURVES_IN - 0.9) / height)
     )
-    _draw_losses(curves, history, method)
+    draw_losses(curves, history, method)
     examples = figure.add_axes((0.01, 0.1 / height, 0.98, 1 - (CURVES_IN + 0.4) / height))
     draw_examples(examples, rows)
     with replacing(path) as temporary:
@@ -93,7 +93,8 @@ def draw_examples(axes: Axes, rows: list[list[Image]]) -> None:
     axes.set_frame_on(False)
 
 
-def _draw_losses(axes: Axes, history: list[dict[str, Any]], method: str) -> None:
+def draw_losses(axes: Axes, history: list[dict[str, Any]], method: str) -> None:
+    """Draw a curve of each loss over the steps that have it."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     names = [key for point in history for key in point if key not in ("step", "phase")]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from edge_ad.methods.learning.batch import Batch
-from edge_ad.training.report import COLUMNS, draw_examples, example_rows
+from edge_ad.training.report import COLUMNS, draw_examples, draw_losses, example_rows
 
 
 def test_each_column_of_examples_has_a_heading() -> None:
@@ -23,6 +23,18 @@ def test_each_column_of_examples_has_a_heading() -> None:
     for row in range(3):
         for column, x in enumerate(axes.get_xticks()):
             assert (drawn[int(46 * (row + 0.5)), round(x)] == 40 * row + column).all()
+
+
+def test_each_loss_has_a_curve_over_the_phases_that_have_it() -> None:
+    axes = Figure().subplots()
+    history = [
+        {"step": 10, "phase": "one", "l2": 2.0},
+        {"step": 20, "phase": "two", "l2": 1.0, "focal": 0.5},
+    ]
+    draw_losses(axes, history, "DRAEM")
+    curves = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.get_lines()}
+    assert curves == {"l2": [[10, 2], [20, 1]], "focal": [[20, 0.5]]}
+    assert axes.get_title() == "DRAEM: losses" and axes.get_legend() is not None
 
 
 class Brightness(nn.Module):
