@@ -176,10 +176,9 @@ class _Reader:
                 if read is not None:
                     values[key] = read[1]
                 places[key] = self._where(self.placed.places.get((*at, written)))
-            if "source" not in item:
-                self.problem(
-                    at, "this camera has no source. Give one, like source: rtsp://HOST/PATH"
-                )
+        if isinstance(item, (str, dict)) and _lacks_source(item):
+            values.pop("source", None)
+            self.problem(at, "this camera has no source. Give one, like source: rtsp://HOST/PATH")
         return CameraEntry(self.path, self.placed.places.get(at), values, places)
 
     def _checked_name(self, position: int, cameras: list[CameraEntry]) -> Mapping[str, Any]:
@@ -246,6 +245,12 @@ class _Reader:
 
     def _where(self, place: Place | None) -> str:
         return place_text(self.path, place)
+
+
+def _lacks_source(item: str | dict[Any, Any]) -> bool:
+    """Return whether a camera's source is missing or left empty; 0 is a camera's number."""
+    source = item if isinstance(item, str) else item.get("source")
+    return source is None or not str(source).strip()
 
 
 def in_folder(param: click.Parameter, key: str, value: ClickValue, folder: Path) -> ClickValue:
