@@ -36,7 +36,12 @@ def test_files_are_missed_before_a_run_and_cameras_when_it_opens_them(tmp_path: 
     for uri in (f"{tmp_path}/none.mp4", f"file://{tmp_path}/none.mp4", f"watch:{tmp_path}/none"):
         with pytest.raises(SourceLost, match=r"none.*no such file or folder"):
             check_source(uri)
-    for uri in (str(tmp_path), f"watch:{tmp_path}", f"v4l2://{tmp_path}/video9", "4242"):
+    for uri in (
+        str(tmp_path),
+        f"watch:{tmp_path}",
+        f"v4l2://{tmp_path}/video9?bit_depth=16",
+        "4242",
+    ):
         check_source(uri)
 
 
