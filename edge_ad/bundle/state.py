@@ -154,6 +154,18 @@ class BundleFolder:
         finally:
             os.close(handle)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an install or a rollback works here now. Raises OutletLost."""
+        handle = self._open_lock()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def check_writable(self) -> None:
         """Raise OutletLost when this user could not switch versions here."""
         os.close(self._open_lock())

@@ -45,6 +45,8 @@ def watch_version(
         if state.watch.outcome or state.watch.folder != state.current:
             return _result(name, state.watch.outcome, state.watch.reason)
         decision = _decide(folder, state, state.watch)
+        if decision.outcome != "wait" and folder.is_busy:  # which may take minutes to build plans
+            decision = WatchDecision("wait", "decided, and waiting for the end of another install")
         if decision.outcome == "roll back":
             _take_back(folder, state, decision.reason, who, restart)
         if decision.outcome == "accept":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -154,6 +154,22 @@ def test_a_version_that_rejects_too_much_is_taken_back(workshop: Workshop) -> No
     again = watch(workshop, calls)
     assert (again["version"], again["outcome"]) == ("plates version 2", "rolled back")
     assert calls == ["restart"]
+
+
+@pytest.mark.parametrize("rejected", [1, 30])
+def test_a_decision_waits_for_the_end_of_another_install(workshop: Workshop, rejected: int) -> None:
+    output, seen, other = two_versions(workshop), list[str](), ExitStack()
+    fill(output, rejected=rejected)
+    other.enter_context(BundleFolder(workshop.device).locked())
+
+    def progress(text: str) -> None:
+        seen.append(text)
+        other.close()
+
+    with suppress(GateFailed):
+        watch_version(workshop.device, threading.Event(), "test", progress=progress, poll_s=0.01)
+    assert seen == ["decided, and waiting for the end of another install"]
+    assert [step for step, _ in reasons(output)] == ["accept" if rejected == 1 else "rollback"]
 
 
 def test_the_event_waits_for_outlets_that_ask_for_it(workshop: Workshop) -> None:
