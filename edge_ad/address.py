@@ -1,9 +1,11 @@
-"""Network addresses: where to listen, and whether a host is this computer."""
+"""Network addresses: where to listen, whether a host is this computer, and URLs of servers."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b64encode
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from edge_ad.errors import UsageError
 
@@ -35,3 +37,18 @@ def is_ip(host: str) -> bool:
 def is_loopback(host: str) -> bool:
     """Return whether a host is this computer, by name or address."""
     return host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def url_with_host(text: str) -> SplitResult | None:
+    """Return the parts of a URL, None without a host or with a port that is none."""
+    try:
+        parts = urlsplit(text)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def basic_login(url: SplitResult) -> str:
+    """Return the header value that logs in with the user and the password of a URL."""
+    pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
+    return f"Basic {b64encode(pair.encode()).decode()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -14,9 +13,10 @@ from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
+from edge_ad.address import basic_login
 from edge_ad.bundle.archive import header
 from edge_ad.bundle.durable import check_room, make_folder, write_durably
 from edge_ad.bundle.manifest import MANIFEST
@@ -223,8 +223,7 @@ def _request(parts: SplitResult) -> Request:
     url = urlunsplit(parts._replace(netloc=_host(parts)))
     request = Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "edge-ad"})
     if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        request.add_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+        request.add_header("Authorization", basic_login(parts))
     return request
 
 

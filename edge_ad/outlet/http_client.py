@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import socket
 import ssl
 import threading
@@ -11,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from edge_ad.address import basic_login
 
 LONGEST_WAIT_S = 3600.0
 _ANSWER_BYTES = 4096  # of a longer answer the rest is not read
@@ -141,8 +142,7 @@ def _login(proxy: SplitResult | None) -> Mapping[str, str]:
     """Return the header with the user and password that a proxy's URL names."""
     if proxy is None or not proxy.username:
         return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {"Proxy-Authorization": basic_login(proxy)}
 
 
 def _host_port(host: str, port: int) -> str:

@@ -7,8 +7,9 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
+from edge_ad.address import url_with_host
 from edge_ad.errors import UsageError, naming
 from edge_ad.outlet.mqtt_commands import parse_commands
 from edge_ad.outlet.mqtt_session import Broker
@@ -62,12 +63,8 @@ def parse_mqtt(uri: Uri) -> MqttOptions:
 
 
 def _split(uri: Uri) -> SplitResult:
-    try:
-        parts = urlsplit(f"{uri.scheme}://{uri.place}")
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
+    parts = url_with_host(f"{uri.scheme}://{uri.place}")
+    if parts is None:
         raise UsageError(f"{uri}: expected a broker, such as {uri.scheme}://broker.local/hall/3.")
     if "#" in uri.place:
         raise UsageError(f"{uri}: topics have no #, and options follow a ?.")

@@ -11,9 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 import edge_ad
+from edge_ad.address import basic_login, url_with_host
 from edge_ad.errors import Refused, UsageError
 from edge_ad.outlet import message
 from edge_ad.outlet.durable import DurableOutlet, Record, TryLater
@@ -130,12 +131,8 @@ class Webhook(DurableOutlet):
 
 
 def _split(uri: Uri) -> SplitResult:
-    try:
-        url = urlsplit(uri.place)
-        usable = bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or any(c.isspace() or ord(c) < 32 for c in uri.place):
+    url = url_with_host(uri.place)
+    if url is None or any(c.isspace() or ord(c) < 32 for c in uri.place):
         raise UsageError(f"{uri} is no URL. Expected one such as https://mes.local:8443/alarms.")
     return url
 
@@ -148,8 +145,7 @@ def _headers(uri: Uri, url: SplitResult) -> dict[str, str]:
     if bearer:
         headers["Authorization"] = f"Bearer {bearer}"
     if url.username:
-        pair = f"{unquote(url.username)}:{unquote(url.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        headers["Authorization"] = basic_login(url)
     return headers
 
 

@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from edge_ad.address import url_with_host
 from edge_ad.errors import MissingExtra, SourceLost, UsageError
 from edge_ad.frame import Grab
 from edge_ad.source.base import SourceRequest
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 def check_network(uri: Uri) -> None:
     """Raise UsageError for an address without a host, MissingExtra without PyAV."""
-    if not _is_address(uri.place):
+    if url_with_host(uri.place) is None:
         raise UsageError(
             f"{without_credentials(uri.place)}: expected {uri.scheme}://HOST[:PORT]/PATH, with "
             "special characters of a password written as %XX."
@@ -46,14 +46,6 @@ def check_network(uri: Uri) -> None:
     _transport(uri)
     if not find_spec("av"):
         raise MissingExtra(f"{uri.scheme}://", "av", "video")
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is no number
-        return False
 
 
 def open_network(request: SourceRequest) -> Iterator[Grab]:
