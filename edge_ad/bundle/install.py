@@ -158,12 +158,7 @@ def _add_installation(
         older_allowed=request.allow_older,
         plans=plans,
     )
-    return state.model_copy(
-        update={
-            "highest": max(state.highest, installation.version),
-            "history": (*state.history, installation),
-        }
-    )
+    return state.model_copy(update={"history": (*state.history, installation)})
 
 
 def _activate(folder: BundleFolder, state: State, name: str, on_step: OnStep) -> State:

@@ -216,16 +216,26 @@ class BundleFolder:
 
     def _resolve(self, state: State, switch: Switch) -> State:
         if self.linked != switch.to:
-            return state.model_copy(update={"switch": None})
-        if switch.kind == "install":
-            watch = Watch(folder=switch.to, since_utc=now_utc())
-            return state.model_copy(
-                update={
-                    "switch": None, "current": switch.to, "previous": switch.previous,
-                    "watch": watch,
-                }
-            )  # fmt: skip
-        return _taken_back(state, switch)
+            return _forgotten(state, switch)
+        return (_installed if switch.kind == "install" else _taken_back)(state, switch)
+
+
+def _forgotten(state: State, switch: Switch) -> State:
+    """Return the state after a switch that has not happened: what it noted was not installed."""
+    history = state.history[:-1] if switch.kind == "install" else state.history
+    return state.model_copy(update={"switch": None, "history": history})
+
+
+def _installed(state: State, switch: Switch) -> State:
+    """Return the state after an install, whose version stands in the history already."""
+    installed = state.find(switch.to)
+    return state.model_copy(
+        update={
+            "switch": None, "current": switch.to, "previous": switch.previous,
+            "highest": max(state.highest, installed.version if installed else 0),
+            "watch": Watch(folder=switch.to, since_utc=now_utc()),
+        }
+    )  # fmt: skip
 
 
 def _taken_back(state: State, switch: Switch) -> State:

@@ -103,6 +103,21 @@ def test_a_kill_at_any_step_leaves_a_line_that_runs(
     assert not (workshop.device / "versions" / ".new").exists()
 
 
+def test_an_install_that_did_not_switch_was_none(workshop: Workshop) -> None:
+    """Its version may come again in another bundle, and is not the highest ever installed."""
+    workshop.have_installed()
+
+    def die_before(step: str) -> None:
+        if step == "switch":
+            raise ConnectionAbortedError
+
+    for note in ("cut off", "made again"):
+        with pytest.raises(OutletLost):
+            workshop.install(workshop.bundle(3, note=note), on_step=die_before)
+    state = workshop.install(workshop.bundle(2)).state
+    assert (state.highest, [one.version for one in state.history]) == (2, [1, 2])
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("step", ROLLBACK_STEPS)
 def test_a_kill_during_a_rollback_leaves_a_line_that_runs(workshop: Workshop, step: str) -> None:
