@@ -33,6 +33,7 @@ from edge_ad.engine.base import INPUT, MAP, SCORE
 from edge_ad.onnx_graph.index import load_graph
 
 EDGE_AD = "edge-ad for onnxruntime"
+Times = dict[str, list[float]]  # milliseconds of each run, by graph
 
 
 def candidate_models(
@@ -52,13 +53,11 @@ def candidate_models(
     )
 
 
-def time_models(
-    models: dict[str, onnx.ModelProto], batch: Any, runs: int
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+def time_models(models: dict[str, onnx.ModelProto], batch: Any, runs: int) -> tuple[Times, Times]:
     """Return wall-clock and processor milliseconds of every run; the graphs take turns."""
     sessions = {name: non_spinning_session(model) for name, model in models.items()}
-    clock: dict[str, list[float]] = {name: [] for name in sessions}
-    cores: dict[str, list[float]] = {name: [] for name in sessions}
+    clock: Times = {name: [] for name in sessions}
+    cores: Times = {name: [] for name in sessions}
     for run in range(runs + 1):
         for name, session in sessions.items():
             began, busy = time.perf_counter(), time.process_time()
@@ -80,6 +79,23 @@ def non_spinning_session(model: onnx.ModelProto) -> ort.InferenceSession:
     )
 
 
+def figures(clock: Times, cores: Times) -> dict[str, Any]:
+    """Return the times of each graph, and how they compare with fp32's."""
+    medians = {name: float(np.median(times)) for name, times in clock.items()}
+    fastest = {name: float(np.min(times)) for name, times in clock.items()}
+    busy = {name: float(np.median(times)) for name, times in cores.items()}
+    return {
+        "times_faster": medians["fp32"] / medians[EDGE_AD],
+        "times_less_processor_time": busy["fp32"] / busy[EDGE_AD],
+        "load_average": os.getloadavg()[0],
+        "processor_ms": busy,
+        "median_ms": medians,
+        "fastest_ms": fastest,
+        "throughput_over_fp32": {n: medians["fp32"] / ms for n, ms in medians.items()},
+        "throughput_over_fp32_fastest": {n: fastest["fp32"] / ms for n, ms in fastest.items()},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", type=Path, help="Default: an untrained DeSTSeg, 256x256.")
@@ -92,25 +108,13 @@ def main() -> None:
         size_hw = load_graph(engine).manifest.size_hw
         models = dict(candidate_models(engine, args.images, args.count))
     frame = np.random.default_rng(0).integers(0, 256, (1, *size_hw, 3), np.uint8)
-    samples, cores = time_models(models, frame, args.runs)
-    medians = {name: float(np.median(times)) for name, times in samples.items()}
-    fastest = {name: float(np.min(times)) for name, times in samples.items()}
-    busy = {name: float(np.median(times)) for name, times in cores.items()}
+    clock, cores = time_models(models, frame, args.runs)
     path = write_result(
         "int8_speed",
         args.name,
         "int8",
-        metrics={
-            "times_faster": medians["fp32"] / medians[EDGE_AD],
-            "times_less_processor_time": busy["fp32"] / busy[EDGE_AD],
-            "load_average": os.getloadavg()[0],
-            "processor_ms": busy,
-            "median_ms": medians,
-            "fastest_ms": fastest,
-            "throughput_over_fp32": {n: medians["fp32"] / ms for n, ms in medians.items()},
-            "throughput_over_fp32_fastest": {n: fastest["fp32"] / ms for n, ms in fastest.items()},
-            "bytes": {name: model.ByteSize() for name, model in models.items()},
-        },
+        metrics=figures(clock, cores)
+        | {"bytes": {name: model.ByteSize() for name, model in models.items()}},
         settings={
             "threads": 2,
             "runs": args.runs,
@@ -118,7 +122,7 @@ def main() -> None:
             "method": "minmax",
             "images": args.count,
         },
-        samples={"clock_ms": samples, "processor_ms": cores},
+        samples={"clock_ms": clock, "processor_ms": cores},
     )
     print(path.read_text()[:1500])
 

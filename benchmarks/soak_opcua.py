@@ -204,12 +204,8 @@ def growth(memory_mib: Sequence[float]) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--clients", type=int, default=10)
-    args = parser.parse_args()
-    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+def measure(seconds: float, clients: int) -> tuple[dict[str, Any], list[float]]:
+    """Run line, server and clients; return the figures, and the server's MiB each second."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     outlet = open_outlet(f"opcua://127.0.0.1:{port}?stale_ms=1000")
@@ -219,9 +215,9 @@ def main() -> None:
     line.start()
     steady = Steady(line)
     url = f"opc.tcp://127.0.0.1:{port}"
-    totals, memory = asyncio.run(soak(url, args.seconds, args.clients, steady))
+    totals, memory = asyncio.run(soak(url, seconds, clients, steady))
     outlet.close()
-    metrics = {
+    return {
         **totals,
         **growth(memory),
         "hand_over_us_p50": round(float(np.percentile(line.costs_us, 50)), 1),
@@ -230,7 +226,16 @@ def main() -> None:
         "rejects_unheard": len(line.sent),
         "reject_ms_p50": round(float(np.percentile(steady.delays_ms, 50)), 1),
         "reject_ms_p99": round(float(np.percentile(steady.delays_ms, 99)), 1),
-    }
+    }, memory
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--clients", type=int, default=10)
+    args = parser.parse_args()
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    metrics, memory = measure(args.seconds, args.clients)
     settings = {
         "seconds": args.seconds,
         "clients": args.clients,
