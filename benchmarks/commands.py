@@ -1,4 +1,4 @@
-"""Run edge-ad's commands from benchmarks, and wait for processes."""
+"""Run edge-ad's commands from benchmarks, and look at processes."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def processor_minutes(before: resource.struct_rusage) -> float:
     """
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) / 60
+
+
+def resident_mib(process: int | str = "self") -> float:
+    """Return the memory that a process holds now."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def wait_for_rest(pid: int) -> None:

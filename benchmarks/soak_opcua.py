@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 from asyncua import Client, ua
-from results import write_result  # the script's own folder is on the path
+from commands import resident_mib  # the script's own folder is on the path
+from results import write_result
 
 from edge_ad.clock import now_utc
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
@@ -149,11 +150,6 @@ async def stay(url: str, until: float, steady: Steady) -> None:
         await asyncio.sleep(until - time.monotonic())
         steady.line.ended.set()
         await asyncio.sleep(_REST_S)  # for what is under way
-
-
-def resident_mib(process: int) -> float:
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def child() -> int:

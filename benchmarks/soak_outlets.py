@@ -33,9 +33,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mqtt_peers import Broker, Hall  # the script's own folder is on the path
+from commands import resident_mib  # the script's own folder is on the path
+from mqtt_peers import Broker, Hall
 from results import write_result
-from soak_store import event, rss_mib, sync_ms
+from soak_store import event, sync_ms
 
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
@@ -61,7 +62,7 @@ def make(folder: Path, uri: str, rate: float, count: int) -> None:
                 time.sleep(pause_s)
             if number % 2_000 == 0:
                 waiting = [state["waiting"] for state in read_outbox(folder)]
-                print(json.dumps({"rss_mib": rss_mib(), "waiting": sum(waiting)}), flush=True)
+                print(json.dumps({"rss_mib": resident_mib(), "waiting": sum(waiting)}), flush=True)
         wait_for_delivery(folder, 60)
 
 

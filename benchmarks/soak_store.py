@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -29,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import write_result  # the script's own folder is on the path
+from commands import resident_mib  # the script's own folder is on the path
+from results import write_result
 
 from edge_ad.inspection import Region
 from edge_ad.store.event import EventType, StoreEvent
@@ -158,7 +158,7 @@ def record_many(count: int) -> tuple[dict[str, Any], list[float]]:
     """Return what an event costs the thread that records it and the store, which also by 10 000."""
     with tempfile.TemporaryDirectory() as name, Store(Path(name)) as store:
         times = np.full(count, np.nan)  # grows no more: the memory measured is the store's
-        marks, sizes = [time.perf_counter()], [rss_mib()]
+        marks, sizes = [time.perf_counter()], [resident_mib()]
         for part in range(count):
             while len(store_queue(store)) > 5_000:  # the disk is slower than this loop
                 time.sleep(0.001)
@@ -167,7 +167,7 @@ def record_many(count: int) -> tuple[dict[str, Any], list[float]]:
             times[part] = time.perf_counter() - began
             if (part + 1) % _TAIL == 0:
                 marks.append(time.perf_counter())
-                sizes.append(rss_mib())
+                sizes.append(resident_mib())
         lost = store.lost
     spans = np.diff(marks) / _TAIL * 1e6
     figures = {
@@ -215,12 +215,6 @@ def sync_ms(count: int = 1_000) -> list[float]:
             times.append(round((time.perf_counter() - began) * 1e3, 3))
             time.sleep(0.005)
     return times
-
-
-def rss_mib() -> float:
-    """Return the resident memory of this process now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 def measure_events(count: int) -> None:
