@@ -17,18 +17,21 @@ from edge_ad.errors import UsageError
 from edge_ad.geometry import Geometry
 from edge_ad.methods.learning.parse import parse_settings
 from edge_ad.methods.learning.trainer import load_training
+from edge_ad.methods.weights import load_detector
 from edge_ad.parts import How
 from edge_ad.synthesis.anomalies import SyntheticAnomaly
 from edge_ad.synthesis.kinds import FINE, KINDS, anomaly_of
 from edge_ad.training import input_choice
 from edge_ad.training.input_choice import (
     Input,
+    InputChoice,
     InputFigures,
     check_visible,
     choose_input,
     chosen_of,
 )
 from edge_ad.training.loop import Interrupted
+from edge_ad.training.session import train
 from edge_ad.training.train_config import TrainConfig, load
 from tests.torch_setup import narrow_resnet18
 from tests.training.train_configs import write_teacher
@@ -122,10 +125,9 @@ def test_three_inputs_are_measured_and_the_chosen_one_is_trained(
     assert not chosen.keep_aspect and chosen.smallest_defect_px is None
 
 
-@pytest.mark.parametrize(("best", "read"), [(0, "again"), (2, "once")])
-def test_images_are_read_again_only_for_another_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: int, read: str
-) -> None:
+def comparison(best: int) -> type:
+    """Return a comparison that finds this input best without a measurement."""
+
     class Comparison:
         def __init__(self, *given: object) -> None: ...
 
@@ -136,11 +138,37 @@ def test_images_are_read_again_only_for_another_size(
                 for number, tried in enumerate(inputs)
             ]
 
-    monkeypatch.setattr(input_choice, "_Comparison", Comparison)
+    return Comparison
+
+
+@pytest.mark.parametrize(("best", "read"), [(0, "again"), (2, "once")])
+def test_images_are_read_again_only_for_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: int, read: str
+) -> None:
+    monkeypatch.setattr(input_choice, "_Comparison", comparison(best))
     chosen, _, loaded = choose_input(config(tmp_path), threading.Event())
     again = load(chosen).normal.tiles
     assert (loaded is None) is (read == "again")
     assert loaded is None or np.array_equal(loaded.normal.tiles, again)
+
+
+@pytest.mark.parametrize(
+    ("best", "size_hw", "levels"), [(0, [48, 48], [2, 3]), (2, [80, 112], [1, 2])]
+)
+def test_a_training_takes_the_chosen_input_and_reports_the_comparison(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    best: int,
+    size_hw: list[int],
+    levels: list[int],
+) -> None:
+    monkeypatch.setattr(input_choice, "_Comparison", comparison(best))
+    shown: list[InputChoice] = []
+    given = config(tmp_path)
+    report = train(given, threading.Event(), lambda step: None, on_inputs=shown.append)
+    assert report["inputs"] == shown[0].report() and len(shown) == 1
+    assert report["size_hw"] == size_hw and report["settings"]["network"]["levels"] == levels
+    assert list(load_detector(given.output).manifest.size_hw) == size_hw
 
 
 def test_an_interruption_does_not_wait_for_the_comparison(tmp_path: Path, quick: None) -> None:
