@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +14,10 @@ from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import output_file
+from edge_ad.cli.requirements import require_package
 from edge_ad.cli.types import Number, NumberRange
 from edge_ad.engine import EngineOptions
-from edge_ad.errors import MissingExtra, UsageError
+from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_ad.bench.session import BenchSession
@@ -144,7 +144,7 @@ def command(
             outputs.enter_context(output_file(output, ".json"))
         if figure is not None:
             outputs.enter_context(output_file(figure, ".png", "--figure"))
-            _check_matplotlib()
+            require_package("bench --figure", "matplotlib", "evaluate")
         result, samples = _measure(config, **measured)
         if before is not None:
             _compare(before, result, samples)
@@ -287,13 +287,6 @@ def _compare(
         "changes": [change.as_json() for change in changes],
         "doubts": doubts,
     }
-
-
-def _check_matplotlib() -> None:
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise MissingExtra("bench --figure", "matplotlib", "evaluate") from error
 
 
 def _draw(path: Path, samples: dict[str, list[float]]) -> None:

@@ -15,6 +15,7 @@ from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import check_writable, writing
 from edge_ad.cli.parts import parts_options
+from edge_ad.cli.requirements import require_package
 from edge_ad.cli.types import Number
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def command(
     nothing. Parts come from --part-id or --parts-from, else from parts.csv, from what capture
     wrote, or from patterns of names; else each image counts as a part.
     """
-    _require("scipy", "rich", *(["matplotlib"] if output else []))
+    if output is not None:
+        require_package("evaluate", "matplotlib", "evaluate")
     from edge_ad.dataset import labelled_images
     from edge_ad.evaluation.report import write_report
 
@@ -108,17 +110,6 @@ def _print(labelled: LabelledSet, result: dict[str, Any], output: Path | None) -
         click.echo(line)
     if output is not None:
         click.echo(f"Report: {output}/report.json, curves.png, misses.png")
-
-
-def _require(*packages: str) -> None:
-    """Raise MissingExtra for a missing package before any image is scored."""
-    import importlib.util
-
-    from edge_ad.errors import MissingExtra
-
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra("evaluate", package, "evaluate")
 
 
 def _parts(labelled: LabelledSet, options: dict[str, Any], geometry: Geometry) -> PartAssignment:

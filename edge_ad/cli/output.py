@@ -27,17 +27,22 @@ _LEAST_MIB = 16  # below it, logs and reports fail too
 _LEAST_TO_GO_ON_MIB = 1  # a line that was judging goes on: one that runs does not stop there either
 
 
-@contextlib.contextmanager
-def output_file(path: Path, suffix: str, option: str = "-o") -> Iterator[Path]:
-    """Check name, folder and disk now, and write in the block; see `writing`.
+def check_output_file(path: Path, suffix: str, option: str = "-o") -> None:
+    """Raise UsageError for another suffix or a folder of that name, or what `check_writable` does.
 
-    Raises UsageError for another suffix or a folder of that name.
+    `option` is the one that names the file.
     """
     if path.suffix != suffix:
         raise UsageError(f"{option} {path}: expected a name that ends in {suffix}.")
     if path.is_dir():
         raise UsageError(f"{option} {path}: that is a folder. Name a file in it.")
     check_writable(path)
+
+
+@contextlib.contextmanager
+def output_file(path: Path, suffix: str, option: str = "-o") -> Iterator[Path]:
+    """Check a file now as `check_output_file` does, and write it in the block; see `writing`."""
+    check_output_file(path, suffix, option)
     with writing(path):
         yield path
 

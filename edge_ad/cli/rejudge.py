@@ -15,10 +15,9 @@ from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
-from edge_ad.cli.output import check_writable
+from edge_ad.cli.output import check_output_file
 from edge_ad.cli.signals import Signals
 from edge_ad.cli.types import Number
-from edge_ad.errors import UsageError
 
 
 @click.command(cls=GroupedCommand)
@@ -63,11 +62,7 @@ def command(*, as_json: bool, engine_options: Any, **given: Any) -> None:
     no image is lost or judged twice. With --against, a sheet shows where two engines differ most.
     """
     output: Path = given["output"]
-    if output.suffix != ".parquet":
-        raise UsageError(f"-o {output}: expected a name that ends in .parquet.")
-    if output.is_dir():
-        raise UsageError(f"-o {output}: that is a folder. Name a file in it.")
-    check_writable(output)
+    check_output_file(output, ".parquet")
     from edge_ad.rejudge.session import RejudgeConfig, RejudgeSession
 
     stop = threading.Event()

@@ -32,8 +32,13 @@ def require_packages(verb: str) -> None:
     """Raise MissingExtra for the first package of a verb that is not installed."""
     extra, packages = _NEEDS.get(verb, ("", ()))
     for package in packages:
-        if not _installed(package):
-            raise MissingExtra(verb, package, extra)
+        require_package(verb, package, extra)
+
+
+def require_package(what: str, package: str, extra: str) -> None:
+    """Raise MissingExtra when a package that `what` needs is not installed."""
+    if not _installed(package):
+        raise MissingExtra(what, package, extra)
 
 
 def _installed(package: str) -> bool:

@@ -17,6 +17,7 @@ from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
 from edge_ad.cli.output import writing
 from edge_ad.cli.parts import parts_options
+from edge_ad.cli.requirements import require_package
 from edge_ad.cli.types import NumberRange
 
 if TYPE_CHECKING:
@@ -185,19 +186,17 @@ def _refuse_served(engine: Path) -> None:
 
 def _check_early(engine: Path, plot: Path | None) -> None:
     """Refuse before the images are judged what would otherwise fail after."""
-    import importlib.util
-
-    from edge_ad.errors import MissingExtra, UsageError
+    from edge_ad.errors import UsageError
 
     if engine.suffix == ".pt":
         raise UsageError(
             f"{engine}: weights do not run on a line, so their threshold would be lost. Export an "
             f"engine first: edge-ad export {engine}"
         )
-    if plot is not None and (plot.suffix != ".png" or plot.is_dir()):
-        raise UsageError(f"--plot {plot}: expected the name of a file that ends in .png.")
-    if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtra("threshold --plot", "matplotlib", "evaluate")
+    if plot is not None:
+        if plot.suffix != ".png" or plot.is_dir():
+            raise UsageError(f"--plot {plot}: expected the name of a file that ends in .png.")
+        require_package("threshold --plot", "matplotlib", "evaluate")
 
 
 def _open(options: dict[str, Any], manifest: Manifest, geometry: Geometry) -> NormalInput:
