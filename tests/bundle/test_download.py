@@ -166,6 +166,17 @@ def test_the_next_command_goes_on_too(make: Download, server: Server) -> None:
     assert fetch_bundle(make).read_bytes() == DATA and server.ranges[-1] == "bytes=100003-"
 
 
+def test_what_a_damaged_note_belongs_to_is_fetched_from_its_start(
+    make: Download, server: Server
+) -> None:
+    server.cut_at = [100_000] * 4
+    with pytest.raises(SourceLost):
+        fetch_bundle(make)
+    for note in (b'{"validator": ', b"[]", b"\xff"):
+        make.path.with_suffix(".json").write_bytes(note)
+        assert fetch_bundle(make).read_bytes() == DATA and server.ranges[-1] == ""
+
+
 def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(
     make: Download, server: Server
 ) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,9 +127,19 @@ def test_a_driver_that_does_not_open_is_killed(monkeypatch: pytest.MonkeyPatch) 
         isolated, "_COMMAND", (sys.executable, "-c", "import time; time.sleep(1000)")
     )
     monkeypatch.setattr(isolated, "_RELEASE_S", 0.0)
+    monkeypatch.setattr(isolated, "_KILLED_S", LIMIT_S)
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*given: Any, **more: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*given, **more))
+        return started[-1]
+
+    monkeypatch.setattr("edge_ad.source.isolated.subprocess.Popen", start)
     request = SourceRequest(parse_uri(PATTERN), "top", open_within_s=0.0)
     with pytest.raises(SourceTimeout, match="top did not open within 0 s"):
         isolated.open_isolated(request)
+    assert [process.poll() for process in started] == [-signal.SIGKILL]
 
 
 def test_a_process_that_cannot_start_is_a_lost_camera(monkeypatch: pytest.MonkeyPatch) -> None:
