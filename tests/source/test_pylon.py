@@ -82,15 +82,15 @@ def test_a_camera_that_is_removed_while_it_opens_is_lost(monkeypatch: pytest.Mon
 
 
 def test_a_camera_in_use_is_lost_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pypylon import genicam, pylon
-
     class InUse:  # an emulated camera may be opened twice
         def __init__(self, device: object) -> None: ...
 
         def Open(self) -> None:
+            from pypylon import genicam
+
             raise genicam.RuntimeException("It is controlled by another one. : thrown")
 
-    monkeypatch.setattr(pylon, "InstantCamera", InUse)
+    monkeypatch.setattr("edge_ad.source.pylon.pylon.InstantCamera", InUse)
     reason = r"0815-0000 does not open: It is controlled by another one\. Another program may"
     with pytest.raises(SourceLost, match=reason):
         open_source(f"pylon://{SERIAL}")
