@@ -76,13 +76,14 @@ def command(*, folder: Path, as_json: bool, **options: Any) -> None:
 
 def _check(options: dict[str, Any]) -> None:
     """Refuse before the images are read what would fail afterwards."""
-    from edge_ad.errors import UsageError
+    from edge_ad.cli.output import check_output_file, check_writable
     from edge_ad.parts.split import check_split_file
 
-    if (sheet := options["sheet"]) is not None and (sheet.suffix != ".png" or sheet.is_dir()):
-        raise UsageError(f"--sheet {sheet}: expected the name of a file that ends in .png.")
+    if options["sheet"] is not None:
+        check_output_file(options["sheet"], ".png", "--sheet")
     if options["split"] is not None:
         check_split_file(options["split"])
+        check_writable(options["split"])
     options["shares"] = _shares(options["shares"])
 
 

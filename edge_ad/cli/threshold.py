@@ -15,7 +15,7 @@ from edge_ad.cli.engine import engine_options
 from edge_ad.cli.geometry import geometry_options
 from edge_ad.cli.option_groups import GroupedCommand
 from edge_ad.cli.options import emit, shared
-from edge_ad.cli.output import writing
+from edge_ad.cli.output import check_output_file, writing
 from edge_ad.cli.parts import parts_options
 from edge_ad.cli.requirements import require_package
 from edge_ad.cli.types import NumberRange
@@ -194,8 +194,7 @@ def _check_early(engine: Path, plot: Path | None) -> None:
             f"engine first: edge-ad export {engine}"
         )
     if plot is not None:
-        if plot.suffix != ".png" or plot.is_dir():
-            raise UsageError(f"--plot {plot}: expected the name of a file that ends in .png.")
+        check_output_file(plot, ".png", "--plot")
         require_package("threshold --plot", "matplotlib", "evaluate")
 
 

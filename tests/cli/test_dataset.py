@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_ad.cli import edge_ad
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import EdgeAdError, OutletLost
 from edge_ad.images import read_image, write_image
 from tests.conftest import part_image
 from tests.parts.faces import disc
@@ -169,6 +169,15 @@ def test_one_image_is_one_part(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_refused(folder: Path, words: list[str], message: str) -> None:
     error = run(folder, *words).exception
     assert isinstance(error, EdgeAdError) and error.exit_code == 2 and message in str(error)
+
+
+@pytest.mark.parametrize("words", [["--sheet", "a/sheet.png"], ["--split", "a/split.csv"]])
+def test_a_file_that_cannot_be_written_is_refused_before_images_are_read(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "a").touch()
+    error = run(tmp_path / "no images", words[0], tmp_path / words[1]).exception
+    assert isinstance(error, OutletLost) and "cannot be written" in str(error)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

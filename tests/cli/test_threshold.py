@@ -130,6 +130,15 @@ def test_a_threshold_for_another_region_is_refused_unless_one_is_given(
     assert invoke(*args, "--threshold", 0.5).returncode == 0
 
 
+def test_a_plot_that_cannot_be_written_is_refused_before_images_are_judged(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").touch()
+    words = ("--images", tmp_path / "no images", "--plot", tmp_path / "a" / "scores.png")
+    done = threshold(tmp_path / "engine.onnx", *words)
+    assert done.returncode == 6 and "cannot be written" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("score", ["mean", "max"])
 def test_scores_and_cost_are_plotted_also_on_refusal(
