@@ -25,7 +25,8 @@ _REASON = "a test: no part was inspected"
 def command(*, action: str, uri: str, as_json: bool) -> None:
     """Send a test alarm to an outlet, and print what came back.
 
-    The alarm has "test": true. A line may be running with the same outlet.
+    The alarm has "test": true. A line may be running with the same outlet,
+    unless that is a server (modbus-tcp://, opcua://): the line has its port.
     """
     from edge_ad.outlet.registry import open_outlet
 

@@ -9,6 +9,7 @@ its name is the scheme, its object a function that takes a `Uri` and returns an 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 GROUP = "edge_ad.outlets"
 COMMON = {"events": "types of events with commas, or all"}  # options of every durable outlet
+_CHECK = (
+    "Check that what it names is there, is not in use by another program, and that this user may "
+    "use it."
+)
+_PORT_TAKEN = "Another program serves there, a running line perhaps: end it, or give another port."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +184,9 @@ def open_outlet(text: str) -> Outlet:
         outlet = opener(uri)
     except OSError as error:
         reason = error.strerror or str(error)
+        advice = _PORT_TAKEN if error.errno == errno.EADDRINUSE else _CHECK
         raise OutletLost(
-            f"{without_credentials(text)}: cannot be opened ({reason}). Check that what it names "
-            "is there, is not in use by another program, and that this user may use it."
+            f"{without_credentials(text)}: cannot be opened ({reason}). {advice}"
         ) from error
     if not isinstance(outlet, Outlet):
         raise IncompatibleError(

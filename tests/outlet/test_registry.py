@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ def test_an_unknown_scheme_names_the_known_ones(text: str, message: str) -> None
 def test_a_file_that_cannot_be_opened_is_a_lost_outlet(tmp_path: Path) -> None:
     with pytest.raises(OutletLost, match=r"cannot be opened \(No such file or directory\)"):
         open_outlet(f"file:{tmp_path / 'none' / 'alarms.jsonl'}")
+
+
+def test_a_port_that_a_running_line_has_is_named_as_such() -> None:
+    pytest.importorskip("pymodbus")
+    with socket.create_server(("127.0.0.1", 0)) as line:
+        uri = f"modbus-tcp://127.0.0.1:{line.getsockname()[1]}"
+        with pytest.raises(OutletLost, match="a running line perhaps: end it, or give another"):
+            open_outlet(uri)
 
 
 @pytest.mark.parametrize(
