@@ -106,7 +106,8 @@ def rollback(*, folder: Path, reason: str, restart: str | None, as_json: bool) -
     if as_json:
         emit({"type": "rollback", "current": state.current, "reason": reason, "notes": notes})
     else:
-        click.echo("\n".join([f"{folder}: back to {state.title}", *notes]))
+        lines = [f"{folder}: back to {state.title}", *notes, *_next_step(folder, restart)]
+        click.echo("\n".join(lines))
 
 
 class _Interrupt(threading.Event):
@@ -276,11 +277,16 @@ def _format_installed(facts: dict[str, Any], restart: str | None) -> str:
     lines = [
         f"{name} is current, signed by {', '.join(facts['signed_by'])}",
         f"self-test: {test['images']} images, scores within "
-        f"{test['worst_share_of_tolerance']:.0%} of the tolerance, {test['latency_ms']:.1f} ms",
+        f"{test['worst_share_of_tolerance']:.0%} of the tolerance, "
+        f"median {test['latency_ms']:.1f} ms an image",
         *(f"{name}: {text}" for name, text in facts["plans"].items()),
+        *_next_step(facts["folder"], restart),
     ]
-    if not restart:
-        lines.append(
-            f"next: start the line again with edge-ad run -c {facts['folder']}/current/run.yaml"
-        )
     return "\n".join(lines)
+
+
+def _next_step(folder: Path | str, restart: str | None) -> list[str]:
+    """Return what is left to do: a line that runs keeps to the version that it started with."""
+    if restart:
+        return []
+    return [f"next: start the line again with edge-ad run -c {folder}/current/run.yaml"]

@@ -39,7 +39,10 @@ EXAMPLES = {
     "bundle install": "edge-ad bundle install plates-7.edgead --into /srv/line1 "
     "--restart 'systemctl restart edge-ad-line1' --watch",
     "bundle watch": "edge-ad bundle watch /srv/line1 --restart 'systemctl restart edge-ad-line1'",
-    "bundle rollback": "edge-ad bundle rollback /srv/line1 --reason 'rejects good parts'",
+    "bundle rollback": (
+        "edge-ad bundle rollback /srv/line1 --reason 'rejects good parts' "
+        "--restart 'systemctl restart edge-ad-line1'"
+    ),
     "bundle site": "edge-ad bundle site /srv/line1",
     "bundle status": "edge-ad bundle status /srv/line1",
     "keys": "edge-ad keys new release.key",

@@ -116,6 +116,7 @@ def test_from_a_line_file_to_a_device_and_back(plant: Path) -> None:
     assert json.loads(invoke("bundle", "site", "device", "--json").stdout)["notes"] == []
     back = invoke("bundle", "rollback", "device", "--reason", "bad")
     assert back.returncode == 0 and "back to plates version 7" in back.stdout
+    assert "next: start the line again with edge-ad run -c device/current/run.yaml" in back.stdout
     assert "0.46" in Path("device/current/run.yaml").read_text()
 
 
