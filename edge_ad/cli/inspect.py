@@ -52,7 +52,7 @@ def _manifest_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "size", f"{height}x{width} (height x width), {batch} {images} a call"
     yield "geometry", _geometry(manifest["geometry"])
     score = manifest["score"]
-    yield "score", f"mean of the {score['top_k']} largest values" + _filtered(score)
+    yield "score", _largest(score["top_k"]) + _filtered(score)
 
 
 def _geometry(geometry: dict[str, Any]) -> str:
@@ -69,6 +69,10 @@ def _geometry(geometry: dict[str, Any]) -> str:
     if geometry["shrink"] != "area":
         parts.append(f"shrunk {geometry['shrink']}ly")
     return ", ".join(parts) or "the whole frame"
+
+
+def _largest(top_k: int) -> str:
+    return "the largest value" if top_k == 1 else f"mean of the {top_k} largest values"
 
 
 def _filtered(score: dict[str, Any]) -> str:
@@ -125,6 +129,8 @@ def _threshold_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "guarantee", threshold["guarantee"]
     elif "sidecar_problem" in facts:
         yield "threshold", f"not usable: {facts['sidecar_problem']}"
+    elif facts.get("contract", {}).get("met") is False:
+        yield "threshold", "none"
     else:
         yield "threshold", f"none; set one: edge-ad threshold {facts['file']} --images GOOD_DIR"
 

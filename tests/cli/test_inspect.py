@@ -16,7 +16,7 @@ from edge_ad.cli.inspect import command
 from edge_ad.errors import EdgeAdError, IncompatibleError, UsageError
 from edge_ad.files import sha256
 from edge_ad.geometry import Geometry
-from edge_ad.manifest import METADATA_KEY, Manifest, Threshold
+from edge_ad.manifest import METADATA_KEY, Manifest, Score, Threshold
 from edge_ad.sidecar import set_threshold
 
 
@@ -96,6 +96,21 @@ def test_a_size_is_printed_as_the_options_take_it() -> None:
     assert "128x176 (height x width), 1 image a call" in printed(shipped)
 
 
+@pytest.mark.parametrize(
+    ("top_k", "rule"),
+    [(1, "score       the largest value\n"), (9, "mean of the 9 largest values\n")],
+)
+def test_the_rule_of_the_score_is_printed(
+    make_engine: Callable[..., Path], onnx: Any, top_k: int, rule: str
+) -> None:
+    path = make_engine(threshold=None)
+    model = onnx.load(path)
+    manifest = Manifest(method="green", size_hw=(32, 32), score=Score(top_k=top_k))
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
+    onnx.save(model, path)
+    assert rule in printed(path)
+
+
 def test_geometry_is_printed(onnx: Any, make_engine: Callable[..., Path]) -> None:
     path, ignored = make_engine(threshold=None), ((0, 0), (5, 0), (0, 5))
     geometry = Geometry(roi_xywh=(1, 2, 30, 20), tiles=(1, 2), overlap=0.1, ignore=(ignored,))
@@ -114,7 +129,9 @@ def test_a_foreign_graph_is_described_and_named_foreign(onnx: Any, tmp_path: Pat
     assert facts["manifest"] is None
     assert facts["contract"]["met"] is False
     assert "without edge-ad's manifest" in facts["contract"]["problem"]
-    assert "NOT met" in printed(tmp_path / "foreign.onnx")
+    described = printed(tmp_path / "foreign.onnx")
+    assert "NOT met" in described
+    assert "set one: edge-ad threshold" not in described  # it would be refused
 
 
 def test_without_the_package_onnx_a_graph_is_described_in_part(
