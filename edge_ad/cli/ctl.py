@@ -32,7 +32,11 @@ _OPTIONS = {  # of each command, besides --json
 @click.option("--undo", is_flag=True, help="Return to the value before, of threshold or rule.")
 @click.option("--alarm-k", type=RULE_FRAMES, help="Rejects that raise an alarm, for rule.")
 @click.option("--alarm-n", type=RULE_FRAMES, help="Frames that --alarm-k looks back on, for rule.")
-@click.option("--hysteresis", type=NumberRange(0, 1), help="While an alarm is raised, for rule.")
+@click.option(
+    "--hysteresis",
+    type=NumberRange(0, 1),
+    help="Share by which the threshold is lower while an alarm is raised, for rule.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept with the change.")
 @shared
 def command(

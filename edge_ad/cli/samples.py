@@ -14,7 +14,9 @@ _KINDS = ("reject", "borderline", "random")
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="Of this; repeats.")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="Of this kind; repeats."
+)
 @click.option("--marked", is_flag=True, help="Of parts that somebody has marked.")
 @shared
 def command(*, folder: Path, kinds: tuple[str, ...], marked: bool, as_json: bool) -> None:

@@ -19,7 +19,7 @@ VERBS = {
     "methods": "Compare the methods: requirements, cost and accuracy.",
     "train": "Fit a detector to images of good parts.",
     "attention": "Train EAR's digit attention on images of digits.",
-    "import": "Import a checkpoint trained elsewhere as weights.",
+    "import": "Import a checkpoint or an ONNX file from elsewhere.",
     "evaluate": "Measure a detector on labelled images.",
     "export": "Export weights as an engine file.",
     "export-triton": "Write engines as models of a Triton server.",
@@ -65,6 +65,7 @@ class Verbs(click.Group):
         command.epilog = command.epilog or _epilog(cmd_name)
         for action, below in getattr(command, "commands", {}).items():
             below.epilog = _epilog(f"{cmd_name} {action}")
+            below.short_help = (below.help or "").partition("\n\n")[0]  # click cuts off its own
         return command
 
     def invoke(self, ctx: click.Context) -> object:

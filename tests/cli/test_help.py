@@ -31,6 +31,16 @@ def test_the_help_ends_with_an_example_that_parses(
     command_of(verb).make_context(verb, arguments)
 
 
+@pytest.mark.parametrize("verb", ["bundle", "keys"])
+def test_the_list_of_a_group_has_whole_sentences(verb: str) -> None:
+    group = command_of(verb)
+    assert isinstance(group, click.Group)
+    shown = " ".join(group.get_help(click.Context(group)).split())
+    for action in group.commands.values():
+        sentence = " ".join((action.help or "").partition("\n\n")[0].split())
+        assert f"{action.name} {sentence}" in shown
+
+
 @pytest.mark.parametrize("verb", GROUPS)
 def test_the_sections_of_a_help_name_options_of_its_verb_once(verb: str) -> None:
     command = command_of(verb)
