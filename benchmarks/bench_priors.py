@@ -156,12 +156,13 @@ def main() -> None:
     parser.add_argument("--data", default="line,magnetic_tile,aitex_fabric_01")
     parser.add_argument("--seed", type=int, default=0, help="Of the training.")
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--side", type=int, help="Of the input, in place of the method's.")
     parser.add_argument("--backbone", choices=tuple(CHANNELS), help="In place of ResNet-18.")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for data in options.data.split(","):
-        run = Run("destseg", data, options.shared, options.out, backbone=options.backbone)
+        run = Run("destseg", data, options.shared, options.out, options.side, options.backbone)
         given = trained(run, options.seed)
         first = [write_detector(given, run, prior, options.seed) for prior in PRIORS[1:]][-1]
         seeds = range(options.seed + 1, options.seed + options.draws)
@@ -172,7 +173,7 @@ def main() -> None:
             "draws": options.draws,
             "settings": given.report["settings"],
         }
-        label = "-".join(filter(None, (data, options.backbone, str(options.seed))))
+        label = "-".join(filter(None, (run.label, options.backbone, str(options.seed))))
         path = write_result("priors", label, "fp32", metrics=metrics,
                             settings=settings, samples={"draws": draws})  # fmt: skip
         print(path, json.dumps(metrics), flush=True)
