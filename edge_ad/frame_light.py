@@ -9,6 +9,7 @@ import cv2
 from edge_ad.frame import Image, pixels_of
 from edge_ad.preprocess import subsample, tint_of
 
+USUAL_CHANGE = 2.0  # grey levels of a median: less is no change of light to act on
 _STEP = 4  # pixels: a sample of the image has its light and, nearly, its sharpness
 _TINT = 8  # grey levels between channels that no noise and no compression of a grey image makes
 

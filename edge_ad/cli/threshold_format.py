@@ -12,6 +12,7 @@ from edge_ad.calibration.thresholds.guarantee import Guarantee, largest_rank
 from edge_ad.calibration.thresholds.normal_input import NormalInput
 from edge_ad.calibration.thresholds.scores import NormalScores
 from edge_ad.files import printable
+from edge_ad.frame_light import USUAL_CHANGE
 from edge_ad.images.listing import left_out_lines
 from edge_ad.manifest import ASSUMED, Threshold
 from edge_ad.parts import USUAL_RATE, parts_needed, rounded_up, supported_rate
@@ -174,8 +175,10 @@ def warnings(
 
 def _light_changes(drift: dict[str, Any] | None) -> Iterator[str]:
     """Yield a warning of light that changes while the scores, so far, do not."""
-    if drift and drift["brightness_p"] is not None and drift["brightness_p"] <= drift["level"]:
-        first, last = drift["brightness"]
+    if not drift or drift["brightness_p"] is None:
+        return
+    first, last = drift["brightness"]
+    if drift["brightness_p"] <= drift["level"] and abs(last - first) > USUAL_CHANGE:
         yield (
             f"The light changes over time (in order of {drift['order']}: brightness {first:.0f} in "
             f"the first third of the parts, {last:.0f} in the last; probability "

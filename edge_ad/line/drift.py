@@ -18,7 +18,7 @@ from typing import Any
 from edge_ad.clock import as_local
 from edge_ad.errors import EdgeAdError
 from edge_ad.frame import Image
-from edge_ad.frame_light import light_of
+from edge_ad.frame_light import USUAL_CHANGE, light_of
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.line.change import FEWEST, ChangeStep, ChangeTest, Reference, reference_from
 from edge_ad.line.drift_image import DriftImages
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 FIRST_HOUR = 60  # minutes with frames
 FROM_THRESHOLD, FROM_FIRST_HOUR = "threshold", "first hour"
 _SCORES_A_MINUTE = 2_000
-_TOLERANCE = {"brightness": 2.0, "sharpness": 0.1, "score": 0.05}
+_TOLERANCE = {"brightness": USUAL_CHANGE, "sharpness": 0.1, "score": 0.05}
 QUANTITIES = tuple(_TOLERANCE)  # the tolerance is in grey levels, of the median, of the threshold
 
 
