@@ -257,37 +257,6 @@ def test_of_a_training_folder_the_parts_set_aside_carry_the_threshold(
     assert json.loads(done.stdout)["trained_images"] == 30
 
 
-def test_a_drift_over_time_is_refused_and_its_acceptance_recorded(
-    make_engine: MakePath, tmp_path: Path
-) -> None:
-    engine, good = make_engine(threshold=None, score="mean"), tmp_path / "good"
-    good.mkdir()
-    for seed in range(60):
-        cv2.imwrite(str(good / f"{seed}.png"), part_image(seed=seed) + np.uint8(seed // 2))
-    args = (engine, "--images", good, *EACH, "--false-alarm-rate", 0.05, "--json")
-    done = threshold(*args)
-    assert done.returncode == 4 and "drift over time (in order of numbers in names" in done.stderr
-    assert load_sidecar(engine) is None
-    done = threshold(*args, "--allow-drift")
-    assert done.returncode == 0 and "Stored although scores drift" in done.stderr
-    assert "The light changes over time (in order of numbers in names: brightness " in done.stderr
-    sidecar = load_sidecar(engine)
-    assert sidecar and sidecar.threshold and sidecar.threshold.drift
-    assert sidecar.threshold.drift.accepted
-
-
-def test_a_single_grey_level_is_no_change_of_light(make_engine: MakePath, tmp_path: Path) -> None:
-    engine, good = make_engine(threshold=None, score="mean"), tmp_path / "good"
-    good.mkdir()
-    for seed in range(60):
-        cv2.imwrite(str(good / f"{seed}.png"), part_image(seed=seed) + np.uint8(seed // 30))
-    done = threshold(engine, "--images", good, *EACH, "--false-alarm-rate", 0.05, "--allow-drift")
-    assert done.returncode == 0 and "The light changes" not in done.stderr
-    sidecar = load_sidecar(engine)
-    assert sidecar and sidecar.threshold and (drift := sidecar.threshold.drift)
-    assert drift.brightness_p is not None and drift.brightness_p <= drift.level
-
-
 def test_frames_that_show_one_part_are_refused_until_their_number_is_said(
     make_engine: MakePath, tmp_path: Path
 ) -> None:
