@@ -16,7 +16,7 @@ from edge_ad.store.shift import CameraShift, Shift
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:72em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;"
-    "border-bottom:1px solid #ccc;vertical-align:top}"
+    "border-bottom:1px solid #ccc;vertical-align:top}td:first-child{white-space:nowrap}"
     "img{max-width:100%}figure{margin:2em 0}rect{fill:#b00020}"
 )
 _BAR_PX, _CHART_PX = 16, 100
@@ -68,13 +68,18 @@ def _chart(shift: Shift) -> Iterable[str]:
     for start, share in sorted(shares.items()):
         height = round(share / highest * _CHART_PX, 1)
         x = (start - first) // shift.bar_minutes * _BAR_PX
-        when = local_text(datetime.fromtimestamp(start * 60, timezone.utc).isoformat())
         bars.append(
             f"<rect x={x} y={_CHART_PX - height} width={_BAR_PX - 2} height={height}>"
-            f"<title>{when}: {share:.2%} of {shift.bars[start][0]}</title></rect>"
+            f"<title>{_minute(start)}: {share:.2%} of {shift.bars[start][0]}</title></rect>"
         )
     yield f"<h2>Rejected parts, every {shift.bar_minutes} min; highest {highest:.2%}</h2>"
     yield f"<svg width={width} height={_CHART_PX}>{''.join(bars)}</svg>"
+    yield f"<p>{_minute(first)} to {_minute(max(shares) + shift.bar_minutes)}</p>"
+
+
+def _minute(number: int) -> str:
+    """Return the beginning of a minute, counted from 1970, on the clock on the wall."""
+    return local_text(datetime.fromtimestamp(number * 60, timezone.utc).isoformat())
 
 
 def _alarms(shift: Shift) -> Iterable[str]:

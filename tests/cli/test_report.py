@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_ad.clock import parse_time
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.images import read_image
 from edge_ad.inspection import Inspection, Verdict
@@ -129,6 +130,8 @@ def test_the_chart_of_a_shift_has_a_bar_for_each_step_with_parts(tmp_path: Path)
     assert [float(height) for *_, height in bars] == [50.0, 100.0, 0.0]
     assert [float(y) for _, y, *_ in bars] == [50.0, 0.0, 100.0]
     assert f"<svg width={5 * wide} height=100>" in text
+    below = re.search(r"</svg>\n<p>(.*) to (.*)</p>", text)
+    assert below and [parse_time(end)[11:16] for end in below.groups()] == ["06:00", "06:10"]
 
 
 @pytest.mark.parametrize(
