@@ -41,6 +41,9 @@ class TrainingBar:
             left_s=progress.left_s,
         )
         self._printed_s = min(self._printed_s, progress.elapsed_s)  # another training began
+        if progress.done >= 1:  # what follows takes minutes without a step
+            self.print(f"trained in {progress.step} steps; measuring the result")
+            return
         if self._console.is_terminal or progress.elapsed_s - self._printed_s < QUIET_EVERY_S:
             return
         self._printed_s = progress.elapsed_s

@@ -196,6 +196,16 @@ def test_one_side_keeps_the_ratio_of_long_parts(folder: Path) -> None:
     assert json.loads(done.stdout)["size_hw"] == [96, 48]
 
 
+def test_the_end_of_the_steps_is_said_before_what_takes_more_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with TrainingBar() as bar:
+        bar.update(TrainingProgress("collect", 1, 0.5, 20.0, {}))
+        assert capsys.readouterr().err == ""
+        bar.update(TrainingProgress("collect", 2, 1.0, 40.0, {}))
+    assert capsys.readouterr().err == "trained in 2 steps; measuring the result\n"
+
+
 @pytest.mark.slow
 def test_signals_leave_a_checkpoint_that_resumes(
     folder: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
