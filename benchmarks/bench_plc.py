@@ -156,7 +156,7 @@ def summarise(name: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def line_config(fps: float, server_port: int, plc_port: int) -> LineConfig:
-    """Return a line that rejects every frame, and tells a master, a PLC and a GPIO line so."""
+    """Return a line that rejects every frame, and reports to a master, a PLC and a GPIO line."""
     return LineConfig(
         cameras=(f"top=pattern://?fps={fps:g}&width=64&height=48",),
         engine=ENGINE,

@@ -183,7 +183,7 @@ class TrainingLoop:
 
     def _batches(self) -> Generator[Batch, None, None]:
         """Return the batches of the present phase, from its next step on."""
-        if self.trainer.phases[self.phase].once:  # a pass of its own, whatever was drawn before
+        if self.trainer.phases[self.phase].once:  # a pass of its own, from the first tile on
             sampler = replace(self.sampler, repetition=False)
             return prefetch(sampler, self.phase_step, self.options.workers)
         return prefetch(self.sampler, self.step, self.options.workers)

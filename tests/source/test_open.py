@@ -23,7 +23,7 @@ from edge_ad.uri import Uri
         ("csi://1?flip=2", Uri("csi", "1", {"flip": "2"})),
         ("gst:videotestsrc ! appsink", Uri("gst", "videotestsrc ! appsink", separator=":")),
         ("pattern://?seed=4", Uri("pattern", "", {"seed": "4"})),
-        ("/dev/null", Uri("v4l2", "/dev/null")),  # whatever a device is called
+        ("/dev/null", Uri("v4l2", "/dev/null")),  # a device may have any name
         ("file:///data/a.mp4", Uri("file", "/data/a.mp4")),
         ("no such.mp4", Uri("file", "no such.mp4")),
     ],
