@@ -20,6 +20,7 @@ from edge_ad.data_split import DataSplit
 from edge_ad.dedup import near_duplicates
 from edge_ad.errors import DataError
 from edge_ad.parts import identify
+from edge_ad.wording import counted
 
 OUTLIER = 6.0  # robust standard deviations above the median score
 BLACK = 8.0  # grey levels; below, with hardly any contrast, no light reached the camera
@@ -199,7 +200,11 @@ def _warnings(report: DatasetReport) -> list[str]:
         ([path for path, _ in report.in_test_set], "also in the test set, which flatters int8"),
         (report.uncovered_brightness, "in the test set, darker or brighter than all of these"),
     ]
-    lines = [f"{_count(names)} {finding}: {_some(names)}" for names, finding in findings if names]
+    lines = [
+        f"{counted(len(set(names)), 'image')} {finding}: {_some(names)}"
+        for names, finding in findings
+        if names
+    ]
     if report.converged_after is None:
         lines.append(
             f"ranges had not converged after {report.images} images (the last doubling moved one "
@@ -211,11 +216,6 @@ def _warnings(report: DatasetReport) -> list[str]:
 def _last_drift(distances: dict[int, float]) -> float:
     before = [value for _, value in sorted(distances.items())][:-1]
     return before[-1] if before else 1.0
-
-
-def _count(names: Sequence[str]) -> str:
-    distinct = len(set(names))
-    return f"{distinct} image{'s' if distinct > 1 else ''}"
 
 
 def _some(names: Sequence[str]) -> str:
