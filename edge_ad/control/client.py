@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_ad.control.address import ATTACHED, SOCKET, connect_to
 from edge_ad.errors import EdgeAdError, OutletLost, UsageError
-from edge_ad.store.lock import is_locked
+from edge_ad.store.lock import LOCK, is_locked
 from edge_ad.store.schema import DATABASE
 
 _STARTS_WITHIN_S = 5.0  # a line that holds its folder may not have opened its socket yet
@@ -53,11 +53,21 @@ def request(folder: Path, message: Mapping[str, Any]) -> dict[str, Any]:
 def _is_claimed(folder: Path) -> bool:
     """Return whether a line starts in a folder; wait a moment for one that is new or empty."""
     until = time.monotonic() + _CLAIMED_WITHIN_S
-    while not is_locked(folder):
-        if time.monotonic() > until or (folder.is_dir() and any(folder.iterdir())):
+    while True:
+        used = _is_used(folder)  # before the lock: a line that starts now takes it first
+        if is_locked(folder):
+            return True
+        if used or time.monotonic() > until:
             return False
         time.sleep(0.02)
-    return True
+
+
+def _is_used(folder: Path) -> bool:
+    """Return whether a folder holds anything but a lock, whose file is there before it is held."""
+    try:
+        return any(path.name != LOCK for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 class LineLink:

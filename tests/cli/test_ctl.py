@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edge_ad.cli.output import FolderClaim
+from edge_ad.store.lock import is_locked
 from tests.conftest import invoke
 from tests.control.lines import RunningLine, wait_for
 from tests.timing import LIMIT_S
@@ -128,6 +129,24 @@ def test_a_line_that_has_just_been_started_is_waited_for(
         assert f"the line in {folder} is still starting" in invoke(verb, folder).stderr
     claims[0].give_up()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_may_start_between_two_looks_at_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims: list[FolderClaim] = []
+
+    def claimed_after_the_look(folder: Path) -> bool:
+        was_locked = is_locked(folder)
+        if not claims:
+            claims.append(FolderClaim(folder))
+        return was_locked
+
+    monkeypatch.setattr("edge_ad.control.client._STARTS_WITHIN_S", 0.0)
+    monkeypatch.setattr("edge_ad.control.client.is_locked", claimed_after_the_look)
+    done = invoke("ctl", tmp_path / "out", "state")
+    claims[0].give_up()
+    assert done.returncode == 1 and "is still starting" in done.stderr
 
 
 def start(*words: object) -> subprocess.Popen[str]:
