@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
-from edge_ad.errors import MissingExtra, UsageError
+from edge_ad.errors import IncompatibleError, MissingExtra, UsageError
 
 Syntax = Literal["options", "path", "url", "url-fragment", "command", "text"]
 _NETWORK = re.compile(r"(?!file:|watch:|pattern:)(?:[a-z][a-z0-9+.-]*://|gst:|exec:)")
@@ -129,17 +129,28 @@ class UriKind:
     def check(self, uri: Uri) -> None:
         """Raise what the opener raises for a wrong URI, as far as `checker` knows it."""
         if self.checker:
-            pkgutil.resolve_name(self.checker)(uri)
+            self.load(self.checker)(uri)
 
     def load_opener(self) -> Callable[..., Any]:
-        """Import the opener. Raises MissingExtra when a package of the extra is not installed."""
+        """Import the opener; raises what `load` raises."""
+        return self.load(self.opener)
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """Import a function of this kind by its "module:function".
+
+        Raises MissingExtra when a package of the extra is not installed, IncompatibleError when
+        something that it imports does not load.
+        """
         try:
-            opener: Callable[..., Any] = pkgutil.resolve_name(self.opener)
-        except ModuleNotFoundError as error:
-            if not self.extra:
-                raise
-            raise MissingExtra(self.prefixes[0], str(error.name), self.extra) from error
-        return opener
+            function: Callable[..., Any] = pkgutil.resolve_name(name)
+        except Exception as error:  # a maker's package may raise anything on import
+            if self.extra and isinstance(error, ModuleNotFoundError):
+                raise MissingExtra(self.prefixes[0], str(error.name), self.extra) from error
+            raise IncompatibleError(
+                f"{self.prefixes[0]} needs {name}, which cannot be imported "
+                f"({type(error).__name__}: {error}). Repair or update the package that fails."
+            ) from error
+        return function
 
 
 def split_uri(text: str, syntax: Syntax) -> Uri:

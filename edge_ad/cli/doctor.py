@@ -10,6 +10,7 @@ import click
 
 import edge_ad
 from edge_ad.cli.options import emit, shared
+from edge_ad.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from edge_ad.machine.camera import OpenCv, VideoDevice
@@ -90,6 +91,28 @@ def _features(
     back_ends = {kind.name: kind.back_end for kind in CAMERAS if kind.back_end}
     yield from camera_features(opencv, cameras, back_ends)
     yield from gpu_features(gpus, jetson, accelerators)
+    yield from _installed_features()
+
+
+def _installed_features() -> Iterator[Feature]:
+    """Yield every kind of camera and outlet that another installed package brings."""
+    from edge_ad.installed import installed_schemes
+    from edge_ad.machine.features import Feature
+    from edge_ad.outlet.registry import GROUP as OUTLETS
+    from edge_ad.outlet.registry import outlet_kind
+    from edge_ad.source.registry import GROUP as CAMERAS
+    from edge_ad.source.registry import camera_kind
+
+    for group, noun, find in ((CAMERAS, "camera", camera_kind), (OUTLETS, "outlet", outlet_kind)):
+        for scheme in installed_schemes(group):
+            try:
+                kind = find(scheme)
+                assert kind is not None
+                kind.load_opener()
+            except IncompatibleError as error:
+                yield Feature(f"{noun} {scheme}://", "a package that can be imported", str(error))
+            else:
+                yield Feature(f"{noun} {scheme}:// ({kind.description})")
 
 
 def _format_lines(report: _Report) -> Iterator[str]:

@@ -2,9 +2,7 @@
 
 A new kind is one entry here, a module with its opener, a test, and an extra in setup.cfg if it
 needs a package. `run --outlet`, its help and error messages and the table in docs/outlets.md read
-this list. An installed package adds a scheme with an entry point in the group `edge_ad.outlets`:
-its name is the scheme, its object a function that takes a `Uri` and returns an `Outlet` or
-`DurableOutlet`.
+this list. An installed package adds a scheme by an entry of its own, see `edge_ad.installed`.
 """
 
 from __future__ import annotations
@@ -15,16 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
+from edge_ad.installed import installed_kind, installed_schemes
 from edge_ad.outlet.base import Outlet
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS, certificate_files
 from edge_ad.secret import in_folder, with_secrets
 from edge_ad.store.event import EventType
-from edge_ad.uri import Uri, UriKind, split_uri, unknown_scheme, without_credentials
+from edge_ad.uri import Uri, UriKind, unknown_scheme, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from importlib.metadata import EntryPoints
     from pathlib import Path
 
 GROUP = "edge_ad.outlets"
@@ -179,20 +176,17 @@ def open_outlet(text: str) -> Outlet:
     installed, IncompatibleError for an installed one that does not load or is no outlet,
     OutletLost when the other side cannot be opened.
     """
-    opener, uri = _resolve(text)
+    kind, uri = _resolve(text)
+    opener = kind.load_opener()
     try:
-        outlet = opener(uri)
+        outlet: Outlet = opener(uri)
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _PORT_TAKEN if error.errno == errno.EADDRINUSE else _CHECK
         raise OutletLost(
             f"{without_credentials(text)}: cannot be opened ({reason}). {advice}"
         ) from error
-    if not isinstance(outlet, Outlet):
-        raise IncompatibleError(
-            f"{without_credentials(text)}: its package made {type(outlet).__name__}, expected an "
-            "edge_ad.Outlet or edge_ad.DurableOutlet."
-        )
+    _check_type(outlet, kind, uri)
     outlet.certificates = certificate_files(uri)
     if isinstance(outlet, DurableOutlet):
         outlet.identity = outlet.identity or str(uri)
@@ -200,79 +194,92 @@ def open_outlet(text: str) -> Outlet:
     return outlet
 
 
+def _check_type(outlet: object, kind: OutletKind, uri: Uri) -> None:
+    """Raise IncompatibleError when an opener does not return what its entry says."""
+    expected = DurableOutlet if kind.durable else Outlet
+    if not isinstance(outlet, expected) or isinstance(outlet, DurableOutlet) != kind.durable:
+        raise IncompatibleError(
+            f"{uri}: {kind.opener} returned {type(outlet).__name__}. Expected an "
+            f"edge_ad.{expected.__name__}, since its entry has durable={kind.durable}."
+        )
+
+
 def outlet_in_folder(text: str, folder: Path) -> str:
     """Return an outlet's URI whose relative paths are relative to `folder`."""
     text = in_folder(text, folder)
-    for kind in OUTLETS:
-        if text.startswith(kind.prefixes):
-            return kind.in_folder(text, folder)
-    return text
+    kind = outlet_kind(text.partition(":")[0])
+    return kind.in_folder(text, folder) if kind and text.startswith(kind.prefixes) else text
 
 
 def check_outlet(text: str) -> None:
     """Raise what `open_outlet` would raise before it opens anything."""
-    if is_durable(text):  # its opener makes no connection
-        return open_outlet(text).close()
-    _, uri = _resolve(text)
-    for kind in OUTLETS:
-        if uri.scheme in kind.schemes:
-            kind.check(uri)
-    return None
+    kind, uri = _resolve(text)
+    if kind.durable:  # its opener makes no connection
+        open_outlet(text).close()
+    else:
+        kind.load_opener()
+        kind.check(uri)
 
 
 def is_durable(text: str) -> bool:
-    """Return whether an outlet of a known kind keeps its events in the line's store."""
-    scheme = with_secrets(text).partition(":")[0]
-    return any(scheme in kind.schemes and kind.durable for kind in OUTLETS)
+    """Return whether an outlet keeps its events in the line's store."""
+    kind = outlet_kind(with_secrets(text).partition(":")[0])
+    return kind is not None and kind.durable
 
 
 def outlet_help() -> str:
     """Return the help text of `--outlet`."""
-    prefixes = ", ".join(prefix for kind in OUTLETS for prefix in kind.prefixes)
-    return f"Send alarm events to a URI ({prefixes}); repeats."
+    return f"Send alarm events to a URI ({', '.join(_prefixes())}); repeats."
 
 
-def _resolve(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:
-    """Return the opener and the URI with its secrets; messages have their references.
+def outlet_kind(scheme: str) -> OutletKind | None:
+    """Return the entry of a scheme, one of an installed package included; None for no entry.
+
+    Raises IncompatibleError when that package has no entry that can be used.
+    """
+    known = next((kind for kind in OUTLETS if scheme in kind.schemes), None)
+    return known or installed_kind(GROUP, scheme, OutletKind)
+
+
+def _prefixes() -> list[str]:
+    return [prefix for kind in OUTLETS for prefix in kind.prefixes]
+
+
+def _resolve(text: str) -> tuple[OutletKind, Uri]:
+    """Return the entry and the URI with its secrets; messages have their references.
 
     The text is read with its references first, so that this is what an error is about.
     """
     secret = with_secrets(text)
     if secret == text:
-        return _find_opener(text)
+        return _parse(text)
     if text.startswith("${"):
         return _resolve_whole(text, secret)
-    _, shown = _find_opener(text)
-    opener, uri = _find_opener(secret)
-    return opener, replace(uri, shown=str(shown))
+    _, shown = _parse(text)
+    kind, uri = _parse(secret)
+    return kind, replace(uri, shown=str(shown))
 
 
-def _resolve_whole(text: str, secret: str) -> tuple[Callable[[Uri], Outlet], Uri]:
+def _resolve_whole(text: str, secret: str) -> tuple[OutletKind, Uri]:
     """Do the same for a text that begins with a reference: nothing else of it may be shown."""
     try:
-        opener, uri = _find_opener(secret)
+        kind, uri = _parse(secret)
     except UsageError:
         raise UsageError(
             f"{text}: what it stands for is no URI of an outlet, or has an option that there is "
             "not. To see which, write it in place of the reference."
         ) from None
-    return opener, replace(uri, shown=text)
+    return kind, replace(uri, shown=text)
 
 
-def _find_opener(text: str) -> tuple[Callable[[Uri], Outlet], Uri]:
-    scheme, separator, rest = text.partition(":")
-    for kind in OUTLETS:
-        if scheme in kind.schemes and separator:
-            return kind.load_opener(), kind.parse(text)
-    installed = _installed()
-    if not separator or scheme not in installed.names:
-        prefixes = [prefix for kind in OUTLETS for prefix in kind.prefixes]
-        known = prefixes + [f"{name}:" for name in sorted(installed.names)]
-        if not separator:
-            raise UsageError(f"outlet '{text}' has no scheme. Expected one of: {', '.join(known)}.")
-        raise unknown_scheme("outlet", scheme, known)
-    uri = split_uri(text, "options" if rest.startswith("//") else "text")
-    return _load_installed(installed, scheme), uri
+def _parse(text: str) -> tuple[OutletKind, Uri]:
+    scheme, separator, _ = text.partition(":")
+    if separator and (kind := outlet_kind(scheme)):
+        return kind, kind.parse(text)
+    known = _prefixes() + [f"{name}:" for name in installed_schemes(GROUP)]
+    if not separator:
+        raise UsageError(f"outlet '{text}' has no scheme. Expected one of: {', '.join(known)}.")
+    raise unknown_scheme("outlet", scheme, known)
 
 
 def _types(uri: Uri) -> tuple[str, ...]:
@@ -287,20 +294,3 @@ def _types(uri: Uri) -> tuple[str, ...]:
             f"{uri}: '{wrong[0]}' is not a type of event. Known: {', '.join(known)}, or all."
         )
     return types
-
-
-def _installed() -> EntryPoints:
-    from importlib.metadata import entry_points
-
-    return entry_points(group=GROUP)
-
-
-def _load_installed(installed: EntryPoints, scheme: str) -> Callable[[Uri], Outlet]:
-    try:
-        opener: Callable[[Uri], Outlet] = installed[scheme].load()
-    except Exception as error:  # a foreign module may raise anything on import
-        raise IncompatibleError(
-            f"outlet {scheme}: {installed[scheme].value} cannot be imported "
-            f"({type(error).__name__}: {error}). Update or uninstall the package that provides it."
-        ) from error
-    return opener

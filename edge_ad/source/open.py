@@ -17,7 +17,7 @@ from edge_ad.secret import in_folder, with_secrets
 from edge_ad.source.base import Source, SourceRequest
 from edge_ad.source.buffered import TRIGGERED_AHEAD, BufferedSource
 from edge_ad.source.isolated import open_isolated
-from edge_ad.source.registry import CAMERAS, CameraKind, find_camera
+from edge_ad.source.registry import CAMERAS, CameraKind, camera_kind, find_camera
 from edge_ad.uri import Uri, without_credentials
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def camera_in_folder(text: str, folder: Path) -> str:
     match = _SCHEME.match(text)
     if not match:
         return str(folder / text)
-    kind = next((kind for kind in CAMERAS if match[0] in kind.prefixes), None)
+    kind = camera_kind(match[0].rstrip(":/"))
     return kind.in_folder(text, folder) if kind else text
 
 

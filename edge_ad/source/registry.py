@@ -1,16 +1,19 @@
 """The kinds of cameras and files that frames can come from.
 
 A new kind is one entry here, a module with its opener, and a test. `open_source`, the help of
-`--camera`, error messages, `edge-ad doctor` and the table in docs/line.md read this list.
+`--camera`, error messages, `edge-ad doctor` and the table in docs/line.md read this list. An
+installed package adds a scheme by an entry of its own, see `edge_ad.installed`.
 """
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge_ad.installed import installed_kind, installed_schemes
 from edge_ad.uri import Uri, UriKind, unknown_scheme
+
+GROUP = "edge_ad.cameras"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,7 @@ class CameraKind(UriKind):
         """Return whether the source at `uri` delivers its newest frame only."""
         if not self.live_rule:
             return self.live
-        rule: Callable[[Uri], bool] = pkgutil.resolve_name(self.live_rule)
-        return rule(uri)
+        return bool(self.load(self.live_rule)(uri))
 
     def is_triggered(self, uri: Uri) -> bool:
         """Return whether the camera at `uri` is triggered itself: each of its frames is a part."""
@@ -47,7 +49,7 @@ class CameraKind(UriKind):
 
     def load_presence(self) -> Callable[[Uri], bool] | None:
         """Import the function that says whether a camera is back, None where there is none."""
-        return pkgutil.resolve_name(self.presence) if self.presence else None
+        return self.load(self.presence) if self.presence else None
 
 
 _GENICAM = {
@@ -198,12 +200,21 @@ def camera_prefixes() -> list[str]:
     return [prefix for kind in CAMERAS for prefix in kind.prefixes]
 
 
+def camera_kind(scheme: str) -> CameraKind | None:
+    """Return the entry of a scheme, one of an installed package included; None for no entry.
+
+    Raises IncompatibleError when that package has no entry that can be used.
+    """
+    known = next((kind for kind in CAMERAS if scheme in kind.schemes), None)
+    return known or installed_kind(GROUP, scheme, CameraKind)
+
+
 def find_camera(scheme: str) -> CameraKind:
     """Return the entry of a scheme. Raises UsageError when there is none."""
-    for kind in CAMERAS:
-        if scheme in kind.schemes:
-            return kind
-    raise unknown_scheme("camera", scheme, camera_prefixes(), "A file or folder needs no scheme.")
+    if kind := camera_kind(scheme):
+        return kind
+    known = camera_prefixes() + [f"{name}://" for name in installed_schemes(GROUP)]
+    raise unknown_scheme("camera", scheme, known, "A file or folder needs no scheme.")
 
 
 def camera_help() -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.errors import IncompatibleError, MissingExtra, OutletLost, UsageError
+from edge_ad.errors import MissingExtra, OutletLost, UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.machine.features import extra_features
-from edge_ad.outlet.base import Evidence, Outlet
+from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.registry import OUTLETS, OutletKind, check_outlet, open_outlet, outlet_help
 from edge_ad.uri import UriKind
 from tests.conftest import ROOT
@@ -154,53 +154,6 @@ def test_an_entry_is_opened_explained_and_documented(kind: OutletKind) -> None:
 def test_doctor_names_the_extra_of_an_outlet(kind: UriKind) -> None:
     missing = {kind.extra: ["some-package"]} if kind.extra else {}
     assert len(list(extra_features(missing))) == len(missing)
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a package on the path that has outlets; only `bell` is one."""
-    (tmp_path / "bell.py").write_text(
-        "from edge_ad.outlet.base import Outlet\n\n\n"
-        "class Bell(Outlet):\n"
-        "    def __init__(self, uri):\n"
-        "        self.uri = uri\n\n\n"
-        "def forgot(uri):\n"
-        "    Bell(uri)\n"
-    )
-    (tmp_path / "typo.py").write_text("def open(:\n")
-    info = tmp_path / "bell-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bell\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[edge_ad.outlets]\nbell = bell:Bell\nbroken = surely_absent:f\n"
-        "typo = typo:open\nold = bell:Gone\nnone = bell:forgot\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-
-@pytest.mark.usefixtures("installed")
-def test_an_installed_package_adds_a_scheme() -> None:
-    bell = open_outlet("bell://hall?tone=a")
-    assert isinstance(bell, Outlet) and type(bell).__name__ == "Bell"
-    uri = vars(bell)["uri"]
-    assert (uri.scheme, uri.place, uri.options) == ("bell", "hall", {"tone": "a"})
-    with pytest.raises(UsageError, match=r"Did you mean bell:\?.*file:, .*bell:, broken:"):
-        open_outlet("bel://hall")
-
-
-@pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize(
-    ("scheme", "message"),
-    [
-        ("broken", r"surely_absent:f cannot be imported \(ModuleNotFoundError: "),
-        ("typo", r"typo:open cannot be imported \(SyntaxError: "),
-        ("old", r"bell:Gone cannot be imported \(AttributeError: "),
-        ("none", r"none:: its package made NoneType, expected an edge_ad.Outlet"),
-    ],
-)
-def test_an_installed_package_without_a_working_outlet_is_named(scheme: str, message: str) -> None:
-    with pytest.raises(IncompatibleError, match=message):
-        open_outlet(f"{scheme}:")
 
 
 def test_a_secret_is_a_reference_wherever_it_could_be_read(
