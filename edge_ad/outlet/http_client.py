@@ -42,6 +42,7 @@ class HttpRequest:
         self._url, self._context = url, context
         self._connect_s, self._total_s = connect_s, total_s
         self._connection: HTTPConnection | None = None
+        self._socket: socket.socket | None = None
         self._aborted = ""
         self._reached: tuple[str, int] | None = None
 
@@ -59,6 +60,8 @@ class HttpRequest:
         connection._create_connection = self._dial  # type: ignore[attr-defined]
         try:
             connection.connect()
+            self._socket = connection.sock
+            self._socket.settimeout(None)  # what follows is limited by the timer alone
             self._raise_abort()  # it may have come before there was a socket to close
             connection.request("POST", prefix + target, body, {**headers, **proxy_headers})
             answer = _answer(connection.getresponse())
@@ -75,7 +78,7 @@ class HttpRequest:
         finally:
             timer.cancel()
             connection.close()
-            self._connection = None
+            self._connection = self._socket = None
 
     def abort(self, reason: str) -> None:
         """End a request under way in another thread, which raises TimeoutError with the reason."""
@@ -83,7 +86,7 @@ class HttpRequest:
         if connection is None:
             return
         self._aborted = reason
-        sock = connection.sock
+        sock = self._socket or connection.sock  # which it forgets when the other side will close
         if sock is not None:
             try:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS knows nothing of it
@@ -150,10 +153,9 @@ def _host_port(host: str, port: int) -> str:
 
 
 def _answer(response: HTTPResponse) -> HttpAnswer:
-    body = response.read(_ANSWER_BYTES) if response.status != 204 else b""
     return HttpAnswer(
         status=response.status,
-        text=body.decode(errors="replace").strip(),
+        text=response.read(_ANSWER_BYTES).decode(errors="replace").strip(),
         location=response.headers.get("Location", ""),
         retry_after_s=_retry_after_s(response.headers.get("Retry-After", "")),
     )
