@@ -15,14 +15,19 @@ from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 from edge_ad.errors import IncompatibleError, MissingExtra, UsageError
 
 Syntax = Literal["options", "path", "url", "url-fragment", "command", "text"]
-_NETWORK = re.compile(r"(?!file:|watch:|pattern:)(?:[a-z][a-z0-9+.-]*://|gst:|exec:)")
-_USER = re.compile(r"(?<=//)(?!/)\S*@")  # to the last @: passwords may contain slashes and @
-_SECRET = re.compile(
-    r"(?i)((?:pass(?:word|wd)?|pwd|user(?:-?name|-pw|-id)?|token|bearer|secret|sig|auth|api[-_]?key)="
-    r"|--(?:pass(?:word)?|token|secret|api-?key) )[^&#\s]+"
+_NETWORK = re.compile(r"(?i)(?!file:|watch:|pattern:)(?:[a-z][a-z0-9+.-]*://|gst:|exec:)")
+_WORDS = re.compile(r"gst:|exec:")  # some words of which may be URIs; a URI's password has spaces
+_SECRET_PATH = (
+    r"(https://(?:hooks\.slack\.com|[^/\s]*\.webhook\.office\.com|discord(?:app)?\.com)/)[^#{end}]+"
 )
-_SECRET_PATH = re.compile(
-    r"(https://(?:hooks\.slack\.com|[^/\s]*\.webhook\.office\.com|discord(?:app)?\.com)/)[^#\s]+"
+_USER = r"(?<=//)(?!/)[^{end}]*@"  # to the last @: passwords may contain slashes and @
+_SECRET = (
+    r"(?i)((?:pass(?:word|wd)?|pwd?|user(?:-?name|-pw|-id)?|token|bearer|secret|sig|auth|api[-_]?key)="
+    r"|--(?:pass(?:word)?|token|secret|api-?key) )[^&#{end}]+"
+)
+_IN_URI, _IN_WORDS = (
+    tuple(re.compile(text.replace("{end}", end)) for text in (_SECRET_PATH, _USER, _SECRET))
+    for end in (r"\0", r"\s")
 )
 _CAMERA_NAME = re.compile(r"^[^:/=]+=")
 _FRAGMENT = re.compile(r"#((?:[a-z][a-z0-9_-]*=[^#&]*)(?:&[a-z][a-z0-9_-]*=[^#&]*)*)$")
@@ -210,24 +215,30 @@ def without_credentials(text: str) -> str:
     """Return a URI or pipeline without user names and passwords, fit for logs."""
     if not _NETWORK.match(text):
         return text
-    for pattern, kept in ((_SECRET_PATH, r"\1***"), (_USER, ""), (_SECRET, r"\1***")):
+    for pattern, kept in zip(_patterns(text), (r"\1***", "", r"\1***"), strict=True):
         text = pattern.sub(kept, text)
     return text
 
 
 def credentials_in(text: str) -> list[str]:
     """Return the values that `without_credentials` hides in a URI, but for user and password."""
-    patterns = (_SECRET_PATH, _SECRET)
-    return [match[0].removeprefix(match[1]) for p in patterns for match in p.finditer(text)]
+    path, _, secret = _patterns(text)
+    return [match[0].removeprefix(match[1]) for p in (path, secret) for match in p.finditer(text)]
 
 
 def with_hidden_credentials(text: str) -> str:
     """Return a URI, or NAME=URI, with `***` for its credentials; references to secrets stay."""
-    if not _NETWORK.match(_CAMERA_NAME.sub("", text)):
+    uri = _CAMERA_NAME.sub("", text)
+    if not _NETWORK.match(uri):
         return text
-    for pattern, kept in ((_SECRET_PATH, r"\1***"), (_USER, "***@"), (_SECRET, r"\1***")):
+    for pattern, kept in zip(_patterns(uri), (r"\1***", "***@", r"\1***"), strict=True):
         text = pattern.sub(partial(_hidden, kept), text)
     return text
+
+
+def _patterns(text: str) -> tuple[re.Pattern[str], ...]:
+    """Return what finds secret paths, users with passwords, and secret options."""
+    return _IN_WORDS if _WORDS.match(text) else _IN_URI
 
 
 def _hidden(kept: str, match: re.Match[str]) -> str:
