@@ -301,8 +301,11 @@ def whole_number(
 
 
 def one_of(uri: Uri, name: str, values: Sequence[str], default: str) -> str:
-    """Return an option that has one of a few values. Raises UsageError for any other."""
+    """Return an option that has one of a few values. Raises UsageError for any other.
+
+    The default need not be one of them.
+    """
     value = uri.options.get(name, default)
-    if value not in values:
+    if name in uri.options and value not in values:
         raise UsageError(f"{uri}: option {name} must be {' or '.join(values)}, got '{value}'.")
     return value

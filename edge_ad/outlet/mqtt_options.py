@@ -14,10 +14,11 @@ from edge_ad.errors import UsageError, naming
 from edge_ad.outlet.mqtt_commands import parse_commands
 from edge_ad.outlet.mqtt_session import Broker
 from edge_ad.outlet.tls import refuse_tls_options, tls_context
-from edge_ad.uri import Uri, whole_number
+from edge_ad.uri import Uri, one_of, whole_number
 
 _VERSIONS = {"3.1.1": 4, "5": 5}
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+_LONGEST_KEEPALIVE_S = 0xFFFF  # of the protocol
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,6 @@ def parse_mqtt(uri: Uri) -> MqttOptions:
     """Read a URI of a broker. Raises UsageError for what is invalid."""
     parts = _split(uri)
     prefix = _prefix(uri, unquote(parts.path))
-    version = uri.options.get("version", "3.1.1")
-    if version not in _VERSIONS:
-        raise UsageError(f"{uri}: version is 3.1.1 or 5, got '{version}'.")
-    home = uri.options.get("discovery", "")
-    if home not in ("", "homeassistant"):
-        raise UsageError(f"{uri}: discovery is homeassistant, got '{home}'.")
     if uri.scheme == "mqtt":
         refuse_tls_options(uri)
     broker = Broker(
@@ -54,11 +49,12 @@ def parse_mqtt(uri: Uri) -> MqttOptions:
         user=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         context=tls_context(uri) if uri.scheme == "mqtts" else None,
-        version=_VERSIONS[version],
-        keepalive_s=whole_number(uri, "keepalive_s", 30, least=5),
+        version=_VERSIONS[one_of(uri, "version", tuple(_VERSIONS), "3.1.1")],
+        keepalive_s=whole_number(uri, "keepalive_s", 30, least=5, most=_LONGEST_KEEPALIVE_S),
     )
     with naming(uri):
         commands = parse_commands(uri.options.get("commands", ""))
+    home = one_of(uri, "discovery", ("homeassistant",), "")
     return MqttOptions(broker, prefix, home, commands)
 
 
@@ -68,6 +64,10 @@ def _split(uri: Uri) -> SplitResult:
         raise UsageError(f"{uri}: expected a broker, such as {uri.scheme}://broker.local/hall/3.")
     if "#" in uri.place:
         raise UsageError(f"{uri}: topics have no #, and options follow a ?.")
+    if parts.password and not parts.username:
+        raise UsageError(
+            f"{uri}: a password needs a user. Write {uri.scheme}://USER:PASSWORD@HOST."
+        )
     return parts
 
 

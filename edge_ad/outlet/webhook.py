@@ -20,7 +20,7 @@ from edge_ad.outlet import message
 from edge_ad.outlet.durable import DurableOutlet, Record, TryLater
 from edge_ad.outlet.http_client import HttpAnswer, HttpRequest
 from edge_ad.outlet.tls import refuse_tls_options, tls_context
-from edge_ad.uri import Uri, credentials_in, number, without_credentials
+from edge_ad.uri import Uri, credentials_in, number, one_of, without_credentials
 
 TEMPLATES = ("slack", "teams", "ntfy")
 _LATER = frozenset({407, 408, 425, 429})  # 407 is a proxy's
@@ -31,13 +31,9 @@ _EVIDENCE_BYTES = 8 << 20
 def open_webhook(uri: Uri) -> DurableOutlet:
     """Open `https://HOST/PATH#OPTIONS`. Raises UsageError for an invalid URL or option."""
     url = _split(uri)
-    template = uri.options.get("template", "")
-    if template and template not in TEMPLATES:
-        raise UsageError(f"{uri}: template is one of {', '.join(TEMPLATES)}, got '{template}'.")
-    evidence = uri.options.get("evidence", "no")
-    if evidence not in ("yes", "no"):
-        raise UsageError(f"{uri}: evidence is yes or no, got '{evidence}'.")
-    if template and evidence == "yes":
+    template = one_of(uri, "template", TEMPLATES, "")
+    evidence = one_of(uri, "evidence", ("yes", "no"), "no") == "yes"
+    if template and evidence:
         raise UsageError(f"{uri}: the template {template} has no image. Leave evidence out.")
     if template == "ntfy" and not url.path.strip("/"):
         raise UsageError(f"{uri}: ntfy needs a topic, such as https://ntfy.sh/line-1.")
@@ -50,8 +46,8 @@ def open_webhook(uri: Uri) -> DurableOutlet:
         number(uri, "timeout_s", 15.0, least=0.1),
     )
     headers = _headers(uri, url)
-    outlet = Webhook(request, url, template, headers, evidence=evidence == "yes")
-    outlet.secret = uri.options.get("secret", "").encode()
+    outlet = Webhook(request, url, template, headers, evidence=evidence)
+    outlet.secret = uri.options.get("secret", "").encode(errors="surrogateescape")
     outlet.hidden = _hidden(uri, url, headers)
     if "***" in str(uri):  # two channels of one chat service stay apart
         outlet.identity = f"{uri}-{hashlib.sha256(uri.place.encode()).hexdigest()[:8]}"

@@ -82,7 +82,7 @@ def test_a_check_reads_a_uri_and_opens_nothing(text: str, message: str) -> None:
     [
         ("file:/none/alarms.jsonl", "cannot be written"),
         ("exec:no-such-program-here", "there is no command"),
-        ("https://mes.local/alarms#template=fax", "template is one of"),
+        ("https://mes.local/alarms#template=fax", "option template must be"),
         ("https://mes.local/alarms#events=lunch", "lunch"),
         ("https://mes.local/alarms#secret=abc&Template=slack", "is not a list of options"),
         ("https://mes.local/alarms#secret=a#b", "is not a list of options"),
