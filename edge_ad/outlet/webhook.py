@@ -7,11 +7,13 @@ import contextlib
 import hashlib
 import hmac
 import json
+import re
+import string
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, quote, unquote
 
 import edge_ad
 from edge_ad.address import basic_login, url_with_host
@@ -26,6 +28,8 @@ TEMPLATES = ("slack", "teams", "ntfy")
 _LATER = frozenset({407, 408, 425, 429})  # 407 is a proxy's
 _EVIDENCE_WITHIN_S = 3.0  # an image is written a moment after its event
 _EVIDENCE_BYTES = 8 << 20
+_LONGEST_S = 3600.0
+_TOKEN = re.compile(r"[!-~]+")  # what a header can carry
 
 
 def open_webhook(uri: Uri) -> DurableOutlet:
@@ -42,8 +46,8 @@ def open_webhook(uri: Uri) -> DurableOutlet:
     request = HttpRequest(
         url,
         tls_context(uri) if url.scheme == "https" else None,
-        number(uri, "connect_s", 5.0, least=0.1),
-        number(uri, "timeout_s", 15.0, least=0.1),
+        number(uri, "connect_s", 5.0, least=0.1, most=_LONGEST_S),
+        number(uri, "timeout_s", 15.0, least=0.1, most=_LONGEST_S),
     )
     headers = _headers(uri, url)
     outlet = Webhook(request, url, template, headers, evidence=evidence)
@@ -80,8 +84,9 @@ class Webhook(DurableOutlet):
         if template == "ntfy":
             root, _, self._topic = self._target.rstrip("/").rpartition("/")
             self._target = f"{root}/"
-        elif url.query:
+        if url.query:
             self._target += f"?{url.query}"
+        self._target = quote(self._target, safe=string.punctuation)  # what is beyond ASCII
 
     def deliver(self, record: Record) -> None:
         body = json.dumps(self._body(record)).encode()
@@ -136,11 +141,17 @@ def _split(uri: Uri) -> SplitResult:
 def _headers(uri: Uri, url: SplitResult) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "User-Agent": f"edge-ad/{edge_ad.__version__}"}
     bearer = uri.options.get("bearer")
-    if bearer and url.username:
+    has_login = bool(url.username or url.password)
+    if bearer and has_login:
         raise UsageError(f"{uri}: bearer and a user name exclude each other. Give one.")
+    if bearer and not _TOKEN.fullmatch(bearer):  # it is not repeated
+        raise UsageError(
+            f"{uri}: bearer has a character that a header cannot carry. Expected letters, digits "
+            "and signs of ASCII, without spaces and line ends."
+        )
     if bearer:
         headers["Authorization"] = f"Bearer {bearer}"
-    if url.username:
+    if has_login:
         headers["Authorization"] = basic_login(url)
     return headers
 

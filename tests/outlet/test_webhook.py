@@ -42,9 +42,9 @@ def webhook(url: str, options: str = "") -> DurableOutlet:
 
 def test_an_event_is_posted_as_json_with_its_id() -> None:
     with web_server() as server:
-        outlet = webhook(f"{server.url}/hook?line=1")
+        outlet = webhook(f"{server.url}/hook/prüfung?line=1")
         outlet.deliver(RECORD)
-    assert server.paths == ["/hook?line=1"] and json.loads(server.bodies[0]) == RECORD
+    assert server.paths == ["/hook/pr%C3%BCfung?line=1"] and json.loads(server.bodies[0]) == RECORD
     assert server.headers[0]["idempotency-key"] == "store-7"
     assert server.headers[0]["content-type"] == "application/json"
     assert outlet.answer == "HTTP 200: thank you line 2"
@@ -61,6 +61,7 @@ def test_a_signature_proves_the_sender_and_the_time(monkeypatch: pytest.MonkeyPa
     signed = fields["t"].encode() + b"." + server.bodies[0]
     assert hmac.compare_digest(fields["v1"], hmac.new(b"a&b#c", signed, hashlib.sha256).hexdigest())
     assert abs(time.time() - int(fields["t"])) < 60 and "a&b" not in outlet.name
+    assert vars(webhook(server.url, "secret=%FFa"))["secret"] == b"\xffa"
 
 
 def test_credentials_are_sent_and_never_shown() -> None:
@@ -70,9 +71,11 @@ def test_credentials_are_sent_and_never_shown() -> None:
         outlet.deliver(RECORD)
         assert outlet.name == server.url
         webhook(server.url, "bearer=hunter2").deliver(RECORD)
-    basic, bearer = (headers["authorization"] for headers in server.headers)
+        webhook(server.url.replace("//", "//:token@")).deliver(RECORD)
+    basic, bearer, token = (headers["authorization"] for headers in server.headers)
     assert basic == "Basic " + base64.b64encode(b"line:p@ss").decode()
     assert bearer == "Bearer hunter2"
+    assert token == "Basic " + base64.b64encode(b":token").decode()
 
 
 def test_chat_services_have_the_channel_in_the_path_which_is_a_secret() -> None:
@@ -100,7 +103,9 @@ def test_the_evidence_image_is_added_when_it_is_written(
 @pytest.mark.parametrize("template", ["slack", "teams", "ntfy"])
 def test_chat_channels_get_their_own_shape(template: str) -> None:
     with web_server() as server:
-        webhook(f"{server.url}/line-1", f"template={template}").deliver(RECORD | {"test": True})
+        webhook(f"{server.url}/line-1?auth=x", f"template={template}").deliver(
+            RECORD | {"test": True}
+        )
     body: dict[str, Any] = json.loads(server.bodies[0])
     if template == "slack":
         assert body["text"].startswith("*TEST: Alarm: defect on top &lt;1&gt;*\nPart: 12\n")
@@ -109,7 +114,7 @@ def test_chat_channels_get_their_own_shape(template: str) -> None:
         assert card["body"][0]["text"] == "TEST: Alarm: defect on top <1>"
         assert {"title": "Score", "value": "0.9 (threshold 0.5)"} in card["body"][1]["facts"]
     else:
-        assert (server.paths, body["topic"], body["priority"]) == (["/"], "line-1", 4)
+        assert (server.paths, body["topic"], body["priority"]) == (["/?auth=x"], "line-1", 4)
 
 
 @pytest.mark.parametrize(
@@ -302,6 +307,10 @@ def test_order_is_kept_and_refusals_are_kept_with_the_reason(tmp_path: Path) -> 
         ("https://host/#cert=setup.cfg", "'setup.cfg' cannot be used for cert"),
         ("http://host/#ca=x", "ca is for TLS. Write https:// instead"),
         ("https://u:p@host/#bearer=x", "exclude each other"),
+        ("https://:p@host/#bearer=x", "exclude each other"),
+        ("https://host/#bearer=a%0Ab", "bearer has a character that a header cannot carry"),
+        ("https://host/#connect_s=3601", "option connect_s must be at most 3600"),
+        ("https://host/#timeout_s=3601", "option timeout_s must be at most 3600"),
         ("https://host/#tmeplate=slack", "Did you mean 'template'"),
     ],
 )
