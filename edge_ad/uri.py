@@ -212,12 +212,8 @@ def _decoded(value: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """Return a URI or pipeline without user names and passwords, fit for logs."""
-    if not _NETWORK.match(text):
-        return text
-    for pattern, kept in zip(_patterns(text), (r"\1***", "", r"\1***"), strict=True):
-        text = pattern.sub(kept, text)
-    return text
+    """Return a URI, NAME=URI or pipeline without user names and passwords, fit for logs."""
+    return _with_replaced_credentials(text, "", _removed)
 
 
 def credentials_in(text: str) -> list[str]:
@@ -228,11 +224,18 @@ def credentials_in(text: str) -> list[str]:
 
 def with_hidden_credentials(text: str) -> str:
     """Return a URI, or NAME=URI, with `***` for its credentials; references to secrets stay."""
+    return _with_replaced_credentials(text, "***@", _hidden)
+
+
+def _with_replaced_credentials(
+    text: str, user: str, expand: Callable[[str, re.Match[str]], str]
+) -> str:
+    """Replace credentials by what `expand` makes of a template and a match; `user` is for users."""
     uri = _CAMERA_NAME.sub("", text)
     if not _NETWORK.match(uri):
         return text
-    for pattern, kept in zip(_patterns(uri), (r"\1***", "***@", r"\1***"), strict=True):
-        text = pattern.sub(partial(_hidden, kept), text)
+    for pattern, kept in zip(_patterns(uri), (r"\1***", user, r"\1***"), strict=True):
+        text = pattern.sub(partial(expand, kept), text)
     return text
 
 
@@ -241,8 +244,12 @@ def _patterns(text: str) -> tuple[re.Pattern[str], ...]:
     return _IN_WORDS if _WORDS.match(text) else _IN_URI
 
 
-def _hidden(kept: str, match: re.Match[str]) -> str:
-    return match[0] if "${" in match[0] else match.expand(kept)
+def _removed(template: str, match: re.Match[str]) -> str:
+    return match.expand(template)
+
+
+def _hidden(template: str, match: re.Match[str]) -> str:
+    return match[0] if "${" in match[0] else match.expand(template)
 
 
 def check_options(uri: Uri, known: Collection[str]) -> None:

@@ -36,6 +36,7 @@ def test_a_missing_package_names_its_extra() -> None:
         ("rtsp://admin:s/e@c@cam/main", "rtsp://cam/main"),
         ("rtsp://cam/main?user=admin&password=secret", "rtsp://cam/main?user=***&password=***"),
         ("rtsp://cam/main?pw=my secret&x=1#pwd=secret", "rtsp://cam/main?pw=***&x=1#pwd=***"),
+        ("top=rtsp://admin:secret@cam/main", "top=rtsp://cam/main"),
         ("RTSP://admin:secret@cam/main", "RTSP://cam/main"),
         ("exec:notify a:b@c --token secret now", "exec:notify a:b@c --token *** now"),
         (

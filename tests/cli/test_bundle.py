@@ -135,6 +135,7 @@ def test_what_devices_could_not_run_is_not_made(plant: Path) -> None:
         ("camera: 0", "names no engine"),
         ("engine: green.onnx\nengin: 3", "Did you mean 'engine'"),
         ("engine: green.onnx\ncamera: rtsp://line:secret@h/s", "has a password"),
+        ("engine: green.onnx\ncamera: [top=rtsp://line:secret@h/s]", "has a password"),
         ("engine: green.onnx\noutlet: 'https://u:secret@h/hook'", "has a password"),
         ("engine: green.onnx\ncameras:\n- {source: '0'}", "a camera has no name"),
     ],
