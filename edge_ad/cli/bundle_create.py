@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,14 +34,13 @@ class Expiry(click.ParamType[Any]):
         from edge_ad.clock import as_utc, parse_time
 
         number, unit = str(value)[:-1], str(value)[-1:]
+        now, moment = datetime.now(timezone.utc), ""
         if unit in {"d", "w"} and number.isdecimal() and len(number) < 6:
-            span = timedelta(days=int(number) * (7 if unit == "w" else 1))
-            return as_utc(datetime.now(timezone.utc) + span)
-        try:
-            moment = parse_time(str(value))
-        except UsageError:
-            moment = ""
-        if moment <= as_utc(datetime.now(timezone.utc)):
+            moment = as_utc(now + timedelta(days=int(number) * (7 if unit == "w" else 1)))
+        else:
+            with suppress(UsageError):
+                moment = parse_time(str(value))
+        if moment <= as_utc(now):
             self.fail(f"expected a span from now (90d, 12w) or a date to come; got '{value}'")
         return moment
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 
+from edge_ad.cli.bundle_create import Expiry
 from edge_ad.cli.bundle_line import bundled_line, device_line, read_line_file
 from edge_ad.errors import UsageError
 from tests.conftest import CompletedProcess, MakeEngine, invoke, part_image
@@ -169,11 +172,40 @@ def test_an_image_near_the_threshold_is_refused(plant: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--expires", "2020-01-01"), ("--version", 0), ("--expires", "x")]
+    "options",
+    [("--version", 0), *(("--expires", time) for time in ("2020-01-01", "8h", "0d", "0w", "x"))],
 )
 def test_wrong_options_are_refused(plant: Path, options: tuple[object, ...]) -> None:
     del plant
     assert create(7, *options).returncode == 2
+
+
+@pytest.mark.parametrize(("text", "days"), [("90d", 90), ("12w", 84)])
+def test_a_span_ends_so_long_from_now(text: str, days: int) -> None:
+    ends = datetime.fromisoformat(Expiry().convert(text, None, None))
+    assert abs(ends - datetime.now(timezone.utc) - timedelta(days)) < timedelta(hours=1)
+
+
+def test_what_options_say_stands_in_the_manifest(plant: Path) -> None:
+    del plant
+    options = (
+        "--expires 2999-01-01T00:00Z --architecture aarch64 --machine line-* --machine lab "
+        "--note new-lamp --score-tolerance 0.1 --latency-ms 900 --build-plans --watch-minutes 1 "
+        "--watch-parts 2 --watch-reject-rate 0.3 --watch-invalid-rate 0.4 --watch-rise 5 "
+        "--watch-faults 6 --watch-restarts 7 --watch-start-s 8"
+    )
+    done = json.loads(create(1, *options.split(), "--json").stdout)
+    manifest = done["manifest"]
+    assert manifest["expires_utc"] == "2999-01-01T00:00:00.000+00:00"
+    assert manifest["target"] == {"architecture": "aarch64", "machines": ["line-*", "lab"]}
+    assert (manifest["note"], manifest["plans"]) == ("new-lamp", ["green.onnx"])
+    assert manifest["self_test"]["latency_ms"] == 900
+    tolerances = {one["camera"]: one["tolerance"] for one in manifest["self_test"]["images"]}
+    assert tolerances == {"top": pytest.approx(0.04), "side": pytest.approx(0.05)}
+    assert list(manifest["watch"].values()) == [1, 2, 0.3, 0.4, 5, 6, 7, 8]
+    content = Path("1.edgead").read_bytes()
+    assert (done["bytes"], done["signed_by"]) == (len(content), [])
+    assert done["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_a_site_may_not_have_cameras_that_the_bundle_has_not(plant: Path) -> None:
