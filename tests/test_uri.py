@@ -15,6 +15,7 @@ from edge_ad.uri import Uri, UriKind, split_uri, without_credentials
     [
         ("a://b/c?d=1&e=", Uri("a", "b/c", {"d": "1", "e": ""})),
         ("a://", Uri("a", "")),
+        ("a://b?path=%FF", Uri("a", "b", {"path": "\udcff"})),
     ],
 )
 def test_options_are_split_off(text: str, uri: Uri) -> None:

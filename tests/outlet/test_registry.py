@@ -13,7 +13,14 @@ from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.machine.features import extra_features
 from edge_ad.outlet.base import Evidence
-from edge_ad.outlet.registry import OUTLETS, OutletKind, check_outlet, open_outlet, outlet_help
+from edge_ad.outlet.registry import (
+    OUTLETS,
+    OutletKind,
+    check_outlet,
+    open_outlet,
+    outlet_help,
+    outlet_in_folder,
+)
 from edge_ad.uri import UriKind
 from tests.conftest import ROOT
 
@@ -86,7 +93,7 @@ def test_a_check_reads_a_uri_and_opens_nothing(text: str, message: str) -> None:
         ("https://mes.local/alarms#events=lunch", "lunch"),
         ("https://mes.local/alarms#secret=abc&Template=slack", "is not a list of options"),
         ("https://mes.local/alarms#secret=a#b", "is not a list of options"),
-        ("https://mes.local/alarms#secret=a&secret=b", "option secret is there twice"),
+        ("https://mes.local/alarms#bearer=x&secret=a&secret=b", "option secret is there twice"),
     ],
 )
 def test_a_check_finds_what_opening_would_refuse(text: str, message: str) -> None:
@@ -168,3 +175,22 @@ def test_a_secret_is_a_reference_wherever_it_could_be_read(
     with pytest.raises(UsageError) as raised:
         open_outlet("${ENV:HOOK}")
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "placed"),
+    [
+        ("file:a.jsonl", "file:/line/a.jsonl"),
+        ("exec:./notify a/b#timeout_s=3", "exec:/line/./notify a/b#timeout_s=3"),
+        ("exec:notify a/b", "exec:notify a/b"),
+        ("exec:/bin/notify", "exec:/bin/notify"),
+        (
+            "https://h/x?ca=a#ca=my%20ca.pem&bearer=b",
+            "https://h/x?ca=a#ca=/line/my%20ca.pem&bearer=b",
+        ),
+        ("mqtts://h/p?ca=/abs.pem&cert=c%FF.pem", "mqtts://h/p?ca=/abs.pem&cert=/line/c%FF.pem"),
+        ("https://h/x", "https://h/x"),
+    ],
+)
+def test_paths_of_an_outlet_are_relative_to_its_file(text: str, placed: str) -> None:
+    assert outlet_in_folder(text, Path("/line")) == placed
