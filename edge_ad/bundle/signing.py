@@ -124,6 +124,7 @@ def needs_passphrase(path: Path) -> bool:
 def load_key(path: Path, passphrase: str | None) -> SigningKey:
     """Read a private key. Raises UsageError for one that others can read or that is not a key."""
     _require()
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -131,7 +132,11 @@ def load_key(path: Path, passphrase: str | None) -> SigningKey:
     try:
         secret = passphrase.encode() if passphrase else None
         key = serialization.load_pem_private_key(pem, secret)
-    except (ValueError, TypeError) as error:  # their texts may have parts of the key
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+    ) as error:  # their texts may have parts of the key
         wrong = "the passphrase is wrong" if b"ENCRYPTED" in pem else "no private key in PEM"
         raise UsageError(
             f"{path}: {wrong}. Expected a file that edge-ad keys new wrote."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.bundle.signing import parse_public
+from edge_ad.bundle.signing import parse_public, write_secret
 from edge_ad.bundle.trust import Trust, TrustedKey, load_trust, save_trust
 from edge_ad.errors import UsageError
 from tests.conftest import invoke
@@ -64,12 +64,38 @@ def test_a_passphrase_comes_from_the_environment(
     assert "another" not in wrong.stderr
 
 
-@pytest.mark.parametrize("text", ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n", "ed25519:AAAA"])
+# on secp112r1, a curve that the library does not support
+ODD_CURVE = """-----BEGIN EC PRIVATE KEY-----
+MD4CAQEEDnjj4RBEK5v+TXteljOuoAcGBSuBBAAGoSADHgAEmdFmK7wzT0Pu5bNf
+3+IzN9LnRbEWIY42ipKQTQ==
+-----END EC PRIVATE KEY-----
+"""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n", "ed25519:AAAA", ODD_CURVE]
+)
 def test_what_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.key").write_text(text)
     (tmp_path / "x.key").chmod(0o600)
     done = invoke("keys", "show", tmp_path / "x.key")
     assert done.returncode == 2 and "x.key: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import x25519
+
+    write_secret(
+        tmp_path / "x.key",
+        x25519.X25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
+    done = invoke("keys", "show", tmp_path / "x.key")
+    assert done.returncode == 2 and "not an Ed25519 key" in done.stderr
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
