@@ -224,6 +224,10 @@ def test_pixel_formats_become_bgr() -> None:
         to_image(RawImage(np.zeros(24, np.uint8), 4, 4, 0x010C0006), 0, REQUEST)
 
 
+    bgr = to_image(raw(0x02180015, *(1, 2, 3) * 16), 0, REQUEST)
+    assert isinstance(bgr, Frame) and bgr.image[0, 0].tolist() == [1, 2, 3]
+    longer = to_image(RawImage(np.arange(20, dtype=np.uint8), 4, 4, 0x01080001), 0, REQUEST)
+    assert isinstance(longer, Frame) and longer.image[3, 3, 0] == 15, "other data may follow"
 @pytest.mark.parametrize(
     ("pixel_format", "cell"),
     [(0x01080008, "GRBG"), (0x01080009, "RGGB"), (0x0108000A, "GBRG"), (0x0108000B, "BGGR")],
