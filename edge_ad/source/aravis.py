@@ -76,8 +76,9 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "arv_camera_get_frame_rate_bounds": (None, [c_void_p, _DOUBLE, _DOUBLE, _ERROR]),
     "arv_camera_set_pixel_format_from_string": (None, [c_void_p, c_char_p, _ERROR]),
     "arv_camera_set_trigger": (None, [c_void_p, c_char_p, _ERROR]),
+    "arv_camera_get_trigger_source": (c_char_p, [c_void_p, _ERROR]),
+    "arv_camera_get_string": (c_char_p, [c_void_p, c_char_p, _ERROR]),
     "arv_camera_get_device_serial_number": (c_char_p, [c_void_p, _ERROR]),
-    "arv_camera_get_exposure_time": (c_double, [c_void_p, _ERROR]),
     "arv_buffer_new_allocate": (c_void_p, [c_size_t]),
     "arv_buffer_get_status": (c_int, [c_void_p]),
     "arv_buffer_get_data": (c_void_p, [c_void_p, POINTER(c_size_t)]),
@@ -205,14 +206,22 @@ class AravisCamera:
         """Let every frame wait for a trigger from this source, such as Line1."""
         _call("arv_camera_set_trigger", self._camera, source.encode())
 
+    def trigger(self) -> str:
+        """Return the input whose signal every frame waits for, empty when none has to."""
+        try:
+            if _call("arv_camera_get_string", self._camera, b"TriggerMode") != b"On":
+                return ""
+            source: bytes = _call("arv_camera_get_trigger_source", self._camera) or b""
+        except AravisError as error:
+            if error.gone:
+                raise
+            return ""  # a camera without triggers
+        return source.decode(errors="replace")
+
     def serial(self) -> str:
         """Return the serial number."""
         text: bytes = _call("arv_camera_get_device_serial_number", self._camera) or b""
         return text.decode(errors="replace")
-
-    def exposure(self) -> float:
-        """Return the exposure time in microseconds."""
-        return float(_call("arv_camera_get_exposure_time", self._camera))
 
     def start(self) -> None:
         """Begin to deliver images."""

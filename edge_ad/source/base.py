@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from edge_ad.errors import IncompatibleError, UsageError
 from edge_ad.frame import Grab
 from edge_ad.images import BitDepth
 from edge_ad.uri import Uri, whole_number
+
+_log = logging.getLogger(__name__)
 
 
 class Source(Closeable, Protocol):
@@ -80,6 +83,15 @@ class SourceRequest:
     @property
     def _names_depth(self) -> bool:
         return "bit_depth" in self.uri.options
+
+
+def warn_of_trigger(request: SourceRequest, source: str) -> None:
+    """Warn that a camera is set to wait for a signal of which its URI says nothing."""
+    _log.warning(
+        "%s: the camera is set to wait for a trigger, at %s: frames come only with its signal. "
+        "Write trigger=%s for a frame a part, or set the camera's TriggerMode to Off",
+        *(request.name, source, source),
+    )
 
 
 class ScriptedSource(ClosedAtExit):

@@ -23,7 +23,7 @@ from edge_ad.source.aravis import (
     list_devices,
     require_aravis,
 )
-from edge_ad.source.base import SourceRequest
+from edge_ad.source.base import SourceRequest, warn_of_trigger
 from edge_ad.source.camera import check_settings, depth_of_format, to_grab
 from edge_ad.uri import Uri, number
 
@@ -70,6 +70,8 @@ def open_genicam(request: SourceRequest) -> Iterator[Grab]:
     camera = _reopened(request) or _opened(request)
     try:
         _apply(camera, request)
+        if "trigger" not in request.uri.options and (source := camera.trigger()):
+            warn_of_trigger(request, source)
         camera.start()
     except AravisError as error:
         camera.close(gone=error.gone)

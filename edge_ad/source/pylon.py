@@ -11,7 +11,7 @@ from typing import Any
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import BadFrame, Grab
 from edge_ad.images import BitDepth
-from edge_ad.source.base import SourceRequest
+from edge_ad.source.base import SourceRequest, warn_of_trigger
 from edge_ad.source.camera import depth_of_format, to_grab
 from edge_ad.uri import number
 
@@ -92,9 +92,12 @@ def _apply(camera: Any, request: SourceRequest) -> None:
 
 
 def _set_trigger(nodes: Any, request: SourceRequest) -> None:
-    """Let the camera wait for a trigger at an input, where one is named."""
+    """Let the camera wait for a trigger at an input, where one is named; else warn if it does."""
     trigger = request.uri.options.get("trigger")
     if trigger is None:
+        mode, source = nodes.GetNode("TriggerMode"), nodes.GetNode("TriggerSource")
+        if mode is not None and genicam.IsReadable(mode) and mode.GetValue() == "On":
+            warn_of_trigger(request, source.GetValue())
         return
     _set(nodes, ("TriggerSelector",), "FrameStart", request.name, "trigger")
     _set(nodes, ("TriggerSource",), trigger, request.name, "trigger")

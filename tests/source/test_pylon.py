@@ -17,7 +17,9 @@ pytest.importorskip("pypylon", reason="pypylon is not installed (the extra pylon
 from edge_ad.errors import SourceLost, UsageError
 from edge_ad.frame import Frame, pixels_of
 from edge_ad.source import Source, open_source
-from edge_ad.source.open import presence
+from edge_ad.source import pylon as pylon_source
+from edge_ad.source.base import SourceRequest
+from edge_ad.source.open import parse_uri, presence
 
 pytestmark = pytest.mark.timeout(60)
 SERIAL = "0815-0000"
@@ -129,6 +131,22 @@ def test_a_triggered_camera_waits_for_its_signal_for_any_time_and_queues_parts(
     assert [frame.index for frame in frames] == [0, 1, 2] and source.dropped == 0
     with pytest.raises(UsageError, match=r"trigger=Line9 is refused: it has Software, Line1"):
         open_source(f"pylon://{SERIAL}?trigger=Line9")
+
+
+def test_a_camera_that_somebody_set_to_wait_for_a_trigger_is_reported(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from pypylon import pylon
+
+    camera = pylon.InstantCamera(pylon.TlFactory.GetInstance().CreateFirstDevice())
+    camera.Open()
+    request = SourceRequest(parse_uri("pylon://"), "pylon://")
+    pylon_source._set_trigger(camera.GetNodeMap(), request)
+    assert not caplog.messages
+    camera.TriggerSource.Value, camera.TriggerMode.Value = "Line1", "On"
+    pylon_source._set_trigger(camera.GetNodeMap(), request)
+    camera.Close()
+    assert "Write trigger=Line1" in caplog.text
 
 
 def _fire(cameras: list[Any], times: int) -> None:
