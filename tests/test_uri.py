@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_ad.errors import MissingExtra
-from edge_ad.uri import Uri, UriKind, split_uri, without_credentials
+from edge_ad.uri import Uri, UriKind, split_uri, with_hidden_credentials, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,19 @@ def test_a_missing_package_names_its_extra() -> None:
 )
 def test_credentials_never_reach_a_name(text: str, expected: str) -> None:
     assert without_credentials(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("top=rtsp://admin:secret@cam/main", "top=rtsp://***@cam/main"),
+        ("rtsp://admin:${ENV:A}@cam/main", "rtsp://admin:${ENV:A}@cam/main"),
+        ("https://h/a#secret=${FILE:s}&bearer=b", "https://h/a#secret=${FILE:s}&bearer=***"),
+        ("out/me@home.mp4", "out/me@home.mp4"),
+    ],
+)
+def test_a_command_is_shown_with_its_references(text: str, expected: str) -> None:
+    assert with_hidden_credentials(text) == expected
 
 
 @settings(deadline=None)

@@ -20,7 +20,8 @@ from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.homeassistant import discovery
-from edge_ad.outlet.registry import open_outlet
+from edge_ad.outlet.mqtt_options import parse_mqtt
+from edge_ad.outlet.registry import OUTLETS, open_outlet
 from edge_ad.setting import Setting, SettingChange, SettingStep
 from edge_ad.store.store import Store
 from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
@@ -89,7 +90,8 @@ def test_availability_is_retained_and_is_the_will(broker: Mosquitto, line: Path)
 _KILLED = """
 import sys, os
 from pathlib import Path
-from edge_ad.outlet.registry import open_outlet
+from edge_ad.outlet.mqtt_options import parse_mqtt
+from edge_ad.outlet.registry import OUTLETS, open_outlet
 outlet = open_outlet(sys.argv[1])
 outlet.connect()
 os.kill(os.getpid(), 9)
@@ -300,6 +302,12 @@ def test_what_cannot_work_is_refused_at_the_start(text: str, message: str) -> No
     with pytest.raises(UsageError, match=message) as raised:
         open_outlet(text)
     assert "hunter2" not in str(raised.value)
+
+
+def test_the_port_is_that_of_the_scheme() -> None:
+    for text, port in (("mqtt://h", 1883), ("mqtts://h", 8883), ("mqtts://h:1", 1)):
+        kind = next(kind for kind in OUTLETS if text.startswith(kind.prefixes))
+        assert parse_mqtt(kind.parse(text)).broker.port == port
 
 
 def test_a_line_that_starts_again_ends_what_is_left_of_its_session(broker: Mosquitto) -> None:

@@ -187,11 +187,11 @@ def test_requests_and_errors_arrive_whole() -> None:
     assert (arrived.timeout_s, arrived.open_within_s) == (3.0, 4.0)
     for error, kind, text in (
         (SourceTimeout("late"), SourceTimeout, "late"),
-        (MissingExtra("pylon://", "pypylon", "pylon"), IncompatibleError, "edge-ad[pylon]"),
+        (MissingExtra("pylon://", "pypylon", "pylon"), IncompatibleError, "pylon:// needs the"),
         (ZeroDivisionError("by zero"), SourceLost, "top: reading failed: ZeroDivisionError: by"),
     ):
         raised = messages.error_of(messages.error_message(error), "top")
-        assert type(raised) is kind and text in str(raised)
+        assert type(raised) is kind and str(raised).startswith(text)
 
 
 def driver_at(channel: socket.socket, program: str) -> isolated._Driver:
