@@ -77,7 +77,7 @@ def test_an_answer_may_take_longer_than_connecting() -> None:
 
 
 def _drip_body(connection: socket.socket) -> None:
-    """Answer as one that closes at the end, and send the body byte by byte until the other side closes."""
+    """Answer as one that closes at the end, and send a body that does not end."""
     connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
     for _ in itertools.count():
         connection.sendall(b"a")
