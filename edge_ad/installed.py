@@ -1,54 +1,63 @@
-"""Kinds of cameras and outlets that other installed packages bring.
+"""Entries of registries that other installed packages bring: cameras, outlets, methods.
 
-Such a package has an entry point in the group `edge_ad.cameras` or `edge_ad.outlets`: its name is
-the scheme, its object the same entry that a registry of this package would have.
+Such a package has an entry point in the group `edge_ad.cameras`, `edge_ad.outlets` or
+`edge_ad.methods`. Its name is the scheme or the method's name, its object the same entry that the
+registry of this package would have.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from edge_ad.errors import IncompatibleError
-from edge_ad.uri import UriKind
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
 
-Kind = TypeVar("Kind", bound=UriKind)
+
+class RegistryEntry(Protocol):
+    """An entry of a registry."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What an entry point for it may be called."""
 
 
-def installed_schemes(group: str) -> list[str]:
-    """Return the schemes that installed packages add to a group, without importing the packages."""
+Entry = TypeVar("Entry", bound=RegistryEntry)
+
+
+def installed_names(group: str) -> list[str]:
+    """Return the names that installed packages add to a group, without importing the packages."""
     return sorted(_entry_points(group).names)
 
 
-def installed_kind(group: str, scheme: str, kind_type: type[Kind]) -> Kind | None:
-    """Import the entry of a scheme, None when no package has one.
+def installed_entry(group: str, name: str, entry_type: type[Entry]) -> Entry | None:
+    """Import the entry of a name, None when no package has one.
 
     Raises IncompatibleError when the package cannot be imported or has something else there.
     """
     found = _entry_points(group)
-    return _load(found[scheme], kind_type) if scheme in found.names else None
+    return _load(found[name], entry_type) if name in found.names else None
 
 
 def _entry_points(group: str) -> EntryPoints:
-    from importlib.metadata import entry_points  # slow, and needed for an unknown scheme alone
+    from importlib.metadata import entry_points  # slow, and needed for an unknown name alone
 
     return entry_points(group=group)
 
 
-def _load(point: EntryPoint, kind_type: type[Kind]) -> Kind:
+def _load(point: EntryPoint, entry_type: type[Entry]) -> Entry:
     try:
-        kind = point.load()
+        entry = point.load()
     except Exception as error:  # a foreign module may raise anything on import
         raise IncompatibleError(
-            f"{point.name}:// is of {point.value}, which cannot be imported "
+            f"'{point.name}' is of {point.value}, which cannot be imported "
             f"({type(error).__name__}: {error}). Update or uninstall the package that provides it."
         ) from error
-    if not isinstance(kind, kind_type) or point.name not in kind.schemes:
+    if not isinstance(entry, entry_type) or point.name not in entry.names:
         raise IncompatibleError(
-            f"{point.name}:// is of {point.value}, which is {kind!r:.60}. "
-            f"Expected an entry of type {kind_type.__name__} that has this scheme. Update or "
-            "uninstall the package."
+            f"'{point.name}' is of {point.value}, which is {entry!r:.60}. Expected "
+            f"an entry of a registry, {entry_type.__name__}, of this name. Update or uninstall the "
+            "package that provides it."
         )
-    return kind
+    return entry

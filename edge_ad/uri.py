@@ -81,6 +81,11 @@ class UriKind:
     path_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What an installed package may call its entry point for this kind."""
+        return self.schemes
+
+    @property
     def prefixes(self) -> tuple[str, ...]:
         """The beginnings of these URIs, such as `rtsp://`."""
         return tuple(scheme + _separator(self.syntax) for scheme in self.schemes)

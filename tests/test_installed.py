@@ -1,4 +1,4 @@
-"""Cameras and outlets of other installed packages are as good as our own."""
+"""Cameras, outlets and methods of other installed packages are as good as our own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import IncompatibleError, UsageError
+from edge_ad.methods.registry import METHODS, all_methods, method_entry, title_of
 from edge_ad.outlet.registry import check_outlet, is_durable, open_outlet, outlet_in_folder
 from edge_ad.source import open_source
 from edge_ad.source.open import camera_in_folder, check_source, is_live
 from tests.conftest import invoke
 
 _PACKAGE = """\
+from edge_ad.methods.registry import MethodEntry
 from edge_ad.outlet.base import Outlet
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.registry import OutletKind
@@ -61,6 +63,11 @@ LOST = camera("lost", "surely_absent:blank")
 BELL = outlet("bell", "bell:Bell")
 SPOOL = outlet("spool", "bell:Spool", durable=True)
 LIAR = outlet("liar", "bell:Spool")
+REPAIR = MethodEntry(
+    name="repair", title="Repair", idea="an autoencoder", needs="nothing", choose="an example",
+    fidelity="reconstructed", source="here", network="repair.network", training="repair.training",
+    parameter_prefix="autoencoder.",
+)
 """
 _ENTRIES = """\
 [edge_ad.cameras]
@@ -75,6 +82,9 @@ liar = bell:LIAR
 opener = bell:Bell
 broken = surely_absent:BELL
 old = bell:GONE
+[edge_ad.methods]
+repair = bell:REPAIR
+draem = bell:REPAIR
 """
 
 
@@ -125,7 +135,10 @@ def test_a_durable_outlet_of_a_package_is_known_before_it_is_opened() -> None:
     [
         ("broken://hall", r"surely_absent:BELL, which cannot be imported \(ModuleNotFoundError: "),
         ("old://hall", r"bell:GONE, which cannot be imported \(AttributeError: "),
-        ("opener://hall", r"which is <class 'bell.Bell'>. Expected an entry of type OutletKind"),
+        (
+            "opener://hall",
+            r"is <class 'bell.Bell'>. Expected an entry of a registry, OutletKind, of this",
+        ),
         ("liar://hall", r"bell:Spool returned Spool. Expected an edge_ad.Outlet, .*durable=False"),
     ],
 )
@@ -138,13 +151,22 @@ def test_an_outlet_that_cannot_be_used_is_named(uri: str, message: str) -> None:
     ("uri", "message"),
     [
         ("typo://1", r"typo:BLANK, which cannot be imported \(SyntaxError: "),
-        ("other://1", "Expected an entry of type CameraKind that has this scheme"),
+        ("other://1", "registry, CameraKind, of this name"),
         ("lost://1", r"lost:// needs surely_absent:blank, which cannot be imported"),
     ],
 )
 def test_a_camera_that_cannot_be_used_is_named(uri: str, message: str) -> None:
     with pytest.raises(IncompatibleError, match=message):
         check_source(uri)
+
+
+def test_a_method_of_a_package_is_listed_and_described_behind_our_own() -> None:
+    assert list(all_methods()) == [*METHODS, "repair"] and title_of("repair") == "Repair"
+    assert all_methods()["draem"] is METHODS["draem"]
+    printed = invoke("methods", "repair")
+    assert "Repair: an autoencoder" in printed.stdout and printed.returncode == 0
+    with pytest.raises(UsageError, match=r"no method 'repiar'; this version has: .*, repair\."):
+        method_entry("repiar")
 
 
 def test_doctor_lists_what_packages_bring() -> None:

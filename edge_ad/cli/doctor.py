@@ -96,7 +96,7 @@ def _features(
 
 def _installed_features() -> Iterator[Feature]:
     """Yield every kind of camera and outlet that another installed package brings."""
-    from edge_ad.installed import installed_schemes
+    from edge_ad.installed import installed_names
     from edge_ad.machine.features import Feature
     from edge_ad.outlet.registry import GROUP as OUTLETS
     from edge_ad.outlet.registry import outlet_kind
@@ -104,7 +104,7 @@ def _installed_features() -> Iterator[Feature]:
     from edge_ad.source.registry import camera_kind
 
     for group, noun, find in ((CAMERAS, "camera", camera_kind), (OUTLETS, "outlet", outlet_kind)):
-        for scheme in installed_schemes(group):
+        for scheme in installed_names(group):
             try:
                 kind = find(scheme)
                 assert kind is not None

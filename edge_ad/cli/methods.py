@@ -14,7 +14,7 @@ from edge_ad.cli.options import emit, shared
 from edge_ad.cli.verbs import unknown
 from edge_ad.errors import DataError, UsageError
 from edge_ad.files import check_folder
-from edge_ad.methods.registry import METHODS, MethodCost, MethodEntry, method_costs
+from edge_ad.methods.registry import MethodCost, MethodEntry, all_methods, method_costs
 
 BENCH = "methods"  # the name of benchmarks/bench_methods.py in its result files
 SHIPPED = "measured.json"  # their figures, in the package: benchmarks/report.py writes them
@@ -36,9 +36,10 @@ def command(*, name: str | None, results: Path | None, as_json: bool) -> None:
     Costs are those of one image: the published network at 256x256, and the preset `edge` at
     128x128. Speed and accuracy were measured with that preset, data set by data set.
     """
-    if name is not None and name not in METHODS:
-        raise UsageError(unknown("method", name, METHODS))
-    entries = [entry for entry in METHODS.values() if name in (None, entry.name)]
+    known = all_methods()
+    if name is not None and name not in known:
+        raise UsageError(unknown("method", name, known))
+    entries = [entry for entry in known.values() if name in (None, entry.name)]
     measured = shipped_figures() if results is None else _figures_in(results)
     if as_json:
         rows = [_as_json(entry, measured) for entry in entries]

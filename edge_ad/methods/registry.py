@@ -1,6 +1,7 @@
 """The registry of methods: one entry each, readable without torch.
 
-Commands, benchmarks, docs and tests take the methods' names, titles and modules from here.
+Commands, benchmarks, docs and tests take the methods' names, titles and modules from here. An
+installed package adds a method by an entry of its own, see `edge_ad.installed`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from importlib import resources
 from typing import Any, Literal
 
 from edge_ad.errors import UsageError
+from edge_ad.installed import installed_entry, installed_names
 
+GROUP = "edge_ad.methods"
 Fidelity = Literal["exact", "faithful", "reconstructed"]
 COSTS_FILE = "costs.json"  # written by benchmarks/method_costs.py
 
@@ -42,6 +45,11 @@ class MethodEntry:
     parameter_prefix: str
     foreign_checkpoints: str = ""
     edge_teacher: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What an installed package may call its entry point for this method."""
+        return (self.name,)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `edge-ad methods --json` prints of the entry."""
@@ -169,16 +177,35 @@ METHODS: dict[str, MethodEntry] = {
 }
 
 
+def all_methods() -> dict[str, MethodEntry]:
+    """Return every method by name, those of installed packages behind our own.
+
+    Raises IncompatibleError when a package has no entry that can be used.
+    """
+    names = (*METHODS, *(name for name in installed_names(GROUP) if name not in METHODS))
+    return {name: method_entry(name) for name in names}
+
+
+def find_method(name: str) -> MethodEntry | None:
+    """Return a method's entry, None for a method that there is not.
+
+    Raises IncompatibleError when it is of a package that has no entry that can be used.
+    """
+    return METHODS.get(name) or installed_entry(GROUP, name, MethodEntry)
+
+
 def method_entry(name: str) -> MethodEntry:
-    """Return a method's entry; raises UsageError for a method that this version does not have."""
-    if name not in METHODS:
-        raise UsageError(f"no method '{name}'; this version has: {', '.join(METHODS)}.")
-    return METHODS[name]
+    """Return a method's entry; raises UsageError for a method that there is not."""
+    if entry := find_method(name):
+        return entry
+    known = ", ".join((*METHODS, *installed_names(GROUP)))
+    raise UsageError(f"no method '{name}'; this version has: {known}.")
 
 
 def title_of(name: str) -> str:
     """Return a method's name in reports, like 'PMB (reconstructed)'; `name` itself if unknown."""
-    return METHODS[name].title if name in METHODS else name
+    entry = find_method(name)
+    return entry.title if entry else name
 
 
 @cache

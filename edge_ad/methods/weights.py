@@ -14,7 +14,7 @@ from edge_ad.files import replacing
 from edge_ad.manifest import Manifest, manifest_from_json
 from edge_ad.methods.method import Config, load_method, parse_config
 from edge_ad.methods.pretrained import first_few, looks_like, read_safely, tensors_in
-from edge_ad.methods.registry import METHODS
+from edge_ad.methods.registry import METHODS, find_method
 
 FORMAT = "edge-ad weights 2"
 _OF_ENGINES = (".onnx", ".plan")
@@ -68,10 +68,11 @@ def load_detector(path: Path) -> TrainedDetector:
     """
     content = _read(path)
     manifest = manifest_from_json(content["manifest"], str(path))
-    if manifest.method not in METHODS:
+    if find_method(manifest.method) is None:
         raise DataError(
             f"{path}: weights of the method '{manifest.method}', which this version does not "
-            f"have; it has: {', '.join(METHODS)}."
+            f"have; it has: {', '.join(METHODS)}. Update edge-ad, or install the package "
+            "that brings the method."
         )
     module = build_module(manifest, content["config"], str(path))
     _check_state(module.state_dict(), content["state"], path)

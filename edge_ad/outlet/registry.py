@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
-from edge_ad.installed import installed_kind, installed_schemes
+from edge_ad.installed import installed_entry, installed_names
 from edge_ad.outlet.base import Outlet
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS, certificate_files
@@ -238,7 +238,7 @@ def outlet_kind(scheme: str) -> OutletKind | None:
     Raises IncompatibleError when that package has no entry that can be used.
     """
     known = next((kind for kind in OUTLETS if scheme in kind.schemes), None)
-    return known or installed_kind(GROUP, scheme, OutletKind)
+    return known or installed_entry(GROUP, scheme, OutletKind)
 
 
 def _prefixes() -> list[str]:
@@ -276,7 +276,7 @@ def _parse(text: str) -> tuple[OutletKind, Uri]:
     scheme, separator, _ = text.partition(":")
     if separator and (kind := outlet_kind(scheme)):
         return kind, kind.parse(text)
-    known = _prefixes() + [f"{name}:" for name in installed_schemes(GROUP)]
+    known = _prefixes() + [f"{name}:" for name in installed_names(GROUP)]
     if not separator:
         raise UsageError(f"outlet '{text}' has no scheme. Expected one of: {', '.join(known)}.")
     raise unknown_scheme("outlet", scheme, known)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_ad.installed import installed_kind, installed_schemes
+from edge_ad.installed import installed_entry, installed_names
 from edge_ad.uri import Uri, UriKind, unknown_scheme
 
 GROUP = "edge_ad.cameras"
@@ -206,14 +206,14 @@ def camera_kind(scheme: str) -> CameraKind | None:
     Raises IncompatibleError when that package has no entry that can be used.
     """
     known = next((kind for kind in CAMERAS if scheme in kind.schemes), None)
-    return known or installed_kind(GROUP, scheme, CameraKind)
+    return known or installed_entry(GROUP, scheme, CameraKind)
 
 
 def find_camera(scheme: str) -> CameraKind:
     """Return the entry of a scheme. Raises UsageError when there is none."""
     if kind := camera_kind(scheme):
         return kind
-    known = camera_prefixes() + [f"{name}://" for name in installed_schemes(GROUP)]
+    known = camera_prefixes() + [f"{name}://" for name in installed_names(GROUP)]
     raise unknown_scheme("camera", scheme, known, "A file or folder needs no scheme.")
 
 
