@@ -55,18 +55,17 @@ class MqttCommands:
 
     def received(
         self, topic: str, payload: bytes, cameras: Mapping[str, str], *, retained: bool
-    ) -> bool:
-        """Take a message and return true, if it is a command; `cameras` are names by level."""
+    ) -> None:
+        """Take a message, if it is a command; `cameras` are names by level."""
         parts = topic.removeprefix(f"{self._prefix}/").split("/")
         if len(parts) != 3 or parts[1] != "command" or parts[2] not in self._allowed:
-            return False
+            return
         level, _, command = parts
         request = _request(command, cameras.get(level, level), payload, retained=retained)
         try:
             self._jobs.put_nowait((level, request))
         except queue.Full:
             self._answer(level, {"type": "error", "message": "too many commands at once"})
-        return True
 
     def close(self) -> None:
         """Take no more; what waits is dropped."""

@@ -122,6 +122,7 @@ def test_commands_are_taken_when_the_line_starts_after_the_connection(
     mqtt, line = open_outlet(f"mqtt://127.0.0.1:{broker.port}/hall/3?commands=trigger"), Line()
     assert isinstance(mqtt, DurableOutlet)
     mqtt.connect()
+    hall.publish("hall/3/early/command/trigger", "")
     mqtt.controlled(line)
 
     def asked() -> bool:  # the subscription takes a moment
@@ -130,6 +131,7 @@ def test_commands_are_taken_when_the_line_starts_after_the_connection(
 
     wait_until(asked)
     mqtt.close()
+    assert {request["camera"] for request in line.asked} == {"top"}, "not what came before"
 
 
 def test_commands_are_taken_after_a_restart_of_the_broker(tmp_path: Path) -> None:

@@ -74,6 +74,14 @@ def test_frames_are_those_of_the_camera(camera: Source) -> None:
     wait_until_gone(pid)
 
 
+def test_a_driver_ends_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_source(PATTERN, open_within_s=LIMIT_S, isolated=True) as source:
+        next(iter(source))
+        (pid,) = drivers()
+    wait_until_gone(pid)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("options", "reason"), [("frames=6", ""), ("faults=lost@6", "lost at frame 6, as requested")]
 )
