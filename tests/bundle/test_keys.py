@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ def test_a_key_is_for_its_owner_only_and_is_not_printed(tmp_path: Path) -> None:
     public = (tmp_path / "release.key.pub").read_text().strip()
     assert public in done.stdout and public in invoke("keys", "show", key).stdout
     assert invoke("keys", "show", public).stdout == invoke("keys", "show", f"{key}.pub").stdout
+
+
+def test_without_the_library_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    done = invoke("keys", "new", tmp_path / "release.key")
+    assert done.returncode == 3 and "edge-ad[bundle]" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:

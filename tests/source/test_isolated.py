@@ -175,6 +175,15 @@ def test_a_driver_goes_with_the_line(tmp_path: Path) -> None:
     wait_until_gone(pid)
 
 
+def test_a_driver_ends_whose_line_had_gone_before_it_began() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    request = SourceRequest(parse_uri(PATTERN), "top")
+    command = [*isolated._COMMAND, str(theirs.fileno())]
+    with ours, theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
+        messages.send(ours, messages.request_message(request) | {"parent": 0})
+        assert process.wait(LIMIT_S) == 0 and not messages.is_readable(ours)
+
+
 def test_a_driver_that_waits_for_a_frame_is_told_that_the_line_has_gone() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     closed = threading.Event()
