@@ -89,7 +89,7 @@ def make_self_test(
                 f"{images} has no image for camera {camera.camera}. Put some of normal and of "
                 f"anomalous parts into it, or into {own}."
             )
-        kept = f"{SELF_TEST}/{place}-{_slug(camera.camera) or 'camera'}"
+        kept = f"{SELF_TEST}/{place}-{_slug(camera.camera)}"
         expected += _expect(staging / kept, camera, paths, staging, config.tolerance)
     return SelfTest(cameras=tuple(cameras), images=tuple(expected), latency_ms=config.latency_ms)
 

@@ -158,7 +158,13 @@ def test_a_folder_of_images_that_is_no_camera_s_is_refused(plant: Path) -> None:
     assert done.returncode == 2 and "no camera of the line is called 'sde'" in done.stderr
     assert "Cameras: side, top" in done.stderr and not Path("1.edgead").exists()
     Path("known/sde").rename("known/side")
-    assert create(1).stderr == ""
+    Path("known/side/bad.png").rename("known/side/ü.png")
+    done = create(1, "--json")
+    images = [one["image"] for one in json.loads(done.stdout)["manifest"]["self_test"]["images"]]
+    assert done.stderr == "" and [name.removeprefix("self_test/") for name in images] == [
+        *("1-top/001-bad.png", "1-top/002-good.png", "1-top/003-bad.png"),
+        *("2-side/001-bad.png", "2-side/002-good.png", "2-side/003-image.png"),
+    ]
 
 
 def test_an_image_near_the_threshold_is_refused(plant: Path) -> None:
