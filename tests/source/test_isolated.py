@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -80,6 +81,12 @@ def test_a_driver_ends_without_a_traceback(capfd: pytest.CaptureFixture[str]) ->
         (pid,) = drivers()
     wait_until_gone(pid)
     assert capfd.readouterr().err == ""
+
+
+def test_a_camera_may_send_nothing_for_a_while() -> None:
+    uri = "pattern://?fps=3&width=64&height=48"
+    with open_source(uri, open_within_s=LIMIT_S, timeout_s=LIMIT_S, isolated=True) as source:
+        assert len(list(itertools.islice(source, 3))) == 3
 
 
 @pytest.mark.parametrize(
