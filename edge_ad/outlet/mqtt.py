@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edge_ad.store.store import Store
 
 _WINDOW = 20
+_GOODBYE_S = 1.0
 _LEVEL = re.compile(r"[/+#$\x00-\x1f\x7f-\x9f]")  # what a level of a topic must not contain
 
 
@@ -135,8 +136,8 @@ class MqttOutlet(DurableOutlet):
         self._leaving = True
         if session is not None and not session.lost and not self.is_test:
             with contextlib.suppress(OSError, Refused):
-                self._latest.flush(1.0)
-                session.wait(self._say("offline", session))
+                self._latest.flush(_GOODBYE_S)
+                session.wait(self._say("offline", session), _GOODBYE_S)
         self._drop()
         self._latest.close()
 

@@ -82,16 +82,18 @@ class MqttSession:
             raise Refused(f"{len(payload)} bytes; the broker takes {self._largest} at most")
         return self._client.publish(topic, payload, qos, retain)
 
-    def wait(self, info: MQTTMessageInfo) -> None:
+    def wait(self, info: MQTTMessageInfo, within_s: float | None = None) -> None:
         """Wait for the broker's acknowledgement, or until a message of QoS 0 is written.
 
-        Raises OSError when the session is lost before, Refused when the broker does not take it.
+        Raises OSError when the session is lost before or nothing came `within_s` (10 s), Refused
+        when the broker does not take it.
         """
-        until_s = time.monotonic() + _ANSWER_S
+        within_s = within_s or _ANSWER_S
+        until_s = time.monotonic() + within_s
         while not info.is_published():
             self.check()
             if time.monotonic() > until_s:
-                self.lost = f"no acknowledgement in {_ANSWER_S:g} s"
+                self.lost = f"no acknowledgement in {within_s:g} s"
                 self.check()
             info.wait_for_publish(0.2)
         if reason := self._refused.pop(info.mid, ""):

@@ -41,11 +41,11 @@ class Mosquitto:
             *settings,
         ]
         self._config.write_text("\n".join(lines) + "\n")
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Mosquitto:
         assert PROGRAM is not None
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [PROGRAM, "-c", str(self._config)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -58,10 +58,10 @@ class Mosquitto:
         raise AssertionError("mosquitto does not start")
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()  # it then keeps what its clients have not received
-            self._process.wait()
-            self._process = None
+        if self.process is not None:
+            self.process.terminate()  # it then keeps what its clients have not received
+            self.process.wait()
+            self.process = None
 
     def __enter__(self) -> Mosquitto:
         return self.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,21 +14,19 @@ from typing import Any
 
 import pytest
 
-from edge_ad.errors import UsageError
 from edge_ad.event import AlarmEvent, AlarmKind, AlarmStep
 from edge_ad.inspection import Inspection, Verdict
 from edge_ad.outlet.base import Evidence
 from edge_ad.outlet.delivery import Deliveries
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.homeassistant import discovery
-from edge_ad.outlet.mqtt_options import parse_mqtt
-from edge_ad.outlet.registry import OUTLETS, open_outlet
+from edge_ad.outlet.registry import open_outlet
 from edge_ad.setting import Setting, SettingChange, SettingStep
 from edge_ad.store.store import Store
 from tests.outlet.mosquitto import Mosquitto, Subscriber, subscriber
 from tests.outlet.peer import events, rejects, state
 from tests.outlet.web import certificate
-from tests.timing import wait_until
+from tests.timing import LIMIT_S, wait_until
 
 # paho leaves the socket of a failed handshake to the collector
 UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -90,8 +89,7 @@ def test_availability_is_retained_and_is_the_will(broker: Mosquitto, line: Path)
 _KILLED = """
 import sys, os
 from pathlib import Path
-from edge_ad.outlet.mqtt_options import parse_mqtt
-from edge_ad.outlet.registry import OUTLETS, open_outlet
+from edge_ad.outlet.registry import open_outlet
 outlet = open_outlet(sys.argv[1])
 outlet.connect()
 os.kill(os.getpid(), 9)
@@ -282,32 +280,19 @@ def test_home_assistant_tells_cameras_with_similar_names_apart() -> None:
     assert len({each["unique_id"] for each in components.values()}) == len(components) == 8
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("mqtt:///hall", "expected a broker, such as mqtt://"),
-        ("mqtt://host:port/hall", "expected a broker"),
-        ("mqtt://host/hall/%23", "is not a prefix for topics"),
-        ("mqtt://host/$SYS", "is not a prefix for topics"),
-        ("mqtt://host/?version=4", "option version must be 3.1.1 or 5"),
-        ("mqtt://host/?discovery=openhab", "option discovery must be homeassistant"),
-        ("mqtt://host/?ca=x", "ca is for TLS. Write mqtts:// instead"),
-        ("mqtt://u:hunter2@host/?keepalive_s=1", "mqtt://host/: option keepalive_s must be"),
-        ("mqtt://host/?keepalive_s=65536", "option keepalive_s must be at most 65535"),
-        ("mqtt://:hunter2@host/", "a password needs a user"),
-        ("mqtt://u:hunter2@host/?versoin=5", "mqtt://host/ has no option 'versoin'"),
-    ],
-)
-def test_what_cannot_work_is_refused_at_the_start(text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message) as raised:
-        open_outlet(text)
-    assert "hunter2" not in str(raised.value)
-
-
-def test_the_port_is_that_of_the_scheme() -> None:
-    for text, port in (("mqtt://h", 1883), ("mqtts://h", 8883), ("mqtts://h:1", 1)):
-        kind = next(kind for kind in OUTLETS if text.startswith(kind.prefixes))
-        assert parse_mqtt(kind.parse(text)).broker.port == port
+@pytest.mark.timeout(60)
+def test_a_broker_that_hangs_does_not_keep_a_line_from_its_end(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.outlet.mqtt_session._ANSWER_S", 10 * LIMIT_S)
+    outlet = mqtt(broker.port)
+    outlet.connect()
+    assert broker.process is not None
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        outlet.close()
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
 
 
 def test_a_line_that_starts_again_ends_what_is_left_of_its_session(broker: Mosquitto) -> None:
