@@ -183,7 +183,6 @@ def _expect(
     tolerance: float,
 ) -> list[SelfTestImage]:
     engine, names = staging / camera.engine, []
-    folder.mkdir(parents=True)
     with open_engine(engine) as opened:
         depth = opened.manifest.bit_depth
     for number, path in enumerate(paths, 1):

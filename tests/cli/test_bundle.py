@@ -167,14 +167,17 @@ def test_a_folder_of_images_that_is_no_camera_s_is_refused(plant: Path) -> None:
     ]
 
 
-def test_an_image_near_the_threshold_is_refused(plant: Path) -> None:
-    image = part_image()
-    image[8:20, 20:32] = 102  # of 255, which is 0.4
-    cv2.imwrite(str(plant / "known" / "near.png"), image)
+@pytest.mark.parametrize(
+    ("brightness", "message"), [(102, "near the threshold"), (0, "cannot be judged (black:")]
+)
+def test_an_image_without_a_certain_verdict_is_refused(
+    plant: Path, brightness: int, message: str
+) -> None:
+    image = part_image() * bool(brightness)
+    image[8:20, 20:32] = brightness  # 102 of 255 is 0.4
+    cv2.imwrite(str(plant / "known" / "odd.png"), image)
     done = create(7)
-    assert (
-        done.returncode == 2 and "near.png" in done.stderr and "near the threshold" in done.stderr
-    )
+    assert done.returncode == 2 and "odd.png: " in done.stderr and message in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_what_options_say_stands_in_the_manifest(plant: Path) -> None:
         "--expires 2999-01-01T00:00Z --architecture aarch64 --machine line-* --machine lab "
         "--note new-lamp --score-tolerance 0.1 --latency-ms 900 --build-plans --watch-minutes 1 "
         "--watch-parts 2 --watch-reject-rate 0.3 --watch-invalid-rate 0.4 --watch-rise 5 "
-        "--watch-faults 6 --watch-restarts 7 --watch-start-s 8"
+        "--watch-faults 6 --watch-restarts 7 --watch-start-s 8 --key release.key"
     )
     done = json.loads(create(1, *options.split(), "--json").stdout)
     manifest = done["manifest"]
@@ -210,8 +213,11 @@ def test_what_options_say_stands_in_the_manifest(plant: Path) -> None:
     assert tolerances == {"top": pytest.approx(0.04), "side": pytest.approx(0.05)}
     assert list(manifest["watch"].values()) == [1, 2, 0.3, 0.4, 5, 6, 7, 8]
     content = Path("1.edgead").read_bytes()
-    assert (done["bytes"], done["signed_by"]) == (len(content), [])
-    assert done["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (done["bytes"], done["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    verified = json.loads(
+        invoke("bundle", "verify", "1.edgead", "--trust", "trust.yaml", "--json").stdout
+    )
+    assert verified["signed_by"] == ["release.key"] and len(done["signed_by"]) == 1
 
 
 def test_a_site_may_not_have_cameras_that_the_bundle_has_not(plant: Path) -> None:
