@@ -160,10 +160,14 @@ def test_a_folder_of_images_that_is_no_camera_s_is_refused(plant: Path) -> None:
     Path("known/sde").rename("known/side")
     Path("known/side/bad.png").rename("known/side/ü.png")
     done = create(1, "--json")
-    images = [one["image"] for one in json.loads(done.stdout)["manifest"]["self_test"]["images"]]
-    assert done.stderr == "" and [name.removeprefix("self_test/") for name in images] == [
-        *("1-top/001-bad.png", "1-top/002-good.png", "1-top/003-bad.png"),
-        *("2-side/001-bad.png", "2-side/002-good.png", "2-side/003-image.png"),
+    images = json.loads(done.stdout)["manifest"]["self_test"]["images"]
+    assert done.stderr == "" and [(one["image"], one["verdict"]) for one in images] == [
+        ("self_test/1-top/001-bad.png", "REJECT"),
+        ("self_test/1-top/002-good.png", "PASS"),
+        ("self_test/1-top/003-bad.png", "REJECT"),
+        ("self_test/2-side/001-bad.png", "REJECT"),
+        ("self_test/2-side/002-good.png", "PASS"),
+        ("self_test/2-side/003-image.png", "REJECT"),
     ]
 
 
