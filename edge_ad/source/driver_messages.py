@@ -12,8 +12,14 @@ import socket
 from dataclasses import asdict, fields
 from typing import Any
 
-from edge_ad import errors
-from edge_ad.errors import EdgeAdError, SourceLost
+from edge_ad.errors import (
+    DataError,
+    EdgeAdError,
+    IncompatibleError,
+    SourceLost,
+    SourceTimeout,
+    UsageError,
+)
 from edge_ad.images import BitDepth
 from edge_ad.source.base import SourceRequest
 from edge_ad.uri import Uri
@@ -22,7 +28,10 @@ Message = dict[str, Any]
 SLOTS = 3  # frames on their way from the driver to the line
 _LONGEST = 1 << 16
 _LOOK_MS = 100  # how soon a source that is closed is noticed
-_RAISED = ("UsageError", "DataError", "IncompatibleError", "SourceLost", "SourceTimeout")
+_RAISED: dict[str, type[EdgeAdError]] = {
+    kind.__name__: kind
+    for kind in (UsageError, DataError, IncompatibleError, SourceLost, SourceTimeout)
+}
 
 
 def send(channel: socket.socket, message: Message, *descriptors: int) -> None:
@@ -70,16 +79,13 @@ def request_of(message: Message) -> SourceRequest:
 
 
 def error_message(error: BaseException) -> Message:
-    """Return an error as a message: its kind and text, without a traceback."""
-    kind = next((name for name in _RAISED if type(error).__name__ == name), "")
-    if not kind and isinstance(error, errors.IncompatibleError):
-        kind = "IncompatibleError"
+    """Return an error as a message: the nearest of its kinds and its text, without a traceback."""
+    kind = next((kind.__name__ for kind in type(error).__mro__ if kind in _RAISED.values()), "")
     return {"kind": kind, "text": str(error) if kind else f"{type(error).__name__}: {error}"}
 
 
 def error_of(message: Message, name: str) -> EdgeAdError:
     """Return the error of a message; one that the driver raised itself is SourceLost."""
-    if message["kind"] in _RAISED:
-        kind: type[EdgeAdError] = getattr(errors, message["kind"])
-        return kind(message["text"])
+    if message["kind"]:
+        return _RAISED[message["kind"]](message["text"])
     return SourceLost(f"{name}: reading failed: {message['text']}")

@@ -19,7 +19,14 @@ import numpy as np
 import pytest
 
 from edge_ad import open_source
-from edge_ad.errors import IncompatibleError, MissingExtra, SourceLost, SourceTimeout, UsageError
+from edge_ad.errors import (
+    IncompatibleError,
+    InvalidConfig,
+    MissingExtra,
+    SourceLost,
+    SourceTimeout,
+    UsageError,
+)
 from edge_ad.frame import BadFrame, Frame, from_grey, pixels_of
 from edge_ad.images import BitDepth
 from edge_ad.source import driver_messages as messages
@@ -212,6 +219,7 @@ def test_requests_and_errors_arrive_whole() -> None:
     for error, kind, text in (
         (SourceTimeout("late"), SourceTimeout, "late"),
         (MissingExtra("pylon://", "pypylon", "pylon"), IncompatibleError, "pylon:// needs the"),
+        (InvalidConfig(["no such line"]), UsageError, "no such line"),
         (ZeroDivisionError("by zero"), SourceLost, "top: reading failed: ZeroDivisionError: by"),
     ):
         raised = messages.error_of(messages.error_message(error), "top")
