@@ -91,8 +91,8 @@ def command(*, as_json: bool, camera: str, output: Path, timeout_s: float, **opt
 
     Whole frames are saved, losslessly. The region of interest, which train, threshold and run cut
     out themselves, is used here only to detect near-duplicates. Frames that cannot be judged
-    (black, frozen, torn) are left out. capture.jsonl beside the images has the time and part of
-    each.
+    (black, frozen, torn) are left out. Images of a folder keep their names. capture.jsonl beside
+    the images has the time and part of each.
     """
     _check_interval(options)
     check_writable(output / "capture.jsonl")

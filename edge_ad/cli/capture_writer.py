@@ -37,7 +37,10 @@ class CaptureLimits:
 
 
 class CaptureWriter:
-    """Writes the selected frames of a source to a folder, numbered on from those it contains."""
+    """Writes the selected frames of a source to a folder, numbered on from those it contains.
+
+    Images of a folder keep their names: these often say which images show one part.
+    """
 
     def __init__(
         self,
@@ -131,15 +134,23 @@ class CaptureWriter:
         from edge_ad.images import encode_image
 
         data = encode_image(frame.image, ".png")
-        path = self._folder / f"{_PREFIX}{self._next:06d}.png"
+        path = self._path(frame)
         try:
             write_bytes(path, data)
             self._note(path, frame)
         except OSError as error:
             raise OutletLost(f"{path}: cannot be written ({error.strerror}).") from error
-        self._next += 1
         self._saved += 1
         self._bytes += len(data)
+
+    def _path(self, frame: Frame) -> Path:
+        """Return the file for a frame: its own name where that is free, else a number."""
+        named = self._folder / f"{Path(frame.file).stem}.png"
+        if frame.file and not named.exists():
+            return named
+        path = self._folder / f"{_PREFIX}{self._next:06d}.png"
+        self._next += 1
+        return path
 
     def _note(self, path: Path, frame: Frame) -> None:
         """Append the image's facts to capture.jsonl, by one write: a line is whole or cut off."""

@@ -190,6 +190,23 @@ def test_images_can_be_taken_from_a_folder(tmp_path: Path) -> None:
     assert (totals["kept"], totals["invalid"]) == (4, 1)
 
 
+def test_images_of_a_folder_keep_names_that_are_free(tmp_path: Path) -> None:
+    with open_source(PATTERN + "frames=3") as source:
+        images = [grab.image for grab in source if isinstance(grab, Frame)]
+    for name, image in zip(("A17_top.bmp", "A17_top.png", "B02_top.png"), images, strict=True):
+        write_image(tmp_path / "lot" / name, image)
+    words = ("--camera", tmp_path / "lot", "-o", tmp_path / "good", "--min-difference", 0)
+    for _ in range(2):
+        capture(*words)
+    names = sorted(path.name for path in (tmp_path / "good").glob("*.png"))
+    assert names == ["A17_top.png", "B02_top.png", *(f"frame-00000{n}.png" for n in range(4))]
+    noted = (tmp_path / "good/capture.jsonl").read_text()
+    assert [json.loads(line)["image"] for line in noted.splitlines()][:2] == [
+        "A17_top.png",
+        "frame-000000.png",
+    ]
+
+
 def test_ctrl_c_finishes_with_the_summary(tmp_path: Path) -> None:
     camera = PATTERN.replace("fps=0", "fps=50") + "faults=stall@20-100000"
     command = [sys.executable, "-m", "edge_ad", "capture", "--camera", camera, "-o", str(tmp_path)]
