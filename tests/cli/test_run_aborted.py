@@ -53,6 +53,25 @@ next(iter(sources[0]))
 sys.exit(6)
 """
 
+HANGING = """
+import os, runpy, sys, threading
+from edge_ad.source import buffered
+
+class Global:
+    def __del__(self, write=os.write):
+        write(1, b"Python took itself down")
+
+def camera():
+    threading.Event().wait()
+    yield
+
+there, buffered.CLOSE_WITHIN_S = Global(), 0.01
+buffered.BufferedSource("hung", camera, live=True, timeout_s=1, open_within_s=60).close()
+print("before")
+sys.argv = ["edge-ad", *sys.argv[1:]]
+runpy.run_module("edge_ad", run_name="__main__")
+"""
+
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -90,3 +109,13 @@ def test_an_error_ends_the_run_with_its_own_exit_code(
 def test_sources_left_open_do_not_abort_the_interpreter(video: Path) -> None:
     done = python(LEFT_OPEN, video)
     assert (done.returncode, done.stderr) == (6, "")
+
+
+@pytest.mark.parametrize(("words", "code"), [(("methods",), 0), (("sheet", "nowhere"), 2)])
+def test_a_driver_that_hangs_does_not_see_the_interpreter_end(
+    words: tuple[str, ...], code: int
+) -> None:
+    done = python(HANGING, *words)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.startswith("before")
+    assert "took itself down" not in done.stdout
