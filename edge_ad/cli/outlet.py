@@ -28,6 +28,7 @@ def command(*, action: str, uri: str, as_json: bool) -> None:
     The alarm has "test": true. A line may be running with the same outlet,
     unless that is a server (modbus-tcp://, opcua://): the line has its port.
     """
+    from edge_ad.outlet.delivery_state import reason_of
     from edge_ad.outlet.registry import open_outlet
 
     outlet, name = open_outlet(uri), f"test-{secrets.token_hex(4)}"
@@ -35,7 +36,7 @@ def command(*, action: str, uri: str, as_json: bool) -> None:
     try:
         answer = _send(outlet, name)
     except (OSError, OutletLost) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = str(error) if isinstance(error, OutletLost) else reason_of(error)
         raise OutletLost(f"{outlet.name}: the test alarm did not arrive: {reason}") from error
     finally:
         outlet.close()

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _SAVE_EVERY_S = 0.2  # a crash repeats at most what was delivered since
 _UNSAVED = 1_000  # delivered events to remember when the store cannot be written
 _STEADY_S = 10.0  # without trouble, before a fault has ended
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes: self-signed, or without its issuer
 
 
 @dataclass
@@ -173,6 +174,12 @@ class OutletFault:
 
 def reason_of(error: Exception) -> str:
     """Return what went wrong in words; an outlet's own bug with its class."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        unknown = error.verify_code in _UNKNOWN_AUTHORITY
+        hint = ". For a certificate of your own: ca=FILE" if unknown else ""
+        return f"its certificate is not trusted ({error.verify_message.rstrip('.')}){hint}"
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     if isinstance(error, Refused):

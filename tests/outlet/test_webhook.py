@@ -18,6 +18,7 @@ import pytest
 from edge_ad.errors import Refused, UsageError
 from edge_ad.files import write_bytes
 from edge_ad.outlet.delivery import Deliveries
+from edge_ad.outlet.delivery_state import reason_of
 from edge_ad.outlet.durable import DurableOutlet, TryLater
 from edge_ad.outlet.message import facts
 from edge_ad.outlet.registry import open_outlet
@@ -232,14 +233,17 @@ def test_tls_checks_the_certificate(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     with web_server(context) as server:
-        with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED") as unknown:
             webhook(server.url).deliver(RECORD)
         webhook(server.url, f"ca={file}").deliver(RECORD)
     other = certificate(tmp_path, "elsewhere")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(other)
-    with web_server(context) as server, pytest.raises(ssl.SSLError, match="mismatch"):
-        webhook(server.url, f"ca={other}").deliver(RECORD)
+    with web_server(context) as server:
+        with pytest.raises(ssl.SSLError, match="mismatch") as mismatch:
+            webhook(server.url, f"ca={other}").deliver(RECORD)
+    assert reason_of(unknown.value).endswith("For a certificate of your own: ca=FILE")
+    assert reason_of(mismatch.value).endswith("'127.0.0.1')")
     expired = certificate(tmp_path, days=-1)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(expired)
