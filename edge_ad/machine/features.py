@@ -94,7 +94,7 @@ def gpu_features(gpus: Gpus, jetson: Jetson | None, packages: list[Package]) -> 
     """Yield compiling and running plans; `packages` are TensorRT's runtimes and PyCUDA."""
     by_name = {package.name: package for package in packages}
     runtimes = [by_name["tensorrt"], by_name["tensorrt_rtx"]]
-    yield _tensorrt(runtimes, jetson)
+    yield _tensorrt(runtimes, gpus, jetson)
     pycuda = by_name["pycuda"]
     missing = [*_missing_gpu(gpus), *_problems([pycuda])]
     if not any(runtime.usable for runtime in runtimes):
@@ -150,12 +150,12 @@ def _window(opencv: OpenCv) -> Feature:
     return Feature(name)
 
 
-def _tensorrt(runtimes: list[Package], jetson: Jetson | None) -> Feature:
+def _tensorrt(runtimes: list[Package], gpus: Gpus, jetson: Jetson | None) -> Feature:
     name = "compiling plans"
     if any(runtime.usable for runtime in runtimes):
         return Feature(name)
     broken = _problems([runtime for runtime in runtimes if runtime.version])
-    fix = "pip install tensorrt"
+    fix = "pip install tensorrt-rtx-cu13" if gpus.absent else "pip install tensorrt"
     if jetson is not None:
         fix = "sudo apt install nvidia-jetpack && python3 -m venv --system-site-packages .venv"
     return Feature(name, "; ".join(broken) or "TensorRT or TensorRT-RTX", fix)

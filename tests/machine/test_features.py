@@ -44,6 +44,12 @@ def test_a_driver_is_not_installed_where_no_gpu_is() -> None:
     assert fix == ("put an NVIDIA GPU in, then: sudo ubuntu-drivers install && pip install pycuda")
 
 
+def test_without_a_gpu_the_runtime_is_advised_that_compiles_without_one() -> None:
+    absent = Gpus(problem="no NVIDIA driver", absent=True)
+    assert of_gpu(absent, None)["compiling plans"][1] == "pip install tensorrt-rtx-cu13"
+    assert of_gpu(GPU, None)["compiling plans"][1] == "pip install tensorrt"
+
+
 def test_a_complete_machine_is_missing_nothing() -> None:
     cameras = of_camera(FULL, [CAMERA])
     plans = of_gpu(GPU, None, "tensorrt", "pycuda")
