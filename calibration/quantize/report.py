@@ -40,6 +40,7 @@ def make_report(
         "target": config.target,
         "method": candidate.method,
         "ranges": str(config.table_path),
+        "report": str(config.report_path.with_suffix(".html")),
         "calibration_images": evaluator.table.images,
         "gate": _gate(result, search, config.limits) if search else None,
         "float_precision": candidate.float_precision,

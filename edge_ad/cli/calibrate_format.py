@@ -48,6 +48,7 @@ def _result_lines(result: dict[str, Any]) -> Iterator[str]:
         layers = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         yield f"TensorRT-RTX compiles it to: {layers}"
     yield f"ranges: {result['ranges']}"
+    yield f"report: {result['report']}"
 
 
 def _gate_lines(gate: dict[str, Any]) -> Iterator[str]:

@@ -284,13 +284,17 @@ def test_a_gate_too_small_for_its_limit_is_warned_of(
     assert "steps" not in caplog.text
 
 
-def test_a_failed_gate_leaves_its_report_too(engine: Path, normal: Path, test_set: Path) -> None:
+def test_a_failed_gate_leaves_and_names_its_report_too(
+    engine: Path, normal: Path, test_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("--images", normal, "--test", test_set, "--max-pixel-ap-loss", 0, "--no-fall-back")
     assert run(engine, *words, "--method", "percentile-99.9") == 4
     report = json.loads(engine.with_name("tiny.int8.onnx.report.json").read_text())
     assert report["passed"] is False
     assert report["engine"] is None
-    assert "pixel_ap lost" in engine.with_name("tiny.int8.onnx.report.html").read_text()
+    page = engine.with_name("tiny.int8.onnx.report.html")
+    assert "pixel_ap lost" in page.read_text()
+    assert f"report: {page}" in capsys.readouterr().out.splitlines()
 
 
 def test_ranges_go_through_a_tensorrt_cache_and_back(
