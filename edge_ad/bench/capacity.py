@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,8 +19,9 @@ BUSY = 0.9  # of the processor's or the engine's time: that is what binds
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run of so many streams. `p99_ms` runs from a frame's capture to its verdict.
+    """One run of so many streams.
 
+    `p99_ms` runs from a frame's capture to its verdict, and is None where no frame had one.
     `processor` and `engine` are the shares of the run's time that they were busy, of all cores
     together; `others` is what other programs took of them, 0 where that is not known.
     """
@@ -29,14 +29,14 @@ class Trial:
     streams: int
     frames: int
     dropped: int
-    p99_ms: float
+    p99_ms: float | None
     processor: float
     engine: float
     others: float = 0.0
 
     def fits(self, latency_ms: float) -> bool:
         """Return whether no frame was dropped and the latency is within its limit."""
-        return self.frames > 0 and self.dropped == 0 and self.p99_ms <= latency_ms
+        return self.dropped == 0 and self.p99_ms is not None and self.p99_ms <= latency_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,8 @@ def binding_limit(trial: Trial, latency_ms: float) -> str:
     if trial.dropped:
         total = trial.frames + trial.dropped
         return f"{trial.dropped} of {total} frames dropped at {streams}; {cause}"
+    if trial.p99_ms is None:
+        return f"no frame had its verdict in time at {streams}; {cause}"
     effect = f"{trial.p99_ms:.1f} ms at {streams}, limit {latency_ms:g} ms"
     return f"99 % latency of {effect}; {cause}"
 
@@ -101,7 +103,7 @@ def run_trial(replay: Replay, rate_hz: float, duration_s: float, streams: int) -
         streams,
         frames=len(latency),
         dropped=sum(line.dropped.values()),
-        p99_ms=round(1e3 * nearest_rank(latency, 0.99), 3) if latency else math.inf,
+        p99_ms=round(1e3 * nearest_rank(latency, 0.99), 3) if latency else None,
         processor=round(processor_s / elapsed_s / usable_cores(), 3),
         engine=round(line.engine_s / elapsed_s, 3),
         others=round((others.cores() or 0.0) / usable_cores(), 3),

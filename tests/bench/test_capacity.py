@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 
 import pytest
 
@@ -15,7 +15,7 @@ from edge_ad.line.inspector import Thresholds
 from tests.conftest import part_image
 
 
-def trial(streams: int, **changes: float) -> Trial:
+def trial(streams: int, **changes: float | None) -> Trial:
     figures = {"frames": 100, "dropped": 0, "p99_ms": 5.0, "processor": 0.5, "engine": 0.5}
     return Trial(streams, **(figures | changes))  # type: ignore[arg-type]
 
@@ -53,12 +53,24 @@ def test_the_limit_that_binds_is_named(changes: dict[str, float], said: str) -> 
 
 
 def test_a_trial_without_a_verdict_does_not_fit() -> None:
-    assert not trial(1, frames=0, p99_ms=math.inf).fits(1e9)
+    found = find_capacity(lambda streams: trial(streams, frames=0, p99_ms=None), 1e9)
+    assert found.streams == 0 and "no frame had its verdict in time at 1 stream;" in found.limit
+    assert json.loads(json.dumps(found.as_json(), allow_nan=False))["trials"][0]["p99_ms"] is None
+
+
+def test_without_a_verdict_a_trial_has_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.bench.replay.ReplayedLine.latency_s", lambda line: [])
+    replay = Replay([_part(0)], ScriptedEngine(), Thresholds(2.0, 2.0), Geometry())
+    assert run_trial(replay, 100.0, 0.1, streams=1).p99_ms is None
 
 
 def test_streams_run_through_a_real_line() -> None:
-    frames = [Frame(part_image(seed=seed), seed, 0.0, "parts") for seed in range(4)]
+    frames = [_part(seed) for seed in range(4)]
     replay = Replay(frames, ScriptedEngine(), Thresholds(2.0, 2.0), Geometry())
     done = run_trial(replay, 100.0, 0.3, streams=3)
-    assert done.streams == 3 and done.frames > 3 and done.p99_ms < math.inf
+    assert done.streams == 3 and done.frames > 3 and done.p99_ms is not None
     assert 0 < done.engine < 1 and done.others >= 0
+
+
+def _part(seed: int) -> Frame:
+    return Frame(part_image(seed=seed), seed, 0.0, "parts")
