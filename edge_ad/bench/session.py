@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -43,23 +43,30 @@ from edge_ad.machine.other_work import OtherWork
 from edge_ad.sidecar import load_sidecar
 from edge_ad.triton import engine_text
 from edge_ad.uri import without_credentials
+from edge_ad.wording import counted
 
 _CEILING_TRIES = 3
 _APART = "differ by more than 10 %"
 _STAGED = 2000  # frames: seconds to a minute
 
 
+def no_step(what: str) -> None:
+    """Do nothing with what is measured next."""
+
+
 @dataclass
 class BenchSession:
     """Measures an open engine. Each method adds to `result`, and its samples to `samples`.
 
-    `config` has one camera for what needs frames, none for the engine alone.
+    `config` has one camera for what needs frames, none for the engine alone. `on_step` is called
+    with what is measured next, in words.
     """
 
     engine: Engine
     config: LineConfig
     duration_s: float
     warmup_s: float = 0.2
+    on_step: Callable[[str], None] = no_step
     result: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
     unstable: list[str] = field(default_factory=list)
@@ -84,6 +91,7 @@ class BenchSession:
 
     def time_engine(self, at_most: int = AT_MOST) -> None:
         """Measure the engine alone, flat out."""
+        self.on_step("the engine")
         batch = random_batch(self.engine)
         windows = time_engine(
             self.engine,
@@ -113,7 +121,7 @@ class BenchSession:
         if fixed is not None and set(sizes) != {fixed}:
             raise UsageError(
                 f"{self.engine.name} takes {fixed} images a call and no other number. Export it "
-                "with --batch any to compare sizes."
+                "with --dynamic-batch to compare sizes."
             )
 
     def sweep_batches(self, sizes: Sequence[int]) -> None:
@@ -123,6 +131,7 @@ class BenchSession:
 
     def time_loop(self, rounds: int) -> None:
         """Measure the whole loop beside the engine, on the camera's frames."""
+        self.on_step(f"the loop beside the engine, {counted(rounds, 'round')}")
         bench = bench_loop(self.engine, self.config, rounds=rounds, warmup_s=self.warmup_s)
         self.samples["loop"] = list(bench.latency_s)
         if not bench.stable:
@@ -139,6 +148,7 @@ class BenchSession:
 
     def time_stages(self) -> None:
         """Measure each stage on its own."""
+        self.on_step("the stages")
         (camera,), at_most = self.config.resolve(), self.config.frames or _STAGED
         times = time_stages(
             camera.uri, self.engine, self._thresholds, self._geometry, at_most
@@ -155,6 +165,7 @@ class BenchSession:
 
     def time_at_rate(self, rate_hz: float) -> None:
         """Measure the latency of one camera at a fixed rate."""
+        self.on_step(f"{rate_hz:g} frames/s")
         inspector = Inspector(
             self.engine, self._thresholds, FrameGate(live=False), geometry=self._geometry
         )
@@ -173,6 +184,7 @@ class BenchSession:
 
     def find_capacity(self, rate_hz: float, latency_ms: float) -> None:
         """Find the most streams at a rate whose verdicts come in time, without a drop."""
+        self.on_step("how many cameras fit")
         attempt = partial(run_trial, self._replay, rate_hz, self.duration_s)
         found = find_capacity(attempt, latency_ms)
         limits = {"rate_hz": rate_hz, "latency_ms": latency_ms}
@@ -180,6 +192,7 @@ class BenchSession:
 
     def measure_layers(self, *, roofline: bool, estimate: bool) -> None:
         """Put each group of layers beside what this machine, or other devices, could do."""
+        self.on_step("the layers")
         options = self.config.engine_options
         layers = profile_layers(self._file, random_batch(self.engine), options.threads)
         precision, flags = self.engine.manifest.precision, processor_flags()
@@ -198,6 +211,7 @@ class BenchSession:
 
     def run_scenario(self, scenario: Scenario) -> None:
         """Run one of MLPerf's scenarios on the engine alone."""
+        self.on_step(f"the scenario {scenario}")
         result, calls = run_scenario(scenario, self.engine, self.duration_s)
         self.result["scenario"], self.samples[scenario] = result, calls
 
@@ -249,6 +263,7 @@ class BenchSession:
         return Replay(self._frames, self.engine, self._thresholds, self._geometry)
 
     def _time_batch(self, size: int) -> dict[str, Any]:
+        self.on_step(f"calls of {counted(size, 'image')}")
         batch = random_batch(self.engine, size)
         windows = time_engine(
             self.engine, [batch], warmup_s=self.warmup_s, duration_s=self.duration_s / AGREEING
@@ -260,6 +275,7 @@ class BenchSession:
         return {"batch": size, "images_per_s": fps, **describe_times(calls)}
 
     def _time_streams(self, streams: int) -> dict[str, Any]:
+        self.on_step(counted(streams, "camera"))
         line = self._replay.run(streams, 0.0, self.duration_s)
         latency = self.samples[f"{streams} streams"] = line.latency_s()
         slowest = min(tally.judged for tally in line.tallies)

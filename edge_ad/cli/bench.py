@@ -233,7 +233,7 @@ def _measure(
     with config.open_engine() as engine:
         for camera in config.resolve() if config.cameras else ():
             check_judged(camera.uri)
-        session = BenchSession(engine, config, duration_s, warmup_ms / 1e3)
+        session = BenchSession(engine, config, duration_s, warmup_ms / 1e3, _show_step)
         if batches:
             session.check_batches(batches)
         if scenario:
@@ -247,6 +247,10 @@ def _measure(
         if config.cameras:
             _measure_loop(session, **loop)
         return session.finish(), session.samples
+
+
+def _show_step(what: str) -> None:
+    click.echo(f"measuring {what}", err=True)
 
 
 def _measure_loop(

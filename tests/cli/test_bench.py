@@ -27,6 +27,9 @@ def test_engine_stages_and_loop_are_measured(make_engine: MakePath, make_folder:
     parts, engine = make_folder("parts", 8), make_engine(threshold=None)
     done = bench("--engine", engine, "--camera", parts, "--rounds", 2, "--json")
     assert done.returncode == 0, done.stderr
+    steps = [line for line in done.stderr.splitlines() if line.startswith("measuring ")]
+    loop = "measuring the loop beside the engine, 2 rounds"
+    assert steps == ["measuring the engine", "measuring the stages", loop]
     result = json.loads(done.stdout)
     assert result["schema"] == 1 and result["load_average"] >= 0
     assert result["loop_frames"] == 8 and result["calls"] == result["n"] > 1
@@ -198,7 +201,7 @@ def test_the_queries_of_a_scenario_are_kept_and_drawn(
         (("--batch", "1,2,1"), "measured once"),
         (("--batch", "two"), "1,2,4"),
         (("--rate", 0, "--camera", "x"), "--rate"),
-        (("--batch", "2"), "takes 1 images a call"),
+        (("--batch", "2"), "Export it with --dynamic-batch to compare sizes"),
         (("--compare", "nothing.json"), "nothing.json"),
         (("--frames", 5), "Give --camera"),
         (("--duration-s", 0), "--duration-s"),
