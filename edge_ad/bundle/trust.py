@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge_ad.bundle.signing import PublicKey, Signatures, key_ids, parse_public
 from edge_ad.clock import now_utc
 from edge_ad.errors import DataError, IncompatibleError, UsageError
-from edge_ad.files import write_text
+from edge_ad.files import replacing
 from edge_ad.strict_yaml import decode, dump_yaml, parse_yaml
 
 DEFAULT_TRUST = Path("/etc/edge-ad/trust.yaml")
@@ -121,8 +121,10 @@ def load_trust(path: Path) -> Trust:
 
 
 def save_trust(path: Path, trust: Trust) -> None:
-    """Write a trust file. Raises OSError."""
-    write_text(path, dump_yaml(trust.model_dump(mode="json")))
+    """Write a trust file that others cannot change, whatever the umask gives. Raises OSError."""
+    with replacing(path) as temporary:
+        temporary.write_text(dump_yaml(trust.model_dump(mode="json")), encoding="utf-8")
+        temporary.chmod(temporary.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
 
 
 def check_signatures(

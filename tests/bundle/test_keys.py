@@ -149,6 +149,18 @@ def test_with_a_wrong_trust_file_no_key_is_trusted(tmp_path: Path, text: str, me
     assert done.returncode == 2 and message in done.stderr
 
 
+def test_a_trust_file_is_its_owner_s_whatever_the_umask(tmp_path: Path) -> None:
+    trust = ("--trust", tmp_path / "trust.yaml")
+    invoke("keys", "new", tmp_path / "release.key")
+    before = os.umask(0o002)  # as on Ubuntu
+    try:
+        assert invoke("keys", "trust", tmp_path / "release.key.pub", *trust).returncode == 0
+    finally:
+        os.umask(before)
+    assert "release.key" in invoke("keys", "show", *trust).stdout
+    assert (tmp_path / "trust.yaml").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_trust_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
     trust = tmp_path / "trust.yaml"
     trust.write_text("keys: []\n")
