@@ -79,7 +79,8 @@ def device_line(
     """Return the line file of a device. What the site says wins; cameras are matched by name.
 
     `home` is the folder of the device, `version` that of the unpacked bundle, `engines` what takes
-    the place of its engines. Raises UsageError for a camera that the bundle does not have.
+    the place of its engines. Raises UsageError for a camera that the bundle does not have, and for
+    addresses without the names that the bundle knows.
     """
     line = _placed(bundled, home)
     for given, mapping in zip(_mappings(bundled), _mappings(line), strict=True):
@@ -88,8 +89,12 @@ def device_line(
             mapping["engine"] = str(version / engines.get(name, name))
     here = _placed(site, home)
     cameras = here.pop(CAMERA_LIST, None)
-    if "camera" in here:
-        line.pop(CAMERA_LIST, None)
+    if "camera" in here and CAMERA_LIST in line:
+        names = ", ".join(camera["name"] for camera in line[CAMERA_LIST])
+        raise UsageError(
+            f"site.yaml has camera, and the bundle has {CAMERA_LIST} with keys of their own: "
+            f"{names}. Write under {CAMERA_LIST}: {{name: NAME, source: URI}}"
+        )
     if cameras is not None:
         line.pop("camera", None)
         line[CAMERA_LIST] = _merged(line.get(CAMERA_LIST), cameras)

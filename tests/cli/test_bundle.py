@@ -233,6 +233,15 @@ def test_a_site_may_not_have_cameras_that_the_bundle_has_not(plant: Path) -> Non
         device_line(bundled, site, plant, plant / "versions" / "7", {})
 
 
+def test_an_address_in_a_site_takes_no_keys_from_the_bundle_s_cameras() -> None:
+    home, one = Path("/srv/line1"), {"name": "top", "source": "pattern://", "threshold": 0.4}
+    with pytest.raises(UsageError, match=r"cameras with keys of their own: top\. Write under"):
+        device_line({"cameras": [one]}, {"camera": "top=pattern://"}, home, home, {})
+    line = device_line({"camera": "0"}, {"cameras": [one]}, home, home, {})
+    assert line == {"output": "/srv/line1/output", "cameras": [one]}
+    assert device_line({"camera": "0"}, {"camera": "1"}, home, home, {})["camera"] == "1"
+
+
 def test_paths_are_those_of_the_bundle_or_of_the_device(plant: Path) -> None:
     text = "engine: green.onnx\noutlet: file:a.jsonl\ncamera: top=part.mp4\n"
     (plant / "line.yaml").write_text(text)
