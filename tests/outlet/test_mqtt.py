@@ -280,6 +280,20 @@ def test_home_assistant_tells_cameras_with_similar_names_apart() -> None:
     assert len({each["unique_id"] for each in components.values()}) == len(components) == 8
 
 
+def test_a_test_alarm_leaves_a_running_line_alone(broker: Mosquitto) -> None:
+    running, tester = mqtt(broker.port), mqtt(broker.port)
+    tester.is_test = True
+    with subscriber(broker.port) as hall:
+        running.connect()
+        tester.connect()
+        tester.deliver({"id": "test"})
+        tester.close()
+        running.deliver({"id": "after"})  # on the connection that it had
+        wait_until(lambda: len(hall.of("hall/3/events")) == 2)
+        assert hall.of("hall/3/available") == ["online"]
+        running.close()
+
+
 @pytest.mark.timeout(60)
 def test_a_broker_that_hangs_does_not_keep_a_line_from_its_end(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
