@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from edge_ad.errors import UsageError
 
-_REFERENCE = re.compile(r"\$\{(ENV|FILE):([^{}]*)\}")
+SECRET = re.compile(r"\$\{(ENV|FILE):([^{}]*)\}")  # a reference
 _LIKE_ONE = re.compile(r"\$\{[^}]*\}?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST = 8192
@@ -29,16 +29,16 @@ def with_secrets(text: str) -> str:
     if "${" not in text:
         return text
     for match in _LIKE_ONE.finditer(text):
-        if not _REFERENCE.fullmatch(match[0]):
+        if not SECRET.fullmatch(match[0]):
             raise UsageError(
                 f"'{match[0]}' is not a reference. Expected ${{ENV:NAME}} or ${{FILE:PATH}}."
             )
-    whole = _REFERENCE.fullmatch(text)
+    whole = SECRET.fullmatch(text)
     if whole:
         return _read(whole)
     if "://" in text:
-        return _REFERENCE.sub(lambda match: quote(_read(match), safe=""), text)
-    return _REFERENCE.sub(_read, text)
+        return SECRET.sub(lambda match: quote(_read(match), safe=""), text)
+    return SECRET.sub(_read, text)
 
 
 def in_folder(text: str, folder: Path) -> str:
@@ -48,7 +48,7 @@ def in_folder(text: str, folder: Path) -> str:
         kind, name = match.groups()
         return f"${{FILE:{folder / name}}}" if kind == "FILE" and name else match[0]
 
-    return _REFERENCE.sub(placed, text)
+    return SECRET.sub(placed, text)
 
 
 def _read(match: re.Match[str]) -> str:

@@ -154,7 +154,7 @@ def _stage(line: Path, images: Path, config: BundleConfig, staging: Path) -> Bun
         bundled_line,
         check_line_file,
         device_line,
-        with_any_camera,
+        for_any_machine,
     )
     from edge_ad.strict_yaml import dump_yaml
 
@@ -164,7 +164,7 @@ def _stage(line: Path, images: Path, config: BundleConfig, staging: Path) -> Bun
             raise UsageError(f"{files[name]}: the name {problem}. Rename it.")
     collect_files(staging, files)
     home = staging / "home"
-    tried = with_any_camera(device_line(keys, {}, home, staging, {}))
+    tried = for_any_machine(device_line(keys, {}, home, staging, {}))
     check = check_line_file(tried, str(line))
     shutil.rmtree(home, ignore_errors=True)
     cameras = _cameras(check, staging)

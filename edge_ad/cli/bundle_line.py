@@ -28,6 +28,7 @@ from edge_ad.cli.config_file import (
 )
 from edge_ad.cli.settings import settable
 from edge_ad.errors import EdgeAdError, IncompatibleError, UsageError
+from edge_ad.secret import SECRET
 
 if TYPE_CHECKING:
     from edge_ad.cli.line_file import LineCommand
@@ -113,8 +114,26 @@ def check_sources(line: Keys, site_file: Path) -> None:
         )
 
 
-def with_any_camera(line: Keys) -> Keys:
-    """Return a line file whose cameras are test patterns, to check the rest of it anywhere."""
+def for_any_machine(line: Keys) -> Keys:
+    """Return a line file to check anywhere: with test patterns and without a device's secrets."""
+    return _without_secrets(_with_any_camera(line))
+
+
+def _without_secrets(line: Keys) -> Keys:
+    """Return a line file with a word for each secret in an outlet's URI.
+
+    An outlet that is a secret as a whole is left out.
+    """
+    if "outlet" not in line:
+        return line
+    given = line["outlet"]
+    outlets = [given] if isinstance(given, str) else given
+    return line | {
+        "outlet": [SECRET.sub("secret", uri) for uri in outlets if not SECRET.fullmatch(uri)]
+    }
+
+
+def _with_any_camera(line: Keys) -> Keys:
     if CAMERA_LIST in line:
         cameras = [camera | {"source": _ANY_CAMERA} for camera in line[CAMERA_LIST]]
         return line | {CAMERA_LIST: cameras}

@@ -29,6 +29,11 @@ cameras:
     threshold: 0.4
   - name: side
 """
+OUTLETS = """\
+outlet:
+  - https://mes.local/alarms#secret=${ENV:ABSENT}&bearer=${FILE:/run/absent}
+  - ${ENV:ABSENT}
+"""  # what they stand for is on the devices
 SITE = """\
 output: shift
 cameras:
@@ -201,6 +206,7 @@ def test_a_span_ends_so_long_from_now(text: str, days: int) -> None:
 
 def test_what_options_say_stands_in_the_manifest(plant: Path) -> None:
     del plant
+    Path("line.yaml").write_text(LINE + OUTLETS)
     options = (
         "--expires 2999-01-01T00:00Z --architecture aarch64 --machine line-* --machine lab "
         "--note new-lamp --score-tolerance 0.1 --latency-ms 900 --build-plans --watch-minutes 1 "
