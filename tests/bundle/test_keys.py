@@ -179,6 +179,11 @@ def test_a_trust_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
         assert done.returncode == 2 and "belongs to user 12345" in done.stderr
 
 
+def test_a_trust_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_trust(tmp_path)
+
+
 def test_without_a_trust_file_no_key_is_trusted(tmp_path: Path) -> None:
     done = invoke("bundle", "verify", tmp_path / "x", "--trust", tmp_path / "none.yaml")
     assert done.returncode == 2 and "edge-ad keys trust KEY.pub" in done.stderr

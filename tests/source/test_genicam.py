@@ -203,6 +203,29 @@ def test_an_absent_camera_is_reported_with_those_that_are_there() -> None:
         open_source("genicam://NOBODY-HAS-THIS")
 
 
+def test_a_fixed_setting_switches_its_automatic_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    gone = False
+
+    def call(name: str, *arguments: object) -> None:
+        calls.append(name.removeprefix("arv_camera_"))
+        if name.endswith("_bounds"):  # a camera that does not tell its limits, or is lost
+            raise aravis.AravisError("no limits", gone=gone)
+
+    monkeypatch.setattr(aravis, "_call", call)
+    camera = aravis.AravisCamera.__new__(aravis.AravisCamera)
+    camera._camera = 1
+    camera.set_exposure(2000.0)
+    camera.set_gain(1.0)
+    assert calls == [
+        *("set_exposure_time_auto", "get_exposure_time_bounds", "set_exposure_time"),
+        *("set_gain_auto", "get_gain_bounds", "set_gain"),
+    ]
+    gone = True
+    with pytest.raises(aravis.AravisError, match="no limits"):
+        camera.set_gain(1.0)
+
+
 def test_without_the_library_the_command_that_installs_it_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
