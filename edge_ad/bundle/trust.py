@@ -121,7 +121,7 @@ def load_trust(path: Path) -> Trust:
 
 
 def save_trust(path: Path, trust: Trust) -> None:
-    """Write a trust file that others cannot change, whatever the umask gives. Raises OSError."""
+    """Write a trust file that others cannot change, with any umask. Raises OSError."""
     with replacing(path) as temporary:
         temporary.write_text(dump_yaml(trust.model_dump(mode="json")), encoding="utf-8")
         temporary.chmod(temporary.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
