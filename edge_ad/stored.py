@@ -41,12 +41,12 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return cls.from_json(_json(content))
 
     def to_json(self, *, without_none: bool = False) -> str:
-        """Return the JSON that `from_json` reads, with or without fields that are None.
+        """Return the JSON that `from_json` reads, with or without fields that are None by default.
 
         Raises ValueError for what it would refuse, such as NaN: no file is written with it.
         """
-        content = msgspec.to_builtins(self, enc_hook=_plain)
-        text = _json(_without_none(content) if without_none else content)
+        content = _without_none(self) if without_none else self
+        text = _json(msgspec.to_builtins(content, enc_hook=_plain))
         self.from_json(text)
         return text
 
@@ -83,6 +83,12 @@ def _plain(number: Any) -> Any:
 
 
 def _without_none(content: Any) -> Any:
+    """Return values as dicts; a field that is None but would be read as another value stays."""
+    if isinstance(content, msgspec.Struct):
+        fields = {field.name: field.default for field in msgspec.structs.fields(content)}
+        values = {name: getattr(content, name) for name in fields}
+        left = {name: v for name, v in values.items() if v is not None or fields[name] is not None}
+        return {name: _without_none(value) for name, value in left.items()}
     if isinstance(content, dict):
         return {key: _without_none(item) for key, item in content.items() if item is not None}
     if isinstance(content, (list, tuple)):

@@ -41,6 +41,13 @@ def test_a_sidecar_can_be_read_back(engine: Path) -> None:
     assert load_sidecar(engine) == sidecar
 
 
+def test_a_plan_for_any_number_of_images_stays_one(engine: Path) -> None:
+    manifest = Manifest(method="destseg", size_hw=(128, 256), batch=None)
+    save_sidecar(engine, Sidecar(engine_sha256=sha256(engine), manifest=manifest))
+    stored = load_sidecar(engine)
+    assert stored is not None and stored.manifest == manifest
+
+
 def test_a_missing_sidecar_is_none(engine: Path) -> None:
     assert load_sidecar(engine) is None
 

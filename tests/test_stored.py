@@ -21,6 +21,7 @@ class Rig(Stored, frozen=True, kw_only=True):
     lens: Lens = Lens()
     size_hw: tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
     notes: dict[str, str] = field(default_factory=dict)
+    images: int | None = 1
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,8 @@ def test_fields_that_are_none_can_be_left_out() -> None:
     rig = Rig(size_hw=(2, 3))
     assert rig.to_dict()["lens"] == {"f_mm": 8.0, "serial": None}
     assert rig.to_dict(without_none=True)["lens"] == {"f_mm": 8.0}
+    any_number = rig.replace(images=None)
+    assert Rig.from_dict(any_number.to_dict(without_none=True)) == any_number
 
 
 def test_numbers_of_numpy_are_written_as_numbers() -> None:
