@@ -36,6 +36,8 @@ NotifyAccess=main
 User={user}
 WorkingDirectory={folder}
 Environment=PYTHONFAULTHANDLER=1
+# where references such as ${{ENV:NAME}} lead: NAME=VALUE a line, read by root, may be missing
+EnvironmentFile=-/etc/edge-ad/{name}.env
 ExecStart={command}
 WatchdogSec=30
 TimeoutStartSec=300

@@ -30,6 +30,7 @@ def test_the_unit_runs_the_line_with_its_options() -> None:
     for line in ("Type=notify", "WatchdogSec=30", "Restart=on-failure", "User=line"):
         assert line in lines
     assert f"WorkingDirectory={Path.cwd()}" in lines
+    assert "EnvironmentFile=-/etc/edge-ad/line1.env" in lines
 
 
 def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
