@@ -293,7 +293,7 @@ def gains(files: Sequence[Path]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    sets = ",".join(name for name in SETS if name != "line_seed_7")
+    sets = ",".join(name for name in SETS if name == "line" or name not in LINES)
     parser.add_argument("--data", default=sets, help="Data sets, separated by commas.")
     parser.add_argument("--choices", default=",".join(CHOICES))
     parser.add_argument("--backbone", choices=tuple(CHANNELS), default="resnet18")

@@ -9,9 +9,10 @@
 Each method is trained with its edge preset for each seed on the training images, less the parts
 that `train` sets aside: those choose the branch and carry the threshold. Test images choose
 nothing. `line` is the synthetic line, cropped to the plates' lane; `line_seed_7` is a line of
-another seed on which the weights of `line` are measured. `magnetic_tile_reverse` trains on the
-normal test images and tests on the normal training images, as `_reverse` does for every set in the
-shared folder. A method's prior follows a plus; `bench_priors.py` adds it to weights without one.
+another seed and `other_lines` four more, on which the weights of `line` are measured.
+`magnetic_tile_reverse` trains on the normal test images and tests on the normal training images, as
+`_reverse` does for every set in the shared folder. A method's prior follows a plus;
+`bench_priors.py` adds it to weights without one.
 
 One result file per method and data set holds all seeds: mean, standard deviation over the seeds,
 and the mean of the intervals by part. Training leaves weights in --out, which `--stage measure`
@@ -148,7 +149,7 @@ def main() -> None:
             if options.stage == "train":
                 continue
             seeds = [measure(run, seed) for seed in options.seeds]
-            others = [] if data == "line_seed_7" else options.precisions.split(",")
+            others = [] if data != run.trained_on else options.precisions.split(",")
             print(save(run, seeds, others), {key: summary(seeds)[key] for key in METRICS})
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ from edge_ad.methods.method import load_method
 from edge_ad.methods.registry import method_entry
 from edge_ad.methods.weights import load_detector, save_detector
 from edge_ad.parts import How, assign_parts
+from edge_ad.parts.listed import TABLE
 from edge_ad.sample.dataset import write_dataset
 from edge_ad.training.report import report_path
 
@@ -36,7 +38,9 @@ TEACHERS: dict[Backbone, str] = {"resnet18": "resnet18_imagenet_stem_to_layer3.p
 RATE, CONFIDENCE = 0.05, 0.95  # asked for; the nearest that the parts support is taken
 METRICS = ("image_auroc", *PIXEL_METRICS)
 LANE = ("--roi", "72,54,176,132")  # where plates pass
-LINES = {"line": 0, "line_seed_7": 7}  # generated; the second is never trained on
+LINES = {  # generated; only the first is trained on
+    "line": (0,), "line_seed_7": (7,), "other_lines": (101, 102, 103, 104)
+}  # fmt: skip
 SETS = ("magnetic_tile", "mvtec_bottle", "aitex_fabric_01", "visa_macaroni1", "mpdd_metal_plate",
         *LINES)  # fmt: skip
 
@@ -86,7 +90,7 @@ class Run:
         """Return the folder of a data set; generated and reversed ones are made the first time."""
         folder = self.out / name
         if name in LINES and not folder.exists():
-            _write_line(folder, LINES[name])
+            _write_lines(folder, LINES[name])
         elif name.endswith(REVERSE) and not folder.exists():
             _reverse(self.shared / "data" / name.removesuffix(REVERSE), folder)
         return folder if folder.exists() else self.shared / "data" / name
@@ -215,15 +219,44 @@ def branches(weights: Path, report: dict[str, Any], data: Path) -> dict[str, Any
     }
 
 
-def _write_line(folder: Path, seed: int) -> None:
-    """Write the data set and rename it when it is complete: two runs may start at once."""
+def _write_lines(folder: Path, seeds: Sequence[int]) -> None:
+    """Write the data set of a line, or the test images of several.
+
+    It is renamed when it is complete, since two runs may start at once.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent))
-    write_dataset(new, train=200, normal=50, per_kind=25, seed=seed, size_wh=(320, 240))
+    if len(seeds) == 1:
+        _draw_line(new, seeds[0], train=200)
+    else:
+        for seed in seeds:
+            _add_test_images(new, seed)
     try:
         os.rename(new, folder)
     except OSError:  # the other one was first
         shutil.rmtree(new)
+
+
+def _draw_line(folder: Path, seed: int, train: int) -> None:
+    write_dataset(folder, train=train, normal=50, per_kind=25, seed=seed, size_wh=(320, 240))
+
+
+def _add_test_images(folder: Path, seed: int) -> None:
+    """Draw a line's test images into a folder; names and parts begin with its seed."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        drawn = Path(name)
+        _draw_line(drawn, seed, train=1)
+        for path in (*drawn.glob("test/*/*.png"), *drawn.glob("ground_truth/*/*.png")):
+            goal = folder / path.relative_to(drawn).with_name(f"{seed}-{path.name}")
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(goal)
+        rows = (drawn / TABLE).read_text(encoding="utf-8").splitlines()
+    with (folder / TABLE).open("a", encoding="utf-8") as table:
+        if table.tell() == 0:
+            table.write(f"{rows[0]}\n")
+        for image, part in (row.split(",") for row in rows[1:] if row.startswith("test/")):
+            place, _, number = image.rpartition("/")
+            table.write(f"{place}/{seed}-{number},{seed} {part}\n")
 
 
 def _reverse(data: Path, folder: Path) -> None:
