@@ -132,11 +132,8 @@ def load_key(path: Path, passphrase: str | None) -> SigningKey:
     try:
         secret = passphrase.encode() if passphrase else None
         key = serialization.load_pem_private_key(pem, secret)
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-    ) as error:  # their texts may have parts of the key
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        # not shown: the texts of these errors may have parts of the key
         wrong = "the passphrase is wrong" if b"ENCRYPTED" in pem else "no private key in PEM"
         raise UsageError(
             f"{path}: {wrong}. Expected a file that edge-ad keys new wrote."

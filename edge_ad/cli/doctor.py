@@ -91,7 +91,8 @@ def _features(
     back_ends = {kind.name: kind.back_end for kind in CAMERAS if kind.back_end}
     yield from camera_features(opencv, cameras, back_ends)
     yield from gpu_features(gpus, jetson, accelerators)
-    yield from _installed_features()
+    if not opencv.problem:  # which the registries need
+        yield from _installed_features()
 
 
 def _installed_features() -> Iterator[Feature]:

@@ -141,7 +141,7 @@ def _labelled(folder: Path) -> Path:
     return folder
 
 
-def test_capture_continues_a_folder_and_its_numbers(make_folder: MakePath, tmp_path: Path) -> None:
+def test_capture_adds_to_a_folder(make_folder: MakePath, tmp_path: Path) -> None:
     first, out = make_folder("first", 3), tmp_path / "out"
     assert invoke("capture", "--camera", first, "-o", out, "--min-difference", 0.1).returncode == 0
     second = make_folder("second", 5)  # the first three again, and two more
@@ -150,7 +150,7 @@ def test_capture_continues_a_folder_and_its_numbers(make_folder: MakePath, tmp_p
     assert "2 images in" in done.stdout and "beside 3 earlier ones" in done.stdout
     assert "3 near-duplicates" in done.stdout
     assert [path.name for path in sorted(out.glob("*.png"))] == [
-        f"frame-{number:06d}.png" for number in range(5)
+        f"{number:03d}.png" for number in range(5)
     ]
 
 
@@ -163,7 +163,7 @@ def test_capture_names_an_image_that_it_cannot_compare_with(
     done = invoke("capture", "--camera", make_folder("first", 1), "-o", out)
     assert done.returncode == 0, done.stderr
     assert "not compared with: frame-000007.png" in done.stderr
-    assert (out / "frame-000008.png").exists()
+    assert (out / "000.png").exists()
 
 
 def test_a_refused_capture_leaves_no_folder(make_folder: MakePath, tmp_path: Path) -> None:
