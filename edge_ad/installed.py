@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from edge_ad.errors import IncompatibleError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from importlib.metadata import EntryPoint, EntryPoints
 
 
@@ -31,11 +32,16 @@ def installed_names(group: str) -> list[str]:
     return sorted(_entry_points(group).names)
 
 
-def installed_entry(group: str, name: str, entry_type: type[Entry]) -> Entry | None:
-    """Import the entry of a name, None when no package has one.
+def find_entry(
+    ours: Iterable[Entry], group: str, name: str, entry_type: type[Entry]
+) -> Entry | None:
+    """Return the entry of a name: one of `ours`, else that of a package; None for no entry.
 
     Raises IncompatibleError when the package cannot be imported or has something else there.
     """
+    for entry in ours:
+        if name in entry.names:
+            return entry
     found = _entry_points(group)
     return _load(found[name], entry_type) if name in found.names else None
 

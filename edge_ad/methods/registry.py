@@ -1,7 +1,7 @@
 """The registry of methods: one entry each, readable without torch.
 
 Commands, benchmarks, docs and tests take the methods' names, titles and modules from here. An
-installed package adds a method by an entry of its own, see `edge_ad.installed`.
+installed package adds a method by an entry point, see `edge_ad.installed`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from edge_ad.errors import UsageError
-from edge_ad.installed import installed_entry, installed_names
+from edge_ad.installed import find_entry, installed_names
 
 GROUP = "edge_ad.methods"
 Fidelity = Literal["exact", "faithful", "reconstructed"]
@@ -191,7 +191,7 @@ def find_method(name: str) -> MethodEntry | None:
 
     Raises IncompatibleError when it is of a package that has no entry that can be used.
     """
-    return METHODS.get(name) or installed_entry(GROUP, name, MethodEntry)
+    return find_entry(METHODS.values(), GROUP, name, MethodEntry)
 
 
 def method_entry(name: str) -> MethodEntry:

@@ -2,7 +2,7 @@
 
 A new kind is one entry here, a module with its opener, a test, and an extra in setup.cfg if it
 needs a package. `run --outlet`, its help and error messages and the table in docs/outlets.md read
-this list. An installed package adds a scheme by an entry of its own, see `edge_ad.installed`.
+this list. An installed package adds a scheme by an entry point, see `edge_ad.installed`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_ad.errors import IncompatibleError, OutletLost, UsageError
-from edge_ad.installed import installed_entry, installed_names
+from edge_ad.installed import find_entry, installed_names
 from edge_ad.outlet.base import Outlet
 from edge_ad.outlet.durable import DurableOutlet
 from edge_ad.outlet.tls import TLS_OPTIONS, TLS_PATHS, certificate_files
@@ -197,7 +197,7 @@ def open_outlet(text: str) -> Outlet:
 def _check_type(outlet: object, kind: OutletKind, uri: Uri) -> None:
     """Raise IncompatibleError when an opener does not return what its entry says."""
     expected = DurableOutlet if kind.durable else Outlet
-    if not isinstance(outlet, expected) or isinstance(outlet, DurableOutlet) != kind.durable:
+    if not isinstance(outlet, Outlet) or isinstance(outlet, DurableOutlet) != kind.durable:
         raise IncompatibleError(
             f"{uri}: {kind.opener} returned {type(outlet).__name__}. Expected an "
             f"edge_ad.{expected.__name__}, since its entry has durable={kind.durable}."
@@ -237,8 +237,7 @@ def outlet_kind(scheme: str) -> OutletKind | None:
 
     Raises IncompatibleError when that package has no entry that can be used.
     """
-    known = next((kind for kind in OUTLETS if scheme in kind.schemes), None)
-    return known or installed_entry(GROUP, scheme, OutletKind)
+    return find_entry(OUTLETS, GROUP, scheme, OutletKind)
 
 
 def _prefixes() -> list[str]:

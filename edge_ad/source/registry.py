@@ -2,7 +2,7 @@
 
 A new kind is one entry here, a module with its opener, and a test. `open_source`, the help of
 `--camera`, error messages, `edge-ad doctor` and the table in docs/line.md read this list. An
-installed package adds a scheme by an entry of its own, see `edge_ad.installed`.
+installed package adds a scheme by an entry point, see `edge_ad.installed`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_ad.installed import installed_entry, installed_names
+from edge_ad.installed import find_entry, installed_names
 from edge_ad.uri import Uri, UriKind, unknown_scheme
 
 GROUP = "edge_ad.cameras"
@@ -205,8 +205,7 @@ def camera_kind(scheme: str) -> CameraKind | None:
 
     Raises IncompatibleError when that package has no entry that can be used.
     """
-    known = next((kind for kind in CAMERAS if scheme in kind.schemes), None)
-    return known or installed_entry(GROUP, scheme, CameraKind)
+    return find_entry(CAMERAS, GROUP, scheme, CameraKind)
 
 
 def find_camera(scheme: str) -> CameraKind:

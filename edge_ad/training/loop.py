@@ -183,7 +183,7 @@ class TrainingLoop:
 
     def _batches(self) -> Generator[Batch, None, None]:
         """Return the batches of the present phase, from its next step on."""
-        if self.trainer.phases[self.phase].once:  # a pass of its own, from the first tile on
+        if self.trainer.phases[self.phase].once:  # every tile once, from the first one on
             sampler = replace(self.sampler, repetition=False)
             return prefetch(sampler, self.phase_step, self.options.workers)
         return prefetch(self.sampler, self.step, self.options.workers)
